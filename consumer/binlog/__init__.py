@@ -1,0 +1,1 @@
+"""MySQL's and MariaDB's bytes become row changes."""

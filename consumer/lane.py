@@ -1,0 +1,10 @@
+"""Which lane a user's changes travel in: the one rule that reader, appliers and reconciler share."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+
+def lane_of(user_id: int, lanes: int) -> int:
+    """The lane (0 … lanes - 1) of a user: CRC32 of the decimal id, as librdkafka's `consistent` partitioner has it."""
+    return crc32(b"%d" % user_id) % lanes

@@ -1,0 +1,215 @@
+"""Leads, claims, requirements and stints as plain data.
+
+Times are integers: microseconds since the Unix epoch, UTC. Versions are the reader's: commit times in
+microseconds, strictly increasing from one source transaction to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+NEVER: Final = 2**63 - 1
+"""`judge_after` of a lead about which too little is known to judge it; a recheck is queued."""
+
+
+class QueueType(StrEnum):
+    """Where the call centre finds a lead; the plan's names."""
+
+    UNSIGNED_USERS = "unsigned_users"
+    REQUIREMENTS_OUTSTANDING = "requirements_outstanding"
+    NONE = "none"
+
+
+class ConversionType(StrEnum):
+    """What the call centre earns money with; the plan's names."""
+
+    SIGNATURE_OBTAINED = "signature_obtained"
+    REQUIREMENTS_COMPLETED = "requirements_completed"
+
+
+class Rule(StrEnum):
+    """The rule of design section 3 that decided a lead's queue; first match wins."""
+
+    USER_GONE = "user_gone"
+    USER_DISABLED = "user_disabled"
+    CLAIMS_CLOSED = "claims_closed"
+    NO_SIGNATURE = "no_signature"
+    REQUIREMENT_OUTSTANDING = "requirement_outstanding"
+    NOTHING_OWED = "nothing_owed"
+
+
+class Reason(StrEnum):
+    """Why a stint was closed and the next one opened."""
+
+    FIRST_SEEN = "first_seen"
+    USER_DELETED = "user_deleted"
+    USER_DISABLED = "user_disabled"
+    CLAIMS_CLOSED = "claims_closed"
+    SIGNATURE_REMOVED = "signature_removed"
+    SIGNATURE_OBTAINED = "signature_obtained"
+    REQUIREMENTS_COMPLETED = "requirements_completed"
+    REQUIREMENTS_WITHDRAWN = "requirements_withdrawn"
+    USER_RETURNED = "user_returned"
+    USER_ENABLED = "user_enabled"
+    CLAIM_REOPENED = "claim_reopened"
+    SIGNATURE_MISSING = "signature_missing"
+    REQUIREMENT_ADDED = "requirement_added"
+
+
+class Table(StrEnum):
+    """The captured tables of the claims company."""
+
+    USERS = "users"
+    CLAIMS = "claims"
+    CLAIM_REQUIREMENTS = "claim_requirements"
+
+
+class UserRow(NamedTuple):
+    """The captured part of a `users` row that rules look at.
+
+    `signature` is None where `current_signature_file_id` is NULL or empty; `enabled` is True where the server's
+    table has no `is_enabled`.
+    """
+
+    id: int
+    signature: str | None
+    enabled: bool
+
+
+class ClaimRow(NamedTuple):
+    """The captured part of a `claims` row that rules look at."""
+
+    id: int
+    user_id: int
+    status: str | None
+
+
+class RequirementRow(NamedTuple):
+    """The captured part of a `claim_requirements` row that rules look at."""
+
+    id: int
+    claim_id: int
+    type: str | None
+    status: str | None
+    reason: str | None
+
+
+Row = UserRow | ClaimRow | RequirementRow
+
+
+class Change(NamedTuple):
+    """One row change of one lead, or with `table` None the end of a source transaction in a lane (a heartbeat).
+
+    `before` is None for an insert, `after` is None for a delete. `at` is the commit time on the server, `last`
+    says that no further change of the same source transaction follows in this lane. `moved` marks a claim that came from
+    another user, whose requirements the stream does not repeat.
+    """
+
+    user_id: int
+    table: Table | None
+    before: Row | None
+    after: Row | None
+    version: int
+    at: int
+    last: bool
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class Claim:
+    """A claim as we hold it; `version` is that of the change that wrote it."""
+
+    id: int
+    status: str | None
+    version: int
+
+
+@dataclass(slots=True)
+class Requirement:
+    """A document asked for on a claim, as we hold it; `version` is that of the change that wrote it."""
+
+    id: int
+    claim_id: int
+    type: str | None
+    status: str | None
+    reason: str | None
+    version: int
+
+
+@dataclass(slots=True)
+class Lead:
+    """Everything we hold about one customer: the working copy that a replay changes and the store writes back.
+
+    `stint` 0 means that nothing was judged yet: no stint is open and `queue_type`, `rule` are None.
+    """
+
+    user_id: int
+    exists: bool = False
+    enabled: bool = True
+    signature: str | None = None
+    version: int = 0
+    """Version of the change that wrote the user's row."""
+    read_floor: int = 0
+    """Changes up to this version are contained in what the reconciler read live, and skipped."""
+    judge_after: int | None = None
+    """Judged only when the lead's lane has passed this version; None: at every transaction boundary."""
+    changed_at: int = 0
+    """Commit time of the last change that altered this lead; what a later judgement is dated."""
+    stint: int = 0
+    queue_type: QueueType | None = None
+    rule: Rule | None = None
+    opened_at: int = 0
+    outstanding_seen: frozenset[int] = frozenset()
+    """Requirements that were outstanding at some judged moment of the open stint."""
+    converted_signatures: frozenset[str] = frozenset()
+    """Signature files for which a `signature_obtained` was recorded already."""
+    claims: dict[int, Claim] = field(default_factory=dict)
+    requirements: dict[int, Requirement] = field(default_factory=dict)
+
+
+class Stint(NamedTuple):
+    """One stay of one lead in one queue; the open one has None in the last three fields."""
+
+    user_id: int
+    number: int
+    queue_type: QueueType
+    opened_at: int
+    opened_reason: Reason
+    closed_at: int | None = None
+    closed_reason: Reason | None = None
+    conversion_type: ConversionType | None = None
+    signature: str | None = None
+    """The signature file of a `signature_obtained` conversion; unique per user."""
+
+
+class Conversion(NamedTuple):
+    """Money: one per stint at most. `requirements` are the ids settled; `after_reset` says that an earlier queue
+    change of the same replay set the lead's score to 0 already."""
+
+    user_id: int
+    stint: int
+    previous_queue_type: QueueType
+    conversion_type: ConversionType
+    converted_at: int
+    signature: str | None
+    requirements: tuple[int, ...]
+    after_reset: bool
+
+
+class QueueChange(NamedTuple):
+    """What the call centre's tables need to be told of one lead after a replay.
+
+    `left` are the queues that were left on the way, `queue_type` is where the lead is now, `reason` and `at` those
+    of the last opening. `entered` says that a queue other than `none` was entered, which resets the score; `first_sight`
+    that the lead was never judged before.
+    """
+
+    user_id: int
+    queue_type: QueueType
+    left: frozenset[QueueType]
+    entered: bool
+    first_sight: bool
+    reason: Reason
+    at: int

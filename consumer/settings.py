@@ -1,0 +1,245 @@
+"""Every setting, one class per concern, read from the environment, `*_FILE` secrets and `.env`.
+
+A variable `NAME_FILE` names a file that holds the value of `NAME`; it wins over `.env` and loses to `NAME` itself.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it and says what it should be."""
+
+
+class FileSecretsSource(PydanticBaseSettingsSource):
+    """Takes a field's value from the file that `<NAME>_FILE` names, as Docker and Kubernetes secrets are mounted."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
+        variable = f"{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{variable} names {path}, which cannot be read ({error.strerror})") from error
+
+    def __call__(self) -> dict[str, Any]:
+        """All values found in files."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, FileSecretsSource(settings_cls), dotenv_settings
+
+
+def _words(value: object) -> object:
+    """`a, b` as the set {a, b}; settings that list statuses and types are written so."""
+    return frozenset(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _mysql_url(value: SecretStr) -> SecretStr:
+    url = urlsplit(value.get_secret_value())
+    if url.scheme.partition("+")[0] not in ("mysql", "mariadb") or not url.hostname or len(url.path) < 2:
+        raise ValueError("it should look like mysql://user:password@host:3306/database")
+    return value
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise ValueError("it should look like postgresql://user:password@host:5432/database")
+    return value
+
+
+Words = Annotated[frozenset[str], NoDecode, BeforeValidator(_words)]
+"""A comma-separated list in the environment, a set of strings in the program."""
+
+
+class MySQLAddress:
+    """Where the replica is and who we are there; taken apart from REPLICA_DATABASE_URL.
+
+    Query parameters: `ssl_ca`, `ssl_cert`, `ssl_key` (paths) and `ssl_mode`
+    (DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), as MySQL's own clients name them.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host = parts.hostname or "127.0.0.1"
+        self.port = parts.port or 3306
+        self.user = unquote(parts.username or "")
+        self.password = unquote(parts.password or "")
+        self.database = unquote(parts.path.lstrip("/"))
+        self.options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class ReplicaSettings(_Settings):
+    """The MySQL or MariaDB server whose binlog and tables are read."""
+
+    replica_database_url: Annotated[SecretStr, AfterValidator(_mysql_url)]
+    """mysql://… or mariadb://…, with the database's name."""
+    replica_server_id: int = Field(default=0, ge=0, lt=2**32)
+    """Our id among the server's replicas; 0: one derived from TOPIC_PREFIX and host name."""
+    replica_query_seconds: float = Field(default=30.0, gt=0)
+    """Longest time one query on the replica may take (MAX_EXECUTION_TIME)."""
+
+    @cached_property
+    def address(self) -> MySQLAddress:
+        """The parts of the URL."""
+        return MySQLAddress(self.replica_database_url.get_secret_value())
+
+
+class DatabaseSettings(_Settings):
+    """The PostgreSQL database of the call centre."""
+
+    database_url: Annotated[SecretStr, AfterValidator(_postgres_url)]
+    """postgresql://…; libpq's parameters (sslmode, sslrootcert, …) pass through."""
+
+    @property
+    def conninfo(self) -> str:
+        """What libpq takes."""
+        return self.database_url.get_secret_value().replace("postgresql+psycopg", "postgresql", 1)
+
+
+class KafkaSettings(_Settings):
+    """Kafka: every variable `KAFKA_X_Y` becomes librdkafka's property `x.y`."""
+
+    kafka_bootstrap_servers: str
+    topic_prefix: str = Field(default="leadstream", pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    lanes: int = Field(default=12, ge=1, le=1000)
+    topic_replication_factor: int = Field(default=-1, ge=-1)
+    """Replication factor of topics that `setup` creates; -1: the broker's default."""
+    topic_retention_hours: int = Field(default=168, ge=1)
+    """How long changes stay in the lanes' topics: the longest outage of the appliers that the stream alone heals."""
+
+    @property
+    def librdkafka(self) -> dict[str, str]:
+        """The properties that the environment names, `KAFKA_<NAME>_FILE` included (for passwords)."""
+        properties = {"bootstrap.servers": self.kafka_bootstrap_servers}
+        for variable, value in os.environ.items():
+            if not variable.startswith("KAFKA_"):
+                continue
+            name = variable.removeprefix("KAFKA_")
+            text = value
+            if name.endswith("_FILE"):
+                name = name.removesuffix("_FILE")
+                try:
+                    text = Path(value).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    raise SettingsError(f"{variable} names {value}, which cannot be read ({error.strerror})") from error
+            properties[name.lower().replace("_", ".")] = text
+        return properties
+
+    def topic(self, name: str) -> str:
+        """The full name of one of our topics."""
+        return f"{self.topic_prefix}.{name}"
+
+
+class RuleSettings(_Settings):
+    """What the business calls closed, settled and excluded (design, section 3)."""
+
+    closed_claim_statuses: Words = frozenset({"cancelled"})
+    settled_requirement_statuses: Words = frozenset({"approved"})
+    excluded_requirement_types: Words = frozenset()
+
+
+class ReaderSettings(_Settings):
+    """How the reader batches, beats and reconnects."""
+
+    reader_batch_rows: int = Field(default=50_000, ge=1)
+    """Rows in one Kafka transaction at the most; a larger source transaction is checkpointed inside."""
+    reader_heartbeat_seconds: float = Field(default=2.0, gt=0)
+    """How often every lane gets a heartbeat, and the server is asked to send us one."""
+    reader_deadline_seconds: float = Field(default=30.0, gt=0)
+    """A connection on which nothing arrives for so long is taken for dead."""
+    claim_cache_size: int = Field(default=1_000_000, ge=1000)
+    """Claims whose user the reader remembers."""
+    on_purged: Literal["fail", "reconcile"] = "fail"
+    """Where the binlog we need is purged: stop with an error, or restart at the present and order a full verify."""
+
+
+class ApplierSettings(_Settings):
+    """How an applier batches."""
+
+    applier_batch_rows: int = Field(default=20_000, ge=1)
+    """Changes in one PostgreSQL transaction at the most."""
+    applier_lane_buffer: int = Field(default=4_000, ge=10)
+    """Messages held per partition before it is paused."""
+    consumer_group: str = ""
+    """Kafka's consumer group; empty: `{prefix}.appliers`."""
+
+
+class DiscoverySettings(_Settings):
+    """The plan's own settings, and those of the reconciler."""
+
+    smart_discovery_enabled: bool = True
+    """False stops everything that writes."""
+    shadow_mode: bool = False
+    """True writes only our own schema, so that the stream can run beside the old system."""
+    recent_activity_hours: int = Field(default=48, ge=1)
+    discovery_batch_size: int = Field(default=100, ge=1, le=10_000)
+    recheck_wait_seconds: float = Field(default=30.0, gt=0)
+    """How long drift waits for a stream that does not move before it counts as confirmed."""
+
+
+class RunSettings(_Settings):
+    """Logs and metrics of any process."""
+
+    metrics_port: int = Field(default=0, ge=0, lt=65536)
+    """Port of the Prometheus endpoint; 0: off."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the Prometheus endpoint; containers set 0.0.0.0."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: coloured lines on a terminal, JSON elsewhere."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+T = TypeVar("T", bound=_Settings)
+
+
+def load(kind: type[T]) -> T:
+    """Settings of one concern from the environment.
+
+    Raises SettingsError with one sentence per variable that is missing or wrong; values are never shown.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        sentences = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]).upper()
+            if problem["type"] == "missing":
+                sentences.append(f"{name} is not set; set it in the environment, in .env or by {name}_FILE")
+            else:
+                sentences.append(f"{name} is wrong: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("; ".join(sentences)) from error

@@ -1,0 +1,1 @@
+"""PostgreSQL: leads in and out, in bulk, and the call centre's tables."""

@@ -1,0 +1,1 @@
+"""What lies in Kafka: the message, the lanes, and what the reader must remember."""

@@ -1,0 +1,42 @@
+"""What the reader must remember: written to the checkpoints topic in the Kafka transaction of the rows it covers."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything before this point is in Kafka, nothing after it is.
+
+    `file` and `pos` are where the next source transaction begins; `gtid_set` is what was executed up to there, in
+    the server's own notation (`""` where it has none). `rows` counts captured rows of that next transaction which lie
+    in Kafka already, because it was larger than one batch. `next_seqs` holds each lane's next number.
+    """
+
+    epoch: int
+    flavor: str
+    """`mysql` or `mariadb`."""
+    server: str
+    """server_uuid of a MySQL server, server_id of a MariaDB server: positions mean nothing on another one."""
+    gtid_set: str
+    file: str
+    pos: int
+    version: int
+    """Version of the last source transaction or heartbeat before this point, in µs."""
+    next_seqs: list[int]
+    rows: int = 0
+    lanes_open: list[int] = []
+    """Lanes in which the unfinished transaction has rows already and no `last` yet."""
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint as a JSON message value."""
+    return msgspec.json.encode(checkpoint)
+
+
+_decoder = msgspec.json.Decoder(Checkpoint)
+
+
+def decode(value: bytes) -> Checkpoint:
+    """A message value as a checkpoint. Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _decoder.decode(value)
