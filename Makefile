@@ -1,0 +1,57 @@
+# Every target sets up what it needs: .venv with the locked dependencies, and the servers under .servers/.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier chaos lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+venv:
+	@.ci/venv
+
+demo: venv ## a simulated company, the whole pipeline, and a check that nothing was lost (DEMO_SERVER=mariadb, DEMO_SECONDS=60)
+	@$(PYTHON) -m tests.demo
+
+test: lint unit integration ## lint, types and every test, against real servers
+
+lint: venv ## ruff, mypy --strict, import-linter
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+unit: venv ## the pure parts
+	@$(PYTHON) -m pytest tests/unit
+
+integration: servers ## everything that needs servers
+	@$(PYTHON) -m pytest tests/integration tests/chaos
+
+servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
+	@$(PYTHON) -m tests.servers start
+
+servers-env: venv ## print export lines for the servers: eval "$$(make -s servers-env)"
+	@$(PYTHON) -m tests.servers env
+
+servers-stop: venv ## end exactly the servers that `make servers` started
+	@$(PYTHON) -m tests.servers stop
+
+bench: bench-reader bench-applier ## every benchmark, with peers; results under tests/bench/results
+
+bench-reader: servers ## binlog → committed Kafka: us, Debezium, mysqlbinlog, mysql-replication
+	@$(PYTHON) -m tests.bench reader
+
+bench-applier: servers ## binlog → PostgreSQL and latency: us, Debezium with its JDBC sink
+	@$(PYTHON) -m tests.bench applier
+
+chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
+	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
+
+lock: venv ## resolve the dependencies anew
+	@.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet --output-file requirements.lock
+
+clean: ## remove what was built, the servers' data included
+	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
+	rm -rf .venv .servers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
