@@ -1,0 +1,94 @@
+"""What the binlog says, as lean tuples: the interface between the binlog and whoever reads it.
+
+Every RowChange, Statement and SchemaChange stands between a Begin and a Commit. A source transaction that touches
+nothing captured produces no events at all; only the stream's position moves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Begin(NamedTuple):
+    """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
+
+    `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (× 10⁶).
+    """
+
+    gtid: str | None
+    server_id: int
+    file: str
+    pos: int
+    ts_us: int
+
+
+class RowChange(NamedTuple):
+    """One row written ("c"), changed ("u") or removed ("d").
+
+    `before` and `after` are finished JSON objects of the captured columns, as text. `*_id` is the row's `id`, `*_ref`
+    what leads to its user: users.id, claims.user_id, claim_requirements.claim_id (None where that column is NULL).
+    `pos` is where the rows event starts in its file, `row` the row's index in it.
+    """
+
+    table: str
+    op: str
+    before: str | None
+    after: str | None
+    before_id: int | None
+    before_ref: int | None
+    after_id: int | None
+    after_ref: int | None
+    pos: int
+    row: int
+
+
+class Commit(NamedTuple):
+    """The transaction begun last is committed; `file` and `pos` are where the next one starts."""
+
+    file: str
+    pos: int
+
+
+class Rollback(NamedTuple):
+    """What came since the last Begin never happened (the server stopped while it wrote the transaction)."""
+
+    file: str
+    pos: int
+
+
+class Statement(NamedTuple):
+    """A change of a captured table logged as a statement: its rows are unknown.
+
+    `table` is None where the statement could not be attributed to one captured table: then any of them may have changed.
+    `verb` is its first word in capitals (INSERT, UPDATE, DELETE, REPLACE, LOAD, …).
+    """
+
+    table: str | None
+    verb: str
+
+
+class SchemaChange(NamedTuple):
+    """A captured table was created, altered, emptied, renamed (from or to its name) or dropped.
+
+    `verb` is CREATE, ALTER, TRUNCATE, RENAME or DROP; dropping the database drops each table.
+    """
+
+    table: str
+    verb: str
+
+
+class Heartbeat(NamedTuple):
+    """The server has nothing new: everything up to `pos` in `file` was sent."""
+
+    file: str
+    pos: int
+
+
+class Rotate(NamedTuple):
+    """The binlog goes on in another file, at `pos`."""
+
+    file: str
+    pos: int
+
+
+Event = Begin | RowChange | Commit | Rollback | Statement | SchemaChange | Heartbeat | Rotate
