@@ -44,7 +44,7 @@ bench-reader: servers ## binlog → committed Kafka: us, Debezium, mysqlbinlog, 
 	@$(PYTHON) -m tests.bench reader
 
 bench-applier: servers ## binlog → PostgreSQL and latency: us, Debezium with its JDBC sink
-	@$(PYTHON) -m tests.bench applier
+	@$(PYTHON) -m tests.bench applier latency
 
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)

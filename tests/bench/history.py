@@ -1,0 +1,91 @@
+"""A history of changes in the binlog of a MySQL server of its own, for every reader to read from its beginning."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pymysql
+
+from tests.servers import PrivateServer, Servers, mysql_command
+
+CHANGES_A_USER = 10
+TABLES = {"users": 2, "claims": 2, "claim_requirements": 6}
+"""Changes a customer makes in each table."""
+DATABASE = "bench"
+
+
+@dataclass(frozen=True)
+class History:
+    """`rows` changes in the binlog of `server`, which ends at `file`:`pos`."""
+
+    server: PrivateServer
+    url: str
+    rows: int
+    file: str
+    pos: int
+    binlogs: tuple[tuple[str, int], ...]
+    """Every binlog's name and size in bytes."""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def user(self) -> str:
+        return urlsplit(self.url).username or ""
+
+    @property
+    def password(self) -> str:
+        return urlsplit(self.url).password or ""
+
+
+@contextmanager
+def history(servers: Servers, rows: int, rows_a_transaction: int = 1) -> Iterator[History]:
+    """A MySQL server whose binlog holds `rows` changes, `rows_a_transaction` (0: all) in one transaction."""
+    users = rows // CHANGES_A_USER
+    with servers.private_mysql(extra_args=["--max-binlog-size=1073741824"]) as server:
+        url = urlsplit(server.url)
+        client = [*mysql_command(), "-h127.0.0.1", f"-P{url.port}", f"-u{url.username}", f"-p{url.password}"]
+        subprocess.run([*client, "-e", f"CREATE DATABASE {DATABASE}"], check=True, capture_output=True)
+        tables = (Path(__file__).parent / "history.sql").read_bytes()
+        subprocess.run([*client, DATABASE], input=tables, check=True, capture_output=True)
+        writers = 4 if rows_a_transaction == 1 else 1
+        bounds = [1 + users * n // writers for n in range(writers + 1)]
+        size = rows_a_transaction or rows + 1
+
+        def live(n: int) -> None:
+            with connect(server.url, DATABASE) as connection, connection.cursor() as cursor:
+                cursor.execute("CALL live(%s, %s, %s)", (bounds[n], bounds[n + 1], size))
+
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(live, range(writers)))
+        with connect(server.url, DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW BINARY LOG STATUS")
+            file, pos = cursor.fetchone()[:2]  # type: ignore[index]
+            cursor.execute("SHOW BINARY LOGS")
+            binlogs = tuple((str(name), int(length)) for name, length, *_ in cursor.fetchall())
+        address = f"mysql://{url.username}:{url.password}@{url.hostname}:{url.port}/{DATABASE}"
+        yield History(server, address, users * CHANGES_A_USER, str(file), int(pos), binlogs)
+
+
+def connect(url: str, database: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    """A plain connection to the server of `url`."""
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname or "",
+        port=parts.port or 3306,
+        user=parts.username or "",
+        password=parts.password or "",
+        database=database,
+        autocommit=True,
+    )

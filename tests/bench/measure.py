@@ -1,0 +1,112 @@
+"""Runs a process to its goal and says how long it took, and what it held in memory."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+POLL_SECONDS = 0.1
+
+
+class BenchFailed(Exception):
+    """A process under measurement died or did not reach its goal; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many rows had arrived at which second since launch, and the peak of memory in MB, all processes together."""
+
+    points: tuple[tuple[float, int], ...]
+    rss_mb: float
+
+    def seconds_to(self, rows: int) -> float:
+        """Seconds since launch until `rows` had arrived."""
+        return next(at for at, arrived in self.points if arrived >= rows)
+
+    def warm_rows_per_s(self, rows: int) -> float:
+        """Rows a second over the second half of the rows."""
+        half = next((at, arrived) for at, arrived in self.points if arrived >= rows / 2)
+        return (rows - half[1]) / max(self.seconds_to(rows) - half[0], POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A process to launch: what, with which environment, and where its output goes."""
+
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] | None = None
+
+
+def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900) -> Progress:
+    """Launches all commands at once and polls `arrived` until it says `rows`; then ends them.
+
+    Raises BenchFailed where one dies before, or the time is up.
+    """
+    began = time.monotonic()
+    points: list[tuple[float, int]] = []
+    rss = 0
+    processes = [_launch(command) for command in commands]
+    try:
+        while not points or points[-1][1] < rows:
+            for process, command in zip(processes, commands, strict=True):
+                if process.poll() is not None:
+                    raise BenchFailed(f"{command.argv[0]} ended with {process.returncode}:\n{_tail(command.log)}")
+            if time.monotonic() - began > seconds:
+                logs = "\n".join(_tail(command.log) for command in commands)
+                raise BenchFailed(f"only {points[-1][1] if points else 0:,} of {rows:,} rows in {seconds} s:\n{logs}")
+            count = arrived()
+            points.append((time.monotonic() - began, count))
+            rss = max(rss, sum(_rss(process.pid) for process in processes))
+            time.sleep(POLL_SECONDS)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    return Progress(tuple(points), rss / 1e6)
+
+
+def time_of(argv: Sequence[str]) -> tuple[float, float]:
+    """Seconds that a command takes to end by itself, and its peak memory in MB."""
+    began = time.monotonic()
+    rss = 0
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None:
+            rss = max(rss, _rss(process.pid))
+            time.sleep(0.02)
+        if process.returncode:
+            message = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            raise BenchFailed(f"{argv[0]} ended with {process.returncode}: {message[-2000:]}")
+    return time.monotonic() - began, rss / 1e6
+
+
+def median(values: Sequence[float]) -> float:
+    """The median, which is what every figure printed is."""
+    return statistics.median(values)
+
+
+def _launch(command: Command) -> subprocess.Popen[bytes]:
+    with command.log.open("wb") as log:
+        return subprocess.Popen(command.argv, stdout=log, stderr=subprocess.STDOUT, env=command.env)
+
+
+def _rss(pid: int) -> int:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return int(process.memory_info().rss) + sum(int(child.memory_info().rss) for child in process.children(True))
+    return 0
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-3000:]

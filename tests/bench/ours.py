@@ -1,0 +1,60 @@
+"""leadstream under measurement: the console scripts, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.bench.history import History
+from tests.bench.kafka import Topics
+from tests.bench.measure import Command
+
+SCRIPTS = Path(sys.executable).parent
+LANES = 12
+
+
+def environment(history: History, kafka: str, postgres: str, prefix: str) -> dict[str, str]:
+    """What the processes need to know."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
+    return inherited | {
+        "REPLICA_DATABASE_URL": history.url,
+        "DATABASE_URL": postgres,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "TOPIC_PREFIX": prefix,
+        "LANES": str(LANES),
+        "LOG_FORMAT": "json",
+    }
+
+
+def setup(env: Mapping[str, str]) -> None:
+    """`consumer setup --from earliest`."""
+    subprocess.run([SCRIPTS / "consumer", "setup", "--from", "earliest"], env=env, check=True, capture_output=True)
+
+
+def reader(env: Mapping[str, str], folder: Path) -> Command:
+    """`consumer read`."""
+    return Command([str(SCRIPTS / "consumer"), "read"], folder / "reader.log", env)
+
+
+def applier(env: Mapping[str, str], folder: Path, number: int = 1) -> Command:
+    """`consumer apply`."""
+    return Command([str(SCRIPTS / "consumer"), "apply"], folder / f"applier-{number}.log", env)
+
+
+def read_rows(topics: Topics, history: History) -> int:
+    """Rows of the history that the newest checkpoint covers: all of them, or what the binlog's share amounts to."""
+    checkpoint = topics.checkpointed()
+    if not checkpoint:
+        return 0
+    return int(history.rows * covered(checkpoint["file"], checkpoint["pos"], history))
+
+
+def covered(file: str, pos: int, history: History) -> float:
+    """The share of the history's bytes that lies before a position; 1.0 exactly at its end."""
+    if (file, pos) >= (history.file, history.pos):
+        return 1.0
+    before = sum(size for name, size in history.binlogs if name < file)
+    return (before + pos) / sum(size for _, size in history.binlogs)
