@@ -1,0 +1,93 @@
+"""What reads Debezium reads us: Debezium's own transform and sink find the rows in our topics."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.bench import measure, ours
+from tests.bench.history import DATABASE, History, connect, history
+from tests.bench.kafka import Topics
+from tests.bench.postgres import database
+from tests.integration.compatibility.connect import Fields, jdbc_sink
+from tests.servers import ensure
+
+COLUMNS: dict[str, Fields] = {
+    "users": {
+        "id": "int64",
+        "current_signature_file_id": "int64?",
+        "is_enabled": "int16?",
+        "created_at": "string?",
+        "updated_at": "string?",
+    },
+    "claims": {
+        "id": "int64",
+        "user_id": "int64",
+        "status": "string?",
+        "created_at": "string?",
+        "updated_at": "string?",
+    },
+    "claim_requirements": {
+        "id": "int64",
+        "claim_id": "int64",
+        "type": "string?",
+        "status": "string?",
+        "claim_requirement_reason": "string?",
+        "created_at": "string?",
+        "updated_at": "string?",
+    },
+}
+KEPT = "SELECT {} FROM {} ORDER BY id"
+
+
+def rows_in_mysql(past: History, table: str, columns: list[str]) -> list[tuple[object, ...]]:
+    with connect(past.url, DATABASE) as connection, connection.cursor() as cursor:
+        times = {"created_at", "updated_at"}
+        picked = [f"DATE_FORMAT({c}, '%%Y-%%m-%%dT%%TZ')" if c in times else c for c in columns]
+        cursor.execute(KEPT.format(", ".join(picked), table), ())
+        return [tuple(row) for row in cursor.fetchall()]
+
+
+def rows_sunk(postgres: str, table: str, columns: list[str]) -> list[tuple[object, ...]]:
+    with psycopg.connect(postgres) as connection:
+        present = connection.execute("SELECT to_regclass(%s)", [f"sunk_{table}"]).fetchone()
+        if present is None or present[0] is None:
+            return []
+        query = f"SELECT {', '.join(columns)} FROM sunk_{table} WHERE __deleted <> 'true' ORDER BY id"
+        return [tuple(row) for row in connection.execute(query.encode()).fetchall()]
+
+
+@pytest.mark.servers
+def test_debeziums_transform_and_jdbc_sink_rebuild_the_tables_from_our_topics(tmp_path: Path) -> None:
+    servers = ensure(("mysql", "kafka", "postgres"))
+    prefix = f"compat-{uuid.uuid4().hex[:8]}"
+    topics = Topics(servers.kafka_bootstrap, prefix)
+    with history(servers, 600) as past, database(servers.postgres_url) as postgres:
+        with connect(past.url, DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute("DELETE FROM claim_requirements WHERE claim_id % 5 = 0")
+            cursor.execute("DELETE FROM claims WHERE id % 5 = 0")
+            cursor.execute("UPDATE users SET is_enabled = 0 WHERE id % 7 = 0")
+            cursor.execute("SHOW BINARY LOG STATUS")
+            status = cursor.fetchone()
+        assert status is not None
+        env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
+        ours.setup(env)
+        whole = History(past.server, past.url, past.rows, str(status[0]), int(status[1]), past.binlogs)
+        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, whole), whole.rows, seconds=60)
+        jdbc = postgres.replace("postgresql://leadstream:leadstream@", "jdbc:postgresql://")
+        jdbc += "?user=leadstream&password=leadstream"
+        sources = {f"{prefix}.{table}": columns for table, columns in COLUMNS.items()}
+        wanted = {table: rows_in_mysql(past, table, list(columns)) for table, columns in COLUMNS.items()}
+        with jdbc_sink(tmp_path, servers.kafka_bootstrap, jdbc, sources) as log:
+            deadline = time.monotonic() + 90
+            found: dict[str, list[tuple[object, ...]]] = {}
+            while found != wanted and time.monotonic() < deadline:
+                time.sleep(0.5)
+                found = {table: rows_sunk(postgres, table, list(columns)) for table, columns in COLUMNS.items()}
+            for table in COLUMNS:
+                assert found[table] == wanted[table], log.read_text()[-4000:]
+    topics.remove()
