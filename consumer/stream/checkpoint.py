@@ -5,6 +5,14 @@ from __future__ import annotations
 import msgspec
 
 
+class PreparedTransaction(msgspec.Struct, frozen=True):
+    """An XA transaction that stands before the checkpoint and is undecided: its rows lie at `pos` of `file`."""
+
+    xid: str
+    file: str
+    pos: int
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Everything before this point is in Kafka, nothing after it is.
 
@@ -27,6 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     lanes_open: list[int] = []
     """Lanes in which the unfinished transaction has rows already and no `last` yet."""
+    prepared: list[PreparedTransaction] = []
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

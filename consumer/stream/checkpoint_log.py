@@ -1,0 +1,116 @@
+"""The checkpoints topic: what the reader finds there when it starts, and what it writes there."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.settings import KafkaSettings
+from consumer.stream import checkpoint
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
+from consumer.stream.topics import CHECKPOINTS, Topics
+
+KEY: Final = b"reader"
+ANSWER_SECONDS: Final = 10.0
+FIRST_LOOK_BACK: Final = 64
+"""Offsets read at first, from the end; doubled until a committed checkpoint is among them."""
+
+
+class CheckpointLog:
+    """Reads committed checkpoints.
+
+    Whoever holds the transactional id has to call `init_transactions` first: it waits until what an older reader left
+    open is decided, so that the last checkpoint found is the last one there will be.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
+        self._servers = settings.kafka_bootstrap_servers
+        self._lanes = settings.lanes
+        self._consumer = Consumer(
+            {
+                **settings.librdkafka,
+                "group.id": f"{settings.topic_prefix}.checkpoints",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": "false",
+                "enable.partition.eof": "true",
+                "log_level": "3",
+            }
+        )
+
+    def last(self) -> Checkpoint | None:
+        """The newest committed checkpoint; None where there is none.
+
+        Raises KafkaLost, and CheckpointUnreadable where it is not ours or has another number of lanes.
+        """
+        try:
+            value = self._last_value()
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
+                return None
+            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
+        if value is None:
+            return None
+        try:
+            found = checkpoint.decode(value)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise CheckpointUnreadable(
+                f"the last message of {self._topic} is not a checkpoint of ours ({error}); use another TOPIC_PREFIX"
+            ) from error
+        if len(found.next_seqs) != self._lanes:
+            raise CheckpointUnreadable(
+                f"the checkpoint in {self._topic} has {len(found.next_seqs)} lanes and LANES is {self._lanes};"
+                f" set LANES={len(found.next_seqs)}"
+            )
+        return found
+
+    def require(self) -> Checkpoint:
+        """The newest committed checkpoint. Raises NoCheckpoint where there is none, else as `last`."""
+        found = self.last()
+        if found is None:
+            raise NoCheckpoint(f"{self._topic} holds no checkpoint yet; run consumer setup")
+        return found
+
+    def _last_value(self) -> bytes | None:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)
+        look_back = FIRST_LOOK_BACK
+        while True:
+            start = max(low, high - look_back)
+            found = self._newest_from(start)
+            if found is not None or start == low:
+                return found
+            look_back *= 2
+
+    def _newest_from(self, start: int) -> bytes | None:
+        self._consumer.assign([TopicPartition(self._topic, 0, start)])
+        newest = None
+        while True:
+            message = self._consumer.poll(ANSWER_SECONDS)
+            if message is None:
+                raise KafkaLost(
+                    f"Kafka at {self._servers} did not answer within {ANSWER_SECONDS:.0f} s ({self._topic})"
+                )
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return newest
+                raise KafkaException(error)
+            if message.key() == KEY:
+                newest = message.value()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

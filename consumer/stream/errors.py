@@ -1,0 +1,27 @@
+"""What can go wrong between us and Kafka; each message is one sentence naming the thing, the place and the mend."""
+
+from __future__ import annotations
+
+
+class StreamError(Exception):
+    """Writing to Kafka or reading from it failed."""
+
+
+class KafkaLost(StreamError):
+    """Kafka did not answer, or ended our transaction; trying again from the last checkpoint may help."""
+
+
+class ReaderFenced(StreamError):
+    """Another reader with the same transactional id took over."""
+
+
+class TopicMismatch(StreamError):
+    """A topic exists with other settings than this configuration needs."""
+
+
+class NoCheckpoint(StreamError):
+    """The checkpoints topic is missing or empty: nobody said yet where to start."""
+
+
+class CheckpointUnreadable(StreamError):
+    """The last checkpoint is not one of ours, or does not fit the configuration."""

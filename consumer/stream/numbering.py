@@ -1,0 +1,170 @@
+"""Numbers on the way in: each lane counts its messages without gaps, over all topics.
+
+The newest row of a source transaction in each lane is held back until it is known whether another one follows, because
+`lane.last` marks the last. A transaction may be cut anywhere (`cut`) and taken up again from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from zlib import crc32
+
+from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
+from consumer.stream.envelope import LAST, MORE, EnvelopeWriter
+from consumer.stream.topics import HEARTBEATS, Topics
+
+Send = Callable[[str, str | bytes, str | bytes, int], None]
+"""Takes topic, value, key and partition of a message; never fails half-way."""
+
+
+class Numbering:
+    """Turns routed rows into numbered messages, and knows the checkpoint after each of them.
+
+    `version` is that of the last completed source transaction or heartbeat; `in_transaction` says that a transaction
+    was begun and not ended; `rows` counts its messages so far, those of before a restart included.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, topics: Topics, writer: EnvelopeWriter, send: Send) -> None:
+        self.lanes = len(checkpoint.next_seqs)
+        self.version = checkpoint.version
+        self.ts_us = 0
+        self.rows = 0
+        self.sent = 0
+        """Messages handed to `send` since this object was made."""
+        self.in_transaction = False
+        self._checkpoint = checkpoint
+        self._next_seqs = list(checkpoint.next_seqs)
+        self._topics = topics.of_table
+        self._heartbeats = topics.name(HEARTBEATS)
+        self._writer = writer
+        self._send = send
+        self._held: dict[int, tuple[str, str, str]] = {}
+        self._open = set(checkpoint.lanes_open)
+        self._skip = checkpoint.rows
+        self._orders: dict[str, int] = {}
+        self._begun_file = ""
+        self._begun_pos = 0
+        self._begun_version = 0
+
+    @property
+    def skipping(self) -> bool:
+        """True while the rows that come are in Kafka already."""
+        return self.rows < self._skip
+
+    def begin(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int) -> None:
+        """A source transaction starts at `pos` of `file`, committed at `ts_us` (µs since the epoch)."""
+        version = self.version + 1
+        version = max(ts_us, version)
+        self._begun_version = version
+        self._begun_file = file
+        self._begun_pos = pos
+        self.ts_us = ts_us
+        self.rows = 0
+        self._orders.clear()
+        self.in_transaction = True
+        self._writer.transaction(gtid, server_id, file, pos, ts_us, version)
+
+    def row(  # noqa: PLR0917 (called once a row: keywords would cost)
+        self,
+        table: str,
+        op: str,
+        before: str | None,
+        after: str | None,
+        user_id: int | None,
+        key: int,
+        pos: int,
+        row: int,
+        moved: bool = False,
+    ) -> None:
+        """One row of the lane that `key` belongs to: the user's id, or for an orphan (user_id None) its claim's."""
+        self.rows = total_order = self.rows + 1
+        orders = self._orders
+        order = orders[table] = orders.get(table, 0) + 1
+        if total_order <= self._skip:
+            return
+        key_text = f"{key}"
+        lane = crc32(key_text.encode()) % self.lanes  # as consumer.lane.lane_of; a test compares them
+        seqs = self._next_seqs
+        seq = seqs[lane]
+        seqs[lane] = seq + 1
+        held = self._held
+        if lane in held:
+            topic, value, held_key = held[lane]
+            self._send(topic, value + MORE, held_key, lane)
+            self.sent += 1
+        held[lane] = (
+            self._topics[table],
+            self._writer.row(
+                table,
+                op,
+                before,
+                after,
+                pos,
+                row,
+                total_order,
+                order,
+                seq,
+                "null" if user_id is None else key_text,
+                moved,
+            ),
+            key_text,
+        )
+
+    def commit(self) -> None:
+        """The source transaction ended: what is held back goes out as the last of its lane."""
+        held = self._held
+        for lane, (topic, value, key) in held.items():
+            self._send(topic, value + LAST, key, lane)
+        self.sent += len(held)
+        self.version = self._begun_version
+        self.in_transaction = False
+        self._skip = 0
+        if self._open:
+            self._beat(self._open.difference(held), self.version, self.ts_us)
+            self._open.clear()
+        held.clear()
+
+    def cut(self) -> None:
+        """Sends what is held back without knowing more, so that a checkpoint inside the transaction may follow."""
+        for lane, (topic, value, key) in self._held.items():
+            self._send(topic, value + MORE, key, lane)
+        self.sent += len(self._held)
+        self._open.update(self._held)
+        self._held.clear()
+
+    def heartbeat(self, ts_us: int) -> None:
+        """Tells every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
+
+        Only between source transactions.
+        """
+        if ts_us:
+            self.version = max(ts_us, self.version + 1)
+            self.ts_us = ts_us
+        self._beat(range(self.lanes), self.version, self.ts_us or self.version)
+
+    def _beat(self, lanes: Iterable[int], version: int, ts_us: int) -> None:
+        for lane in sorted(lanes):
+            seq = self._next_seqs[lane]
+            self._next_seqs[lane] = seq + 1
+            self._send(self._heartbeats, self._writer.heartbeat(seq, version, ts_us), f"{lane}", lane)
+            self.sent += 1
+
+    def checkpoint(self, gtid_set: str, file: str, pos: int, prepared: list[PreparedTransaction]) -> Checkpoint:
+        """The checkpoint that covers all rows so far, after `cut` where a transaction is open.
+
+        The arguments are where the first transaction starts that was not received whole.
+        """
+        inside = self.in_transaction
+        return Checkpoint(
+            epoch=self._checkpoint.epoch,
+            flavor=self._checkpoint.flavor,
+            server=self._checkpoint.server,
+            gtid_set=gtid_set,
+            file=self._begun_file if inside else file,
+            pos=self._begun_pos if inside else pos,
+            version=self.version,
+            next_seqs=list(self._next_seqs),
+            rows=max(self.rows, self._skip) if inside else self._skip,
+            lanes_open=sorted(self._open),
+            prepared=prepared,
+        )
