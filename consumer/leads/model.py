@@ -6,9 +6,10 @@ microseconds, strictly increasing from one source transaction to the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 NEVER: Final = 2**63 - 1
 """`judge_after` of a lead about which too little is known to judge it; a recheck is queued."""
@@ -98,13 +99,30 @@ class RequirementRow(NamedTuple):
 
 Row = UserRow | ClaimRow | RequirementRow
 
+R_co = TypeVar("R_co", bound=Row, covariant=True)
+
+
+class LiveRow(NamedTuple, Generic[R_co]):
+    """A row as MySQL holds it now; `updated_at` is what its column of that name says, in µs, where there is one."""
+
+    row: R_co
+    updated_at: int | None
+
+
+class LiveState(NamedTuple):
+    """Everything MySQL holds of one user, read in one consistent snapshot; `user` None: the row is gone."""
+
+    user: LiveRow[UserRow] | None
+    claims: Sequence[LiveRow[ClaimRow]] = ()
+    requirements: Sequence[LiveRow[RequirementRow]] = ()
+
 
 class Change(NamedTuple):
     """One row change of one lead, or with `table` None the end of a source transaction in a lane (a heartbeat).
 
     `before` is None for an insert, `after` is None for a delete. `at` is the commit time on the server, `last`
-    says that no further change of the same source transaction follows in this lane. `moved` marks a claim that came from
-    another user, whose requirements the stream does not repeat.
+    says that no further change of the same source transaction follows in this lane. `moved` marks a claim that came
+    from another user, whose requirements the stream does not repeat.
     """
 
     user_id: int
@@ -152,7 +170,8 @@ class Lead:
     version: int = 0
     """Version of the change that wrote the user's row."""
     read_floor: int = 0
-    """Changes up to this version are contained in what the reconciler read live, and skipped."""
+    """Changes up to this version are contained in what we hold, because the reconciler read it live or the stream
+    removed a row then, and are skipped."""
     judge_after: int | None = None
     """Judged only when the lead's lane has passed this version; None: at every transaction boundary."""
     changed_at: int = 0
@@ -170,13 +189,17 @@ class Lead:
 
 
 class Stint(NamedTuple):
-    """One stay of one lead in one queue; the open one has None in the last three fields."""
+    """One stay of one lead in one queue; the open one has None in all that follows `opened_reason`.
+
+    `opened_reason` is None where the stint was opened before the replay at hand: its row exists, and only its closing
+    is to be written.
+    """
 
     user_id: int
     number: int
     queue_type: QueueType
     opened_at: int
-    opened_reason: Reason
+    opened_reason: Reason | None
     closed_at: int | None = None
     closed_reason: Reason | None = None
     conversion_type: ConversionType | None = None
@@ -202,8 +225,9 @@ class QueueChange(NamedTuple):
     """What the call centre's tables need to be told of one lead after a replay.
 
     `left` are the queues that were left on the way, `queue_type` is where the lead is now, `reason` and `at` those
-    of the last opening. `entered` says that a queue other than `none` was entered, which resets the score; `first_sight`
-    that the lead was never judged before.
+    of the last opening. `first_sight` says that the lead was never judged before; `entered` that it moved into a queue
+    other than `none` afterwards, which resets the score. A first sight alone resets nothing, but where `queue_type` is
+    not `none` it needs its pending entry like any lead that entered.
     """
 
     user_id: int

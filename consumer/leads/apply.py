@@ -1,0 +1,118 @@
+"""Rows into a lead's working copy, whether they come from the stream or from a live read; nothing is judged here."""
+
+from __future__ import annotations
+
+from consumer.leads.model import Change, Claim, ClaimRow, Lead, Requirement, RequirementRow, Row
+from consumer.leads.outcome import Outcome
+
+
+def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
+    """Takes one row change of the stream into the lead; returns whether what we hold was altered by it.
+
+    A change up to the lead's `read_floor` and a row older than the one we hold are skipped and counted. `changed_at`
+    moves when the change matters: when our state was altered, or when before and after differ although we hold the
+    row as it came out already (it was read live).
+
+    A removal leaves no row that could carry its version, so it raises `read_floor` to just below its commit time: a
+    live read that began before may still show the row, and is refused by `mend`.
+    """
+    before, after, version = change.before, change.after, change.version
+    if version <= lead.read_floor:
+        outcome.skipped["read live already"] += 1
+        return False
+    if after is not None:
+        row = after
+        if version < version_held(lead, row):
+            outcome.skipped["older than what we hold"] += 1
+            return False
+        altered = put(lead, row, version, outcome)
+        if not altered and before == after:
+            return False
+    elif before is not None:
+        if version < version_held(lead, before):
+            outcome.skipped["older than what we hold"] += 1
+            return False
+        altered = remove(lead, before, version, outcome)
+        lead.read_floor = max(lead.read_floor, min(version, change.at) - 1)
+    else:
+        return False
+    lead.changed_at = change.at
+    outcome.leads[lead.user_id] = lead
+    return altered
+
+
+def version_held(lead: Lead, row: Row) -> int:
+    """The version of the row that we hold under the same id; -1 where we hold none."""
+    if isinstance(row, RequirementRow):
+        requirement = lead.requirements.get(row.id)
+        return -1 if requirement is None else requirement.version
+    if isinstance(row, ClaimRow):
+        claim = lead.claims.get(row.id)
+        return -1 if claim is None else claim.version
+    return lead.version
+
+
+def holds(lead: Lead, row: Row) -> bool:
+    """Whether the lead holds exactly this row."""
+    if isinstance(row, RequirementRow):
+        requirement = lead.requirements.get(row.id)
+        return requirement is not None and (
+            requirement.status == row.status
+            and requirement.type == row.type
+            and requirement.claim_id == row.claim_id
+            and requirement.reason == row.reason
+        )
+    if isinstance(row, ClaimRow):
+        claim = lead.claims.get(row.id)
+        return claim is not None and claim.status == row.status
+    return lead.exists and lead.signature == row.signature and lead.enabled == row.enabled
+
+
+def put(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool:
+    """Writes a row into the lead, stamped with a version; returns False where it is held like this already."""
+    if holds(lead, row):
+        return False
+    if isinstance(row, RequirementRow):
+        lead.requirements[row.id] = Requirement(row.id, row.claim_id, row.type, row.status, row.reason, version)
+        outcome.requirements.add((lead.user_id, row.id))
+    elif isinstance(row, ClaimRow):
+        lead.claims[row.id] = Claim(row.id, row.status, version)
+        outcome.claims.add((lead.user_id, row.id))
+    else:
+        lead.exists, lead.signature, lead.enabled, lead.version = True, row.signature, row.enabled, version
+    return True
+
+
+def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool:
+    """Takes a row out of the lead; a user takes the claims along, and a claim its requirements.
+
+    InnoDB's cascades are invisible in the binlog of most servers. Returns False where nothing was held.
+    """
+    if isinstance(row, RequirementRow):
+        return _remove_requirement(lead, row.id, outcome)
+    if isinstance(row, ClaimRow):
+        return _remove_claim(lead, row.id, outcome)
+    altered = lead.exists or bool(lead.claims) or bool(lead.requirements)
+    for claim_id in list(lead.claims):
+        _remove_claim(lead, claim_id, outcome)
+    for requirement_id in list(lead.requirements):
+        _remove_requirement(lead, requirement_id, outcome)
+    lead.exists, lead.enabled, lead.signature, lead.version = False, True, None, version
+    return altered
+
+
+def _remove_claim(lead: Lead, claim_id: int, outcome: Outcome) -> bool:
+    altered = lead.claims.pop(claim_id, None) is not None
+    for requirement in list(lead.requirements.values()):
+        if requirement.claim_id == claim_id:
+            altered = _remove_requirement(lead, requirement.id, outcome)
+    if altered:
+        outcome.claims.add((lead.user_id, claim_id))
+    return altered
+
+
+def _remove_requirement(lead: Lead, requirement_id: int, outcome: Outcome) -> bool:
+    if lead.requirements.pop(requirement_id, None) is None:
+        return False
+    outcome.requirements.add((lead.user_id, requirement_id))
+    return True

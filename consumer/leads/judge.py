@@ -1,0 +1,128 @@
+"""Where a judged state leaves a lead: stints closed and opened, conversions, what the call centre is told."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consumer.leads.model import Conversion, ConversionType, Lead, QueueChange, QueueType, Reason, Rule, Stint
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules, is_on_open_claim, queue_for
+
+_UNSIGNED: Final = QueueType.UNSIGNED_USERS
+_OUTSTANDING: Final = QueueType.REQUIREMENTS_OUTSTANDING
+_NONE: Final = QueueType.NONE
+
+_LEFT_FOR_NONE: Final = {
+    Rule.USER_GONE: Reason.USER_DELETED,
+    Rule.USER_DISABLED: Reason.USER_DISABLED,
+    Rule.CLAIMS_CLOSED: Reason.CLAIMS_CLOSED,
+}
+"""Reasons by the rule that decides now."""
+
+_CAME_BACK: Final = {
+    Rule.USER_GONE: Reason.USER_RETURNED,
+    Rule.USER_DISABLED: Reason.USER_ENABLED,
+    Rule.CLAIMS_CLOSED: Reason.CLAIM_REOPENED,
+}
+"""Reasons by the rule that kept the lead in `none` until now."""
+
+
+def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
+    """Puts a lead into the queue its state belongs in, `at` being the commit time (µs) of what brought it there.
+
+    The first judgement opens stint 1 and never converts. Later, when the queue differs from the open stint's, the
+    stint closes and the next one opens at that same moment, never before the closed one opened. The state must be one
+    that existed in MySQL: callers judge at the boundaries of source transactions only.
+    """
+    verdict = queue_type, rule = queue_for(lead, rules)
+    if lead.stint == 0:
+        _open(lead, verdict, at, Reason.FIRST_SEEN, outcome)
+        outcome.queue_changes[lead.user_id] = QueueChange(
+            lead.user_id, queue_type, frozenset(), entered=False, first_sight=True, reason=Reason.FIRST_SEEN, at=at
+        )
+    elif queue_type is not lead.queue_type:
+        reason, settled = _why(lead, verdict, rules)
+        at = max(at, lead.opened_at)
+        _close(lead, at, reason, settled, outcome)
+        _tell_call_centre(lead, queue_type, at, reason, outcome)
+        _open(lead, verdict, at, reason, outcome)
+    elif rule is not lead.rule:
+        lead.rule = rule
+        outcome.leads[lead.user_id] = lead
+    if queue_type is _OUTSTANDING:
+        outstanding = [id_ for id_, requirement in lead.requirements.items() if rules.is_outstanding(requirement)]
+        if not lead.outstanding_seen.issuperset(outstanding):
+            lead.outstanding_seen = lead.outstanding_seen.union(outstanding)
+            outcome.leads[lead.user_id] = lead
+
+
+def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Reason, tuple[int, ...]]:
+    """Why the open stint closes, the first reason that holds, and which requirements completed it."""
+    queue_type, rule = verdict
+    left = lead.queue_type
+    reason = _LEFT_FOR_NONE.get(rule)
+    if reason is not None:
+        return reason, ()
+    if queue_type is _UNSIGNED and left is not _NONE:
+        return Reason.SIGNATURE_REMOVED, ()
+    if left is _UNSIGNED:
+        return Reason.SIGNATURE_OBTAINED, ()
+    if left is _OUTSTANDING:
+        settled = _settled_now(lead, rules)
+        return (Reason.REQUIREMENTS_COMPLETED if settled else Reason.REQUIREMENTS_WITHDRAWN), settled
+    came_back = _CAME_BACK.get(lead.rule) if lead.rule else None
+    return came_back or (Reason.SIGNATURE_MISSING if queue_type is _UNSIGNED else Reason.REQUIREMENT_ADDED), ()
+
+
+def _settled_now(lead: Lead, rules: Rules) -> tuple[int, ...]:
+    """Requirements that were outstanding in this stint and are settled now, on an open claim; in order of id."""
+    settled = []
+    for id_ in sorted(lead.outstanding_seen):
+        requirement = lead.requirements.get(id_)
+        if requirement is not None and rules.is_settled(requirement) and is_on_open_claim(requirement, lead, rules):
+            settled.append(id_)
+    return tuple(settled)
+
+
+def _close(lead: Lead, at: int, reason: Reason, settled: tuple[int, ...], outcome: Outcome) -> None:
+    """Closes the open stint and records the conversion it earned, if any: one per signature file at most."""
+    left = lead.queue_type
+    assert left is not None, "a lead with an open stint is in a queue"
+    conversion_type, signature = None, None
+    if reason is Reason.REQUIREMENTS_COMPLETED:
+        conversion_type = ConversionType.REQUIREMENTS_COMPLETED
+    elif reason is Reason.SIGNATURE_OBTAINED and lead.signature and lead.signature not in lead.converted_signatures:
+        conversion_type, signature = ConversionType.SIGNATURE_OBTAINED, lead.signature
+        lead.converted_signatures |= {signature}
+    if conversion_type is not None:
+        earlier = outcome.queue_changes.get(lead.user_id)
+        after_reset = earlier is not None and earlier.entered
+        outcome.conversions.append(
+            Conversion(lead.user_id, lead.stint, left, conversion_type, at, signature, settled, after_reset)
+        )
+    key = (lead.user_id, lead.stint)
+    stint = outcome.stints.get(key) or Stint(lead.user_id, lead.stint, left, lead.opened_at, None)
+    outcome.stints[key] = stint._replace(
+        closed_at=at, closed_reason=reason, conversion_type=conversion_type, signature=signature
+    )
+
+
+def _open(lead: Lead, verdict: tuple[QueueType, Rule], at: int, reason: Reason, outcome: Outcome) -> None:
+    lead.stint += 1
+    lead.queue_type, lead.rule = verdict
+    lead.opened_at = at
+    lead.outstanding_seen = frozenset()
+    outcome.leads[lead.user_id] = lead
+    outcome.stints[lead.user_id, lead.stint] = Stint(lead.user_id, lead.stint, verdict[0], at, reason)
+
+
+def _tell_call_centre(lead: Lead, queue_type: QueueType, at: int, reason: Reason, outcome: Outcome) -> None:
+    """Adds the move out of the lead's queue into another to what the call centre's tables are told."""
+    left = frozenset([lead.queue_type] if lead.queue_type else [])
+    entered, first_sight = queue_type is not _NONE, False
+    earlier = outcome.queue_changes.get(lead.user_id)
+    if earlier is not None:
+        left |= earlier.left
+        entered |= earlier.entered
+        first_sight = earlier.first_sight
+    outcome.queue_changes[lead.user_id] = QueueChange(lead.user_id, queue_type, left, entered, first_sight, reason, at)

@@ -1,0 +1,118 @@
+"""Changes in, queue changes and conversions out: the stream's way through the rules, pure and without I/O.
+
+Where the design leaves a choice, it is made so:
+
+- "Its lane has passed version v" is known at the first change or heartbeat above v, before that is applied, and at the
+  end of the transaction v itself. So a lead that waited is judged as it stood at v, and the change that showed the
+  lane to be past v is judged on its own.
+- A change that leaves what we hold as it was cannot alter a judgement, so its lead is not judged again.
+- A judgement is dated `changed_at`, but never before the open stint opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consumer.leads.apply import apply
+from consumer.leads.judge import judge
+from consumer.leads.mend import differs, mend
+from consumer.leads.model import NEVER, Change, Lead, Table
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+
+__all__ = ["adopt", "differs", "judge", "mend", "replay"]
+
+
+def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int, rules: Rules, outcome: Outcome) -> int:
+    """Applies one lane's changes, in the lane's order, to the leads and judges them at transaction boundaries.
+
+    `leads` are the working copies of every lead that we hold among those the changes name, and of any more whose
+    `judge_after` the lane has passed; a user that is absent is unknown and is added. `lane_version` is the version of
+    the lane's last completed transaction or heartbeat, and so is what is returned. Both `leads` and `outcome` are
+    altered in place. The changes may begin and end inside a source transaction: how a lane is cut into replays makes no
+    difference to stints and conversions.
+
+    A new user, inserted before our eyes, is known whole and judged at once. Of any other unknown lead too little is
+    known: it takes changes, waits for a live read (`judge_after` NEVER), and a recheck is asked for. The same goes
+    for a claim that moved in from another user, because the stream does not repeat its requirements.
+    """
+    waiting = _Waiting(leads, rules, outcome)
+    due = waiting.judge_passed(lane_version)
+    touched: dict[int, Lead] = {}
+    version = lane_version
+    for change in changes:
+        version = change.version
+        if version > due:
+            due = waiting.judge_passed(version - 1)
+        table = change.table
+        if table is not None:
+            user_id = change.user_id
+            lead = leads.get(user_id)
+            if lead is None:
+                lead = leads[user_id] = _meet(change, outcome)
+            if apply(change, lead, outcome):
+                touched[user_id] = lead
+                if change.moved and change.after is not None:
+                    _await_read(lead, "claim moved in from another user", outcome)
+        if change.last:
+            lane_version = max(lane_version, version)
+            if touched:
+                for lead in touched.values():
+                    if lead.judge_after is None:
+                        judge(lead, lead.changed_at, rules, outcome)
+                touched.clear()
+            if version >= due:
+                due = waiting.judge_passed(version)
+    for lead in touched.values():
+        lead.judge_after = max(lead.judge_after or 0, version)
+    return lane_version
+
+
+def adopt(change: Change, lead: Lead, lane_version: int, rules: Rules, outcome: Outcome) -> None:
+    """Applies a change that travelled in another lane, because the reader could not find its user.
+
+    `lane_version` is that of the lead's own lane: the lead is judged when that lane has passed the change, at once
+    where it has. The two lanes are not ordered with each other; a row that is older than what we hold is skipped.
+    """
+    if not apply(change, lead, outcome):
+        return
+    lead.judge_after = max(lead.judge_after or 0, change.version)
+    if lead.judge_after <= lane_version:
+        lead.judge_after = None
+        judge(lead, lead.changed_at, rules, outcome)
+
+
+def _meet(change: Change, outcome: Outcome) -> Lead:
+    """The working copy of a lead of which the stream brings the first we hear."""
+    lead = Lead(change.user_id)
+    outcome.leads[lead.user_id] = lead
+    if not (change.table is Table.USERS and change.before is None):
+        _await_read(lead, "met in the stream before anything was known of it", outcome)
+    return lead
+
+
+def _await_read(lead: Lead, reason: str, outcome: Outcome) -> None:
+    lead.judge_after = NEVER
+    outcome.rechecks[lead.user_id] = reason
+    outcome.leads[lead.user_id] = lead
+
+
+class _Waiting:
+    """The leads of a replay that are judged only when the lane has passed their `judge_after`."""
+
+    def __init__(self, leads: dict[int, Lead], rules: Rules, outcome: Outcome) -> None:
+        waiting = [(lead.judge_after, lead.user_id, lead) for lead in leads.values() if lead.judge_after is not None]
+        self._latest_first = sorted(waiting, key=lambda entry: entry[:2], reverse=True)
+        self._rules = rules
+        self._outcome = outcome
+
+    def judge_passed(self, version: int) -> int:
+        """Judges those that waited for this version or an earlier one; returns the earliest still waited for."""
+        waiting = self._latest_first
+        while waiting and waiting[-1][0] <= version:
+            judge_after, user_id, lead = waiting.pop()
+            if lead.judge_after == judge_after:
+                lead.judge_after = None
+                self._outcome.leads[user_id] = lead
+                judge(lead, lead.changed_at, self._rules, self._outcome)
+        return waiting[-1][0] if waiting else NEVER

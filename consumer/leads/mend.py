@@ -1,0 +1,120 @@
+"""What MySQL holds now, merged into what we hold: the reconciler's way through the rules, pure and without I/O.
+
+A live read has no place in the lane. It holds every change up to its floor for certain, none that was committed after
+it ended, and of those between (its last minute) it may hold some that the stream is still to bring, and lack some that
+the stream brought already. Hence:
+
+- A row that the stream wrote above the floor stays as it is: the stream speaks of it last. If the read differs
+  there, the merged state may never have existed, and the lead is judged when its lane has passed the end of the read.
+- A row that the stream removed above the floor left no trace but the raised `read_floor`: a read whose floor is older
+  than that is refused and another one asked for.
+- Everything else is taken from the read, and changes of the stream above the floor are applied over it once more; the
+  lead is judged by the stream again only when its lane has passed the end of the read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from consumer.leads.apply import holds, put, remove, version_held
+from consumer.leads.judge import judge
+from consumer.leads.model import NEVER, ClaimRow, Lead, LiveState, RequirementRow, Row, UserRow
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+
+
+def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules, outcome: Outcome) -> None:  # noqa: PLR0917
+    """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it.
+
+    `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;
+    `read_ended` is the server's time after it. The lead must be locked against the applier.
+
+    A lead never judged gets stint 1 where the state belongs, opened when its newest row was last updated, and no
+    conversion. For a known lead each difference becomes a change at its row's `updated_at`, no earlier than the open
+    stint and no later than `read_ended`; differences of one moment are judged together, in the order of moments, and
+    rows that are gone, or have no `updated_at`, come last. Where changes of the stream are waiting to be judged, the
+    states in between are unknown, and only the outcome is judged. A lead without differences is judged too: the rules
+    may have changed.
+
+    A read that was overtaken, by a removal in the stream or a later read, alters nothing; a recheck is asked for if it
+    showed anything new.
+    """
+    fresh = lead.stint == 0
+    differences = _differences(lead, live, read_ended)
+    if floor < lead.read_floor:
+        if differences or fresh or lead.judge_after == NEVER:
+            outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
+        return
+    unjudged = lead.judge_after is not None and (lead.judge_after == NEVER or lead.changed_at > lead.read_floor)
+    taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
+    mixed = len(taken) < len(differences)
+    for at, moment in groupby(taken, key=lambda difference: difference.at):
+        for difference in moment:
+            write = put if difference.present else remove
+            write(lead, difference.row, floor, outcome)
+        if not (fresh or unjudged or mixed):
+            judge(lead, at, rules, outcome)
+    if not mixed:
+        if fresh:
+            at = _newest(live, read_ended)
+        elif unjudged:
+            at = max([lead.changed_at, *(difference.at for difference in taken)])
+        else:
+            at = read_ended
+        judge(lead, at, rules, outcome)
+    lead.read_floor = floor
+    lead.judge_after = max(read_ended, lead.judge_after or 0) if lead.judge_after != NEVER else read_ended
+    outcome.leads[lead.user_id] = lead
+
+
+def differs(lead: Lead, live: LiveState) -> bool:
+    """Whether a live read shows other rows than we hold: drift, unless the stream is about to bring it."""
+    return bool(_differences(lead, live, 0))
+
+
+class _Difference(NamedTuple):
+    """A row that MySQL has otherwise than we do (`present`), or not at all; `at` is when that came about, in µs."""
+
+    at: int
+    row: Row
+    present: bool
+
+
+def _differences(lead: Lead, live: LiveState, read_ended: int) -> list[_Difference]:
+    """In the order of their moments; what is gone comes last, claims before requirements before the user."""
+    found = []
+    for row, updated_at in _rows(live):
+        if not holds(lead, row):
+            at = read_ended if updated_at is None else min(max(updated_at, lead.opened_at), read_ended)
+            found.append(_Difference(at, row, present=True))
+    found.sort(key=lambda difference: difference.at)
+    found.extend(_Difference(read_ended, row, present=False) for row in _gone(lead, live))
+    return found
+
+
+def _rows(live: LiveState) -> Iterator[tuple[Row, int | None]]:
+    if live.user is not None:
+        yield live.user
+    yield from live.claims
+    yield from live.requirements
+
+
+def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:
+    claims = {claim.row.id for claim in live.claims}
+    requirements = {requirement.row.id for requirement in live.requirements}
+    for claim in lead.claims.values():
+        if claim.id not in claims:
+            yield ClaimRow(claim.id, lead.user_id, claim.status)
+    for held in lead.requirements.values():
+        if held.id not in requirements:
+            yield RequirementRow(held.id, held.claim_id, held.type, held.status, held.reason)
+    if lead.exists and live.user is None:
+        yield UserRow(lead.user_id, lead.signature, lead.enabled)
+
+
+def _newest(live: LiveState, read_ended: int) -> int:
+    """When the newest row was last updated (µs); the time of the read where no row says so."""
+    times = [updated_at for _, updated_at in _rows(live) if updated_at is not None]
+    return min(max(times, default=read_ended), read_ended)
