@@ -122,6 +122,7 @@ rechecks = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("last_error", Text),
+    Index("rechecks_due", "not_before"),
 )
 
 runs = Table(

@@ -1,0 +1,96 @@
+"""The session with PostgreSQL, and psycopg's errors by what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from struct import Struct
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Format
+
+from consumer.store import arrays, sql
+from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_bigint: Final = Struct(">q").unpack
+
+_IN_THE_WAY: Final = (errors.TransactionRollback, errors.LockNotAvailable)
+_MISSING: Final = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.InvalidSchemaName,
+    errors.InvalidColumnReference,
+)
+_REFUSED: Final = (
+    errors.OperatorIntervention,
+    errors.InsufficientResources,
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+    errors.SystemError,
+)
+
+
+class _MomentLoader(Loader):
+    """timestamptz as µs since 1970: times are numbers here, and building datetimes would cost more than reading."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> int:
+        moment: int = _bigint(data)[0]
+        return moment + arrays.POSTGRES_EPOCH
+
+
+def connect(conninfo: str, name: str) -> Connection:
+    """A session with our settings; `name` is what the server's activity view shows. Raises StoreUnavailable."""
+    ours = {"application_name": name, "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5",
+            "keepalives_count": "3", "tcp_user_timeout": "30000"}  # fmt: skip
+    with classified(conninfo):
+        given = conninfo_to_dict(conninfo)
+        connection = psycopg.connect(make_conninfo(conninfo, **{k: v for k, v in ours.items() if k not in given}))
+        arrays.register(connection)
+        connection.adapters.register_loader("timestamptz", _MomentLoader)
+        connection.execute(sql.SESSION)
+        connection.commit()
+        connection.prepare_threshold = 0
+    return connection
+
+
+def place(conninfo: str) -> str:
+    """`database on host:port`, for messages; never user or password."""
+    parts = conninfo_to_dict(conninfo)
+    return f"{parts.get('dbname', 'default')} on {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+
+@contextmanager
+def classified(conninfo: str) -> Iterator[None]:
+    """Turns psycopg's errors into those of `consumer.store.errors`; what is none of them passes as it is."""
+    try:
+        yield
+    except _IN_THE_WAY as error:
+        raise TryAgain(
+            f"another transaction was in the way: {_first_line(error)}; the transaction is repeated"
+        ) from error
+    except errors.UniqueViolation as error:
+        if error.diag.constraint_name == "leads_pkey":
+            raise TryAgain("another writer created one of these leads; the transaction is repeated") from error
+        raise
+    except _MISSING as error:
+        raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
+    except _REFUSED as error:
+        raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
+    except (errors.OperationalError, psycopg.InterfaceError) as error:
+        if error.sqlstate is None or error.sqlstate.startswith("08"):
+            raise StoreUnavailable(f"PostgreSQL {place(conninfo)} cannot be reached: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: psycopg.Error) -> str:
+    primary = error.diag.message_primary
+    return primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]

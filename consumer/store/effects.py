@@ -1,0 +1,124 @@
+"""What the call centre sees of an outcome: its scores, its conversions and its queue (design, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+import psycopg
+
+from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
+from consumer.leads.outcome import Outcome
+from consumer.store import sql
+from consumer.store.arrays import bigints, booleans, moments, texts, uuids
+from consumer.store.connection import Connection
+
+CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
+"""Namespace of the ids of conversions."""
+
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+
+def conversion_id(user_id: int, stint: int) -> UUID:
+    """The id of the one conversion a stint can end with: writing it twice is impossible, not merely avoided."""
+    return uuid5(CONVERSIONS, f"{user_id}/{stint}")
+
+
+def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
+    """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
+
+    The leads concerned must be locked. Returns the cursor whose rowcount is the number of conversions added.
+    """
+    if not outcome.queue_changes and not outcome.conversions:
+        return None
+    connection.execute(sql.PLAN_FREELY)
+    changes = sorted(outcome.queue_changes.values())
+    won = _add_conversions(connection, outcome.conversions) if outcome.conversions else None
+    _put_scores(connection, changes)
+    _close_entries(connection, changes)
+    _add_entries(connection, changes)
+    return won
+
+
+def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) -> Cursor:
+    won = sorted(conversions)
+    users = bigints([conversion.user_id for conversion in won])
+    connection.execute(sql.LOCK_SCORES, {"users": users})
+    return connection.execute(
+        sql.ADD_CONVERSIONS,
+        {
+            "ids": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
+            "users": users,
+            "previous": texts([conversion.previous_queue_type for conversion in won]),
+            "types": texts([conversion.conversion_type for conversion in won]),
+            "reasons": texts([_reason(conversion) for conversion in won]),
+            "after_reset": booleans([conversion.after_reset for conversion in won]),
+            "converted_at": moments([conversion.converted_at for conversion in won]),
+            "documents": texts([_documents(conversion) for conversion in won]),
+            "signed": booleans([_signed(conversion) for conversion in won]),
+            "requirements": texts([_requirements(conversion) for conversion in won]),
+        },
+    )
+
+
+def _put_scores(connection: Connection, changes: list[QueueChange]) -> None:
+    """A queue entered later than at first sight starts again with a score of 0."""
+    if changes:
+        resets = [change.at if change.entered and not change.first_sight else None for change in changes]
+        connection.execute(
+            sql.PUT_SCORES,
+            {
+                "users": bigints([change.user_id for change in changes]),
+                "queue_types": texts([change.queue_type for change in changes]),
+                "reset_at": moments(resets),
+            },
+        )
+
+
+def _close_entries(connection: Connection, changes: list[QueueChange]) -> None:
+    gone = [(change.user_id, queue) for change in changes for queue in sorted(change.left - {QueueType.NONE})]
+    if gone:
+        users, queues = bigints([user for user, _ in gone]), texts([queue for _, queue in gone])
+        connection.execute(sql.CLOSE_ENTRIES, {"users": users, "queue_types": queues})
+
+
+def _add_entries(connection: Connection, changes: list[QueueChange]) -> None:
+    entered = [
+        change
+        for change in changes
+        if change.queue_type is not QueueType.NONE and (change.entered or change.first_sight)
+    ]
+    if entered:
+        connection.execute(
+            sql.ADD_ENTRIES,
+            {
+                "users": bigints([change.user_id for change in entered]),
+                "queue_types": texts([change.queue_type for change in entered]),
+                "reasons": texts([change.reason for change in entered]),
+            },
+        )
+
+
+def _signed(conversion: Conversion) -> bool:
+    return conversion.conversion_type is ConversionType.SIGNATURE_OBTAINED
+
+
+def _reason(conversion: Conversion) -> str:
+    if _signed(conversion):
+        return "signature obtained"
+    count = len(conversion.requirements)
+    return f"{count} requirement{'' if count == 1 else 's'} settled"
+
+
+def _documents(conversion: Conversion) -> str | None:
+    """The signature file, as a JSON list."""
+    if conversion.signature is None or not _signed(conversion):
+        return None
+    return msgspec.json.encode([conversion.signature]).decode()
+
+
+def _requirements(conversion: Conversion) -> str | None:
+    """The ids of the requirements settled, as a JSON list."""
+    return None if _signed(conversion) else msgspec.json.encode(conversion.requirements).decode()

@@ -1,0 +1,35 @@
+"""What can go wrong with PostgreSQL, by what a caller should do about it."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Something about PostgreSQL that a person has to look at; the message names it and the mend."""
+
+
+class TryAgain(StoreError):
+    """The transaction was rolled back because another one was in its way: load, replay and write once more.
+
+    Raised for deadlocks, serialization failures, locks waited for too long and a lead that two writers created at once.
+    """
+
+
+class StoreUnavailable(StoreError):
+    """PostgreSQL cannot be reached or refuses work at present: wait and try again; nothing was half written.
+
+    Where the connection broke during a commit, that commit may have been done or not: read `LeadStore.lanes` again.
+    """
+
+
+class LaneTaken(StoreError):
+    """A lane is not where this process left it: another applier moved it on, so this one must not write."""
+
+    def __init__(self, lanes: list[int]) -> None:
+        super().__init__(
+            f"lane {', '.join(map(str, lanes))} was moved on by another applier; rejoin the group and read it again"
+        )
+        self.lanes = lanes
+
+
+class NotPrepared(StoreError):
+    """Our tables, the call centre's or a lane are missing or do not fit; `consumer setup` mends or explains it."""

@@ -1,0 +1,15 @@
+"""Runs migrations on the connection that `consumer.store.setup` hands over, in its transaction."""
+
+from alembic import context
+
+from consumer.store.schema import SCHEMA, metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table_schema=SCHEMA,
+    include_schemas=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

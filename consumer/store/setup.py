@@ -1,0 +1,168 @@
+"""Prepares PostgreSQL: our schema by migrations, the call centre's tables where absent, one row a lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Table, create_engine, func, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from consumer.store import schema
+from consumer.store.connection import classified, place
+from consumer.store.errors import NotPrepared
+from consumer.store.schema import SCHEMA, call_centre, conversions, user_call_scores
+
+_SETUP_LOCK: Final = 0x6C65616473
+"""Advisory lock that two setups at once take turns on."""
+
+_ADDED_COLUMN: Final = "last_conversion_check_at"
+_ADDED_INDEX: Final = "idx_user_call_scores_queue_type_last_call"
+
+_WRITTEN: Final = {
+    "user_call_scores": {
+        "id", "user_id", "current_score", "is_active", "current_queue_type", "last_reset_date", "created_at",
+        "updated_at", "last_conversion_check_at",
+    },
+    "conversions": {
+        "id", "user_id", "previous_queue_type", "conversion_type", "conversion_reason", "final_score",
+        "total_call_attempts", "last_call_at", "converted_at", "documents_received", "signature_obtained",
+        "requirements_met",
+    },
+    "call_queue": {"id", "user_id", "queue_type", "status", "queue_reason", "created_at", "updated_at"},
+}  # fmt: skip
+"""Columns of the call centre's tables that we write; every other one must do without us."""
+
+_READ: Final = {"user_call_scores": {"total_attempts", "last_call_at"}, "conversions": set(), "call_queue": set()}
+
+
+def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> list[str]:
+    """Makes the database fit and returns a sentence for each thing done; an empty list where nothing was to do.
+
+    All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
+    Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
+    """
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool)
+    with _errors(conninfo), engine.begin() as connection:
+        connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
+        connection.execute(text("SET LOCAL lock_timeout = '20s'"))
+        connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
+        done = _migrate(connection)
+        if not shadow:
+            done += _call_centre(connection, conninfo)
+        done += _lanes(connection, conninfo, lanes, epoch)
+    return done
+
+
+@contextmanager
+def _errors(conninfo: str) -> Iterator[None]:
+    """SQLAlchemy wraps psycopg's errors; here they are unwrapped and named as everywhere in the store."""
+    with classified(conninfo):
+        try:
+            yield
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise NotPrepared(
+                    f"{error.orig.diag.message_primary} in {place(conninfo)}; "
+                    "run setup as a user who may create schemas and tables there"
+                ) from error
+            if isinstance(error.orig, psycopg.Error):
+                raise error.orig from error
+            raise
+
+
+def _migrate(connection: Connection) -> list[str]:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    before = _revision(connection)
+    command.upgrade(config, "head")
+    after = _revision(connection)
+    if before == after:
+        return []
+    return [f"brought schema {SCHEMA} from {f'revision {before}' if before else 'nothing'} to revision {after}"]
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+
+
+def _call_centre(connection: Connection, conninfo: str) -> list[str]:
+    done = []
+    existing = set(inspect(connection).get_table_names())
+    for table in call_centre.sorted_tables:
+        if table.name in existing:
+            done += _fit(connection, table, conninfo)
+        else:
+            table.create(connection)
+            done.append(f"created table {table.name}")
+    return done
+
+
+def _fit(connection: Connection, table: Table, conninfo: str) -> list[str]:
+    """Adds the index and the column that the plan names to an existing table, after checking what we rely on."""
+    done = []
+    columns = {column["name"]: column for column in inspect(connection).get_columns(table.name)}
+    where = f"table {table.name} in {place(conninfo)}"
+    missing = (_WRITTEN[table.name] | _READ[table.name]) - columns.keys() - {_ADDED_COLUMN}
+    if missing:
+        raise NotPrepared(f"{where} has no column {', '.join(sorted(missing))}; add it, or set SHADOW_MODE=true")
+    for name, column in columns.items():
+        generated = column["default"] is not None or column.get("identity") or column.get("computed")
+        if not column["nullable"] and not generated and name not in _WRITTEN[table.name]:
+            raise NotPrepared(
+                f"column {name} of {where} is NOT NULL without a default, so no row can be added; "
+                f"run ALTER TABLE {table.name} ALTER COLUMN {name} SET DEFAULT …"
+            )
+    key = {user_call_scores.name: ["user_id"], conversions.name: ["id"]}.get(table.name)
+    if key and key not in _unique_keys(connection, table.name):
+        raise NotPrepared(
+            f"{where} has no unique index on {key[0]}; run CREATE UNIQUE INDEX ON {table.name} ({key[0]})"
+        )
+    if table is user_call_scores:
+        indexes = {index["name"] for index in inspect(connection).get_indexes(table.name)}
+        if _ADDED_INDEX not in indexes:
+            next(index for index in table.indexes if index.name == _ADDED_INDEX).create(connection)
+            done.append(f"added index {_ADDED_INDEX} to {table.name}")
+        if _ADDED_COLUMN not in columns:
+            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {_ADDED_COLUMN} timestamp NULL"))
+            done.append(f"added column {_ADDED_COLUMN} to {table.name}")
+    return done
+
+
+def _unique_keys(connection: Connection, table: str) -> list[list[str | None]]:
+    inspector = inspect(connection)
+    keys: list[list[str | None]] = [list(inspector.get_pk_constraint(table)["constrained_columns"])]
+    return keys + [
+        index["column_names"]
+        for index in inspector.get_indexes(table)
+        if index["unique"] and "postgresql_where" not in index.get("dialect_options", {})
+    ]
+
+
+def _lanes(connection: Connection, conninfo: str, count: int, epoch: int) -> list[str]:
+    held = connection.execute(select(schema.lanes.c.lane, schema.lanes.c.epoch).order_by(schema.lanes.c.lane)).all()
+    if not held:
+        rows = [{"lane": lane, "epoch": epoch, "next_seq": 1, "version": 0} for lane in range(count)]
+        connection.execute(insert(schema.lanes), rows)
+        return [f"added {count} lanes, epoch {epoch}"]
+    if [row.lane for row in held] != list(range(count)):
+        raise NotPrepared(
+            f"LANES is {count}, but leadstream.lanes in {place(conninfo)} has {len(held)}; set LANES={len(held)}"
+        )
+    epochs = {row.epoch for row in held}
+    if epochs != {epoch}:
+        raise NotPrepared(
+            f"leadstream.lanes in {place(conninfo)} is at epoch {', '.join(map(str, sorted(epochs)))}, the stream at "
+            f"epoch {epoch}: they do not belong together; check DATABASE_URL and TOPIC_PREFIX"
+        )
+    return []
