@@ -1,0 +1,216 @@
+"""Kafka → PostgreSQL: works out what each change means for its customer, each exactly once.
+
+Any number of appliers form one group; each gets some lanes. A batch is one PostgreSQL transaction that moves its lanes
+by compare-and-set and holds every effect of their changes, so a batch is applied whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    wait_exponential_jitter,
+)
+
+from consumer.lane import lane_of
+from consumer.leads.ledger import adopt, replay
+from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.settings import (
+    ApplierSettings,
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    RuleSettings,
+    load,
+)
+from consumer.store.errors import LaneTaken, StoreUnavailable, TryAgain
+from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.leads import LeadStore
+from consumer.stream import topics
+from consumer.stream.batches import Batch, LaneBatch
+from consumer.stream.envelope import NOBODY
+from consumer.stream.errors import TopicMismatch
+from consumer.stream.lane_stream import LaneStream
+
+WAITING_AT_ONCE: Final = 5_000
+"""Leads that are judged in one batch because their lane passed their `judge_after`."""
+PATIENCE_SECONDS: Final = 900.0
+"""How long one batch is tried while PostgreSQL is away, before the process gives up."""
+OWNER: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+log: Final = structlog.get_logger()
+T = TypeVar("T")
+
+
+def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
+    """Applies every change of the assigned lanes to PostgreSQL, each exactly once, until stopped.
+
+    Raises StoreUnavailable when PostgreSQL stays away, and what `LaneStream.batches` raises.
+    """
+    for batch in stream.batches():
+        try:
+            _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch))
+        except LaneTaken as error:
+            log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
+            stream.reposition()
+        except (TryAgain, StoreUnavailable):
+            if stream.holds(batch) and not stream.stop.is_set():
+                raise
+
+
+def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
+    """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written."""
+    outcome = Outcome()
+    with store.transaction() as tx:
+        tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
+        waiting = tx.pending({part.lane: part.version for part in batch.lanes}, WAITING_AT_ONCE)
+        orphans = [change for part in batch.lanes if part.orphaned for change in part.changes if _is_orphan(change)]
+        owners = tx.claim_owners(_claims_of(orphans)) if orphans else {}
+        leads = tx.load(batch.user_ids.union(waiting, owners.values()))
+        replay_lanes(batch.lanes, leads, waiting, store.lane_count, rules=rules, outcome=outcome)
+        if orphans:
+            versions = {part.lane: part.version for part in batch.lanes}
+            adopt_orphans(
+                orphans,
+                [leads.get(owners.get(_claim_of(change), NOBODY)) for change in orphans],
+                versions,
+                store.lane_count,
+                rules=rules,
+                outcome=outcome,
+            )
+        tx.write(outcome)
+        lossy = [part.lane for part in batch.lanes if part.lost]
+        if lossy:
+            tx.queue_lane_rechecks(lossy, "changes of this lane were lost in the stream")
+    return outcome
+
+
+def replay_lanes(
+    parts: Sequence[LaneBatch],
+    leads: Mapping[int, Lead],
+    waiting: Sequence[int],
+    lanes: int,
+    *,
+    rules: Rules,
+    outcome: Outcome,
+) -> None:
+    """Replays each lane's changes through the ledger, with its own leads and those waiting to be judged in it."""
+    waiting_in: dict[int, list[int]] = {}
+    for user_id in waiting:
+        waiting_in.setdefault(lane_of(user_id, lanes), []).append(user_id)
+    for part in parts:
+        own = {user_id: lead for user_id in part.user_ids if (lead := leads.get(user_id)) is not None}
+        own.update((user_id, leads[user_id]) for user_id in waiting_in.get(part.lane, ()) if user_id in leads)
+        changes = [_without_row(change) for change in part.changes] if part.orphaned else part.changes
+        replay(changes, own, part.version_before, rules, outcome)
+
+
+def adopt_orphans(
+    orphans: Sequence[Change],
+    owners: Sequence[Lead | None],
+    versions: Mapping[int, int],
+    lanes: int,
+    *,
+    rules: Rules,
+    outcome: Outcome,
+) -> None:
+    """Gives changes whose user the reader could not find to the leads that hold their claims; counts the others.
+
+    `versions` are those of the lanes in the batch; a lead of another lane is judged when that lane next moves.
+    """
+    for change, lead in zip(orphans, owners, strict=True):
+        if lead is None:
+            outcome.skipped["orphan"] += 1
+        else:
+            version = versions.get(lane_of(lead.user_id, lanes), 0)
+            adopt(change._replace(user_id=lead.user_id), lead, version, rules, outcome)
+
+
+def _is_orphan(change: Change) -> bool:
+    return change.user_id == NOBODY and change.table is not None
+
+
+def _without_row(change: Change) -> Change:
+    """An orphan still ends its source transaction in the lane that it travelled in."""
+    return change._replace(table=None, before=None, after=None) if _is_orphan(change) else change
+
+
+def _claims_of(orphans: Sequence[Change]) -> set[int]:
+    return {_claim_of(change) for change in orphans}
+
+
+def _claim_of(change: Change) -> int:
+    row = change.after or change.before
+    if isinstance(row, RequirementRow):
+        return row.claim_id
+    return row.id if isinstance(row, ClaimRow) else NOBODY
+
+
+def _move(part: LaneBatch) -> LaneMove:
+    return LaneMove(part.lane, part.epoch, part.expected_seq, part.next_seq, part.version, part.offsets, OWNER)
+
+
+def _patiently(
+    stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
+) -> T:
+    """Calls until PostgreSQL is there and nobody is in the way, while the result is `wanted`; else the last error."""
+
+    def enough(state: RetryCallState) -> bool:
+        return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((TryAgain, StoreUnavailable)),
+        wait=wait_exponential_jitter(initial=0.05, max=5.0),
+        stop=enough,
+        sleep=sleep_using_event(stop),
+        before_sleep=_say_why,
+        reraise=True,
+    )
+    return retrying(function, *arguments)
+
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0.0
+    log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
+
+
+def run(stop: threading.Event) -> None:
+    """An applier, wired from the settings, until `stop` is set.
+
+    Raises SettingsError, TopicMismatch, NotPrepared, StoreUnavailable and what `LaneStream.batches` raises.
+    """
+    kafka, applier, database = load(KafkaSettings), load(ApplierSettings), load(DatabaseSettings)
+    discovery, words = load(DiscoverySettings), load(RuleSettings)
+    if not discovery.smart_discovery_enabled:
+        log.warning("idle", reason="SMART_DISCOVERY_ENABLED is false; set it to true and start again to apply changes")
+        stop.wait()
+        return
+    missing = topics.check(kafka)
+    if missing:
+        raise TopicMismatch(f"topic {', '.join(missing)} does not exist; run `consumer setup`")
+    rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
+
+    def connect() -> LeadStore:
+        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
+
+    def positions(numbers: Sequence[int]) -> dict[int, LaneState]:
+        with connect() as store:
+            return _patiently(stop, store.lanes, numbers)
+
+    with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:
+        log.info("applier started", group=stream.group, owner=OWNER)
+        apply_forever(stream, store, rules)
+    log.info("applier stopped")
