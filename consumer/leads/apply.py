@@ -21,73 +21,86 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
         outcome.skipped["read live already"] += 1
         return False
     if after is not None:
-        row = after
-        if version < version_held(lead, row):
-            outcome.skipped["older than what we hold"] += 1
-            return False
-        altered = put(lead, row, version, outcome)
-        if not altered and before == after:
+        altered = put(lead, after, version, outcome)
+        if altered is False and before == after:
             return False
     elif before is not None:
-        if version < version_held(lead, before):
-            outcome.skipped["older than what we hold"] += 1
-            return False
         altered = remove(lead, before, version, outcome)
-        lead.read_floor = max(lead.read_floor, min(version, change.at) - 1)
+        if altered is not None:
+            lead.read_floor = max(lead.read_floor, min(version, change.at) - 1)
     else:
+        return False
+    if altered is None:
+        outcome.skipped["older than what we hold"] += 1
         return False
     lead.changed_at = change.at
     outcome.leads[lead.user_id] = lead
     return altered
 
 
-def version_held(lead: Lead, row: Row) -> int:
-    """The version of the row that we hold under the same id; -1 where we hold none."""
+def put(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
+    """Writes a row into the lead, stamped with a version.
+
+    Returns whether that altered what we hold; None where we hold a newer version of the row, which stays.
+    """
     if isinstance(row, RequirementRow):
-        requirement = lead.requirements.get(row.id)
-        return -1 if requirement is None else requirement.version
+        return _put_requirement(lead, row, version, outcome)
     if isinstance(row, ClaimRow):
-        claim = lead.claims.get(row.id)
-        return -1 if claim is None else claim.version
-    return lead.version
-
-
-def holds(lead: Lead, row: Row) -> bool:
-    """Whether the lead holds exactly this row."""
-    if isinstance(row, RequirementRow):
-        requirement = lead.requirements.get(row.id)
-        return requirement is not None and (
-            requirement.status == row.status
-            and requirement.type == row.type
-            and requirement.claim_id == row.claim_id
-            and requirement.reason == row.reason
-        )
-    if isinstance(row, ClaimRow):
-        claim = lead.claims.get(row.id)
-        return claim is not None and claim.status == row.status
-    return lead.exists and lead.signature == row.signature and lead.enabled == row.enabled
-
-
-def put(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool:
-    """Writes a row into the lead, stamped with a version; returns False where it is held like this already."""
-    if holds(lead, row):
+        return _put_claim(lead, row, version, outcome)
+    if lead.version > version:
+        return None
+    if lead.exists and lead.signature == row.signature and lead.enabled == row.enabled:
         return False
-    if isinstance(row, RequirementRow):
-        lead.requirements[row.id] = Requirement(row.id, row.claim_id, row.type, row.status, row.reason, version)
-        outcome.requirements.add((lead.user_id, row.id))
-    elif isinstance(row, ClaimRow):
-        lead.claims[row.id] = Claim(row.id, row.status, version)
-        outcome.claims.add((lead.user_id, row.id))
-    else:
-        lead.exists, lead.signature, lead.enabled, lead.version = True, row.signature, row.enabled, version
+    lead.exists, lead.signature, lead.enabled, lead.version = True, row.signature, row.enabled, version
     return True
 
 
-def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool:
+def _put_requirement(lead: Lead, row: RequirementRow, version: int, outcome: Outcome) -> bool | None:
+    held = lead.requirements.get(row.id)
+    if held is None:
+        lead.requirements[row.id] = Requirement(row.id, row.claim_id, row.type, row.status, row.reason, version)
+    elif held.version > version:
+        return None
+    elif _is_held(held, row):
+        return False
+    else:
+        held.claim_id, held.type, held.status, held.reason = row.claim_id, row.type, row.status, row.reason
+        held.version = version
+    outcome.requirements.add((lead.user_id, row.id))
+    return True
+
+
+def _put_claim(lead: Lead, row: ClaimRow, version: int, outcome: Outcome) -> bool | None:
+    held = lead.claims.get(row.id)
+    if held is None:
+        lead.claims[row.id] = Claim(row.id, row.status, version)
+    elif held.version > version:
+        return None
+    elif held.status == row.status:
+        return False
+    else:
+        held.status, held.version = row.status, version
+    outcome.claims.add((lead.user_id, row.id))
+    return True
+
+
+def _is_held(held: Requirement, row: RequirementRow) -> bool:
+    return (
+        held.status == row.status
+        and held.type == row.type
+        and held.claim_id == row.claim_id
+        and held.reason == row.reason
+    )
+
+
+def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
     """Takes a row out of the lead; a user takes the claims along, and a claim its requirements.
 
-    InnoDB's cascades are invisible in the binlog of most servers. Returns False where nothing was held.
+    InnoDB's cascades are invisible in the binlog of most servers. Returns whether that altered what we hold; None
+    where we hold a newer version of the row, which stays.
     """
+    if version < version_held(lead, row):
+        return None
     if isinstance(row, RequirementRow):
         return _remove_requirement(lead, row.id, outcome)
     if isinstance(row, ClaimRow):
@@ -116,3 +129,24 @@ def _remove_requirement(lead: Lead, requirement_id: int, outcome: Outcome) -> bo
         return False
     outcome.requirements.add((lead.user_id, requirement_id))
     return True
+
+
+def version_held(lead: Lead, row: Row) -> int:
+    """The version of the row that we hold under the same id; -1 where we hold none."""
+    held: Lead | Claim | Requirement | None = lead
+    if isinstance(row, RequirementRow):
+        held = lead.requirements.get(row.id)
+    elif isinstance(row, ClaimRow):
+        held = lead.claims.get(row.id)
+    return -1 if held is None else held.version
+
+
+def holds(lead: Lead, row: Row) -> bool:
+    """Whether the lead holds exactly this row."""
+    if isinstance(row, RequirementRow):
+        requirement = lead.requirements.get(row.id)
+        return requirement is not None and _is_held(requirement, row)
+    if isinstance(row, ClaimRow):
+        claim = lead.claims.get(row.id)
+        return claim is not None and claim.status == row.status
+    return lead.exists and lead.signature == row.signature and lead.enabled == row.enabled

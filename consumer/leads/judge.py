@@ -6,7 +6,7 @@ from typing import Final
 
 from consumer.leads.model import Conversion, ConversionType, Lead, QueueChange, QueueType, Reason, Rule, Stint
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules, is_on_open_claim, queue_for
+from consumer.leads.rules import Rules, is_on_open_claim, outstanding, queue_for
 
 _UNSIGNED: Final = QueueType.UNSIGNED_USERS
 _OUTSTANDING: Final = QueueType.REQUIREMENTS_OUTSTANDING
@@ -50,9 +50,9 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
         lead.rule = rule
         outcome.leads[lead.user_id] = lead
     if queue_type is _OUTSTANDING:
-        outstanding = [id_ for id_, requirement in lead.requirements.items() if rules.is_outstanding(requirement)]
-        if not lead.outstanding_seen.issuperset(outstanding):
-            lead.outstanding_seen = lead.outstanding_seen.union(outstanding)
+        seen = outstanding(lead, rules)
+        if not lead.outstanding_seen.issuperset(seen):
+            lead.outstanding_seen = lead.outstanding_seen.union(seen)
             outcome.leads[lead.user_id] = lead
 
 
@@ -101,10 +101,9 @@ def _close(lead: Lead, at: int, reason: Reason, settled: tuple[int, ...], outcom
             Conversion(lead.user_id, lead.stint, left, conversion_type, at, signature, settled, after_reset)
         )
     key = (lead.user_id, lead.stint)
-    stint = outcome.stints.get(key) or Stint(lead.user_id, lead.stint, left, lead.opened_at, None)
-    outcome.stints[key] = stint._replace(
-        closed_at=at, closed_reason=reason, conversion_type=conversion_type, signature=signature
-    )
+    opened = outcome.stints.get(key)
+    opened_reason = opened.opened_reason if opened else None
+    outcome.stints[key] = Stint(*key, left, lead.opened_at, opened_reason, at, reason, conversion_type, signature)
 
 
 def _open(lead: Lead, verdict: tuple[QueueType, Rule], at: int, reason: Reason, outcome: Outcome) -> None:

@@ -79,7 +79,7 @@ def queue_for(lead: Lead, rules: Rules) -> tuple[QueueType, Rule]:
         return _USER_GONE
     if not lead.enabled:
         return _USER_DISABLED
-    if lead.claims and not has_open_claim(lead, rules):
+    if lead.claims and all_closed(lead, rules):
         return _CLAIMS_CLOSED
     if not lead.signature:
         return _NO_SIGNATURE
@@ -89,12 +89,19 @@ def queue_for(lead: Lead, rules: Rules) -> tuple[QueueType, Rule]:
     return _NOTHING_OWED
 
 
-def has_open_claim(lead: Lead, rules: Rules) -> bool:
-    """Whether any claim of the lead is not closed."""
-    return False in [rules.is_closed(claim) for claim in lead.claims.values()]
+def all_closed(lead: Lead, rules: Rules) -> bool:
+    """Whether no claim of the lead is open."""
+    closed = rules._closed
+    return False not in [closed[claim.status] for claim in lead.claims.values()]
 
 
 def is_on_open_claim(requirement: Requirement, lead: Lead, rules: Rules) -> bool:
     """Whether the requirement's claim is known and not closed; a claim we do not hold is not an open one."""
     claim = lead.claims.get(requirement.claim_id)
-    return claim is not None and not rules.is_closed(claim)
+    return claim is not None and not rules._closed[claim.status]
+
+
+def outstanding(lead: Lead, rules: Rules) -> list[int]:
+    """The ids of the requirements that are outstanding, on whatever claim."""
+    settled, excluded = rules._settled, rules._excluded
+    return [id_ for id_, asked in lead.requirements.items() if not settled[asked.status] and not excluded[asked.type]]
