@@ -1,0 +1,56 @@
+"""Logging in to the replica for queries: what `REPLICA_DATABASE_URL` says, as PyMySQL takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from consumer.settings import MySQLAddress, SettingsError
+
+SSL_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+
+
+def tls_arguments(options: dict[str, str]) -> dict[str, Any]:
+    """PyMySQL's TLS arguments for the URL's `ssl_mode`, `ssl_ca`, `ssl_cert` and `ssl_key`.
+
+    Modes mean what MySQL's own clients mean by them; without one it is VERIFY_CA where a CA is named, else PREFERRED.
+    Raises SettingsError for a mode that does not exist or that lacks its CA.
+    """
+    ca, cert, key = options.get("ssl_ca"), options.get("ssl_cert"), options.get("ssl_key")
+    mode = options.get("ssl_mode", "VERIFY_CA" if ca else "PREFERRED").upper().replace("-", "_")
+    if mode not in SSL_MODES:
+        raise SettingsError(f"REPLICA_DATABASE_URL has an unknown ssl_mode; use one of {', '.join(SSL_MODES)}")
+    if mode == "DISABLED":
+        return {"ssl_disabled": True}
+    client = {name: path for name, path in (("cert", cert), ("key", key)) if path}
+    if mode in ("PREFERRED", "REQUIRED"):
+        required = {"check_hostname": False, "verify_mode": "none", **client}
+        return {"ssl": required} if mode == "REQUIRED" or client else {}
+    if ca is None:
+        raise SettingsError(f"REPLICA_DATABASE_URL has ssl_mode={mode} but no ssl_ca; add the path of the CA's file")
+    return {"ssl": {"ca": ca, "check_hostname": mode == "VERIFY_IDENTITY", "verify_mode": "required", **client}}
+
+
+def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) -> Connection[Cursor]:
+    """An open connection in the URL's database, with autocommit.
+
+    `answer_seconds` is how long the server may be silent before the connection is taken for dead.
+    Raises pymysql.err.OperationalError where it cannot be had.
+    """
+    return pymysql.connect(
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password,
+        database=address.database,
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=max(1, round(connect_seconds)),
+        read_timeout=max(1, round(answer_seconds)),
+        write_timeout=max(1, round(answer_seconds)),
+        program_name="leadstream",
+        **tls_arguments(address.options),
+    )

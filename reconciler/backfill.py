@@ -1,0 +1,128 @@
+"""The historical migration: every user of MySQL gets a first stint where their state belongs, and no conversion.
+
+By primary key, a batch in one transaction, while the stream runs or not. Leads that are judged already are left to the
+stream; those it met but could not judge are settled. How far it came is recorded after every batch.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from consumer.leads.model import Lead
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.store.errors import StoreError
+from consumer.store.leads import LeadStore
+from reconciler.book import Book
+from reconciler.recheck import Reading, Tally, again_if_in_the_way, mend_lead, reading
+from reconciler.replica import LiveRead, Replica, ReplicaError
+from reconciler.runs import Run, Runs, Window
+from reconciler.sweeps import Report
+
+log = structlog.get_logger(__name__)
+
+NAME = "backfill"
+
+
+class Progress(Protocol):
+    """Where a long run shows how far it is."""
+
+    def start(self, position: int, end: int) -> None:
+        """It begins at one primary key and will end at another."""
+
+    def advance(self, position: int, users: int) -> None:
+        """It came to a primary key, having looked at so many more users."""
+
+
+class Resumed(NamedTuple):
+    """Where a backfill begins: the primary key it had come to, and the span of time it answers for."""
+
+    cursor: int
+    window: Window
+
+
+class Backfill:
+    """One backfill at a time; interrupted, the next one goes on where it ended."""
+
+    def __init__(
+        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, rules: Rules, *, batch_size: int, stop: Event
+    ) -> None:
+        self._replica = replica
+        self._store = store
+        self._book = book
+        self._runs = runs
+        self._rules = rules
+        self._batch_size = batch_size
+        self._stop = stop
+        self._tally = Tally()
+
+    def run(self, progress: Progress, *, restart: bool = False) -> Report:
+        """Runs to the end, or until asked to stop; `restart` begins at the first user again.
+
+        Raises AlreadyRunning; what fails is in the report and recorded.
+        """
+        with self._runs.alone(NAME):
+            queries = self._replica.queries
+            outcome, error = "ok", None
+            begin, run = None, None
+            try:
+                present = self._replica.present()
+                begin = self._begin(present.clock, restart=restart)
+                run = self._runs.start(NAME, begin.window, begin.cursor)
+                progress.start(begin.cursor, present.last_user)
+                if not self._batches(begin.cursor, run, progress, queries):
+                    outcome = "stopped"
+            except (ReplicaError, StoreError) as problem:
+                outcome, error = "failed", str(problem)
+            spent = self._replica.queries - queries
+            milliseconds = 0
+            if run is not None:
+                run.finish(outcome, self._tally.as_counts(), spent, error)
+                milliseconds = run.milliseconds
+            return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
+
+    def _begin(self, clock: int, *, restart: bool) -> Resumed:
+        last = self._runs.last(NAME)
+        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
+            return Resumed(0, Window(0, clock))
+        log.info("backfill_resumed", after_user=last.cursor)
+        return Resumed(last.cursor, last.window)
+
+    def _batches(self, cursor: int, run: Run, progress: Progress, queries: int) -> bool:
+        """Every batch after this primary key; False where it was asked to stop."""
+        while not self._stop.is_set():
+            page = self._replica.user_page(cursor, self._batch_size)
+            if not page:
+                return True
+            self._take(page)
+            cursor = page[-1]
+            run.move(cursor, self._tally.as_counts(), self._replica.queries - queries)
+            progress.advance(cursor, len(page))
+        return False
+
+    def _take(self, page: list[int]) -> None:
+        judged = self._book.judged(page)
+        unknown = [user_id for user_id in page if user_id not in judged]
+        if unknown:
+            live = self._replica.read_users(unknown)
+            outcome = again_if_in_the_way(self._settle, live, reading(live, whole_seconds=self._replica.mariadb))
+            self._tally.take(outcome)
+            self._tally.settled += len(outcome.queue_changes)
+        self._tally.checked += len(page)
+        self._tally.in_step += len(judged)
+
+    def _settle(self, live: LiveRead, read: Reading) -> Outcome:
+        outcome = Outcome()
+        with self._store.transaction() as tx:
+            leads = tx.load(live.leads)
+            for user_id, rows in live.leads.items():
+                lead = leads.get(user_id)
+                if lead is None and rows.user is None:
+                    continue
+                if lead is None or lead.stint == 0:
+                    mend_lead(lead or Lead(user_id), rows, read, self._rules, outcome)
+            tx.write(outcome)
+        return outcome

@@ -1,0 +1,185 @@
+"""The reconciler's own session with PostgreSQL: what we hold, read without locks, and which users a sweep is about.
+
+Every statement of the reconciler on our tables stands here and in `runs.py`; leads are written by `consumer.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.store.connection import classified
+from consumer.store.errors import NotPrepared
+
+SESSION: Final = "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s'"
+
+LEADS_OF: Final = """
+SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
+       (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
+       (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures
+FROM leadstream.leads WHERE user_id = ANY(%s)
+"""
+"""Leads as we hold them."""
+
+CLAIMS_OF: Final = "SELECT user_id, id, status, version FROM leadstream.claims WHERE user_id = ANY(%s)"
+"""Claims of leads."""
+
+REQUIREMENTS_OF: Final = """
+SELECT user_id, id, claim_id, type, status, reason, version FROM leadstream.requirements WHERE user_id = ANY(%s)
+"""
+"""Requirements of leads."""
+
+JUDGED: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) AND stint > 0"
+"""Which of these users have been judged already."""
+
+LANES: Final = "SELECT lane, version, next_seq FROM leadstream.lanes"
+"""How far the stream has come."""
+
+IN_QUEUE: Final = """
+SELECT lead.user_id
+FROM leadstream.leads AS lead JOIN user_call_scores AS score ON score.user_id = lead.user_id
+WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
+  AND (%(since)s::timestamp IS NULL OR score.last_call_at >= %(since)s::timestamp)
+ORDER BY lead.user_id LIMIT %(limit)s
+"""
+"""Leads whose open stint is in this queue, and that were called since."""
+
+EVERYONE_IN_QUEUE: Final = """
+SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s
+ORDER BY user_id LIMIT %(limit)s
+"""
+"""All leads whose open stint is in this queue."""
+
+LOCK_SCORES: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE"
+"""Holds these leads, so that nobody who works on them waits for us in another order."""
+
+MARK_CHECKED: Final = """
+UPDATE user_call_scores SET last_conversion_check_at = now() AT TIME ZONE 'utc' WHERE user_id = ANY(%s)
+"""
+"""Notes when these leads were last checked for a conversion."""
+
+
+class LanePoint(NamedTuple):
+    """How far a lane has come; either number moves when anything is applied in it."""
+
+    version: int
+    next_seq: int
+
+
+class Book:
+    """One connection to PostgreSQL, opened when first needed. Errors are those of `consumer.store.errors`."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        """Ends the session, and with it every advisory lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
+        with classified(self._conninfo):
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(
+                    self._conninfo, autocommit=True, application_name="leadstream reconciler"
+                )
+                self._connection.execute(SESSION)
+            yield self._connection
+
+    def is_open(self) -> bool:
+        """Whether the session still stands, and with it what it has locked."""
+        return self._connection is not None and self._connection.info.transaction_status != TransactionStatus.UNKNOWN
+
+    def leads(self, user_ids: Iterable[int]) -> dict[int, Lead]:
+        """These leads as we hold them, in one snapshot and without locks; unknown ones are absent."""
+        wanted = sorted(set(user_ids))
+        with self.session() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            with connection.pipeline():
+                leads, claims, requirements = (
+                    connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
+                )
+            found = {row[0]: _lead(row) for row in leads.fetchall()}
+            for user_id, claim_id, status, version in claims.fetchall():
+                found[user_id].claims[claim_id] = Claim(claim_id, status, version)
+            for user_id, requirement_id, *fields in requirements.fetchall():
+                found[user_id].requirements[requirement_id] = Requirement(requirement_id, *fields)
+        return found
+
+    def judged(self, user_ids: Sequence[int]) -> set[int]:
+        """Which of these users have a stint."""
+        with self.session() as connection:
+            return {user_id for (user_id,) in connection.execute(JUDGED, [list(user_ids)])}
+
+    def lanes(self) -> dict[int, LanePoint]:
+        """How far each lane has come."""
+        with self.session() as connection:
+            return {lane: LanePoint(version, next_seq) for lane, version, next_seq in connection.execute(LANES)}
+
+    def lane_count(self) -> int:
+        """How many lanes there are. Raises NotPrepared where `consumer setup` has not made them."""
+        count = len(self.lanes())
+        if not count:
+            raise NotPrepared("there are no lanes in leadstream.lanes yet; run `consumer setup`")
+        return count
+
+    def in_queue(self, queue_type: QueueType, since: int | None, limit: int) -> Iterator[list[int]]:
+        """Leads whose open stint is in this queue, `limit` at a time; with `since` (µs) those called since then."""
+        after = 0
+        statement = EVERYONE_IN_QUEUE if since is None else IN_QUEUE
+        called_since = None if since is None else moment(since).replace(tzinfo=None)
+        while True:
+            with self.session() as connection:
+                parameters = {"queue_type": queue_type.value, "since": called_since, "after": after, "limit": limit}
+                page = [user_id for (user_id,) in connection.execute(statement, parameters)]
+            if page:
+                yield page
+            if len(page) < limit:
+                return
+            after = page[-1]
+
+    def mark_checked(self, user_ids: Sequence[int]) -> None:
+        """Notes in the call centre's table that these leads were checked for a conversion just now."""
+        with self.session() as connection, connection.transaction():
+            connection.execute(LOCK_SCORES, [list(user_ids)])
+            connection.execute(MARK_CHECKED, [list(user_ids)])
+
+
+def moment(microseconds: int) -> datetime:
+    """A time in µs since 1970 as a datetime in UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+def microseconds(time: datetime) -> int:
+    """A datetime with a zone as µs since 1970."""
+    return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
+
+
+def _lead(row: tuple[Any, ...]) -> Lead:
+    user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won = row
+    return Lead(
+        user_id=user,
+        exists=present,
+        enabled=enabled,
+        signature=signature,
+        version=version,
+        read_floor=floor,
+        judge_after=judge_after,
+        changed_at=changed or 0,
+        stint=stint,
+        queue_type=None if queue is None else QueueType(queue),
+        rule=None if rule is None else Rule(rule),
+        opened_at=opened or 0,
+        outstanding_seen=frozenset(seen),
+        converted_signatures=frozenset(won),
+    )

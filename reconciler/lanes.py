@@ -1,0 +1,60 @@
+"""Waiting for the stream: has it passed what we read, or does it stand still?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event
+
+from reconciler.book import LanePoint
+
+
+class Stopped(Exception):
+    """The run was asked to stop."""
+
+
+class LaneWatch:
+    """Watches how far the lanes have come; remembers between calls since when each has been standing still."""
+
+    def __init__(
+        self,
+        read: Callable[[], Mapping[int, LanePoint]],
+        still_seconds: float,
+        patience_seconds: float,
+        stop: Event,
+        poll_seconds: float = 0.2,
+    ) -> None:
+        """`still_seconds` without any movement mean that a lane stands still (RECHECK_WAIT_SECONDS);
+        `patience_seconds` is the longest wait for one that moves but lags."""
+        self._read = read
+        self._still = still_seconds
+        self._patience = patience_seconds
+        self._stop = stop
+        self._poll = poll_seconds
+        self._seen: dict[int, tuple[LanePoint | None, float]] = {}
+
+    def wait(self, marks: Mapping[int, int]) -> set[int]:
+        """Waits until each lane has passed its version (µs) or stands still; returns those that still lag.
+
+        Raises Stopped.
+        """
+        deadline = time.monotonic() + self._patience
+        while True:
+            lagging = self._lagging(marks)
+            if not lagging or time.monotonic() >= deadline:
+                return lagging
+            if self._stop.wait(self._poll):
+                raise Stopped
+
+    def _lagging(self, marks: Mapping[int, int]) -> set[int]:
+        points = self._read()
+        now = time.monotonic()
+        lagging = set()
+        for lane, mark in marks.items():
+            point = points.get(lane)
+            if lane not in self._seen or self._seen[lane][0] != point:
+                self._seen[lane] = point, now
+            standing = now - self._seen[lane][1] >= self._still
+            if (point is None or point.version < mark) and not standing:
+                lagging.add(lane)
+        return lagging

@@ -1,0 +1,347 @@
+"""Drift: found by comparing, confirmed by reading again once the stream has passed, mended through the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Event
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+import psycopg
+import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from consumer.lane import lane_of
+from consumer.leads.ledger import mend
+from consumer.leads.mend import differs
+from consumer.leads.model import Lead, LiveRow, LiveState, Table
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.store.errors import TryAgain
+from consumer.store.leads import LeadStore, LeadTransaction
+from reconciler.book import Book
+from reconciler.drift import Drift, confirmed, differences
+from reconciler.lanes import LaneWatch, Stopped
+from reconciler.replica import LiveLead, LiveRead, Replica
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+COMMIT_SECONDS: Final = 60
+"""Longer than any commit takes from its timestamp to being visible."""
+ROUNDS: Final = 3
+"""How often a lead whose rows change between two reads is read again before it is left to a later run."""
+SUSPECTS_AT_ONCE: Final = 5000
+"""Leads that wait for the stream together; bounds memory."""
+RECHECKS_AT_ONCE: Final = 1000
+RECHECK_AGAIN_SECONDS: Final = 60.0
+"""When drift that could not be confirmed, or mended, is looked at again."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run found and did; counts of leads unless said otherwise."""
+
+    checked: int = 0
+    in_step: int = 0
+    brought: int = 0
+    """Differed at first; the stream brought it meanwhile."""
+    mended: int = 0
+    """The stream had passed them and had not brought what MySQL holds: this should be zero."""
+    settled: int = 0
+    """Left by the stream to a live read, because it met them before anything was known of them."""
+    first_seen: int = 0
+    """Of the mended and settled ones, those that were judged for the first time."""
+    queue_changes: int = 0
+    left: int = 0
+    """Drift that could not be confirmed, left to a later recheck."""
+    failed: int = 0
+    rechecks: int = 0
+    """Rechecks worked off."""
+    drift: Counter[str] = field(default_factory=Counter)
+    """Confirmed differences by kind."""
+    conversions: Counter[str] = field(default_factory=Counter)
+    """By type."""
+
+    def as_counts(self) -> dict[str, object]:
+        """What `leadstream.runs` and the JSON report hold."""
+        return {
+            "checked": self.checked,
+            "in_step": self.in_step,
+            "brought_by_stream": self.brought,
+            "mended": self.mended,
+            "settled": self.settled,
+            "first_seen": self.first_seen,
+            "queue_changes": self.queue_changes,
+            "left_to_recheck": self.left,
+            "failed": self.failed,
+            "rechecks": self.rechecks,
+            "drift": dict(self.drift),
+            "conversions": dict(self.conversions),
+        }
+
+    def take(self, outcome: Outcome) -> None:
+        """Counts what a committed transaction did."""
+        first = sum(1 for change in outcome.queue_changes.values() if change.first_sight)
+        self.first_seen += first
+        self.queue_changes += len(outcome.queue_changes) - first
+        self.conversions.update(conversion.conversion_type.value for conversion in outcome.conversions)
+
+
+class Reading(NamedTuple):
+    """The times of a live read as the ledger takes them (µs): what it surely holds, and when it had ended."""
+
+    floor: int
+    ended: int
+
+
+def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
+    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one."""
+    ended = (live.ended // 1_000_000 + 1) * 1_000_000 if whole_seconds else live.ended
+    return Reading(live.started - COMMIT_SECONDS * 1_000_000, ended)
+
+
+def state_of(live: LiveLead) -> LiveState:
+    """A live read as the ledger takes it; of a user that is gone nothing else counts."""
+    moments = live.updated_at
+    if live.user is None:
+        return LiveState(None)
+    return LiveState(
+        LiveRow(live.user, moments[Table.USERS, live.user.id]),
+        [LiveRow(row, moments[Table.CLAIMS, row.id]) for row in live.claims.values()],
+        [LiveRow(row, moments[Table.CLAIM_REQUIREMENTS, row.id]) for row in live.requirements.values()],
+    )
+
+
+class Suspect(NamedTuple):
+    """A lead that differed when it was read first, and when (µs) that read had ended."""
+
+    user_id: int
+    first: LiveLead
+    read_ended: int
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction decides about suspects."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    drift: Counter[str] = field(default_factory=Counter)
+    mended: list[int] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    brought: list[int] = field(default_factory=list)
+    again: list[Suspect] = field(default_factory=list)
+
+
+class Mender:
+    """Compares users with MySQL and mends what differs, each difference confirmed first."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        store: LeadStore,
+        book: Book,
+        watch: LaneWatch,
+        rules: Rules,
+        *,
+        stop: Event,
+        batch_size: int = 100,
+        dry_run: bool = False,
+    ) -> None:
+        """`dry_run` finds and confirms, but writes nothing."""
+        self.replica = replica
+        self.store = store
+        self.book = book
+        self.tally = Tally()
+        self.dry_run = dry_run
+        self._watch = watch
+        self._rules = rules
+        self._stop = stop
+        self._batch_size = batch_size
+        self._suspects: list[Suspect] = []
+        self._rechecking = False
+
+    def recheck_due(self) -> None:
+        """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
+        self._rechecking = True
+        seen: set[int] = set()
+        try:
+            while due := [r.user_id for r in self.store.due_rechecks(RECHECKS_AT_ONCE) if r.user_id not in seen]:
+                seen.update(due)
+                self.check(due)
+                self.settle()
+                self.tally.rechecks += len(due)
+        finally:
+            self._rechecking = False
+
+    def check(self, user_ids: Iterable[int]) -> None:
+        """Compares these users, a batch at a time; those that differ wait for `settle`.
+
+        Leads that the stream left to a live read are mended at once: it can bring nothing that would settle them.
+
+        Raises ReplicaError, StoreError and Stopped, all between two batches.
+        """
+        for batch in batches(user_ids, self._batch_size):
+            if self._stop.is_set():
+                raise Stopped
+            live = self.replica.read_users(batch)
+            held = self.book.leads(batch)
+            ended = self._reading(live).ended
+            in_step, unsettled = [], []
+            for user_id in batch:
+                suspect = Suspect(user_id, live.leads[user_id], ended)
+                found = differences(held.get(user_id), suspect.first, self._rules)
+                if not found:
+                    in_step.append(user_id)
+                elif found[0].kind is Drift.UNSETTLED:
+                    unsettled.append(suspect)
+                else:
+                    self._suspects.append(suspect)
+            self.tally.checked += len(batch)
+            self.tally.in_step += len(in_step)
+            self._done(in_step)
+            if unsettled:
+                self._suspects += self._confirm(unsettled, live)
+            if len(self._suspects) >= SUSPECTS_AT_ONCE:
+                self.settle()
+
+    def settle(self) -> None:
+        """Waits for the stream, reads the suspects again, and mends what still differs.
+
+        Raises ReplicaError, StoreError and Stopped.
+        """
+        suspects, self._suspects = self._suspects, []
+        lanes = self.store.lane_count
+        for _ in range(ROUNDS):
+            if not suspects:
+                return
+            marks: dict[int, int] = {}
+            for suspect in suspects:
+                lane = lane_of(suspect.user_id, lanes)
+                marks[lane] = max(marks.get(lane, 0), suspect.read_ended)
+            lagging = self._watch.wait(marks)
+            self._leave([s for s in suspects if lane_of(s.user_id, lanes) in lagging], "the stream lags")
+            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in lagging]
+            suspects = []
+            for batch in batches(ready, self._batch_size):
+                if self._stop.is_set():
+                    raise Stopped
+                suspects += self._confirm(batch, self.replica.read_users(suspect.user_id for suspect in batch))
+        self._leave(suspects, "its rows changed at every look")
+
+    def _reading(self, live: LiveRead) -> Reading:
+        return reading(live, whole_seconds=self.replica.mariadb)
+
+    def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
+        """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        if self.dry_run:
+            batch = self._decide(suspects, live, self.book.leads(suspect.user_id for suspect in suspects))
+        else:
+            try:
+                batch = again_if_in_the_way(self._mend, suspects, live)
+            except psycopg.Error as error:
+                return self._one_by_one(suspects, live, error)
+            self.tally.take(batch.outcome)
+        self.tally.drift.update(batch.drift)
+        self.tally.settled += len(batch.settled)
+        self.tally.mended += len(batch.mended)
+        self.tally.brought += len(batch.brought)
+        if batch.mended and not self.dry_run:
+            log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
+        return batch.again
+
+    def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
+        with self.store.transaction() as tx:
+            batch = self._decide(suspects, live, tx.load(suspect.user_id for suspect in suspects))
+            tx.write(batch.outcome)
+            asked = batch.outcome.rechecks
+            tx.done_rechecks({*batch.mended, *batch.settled, *batch.brought} - asked.keys())
+            tx.postpone_rechecks(asked, "too fresh to be mended", RECHECK_AGAIN_SECONDS)
+        return batch
+
+    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead]) -> _Batch:
+        batch = _Batch()
+        read = self._reading(live)
+        for user_id, first, _ in suspects:
+            second = live.leads[user_id]
+            found = differences(leads.get(user_id), second, self._rules)
+            sure = confirmed(found, first, second)
+            if not found:
+                batch.brought.append(user_id)
+            elif not sure:
+                batch.again.append(Suspect(user_id, second, read.ended))
+            else:
+                if sure[0].kind is Drift.UNSETTLED:
+                    batch.settled.append(user_id)
+                else:
+                    batch.mended.append(user_id)
+                    batch.drift.update(difference.kind.value for difference in sure)
+                mend_lead(leads.get(user_id) or Lead(user_id), second, read, self._rules, batch.outcome)
+        return batch
+
+    def _one_by_one(self, suspects: Sequence[Suspect], live: LiveRead, error: psycopg.Error) -> list[Suspect]:
+        """A batch that PostgreSQL refuses is split, so that one lead does not hold up the others."""
+        if len(suspects) > 1:
+            middle = len(suspects) // 2
+            return self._confirm(suspects[:middle], live) + self._confirm(suspects[middle:], live)
+        log.error("mend_refused", user_id=suspects[0].user_id, sqlstate=error.sqlstate, error=type(error).__name__)
+        self.tally.failed += 1
+        self._postpone([suspects[0].user_id], f"PostgreSQL refused it with {error.sqlstate}")
+        return []
+
+    def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
+        if suspects:
+            self.tally.left += len(suspects)
+            log.info("drift_not_confirmed", leads=len(suspects), why=why)
+            self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
+
+    def _postpone(self, user_ids: Sequence[int], why: str) -> None:
+        if self.dry_run:
+            return
+
+        def postpone(tx: LeadTransaction) -> None:
+            tx.queue_rechecks(dict.fromkeys(user_ids, why))
+            tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS)
+
+        self._transact(postpone)
+
+    def _done(self, user_ids: Sequence[int]) -> None:
+        if user_ids and self._rechecking and not self.dry_run:
+            self._transact(lambda tx: tx.done_rechecks(user_ids))
+
+    def _transact(self, work: Callable[[LeadTransaction], None]) -> None:
+        def attempt() -> None:
+            with self.store.transaction() as tx:
+                work(tx)
+
+        again_if_in_the_way(attempt)
+
+
+def mend_lead(lead: Lead, live: LiveLead, read: Reading, rules: Rules, outcome: Outcome) -> None:
+    """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
+    state = state_of(live)
+    mend(lead, state, read.floor, read.ended, rules, outcome)
+    if differs(lead, state):
+        outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
+
+
+def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(TryAgain),
+        stop=stop_after_attempt(8),
+        wait=wait_random_exponential(0.05, max=2),
+        reraise=True,
+    )
+    return retrying(work, *args, **kwargs)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

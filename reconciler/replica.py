@@ -1,0 +1,457 @@
+"""Every query that the reconciler makes on the replica, by name; nothing else of it talks to MySQL.
+
+Each is one read-only statement with a time limit, reads by key ranges or indexed columns, and is a consistent read by
+itself: InnoDB takes one snapshot for all parts of a statement.
+"""
+
+# ruff: noqa: S608 (what is put into statements is our own words and numbers)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Event
+from typing import Any, Final, NamedTuple
+
+import pymysql
+import structlog
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_exponential,
+)
+
+from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+
+log = structlog.get_logger(__name__)
+
+TABLES: Final = tuple(table.value for table in Table)
+BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+
+CONNECTION_LOST: Final = (
+    2002,
+    2003,
+    2006,
+    2013,
+    2055,
+    1053,
+    1077,
+    1079,
+    1080,
+    1152,
+    1158,
+    1159,
+    1160,
+    1161,
+    1927,
+    4031,
+)
+"""Client errors of a connection that is gone, and server errors of one that is ending."""
+TOO_SLOW: Final = (3024, 1969)
+"""ER_QUERY_TIMEOUT of MySQL, ER_STATEMENT_TIMEOUT of MariaDB."""
+REFUSED: Final = (1044, 1045, 1049, 1054, 1142, 1143, 1146, 1227, 1698, 3118)
+"""Access denied to account, database, table or column, or one of them does not exist."""
+
+
+class ReplicaError(Exception):
+    """A query on the replica failed."""
+
+
+class ReplicaAway(ReplicaError):
+    """The replica does not answer."""
+
+
+class QueryTooSlow(ReplicaError):
+    """A query took longer than REPLICA_QUERY_SECONDS."""
+
+
+class ReplicaUnfit(ReplicaError):
+    """The replica lacks a table, column, index or privilege that we need."""
+
+
+class LiveLead(NamedTuple):
+    """What MySQL holds of one user; `updated_at` (µs, None where unknown) is by table and row id."""
+
+    user: UserRow | None
+    claims: dict[int, ClaimRow]
+    requirements: dict[int, RequirementRow]
+    updated_at: dict[tuple[Table, int], int | None]
+
+
+class LiveRead(NamedTuple):
+    """One consistent read of many users: the server's clock (µs) before and after it, and every user asked for."""
+
+    started: int
+    ended: int
+    leads: dict[int, LiveLead]
+
+
+class Present(NamedTuple):
+    """The server's clock (µs) and the highest ids at that moment; 0 where a table is empty."""
+
+    clock: int
+    last_user: int
+    last_requirement: int
+
+
+class Schema(NamedTuple):
+    """Which columns the company's tables have, with their data types, and which columns lead an index."""
+
+    columns: dict[tuple[str, str], str]
+    indexed: frozenset[tuple[str, str]]
+
+
+def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
+    """A row of `users` as the stream's messages are read (consumer.stream.envelope.Users.row)."""
+    return UserRow(user_id, None if signature is None or signature == "" else str(signature), enabled != 0)
+
+
+def claim_row(claim_id: int, user_id: int, status: object) -> ClaimRow:
+    """A row of `claims` as the stream's messages are read (consumer.stream.envelope.Claims.row)."""
+    return ClaimRow(claim_id, user_id, _text(status))
+
+
+def requirement_row(requirement_id: int, claim_id: int, kind: object, status: object, reason: object) -> RequirementRow:
+    """A row of `claim_requirements` as the stream's messages are read (consumer.stream.envelope.ClaimRequirements)."""
+    return RequirementRow(requirement_id, claim_id, _text(kind), _text(status), _text(reason))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
+"""First column of the parts of `read_users`; 0 is the clock before them."""
+
+SCHEMA = """
+    SELECT 'column', table_name, column_name, data_type FROM information_schema.columns
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
+    UNION ALL
+    SELECT 'index', table_name, column_name, '' FROM information_schema.statistics
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
+"""
+CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
+CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+
+
+class Queries:
+    """The statements, in the words of the tables that the server really has."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def present(self) -> str:
+        """The clock and the highest ids: the end of a sweep's window."""
+        return (
+            f"SELECT {CLOCK}, (SELECT COALESCE(MAX(id), 0) FROM users),"
+            " (SELECT COALESCE(MAX(id), 0) FROM claim_requirements)"
+        )
+
+    def read_users(self, user_ids: Iterable[int]) -> str:
+        """Everything about these users in one snapshot, between two looks at the clock."""
+        ids = ",".join(map(str, user_ids))
+        return f"""
+            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL
+            UNION ALL
+            SELECT {USERS}, t.id, NULL, {self._words("users", "current_signature_file_id")}, NULL, NULL,
+                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")}
+              FROM users t WHERE t.id IN ({ids})
+            UNION ALL
+            SELECT {CLAIMS}, t.id, t.user_id, {self._words("claims", "status")}, NULL, NULL,
+                   NULL, {self._moment("claims", "updated_at")}
+              FROM claims t WHERE t.user_id IN ({ids})
+            UNION ALL
+            SELECT {REQUIREMENTS}, t.id, t.claim_id, {self._words("claim_requirements", "type")},
+                   {self._words("claim_requirements", "status")},
+                   {self._words("claim_requirements", "claim_requirement_reason")},
+                   NULL, {self._moment("claim_requirements", "updated_at")}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
+            UNION ALL
+            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL
+        """
+
+    def user_page(self, after: int, limit: int) -> str:
+        """The next users by primary key."""
+        return f"SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {limit}"
+
+    def created(self, table: str, condition: str, order: str, limit: int) -> str:
+        """Id, time of creation and user of rows of `users` or `claim_requirements`."""
+        created_at = self._moment(table, "created_at")
+        if table == Table.USERS:
+            return f"SELECT t.id, {created_at}, t.id FROM users t WHERE {condition} ORDER BY {order} LIMIT {limit}"
+        return (
+            f"SELECT t.id, {created_at}, c.user_id FROM (SELECT id, created_at, claim_id FROM {table} t"
+            f" WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
+            f" LEFT JOIN claims c ON c.id = t.claim_id ORDER BY {order}"
+        )
+
+    def newest_from(self, table: str, row_id: int, limit: int) -> str:
+        """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
+        created_at = self._moment(table, "created_at")
+        return (
+            f"SELECT MAX({created_at}), MAX(t.id) FROM"
+            f" (SELECT id, created_at FROM {table} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
+        )
+
+    def _words(self, table: str, column: str) -> str:
+        data_type = self.schema.columns.get((table, column))
+        if data_type is None:
+            return "NULL"
+        if data_type in BINARY_TYPES:
+            return f"CAST(TO_BASE64(t.{column}) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+        return f"CAST(t.{column} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+
+    def _number(self, table: str, column: str) -> str:
+        return f"t.{column} + 0" if (table, column) in self.schema.columns else "1"
+
+    def _moment(self, table: str, column: str) -> str:
+        known = (table, column) in self.schema.columns
+        return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
+
+
+class Replica:
+    """A read-only session on the replica that reconnects by itself; `queries` counts the statements sent."""
+
+    def __init__(
+        self,
+        address: MySQLAddress,
+        query_seconds: float = 30.0,
+        retry_seconds: float = 60.0,
+        stop: Event | None = None,
+    ) -> None:
+        """`query_seconds` limits each statement, `retry_seconds` how long a replica that is away is tried again;
+        `stop` ends such waiting.
+        """
+        self._stop = stop or Event()
+        self.address = address
+        self.queries = 0
+        self.mariadb = False
+        self._query_seconds = query_seconds
+        self._retry_seconds = retry_seconds
+        self._connection: Connection[Cursor] | None = None
+        self._texts: Queries | None = None
+
+    def close(self) -> None:
+        """Ends the session."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def present(self) -> Present:
+        """The server's clock and the highest ids. Raises ReplicaError."""
+        ((clock, last_user, last_requirement),) = self._run(self.texts.present())
+        return Present(int(clock), int(last_user), int(last_requirement))
+
+    def read_users(self, user_ids: Iterable[int]) -> LiveRead:
+        """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
+        wanted = sorted(set(user_ids))
+        started = ended = 0
+        users: dict[int, UserRow] = {}
+        claims: dict[int, dict[int, ClaimRow]] = {user_id: {} for user_id in wanted}
+        requirements: dict[int, dict[int, RequirementRow]] = {user_id: {} for user_id in wanted}
+        moments: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
+        owners: dict[int, int] = {}
+        for part, row_id, parent, first, second, third, enabled, updated_at in self._run(self.texts.read_users(wanted)):
+            key, moment = int(row_id), int(updated_at) if updated_at else None
+            if part == USERS:
+                users[key] = user_row(key, first, enabled)
+                moments[key][Table.USERS, key] = moment
+            elif part == CLAIMS:
+                owner = owners[key] = int(parent)
+                claims[owner][key] = claim_row(key, owner, first)
+                moments[owner][Table.CLAIMS, key] = moment
+            elif part == REQUIREMENTS:
+                owner = owners[int(parent)]
+                requirements[owner][key] = requirement_row(key, int(parent), first, second, third)
+                moments[owner][Table.CLAIM_REQUIREMENTS, key] = moment
+            elif part == ENDED:
+                ended = key
+            else:
+                started = key
+        if ended <= started:
+            ended = self.present().clock
+        leads = {
+            user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], moments[user_id])
+            for user_id in wanted
+        }
+        return LiveRead(started, ended, leads)
+
+    def user_page(self, after: int, limit: int) -> list[int]:
+        """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
+        return [int(user_id) for (user_id,) in self._run(self.texts.user_page(after, limit))]
+
+    def users_created(self, since: int, last_id: int, limit: int) -> Iterator[list[int]]:
+        """Users up to `last_id` that were created at or after `since` (µs), `limit` at a time. Raises ReplicaError."""
+        for page in self._created("users", since, last_id, limit):
+            yield [user_id for user_id in page if user_id is not None]
+
+    def users_of_requirements_created(self, since: int, last_id: int, limit: int) -> Iterator[list[int]]:
+        """Users of the requirements up to `last_id` that were created at or after `since` (µs), each once a page.
+
+        Raises ReplicaError.
+        """
+        for page in self._created("claim_requirements", since, last_id, limit):
+            yield sorted({user_id for user_id in page if user_id is not None})
+
+    def _created(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
+        if (table, "created_at") not in self.texts.schema.columns:
+            raise ReplicaUnfit(
+                f"{table} on {self.address} has no created_at, so a window cannot be found; use reconciler verify"
+            )
+        if (table, "created_at") in self.texts.schema.indexed:
+            yield from self._created_by_index(table, since, last_id, limit)
+        else:
+            yield from self._created_by_key(table, since, last_id, limit)
+
+    def _created_by_index(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
+        condition = f"t.created_at >= {_time(since)}"
+        while True:
+            text = self.texts.created(table, f"{condition} AND t.id <= {last_id}", "t.created_at, t.id", limit)
+            rows = self._run(text)
+            if rows:
+                yield [None if user_id is None else int(user_id) for _, _, user_id in rows]
+            if len(rows) < limit:
+                return
+            row_id, created_at, _ = rows[-1]
+            moment = _time(int(created_at))
+            condition = f"(t.created_at > {moment} OR (t.created_at = {moment} AND t.id > {int(row_id)}))"
+
+    def _created_by_key(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
+        after = self.first_created(table, since, last_id) - 1
+        while after < last_id:
+            rows = self._run(self.texts.created(table, f"t.id > {after} AND t.id <= {last_id}", "t.id", limit))
+            found = [row for row in rows if row[1] is None or int(row[1]) >= since]
+            if found:
+                yield [None if user_id is None else int(user_id) for _, _, user_id in found]
+            if len(rows) < limit:
+                return
+            after = int(rows[-1][0])
+
+    def first_created(self, table: str, since: int, last_id: int, probe: int = 20) -> int:
+        """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
+
+        Each probe looks at the next `probe` rows, so that a few rows out of order do not mislead it.
+        `last_id` + 1 where there is no such row. Raises ReplicaError.
+        """
+        low, high = 0, last_id + 1
+        while low < high:
+            middle = (low + high) // 2
+            ((newest, last),) = self._run(self.texts.newest_from(table, middle, probe))
+            if last is None or (newest is not None and int(newest) >= since):
+                high = middle
+            else:
+                low = max(middle, int(last)) + 1
+        return min(high, last_id + 1)
+
+    @property
+    def texts(self) -> Queries:
+        """The statements for this server's tables; asks for them once."""
+        if self._texts is None:
+            self._texts = Queries(self._schema())
+        return self._texts
+
+    def _schema(self) -> Schema:
+        columns: dict[tuple[str, str], str] = {}
+        indexed: set[tuple[str, str]] = set()
+        for kind, table, column, data_type in self._run(SCHEMA):
+            if kind == "column":
+                columns[table.lower(), column.lower()] = data_type.lower()
+            elif column is not None:
+                indexed.add((table.lower(), column.lower()))
+        for table in TABLES:
+            if (table, "id") not in columns:
+                raise ReplicaUnfit(
+                    f"there is no table {table} in {self.address.database} on {self.address} that we may read;"
+                    f" run GRANT SELECT ON {self.address.database}.* TO our account"
+                )
+        for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
+            if (table, column) not in indexed:
+                raise ReplicaUnfit(
+                    f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
+                    f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
+                )
+        return Schema(columns, frozenset(indexed))
+
+    def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
+        retrying = Retrying(
+            retry=retry_if_exception_type(ReplicaAway),
+            stop=stop_any(stop_after_delay(self._retry_seconds), stop_when_event_set(self._stop)),
+            wait=wait_exponential(0.1, max=5),
+            sleep=sleep_using_event(self._stop),
+            before_sleep=self._say_retry,
+            reraise=True,
+        )
+        return retrying(self._run_once, text)
+
+    def _say_retry(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            log.warning("replica_away", replica=str(self.address), retry_seconds=self._retry_seconds)
+
+    def _run_once(self, text: str) -> Sequence[tuple[Any, ...]]:
+        try:
+            connection = self._open()
+            with connection.cursor() as cursor:
+                self.queries += 1
+                cursor.execute(self._limited(text))
+                return cursor.fetchall()
+        except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
+            self._drop()
+            raise ReplicaAway(
+                f"{self.address} does not answer ({error}); start it or mend REPLICA_DATABASE_URL"
+            ) from error
+        except pymysql.err.MySQLError as error:
+            self._drop()
+            raise self._named(error) from error
+
+    def _named(self, error: pymysql.err.MySQLError) -> ReplicaError:
+        code, said = (error.args[0], error.args[-1]) if error.args else (0, error)
+        if code in CONNECTION_LOST:
+            return self._away(said)
+        if code in TOO_SLOW:
+            return QueryTooSlow(
+                f"a query on {self.address} took longer than {self._query_seconds:g} s;"
+                " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
+            )
+        if code in REFUSED:
+            return ReplicaUnfit(
+                f"{self.address} refuses us ({said}); mend REPLICA_DATABASE_URL or our account's grants"
+            )
+        return ReplicaError(f"a query on {self.address} failed with error {code} ({said})")
+
+    def _away(self, said: object) -> ReplicaAway:
+        return ReplicaAway(f"{self.address} does not answer ({said}); start it or mend REPLICA_DATABASE_URL")
+
+    def _limited(self, text: str) -> str:
+        text = text.strip()
+        if self.mariadb:
+            return f"SET STATEMENT max_statement_time={self._query_seconds:g} FOR {text}"
+        return f"SELECT /*+ MAX_EXECUTION_TIME({round(self._query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+
+    def _open(self) -> Connection[Cursor]:
+        if self._connection is None:
+            connection = login(self.address, connect_seconds=10, answer_seconds=self._query_seconds + 5)
+            self.mariadb = "mariadb" in connection.get_server_info().lower()  # type: ignore[no-untyped-call]
+            with connection.cursor() as cursor:
+                self.queries += 1
+                read_only = "tx_read_only" if self.mariadb else "transaction_read_only"
+                cursor.execute(f"SET time_zone = '+00:00', SESSION {read_only} = 1")
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _time(moment: int) -> str:
+    """A time in µs as the server's expression."""
+    return f"FROM_UNIXTIME({moment // 1_000_000}.{moment % 1_000_000:06d})"

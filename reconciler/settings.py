@@ -1,0 +1,65 @@
+"""The reconciler's own settings; those it shares with the stream stand in consumer.settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from consumer.settings import Words, _Settings
+
+SWEEPS = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
+"""The plan's four sweeps in the order of their minutes (:00, :15, :30, :45)."""
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _sweeps(value: frozenset[str]) -> frozenset[str]:
+    if unknown := value - set(SWEEPS):
+        raise ValueError(f"{', '.join(sorted(unknown))}: there is no such sweep; there are {', '.join(SWEEPS)}")
+    return value
+
+
+def _weekdays(value: frozenset[str]) -> frozenset[str]:
+    days = frozenset(day.lower() for day in value)
+    if unknown := days - set(WEEKDAYS):
+        raise ValueError(f"{', '.join(sorted(unknown))}: no weekday; write {', '.join(WEEKDAYS)}")
+    return days
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"there is no time zone {value!r}; write one as Europe/London") from error
+    return value
+
+
+class SweepSettings(_Settings):
+    """Which sweeps run, and how patient they are."""
+
+    sweeps: Annotated[Words, AfterValidator(_sweeps)] = frozenset(SWEEPS)
+    """The sweeps that are switched on: the plan deploys one at a time."""
+    window_overlap_seconds: int = Field(default=600, ge=0)
+    """How far a window reaches back before the end of the one before it: rows become visible after `created_at`."""
+    patience_seconds: float = Field(default=300.0, gt=0)
+    """How long drift waits for a lane that moves but lags; later it is left to a recheck of a later run."""
+    backfill_batch_size: int = Field(default=1000, ge=1, le=10_000)
+    """Users in one transaction of the backfill."""
+
+
+class AgingSettings(_Settings):
+    """The daily ageing of scores."""
+
+    aging_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """Whose midnight begins a day."""
+    aging_ceiling: int = Field(default=200, ge=1)
+    """Scores from here on no longer age."""
+    aging_skipped_weekdays: Annotated[Words, AfterValidator(_weekdays)] = frozenset({"sunday"})
+    """Days on which nothing ages."""
+
+    def is_skipped(self, day: datetime) -> bool:
+        """Whether nothing ages on the weekday of this local time."""
+        return WEEKDAYS[day.weekday()] in self.aging_skipped_weekdays

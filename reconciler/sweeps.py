@@ -1,0 +1,152 @@
+"""The plan's four sweeps: which users each one looks at, and when.
+
+`new-users` and `new-requirements` look at what was created since the last successful run; `unsigned-conversions` and
+`requirements-conversions` at the leads in a queue that were called lately. What they find is compared, confirmed and
+mended by `reconciler.recheck`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from consumer.leads.model import QueueType
+from consumer.store.errors import StoreError
+from reconciler.book import Book
+from reconciler.lanes import Stopped
+from reconciler.recheck import Mender, Tally
+from reconciler.replica import Replica, ReplicaError
+from reconciler.runs import Run, Runs, Window
+
+HOUR: Final = 3_600_000_000
+PAGE: Final = 10_000
+"""Users that a selection brings at a time."""
+
+RECHECKS: Final = "rechecks"
+CONVERSION_SWEEPS: Final = {
+    "unsigned-conversions": QueueType.UNSIGNED_USERS,
+    "requirements-conversions": QueueType.REQUIREMENTS_OUTSTANDING,
+}
+"""The queue whose leads each conversion sweep looks at."""
+
+
+class Scope(NamedTuple):
+    """What somebody asked for instead of the usual window; times in µs, spans in hours."""
+
+    since: int | None = None
+    hours_back: float | None = None
+    everyone: bool = False
+
+
+class SweepPlan(NamedTuple):
+    """How sweeps choose: how far windows overlap (s), how long a call counts as recent (h), and shadow mode."""
+
+    overlap_seconds: int
+    recent_hours: int
+    shadow: bool
+
+
+class Report(NamedTuple):
+    """What one run did: `outcome` is `ok`, `stopped`, `failed` or `dry-run`."""
+
+    name: str
+    outcome: str
+    window: Window | None
+    tally: Tally
+    queries: int
+    milliseconds: int
+    error: str | None = None
+
+
+def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: SweepPlan) -> Window | None:
+    """The span of time that a sweep looks at; None where it looks at everyone, or at rechecks.
+
+    `covered` (µs) is up to where earlier runs looked at everything. A window begins there, less the overlap, and never
+    later than an hour ago: a missed run heals itself.
+    """
+    if name == RECHECKS or (scope.everyone and name in CONVERSION_SWEEPS):
+        return None
+    if scope.since is not None:
+        return Window(scope.since, now)
+    if scope.hours_back is not None:
+        return Window(now - round(scope.hours_back * HOUR), now)
+    if name in CONVERSION_SWEEPS:
+        return Window(now - plan.recent_hours * HOUR, now)
+    start = now - HOUR
+    if covered is not None:
+        start = min(start, covered - plan.overlap_seconds * 1_000_000)
+    return Window(start, now)
+
+
+class Sweeper:
+    """Runs sweeps by name; one process may run the same name only once at a time (`Runs.alone`)."""
+
+    def __init__(self, replica: Replica, book: Book, runs: Runs, mender: Mender, plan: SweepPlan) -> None:
+        self._replica = replica
+        self._book = book
+        self._runs = runs
+        self._mender = mender
+        self._plan = plan
+
+    def run(self, name: str, scope: Scope) -> Report:
+        """Works off due rechecks, then looks at the users the sweep is about; records the run.
+
+        Raises AlreadyRunning. What fails is in the report and recorded; a run that was stopped is no successful one, so
+        that the next window begins where it should.
+        """
+        with self._runs.alone(name):
+            self._mender.tally = Tally()
+            queries = self._replica.queries
+            if self._mender.dry_run:
+                return self._dry(name, scope, queries)
+            run = self._runs.start(name)
+            outcome, error = "ok", None
+            window: Window | None = None
+            try:
+                window = self._sweep(name, scope, run)
+            except Stopped:
+                outcome = "stopped"
+            except (ReplicaError, StoreError) as problem:
+                outcome, error = "failed", str(problem)
+            counts, spent = self._mender.tally.as_counts(), self._replica.queries - queries
+            run.finish(outcome, counts, spent, error)
+            return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error)
+
+    def _dry(self, name: str, scope: Scope, queries: int) -> Report:
+        run = Run(self._book, 0)
+        try:
+            window = self._sweep(name, scope, run)
+        except Stopped:
+            return Report(name, "stopped", None, self._mender.tally, self._replica.queries - queries, run.milliseconds)
+        return Report(name, "dry-run", window, self._mender.tally, self._replica.queries - queries, run.milliseconds)
+
+    def _sweep(self, name: str, scope: Scope, run: Run) -> Window | None:
+        self._mender.recheck_due()
+        if name == RECHECKS:
+            return None
+        present = self._replica.present()
+        window = window_for(name, scope, present.clock, self._covered(name), self._plan)
+        if window is not None and not self._mender.dry_run:
+            run.set_window(window)
+        if name == "new-users":
+            assert window is not None
+            pages = self._replica.users_created(window.start, present.last_user, PAGE)
+        elif name == "new-requirements":
+            assert window is not None
+            pages = self._replica.users_of_requirements_created(window.start, present.last_requirement, PAGE)
+        else:
+            pages = self._called(CONVERSION_SWEEPS[name], window)
+        for page in pages:
+            self._mender.check(page)
+            self._mender.settle()
+            if name in CONVERSION_SWEEPS and not (self._plan.shadow or self._mender.dry_run):
+                self._book.mark_checked(page)
+        return window
+
+    def _covered(self, name: str) -> int | None:
+        """Up to when a sweep, or before its first run the backfill, has seen everything."""
+        until = self._runs.looked_at_until(name)
+        return self._runs.looked_at_until("backfill") if until is None else until
+
+    def _called(self, queue_type: QueueType, window: Window | None) -> Iterator[list[int]]:
+        return self._book.in_queue(queue_type, None if window is None else window.start, PAGE)
