@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from consumer.leads.apply import holds, put, remove, version_held
 from consumer.leads.judge import judge
-from consumer.leads.model import NEVER, ClaimRow, Lead, LiveState, RequirementRow, Row, UserRow
+from consumer.leads.model import NEVER, ClaimRow, Lead, LiveRow, LiveState, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
@@ -33,10 +33,11 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
 
     A lead never judged gets stint 1 where the state belongs, opened when its newest row was last updated, and no
     conversion. For a known lead each difference becomes a change at its row's `updated_at`, no earlier than the open
-    stint and no later than `read_ended`; differences of one moment are judged together, in the order of moments, and
-    rows that are gone, or have no `updated_at`, come last. Where changes of the stream are waiting to be judged, the
-    states in between are unknown, and only the outcome is judged. A lead without differences is judged too: the rules
-    may have changed.
+    stint and no later than `read_ended`; a row that we do not hold at all came at its `created_at`, if that is known.
+    Differences of one moment are judged together, in the order of moments; rows that are gone, and rows without times,
+    come last. What MySQL no longer shows, such as a status between the one we hold and the present one, is not guessed.
+    Where changes of the stream are waiting to be judged, the states in between are unknown, and only the outcome is
+    judged. A lead without differences is judged too: the rules may have changed.
 
     A read that was overtaken, by a removal in the stream or a later read, alters nothing; a recheck is asked for if it
     showed anything new.
@@ -85,16 +86,18 @@ class _Difference(NamedTuple):
 def _differences(lead: Lead, live: LiveState, read_ended: int) -> list[_Difference]:
     """In the order of their moments; what is gone comes last, claims before requirements before the user."""
     found = []
-    for row, updated_at in _rows(live):
+    for row, updated_at, created_at in _rows(live):
         if not holds(lead, row):
-            at = read_ended if updated_at is None else min(max(updated_at, lead.opened_at), read_ended)
+            new = created_at is not None and version_held(lead, row) < 0
+            since = created_at if new else updated_at
+            at = read_ended if since is None else min(max(since, lead.opened_at), read_ended)
             found.append(_Difference(at, row, present=True))
     found.sort(key=lambda difference: difference.at)
     found.extend(_Difference(read_ended, row, present=False) for row in _gone(lead, live))
     return found
 
 
-def _rows(live: LiveState) -> Iterator[tuple[Row, int | None]]:
+def _rows(live: LiveState) -> Iterator[LiveRow[Row]]:
     if live.user is not None:
         yield live.user
     yield from live.claims
@@ -116,5 +119,5 @@ def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:
 
 def _newest(live: LiveState, read_ended: int) -> int:
     """When the newest row was last updated (µs); the time of the read where no row says so."""
-    times = [updated_at for _, updated_at in _rows(live) if updated_at is not None]
+    times = [row.updated_at for row in _rows(live) if row.updated_at is not None]
     return min(max(times, default=read_ended), read_ended)

@@ -103,10 +103,11 @@ R_co = TypeVar("R_co", bound=Row, covariant=True)
 
 
 class LiveRow(NamedTuple, Generic[R_co]):
-    """A row as MySQL holds it now; `updated_at` is what its column of that name says, in µs, where there is one."""
+    """A row as MySQL holds it now; the times are what its columns of these names say, in µs, where there are any."""
 
     row: R_co
     updated_at: int | None
+    created_at: int | None = None
 
 
 class LiveState(NamedTuple):
