@@ -1,0 +1,319 @@
+"""Servers as containers, where a Docker engine answers.
+
+testcontainers creates them; afterwards they are steered by their recorded ids through the `docker`
+command, because they outlive the process that made them. Its reaper (Ryuk) would end them with that
+process, so it is off for ours, and ports are published at numbers of our choice, so that a container
+started again is found at the same address.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import Any, cast
+
+from tests.servers import settings, state
+from tests.servers.kafka import brokers_known_by
+from tests.servers.places import ServerError, home, locked, say
+from tests.servers.processes import ProcessId, complaint, run, run_or_raise
+from tests.servers.state import Record
+
+NAME = "containers"
+IMAGES = {
+    "mysql": "mysql:9",
+    "mariadb": "mariadb:11.4",
+    "kafka": "apache/kafka:4.1.1",
+    "postgres": "postgres:17",
+}
+PATIENCE = 120.0  # seconds to start, and to stop
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a container is made of, and how to tell from inside that its server does its work."""
+
+    kind: str
+    port: int  # inside
+    environment: Mapping[str, str]
+    command: Sequence[str]
+    probe: Sequence[str]  # run inside; () where the server is asked from outside
+    set_up: Sequence[str] = ()  # run inside, after every start
+    extras: Mapping[str, Any] = field(default_factory=dict)  # for docker's `create`
+
+    @property
+    def image(self) -> str:
+        return IMAGES[self.kind]
+
+
+class ContainersProvider:
+    """Needs the `docker` command, an engine that answers, and testcontainers."""
+
+    name = NAME
+
+    def why_not(self) -> str | None:
+        if shutil.which("docker") is None:
+            return "there is no docker command"
+        answer = run(["docker", "info"], patience=60)
+        if answer.returncode:
+            return f"no Docker engine answers ({complaint(answer.stderr)})"
+        if find_spec("testcontainers") is None:
+            return "testcontainers is not installed in this Python"
+        try:
+            _pull(IMAGES["postgres"])  # an engine may be cut off from every registry
+        except ServerError as error:
+            return str(error)
+        return None
+
+    def install(self, kind: str) -> None:
+        with locked(f"pull-{kind}"):
+            _pull(IMAGES[kind])
+
+    def server(self, kind: str, name: str, options: Sequence[str], owner: ProcessId | None) -> "ContainerServer":
+        record = _record(kind, name, owner)
+        return ContainerServer(_plan(kind, record, options), record)
+
+    def kafka_cluster(
+        self, name: str, brokers: int, options: Sequence[str], owner: ProcessId | None
+    ) -> Sequence["ContainerServer"]:
+        network = _container_name(name)
+        run_or_raise(["docker", "network", "create", network], "docker network create")
+        records = [_record("kafka", f"{name}-{node}", owner, network) for node in range(1, brokers + 1)]
+        hosts = [_container_name(record.name) for record in records]
+        return [
+            ContainerServer(_plan_kafka(record, options, node, hosts, network), record)
+            for node, record in enumerate(records, start=1)
+        ]
+
+    def is_running(self, record: Record) -> bool:
+        return record.container is not None and _is_running(record.container)
+
+    def end(self, record: Record) -> None:
+        if record.container is not None:
+            run(["docker", "stop", "--time", f"{PATIENCE:.0f}", record.container], patience=2 * PATIENCE)
+
+    def discard(self, record: Record) -> None:
+        if record.container is not None:
+            run(["docker", "rm", "--force", "--volumes", record.container])
+        if record.network:  # refused, rightly, until the last node of a cluster has left
+            run(["docker", "network", "rm", record.network])
+        state.forget(record.name)
+        (home() / "locks" / record.name).unlink(missing_ok=True)
+
+    def tool(self, program: str) -> list[str]:
+        """MySQL's image brings its client but not every program; the machine's own has to do for those."""
+        record = state.load("mysql")
+        if record is None or not self.is_running(record):
+            raise ServerError(f"{program} runs in the container of mysql; start it: python -m tests.servers start")
+        inside = ["docker", "exec", "-i", str(record.container), program]
+        if run([*inside, "--version"]).returncode == 0:
+            return inside
+        outside = shutil.which(program)
+        if outside is None:
+            raise ServerError(f"the image {IMAGES['mysql']} has no {program}; install MySQL's clients on this machine")
+        return [outside]
+
+
+class ContainerServer:
+    """One server in a container; its record on disk is the only state, so others may start and end it too."""
+
+    def __init__(self, plan: Plan, record: Record) -> None:
+        self.name = record.name
+        self.url = record.url
+        self._plan = plan
+        self._port = record.ports[0]
+
+    def is_running(self) -> bool:
+        return ContainersProvider().is_running(self._record())
+
+    def start(self) -> None:
+        with locked(self.name):
+            record = self._record()
+            if record.container is None or not _exists(record.container):
+                state.save(replace(record, container=_create(self._plan, self.name, self._port)))
+            elif not _is_running(record.container):
+                run_or_raise(["docker", "start", record.container], f"docker start of {self.name}")
+            self._wait_until_it_answers()
+            if self._plan.set_up:
+                run_or_raise(self._inside(self._plan.set_up), f"setting up {self.name}")
+
+    def stop(self) -> None:
+        ContainersProvider().end(self._record())
+
+    def kill(self) -> None:
+        record = self._record()
+        if record.container is not None:
+            run(["docker", "kill", record.container])
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def discard(self) -> None:
+        record = state.load(self.name)
+        if record is not None:
+            ContainersProvider().discard(record)
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if not self.is_running():
+                raise ServerError(f"{self.name} ended while starting; {self._end_of_log()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} does not answer after {PATIENCE:.0f} s; {self._end_of_log()}")
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        if not self._plan.probe:
+            return self._port in brokers_known_by(self._port)
+        return run(self._inside(self._plan.probe)).returncode == 0
+
+    def _inside(self, command: Sequence[str]) -> list[str]:
+        return ["docker", "exec", str(self._record().container), *command]
+
+    def _end_of_log(self) -> str:
+        log = run(["docker", "logs", "--tail", "15", str(self._record().container)])
+        lines = (log.stdout + log.stderr).splitlines()
+        return f"its log ({IMAGES[self._plan.kind]}) ends:\n" + "\n".join(f"  {line}" for line in lines)
+
+    def _record(self) -> Record:
+        record = state.load(self.name)
+        if record is None:
+            raise ServerError(f"{self.name} was discarded; ask for a new server")
+        return record
+
+
+def _plan(kind: str, record: Record, options: Sequence[str]) -> Plan:
+    """The plan of a single server. The probes use TCP: while an image initialises, only its socket answers."""
+    match kind:
+        case "mysql":
+            client = ["mysql", "--no-defaults", "-uroot", "-h127.0.0.1", "-e"]
+            return Plan(
+                kind,
+                3306,
+                {"MYSQL_ALLOW_EMPTY_PASSWORD": "yes", "MYSQL_INITDB_SKIP_TZINFO": "yes"},
+                [*settings.MYSQL, *options],
+                [*client, "SELECT 1"],
+                [*client, settings.MYSQL_SETUP],
+            )
+        case "mariadb":
+            client = ["mariadb", "--no-defaults", "--skip-ssl", "-uroot", "-h127.0.0.1", "-e"]
+            return Plan(
+                kind,
+                3306,
+                {"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD": "yes", "MARIADB_INITDB_SKIP_TZINFO": "yes"},
+                [*settings.MARIADB, *options],
+                [*client, "SELECT 1"],
+                [*client, settings.MYSQL_SETUP],
+            )
+        case "postgres":
+            account = ["-U", settings.ACCOUNT, "-d", settings.DATABASE]
+            return Plan(
+                kind,
+                5432,
+                {
+                    "POSTGRES_USER": settings.ACCOUNT,  # which the image makes a superuser
+                    "POSTGRES_PASSWORD": settings.ACCOUNT,
+                    "POSTGRES_DB": settings.DATABASE,
+                },
+                [word for option in [*settings.POSTGRES, *options] for word in ("-c", option)],
+                ["psql", "-X", "-q", "-h", "127.0.0.1", *account, "-c", "SELECT 1"],
+                extras={"shm_size": "256m"},
+            )
+        case _:
+            return _plan_kafka(record, options, 1, ["localhost"], network="")
+
+
+def _plan_kafka(record: Record, options: Sequence[str], node: int, hosts: Sequence[str], network: str) -> Plan:
+    """The plan of one broker; `hosts` are how the nodes of its cluster, itself among them, find each other.
+
+    Clients come through the published port, the brokers over the network of the containers.
+    """
+    voters = ",".join(f"{number}@{host}:9094" for number, host in enumerate(hosts, start=1))
+    properties = {
+        **settings.kafka(node, voters, len(hosts), private=record.owner is not None),
+        "listeners": "CLIENTS://0.0.0.0:9092,BROKERS://0.0.0.0:9093,CONTROLLER://0.0.0.0:9094",
+        "advertised.listeners": f"CLIENTS://127.0.0.1:{record.ports[0]},BROKERS://{hosts[node - 1]}:9093",
+        "inter.broker.listener.name": "BROKERS",
+        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": "/var/lib/kafka/data",
+        **dict(option.split("=", 1) for option in options),
+    }
+    environment = {_variable(name): value for name, value in properties.items()}
+    environment |= {"CLUSTER_ID": settings.KAFKA_CLUSTER, "KAFKA_HEAP_OPTS": "-Xmx768m -Xms64m"}
+    return Plan("kafka", 9092, environment, (), (), extras={"network": network} if network else {})
+
+
+def _variable(name: str) -> str:
+    """The environment variable that apache/kafka turns into that property (its docker/examples/README)."""
+    return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
+
+
+def _create(plan: Plan, name: str, port: int) -> str:
+    """Creates and starts the container, published at 127.0.0.1:port; returns its id."""
+    own_name = _container_name(name)
+    run(["docker", "rm", "--force", "--volumes", own_name])  # left by an interrupted start
+    with _testcontainers_for_keeps() as docker_container:
+        container = docker_container(plan.image).with_name(own_name).with_kwargs(**plan.extras)
+        for variable, value in plan.environment.items():
+            container = container.with_env(variable, value)
+        if plan.command:
+            container = container.with_command(list(plan.command))
+        # with_bind_ports() knows no address; the engine (docker-py) takes (address, port).
+        container.ports[f"{plan.port}/tcp"] = ("127.0.0.1", port)
+        container.start()
+        return cast(str, container.get_wrapped_container().id)
+
+
+@contextmanager
+def _testcontainers_for_keeps() -> Iterator[Any]:
+    """testcontainers' DockerContainer, without its reaper, talking to the engine the `docker` command talks to."""
+    if "DOCKER_HOST" not in os.environ:
+        here = run(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).stdout.strip()
+        if here:
+            os.environ["DOCKER_HOST"] = here
+    from testcontainers.core.config import testcontainers_config  # only where it is used
+    from testcontainers.core.container import DockerContainer
+
+    with locked("testcontainers"):  # the setting is one for all threads
+        before = testcontainers_config.ryuk_disabled
+        testcontainers_config.ryuk_disabled = True
+        try:
+            yield DockerContainer
+        finally:
+            testcontainers_config.ryuk_disabled = before
+
+
+def _record(kind: str, name: str, owner: ProcessId | None, network: str = "") -> Record:
+    """The record of that name, made unless it is there; a container keeps its port as long as it lives."""
+    with locked("ports"):
+        record = state.load(name)
+        if record is not None and record.container is not None and _exists(record.container):
+            return record
+        port = state.free_port(set())
+        record = Record(name, kind, NAME, settings.url(kind, port), (port,), owner=owner, network=network)
+        state.save(record)
+        return record
+
+
+def _container_name(name: str) -> str:
+    """Unlike any other checkout's, and known again when its id was not recorded in time."""
+    return f"leadstream-{hashlib.sha256(os.fsencode(home())).hexdigest()[:8]}-{name}"
+
+
+def _pull(image: str) -> None:
+    if run(["docker", "image", "inspect", image]).returncode:
+        say(f"docker: pulling {image}")
+        run_or_raise(["docker", "pull", "--quiet", image], f"docker pull {image}")
+
+
+def _exists(container: str) -> bool:
+    return run(["docker", "container", "inspect", container]).returncode == 0
+
+
+def _is_running(container: str) -> bool:
+    answer = run(["docker", "container", "inspect", "--format", "{{.State.Running}}", container])
+    return answer.stdout.strip() == "true"

@@ -1,0 +1,117 @@
+"""Kafka 4.1 without ZooKeeper (KRaft): the jars from Maven Central, run by this machine's Java."""
+
+import socket
+import struct
+from pathlib import Path
+
+from tests.servers import settings
+from tests.servers.engine import Engine, Site
+from tests.servers.packages import java, maven_libs
+from tests.servers.places import home, own
+from tests.servers.processes import run_or_raise
+
+_COORDINATES = (
+    "org.apache.kafka:kafka_2.13:4.1.1",
+    "org.apache.kafka:kafka-tools:4.1.1",
+    "org.slf4j:slf4j-simple:1.7.36",  # Kafka's jars bring no logger
+)
+
+
+def kafka_classpath() -> Path:
+    """The folder with Kafka's jars, for `java -cp 'FOLDER/*' org.apache.kafka.tools…`."""
+    return maven_libs("kafka", _COORDINATES)
+
+
+class Kafka(Engine):
+    """A broker that is a controller too; alone, or one of a private cluster whose `quorum` it was told."""
+
+    kind = "kafka"
+    ports = 2  # for clients, and for the quorum of controllers
+
+    def __init__(self, node: int = 1, quorum: tuple[int, ...] = ()) -> None:
+        self.node = node
+        self.quorum = quorum  # the controllers' ports, in the order of the nodes
+
+    def install(self) -> None:
+        java()
+        kafka_classpath()
+
+    def folder(self, name: str) -> Path:
+        return home() / "data" / name
+
+    def initialise(self, site: Site) -> None:
+        own(site.folder, None)
+        self._properties(site).write_text(self._text(site))
+        if not (site.data / "meta.properties").exists():
+            tool = [*_java("128m"), "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+            arguments = ["-t", settings.KAFKA_CLUSTER, "-c", str(self._properties(site))]
+            run_or_raise([*tool, *arguments], "formatting Kafka's data folder")
+
+    def command(self, site: Site) -> list[str]:
+        return [*_java("512m" if self.quorum else "768m"), "kafka.Kafka", self.marker(site)]
+
+    def marker(self, site: Site) -> str:
+        return str(self._properties(site))
+
+    def answers(self, site: Site) -> bool:
+        return site.port in brokers_known_by(site.port)
+
+    def set_up(self, site: Site) -> None:
+        """Nothing: topics are created by those who use them."""
+
+    def _properties(self, site: Site) -> Path:
+        return site.folder / "server.properties"
+
+    def _text(self, site: Site) -> str:
+        """The server.properties; the site's own options stand last and win."""
+        quorum = self.quorum or (site.ports[1],)
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(quorum, start=1))
+        properties = {
+            **settings.kafka(self.node, voters, len(quorum), private=bool(self.quorum)),
+            "listeners": f"PLAINTEXT://127.0.0.1:{site.ports[0]},CONTROLLER://127.0.0.1:{site.ports[1]}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{site.ports[0]}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(site.data),
+        }
+        lines = [f"{name}={value}" for name, value in properties.items()]
+        return "\n".join([*lines, *site.options]) + "\n"
+
+
+def brokers_known_by(port: int) -> list[int]:
+    """The ports of the brokers that the one at 127.0.0.1:port counts as alive; none where it does not answer.
+
+    Asked by hand in Kafka's protocol (Metadata, version 1, of no topic), because a broker accepts
+    connections some seconds before it does its work, and a Java tool takes seconds to say so.
+    """
+    request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            (size,) = struct.unpack(">i", _read(connection, 4))
+            answer = _read(connection, size)
+    except OSError:
+        return []
+    (count,) = struct.unpack_from(">i", answer, 4)
+    ports, at = [], 8
+    for _ in range(count):  # node id, host, port, rack
+        (host,) = struct.unpack_from(">h", answer, at + 4)
+        (known,) = struct.unpack_from(">i", answer, at + 6 + host)
+        (rack,) = struct.unpack_from(">h", answer, at + 10 + host)
+        at += 12 + host + max(rack, 0)
+        ports.append(known)
+    return ports
+
+
+def _java(heap: str) -> list[str]:
+    log = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    return [java(), f"-Xmx{heap}", "-Xms64m", *log, "-cp", f"{kafka_classpath()}/*"]
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    read = b""
+    while len(read) < size:
+        more = connection.recv(size - len(read))
+        if not more:
+            raise ConnectionResetError("the broker closed the connection")
+        read += more
+    return read
