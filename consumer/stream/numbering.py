@@ -47,6 +47,16 @@ class Numbering:
         self._begun_version = 0
 
     @property
+    def begun(self) -> tuple[str, int]:
+        """Where the transaction at hand starts."""
+        return self._begun_file, self._begun_pos
+
+    @property
+    def may_rest(self) -> bool:
+        """True between source transactions, where heartbeats may be sent."""
+        return not self.in_transaction and not self._skip
+
+    @property
     def skipping(self) -> bool:
         """True while the rows that come are in Kafka already."""
         return self.rows < self._skip
@@ -152,7 +162,7 @@ class Numbering:
     def checkpoint(self, gtid_set: str, file: str, pos: int, prepared: list[PreparedTransaction]) -> Checkpoint:
         """The checkpoint that covers all rows so far, after `cut` where a transaction is open.
 
-        The arguments are where the first transaction starts that was not received whole.
+        The arguments are where the first source transaction starts that was not received whole.
         """
         inside = self.in_transaction
         return Checkpoint(
@@ -160,8 +170,8 @@ class Numbering:
             flavor=self._checkpoint.flavor,
             server=self._checkpoint.server,
             gtid_set=gtid_set,
-            file=self._begun_file if inside else file,
-            pos=self._begun_pos if inside else pos,
+            file=file,
+            pos=pos,
             version=self.version,
             next_seqs=list(self._next_seqs),
             rows=max(self.rows, self._skip) if inside else self._skip,

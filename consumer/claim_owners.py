@@ -1,0 +1,150 @@
+"""Whose claim is it: claim → user at the present point of the stream, from a bounded memory that the stream feeds.
+
+An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
+is first looked for in what the stream brings next (the image before a change says it exactly), and then asked from the
+replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
+moved in between is then filed under its new user early, which `ahead` counts and the move itself has rechecked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from consumer.binlog.connection import Replica
+from consumer.binlog.events import RowChange
+from consumer.leads.model import Table
+
+CLAIMS: Final = Table.CLAIMS.value
+CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
+UNKNOWN: Final = -(2**63)
+"""What `get` gives for a claim that is not remembered; None is a claim that has no user, or is gone."""
+QUERY_CLAIMS: Final = 5_000
+"""Claims asked for in one query."""
+
+Ask = Callable[[list[int]], dict[int, int | None]]
+"""Takes claim ids and returns the users of those that exist."""
+
+
+class ClaimOwners:
+    """Remembers at most `capacity` claims, the most recently used ones (two generations, in halves)."""
+
+    def __init__(self, capacity: int, ask: Ask) -> None:
+        self._half = max(1, capacity // 2)
+        self._ask = ask
+        self._young: dict[int, int | None] = {}
+        self._old: dict[int, int | None] = {}
+        self.leaving: set[int] = set()
+        """Claims deleted by the transaction at hand."""
+        self.asked = 0
+        """Claims asked from the replica."""
+        self.queries = 0
+        self.ahead = 0
+        """Claims whose remembered user turned out to be from a later point than the stream's."""
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, claim_id: int) -> int | None:
+        """The claim's user; UNKNOWN where it is not remembered."""
+        owner = self._young.get(claim_id, UNKNOWN)
+        if owner != UNKNOWN:
+            return owner
+        owner = self._old.pop(claim_id, UNKNOWN)
+        if owner != UNKNOWN:
+            self.put(claim_id, owner)
+        return owner
+
+    def put(self, claim_id: int, user_id: int | None) -> None:
+        """The stream says whose the claim is from here on."""
+        if self.leaving:
+            self.leaving.discard(claim_id)
+        young = self._young
+        young[claim_id] = user_id
+        if len(young) > self._half:
+            self._old = young
+            self._young = {}
+
+    def deleted(self, claim_id: int, user_id: int | None) -> None:
+        """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
+        if self.get(claim_id) not in (UNKNOWN, user_id):
+            self.ahead += 1
+        self.put(claim_id, user_id)
+        self.leaving.add(claim_id)
+
+    def transaction_ended(self) -> None:
+        """Forgets the claims that are `leaving`."""
+        for claim_id in self.leaving:
+            self._young.pop(claim_id, None)
+            self._old.pop(claim_id, None)
+        self.leaving.clear()
+
+    def forget(self) -> None:
+        """Empties the memory, where the stream is taken up again at an earlier point."""
+        self._young.clear()
+        self._old.clear()
+        self.leaving.clear()
+
+    def learn(self, coming: Iterable[object]) -> None:
+        """Finds the users of all claims that `coming` requirements name and that are not remembered.
+
+        `coming` are the events from here on; their images of claims are exact and spare the question.
+        Raises what asking raises.
+        """
+        wanted: dict[int, int | None] = {}
+        fed: set[int] = set()
+        for event in coming:
+            if type(event) is not RowChange:
+                continue
+            if event.table == CLAIMS:
+                self._learn_from(event, wanted, fed)
+            elif event.table == CLAIM_REQUIREMENTS:
+                for claim_id in (event.before_ref, event.after_ref):
+                    if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
+                        wanted.setdefault(claim_id, UNKNOWN)
+        misses = [claim_id for claim_id, owner in wanted.items() if owner == UNKNOWN]
+        for start in range(0, len(misses), QUERY_CLAIMS):
+            asked = misses[start : start + QUERY_CLAIMS]
+            answer = self._ask(asked)
+            self.queries += 1
+            self.asked += len(asked)
+            for claim_id in asked:
+                wanted[claim_id] = answer.get(claim_id)
+        for claim_id, owner in wanted.items():
+            self.put(claim_id, owner)
+
+    @staticmethod
+    def _learn_from(event: RowChange, wanted: dict[int, int | None], fed: set[int]) -> None:
+        if event.before_id is not None:
+            if wanted.get(event.before_id) == UNKNOWN:
+                wanted[event.before_id] = event.before_ref
+            fed.add(event.before_id)
+        if event.after_id is not None:
+            fed.add(event.after_id)
+
+
+class ReplicaClaims:
+    """Asks the replica for the users of claims."""
+
+    def __init__(self, replica: Replica, flavor: str, seconds: float) -> None:
+        """`seconds` is the longest that one query may take on the server."""
+        self._replica = replica
+        self._select, self._limit = _LIMITED[flavor](seconds)
+
+    def __call__(self, claim_ids: list[int]) -> dict[int, int | None]:
+        """The users of those of the claims that exist. Raises ConnectionLost."""
+        rows = self._replica.query(self._select, (self._limit, claim_ids))
+        return {int(str(row[0])): None if row[1] is None else int(str(row[1])) for row in rows}
+
+
+_LIMITED: Final[dict[str, Callable[[float], tuple[str, float]]]] = {
+    "mysql": lambda seconds: (
+        "SELECT /*+ MAX_EXECUTION_TIME(%s) */ id, user_id FROM claims WHERE id IN %s",
+        round(seconds * 1000),
+    ),
+    "mariadb": lambda seconds: (
+        "SET STATEMENT max_statement_time=%s FOR SELECT id, user_id FROM claims WHERE id IN %s",
+        seconds,
+    ),
+}
+"""A query that the server itself ends after so long, and the limit in the server's unit (ms, s)."""

@@ -1,0 +1,115 @@
+"""`consumer`: prepares, runs and explains the streaming side."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import structlog
+import typer
+
+from consumer import logs, metrics
+from consumer.binlog.errors import BinlogError
+from consumer.settings import (
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    ReaderSettings,
+    ReplicaSettings,
+    RunSettings,
+    SettingsError,
+    load,
+)
+from consumer.setup import Start, prepare
+from consumer.stopping import Stop
+from consumer.store.errors import StoreError
+from consumer.stream.errors import StreamError
+
+FAILED = 1
+WRONG_SETTINGS = 2
+INTERRUPTED = 128 + signal.SIGINT
+
+log = structlog.get_logger()
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="MySQL's binlog becomes queues and conversions in PostgreSQL, each exactly once.",
+)
+
+
+@app.command()
+def setup(
+    start: Annotated[
+        Start, typer.Option("--from", help="Where the reader begins: the server's present, or its oldest binlog.")
+    ] = Start.NOW,
+) -> None:
+    """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    done = prepare(load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings), start)
+    for sentence in done:
+        typer.echo(sentence)
+    if not done:
+        typer.echo("everything is set up already; nothing changed")
+
+
+@app.command()
+def read(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the messages from the checkpoint on; send none.")
+    ] = False,
+) -> None:
+    """Follow the binlog and write every change to Kafka, until stopped."""
+    from consumer.reader import Reader, print_changes
+
+    replica, kafka, settings, run = load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), load(RunSettings)
+    with Stop() as stop:
+        if dry_run:
+            print_changes(replica, kafka, settings, stop, typer.echo)
+        else:
+            metrics.serve(run)
+            Reader(replica, kafka, settings, stop).run()
+    _exit_as_asked(stop)
+
+
+@app.command()
+def apply() -> None:
+    """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
+    from consumer import applier
+
+    metrics.serve(load(RunSettings))
+    with Stop() as stop:
+        applier.run(stop.event)
+    _exit_as_asked(stop)
+
+
+def _exit_as_asked(stop: Stop) -> None:
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+
+
+def main() -> None:
+    """The console script: errors end as one sentence and an exit code (1 failed, 2 wrong settings, 130 Ctrl-C)."""
+    sys.exit(run(app))
+
+
+def run(command: Callable[[], object]) -> int:
+    """Runs a typer app and returns the exit code."""
+    try:
+        logs.configure(load(RunSettings))
+        command()
+    except SettingsError as error:
+        return _fail(error, WRONG_SETTINGS)
+    except (BinlogError, StreamError, StoreError, OSError) as error:
+        return _fail(error, FAILED)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    log.error("failed", kind=type(error).__name__, reason=str(error))
+    return code

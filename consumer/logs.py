@@ -1,0 +1,31 @@
+"""Structured logs to stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from consumer.settings import RunSettings
+
+
+def configure(settings: RunSettings) -> None:
+    """Sets structlog up for this process, as LOG_FORMAT and LOG_LEVEL say."""
+    on_terminal = sys.stderr.isatty()
+    console = settings.log_format == "console" or (settings.log_format == "auto" and on_terminal)
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer(colors=on_terminal) if console else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks if not console else structlog.processors.ExceptionRenderer(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,328 @@
+"""The reader: MySQL's binlog into Kafka, every change once, in order, with the checkpoint it resumes from."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Final, TypeVar
+from zlib import crc32
+
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+
+from consumer import metrics
+from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
+from consumer.binlog.errors import ConnectionLost
+from consumer.binlog.events import SchemaChange, Statement
+from consumer.binlog.position import Position, PreparedGroup
+from consumer.claim_owners import ClaimOwners, ReplicaClaims
+from consumer.routing import RolledBack, Router
+from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
+from consumer.stopping import Stop
+from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.errors import KafkaLost, StreamError
+from consumer.stream.numbering import Numbering
+from consumer.stream.topics import Topics
+from consumer.stream.transactions import ReaderTransactions
+
+log = structlog.get_logger()
+
+PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
+"""What trying again from the last checkpoint mends."""
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 15.0
+
+T = TypeVar("T")
+
+
+class UndoneTransaction(StreamError):
+    """A transaction that is in Kafka in part was rolled back on the server."""
+
+
+class Reader:
+    """Follows the binlog until stopped (design, section 4, Reader)."""
+
+    def __init__(self, replica: ReplicaSettings, kafka: KafkaSettings, settings: ReaderSettings, stop: Stop) -> None:
+        self._source = replica
+        self._kafka = kafka
+        self._settings = settings
+        self._stop = stop
+        self._replica = Replica(replica.address, replica.replica_query_seconds)
+        self._transactions = ReaderTransactions(kafka, stop.event.is_set)
+        self._lag = metrics.Lag("reader")
+        self._left_out: frozenset[tuple[str, int]] = frozenset()
+        self._attempt: RetryCallState | None = None
+
+    def run(self) -> None:
+        """Reads until stopped.
+
+        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, UndoneTransaction,
+        and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
+        """
+        try:
+            start = self._patiently(self._last_checkpoint)
+            owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
+            self._patiently(lambda: self._follow(owners))
+        except PASSING:
+            if not self._stop:
+                raise
+        finally:
+            self._replica.close()
+            self._transactions.close()
+        log.info("reader stopped")
+
+    def _last_checkpoint(self) -> Checkpoint:
+        """Fences older readers, and only then asks what was committed last."""
+        self._transactions.take_over()
+        with CheckpointLog(self._kafka) as checkpoints:
+            self._transactions.committed = checkpoints.require()
+        return self._transactions.committed
+
+    def _follow(self, owners: ClaimOwners) -> None:
+        """Reads from the last checkpoint on, until stopped or until something fails."""
+        if self._transactions.abort():
+            owners.forget()  # it knows claims from beyond the checkpoint
+        start = self._transactions.committed
+        if self._stop or start is None:
+            return
+        stream = open_stream(self._source, self._kafka, self._settings, position(start), start.server)
+        with self._stop.waking(stream.close), closing(stream):
+            stream.connect()
+            log.info(
+                "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
+            )
+            writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
+            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+            router = Router(numbering, owners, say_unread, self._left_out)
+            copy = Copy(stream, router, numbering, writer, self._transactions, self._replica, self._settings, self._lag)
+            try:
+                for _ in copy.batches(self._stop):
+                    self._progressed()
+            except RolledBack as undone:
+                self._leave_out(undone, start)
+                raise
+
+    def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
+        committed = self._transactions.committed or start
+        if committed.rows and (committed.file, committed.pos) == undone.place:
+            raise UndoneTransaction(
+                f"{undone} and {committed.rows} of its rows are in Kafka; run consumer setup with another TOPIC_PREFIX"
+                " and reconciler verify --repair"
+            ) from undone
+        self._left_out |= {undone.place}
+
+    def _progressed(self) -> None:
+        if self._attempt is not None:
+            self._attempt.attempt_number = 1  # the next failure is a new one and not waited for long
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeats a step with growing pauses while what it raises is passing. Stopping ends the patience."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(PASSING),
+            wait=wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS),
+            stop=stop_when_event_set(self._stop.event),
+            sleep=self._stop.wait,
+            before_sleep=say_lost,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                self._attempt = attempt.retry_state
+                return step()
+        raise AssertionError("tenacity ends by returning or raising")
+
+
+class Copy:
+    """One run of the stream, from one checkpoint: read, number, send, commit."""
+
+    def __init__(  # noqa: PLR0917 (its parts, all of them)
+        self,
+        stream: BinlogStream,
+        router: Router,
+        numbering: Numbering,
+        writer: EnvelopeWriter,
+        transactions: ReaderTransactions,
+        replica: Replica,
+        settings: ReaderSettings,
+        lag: metrics.Lag,
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._numbering = numbering
+        self._writer = writer
+        self._transactions = transactions
+        self._batch_rows = settings.reader_batch_rows
+        self._heart = Heart(replica, settings.reader_heartbeat_seconds)
+        self._covered = 0
+        self._lag = lag
+
+    def batches(self, stop: Stop) -> Iterator[None]:
+        """Copies until `stop`, and yields after each batch that it began to commit.
+
+        Raises ConnectionLost, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
+        """
+        stream, transactions, numbering = self._stream, self._transactions, self._numbering
+        while not stop:
+            try:
+                events = stream.read()
+            except ConnectionLost:
+                self._finish()
+                raise
+            transactions.ready()
+            self._writer.clock(time.time_ns() // 1_000_000)
+            self._router.feed(events)
+            self._heart.beat(stream, numbering)
+            if self._is_full() or (numbering.may_rest and stream.drained and numbering.sent > self._covered):
+                self._commit()
+                yield
+        self._finish()
+
+    def _is_full(self) -> bool:
+        """A batch ends with a source transaction, and inside of one only where that alone fills a batch."""
+        numbering = self._numbering
+        waiting = numbering.sent - self._covered
+        if waiting < self._batch_rows:
+            return False
+        return numbering.may_rest or numbering.rows >= self._batch_rows or waiting >= 2 * self._batch_rows
+
+    def _finish(self) -> None:
+        self._numbering.cut()
+        if self._numbering.sent > self._covered:
+            self._commit()
+        self._transactions.settle()
+
+    def _commit(self) -> None:
+        """Commits everything that `read` returned so far; inside a source transaction, its rows so far too."""
+        stream, numbering = self._stream, self._numbering
+        numbering.cut()
+        prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
+        self._transactions.commit(numbering.checkpoint(stream.gtid_set(), stream.file, stream.pos, prepared))
+        self._covered = numbering.sent
+        self._tell()
+
+    def _tell(self) -> None:
+        """Moves the counts of the batch to the metrics."""
+        metrics.BATCHES.labels("reader").inc()
+        self._lag.processed(self._numbering.ts_us)
+        for (table, op), rows in self._router.counts.items():
+            metrics.ROWS.labels("reader", table, op).inc(rows)
+        self._router.counts.clear()
+        seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
+        for took in seconds:
+            metrics.BATCH_SECONDS.labels("reader").observe(took)
+
+
+class Heart:
+    """Lets every lane's version move on where its users do not."""
+
+    def __init__(self, replica: Replica, seconds: float) -> None:
+        self._replica = replica
+        self._seconds = seconds
+        self._due = time.monotonic() + seconds
+        self._waiting: ClockAndPosition | None = None
+
+    def beat(self, stream: BinlogStream, numbering: Numbering) -> None:
+        """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
+
+        On a busy server that moment may never come; then they carry the version of the last transaction.
+        Raises ConnectionLost.
+        """
+        if not numbering.may_rest:
+            return
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._seconds
+            if stream.drained:
+                self._waiting = self._replica.clock_and_position()
+            else:
+                numbering.heartbeat(0)
+        waiting = self._waiting
+        if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
+            self._waiting = None
+            numbering.heartbeat(waiting.ts_us)
+
+
+def place(file: str, pos: int) -> tuple[int, int]:
+    """Orders places in a server's binlogs: by the number at the end of the file's name, which outgrows six digits."""
+    return int(file.rpartition(".")[2]), pos
+
+
+def position(checkpoint: Checkpoint) -> Position:
+    """Where BinlogStream starts for a checkpoint."""
+    prepared = tuple(PreparedGroup(group.xid, group.file, group.pos) for group in checkpoint.prepared)
+    return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared)
+
+
+def open_stream(
+    source: ReplicaSettings, kafka: KafkaSettings, settings: ReaderSettings, start: Position, server: str
+) -> BinlogStream:
+    """The binlog from `start` on, not connected yet."""
+    return BinlogStream(
+        source.address,
+        source.address.database,
+        start,
+        source.replica_server_id or own_server_id(kafka.topic_prefix),
+        settings.reader_heartbeat_seconds / 2,
+        settings.reader_deadline_seconds,
+        server,
+    )
+
+
+def own_server_id(prefix: str) -> int:
+    """Our id among the server's replicas: the same after a restart, another one on another host or prefix."""
+    return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
+
+
+def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str) -> ClaimOwners:
+    """An empty memory of whose claims are whose, which asks the replica."""
+    return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds))
+
+
+def say_unread(event: Statement | SchemaChange) -> None:
+    """Tells that a captured table changed in a way whose rows the binlog does not hold."""
+    table = event.table or "unknown"
+    metrics.UNREADABLE.labels(table, event.verb).inc()
+    log.error(
+        "the binlog does not hold the rows of this change; run reconciler verify --repair", table=table, verb=event.verb
+    )
+
+
+def say_lost(state: RetryCallState) -> None:
+    """Tells that something passing failed and when it is tried again."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    pause = state.next_action.sleep if state.next_action is not None else 0.0
+    server = "kafka" if isinstance(error, KafkaLost) else "mysql"
+    metrics.RECONNECTS.labels("reader", server).inc()
+    log.warning("lost, trying again", server=server, reason=str(error), seconds=round(pause, 1))
+
+
+def print_changes(
+    source: ReplicaSettings,
+    kafka: KafkaSettings,
+    settings: ReaderSettings,
+    stop: Stop,
+    show: Callable[[str], None],
+) -> None:
+    """Shows the messages that `run` would send, from the last checkpoint on, and sends none.
+
+    Raises NoCheckpoint before `consumer setup`, and what BinlogStream raises.
+    """
+    with CheckpointLog(kafka) as checkpoints:
+        start = checkpoints.require()
+    writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
+    with closing(Replica(source.address, source.replica_query_seconds)) as replica:
+        owners = claim_owners(replica, source, settings, start.flavor)
+        numbering = Numbering(
+            start, Topics(kafka.topic_prefix), writer, lambda _topic, value, _key, _lane: show(str(value))
+        )
+        router = Router(numbering, owners, say_unread)
+        stream = open_stream(source, kafka, settings, position(start), start.server)
+        with stop.waking(stream.close), closing(stream):
+            stream.connect()
+            while not stop:
+                events = stream.read()
+                writer.clock(time.time_ns() // 1_000_000)
+                router.feed(events)

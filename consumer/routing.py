@@ -1,0 +1,126 @@
+"""From the binlog's events to lanes: which user a row belongs to, and which rows are a delete and a create."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, SchemaChange, Statement
+from consumer.claim_owners import CLAIMS, UNKNOWN, ClaimOwners
+from consumer.leads.model import Table
+from consumer.stream.numbering import Numbering
+
+USERS: Final = Table.USERS.value
+
+
+class RolledBack(Exception):
+    """A transaction that was passed on in part never happened; it has to be read again and left out."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        super().__init__(f"the transaction at {place[0]}:{place[1]} was rolled back after we had read it")
+        self.place = place
+
+
+class Router:
+    """Hands every row of the stream to `numbering` under its user, in order.
+
+    A row whose key or owner changes is a delete and a create. `unread` is told of statements and schema changes, whose
+    rows nobody can tell. `left_out` are the places of transactions known to be rolled back.
+    """
+
+    def __init__(
+        self,
+        numbering: Numbering,
+        owners: ClaimOwners,
+        unread: Callable[[Statement | SchemaChange], None],
+        left_out: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        self._numbering = numbering
+        self._owners = owners
+        self._unread = unread
+        self._left_out = left_out
+        self._leaving_out = False
+        self._events: list[Event] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """Rows by table and operation, as the binlog has them."""
+
+    def feed(self, events: list[Event]) -> None:
+        """Routes what one read of the binlog brought. Raises RolledBack, and what asking the replica raises."""
+        if self._left_out:
+            events = self._without_left_out(events)
+        self._events = events
+        numbering, owners = self._numbering, self._owners
+        begin, commit, route = numbering.begin, numbering.commit, self._route
+        for index, event in enumerate(events):
+            kind = type(event)
+            if kind is RowChange:
+                route(event, index)  # type: ignore[arg-type]
+            elif kind is Begin:
+                begin(*event)
+            elif kind is Commit:
+                commit()
+                if owners.leaving:
+                    owners.transaction_ended()
+            elif isinstance(event, Statement | SchemaChange):
+                self._unread(event)
+            elif kind is Rollback:
+                raise RolledBack(numbering.begun)
+
+    def _without_left_out(self, events: list[Event]) -> list[Event]:
+        kept = []
+        for event in events:
+            if isinstance(event, Begin) and (event.file, event.pos) in self._left_out:
+                self._leaving_out = True
+            if not self._leaving_out:
+                kept.append(event)
+            elif isinstance(event, Rollback):
+                self._leaving_out = False
+        return kept
+
+    def _route(self, change: RowChange, index: int) -> None:
+        table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row = change
+        self.counts[table, op] += 1
+        if op == "u" and (before_ref != after_ref or before_id != after_id):
+            # Requirements do not travel with a claim that moves, so its new lead has to be read afresh.
+            moved = table == CLAIMS
+            gone = self._user(table, "d", before_id, before_ref, index)
+            self._numbering.row(table, "d", before, None, gone, _key(gone, before_ref, before_id), pos, row)
+            come = self._user(table, "c", after_id, after_ref, index)
+            self._numbering.row(table, "c", None, after, come, _key(come, after_ref, after_id), pos, row, moved)
+            return
+        row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
+        user_id = ref if table == USERS else self._user(table, op, row_id, ref, index)
+        key = user_id if user_id is not None else _key(user_id, ref, row_id)
+        self._numbering.row(table, op, before, after, user_id, key, pos, row)
+
+    def _user(self, table: str, op: str, row_id: int | None, ref: int | None, index: int) -> int | None:
+        """Whose the row is at this point of the stream, which is moved past it; None where nobody knows."""
+        owners = self._owners
+        if table == CLAIMS:
+            if op == "d":  # a row that is there has its id
+                owners.deleted(row_id, ref)  # type: ignore[arg-type]
+            else:
+                owners.put(row_id, ref)  # type: ignore[arg-type]
+            return ref
+        if table == USERS or ref is None:
+            return ref
+        if self._numbering.skipping:
+            return None
+        user_id = owners.get(ref)
+        if user_id == UNKNOWN:
+            owners.learn(islice(self._events, index, None))
+            user_id = owners.get(ref)
+            if user_id == UNKNOWN:  # more claims at once than are remembered
+                owners.learn(self._events[index : index + 1])
+                user_id = owners.get(ref)
+        return user_id
+
+
+def _key(user_id: int | None, ref: int | None, row_id: int | None) -> int:
+    """What decides the lane: the user, for an orphan its claim, and where even that is NULL the row itself."""
+    for key in (user_id, ref, row_id):
+        if key is not None:
+            return key
+    raise ValueError("a row without an id came from the binlog")

@@ -1,0 +1,79 @@
+"""`consumer setup`: PostgreSQL, the topics, and the checkpoint that the reader starts from. Twice changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+from typing import Final
+
+from consumer.binlog.connection import earliest_position, server_info
+from consumer.binlog.position import Position
+from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+from consumer.store import setup as store_setup
+from consumer.stream import topics
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.transactions import ReaderTransactions
+
+FIRST_EPOCH: Final = 1
+
+
+class Start(StrEnum):
+    """Where a reader without a checkpoint begins."""
+
+    NOW = "now"
+    EARLIEST = "earliest"
+
+
+def prepare(
+    replica: ReplicaSettings,
+    database: DatabaseSettings,
+    kafka: KafkaSettings,
+    discovery: DiscoverySettings,
+    start: Start,
+) -> list[str]:
+    """Makes everything ready and returns a sentence for each thing done; an empty list where nothing was to do.
+
+    The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays.
+    Raises what the store's setup, the topics and the server raise.
+    """
+    done = [f"created topic {name}" for name in topics.prepare(kafka)]
+    with CheckpointLog(kafka) as checkpoints:
+        existing = checkpoints.last()
+    epoch = existing.epoch if existing is not None else FIRST_EPOCH
+    done += store_setup.prepare(database.conninfo, kafka.lanes, epoch, shadow=discovery.shadow_mode)
+    if existing is None:
+        first = starting_checkpoint(replica, kafka.lanes, start)
+        _write(kafka, first)
+        at = f"{first.file}:{first.pos}" + (f", GTID set {first.gtid_set}" if first.gtid_set else "")
+        done.append(f"recorded the starting checkpoint: {start} on {replica.address}, {at}")
+    return done
+
+
+def starting_checkpoint(replica: ReplicaSettings, lanes: int, start: Start) -> Checkpoint:
+    """The server's present position, or its earliest one, with every lane at number 1."""
+    info = server_info(replica.address)
+    begin = Position(info.gtid_set, info.file, info.pos)
+    if start is Start.EARLIEST:
+        begin = earliest_position(replica.address)
+    return Checkpoint(
+        epoch=FIRST_EPOCH,
+        flavor=info.flavor,
+        server=info.server,
+        gtid_set=begin.gtid_set,
+        file=begin.file,
+        pos=begin.pos,
+        version=0,
+        next_seqs=[1] * lanes,
+    )
+
+
+def _write(kafka: KafkaSettings, first: Checkpoint) -> None:
+    transactions = ReaderTransactions(kafka, threading.Event().is_set)
+    try:
+        transactions.take_over()
+        transactions.ready()
+        transactions.commit(first)
+        transactions.settle()
+    finally:
+        transactions.close()

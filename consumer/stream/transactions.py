@@ -1,0 +1,168 @@
+"""Kafka transactions of the reader: rows and the checkpoint that covers them, all or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from consumer.settings import KafkaSettings
+from consumer.stream import checkpoint
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint_log import KEY
+from consumer.stream.errors import KafkaLost, ReaderFenced
+from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
+
+log = structlog.get_logger()
+
+QUEUE_KILOBYTES: Final = 32 * 1024
+"""Messages waiting for the broker; beyond, `send` waits, so memory stays flat however large a batch is."""
+QUEUE_MESSAGES: Final = 200_000
+ANSWER_SECONDS: Final = 5.0
+"""How long one call waits for Kafka before it looks whether to stop."""
+
+TUNING: Final = {
+    "linger.ms": "20",  # a commit sends at once whatever waits, so this costs no latency
+    "compression.type": "lz4",
+    "batch.size": "524288",
+    "batch.num.messages": "10000",
+    "message.max.bytes": str(MAX_MESSAGE_BYTES),
+    "queue.buffering.max.kbytes": str(QUEUE_KILOBYTES),
+    "queue.buffering.max.messages": str(QUEUE_MESSAGES),
+    "transaction.timeout.ms": "300000",
+    "log_level": "3",
+}
+
+
+class ReaderTransactions:
+    """The transactional producer: `ready`, then `send` at will, then `commit`, again and again.
+
+    `commit` works in the background, so that the binlog is read on meanwhile; `ready` waits for it and raises what
+    went wrong. All methods raise ReaderFenced when another reader took over, and KafkaLost for what trying again may
+    mend, after `abort`. `committed` is the checkpoint of the last transaction known to be committed.
+    """
+
+    def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
+        """`stopping` says that waiting for Kafka is no longer worth while."""
+        self._servers = settings.kafka_bootstrap_servers
+        self._id = f"{settings.topic_prefix}.reader"
+        self._stopping = stopping
+        self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
+        self._producer = Producer({**TUNING, **settings.librdkafka, "transactional.id": self._id})
+        self._produce = self._producer.produce
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
+        self._pending: Future[Checkpoint] | None = None
+        self._open = False
+        self.committed: Checkpoint | None = None
+        self.commit_seconds: list[float] = []
+        """How long commits took since this list was last emptied."""
+
+    def take_over(self) -> None:
+        """Fences any older reader and waits until what it left open is decided."""
+        self._insist(self._producer.init_transactions)
+
+    def ready(self) -> None:
+        """Waits for the last commit and opens the next transaction; nothing to do where one is open."""
+        if self._open:
+            return
+        self.settle()
+        self._insist(lambda _seconds: self._producer.begin_transaction())
+        self._open = True
+
+    def send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
+        """One message into the open transaction; waits where the queue is full."""
+        try:
+            self._produce(topic, value, key, partition)
+        except BufferError:
+            self._wait_and_send(topic, value, key, partition)
+        except KafkaException as error:
+            raise self._named(error) from error
+
+    def _wait_and_send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
+        while True:
+            self._producer.poll(0.05)
+            try:
+                self._produce(topic, value, key, partition)
+            except BufferError:
+                if self._stopping():
+                    raise KafkaLost(f"Kafka at {self._servers} takes no more messages") from None
+            except KafkaException as error:
+                raise self._named(error) from error
+            else:
+                return
+
+    def commit(self, reached: Checkpoint) -> None:
+        """Writes the checkpoint and begins to commit it together with everything sent since `ready`."""
+        self.send(self._checkpoints, checkpoint.encode(reached), KEY, 0)
+        self._open = False
+        self._pending = self._worker.submit(self._commit, reached)
+
+    def _commit(self, reached: Checkpoint) -> Checkpoint:
+        began = time.perf_counter()
+        self._insist(self._producer.commit_transaction)
+        self.commit_seconds.append(time.perf_counter() - began)
+        return reached
+
+    def settle(self) -> None:
+        """Waits until the last commit is done."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._open = True
+            self.committed = pending.result()
+            self._open = False
+
+    def abort(self) -> bool:
+        """Drops everything sent since the last commit that succeeded, so that it may be sent anew.
+
+        True where there was a transaction to drop.
+        """
+        try:
+            self.settle()
+        except KafkaLost as error:
+            log.info("a commit failed and is taken back", reason=str(error))
+        if not self._open:
+            return False
+        self._insist(self._producer.abort_transaction)
+        self._open = False
+        return True
+
+    def close(self) -> None:
+        """Ends the connection; an open transaction is taken back."""
+        self._worker.shutdown(wait=True)
+        if self._open or self._pending is not None:
+            try:
+                self._producer.abort_transaction(ANSWER_SECONDS)
+            except KafkaException as error:
+                log.info("an open transaction is left to the next reader", reason=error.args[0].str())
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+    def _insist(self, call: Callable[[float], object]) -> None:
+        """Repeats what Kafka calls worth repeating; raises the rest by its name."""
+        repeating = False
+        while True:
+            try:
+                call(ANSWER_SECONDS)
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._stopping():
+                    raise self._named(error) from error
+                if not repeating:
+                    repeating = True
+                    log.warning("kafka does not answer, repeating", servers=self._servers, reason=error.args[0].str())
+            else:
+                if repeating:
+                    log.info("kafka answers again", servers=self._servers)
+                return
+
+    def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced:
+        reason: KafkaError = error.args[0]
+        if reason.fatal() or reason.code() in (KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCED):
+            return ReaderFenced(
+                f"another reader took over {self._id} on {self._servers} ({reason.str()});"
+                " run one reader per TOPIC_PREFIX"
+            )
+        return KafkaLost(f"Kafka at {self._servers} did not take our changes ({reason.str()})")
