@@ -47,17 +47,15 @@ def _iso(microseconds: int) -> str:
 def show(console: Console, reports: Sequence[Report]) -> None:
     """All reports as a table, a line each, and what went wrong below it."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("run")
-    table.add_column("outcome")
-    for title in ("checked", "in step", "brought", "mended", "settled", "first seen", "moved", "conversions", "left"):
-        table.add_column(title, justify="right")
-    table.add_column("queries", justify="right")
-    table.add_column("ms", justify="right")
+    table.add_column("run", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for title in ("checked", "mended", "settled", "new", "moved", "won", "left", "queries", "ms"):
+        table.add_column(title, justify="right", no_wrap=True)
     for report in reports:
         tally = report.tally
-        done = (tally.checked, tally.in_step, tally.brought, tally.mended, tally.settled, tally.first_seen)
-        moved = (tally.queue_changes, tally.conversions.total(), tally.left, report.queries, report.milliseconds)
-        table.add_row(report.name, report.outcome, *(f"{number:,}" for number in done + moved))
+        done = (tally.checked, tally.mended, tally.settled, tally.first_seen, tally.queue_changes)
+        numbers = (*done, tally.conversions.total(), tally.left, report.queries, report.milliseconds)
+        table.add_row(report.name, report.outcome, *(f"{number:,}" for number in numbers))
     console.print(table)
     for report in reports:
         if report.tally.drift:

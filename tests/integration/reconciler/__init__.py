@@ -1,0 +1,1 @@
+"""The reconciler against real MySQL, MariaDB and PostgreSQL."""

@@ -1,0 +1,83 @@
+"""The historical migration."""
+
+from __future__ import annotations
+
+import json
+
+from tests.integration.reconciler.world import World
+
+
+def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: World) -> None:
+    world.user(1)
+    world.user(2, signature=7)
+    world.user(3, signature=7)
+    world.claim(30, 3)
+    world.requirement(300, 30)
+    world.user(4, signature=7)
+    world.claim(40, 4, "Cancelled ")
+    world.user(5)
+    world.sql("UPDATE users SET is_enabled = 0 WHERE id = 5")
+
+    report = world.backfill()
+
+    assert report.outcome == "ok"
+    assert report.tally.first_seen == 5
+    expected = {1: "unsigned_users", 2: "none", 3: "requirements_outstanding", 4: "none", 5: "none"}
+    assert world.queues() == expected
+    assert world.scores() == expected
+    assert world.conversions() == []
+    assert world.pg("SELECT DISTINCT number, opened_reason, source FROM leadstream.stints") == [
+        (1, "first_seen", "sweep")
+    ]
+    assert world.pg("SELECT name, outcome, cursor FROM leadstream.runs") == [("backfill", "ok", 5)]
+
+
+def test_a_backfill_leaves_judged_leads_alone_and_settles_those_the_stream_could_not_judge(world: World) -> None:
+    world.user(1)
+    world.user(2)
+    world.backfill()
+    world.sql("UPDATE users SET current_signature_file_id = 9")
+    world.pg("DELETE FROM call_queue")
+    world.pg("DELETE FROM leadstream.stints WHERE user_id = 2")
+    world.pg("UPDATE leadstream.leads SET stint = 0, queue_type = NULL, judge_after = %s WHERE user_id = 2", 2**63 - 1)
+
+    report = world.backfill()
+
+    assert report.tally.in_step == 1
+    assert world.queues() == {1: "unsigned_users", 2: "none"}
+    assert world.conversions() == []
+
+
+def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) -> None:
+    world = mysql_world
+    for user_id in range(1, 11):
+        world.user(user_id)
+    pages = []
+
+    class StopAfterTwo:
+        def start(self, position: int, end: int) -> None:
+            pages.append((position, end))
+
+        def advance(self, position: int, users: int) -> None:
+            if position >= 6:
+                world.stop.set()
+
+        def close(self) -> None:
+            pass
+
+    assert world.backfill(progress=StopAfterTwo()).outcome == "stopped"
+    assert len(world.queues()) == 6
+    world.stop.clear()
+    report = world.backfill(progress=StopAfterTwo())
+    world.stop.clear()
+    assert report.tally.checked in (3, 4)
+    assert pages == [(0, 10), (6, 10)]
+
+
+def test_the_command_reports_as_json(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1)
+    done = world.command("backfill", "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    assert (report["name"], report["outcome"], report["first_seen"]) == ("backfill", "ok", 1)

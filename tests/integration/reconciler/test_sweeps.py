@@ -1,0 +1,285 @@
+"""The four sweeps and the rechecks, against what a stream did or failed to do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumer.leads.model import NEVER
+from reconciler.replica import LiveRead
+from reconciler.runs import AlreadyRunning, Runs
+from reconciler.sweeps import Scope
+from tests.integration.reconciler.world import World
+
+EVERYONE = Scope(everyone=True)
+
+
+def called(world: World, user_id: int, hours_ago: int) -> None:
+    world.pg(
+        "UPDATE user_call_scores SET last_call_at = (now() AT TIME ZONE 'utc') - make_interval(hours => %s),"
+        " current_score = 12, total_attempts = 3 WHERE user_id = %s",
+        hours_ago,
+        user_id,
+    )
+
+
+def test_new_users_of_the_last_hour_are_found_when_the_stream_stands_still(world: World) -> None:
+    world.user(1, ago=7200)
+    world.user(2, ago=600)
+    world.user(3, signature=5, ago=60)
+    report = world.sweep("new-users")
+    assert report.outcome == "ok"
+    assert world.queues() == {2: "unsigned_users", 3: "none"}
+    assert report.tally.drift == {"unknown": 2}
+    assert world.conversions() == []
+
+
+def test_new_users_are_found_by_an_index_as_well_as_by_bisecting_the_primary_key(world: World) -> None:
+    for user_id in range(1, 200):
+        world.user(user_id, ago=100_000 - user_id)
+    world.user(500, ago=600)
+    first = world.sweep("new-users")
+    assert first.tally.checked == 1
+    world.sql("CREATE INDEX users_created ON users (created_at)")
+    second = world.sweep("new-users")
+    assert second.tally.checked == 1
+    assert second.tally.in_step == 1
+    assert second.queries < first.queries
+
+
+def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
+    world.user(1, ago=60)
+    world.still_seconds = 30.0
+    world.patience_seconds = 30.0
+
+    def stream() -> None:
+        time.sleep(0.5)
+        other = World(world.replica_url, world.conninfo, world.company, world.centre)
+        other.backfill()
+        other.close()
+        world.pass_lanes()
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    report = world.sweep("new-users")
+    thread.join()
+    assert (report.tally.brought, report.tally.mended) == (1, 0)
+
+
+def test_new_requirements_bring_their_users_into_the_queue(world: World) -> None:
+    world.user(1, signature=5)
+    world.claim(10, 1)
+    world.backfill()
+    world.age_everything()
+    world.requirement(100, 10, ago=60)
+    report = world.sweep("new-requirements")
+    assert world.queues() == {1: "requirements_outstanding"}
+    assert report.tally.drift == {"requirement_missing": 1}
+    assert world.scores() == {1: "requirements_outstanding"}
+
+
+def test_a_signature_the_stream_missed_becomes_one_conversion(world: World) -> None:
+    world.user(1)
+    world.user(2)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 2)
+    called(world, 2, 72)
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    report = world.sweep("unsigned-conversions")
+    assert world.conversions() == [(1, "signature_obtained")]
+    assert report.tally.conversions == {"signature_obtained": 1}
+    assert world.pg("SELECT final_score, total_call_attempts FROM conversions") == [(12, 3)]
+    assert world.sweep("unsigned-conversions").tally.mended == 0
+    assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == [(1,)]
+
+    world.sweep("unsigned-conversions", EVERYONE)
+    assert world.conversions() == [(1, "signature_obtained"), (2, "signature_obtained")]
+
+
+def test_the_open_stint_decides_and_not_what_others_wrote_into_the_call_centre(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 2)
+    world.pg("UPDATE user_call_scores SET current_queue_type = NULL")
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    world.sweep("unsigned-conversions")
+    assert world.conversions() == [(1, "signature_obtained")]
+
+
+def test_the_last_document_becomes_a_conversion_dated_by_its_row(world: World) -> None:
+    world.user(1, signature=5)
+    world.claim(10, 1)
+    world.requirement(100, 10)
+    world.requirement(101, 10)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 1)
+    at = datetime.now(UTC).replace(microsecond=0, tzinfo=None) - timedelta(minutes=5)
+    world.sql("UPDATE claim_requirements SET status = 'approved', updated_at = %s", at)
+    world.sweep("requirements-conversions")
+    assert world.conversions() == [(1, "requirements_completed")]
+    assert world.pg("SELECT converted_at FROM conversions") == [(at,)]
+
+
+def test_a_dry_run_finds_drift_and_writes_nothing(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 1)
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    before = world.pg("SELECT (SELECT count(*) FROM leadstream.runs), sum(read_floor) FROM leadstream.leads")
+    report = world.sweep("unsigned-conversions", dry_run=True)
+    assert report.outcome == "dry-run"
+    assert report.tally.drift == {"signature": 1}
+    assert world.queues() == {1: "unsigned_users"}
+    assert world.pg("SELECT (SELECT count(*) FROM leadstream.runs), sum(read_floor) FROM leadstream.leads") == before
+    assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == []
+
+
+def test_in_shadow_mode_our_tables_are_mended_and_the_call_centres_left_alone(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 1)
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    world.shadow = True
+    world.sweep("unsigned-conversions")
+    assert world.queues() == {1: "none"}
+    assert world.pg("SELECT conversion_type FROM leadstream.stints WHERE number = 1") == [("signature_obtained",)]
+    assert world.conversions() == []
+    assert world.scores() == {1: "unsigned_users"}
+    assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == []
+
+
+def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 1)
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    done = threading.Event()
+
+    def stream() -> None:
+        version = 1
+        while not done.wait(0.1):
+            version += 1
+            world.pass_lanes(version)
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    report = world.sweep("unsigned-conversions")
+    done.set()
+    thread.join()
+    assert (report.tally.left, report.tally.mended) == (1, 0)
+    assert world.conversions() == []
+    world.pg("UPDATE leadstream.rechecks SET not_before = now()")
+    again = world.sweep("rechecks")
+    assert (again.tally.rechecks, again.tally.mended) == (1, 1)
+    assert world.conversions() == [(1, "signature_obtained")]
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    called(world, 1, 1)
+    mender = world.mender()
+    read_users, signatures = mender.replica.read_users, iter(range(100, 200))
+
+    def read_and_change(user_ids: Iterable[int]) -> LiveRead:
+        world.sql("UPDATE users SET current_signature_file_id = %s", next(signatures))
+        return read_users(user_ids)
+
+    mender.replica.read_users = read_and_change  # type: ignore[method-assign]
+    mender.check([1])
+    mender.settle()
+    assert (mender.tally.left, mender.tally.mended) == (1, 0)
+
+
+def test_every_run_works_off_leads_that_the_stream_could_not_judge(world: World) -> None:
+    world.user(1, signature=5)
+    world.claim(10, 1)
+    world.requirement(100, 10)
+    world.pg(
+        "INSERT INTO leadstream.leads (user_id, lane, present, enabled, version, read_floor, judge_after, stint)"
+        " VALUES (1, 0, true, true, 1, 0, %s, 0), (77, 0, true, true, 1, 0, %s, 0)",
+        NEVER,
+        NEVER,
+    )
+    world.pg("INSERT INTO leadstream.rechecks (user_id, reason) VALUES (1, 'met'), (77, 'met'), (78, 'gone')")
+    report = world.sweep("new-requirements")
+    assert report.tally.rechecks == 3
+    assert report.tally.settled == 2
+    assert report.tally.drift == {}
+    assert world.queues() == {1: "requirements_outstanding", 77: "none"}
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+def test_a_window_begins_where_the_last_successful_run_ended(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=5 * 3600)
+    world.sweep("new-users")
+    assert world.queues() == {}
+    world.pg(
+        "UPDATE leadstream.runs SET window_from = window_from - interval '6 hours',"
+        " window_to = window_to - interval '6 hours'"
+    )
+    world.sweep("new-users", Scope(hours_back=1))
+    assert world.queues() == {}
+    world.sweep("new-users")
+    assert world.queues() == {1: "unsigned_users"}
+
+
+def test_the_same_sweep_never_runs_twice_at_once(mysql_world: World) -> None:
+    world = mysql_world
+    book = world.book()
+    runs = Runs(book)
+    with runs.alone("new-users"):
+        runs.start("new-users")
+        with pytest.raises(AlreadyRunning, match=r"new-users is running already since .* UTC"):
+            world.sweep("new-users")
+        done = world.command("run", "new-users")
+        assert done.returncode == 1
+        assert "is running already" in done.stderr
+    assert world.sweep("new-users").outcome == "ok"
+    assert world.pg("SELECT outcome FROM leadstream.runs ORDER BY id") == [("aborted",), ("ok",)]
+
+
+def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    done = world.command("run", "all", "--json", SWEEPS="new-users, unsigned-conversions")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads(done.stdout)
+    assert [report["name"] for report in reports] == ["new-users", "unsigned-conversions"]
+    assert reports[0]["first_seen"] == 1
+    table = world.command("run", "all")
+    assert table.returncode == 0, table.stderr
+    assert "requirements-conversions" in table.stdout
+    wrong = world.command("run", "nonsense")
+    assert wrong.returncode == 2
+    assert world.command("run", "all", SWEEPS="new-user").returncode == 2
+    assert "nothing was done" in world.command("run", "all", SMART_DISCOVERY_ENABLED="false").stdout
+
+
+def test_a_repeating_run_ends_cleanly_on_sigterm(mysql_world: World) -> None:
+    world = mysql_world
+    process = subprocess.Popen(
+        world.line("run", "all", "--interval", "60"), env=world.environment(), stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'") != [(4,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0

@@ -1,0 +1,221 @@
+"""A small claims company and a call centre on real servers; the stream is played by moving the lanes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+import pymysql
+from psycopg.conninfo import make_conninfo
+
+from consumer.leads.rules import Rules
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from consumer.store.leads import LeadStore
+from consumer.store.setup import prepare
+from reconciler.backfill import Backfill, Progress
+from reconciler.book import Book
+from reconciler.lanes import LaneWatch
+from reconciler.recheck import Mender
+from reconciler.replica import Replica
+from reconciler.report import LineProgress
+from reconciler.runs import Runs
+from reconciler.sweeps import Report, Scope, Sweeper, SweepPlan
+
+LANES = 4
+FAR = 2**62
+T = TypeVar("T", Replica, Book, LeadStore)
+_numbers = itertools.count(1)
+
+TABLES = (
+    """CREATE TABLE users (
+         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(190), password_hash VARCHAR(190),
+         current_signature_file_id BIGINT UNSIGNED NULL, is_enabled TINYINT(1) NOT NULL DEFAULT 1,
+         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP
+       ) COLLATE utf8mb4_unicode_ci""",
+    """CREATE TABLE claims (
+         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL, status VARCHAR(40),
+         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
+         FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+       ) COLLATE utf8mb4_unicode_ci""",
+    """CREATE TABLE claim_requirements (
+         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, claim_id BIGINT UNSIGNED NOT NULL, type VARCHAR(60),
+         status VARCHAR(40) COLLATE utf8mb4_general_ci, claim_requirement_reason TEXT,
+         created_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP, updated_at DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6),
+         FOREIGN KEY (claim_id) REFERENCES claims (id) ON DELETE CASCADE
+       ) COLLATE utf8mb4_unicode_ci""",
+)
+
+
+@dataclass
+class World:
+    """One company database, one call centre database, and everything of the reconciler on them."""
+
+    replica_url: str
+    conninfo: str
+    company: pymysql.connections.Connection[Any]
+    centre: psycopg.Connection[Any]
+    rules: Rules = field(default_factory=Rules)
+    stop: Event = field(default_factory=Event)
+    still_seconds: float = 0.3
+    patience_seconds: float = 1.0
+    shadow: bool = False
+    _open: list[Replica | Book | LeadStore] = field(default_factory=list)
+
+    def sql(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Runs a statement at the company."""
+        with self.company.cursor() as cursor:
+            cursor.execute(text, arguments)
+            return list(cursor.fetchall())
+
+    def pg(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Runs a statement at the call centre."""
+        cursor = self.centre.execute(text, list(arguments))
+        return cursor.fetchall() if cursor.description else []
+
+    def user(self, user_id: int, signature: int | None = None, ago: int = 7200) -> None:
+        """A user, created so many seconds ago."""
+        self.sql(
+            "INSERT INTO users (id, email, current_signature_file_id, created_at, updated_at)"
+            " VALUES (%s, 'x@example.org', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, created_at)",
+            user_id, signature, ago,
+        )  # fmt: skip
+
+    def claim(self, claim_id: int, user_id: int, status: str | None = "open") -> None:
+        """A claim of a user."""
+        self.sql("INSERT INTO claims (id, user_id, status) VALUES (%s, %s, %s)", claim_id, user_id, status)
+
+    def requirement(self, requirement_id: int, claim_id: int, status: str | None = "pending", ago: int = 7200) -> None:
+        """A requirement on a claim, created so many seconds ago."""
+        self.sql(
+            "INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)"
+            " VALUES (%s, %s, 'id_document', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, UTC_TIMESTAMP())",
+            requirement_id, claim_id, status, ago,
+        )  # fmt: skip
+
+    def age_everything(self, minutes: int = 10) -> None:
+        """As if everything we hold had been read and judged some time ago: nothing of it is too fresh to be mended."""
+        micro = minutes * 60_000_000
+        self.pg(
+            "UPDATE leadstream.leads SET version = version - %s, read_floor = read_floor - %s, judge_after = NULL,"
+            " opened_at = opened_at - make_interval(mins => %s)",
+            micro, micro, minutes,
+        )  # fmt: skip
+        self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
+        self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
+
+    def pass_lanes(self, version: int = FAR) -> None:
+        """Plays the stream: every lane has passed this version."""
+        self.pg("UPDATE leadstream.lanes SET version = %s, next_seq = next_seq + 1", version)
+
+    def queues(self) -> dict[int, str]:
+        """user → the queue of the open stint."""
+        return dict(self.pg("SELECT user_id, queue_type FROM leadstream.stints WHERE closed_at IS NULL"))
+
+    def scores(self) -> dict[int, str]:
+        """user → the queue that the call centre sees."""
+        return dict(self.pg("SELECT user_id, current_queue_type FROM user_call_scores"))
+
+    def conversions(self) -> list[tuple[int, str]]:
+        """(user, type) of every conversion."""
+        return self.pg("SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at")
+
+    def replica(self, retry_seconds: float = 5.0) -> Replica:
+        """A session on the company's replica."""
+        return self._keep(Replica(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
+
+    def book(self) -> Book:
+        """A session on what we hold."""
+        return self._keep(Book(self.conninfo))
+
+    def mender(self, dry_run: bool = False, replica: Replica | None = None) -> Mender:
+        """What compares and mends."""
+        book = self.book()
+        watch = LaneWatch(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
+        store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
+        return Mender(
+            replica or self.replica(), store, book, watch, self.rules, stop=self.stop, batch_size=3, dry_run=dry_run
+        )
+
+    def sweep(self, name: str, scope: Scope | None = None, *, dry_run: bool = False) -> Report:
+        """Runs one sweep in this process."""
+        mender = self.mender(dry_run)
+        plan = SweepPlan(600, 48, self.shadow)
+        return Sweeper(mender.replica, mender.book, Runs(mender.book), mender, plan).run(name, scope or Scope())
+
+    def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
+        """Runs the backfill in this process."""
+        book = self.book()
+        store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
+        filling = Backfill(self.replica(), store, book, Runs(book), self.rules, batch_size=batch_size, stop=self.stop)
+        return filling.run(progress or LineProgress(), restart=restart)
+
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Runs `reconciler` as a process."""
+        return subprocess.run(
+            self.line(*arguments), env=self.environment(**settings), capture_output=True, text=True, check=False,
+            timeout=120, cwd=Path(__file__).parents[3],
+        )  # fmt: skip
+
+    def line(self, *arguments: str) -> Sequence[str]:
+        """The command line of `reconciler`."""
+        return [sys.executable, "-c", "from reconciler.cli import main; main()", *arguments]
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The environment of `reconciler`."""
+        ours = {
+            "REPLICA_DATABASE_URL": self.replica_url,
+            "DATABASE_URL": self.conninfo,
+            "RECHECK_WAIT_SECONDS": str(self.still_seconds),
+        }
+        return {**os.environ, **ours, **settings}
+
+    def _keep(self, thing: T) -> T:
+        self._open.append(thing)
+        return thing
+
+    def close(self) -> None:
+        """Ends every session."""
+        for thing in self._open:
+            thing.close()
+
+
+def open_world(mysql_url: str, postgres_url: str) -> World:
+    """A world in databases of its own."""
+    name = f"reconciler_{os.getpid()}_{next(_numbers)}"
+    url = urlsplit(mysql_url)._replace(path="/mysql").geturl()
+    address = MySQLAddress(url)
+    company = login(address, 10, 60)
+    with company.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"USE {name}")
+        cursor.execute("SET time_zone = '+00:00'")
+        for table in TABLES:
+            cursor.execute(table)
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+    conninfo = make_conninfo(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
+    prepare(conninfo, LANES, 1)
+    centre = psycopg.connect(conninfo, autocommit=True)
+    return World(urlsplit(mysql_url)._replace(path=f"/{name}").geturl(), conninfo, company, centre)
+
+
+def close_world(world: World, postgres_url: str) -> None:
+    """Drops its databases."""
+    world.close()
+    world.centre.close()
+    name = urlsplit(world.replica_url).path.lstrip("/")
+    with world.company.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}")
+    world.company.close()
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")

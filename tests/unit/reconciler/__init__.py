@@ -1,0 +1,1 @@
+"""The parts of the reconciler that need no server."""

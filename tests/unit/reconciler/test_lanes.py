@@ -1,0 +1,42 @@
+"""Waiting for lanes to pass a read."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from threading import Event
+
+import pytest
+
+from reconciler.book import LanePoint
+from reconciler.lanes import LaneWatch, Stopped
+
+
+def test_a_lane_that_has_passed_is_not_waited_for() -> None:
+    watch = LaneWatch(lambda: {0: LanePoint(10, 1)}, 30, 30, Event())
+    assert watch.wait({0: 10}) == set()
+
+
+def test_a_lane_that_stands_still_is_waited_for_once() -> None:
+    watch = LaneWatch(lambda: {0: LanePoint(5, 1)}, 0.2, 30, Event(), poll_seconds=0.02)
+    before = time.monotonic()
+    assert watch.wait({0: 10, 1: 10}) == set()
+    first = time.monotonic() - before
+    assert watch.wait({0: 11, 1: 11}) == set()
+    assert 0.2 <= first < 2
+    assert time.monotonic() - before - first < 0.1
+
+
+def test_a_lane_that_moves_but_lags_is_named_when_patience_ends() -> None:
+    moving = itertools.count(1)
+    watch = LaneWatch(
+        lambda: {0: LanePoint(1, next(moving)), 1: LanePoint(99, 1)}, 0.2, 0.5, Event(), poll_seconds=0.02
+    )
+    assert watch.wait({0: 50, 1: 50}) == {0}
+
+
+def test_a_wait_ends_when_the_run_is_stopped() -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        LaneWatch(lambda: {}, 30, 30, stop).wait({0: 1})
