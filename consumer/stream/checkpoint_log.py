@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
@@ -18,6 +19,14 @@ KEY: Final = b"reader"
 ANSWER_SECONDS: Final = 10.0
 FIRST_LOOK_BACK: Final = 64
 """Offsets read at first, from the end; doubled until a committed checkpoint is among them."""
+
+
+def _is_settling(error: BaseException) -> bool:
+    """Whether a partition has no leader at the moment, as right after it was created."""
+    return isinstance(error, KafkaException) and error.args[0].code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    )
 
 
 class CheckpointLog:
@@ -38,7 +47,7 @@ class CheckpointLog:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": "false",
                 "enable.partition.eof": "true",
-                "log_level": "3",
+                "log_level": "0",
             }
         )
 
@@ -76,6 +85,12 @@ class CheckpointLog:
             raise NoCheckpoint(f"{self._topic} holds no checkpoint yet; run consumer setup")
         return found
 
+    @retry(
+        retry=retry_if_exception(_is_settling),
+        stop=stop_after_delay(ANSWER_SECONDS),
+        wait=wait_fixed(0.1),
+        reraise=True,
+    )
     def _last_value(self) -> bytes | None:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)
         look_back = FIRST_LOOK_BACK

@@ -64,7 +64,7 @@ def prepare(settings: KafkaSettings) -> list[str]:
 
     Raises TopicMismatch where an existing topic does not fit, KafkaLost where Kafka does not answer.
     """
-    admin = AdminClient({**settings.librdkafka, "log_level": "3"})
+    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     needed = wanted(settings)
     try:
         existing = _check(admin, needed, settings)
@@ -81,7 +81,7 @@ def prepare(settings: KafkaSettings) -> list[str]:
 
 def check(settings: KafkaSettings) -> list[str]:
     """Checks the topics that exist and returns the names of those that do not. Raises as `prepare`."""
-    admin = AdminClient({**settings.librdkafka, "log_level": "3"})
+    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     needed = wanted(settings)
     try:
         existing = _check(admin, needed, settings)

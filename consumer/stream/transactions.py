@@ -34,7 +34,7 @@ TUNING: Final = {
     "queue.buffering.max.kbytes": str(QUEUE_KILOBYTES),
     "queue.buffering.max.messages": str(QUEUE_MESSAGES),
     "transaction.timeout.ms": "300000",
-    "log_level": "3",
+    "log_level": "0",
 }
 
 

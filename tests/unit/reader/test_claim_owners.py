@@ -1,0 +1,95 @@
+"""An entry is what the claim's user was at this point of the stream."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.binlog.events import RowChange
+from consumer.claim_owners import UNKNOWN, ClaimOwners
+
+
+class Replica:
+    """Answers from `users`, and notes what it was asked."""
+
+    def __init__(self, users: dict[int, int | None] | None = None) -> None:
+        self.users = users or {}
+        self.asked: list[list[int]] = []
+
+    def __call__(self, claim_ids: list[int]) -> dict[int, int | None]:
+        self.asked.append(claim_ids)
+        return {claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}
+
+
+def requirement(claim_id: int) -> RowChange:
+    return RowChange("claim_requirements", "c", None, "{}", None, None, 1, claim_id, 4, 0)
+
+
+def claim(op: str, claim_id: int, before: int | None, after: int | None) -> RowChange:
+    gone, come = (None if op == "c" else claim_id), (None if op == "d" else claim_id)
+    return RowChange("claims", op, None, None, gone, before, come, after, 4, 0)
+
+
+def test_claims_that_are_not_remembered_are_asked_for_in_one_query() -> None:
+    replica = Replica({1: 10, 2: 20, 3: None})
+    owners = ClaimOwners(1000, replica)
+    owners.put(5, 50)
+    owners.learn([requirement(1), requirement(5), requirement(2), requirement(3), requirement(4), requirement(1)])
+    assert replica.asked == [[1, 2, 3, 4]]
+    assert [owners.get(claim_id) for claim_id in (1, 2, 3, 4, 5)] == [10, 20, None, None, 50]
+    assert (owners.asked, owners.queries) == (4, 1)
+
+
+def test_what_the_stream_says_next_is_exact_and_spares_the_question() -> None:
+    replica = Replica({1: 11, 2: 22})
+    owners = ClaimOwners(1000, replica)
+    owners.learn([requirement(1), claim("u", 1, 10, 11), claim("c", 2, None, 20), requirement(2)])
+    assert replica.asked == []
+    assert owners.get(1) == 10
+    assert owners.get(2) == UNKNOWN
+
+
+def test_many_claims_are_asked_for_in_several_queries() -> None:
+    replica = Replica()
+    owners = ClaimOwners(100_000, replica)
+    owners.learn([requirement(claim_id) for claim_id in range(12_000)])
+    assert [len(asked) for asked in replica.asked] == [5_000, 5_000, 2_000]
+
+
+def test_a_deleted_claim_is_remembered_until_its_transaction_ends() -> None:
+    owners = ClaimOwners(1000, Replica())
+    owners.put(1, 10)
+    owners.deleted(1, 10)
+    assert owners.get(1) == 10
+    owners.transaction_ended()
+    assert owners.get(1) == UNKNOWN
+
+
+def test_a_claim_deleted_and_created_again_in_one_transaction_stays() -> None:
+    owners = ClaimOwners(1000, Replica())
+    owners.deleted(1, 10)
+    owners.put(1, 11)
+    owners.transaction_ended()
+    assert owners.get(1) == 11
+
+
+def test_an_answer_from_beyond_the_stream_is_noticed_when_the_stream_gets_there() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}))
+    owners.learn([requirement(1)])
+    owners.deleted(1, 10)
+    owners.put(1, 11)
+    assert owners.ahead == 1
+    owners.deleted(1, 11)
+    assert owners.ahead == 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 9)), max_size=400), st.integers(2, 50))
+def test_the_memory_is_bounded_and_never_wrong(writes: list[tuple[int, int]], capacity: int) -> None:
+    owners = ClaimOwners(capacity, Replica())
+    truth: dict[int, int] = {}
+    for claim_id, user_id in writes:
+        owners.put(claim_id, user_id)
+        truth[claim_id] = user_id
+        assert owners.get(claim_id) == user_id
+        assert len(owners) <= capacity + 2
+    assert all(owners.get(claim_id) in (UNKNOWN, user_id) for claim_id, user_id in truth.items())

@@ -1,0 +1,200 @@
+"""Which user a row belongs to, which rows are a delete and a create, and what is said of the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Statement
+from consumer.claim_owners import ClaimOwners
+from consumer.lane import lane_of
+from consumer.routing import RolledBack, Router
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.numbering import Numbering
+from consumer.stream.topics import Topics
+
+LANES = 5
+BEGIN = Begin("g:1", 1, "b.000001", 4, 1_000)
+COMMIT = Commit("b.000001", 99)
+
+
+class Trial:
+    """A router whose messages are kept; `users` is what the replica answers."""
+
+    def __init__(
+        self, users: dict[int, int | None] | None = None, rows: int = 0, left_out: Sequence[tuple[str, int]] = ()
+    ):
+        self.sent: list[dict[str, Any]] = []
+        self.lanes: list[int] = []
+        self.asked: list[list[int]] = []
+        self.unread: list[Statement | SchemaChange] = []
+        self.users = users or {}
+        start = Checkpoint(
+            epoch=1,
+            flavor="mysql",
+            server="s",
+            gtid_set="",
+            file="b.000001",
+            pos=4,
+            version=0,
+            next_seqs=[1] * LANES,
+            rows=rows,
+        )
+        self.owners = ClaimOwners(1000, self.ask)
+        self.numbering = Numbering(start, Topics("p"), EnvelopeWriter("p", "mysql", "company", 1), self.keep)
+        self.router = Router(self.numbering, self.owners, self.unread.append, frozenset(left_out))
+
+    def keep(self, _topic: str, value: str | bytes, _key: str | bytes, lane: int) -> None:
+        self.sent.append(json.loads(value))
+        self.lanes.append(lane)
+
+    def ask(self, claim_ids: list[int]) -> dict[int, int | None]:
+        self.asked.append(claim_ids)
+        return {claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}
+
+    def feed(self, *events: Event) -> list[tuple[str, str, int | None]]:
+        """Table, operation and user of what came out, in the source's order."""
+        self.router.feed(list(events))
+        rows = sorted(
+            (message for message in self.sent if message["op"] != "h"),
+            key=lambda message: (message["source"]["ts_us"], message["transaction"]["total_order"]),
+        )
+        return [(row["source"]["table"], row["op"], row["lane"]["user_id"]) for row in rows]
+
+
+def image(number: int | None) -> str | None:
+    return None if number is None else "{}"
+
+
+def user(op: str, before: int | None, after: int | None) -> RowChange:
+    return RowChange("users", op, image(before), image(after), before, before, after, after, 4, 0)
+
+
+def claim(op: str, claim_id: int, before: int | None, after: int | None) -> RowChange:
+    gone, come = (None if op == "c" else claim_id), (None if op == "d" else claim_id)
+    return RowChange("claims", op, image(gone), image(come), gone, before, come, after, 4, 0)
+
+
+def requirement(op: str, before: int | None, after: int | None, number: int = 1) -> RowChange:
+    gone, come = (None if op == "c" else number), (None if op == "d" else number)
+    return RowChange("claim_requirements", op, image(gone), image(come), gone, before, come, after, 4, 0)
+
+
+def test_every_row_is_filed_under_its_user() -> None:
+    trial = Trial()
+    found = trial.feed(
+        BEGIN, user("c", None, 10), claim("c", 1, None, 10), requirement("c", None, 1), claim("d", 1, 10, None), COMMIT
+    )
+    assert found == [
+        ("users", "c", 10),
+        ("claims", "c", 10),
+        ("claim_requirements", "c", 10),
+        ("claims", "d", 10),
+    ]
+    assert set(trial.lanes) == {lane_of(10, LANES)}
+    assert [message["lane"]["last"] for message in trial.sent] == [False, False, False, True]
+    assert trial.asked == []
+
+
+def test_a_claim_that_moves_is_a_delete_there_and_a_create_here_and_its_requirements_follow_it() -> None:
+    trial = Trial({1: 10})
+    found = trial.feed(
+        BEGIN, requirement("u", 1, 1), claim("u", 1, 10, 20), requirement("u", 1, 1), requirement("d", 1, None), COMMIT
+    )
+    assert found == [
+        ("claim_requirements", "u", 10),
+        ("claims", "d", 10),
+        ("claims", "c", 20),
+        ("claim_requirements", "u", 20),
+        ("claim_requirements", "d", 20),
+    ]
+    moved = [message for message in trial.sent if message["lane"].get("moved")]
+    assert [(row["op"], row["before"], row["after"]) for row in moved] == [("c", None, {})]
+    assert sorted(message["transaction"]["total_order"] for message in trial.sent) == [1, 2, 3, 4, 5]
+    assert trial.asked == []
+
+
+def test_a_requirement_that_moves_to_another_claim_is_a_delete_and_a_create() -> None:
+    trial = Trial({1: 10, 2: 20})
+    assert trial.feed(BEGIN, requirement("u", 1, 2), COMMIT) == [
+        ("claim_requirements", "d", 10),
+        ("claim_requirements", "c", 20),
+    ]
+    assert trial.asked == [[1, 2]]
+
+
+def test_a_row_whose_key_changes_is_a_delete_and_a_create() -> None:
+    trial = Trial()
+    assert trial.feed(BEGIN, user("u", 10, 11), COMMIT) == [("users", "d", 10), ("users", "c", 11)]
+
+
+def test_requirements_deleted_after_their_claim_in_one_transaction_find_their_user() -> None:
+    trial = Trial()
+    found = trial.feed(BEGIN, claim("d", 1, 10, None), requirement("d", 1, None), COMMIT)
+    assert found == [("claims", "d", 10), ("claim_requirements", "d", 10)]
+    trial.feed(BEGIN._replace(ts_us=2_000), requirement("d", 1, None), COMMIT)
+    assert trial.asked == [[1]]
+
+
+def test_a_requirement_whose_claim_is_gone_is_an_orphan_in_the_claims_lane() -> None:
+    trial = Trial()
+    assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", None)]
+    assert trial.lanes == [lane_of(77, LANES)]
+    assert trial.asked == [[77]]
+
+
+def test_a_claim_without_a_user_goes_to_the_claims_lane() -> None:
+    trial = Trial()
+    found = trial.feed(
+        BEGIN, claim("c", 5, None, None), requirement("c", None, 5), requirement("c", None, None, 6), COMMIT
+    )
+    assert found == [("claims", "c", None), ("claim_requirements", "c", None), ("claim_requirements", "c", None)]
+    assert sorted(trial.lanes) == sorted([lane_of(5, LANES), lane_of(5, LANES), lane_of(6, LANES)])
+
+
+def test_all_claims_unknown_in_one_read_are_asked_for_at_once() -> None:
+    trial = Trial({1: 10, 2: 20, 3: 30})
+    trial.feed(BEGIN, requirement("c", None, 1), COMMIT, BEGIN._replace(ts_us=2_000), requirement("c", None, 2))
+    trial.feed(requirement("c", None, 3), COMMIT)
+    assert trial.asked == [[1, 2], [3]]
+
+
+def test_rows_that_are_in_kafka_already_are_not_asked_for_but_still_teach_whose_a_claim_is() -> None:
+    trial = Trial({9: 90}, rows=3)
+    found = trial.feed(
+        BEGIN,
+        requirement("c", None, 9),
+        claim("u", 1, 10, 20),
+        requirement("c", None, 1),
+        requirement("c", None, 9),
+        COMMIT,
+    )
+    assert found == [("claim_requirements", "c", 20), ("claim_requirements", "c", 90)]
+    assert trial.asked == [[9]]
+
+
+def test_statements_and_schema_changes_are_said_aloud() -> None:
+    trial = Trial()
+    trial.feed(
+        BEGIN, Statement("users", "UPDATE"), COMMIT, Heartbeat("b.000001", 99), SchemaChange("claims", "TRUNCATE")
+    )
+    assert trial.unread == [Statement("users", "UPDATE"), SchemaChange("claims", "TRUNCATE")]
+
+
+def test_a_transaction_that_was_rolled_back_is_left_out_the_second_time() -> None:
+    events = (BEGIN, user("c", None, 10), Rollback("b.000001", 50))
+    trial = Trial()
+    with pytest.raises(RolledBack) as caught:
+        trial.feed(*events)
+    again = Trial(left_out=[caught.value.place])
+    assert again.feed(*events, BEGIN._replace(pos=50, ts_us=2_000), user("c", None, 11), COMMIT) == [("users", "c", 11)]
+
+
+def test_rows_are_counted_by_table_and_operation() -> None:
+    trial = Trial()
+    trial.feed(BEGIN, user("c", None, 1), user("u", 1, 1), user("u", 1, 1), claim("u", 1, 1, 2), COMMIT)
+    assert trial.router.counts == {("users", "c"): 1, ("users", "u"): 2, ("claims", "u"): 1}

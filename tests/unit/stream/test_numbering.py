@@ -1,0 +1,191 @@
+"""Numbers are without gaps, ends are marked, and a transaction may be cut and taken up again anywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.lane import lane_of
+from consumer.stream.checkpoint import Checkpoint, decode, encode
+from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.numbering import Numbering
+from consumer.stream.topics import Topics
+
+LANES = 3
+
+
+class Sent(NamedTuple):
+    topic: str
+    value: dict[str, Any]
+    key: str
+    lane: int
+
+
+class Kafka:
+    """Keeps what was committed, forgets what was not."""
+
+    def __init__(self) -> None:
+        self.committed: list[Sent] = []
+        self.open: list[Sent] = []
+        self.checkpoint = Checkpoint(
+            epoch=1, flavor="mysql", server="s", gtid_set="", file="b.000001", pos=0, version=0, next_seqs=[1] * LANES
+        )
+
+    def send(self, topic: str, value: str | bytes, key: str | bytes, lane: int) -> None:
+        self.open.append(Sent(topic, json.loads(value), str(key), lane))
+
+    def numbering(self) -> Numbering:
+        self.open.clear()
+        writer = EnvelopeWriter("p", "mysql", "company", self.checkpoint.epoch)
+        return Numbering(self.checkpoint, Topics("p"), writer, self.send)
+
+    def commit(self, numbering: Numbering, pos: int) -> None:
+        numbering.cut()
+        self.checkpoint = decode(encode(numbering.checkpoint("", "b.000001", pos, [])))
+        self.committed += self.open
+        self.open.clear()
+
+
+transactions = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=8)
+"""Each transaction as the users of its rows."""
+
+
+@given(transactions, st.lists(st.sampled_from(["commit", "crash", "go on"]), max_size=80), st.booleans())
+def test_whatever_is_cut_and_repeated_each_row_arrives_once_in_order_with_its_end_marked(
+    source: list[list[int]], fate: list[str], beats: bool
+) -> None:
+    kafka = Kafka()
+    fates = iter(fate)
+    crashed = True
+    while crashed:
+        crashed = False
+        numbering = kafka.numbering()
+        for pos in range(kafka.checkpoint.pos, len(source)):
+            numbering.begin(f"g:{pos + 1}", 1, "b.000001", pos, 1_000 * pos)
+            for user in source[pos]:
+                numbering.row("users", "u", "{}", "{}", user, user, pos, 0)
+                what = next(fates, "go on")
+                if what == "commit":
+                    kafka.commit(numbering, pos)
+                crashed = crashed or what == "crash"
+                if crashed:
+                    break
+            if crashed:
+                break
+            numbering.commit()
+            if beats and numbering.may_rest:
+                numbering.heartbeat(0)
+            if next(fates, "go on") == "commit":
+                kafka.commit(numbering, pos + 1)
+        else:
+            kafka.commit(numbering, len(source))
+    check(source, kafka.committed)
+
+
+def check(source: list[list[int]], sent: list[Sent]) -> None:
+    for lane in range(LANES):
+        messages = [message.value for message in sent if message.lane == lane]
+        assert [message["lane"]["seq"] for message in messages] == list(range(1, len(messages) + 1))
+        ends = [message["lane"]["version"] for message in messages if message["lane"]["last"]]
+        versions = [message["lane"]["version"] for message in messages]
+        assert versions == sorted(versions)
+        touched = {pos for pos, users in enumerate(source) if any(lane_of(user, LANES) == lane for user in users)}
+        rows = [message for message in messages if message["op"] != "h"]
+        assert {version_of(pos) for pos in touched} <= set(ends)
+        expected = [
+            (pos, order, user)
+            for pos, users in enumerate(source)
+            for order, user in enumerate(users, start=1)
+            if lane_of(user, LANES) == lane
+        ]
+        assert expected == [
+            (message["source"]["pos"], message["transaction"]["total_order"], message["lane"]["user_id"])
+            for message in rows
+        ]
+        for version in set(versions):
+            of_version = [message for message in messages if message["lane"]["version"] == version]
+            endings = [message["lane"]["last"] for message in of_version]
+            first_end = endings.index(True)
+            assert all(message["op"] == "h" for message in of_version[first_end + 1 :])
+
+
+def version_of(pos: int) -> int:
+    return max(1_000 * pos, 1)
+
+
+def test_a_version_is_the_commit_time_but_never_repeats() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    for ts_us in (5_000, 5_000, 4_000, 9_000):
+        numbering.begin(None, 1, "b.000001", 4, ts_us)
+        numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+        numbering.commit()
+    assert [message.value["lane"]["version"] for message in kafka.open] == [5_000, 5_001, 5_002, 9_000]
+    assert [message.value["source"]["ts_us"] for message in kafka.open] == [5_000, 5_000, 4_000, 9_000]
+
+
+def test_a_heartbeat_moves_every_lane_past_the_servers_clock() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.heartbeat(7_000)
+    numbering.heartbeat(6_000)
+    assert [message.lane for message in kafka.open] == [0, 1, 2, 0, 1, 2]
+    assert [message.value["lane"]["version"] for message in kafka.open] == [7_000] * 3 + [7_001] * 3
+    assert all(message.value["lane"]["last"] and message.key == str(message.lane) for message in kafka.open)
+    assert numbering.version == 7_001
+
+
+def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+    numbering.commit()
+    numbering.heartbeat(0)
+    beats = [message.value for message in kafka.open if message.value["op"] == "h"]
+    assert [beat["lane"]["version"] for beat in beats] == [5_000] * LANES
+    assert [beat["source"]["ts_us"] for beat in beats] == [5_000] * LANES
+
+
+def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    numbering.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
+    numbering.row("claim_requirements", "c", None, "{}", None, 77, 4, 1)
+    numbering.commit()
+    places = {message.topic: (message.lane, message.key, message.value["lane"]["user_id"]) for message in kafka.open}
+    assert places["p.claims"] == (lane_of(8911, LANES), "8911", 8911)
+    assert places["p.claim_requirements"] == (lane_of(77, LANES), "77", None)
+
+
+def test_orders_count_all_rows_and_those_of_each_table() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    for table in ("users", "claims", "users", "claims", "claims"):
+        numbering.row(table, "c", None, "{}", 1, 1, 4, 0)
+    numbering.commit()
+    orders = [message.value["transaction"] for message in kafka.open]
+    assert [order["total_order"] for order in orders] == [1, 2, 3, 4, 5]
+    assert [order["data_collection_order"] for order in orders] == [1, 1, 2, 2, 3]
+
+
+def test_no_heartbeat_may_come_while_a_cut_transaction_waits_for_its_rest() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+    assert not numbering.may_rest
+    kafka.commit(numbering, 4)
+    resumed = kafka.numbering()
+    assert not resumed.may_rest
+    resumed.begin(None, 1, "b.000001", 4, 5_000)
+    resumed.row("users", "c", None, "{}", 1, 1, 4, 0)
+    resumed.commit()
+    assert resumed.may_rest
+    assert [message.value["op"] for message in kafka.open] == ["h"]
+    assert kafka.open[0].value["lane"]["version"] == 5_000
