@@ -1,0 +1,182 @@
+"""One demo from beginning to end: prepare, run under load (and kills), drain, compare."""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tests.demo import journal
+from tests.demo.company import Company
+from tests.demo.compare import Verdict, compare, compare_company
+from tests.demo.oracle import Oracle
+from tests.demo.pipeline import WORDS, Addresses, Pipeline, State
+from tests.demo.processes import Process
+from tests.demo.view import Health, Scene, View
+
+KINDS: Final = ("reader", "applier")
+_FIRST_SWEEP: Final = 10.0
+_SWEEP_SECONDS: Final = 60.0
+_DRAIN_SECONDS: Final = 120.0
+_TICK: Final = 0.25
+_KILLS_WITHIN: Final = 60.0  # of a demo without end
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long (s), how much (transactions/s), which story, and which processes are killed how often."""
+
+    seconds: float = 60.0
+    rate: float = 50.0
+    seed: int = 1
+    customers: int = 2000
+    kills: dict[str, int] = field(default_factory=dict)
+    keep: bool = False
+
+
+def parse_kills(text: str) -> dict[str, int]:
+    """`reader=5,applier=3` as numbers. Raises ValueError with a sentence."""
+    kills = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        kind, _, number = part.partition("=")
+        if kind not in KINDS or not number.isdigit():
+            raise ValueError(f"DEMO_KILLS has {part}; it should look like reader=5,applier=3")
+        kills[kind] = int(number)
+    return kills
+
+
+class Demo:
+    """Use as a context manager: in the end processes, databases and topics are gone, whatever happened.
+
+    The logs stay where something was wrong.
+    """
+
+    def __init__(self, options: Options, servers: Addresses, folder: Path) -> None:
+        self.options = options
+        self.pipeline = Pipeline(servers, folder)
+        self.company = Company(self.pipeline.mysql_url, self.pipeline.folder, rate=options.rate, seed=options.seed)
+        self._random = random.Random(f"kills {options.seed}")
+        self._began = 0.0
+        self._sweeps = 0
+        self._sweep_due = 0.0
+        self._sweeping = False
+        self._right = False
+        self.problems: list[str] = []
+        """Sentences on what could not be deleted in the end."""
+
+    def prepare(self, view: View) -> None:
+        """The company's tables and first customers, setup, backfill, processes. Raises ProcessFailed."""
+        view.say(f"trial {self.pipeline.name}: logs below {self.pipeline.folder}")
+        self.pipeline.create()
+        self.company.load(self.options.customers)
+        view.say(f"company: {self.company.customers:,} customers in MySQL")
+        self.pipeline.prepare()
+        view.say("setup and backfill: done")
+        self.pipeline.start()
+        time.sleep(1.1)  # MariaDB dates commits in whole seconds: the load begins in a later one than the backfill
+
+    def run(self, view: View) -> None:
+        """The load, the sweeps and the kills, until the time is over or Ctrl-C.
+
+        Raises CompanyFailed, and ProcessFailed where a process ends that was not killed.
+        """
+        self.company.start()
+        self._began = time.monotonic()
+        self._sweep_due = self._began + _FIRST_SWEEP
+        end = self._began + self.options.seconds
+        kills = self._plan_kills()
+        try:
+            while time.monotonic() < end:
+                while kills and time.monotonic() - self._began >= kills[0][0]:
+                    self._kill(kills.pop(0)[1], view)
+                self.company.check()
+                self.pipeline.check()
+                self._sweep()
+                view.show(self._scene(self.pipeline.state()))
+                time.sleep(_TICK)
+        except KeyboardInterrupt:
+            view.say("Ctrl-C: the load stops; once more ends the demo at once")
+        self.company.stop()
+
+    def finish(self, view: View) -> Verdict:
+        """Waits for the pipeline, stops it and compares. Raises NotDrained, ProcessFailed and the drivers' errors."""
+        view.say(f"load over: {self.company.committed:,} transactions committed; the pipeline drains")
+        if self._sweeping:
+            self.pipeline.sweep.wait(_DRAIN_SECONDS)
+            self._sweeping = False
+        began = time.monotonic()
+        self.pipeline.drain(_DRAIN_SECONDS, lambda state: view.show(self._scene(state)))
+        view.say(f"drained in {time.monotonic() - began:.1f} s; comparing")
+        clock = self.pipeline.clock()
+        self.pipeline.stop()
+        oracle = Oracle(WORDS)
+        for path in self.company.journals:
+            oracle.replay(journal.read(path))
+        verdict = compare(self.pipeline.postgres_url, oracle, clock)
+        for sentence in compare_company(self.pipeline.mysql_url, oracle):
+            verdict.notes[0].append(sentence)
+        self._right = verdict.right
+        return verdict
+
+    def _plan_kills(self) -> list[tuple[float, str]]:
+        within = self.options.seconds if math.isfinite(self.options.seconds) else _KILLS_WITHIN
+        return sorted(
+            (self._random.uniform(0.1, 0.95) * within, kind)
+            for kind, number in self.options.kills.items()
+            for _ in range(number)
+        )
+
+    def _kill(self, kind: str, view: View) -> None:
+        process: Process = self.pipeline.reader if kind == "reader" else self._random.choice(self.pipeline.appliers)
+        process.check()
+        process.kill()
+        process.start()
+        view.say(f"{time.monotonic() - self._began:4.0f} s  {process.name} killed with SIGKILL and started again")
+
+    def _sweep(self) -> None:
+        if self._sweeping and self.pipeline.sweep.finished():
+            self._sweeping = False
+            self._sweeps += 1
+        if not self._sweeping and time.monotonic() >= self._sweep_due:
+            self._sweep_due += _SWEEP_SECONDS
+            self.pipeline.sweep.start()
+            self._sweeping = True
+
+    def _scene(self, state: State) -> Scene:
+        elapsed = time.monotonic() - self._began
+        last = sorted(moment for worker in self.company.workers for moment in list(worker.recent))
+        return Scene(
+            title=f"leadstream demo {self.pipeline.name}",
+            elapsed=elapsed,
+            left=self.options.seconds - elapsed if math.isfinite(self.options.seconds) else None,
+            customers=self.company.customers,
+            transactions=self.company.committed,
+            rolled_back=self.company.rolled_back,
+            sweeps=self._sweeps,
+            state=state,
+            processes=[
+                Health(process.name, process.pid, process.killed, time.monotonic() - process.started)
+                for process in self.pipeline.processes
+            ],
+            last=last,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.company.__exit__(kind, error, trace)
+        if self.options.keep:
+            for process in (*self.pipeline.processes, self.pipeline.sweep):
+                process.end()
+            return
+        self.problems = self.pipeline.discard()
+        if self._right:
+            shutil.rmtree(self.pipeline.folder)

@@ -1,0 +1,304 @@
+"""The whole pipeline for one trial: databases, topics and processes of its own, and what it looks like from outside.
+
+Used by the demo and the chaos tests. Reads PostgreSQL as any program could.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, LiteralString, NamedTuple, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pymysql
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from psycopg import sql
+
+from tests.demo import desk
+from tests.demo.company import Address, create_tables, now, run
+from tests.demo.compare import Clock, micros
+from tests.demo.oracle import Words
+from tests.demo.processes import Process
+
+WORDS: Final = Words(frozenset(desk.CLOSED), frozenset(desk.SETTLED), frozenset(desk.EXCLUDED))
+"""The company's own words, for the oracle; the pipeline is given them in its settings."""
+
+_COMMAND_SECONDS: Final = 120.0
+_READINGS: Final = 20
+
+
+class NotDrained(Exception):
+    """The pipeline did not catch up in time; the message says what is missing."""
+
+
+class Addresses(NamedTuple):
+    """The servers of a trial; the databases named in the URLs are left alone."""
+
+    mysql: str
+    postgres: str
+    kafka: str
+
+
+class Conversion(NamedTuple):
+    """A conversion as PostgreSQL shows it; `at` in µs."""
+
+    user_id: int
+    type: str
+    at: int
+
+
+@dataclass
+class State:
+    """What PostgreSQL shows at one moment; times and versions in µs since the epoch."""
+
+    at: int
+    versions: list[int] = field(default_factory=list)
+    queues: dict[str, int] = field(default_factory=dict)
+    conversions: int = 0
+    last_minute: int = 0
+    recent: list[Conversion] = field(default_factory=list)
+    unjudged: int = 0
+    rechecks: int = 0
+    """Rechecks that are due."""
+    messages: int = 0
+    """Messages applied, over all lanes."""
+
+
+def with_database(url: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+class Pipeline:
+    """Setup, a reader, appliers and the reconciler for one trial, with names of its own everywhere.
+
+    `folder` takes the logs. Use it as a context manager, or call `discard` in the end.
+    """
+
+    def __init__(
+        self,
+        servers: Addresses,
+        folder: Path,
+        *,
+        appliers: int = 2,
+        lanes: int = 12,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.servers = servers
+        self.name = f"demo_{secrets.token_hex(4)}"
+        self.folder = folder / self.name
+        self.folder.mkdir(parents=True)
+        self.lanes = lanes
+        self.mysql_url = with_database(servers.mysql, self.name)
+        self.postgres_url = with_database(servers.postgres, self.name)
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")} | {
+            "REPLICA_DATABASE_URL": self.mysql_url,
+            "DATABASE_URL": self.postgres_url,
+            "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
+            "TOPIC_PREFIX": self.name,
+            "LANES": str(lanes),
+            "CLOSED_CLAIM_STATUSES": ",".join(desk.CLOSED),
+            "SETTLED_REQUIREMENT_STATUSES": ",".join(desk.SETTLED),
+            "EXCLUDED_REQUIREMENT_TYPES": ",".join(desk.EXCLUDED),
+            "METRICS_PORT": "0",
+            "LOG_FORMAT": "json",
+            "PYTHONUNBUFFERED": "1",
+            **(settings or {}),
+        }
+        self.reader = self.process("reader", "consumer", "read")
+        self.appliers = [self.process(f"applier-{number}", "consumer", "apply") for number in range(1, appliers + 1)]
+        self.sweep = self.process("reconciler", "reconciler", "run", "all")
+        self._state: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def process(self, name: str, script: str, *arguments: str) -> Process:
+        """Another process with this trial's settings; not started, and not among `processes`."""
+        return Process(name, script, list(arguments), self.env, self.folder)
+
+    @property
+    def processes(self) -> list[Process]:
+        """Those that have to run until they are stopped."""
+        return [self.reader, *self.appliers]
+
+    def create(self) -> None:
+        """Creates both databases, and the company's tables in MySQL's."""
+        create_tables(Address.of(self.mysql_url))
+        with psycopg.connect(self.servers.postgres, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+
+    def command(self, name: str, script: str, *arguments: str, seconds: float = _COMMAND_SECONDS) -> None:
+        """Runs a command to its end. Raises ProcessFailed."""
+        process = self.process(name, script, *arguments)
+        process.start()
+        try:
+            process.wait(seconds)
+        finally:
+            process.end()
+
+    def prepare(self) -> None:
+        """`consumer setup` and `reconciler backfill`. Raises ProcessFailed."""
+        self.command("setup", "consumer", "setup")
+        self.command("backfill", "reconciler", "backfill")
+
+    def start(self) -> None:
+        """Starts reader and appliers."""
+        for process in self.processes:
+            process.start()
+
+    def check(self) -> None:
+        """Raises ProcessFailed where a process ended that nobody killed."""
+        for process in self.processes:
+            process.check()
+
+    def stop(self) -> None:
+        """Ends reader and appliers in good order. Raises ProcessFailed where one does not."""
+        for process in self.processes:
+            process.signal(signal.SIGTERM)
+        for process in self.processes:
+            process.stop()
+
+    def state(self) -> State:
+        """What PostgreSQL shows now. Raises psycopg.Error."""
+        if self._state is None or self._state.closed:
+            self._state = psycopg.connect(self.postgres_url, autocommit=True)
+            self._state.execute("SET time_zone = 'UTC'")
+        state = State(now())
+        for version, next_seq in self._rows("SELECT version, next_seq FROM leadstream.lanes"):
+            state.versions.append(version)
+            state.messages += next_seq - 1
+        for queue, count in self._rows("SELECT queue_type, count(*) FROM leadstream.leads GROUP BY 1"):
+            state.queues[queue or "unjudged"] = count
+        ((state.conversions, state.last_minute),) = self._rows(
+            "SELECT count(*), count(*) FILTER (WHERE converted_at > (now() AT TIME ZONE 'utc') - interval '1 minute')"
+            " FROM conversions"
+        )
+        state.recent = [
+            Conversion(user_id, kind, micros(at) or 0)
+            for user_id, kind, at in self._rows(
+                "SELECT user_id, conversion_type, converted_at FROM conversions ORDER BY converted_at DESC LIMIT 8"
+            )
+        ]
+        ((state.unjudged, state.rechecks),) = self._rows(
+            "SELECT (SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL),"
+            " (SELECT count(*) FROM leadstream.rechecks WHERE not_before <= now())"
+        )
+        return state
+
+    def drain(self, seconds: float, watch: Callable[[State], None] = lambda _: None) -> None:
+        """Waits until everything committed until now is applied, every lead judged and no recheck due.
+
+        Raises NotDrained, and ProcessFailed where a process ends meanwhile.
+        """
+        patience = time.monotonic() + seconds
+        end = self.server_clock()
+        while True:
+            self.check()
+            state = self.state()
+            watch(state)
+            behind = sum(version <= end for version in state.versions)
+            if len(state.versions) == self.lanes and not behind and not state.unjudged and not state.rechecks:
+                return
+            if time.monotonic() > patience:
+                logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
+                raise NotDrained(
+                    f"after {seconds:.0f} s, {behind + self.lanes - len(state.versions)} of {self.lanes} lanes are "
+                    f"behind the end of the load, {state.unjudged:,} leads wait to be judged, "
+                    f"{state.rechecks:,} rechecks are due\n{logs}"
+                )
+            if len(state.versions) == self.lanes and not behind:
+                self.command("rechecks", "reconciler", "run", "rechecks")
+            time.sleep(0.2)
+
+    def server_clock(self) -> int:
+        """MySQL's clock in µs since the epoch."""
+        connection = Address.of(self.mysql_url).connect()
+        with connection, connection.cursor() as cursor:
+            return _clock(cursor)
+
+    def clock(self) -> Clock:
+        """How MySQL's clock stands to ours, and how finely it dates a commit."""
+        connection = Address.of(self.mysql_url).connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            version = cursor.fetchone()
+            assert version is not None
+            readings = []
+            for _ in range(_READINGS):
+                before = now()
+                there = _clock(cursor)
+                after = now()
+                readings.append((after - before, there - (before + after) // 2))
+        error, offset = min(readings)
+        # MariaDB's GTID event carries whole seconds.
+        return Clock(offset, 2_000 + error, 1_000_000 if "MariaDB" in version[0] else 1)
+
+    def discard(self) -> list[str]:
+        """Ends the processes and deletes databases and topics; returns a sentence for everything that could not be."""
+        for process in (*self.processes, self.sweep):
+            process.end()
+        if self._state is not None:
+            self._state.close()
+        problems = []
+        for what, delete in (
+            (f"database {self.name} in MySQL", self._drop_mysql),
+            (f"database {self.name} in PostgreSQL", self._drop_postgres),
+            (f"topics {self.name}.* in Kafka", self._drop_topics),
+        ):
+            try:
+                delete()
+            except (pymysql.MySQLError, psycopg.Error, KafkaException) as error:
+                problems.append(f"{what} could not be deleted: {error}")
+        return problems
+
+    def topics(self) -> list[str]:
+        """The trial's topics in Kafka. Raises KafkaException."""
+        return [topic for topic in self._admin().list_topics(timeout=10).topics if topic.startswith(f"{self.name}.")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.servers.kafka})
+
+    def _drop_mysql(self) -> None:
+        connection = Address.of(self.servers.mysql)._replace(database="").connect()
+        with connection:
+            run(connection, f"DROP DATABASE IF EXISTS `{self.name}`")
+
+    def _drop_postgres(self) -> None:
+        with psycopg.connect(self.servers.postgres, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def _drop_topics(self) -> None:
+        admin = self._admin()
+        topics = self.topics()
+        if topics:
+            for future in admin.delete_topics(topics, operation_timeout=10).values():
+                future.result()
+        with suppress(KafkaException):  # a group that still has its members for a few seconds expires by itself
+            for group in admin.delete_consumer_groups([f"{self.name}.appliers"]).values():
+                group.result()
+
+    def _rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        assert self._state is not None
+        return self._state.execute(query).fetchall()
+
+
+def _clock(cursor: pymysql.cursors.Cursor) -> int:
+    cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+    row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
