@@ -10,6 +10,8 @@ import gc
 import os
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -23,6 +25,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from consumer import metrics
 from consumer.lane import lane_of
 from consumer.leads.ledger import adopt, replay
 from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow
@@ -63,15 +66,21 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
 
     Raises StoreUnavailable when PostgreSQL stays away, and what `LaneStream.batches` raises.
     """
+    lag = metrics.Lag("apply")
     for batch in stream.batches():
+        began = time.monotonic()
         try:
-            _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch))
+            outcome = _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch))
         except LaneTaken as error:
             log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
+            metrics.LANES_TAKEN.inc()
             stream.reposition()
         except (TryAgain, StoreUnavailable):
             if stream.holds(batch) and not stream.stop.is_set():
                 raise
+        else:
+            lag.processed(max(part.version for part in batch.lanes))
+            _count(batch, outcome, time.monotonic() - began)
 
 
 def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
@@ -185,8 +194,31 @@ def _patiently(
     return retrying(function, *arguments)
 
 
+def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
+    """What a batch that was committed adds to the metrics."""
+    kinds = Counter(
+        (change.table, change.before is None, change.after is None) for part in batch.lanes for change in part.changes
+    )
+    for (table, created, deleted), count in kinds.items():
+        if table is not None:
+            metrics.ROWS.labels("apply", table, "c" if created else "d" if deleted else "u").inc(count)
+    for kind, count in Counter(conversion.conversion_type for conversion in outcome.conversions).items():
+        metrics.CONVERSIONS.labels(kind).inc(count)
+    changes = Counter((change.queue_type, change.reason) for change in outcome.queue_changes.values())
+    for (queue_type, reason), count in changes.items():
+        metrics.QUEUE_CHANGES.labels(queue_type, reason).inc(count)
+    for why, count in outcome.skipped.items():
+        metrics.SKIPPED.labels(why).inc(count)
+    for part in batch.lanes:
+        if part.lost:
+            metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
+    metrics.BATCHES.labels("apply").inc()
+    metrics.BATCH_SECONDS.labels("apply").observe(seconds)
+
+
 def _say_why(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
+    metrics.RETRIES.labels(type(error).__name__).inc()
     wait = state.next_action.sleep if state.next_action else 0.0
     log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
 
@@ -218,5 +250,6 @@ def run(stop: threading.Event) -> None:
     gc.set_threshold(*GARBAGE)
     with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:
         log.info("applier started", group=stream.group, owner=OWNER)
-        apply_forever(stream, store, rules)
+        with metrics.lane_lag(stream.versions):
+            apply_forever(stream, store, rules)
     log.info("applier stopped")

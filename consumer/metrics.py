@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from consumer.settings import RunSettings
 
@@ -34,6 +38,38 @@ UNREADABLE = Counter(
     "Statements and schema changes on captured tables whose rows the binlog does not hold.",
     ["table", "verb"],
 )
+LOST_NUMBERS = Counter("leadstream_lost_numbers", "Numbers of a lane that can no longer arrive.", ["lane"])
+LANES_TAKEN = Counter("leadstream_lanes_taken", "Batches dropped because another applier had moved one of their lanes.")
+RETRIES = Counter("leadstream_retries", "Batches tried again, by what was in the way.", ["reason"])
+
+
+class _LaneLag(Collector):
+    def __init__(self, versions: Callable[[], Mapping[int, int]]) -> None:
+        self._versions = versions
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        gauge = GaugeMetricFamily(
+            "leadstream_lane_lag_seconds", "Age of the version that a lane has reached.", labels=["lane"]
+        )
+        now = time.time()
+        for lane, version in sorted(self._versions().items()):
+            if version:
+                gauge.add_metric([str(lane)], max(0.0, now - version / 1e6))
+        yield gauge
+
+
+@contextmanager
+def lane_lag(versions: Callable[[], Mapping[int, int]]) -> Iterator[None]:
+    """Tells the lag of each lane that this process has at every scrape, inside the block.
+
+    `versions` gives lane → version in µs; a lane that has not moved since its setup (version 0) is left out.
+    """
+    collector = _LaneLag(versions)
+    REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        REGISTRY.unregister(collector)
 
 
 class Lag:

@@ -85,6 +85,7 @@ class LaneStream:
         self._busy = False
         self._reposition = False
         self._applied: dict[int, LaneBatch] = {}
+        self._versions: dict[int, int] = {}
         self._failure: BaseException | None = None
         # The stream's own thread's:
         self._lanes: dict[int, Lane] = {}
@@ -129,6 +130,11 @@ class LaneStream:
         """Whether the lanes of a batch are still ours, as far as we know."""
         return batch.generation == self._generation
 
+    def versions(self) -> dict[int, int]:
+        """How far PostgreSQL is with the lanes that we have: lane → version in µs."""
+        with self._changed:
+            return dict(self._versions)
+
     def reposition(self) -> None:
         """Forgets what was read ahead and asks again where the lanes stand: another process moved one of them."""
         with self._changed:
@@ -161,6 +167,7 @@ class LaneStream:
             self._busy = False
             if batch.generation == self._generation:
                 self._applied.update((part.lane, part) for part in batch.lanes)
+                self._versions.update((part.lane, part.version) for part in batch.lanes)
             self._changed.notify_all()
 
     def _forget(self) -> None:
@@ -168,6 +175,7 @@ class LaneStream:
         self._generation += 1
         self._gathered.clear()
         self._applied.clear()
+        self._versions.clear()
         self._rows = 0
         self._has_rows = False
 
@@ -359,6 +367,7 @@ class LaneStream:
         positions = self._positions(numbers) if numbers else {}
         with self._changed:
             self._reposition = False
+            self._versions = {number: positions[number].version for number in numbers}
         self._lanes = {number: Lane(number, positions[number], self._buffer) for number in numbers}
         self._paused.clear()
         self._ends_seen.clear()
