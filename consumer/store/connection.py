@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from struct import Struct
 from typing import Any, Final
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Format
+from psycopg.types.numeric import Int8BinaryLoader
 
 from consumer.store import arrays, sql
 from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
 
+Rows = list[tuple[Any, ...]]
 Connection = psycopg.Connection[tuple[Any, ...]]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 
-_bigint: Final = Struct(">q").unpack
+_OURS: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""How libpq notices within half a minute that the server is gone; what the URL says goes before."""
 
 _IN_THE_WAY: Final = (errors.TransactionRollback, errors.LockNotAvailable)
 _MISSING: Final = (
@@ -37,29 +43,30 @@ _REFUSED: Final = (
 )
 
 
-class _MomentLoader(Loader):
-    """timestamptz as µs since 1970: times are numbers here, and building datetimes would cost more than reading."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> int:
-        moment: int = _bigint(data)[0]
-        return moment + arrays.POSTGRES_EPOCH
-
-
 def connect(conninfo: str, name: str) -> Connection:
-    """A session with our settings; `name` is what the server's activity view shows. Raises StoreUnavailable."""
-    ours = {"application_name": name, "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5",
-            "keepalives_count": "3", "tcp_user_timeout": "30000"}  # fmt: skip
+    """A session with our settings; `name` is what the server's activity view shows.
+
+    It takes `consumer.store.arrays` as parameters, prepares every statement, and in binary results gives times as
+    `timestamptz` has them: µs since 2000. Raises StoreUnavailable.
+    """
     with classified(conninfo):
         given = conninfo_to_dict(conninfo)
-        connection = psycopg.connect(make_conninfo(conninfo, **{k: v for k, v in ours.items() if k not in given}))
-        arrays.register(connection)
-        connection.adapters.register_loader("timestamptz", _MomentLoader)
+        ours = {key: value for key, value in {**_OURS, "application_name": name}.items() if key not in given}
+        connection = psycopg.connect(make_conninfo(conninfo, **ours))
         connection.execute(sql.SESSION)
         connection.commit()
-        connection.prepare_threshold = 0
+    connection.prepare_threshold = 0
+    arrays.register(connection)
+    connection.adapters.register_loader("timestamptz", Int8BinaryLoader)
     return connection
+
+
+def roll_back(connection: Connection) -> None:
+    """Leaves the connection usable, or closed where it cannot be."""
+    try:
+        connection.rollback()
+    except psycopg.Error:
+        connection.close()
 
 
 def place(conninfo: str) -> str:

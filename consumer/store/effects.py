@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
-import psycopg
 
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
-from consumer.store.connection import Connection
+from consumer.store.connection import Connection, Cursor
 
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
-
-Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 
 def conversion_id(user_id: int, stint: int) -> UUID:
@@ -45,17 +42,17 @@ def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
 def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) -> Cursor:
     won = sorted(conversions)
     users = bigints([conversion.user_id for conversion in won])
-    connection.execute(sql.LOCK_SCORES, {"users": users})
+    connection.execute(sql.LOCK_SCORES, {"user_id": users})
     return connection.execute(
         sql.ADD_CONVERSIONS,
         {
-            "ids": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
-            "users": users,
+            "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
+            "user_id": users,
             "previous": texts([conversion.previous_queue_type for conversion in won]),
-            "types": texts([conversion.conversion_type for conversion in won]),
-            "reasons": texts([_reason(conversion) for conversion in won]),
+            "type": texts([conversion.conversion_type for conversion in won]),
+            "reason": texts([_reason(conversion) for conversion in won]),
             "after_reset": booleans([conversion.after_reset for conversion in won]),
-            "converted_at": moments([conversion.converted_at for conversion in won]),
+            "at": moments([conversion.converted_at for conversion in won]),
             "documents": texts([_documents(conversion) for conversion in won]),
             "signed": booleans([_signed(conversion) for conversion in won]),
             "requirements": texts([_requirements(conversion) for conversion in won]),
@@ -64,15 +61,13 @@ def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) 
 
 
 def _put_scores(connection: Connection, changes: list[QueueChange]) -> None:
-    """A queue entered later than at first sight starts again with a score of 0."""
     if changes:
-        resets = [change.at if change.entered and not change.first_sight else None for change in changes]
         connection.execute(
             sql.PUT_SCORES,
             {
-                "users": bigints([change.user_id for change in changes]),
-                "queue_types": texts([change.queue_type for change in changes]),
-                "reset_at": moments(resets),
+                "user_id": bigints([change.user_id for change in changes]),
+                "queue_type": texts([change.queue_type for change in changes]),
+                "reset_at": moments([change.at if change.entered else None for change in changes]),
             },
         )
 
@@ -81,22 +76,18 @@ def _close_entries(connection: Connection, changes: list[QueueChange]) -> None:
     gone = [(change.user_id, queue) for change in changes for queue in sorted(change.left - {QueueType.NONE})]
     if gone:
         users, queues = bigints([user for user, _ in gone]), texts([queue for _, queue in gone])
-        connection.execute(sql.CLOSE_ENTRIES, {"users": users, "queue_types": queues})
+        connection.execute(sql.CLOSE_ENTRIES, {"user_id": users, "queue_type": queues})
 
 
 def _add_entries(connection: Connection, changes: list[QueueChange]) -> None:
-    entered = [
-        change
-        for change in changes
-        if change.queue_type is not QueueType.NONE and (change.entered or change.first_sight)
-    ]
+    entered = [change for change in changes if change.queue_type is not QueueType.NONE]
     if entered:
         connection.execute(
             sql.ADD_ENTRIES,
             {
-                "users": bigints([change.user_id for change in entered]),
-                "queue_types": texts([change.queue_type for change in entered]),
-                "reasons": texts([change.reason for change in entered]),
+                "user_id": bigints([change.user_id for change in entered]),
+                "queue_type": texts([change.queue_type for change in entered]),
+                "reason": texts([change.reason for change in entered]),
             },
         )
 
