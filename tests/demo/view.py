@@ -103,8 +103,9 @@ class LineView:
         queues = ", ".join(f"{scene.state.queues.get(queue, 0):,} {queue}" for queue in _QUEUES)
         kills = sum(process.killed for process in scene.processes)
         self.say(
-            f"{scene.elapsed:4.0f} s  {scene.customers:,} customers, {transactions:.0f} tx/s, {messages:.0f} messages/s, lag "
-            f" {newest_lag(scene.state):.2f} s (slowest lane {oldest_lag(scene.state):.1f} s); {queues}; "
+            f"{scene.elapsed:4.0f} s  {scene.customers:,} customers, {transactions:.0f} tx/s, "
+            f"{messages:.0f} messages/s, lag {newest_lag(scene.state):.2f} s "
+            f"(slowest lane {oldest_lag(scene.state):.1f} s); {queues}; "
             f"{scene.state.conversions:,} conversions" + (f"; {kills} processes killed" if kills else "")
         )
 

@@ -1,0 +1,1 @@
+"""The demo's own parts: what judges the pipeline is judged here."""
