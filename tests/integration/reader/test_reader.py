@@ -1,0 +1,317 @@
+"""Every change arrives in Kafka, once, numbered without gaps, whatever happens to the reader."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from consumer.lane import lane_of
+from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay, stop
+from tests.servers import ensure
+
+pytestmark = pytest.mark.servers
+
+
+def assert_complete(world: World) -> None:
+    """The topics amount to exactly what the server holds, and their numbers are sound."""
+    messages = world.messages()
+    check_numbers(messages)
+    rebuilt = replay(messages)
+    for table, rows in rebuilt.items():
+        assert rows == world.rows(table)
+
+
+def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -> None:
+    world.setup()
+    reader = world.reader()
+    world.execute(
+        "INSERT INTO users (id, email) VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open'), (20, 2, 'open')",
+        "INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (100, 10, 'passport', 'pending')",
+        "UPDATE users SET current_signature_file_id = 7 WHERE id = 1",
+        "DELETE FROM users WHERE id = 3",
+        "UPDATE claim_requirements SET status = 'approved', claim_requirement_reason = 'grün \\n \\'' WHERE id = 100",
+    )
+    world.transaction(
+        "DELETE FROM claim_requirements WHERE id = 100",
+        "DELETE FROM claims WHERE id = 10",
+        "INSERT INTO claims (id, user_id, status) VALUES (11, 1, 'open')",
+    )
+    messages = world.wait_for_rows(12)
+    assert stop(reader)[0] == 0
+    check_numbers(messages)
+    assert all(
+        message.lane == lane_of(message.value["lane"]["user_id"], LANES)
+        for message in messages
+        if message.value["op"] != "h"
+    )
+    assert {message.value["source"]["db"] for message in messages if message.value["op"] != "h"} == {world.name}
+    assert_complete(world)
+
+
+def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(world: World) -> None:
+    world.setup()
+    world.execute(
+        "INSERT INTO users (id) VALUES (1), (2)",
+        "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+        "INSERT INTO claim_requirements (id, claim_id, status) VALUES (100, 10, 'pending')",
+        "UPDATE claims SET user_id = 2 WHERE id = 10",
+        "UPDATE claim_requirements SET status = 'approved' WHERE id = 100",
+    )
+    reader = world.reader()
+    rows = [message.value for message in world.wait_for_rows(7) if message.value["op"] != "h"]
+    assert stop(reader)[0] == 0
+    rows.sort(key=lambda row: (row["lane"]["version"], row["transaction"]["total_order"]))
+    assert [
+        (row["source"]["table"], row["op"], row["lane"]["user_id"], "moved" in row["lane"]) for row in rows[3:]
+    ] == [
+        ("claim_requirements", "c", 1, False),
+        ("claims", "d", 1, False),
+        ("claims", "c", 2, True),
+        ("claim_requirements", "u", 2, False),
+    ]
+    assert_complete(world)
+
+
+def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_stream(world: World) -> None:
+    world.execute("INSERT INTO claims (id, user_id, status) VALUES (10, 8911, 'open'), (11, 8912, 'open')")
+    world.setup()
+    world.execute(
+        "INSERT INTO claim_requirements (claim_id, status) VALUES (10, 'pending'), (11, 'pending'), (12, 'pending')"
+    )
+    reader = world.reader()
+    rows = [message.value for message in world.wait_for_rows(3) if message.value["op"] != "h"]
+    assert stop(reader)[0] == 0
+    assert sorted((row["after"]["claim_id"], row["lane"]["user_id"]) for row in rows) == [
+        (10, 8911),
+        (11, 8912),
+        (12, None),
+    ]
+
+
+class Load(threading.Thread):
+    """Random changes, small and large transactions, until told to end."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        choose = random.Random(7)
+        with self._world.connection() as connection, connection.cursor() as cursor:
+            while not self.ended.is_set():
+                cursor.execute("BEGIN")
+                for _ in range(choose.choice([1, 1, 1, 2, 5, 300])):
+                    user, claim = choose.randint(1, 40), choose.randint(1, 80)
+                    cursor.execute(
+                        choose.choice(
+                            [
+                                f"INSERT INTO users (id) VALUES ({user}) ON DUPLICATE KEY UPDATE is_enabled = NOT is_enabled",
+                                f"REPLACE INTO claims (id, user_id, status) VALUES ({claim}, {user}, 'open')",
+                                f"UPDATE claims SET user_id = {user} WHERE id = {claim}",
+                                f"UPDATE claims SET status = 'cancelled' WHERE user_id = {user}",
+                                f"INSERT INTO claim_requirements (claim_id, status) VALUES ({claim}, 'pending')",
+                                f"UPDATE claim_requirements SET status = 'approved' WHERE claim_id = {claim}",
+                                f"DELETE FROM claim_requirements WHERE claim_id = {claim}",
+                                f"DELETE FROM claims WHERE id = {claim}",
+                                f"DELETE FROM users WHERE id = {user}",
+                            ]
+                        )
+                    )
+                cursor.execute("COMMIT")
+
+
+def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: World) -> None:
+    world.setup()
+    load = Load(world)
+    load.start()
+    for _ in range(5):
+        reader = world.reader(READER_BATCH_ROWS="50")
+        time.sleep(random.Random().uniform(0.8, 1.8))
+        reader.kill()
+        reader.wait()
+    load.ended.set()
+    load.join()
+    world.execute("INSERT INTO users (id) VALUES (999)")
+    reader = world.reader()
+    deadline = time.monotonic() + 60
+    while 999 not in replay(world.messages())["users"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert stop(reader)[0] == 0
+    assert_complete(world)
+
+
+def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_it(world: World) -> None:
+    world.setup()
+    with world.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for start in range(1, 200_000, 1000):
+            cursor.execute(
+                "INSERT INTO users (id, email) VALUES "
+                + ",".join(f"({n}, '{'x' * 90}')" for n in range(start, start + 1000))
+            )
+        cursor.execute("COMMIT")
+    cuts = 0
+    for _ in range(3):
+        reader = world.reader(READER_BATCH_ROWS="1000")
+        deadline = time.monotonic() + 20
+        while len(world.checkpoints()) <= cuts and time.monotonic() < deadline and reader.poll() is None:
+            time.sleep(0.05)
+        reader.kill()
+        reader.wait()
+        cuts = len(world.checkpoints())
+    assert any(checkpoint.rows for checkpoint in world.checkpoints())
+    reader = world.reader(READER_BATCH_ROWS="1000")
+    messages = world.wait_for_rows(200_000, 60)
+    assert stop(reader)[0] == 0
+    check_numbers(messages)
+    rows = [message.value for message in messages if message.value["op"] != "h"]
+    assert sorted(row["after"]["id"] for row in rows) == list(range(1, 200_001))
+    assert sorted(row["transaction"]["total_order"] for row in rows) == list(range(1, 200_001))
+    assert len({row["lane"]["version"] for row in rows}) == 1
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_within_seconds(world: World, how: signal.Signals, code: int) -> None:
+    world.setup()
+    load = Load(world)
+    load.start()
+    reader = world.reader()
+    time.sleep(2)
+    load.ended.set()
+    load.join()
+    time.sleep(0.5)
+    returned, log, took = stop(reader, how)
+    assert returned == code
+    assert took < 3
+    assert log[-1]["event"] == "reader stopped"
+    check_numbers(world.messages())
+
+
+def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
+    world.setup()
+    reader = world.reader()
+    time.sleep(3)
+    assert stop(reader)[0] == 0
+    beats = [message.value for message in world.messages() if message.value["op"] == "h"]
+    check_numbers(world.messages())
+    assert len(beats) >= 3 * LANES
+    assert all(abs(beat["lane"]["version"] / 1e6 - time.time()) < 20 for beat in beats)
+
+
+def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
+    world.setup()
+    first = world.reader()
+    time.sleep(1.5)
+    second = world.reader(REPLICA_SERVER_ID="4242")
+    _, errors = first.communicate(timeout=30)
+    assert first.returncode == 1
+    assert "another reader took over" in json.loads(errors.splitlines()[-1])["reason"]
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    world.wait_for_rows(1)
+    assert stop(second)[0] == 0
+    assert_complete(world)
+
+
+def test_a_lost_connection_to_the_server_is_said_in_one_line_and_mended(world: World) -> None:
+    world.setup()
+    reader = world.reader()
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    world.wait_for_rows(1)
+    world.cut_off(reader)
+    world.execute("INSERT INTO users (id) VALUES (2)")
+    world.wait_for_rows(2)
+    code, log, _ = stop(reader)
+    assert code == 0
+    assert sum(line["event"] == "lost, trying again" for line in log) >= 1
+    assert_complete(world)
+
+
+def test_without_setup_it_says_what_to_run(world: World) -> None:
+    result = world.consumer("read")
+    assert result.returncode == 1
+    assert "run consumer setup" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_setup_twice_changes_nothing_and_says_so(world: World) -> None:
+    assert "recorded the starting checkpoint" in world.setup()
+    before = world.checkpoints()
+    assert world.setup() == "everything is set up already; nothing changed\n"
+    assert world.setup("--from", "earliest") == "everything is set up already; nothing changed\n"
+    assert world.checkpoints() == before
+
+
+def test_other_lanes_than_the_topics_have_are_refused(world: World) -> None:
+    world.setup()
+    result = world.consumer("setup", LANES="5")
+    assert result.returncode == 1
+    assert f"set LANES={LANES}" in result.stderr
+
+
+def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
+    servers = ensure(("kafka", "postgres"))
+    with (
+        servers.private_mysql() if flavor == "mysql" else servers.private_mariadb() as server,
+        World(flavor, server.url) as world,
+    ):
+        world.execute("INSERT INTO users (id) VALUES (1), (2)", "DELETE FROM users WHERE id = 1")
+        world.setup("--from", "earliest")
+        reader = world.reader()
+        world.wait_for_rows(3)
+        assert stop(reader)[0] == 0
+        assert_complete(world)
+
+
+def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
+    servers = ensure(("postgres",))
+    with (
+        servers.private_mysql() as server,
+        servers.private_kafka() as kafka,
+        World("mysql", server.url, kafka.url) as world,
+    ):
+        world.setup()
+        reader = world.reader()
+        world.execute("INSERT INTO users (id) VALUES (1)")
+        world.wait_for_rows(1)
+        server.kill()
+        server.start()
+        world.execute("INSERT INTO users (id) VALUES (2)")
+        world.wait_for_rows(2, 60)
+        kafka.kill()
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        kafka.start()
+        world.execute("INSERT INTO users (id) VALUES (4)")
+        world.wait_for_rows(4, 90)
+        assert stop(reader)[0] == 0
+        assert_complete(world)
+
+
+def test_a_dry_run_prints_the_messages_and_sends_none(world: World) -> None:
+    world.setup()
+    world.execute("INSERT INTO users (id) VALUES (1), (2)")
+    printer = subprocess.Popen([CONSUMER, "read", "--dry-run"], env=world.environment(), stdout=subprocess.PIPE)
+    assert printer.stdout is not None
+    printed = [json.loads(printer.stdout.readline()) for _ in range(2)]
+    printer.terminate()
+    assert printer.wait(10) == 0
+    assert [row["after"]["id"] for row in printed] == [1, 2]
+    assert world.messages() == []
+
+
+def test_only_captured_columns_leave_the_server(world: World) -> None:
+    world.setup()
+    world.execute("INSERT INTO users (id, email, password, birth_date) VALUES (1, 'x@y', 'geheim', '1970-01-01')")
+    reader = world.reader()
+    messages = world.wait_for_rows(1)
+    assert stop(reader)[0] == 0
+    rows = [message.value["after"] for message in messages if message.value["op"] != "h"]
+    assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]

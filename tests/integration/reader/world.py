@@ -1,0 +1,272 @@
+"""A company's database, topics and a reader of its own, and what came out of the topics."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+import pymysql
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient
+from pymysql.cursors import Cursor
+
+from consumer.leads.model import Table
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from consumer.stream.checkpoint import Checkpoint, decode
+from consumer.stream.topics import LANE_TOPICS
+from tests.servers import ensure
+
+CONSUMER = Path(sys.executable).with_name("consumer")
+LANES = 4
+
+TABLES = (
+    """
+    CREATE TABLE users (
+        id BIGINT PRIMARY KEY AUTO_INCREMENT, email VARCHAR(100), password VARCHAR(60), birth_date DATE,
+        current_signature_file_id BIGINT NULL, is_enabled TINYINT(1) NOT NULL DEFAULT 1,
+        created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
+        updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+    )""",
+    """
+    CREATE TABLE claims (
+        id BIGINT PRIMARY KEY AUTO_INCREMENT, user_id BIGINT NULL, amount DECIMAL(10,2), status VARCHAR(30),
+        created_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP,
+        updated_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+    )""",
+    """
+    CREATE TABLE claim_requirements (
+        id BIGINT PRIMARY KEY AUTO_INCREMENT, claim_id BIGINT NULL, type VARCHAR(40), status VARCHAR(30),
+        claim_requirement_reason TEXT, created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
+        updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+    )""",
+)
+
+
+class Message(NamedTuple):
+    """One message of a lane."""
+
+    topic: str
+    lane: int
+    key: str
+    value: dict[str, Any]
+
+
+class World:
+    """Everything one trial needs, deleted at its end."""
+
+    def __init__(self, flavor: str, url: str | None = None, kafka: str | None = None) -> None:
+        """`url` and `kafka` are servers of the trial's own; without them the shared ones serve."""
+        servers = ensure(("mysql" if flavor == "mysql" else "mariadb", "kafka", "postgres"))
+        self.name = f"reader_{uuid.uuid4().hex[:10]}"
+        self.kafka = kafka or servers.kafka_bootstrap
+        url = url or (servers.mysql_url if flavor == "mysql" else servers.mariadb_url)
+        self.url = urlsplit(url)._replace(path=f"/{self.name}").geturl()
+        self._server = urlsplit(url)._replace(path="/mysql").geturl()
+        self._postgres = servers.postgres_url
+        self.database_url = urlsplit(self._postgres)._replace(path=f"/{self.name}").geturl()
+        self._readers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._on_server(f"CREATE DATABASE {self.name}")
+        with psycopg.connect(self._postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {self.name}")
+        self.execute(*TABLES)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reader in self._readers:
+            reader.kill()
+            reader.wait()
+        self._on_server(f"DROP DATABASE {self.name}")
+        with psycopg.connect(self._postgres, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+        names = [f"{self.name}.{name}" for name in (*LANE_TOPICS, "checkpoints", "dead-letters")]
+        for future in AdminClient({"bootstrap.servers": self.kafka}).delete_topics(names).values():
+            future.exception()
+
+    def _on_server(self, statement: str) -> None:
+        with closing(login(MySQLAddress(self._server), 10, 60)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    @contextmanager
+    def connection(self) -> Iterator[pymysql.connections.Connection[Cursor]]:
+        """A session in the company's database, with autocommit."""
+        with closing(login(MySQLAddress(self.url), 10, 60)) as connection:
+            yield connection
+
+    def execute(self, *statements: str) -> None:
+        """Each statement a transaction of its own."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def transaction(self, *statements: str) -> None:
+        """All statements as one transaction."""
+        self.execute("BEGIN", *statements, "COMMIT")
+
+    def rows(self, table: str) -> dict[int, dict[str, Any]]:
+        """The captured, timeless columns of a table by id."""
+        columns = {
+            "users": "id, current_signature_file_id, is_enabled",
+            "claims": "id, user_id, status",
+            "claim_requirements": "id, claim_id, type, status, claim_requirement_reason",
+        }[table]
+        with self.connection() as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
+            cursor.execute(f"SELECT {columns} FROM {table}")
+            return {row["id"]: row for row in cursor.fetchall()}
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the processes are told."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
+        return inherited | {
+            "REPLICA_DATABASE_URL": self.url,
+            "DATABASE_URL": self.database_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "TOPIC_PREFIX": self.name,
+            "LANES": str(LANES),
+            "LOG_FORMAT": "json",
+            "READER_HEARTBEAT_SECONDS": "0.4",
+            **more,
+        }
+
+    def consumer(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs `consumer …` to its end."""
+        return subprocess.run(
+            [CONSUMER, *arguments],
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def setup(self, *arguments: str) -> str:
+        """`consumer setup`, and what it said."""
+        result = self.consumer("setup", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def reader(self, **more: str) -> subprocess.Popen[bytes]:
+        """Starts `consumer read`."""
+        reader = subprocess.Popen([CONSUMER, "read"], env=self.environment(**more), stderr=subprocess.PIPE)
+        self._readers.append(reader)
+        return reader
+
+    def cut_off(self, reader: subprocess.Popen[bytes]) -> None:
+        """Has the server end the reader's connections."""
+        ports = {connection.laddr.port for connection in psutil.Process(reader.pid).net_connections()}
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id, host FROM information_schema.processlist")
+            for number, host in cursor.fetchall():
+                if ":" in host and int(host.rpartition(":")[2]) in ports:
+                    cursor.execute(f"KILL {number}")
+
+    def messages(self) -> list[Message]:
+        """Every committed message of the lanes, in each lane in the order of its numbers."""
+        found = []
+        for name in LANE_TOPICS:
+            for partition in range(LANES):
+                found += self._partition(f"{self.name}.{name}", partition)
+        return sorted(found, key=lambda message: (message.lane, message.value["lane"]["seq"]))
+
+    def _partition(self, topic: str, partition: int) -> list[Message]:
+        return [
+            Message(topic.removeprefix(f"{self.name}."), partition, key.decode(), json.loads(value))
+            for key, value in self._raw(topic, partition)
+        ]
+
+    def _raw(self, topic: str, partition: int) -> list[tuple[bytes, bytes]]:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.kafka,
+                "group.id": "test",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": "true",
+                "enable.auto.commit": "false",
+            }
+        )
+        found: list[tuple[bytes, bytes]] = []
+        with closing(consumer):
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            while True:
+                message = consumer.poll(10)
+                assert message is not None, f"{topic} does not answer"
+                error = message.error()
+                if error is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    return found
+                found.append((message.key() or b"", message.value() or b""))
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every committed checkpoint that compaction left."""
+        return [decode(value) for _, value in self._raw(f"{self.name}.checkpoints", 0)]
+
+    def wait_for_rows(self, count: int, seconds: float = 30.0) -> list[Message]:
+        """All messages, once at least `count` rows are among them."""
+        deadline = time.monotonic() + seconds
+        while True:
+            messages = self.messages()
+            if sum(message.value["op"] != "h" for message in messages) >= count:
+                return messages
+            assert time.monotonic() < deadline, f"{sum(m.value['op'] != 'h' for m in messages)} of {count} rows arrived"
+            time.sleep(0.2)
+
+
+def stop(
+    reader: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM
+) -> tuple[int, list[dict[str, Any]], float]:
+    """Ends a reader; returns its exit code, its log, and the seconds it took."""
+    began = time.monotonic()
+    reader.send_signal(how)
+    _, errors = reader.communicate(timeout=30)
+    took = time.monotonic() - began
+    return reader.returncode, [json.loads(line) for line in errors.splitlines() if line.startswith(b"{")], took
+
+
+def check_numbers(messages: list[Message]) -> None:
+    """Each lane counts from 1 without gap or repeat, versions never fall, and every transaction ends once."""
+    for lane in range(LANES):
+        blocks = [message.value["lane"] for message in messages if message.lane == lane]
+        assert [block["seq"] for block in blocks] == list(range(1, len(blocks) + 1))
+        versions = [block["version"] for block in blocks]
+        assert versions == sorted(versions)
+        open_version = None
+        for block in blocks:
+            assert open_version is None or open_version == block["version"]
+            open_version = None if block["last"] else block["version"]
+
+
+def replay(messages: list[Message]) -> dict[str, dict[int, dict[str, Any]]]:
+    """What the rows amount to, lane by lane: the tables as a reader of the topics would rebuild them."""
+    tables: dict[str, dict[int, dict[str, Any]]] = {table.value: {} for table in Table}
+    owners: dict[tuple[str, int], int] = defaultdict(int)
+    for message in sorted(
+        messages, key=lambda m: (m.value["lane"]["version"], m.value.get("transaction", {}).get("total_order", 0))
+    ):
+        if message.value["op"] == "h":
+            continue
+        before, after = message.value["before"], message.value["after"]
+        table = tables[message.topic]
+        if before is not None and (after is None or before["id"] != after["id"]):
+            del table[before["id"]]
+        if after is not None:
+            table[after["id"]] = {k: v for k, v in after.items() if k not in ("created_at", "updated_at")}
+            owners[message.topic, after["id"]] = message.lane
+    return tables
