@@ -1,0 +1,148 @@
+"""The demo as people run it, with processes killed, on MySQL and on MariaDB; and what its topics hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from rich.console import Console
+
+from tests.demo.company_schema import CAPTURED, PERSONAL_DATA
+from tests.demo.compare import Verdict
+from tests.demo.demo import Demo, Options
+from tests.demo.pipeline import Addresses, Pipeline
+from tests.demo.view import LineView
+from tests.servers import ensure
+
+pytestmark = pytest.mark.servers
+
+PERSONAL = re.compile(b"|".join(PERSONAL_DATA))
+
+
+class Sent(NamedTuple):
+    """A message: its table or other purpose, where it lies, and every text in it."""
+
+    topic: str
+    place: str
+    value: bytes
+    others: bytes
+
+
+class Finished:
+    """A demo that is over, before its topics are deleted."""
+
+    def __init__(self, demo: Demo, verdict: Verdict) -> None:
+        self.demo = demo
+        self.verdict = verdict
+        self.messages = list(every_message(demo.pipeline))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    servers = ensure(("mysql", "kafka", "postgres"))
+    addresses = Addresses(servers.mysql_url, servers.postgres_url, servers.kafka_bootstrap)
+    options = Options(seconds=20, rate=100, seed=20, kills={"reader": 5, "applier": 3})
+    with Demo(options, addresses, tmp_path_factory.mktemp("demo")) as demo, LineView(Console()) as view:
+        demo.prepare(view)
+        demo.run(view)
+        yield Finished(demo, demo.finish(view))
+    assert demo.problems == []
+
+
+def every_message(pipeline: Pipeline) -> Iterator[Sent]:
+    """Every message of every topic of a trial, those of aborted transactions included."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": pipeline.servers.kafka,
+            "group.id": f"{pipeline.name}.test",
+            "isolation.level": "read_uncommitted",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    names = pipeline.topics()
+    topics = consumer.list_topics(timeout=10).topics
+    open_partitions = {(name, number) for name in names for number in topics[name].partitions}
+    consumer.assign([TopicPartition(name, number, 0) for name, number in open_partitions])
+    while open_partitions:
+        message = consumer.poll(10)
+        assert message is not None, f"nothing more comes from {open_partitions}"
+        error = message.error()
+        if error is None:
+            yield sent(message)
+        else:
+            assert error.code() == KafkaError._PARTITION_EOF, error
+            open_partitions.discard((message.topic(), message.partition()))
+    consumer.close()
+
+
+def sent(message: Message) -> Sent:
+    topic, partition, offset, key = message.topic(), message.partition(), message.offset(), message.key()
+    others = [as_bytes(key), *(as_bytes(part) for header in message.headers() or [] for part in header)]
+    place = f"{topic}[{partition}]@{offset}"
+    return Sent((topic or "").rpartition(".")[2], place, as_bytes(message.value()), b" ".join(others))
+
+
+def as_bytes(part: str | bytes | None) -> bytes:
+    return part.encode() if isinstance(part, str) else part or b""
+
+
+def test_conversions_are_exact_although_the_reader_was_killed_five_times_and_appliers_three(finished: Finished) -> None:
+    killed = Counter[str]()
+    for process in finished.demo.pipeline.processes:
+        killed[process.name.partition("-")[0]] += process.killed
+    assert killed == {"reader": 5, "applier": 3}
+    assert list(finished.verdict.lines()) == []
+    assert finished.verdict.right, finished.verdict.sentence
+    assert finished.verdict.conversions > 50
+
+
+def test_no_message_holds_personal_data(finished: Finished) -> None:
+    topics = {message.topic for message in finished.messages}
+    assert topics >= {"users", "claims", "claim_requirements", "heartbeats", "checkpoints"}
+    for message in finished.messages:
+        assert not PERSONAL.search(message.value), message.place
+        assert not PERSONAL.search(message.others), message.place
+
+
+def test_rows_hold_captured_columns_and_no_other(finished: Finished) -> None:
+    seen: dict[str, set[str]] = {table: set() for table in CAPTURED}
+    for message in finished.messages:
+        if message.topic in CAPTURED:
+            envelope = msgspec.json.decode(message.value())
+            for image in filter(None, (envelope["before"], envelope["after"])):
+                seen[message.topic] |= image.keys()
+    assert seen == CAPTURED
+
+
+def test_the_search_finds_personal_data_where_it_is() -> None:
+    for example in (b'"email":"pii-1@example.invalid"', b'"1911-02-03"', b"77700771.25", b"+999551", b"cGlpLQ=="):
+        assert PERSONAL.search(example), example
+
+
+def test_the_demo_ends_with_zeros_on_mariadb_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = os.environ | {"DEMO_SERVER": "mariadb", "DEMO_SECONDS": "15", "DEMO_SEED": "4", "DEMO_KILLS": "reader=1"}
+    demo = subprocess.run(
+        [sys.executable, "-m", "tests.demo"], env=env, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    last = demo.stdout.rstrip().splitlines()[-1]
+    assert re.fullmatch(r"[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue", last)
+
+
+def test_a_wrong_setting_ends_the_demo_with_a_sentence() -> None:
+    env = os.environ | {"DEMO_KILLS": "postman=1"}
+    demo = subprocess.run(
+        [sys.executable, "-m", "tests.demo"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert demo.returncode == 2
+    assert "DEMO_KILLS has postman=1; it should look like reader=5,applier=3" in demo.stdout
