@@ -1,0 +1,23 @@
+"""Shared Kafka and PostgreSQL; every test has topics and a database of its own there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.applier.world import World
+from tests.integration.applier.world import world as new_world
+from tests.servers import Servers, ensure
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    return ensure(["kafka", "postgres"])
+
+
+@pytest.fixture
+def world(servers: Servers, tmp_path: Path) -> Iterator[World]:
+    with new_world(servers.kafka_bootstrap, servers.postgres_url, tmp_path / "appliers.log") as made:
+        yield made

@@ -1,0 +1,122 @@
+"""Every change is applied exactly once, whatever happens to the appliers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.applier.world import World, faults, live
+from tests.integration.applier.world import world as new_world
+from tests.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+
+def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the_binlog(world: World) -> None:
+    customers = range(1, 201)
+    live(world.scribe, customers, together=20)
+    world.applier()
+    world.drain()
+    assert faults(world, customers) == []
+
+
+def test_an_applier_killed_at_any_moment_neither_loses_nor_repeats_anything(world: World) -> None:
+    customers = range(1, 301)
+    process = world.applier()
+    written = 0
+
+    def kill_now_and_then() -> None:
+        nonlocal written, process
+        written += 1
+        time.sleep(0.02)
+        if written % 60 == 0:
+            process.kill()
+            process.wait()
+            process = world.applier()
+
+    live(world.scribe, customers, each=kill_now_and_then)
+    assert written > 180
+    world.drain()
+    assert faults(world, customers) == []
+
+
+def test_two_appliers_share_the_lanes_and_pass_them_on_when_one_leaves(world: World) -> None:
+    customers = range(1, 401)
+    first = world.applier()
+    second = world.applier()
+    live(world.scribe, range(1, 201))
+    world.until(lambda: len(world.owners()) == 2 or _beat(world), 20)
+    first.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    live(world.scribe, range(201, 401))
+    assert first.wait(10) == 0
+    assert time.monotonic() - began < 10
+    world.drain()
+    assert len(world.owners()) == 1
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(10) == 0
+    assert faults(world, customers) == []
+
+
+def _beat(world: World) -> bool:
+    with world.scribe as scribe:
+        scribe.beat()
+    time.sleep(0.5)
+    return False
+
+
+def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: World) -> None:
+    customers = range(1, 401)
+    running = [world.applier()]
+    written = 0
+
+    def come_and_go() -> None:
+        nonlocal written
+        written += 1
+        time.sleep(0.02)
+        if written % 50 == 0:
+            running.append(world.applier())
+        if written % 120 == 0:
+            world.until(lambda: world.lines().count("applier started") > len(running) - 2)
+            leaving = running.pop(0)
+            leaving.send_signal(signal.SIGTERM)
+            assert leaving.wait(20) == 0
+
+    live(world.scribe, customers, each=come_and_go)
+    world.drain()
+    assert faults(world, customers) == []
+
+
+def test_a_process_that_slept_through_its_eviction_finds_itself_fenced(world: World) -> None:
+    customers = range(1, 301)
+    zombie = world.applier()
+    live(world.scribe, range(1, 101))
+    world.drain()
+    zombie.send_signal(signal.SIGSTOP)
+    world.applier()
+    live(world.scribe, range(101, 201))
+    world.drain()
+    zombie.send_signal(signal.SIGCONT)
+    live(world.scribe, range(201, 301))
+    world.drain()
+    assert faults(world, customers) == []
+    assert zombie.poll() is None
+
+
+def test_postgresql_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
+    with (
+        servers.private_postgres() as postgres,
+        new_world(servers.kafka_bootstrap, postgres.url, tmp_path / "appliers.log") as world,
+    ):
+        customers = range(1, 201)
+        process = world.applier()
+        live(world.scribe, range(1, 101))
+        postgres.kill()
+        live(world.scribe, range(101, 201))
+        postgres.start()
+        world.drain()
+        assert faults(world, customers) == []
+        assert process.poll() is None

@@ -1,0 +1,192 @@
+"""A stream and a database of a test's own, and appliers as processes that may be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+
+from consumer.settings import KafkaSettings
+from consumer.store import setup as store_setup
+from consumer.stream import topics
+from tests.integration.applier.scribe import Row, Scribe
+
+DATES = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
+
+
+class World:
+    """Topics with `lanes` partitions and a database, both empty; `log` is where the appliers' lines go."""
+
+    def __init__(self, bootstrap: str, postgres_url: str, log: Path, lanes: int = 4) -> None:
+        self.name = f"applier_{uuid4().hex[:12]}"
+        self.lanes = lanes
+        self.log = log
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {self.name}".encode())
+        self.url = urlsplit(postgres_url)._replace(path=f"/{self.name}").geturl()
+        self.kafka = KafkaSettings(
+            kafka_bootstrap_servers=bootstrap, topic_prefix=self.name, lanes=lanes, topic_replication_factor=1
+        )
+        topics.prepare(self.kafka)
+        store_setup.prepare(self.url, lanes, 1)
+        self.scribe = Scribe(self.kafka)
+        self._appliers: list[subprocess.Popen[bytes]] = []
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows of one statement."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def value(self, statement: str) -> Any:
+        """The one value of a statement."""
+        return self.query(statement)[0][0]
+
+    def applier(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts one more applier."""
+        settings = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.kafka_bootstrap_servers,
+            "KAFKA_SESSION_TIMEOUT_MS": "6000",
+            "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
+            "TOPIC_PREFIX": self.name,
+            "LANES": str(self.lanes),
+            "DATABASE_URL": self.url,
+            "LOG_FORMAT": "json",
+            **environment,
+        }
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from consumer.cli import main; main()", "apply"],
+                env={**os.environ, **settings},
+                stdout=log,
+                stderr=log,
+            )
+        self._appliers.append(process)
+        return process
+
+    def applied(self) -> bool:
+        """Whether every number that the scribe gave out is applied."""
+        due = dict(enumerate(self.scribe.numbering.checkpoint("", "", 0, []).next_seqs))
+        return dict(self.query("SELECT lane, next_seq FROM leadstream.lanes")) == due
+
+    def drain(self, seconds: float = 60) -> None:
+        """Waits until everything is applied."""
+        self.until(self.applied, seconds)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+        """Waits for a condition; an AssertionError with the appliers' last lines where it does not come true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.lines()}"
+            time.sleep(0.05)
+
+    def lines(self) -> str:
+        """What the appliers said last."""
+        return self.log.read_text()[-8000:] if self.log.exists() else ""
+
+    def owners(self) -> set[str]:
+        """Who moved the lanes last."""
+        return {owner for (owner,) in self.query("SELECT DISTINCT owner FROM leadstream.lanes") if owner}
+
+    def close(self) -> None:
+        """Ends all appliers."""
+        for process in self._appliers:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def world(bootstrap: str, postgres_url: str, log: Path, lanes: int = 4) -> Iterator[World]:
+    """A world that is over at the end of the block."""
+    made = World(bootstrap, postgres_url, log, lanes)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def user(number: int, signature: int | None = None) -> Row:
+    """A row of `users`."""
+    return {"id": number, "current_signature_file_id": signature, "is_enabled": 1, **DATES}
+
+
+def claim(number: int, user_id: int, status: str = "open") -> Row:
+    """A row of `claims`."""
+    return {"id": number, "user_id": user_id, "status": status, **DATES}
+
+
+def requirement(number: int, claim_id: int, status: str = "pending") -> Row:
+    """A row of `claim_requirements`."""
+    row: Row = {"id": number, "claim_id": claim_id, "type": "payslip", "status": status}
+    return {**row, "claim_requirement_reason": None, **DATES}
+
+
+def life(number: int) -> Iterator[tuple[str, Row | None, Row | None, int]]:
+    """Six changes of one customer: registers, opens a claim, is asked for two documents, signs, hands both in.
+
+    They end in three stints (unsigned_users, requirements_outstanding, none) and both conversions, the second with the
+    last change; in any other order they would not.
+    """
+    asked = [requirement(2 * number, number), requirement(2 * number + 1, number)]
+    yield "users", None, user(number), number
+    yield "claims", None, claim(number, number), number
+    for row in asked:
+        yield "claim_requirements", None, row, number
+    yield "users", user(number), user(number, number), number
+    for row in asked:
+        yield "claim_requirements", row, {**row, "status": "approved"}, number
+
+
+def live(scribe: Scribe, numbers: range, together: int = 10, each: Callable[[], None] = lambda: None) -> None:
+    """Lives of many customers, interleaved, in Kafka transactions of one change of `together` customers."""
+    for start in range(numbers.start, numbers.stop, together):
+        group = range(start, min(start + together, numbers.stop))
+        for changes in zip(*map(life, group), strict=True):
+            with scribe:
+                for change in changes:
+                    scribe.transaction(change)
+            each()
+
+
+def faults(world: World, numbers: range) -> list[str]:
+    """What is not as the lives of these customers must have left it."""
+    found = []
+    count = len(numbers)
+    wanted = {
+        "leads in none": ("SELECT count(*) FROM leadstream.leads WHERE queue_type = 'none'", count),
+        "leads": ("SELECT count(*) FROM leadstream.leads", count),
+        "waiting": ("SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL", 0),
+        "stints": ("SELECT count(*) FROM leadstream.stints", 3 * count),
+        "open stints": ("SELECT count(*) FROM leadstream.stints WHERE closed_at IS NULL AND number = 3", count),
+        "conversions": ("SELECT count(*) FROM conversions", 2 * count),
+        "signatures": (
+            "SELECT count(DISTINCT user_id) FROM conversions WHERE conversion_type = 'signature_obtained'", count
+        ),
+        "completions": (
+            "SELECT count(DISTINCT user_id) FROM conversions WHERE conversion_type = 'requirements_completed'", count
+        ),
+        "gaps between stints": (
+            """SELECT count(*) FROM leadstream.stints AS a JOIN leadstream.stints AS b
+               ON a.user_id = b.user_id AND b.number = a.number + 1 WHERE a.closed_at <> b.opened_at""",
+            0,
+        ),
+        "active scores": ("SELECT count(*) FROM user_call_scores WHERE is_active", 0),
+        "pending entries": ("SELECT count(*) FROM call_queue WHERE status = 'pending'", 0),
+        "rechecks": ("SELECT count(*) FROM leadstream.rechecks", 0),
+    }  # fmt: skip
+    for name, (statement, right) in wanted.items():
+        value = world.value(statement)
+        if value != right:
+            found.append(f"{name}: {value}, not {right}")
+    return found
