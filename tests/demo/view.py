@@ -196,7 +196,7 @@ def _queues(scene: Scene) -> Panel:
     return _facts(
         "the call centre (PostgreSQL)",
         *((queue.replace("_", " "), f"{scene.state.queues.get(queue, 0):,}") for queue in _QUEUES),
-        ("conversions, last minute", f"{scene.state.conversions:,}, {scene.state.last_minute:,}"),
+        ("conversions / last minute", f"{scene.state.conversions:,} / {scene.state.last_minute:,}"),
     )
 
 

@@ -118,7 +118,7 @@ def test_rows_hold_captured_columns_and_no_other(finished: Finished) -> None:
     seen: dict[str, set[str]] = {table: set() for table in CAPTURED}
     for message in finished.messages:
         if message.topic in CAPTURED:
-            envelope = msgspec.json.decode(message.value())
+            envelope = msgspec.json.decode(message.value)
             for image in filter(None, (envelope["before"], envelope["after"])):
                 seen[message.topic] |= image.keys()
     assert seen == CAPTURED
