@@ -1,12 +1,45 @@
-"""Logging in to MySQL or MariaDB and asking for its binlog, as a replica does."""
+"""Logging in to MySQL or MariaDB and asking for its binlog, as a replica does.
+
+PyMySQL logs in; then its socket is ours. Sources: MySQL's `sql/rpl_replica.cc` and `sql/rpl_source.cc`, MariaDB's
+`sql/slave.cc` and `sql/sql_repl.cc`, for what a replica says before it asks.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+from uuid import NAMESPACE_DNS, uuid5
 
+import pymysql
+from pymysql.constants import CLIENT, ER
+
+from consumer.binlog.capture import CAPTURED
+from consumer.binlog.decoder import BinlogDecoder
+from consumer.binlog.errors import (
+    BinlogError,
+    BinlogPurged,
+    ConnectionLost,
+    LoginRefused,
+    PreconditionFailed,
+    WrongServer,
+)
 from consumer.binlog.events import Event
-from consumer.binlog.position import Position, PreparedGroup
+from consumer.binlog.framing import PacketBuffer
+from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
+from consumer.binlog.statements import Scope
 from consumer.settings import MySQLAddress
+
+_COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
+_MARIADB_GTID_CAPABILITY: Final = 4
+_PARSE_ERROR: Final = ER.PARSE_ERROR
+_REFUSED: Final = frozenset(
+    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
+)
 
 
 class ServerInfo(NamedTuple):
@@ -25,16 +58,6 @@ class ServerInfo(NamedTuple):
     pos: int
 
 
-def server_info(address: MySQLAddress) -> ServerInfo:
-    """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-    raise NotImplementedError
-
-
-def earliest_position(address: MySQLAddress) -> Position:
-    """The start of the oldest binlog that the server still has. Raises as `server_info`."""
-    raise NotImplementedError
-
-
 class ClockAndPosition(NamedTuple):
     """The server's clock (µs since the epoch) and, read after it, where its binlog ended."""
 
@@ -44,23 +67,174 @@ class ClockAndPosition(NamedTuple):
     pos: int
 
 
+def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
+    """TLS as `ssl_mode` and its files ask for; None for DISABLED, and for PREFERRED (the default) without files."""
+    mode = options.get("ssl_mode", "PREFERRED").upper()
+    modes = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+    if mode not in modes:
+        raise PreconditionFailed(f"ssl_mode in REPLICA_DATABASE_URL is {mode}; it should be one of {', '.join(modes)}")
+    authority = options.get("ssl_ca")
+    if mode == "DISABLED" or (mode == "PREFERRED" and not authority):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if "ssl_cert" in options:
+            context.load_cert_chain(options["ssl_cert"], options.get("ssl_key"))
+    except OSError as error:
+        raise PreconditionFailed(f"the TLS files in REPLICA_DATABASE_URL cannot be used: {error}") from error
+    context.check_hostname = mode == "VERIFY_IDENTITY"
+    context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("VERIFY") or authority else ssl.CERT_NONE
+    return context
+
+
+def _log_in(address: MySQLAddress, timeout_seconds: float) -> pymysql.connections.Connection[Any]:
+    """A session in the URL's database. Raises LoginRefused or ConnectionLost."""
+    try:
+        return pymysql.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=min(10, max(1, int(timeout_seconds))),
+            read_timeout=timeout_seconds,
+            write_timeout=timeout_seconds,
+            ssl=_tls(address.options),
+            client_flag=CLIENT.MULTI_STATEMENTS,
+            init_command="SET time_zone = '+00:00'",
+        )
+    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        raise _named(error, address, "log in to") from error
+
+
+def _named(error: BaseException, address: MySQLAddress, doing: str) -> BinlogError:
+    """What an error of PyMySQL or of the socket means to us."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    reason = error.args[1] if len(error.args) > 1 else str(error)
+    sentence = f"cannot {doing} {address}: {reason}"
+    if code in _REFUSED or isinstance(error, RuntimeError):
+        return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
+    return ConnectionLost(sentence)
+
+
 class Replica:
-    """A connection for queries to the server whose binlog is read; reconnects by itself once per call."""
+    """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
 
     def __init__(self, address: MySQLAddress, timeout_seconds: float = 30.0) -> None:
-        raise NotImplementedError
+        self._address = address
+        self._timeout = timeout_seconds
+        self._session: pymysql.connections.Connection[Any] | None = None
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement in the URL's database, session time zone UTC.
+
+        Raises ConnectionLost, LoginRefused, and PreconditionFailed where the server refuses the statement.
+        """
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        try:
+            with self._session.cursor() as cursor:
+                cursor.execute(sql, arguments or None)
+                return list(cursor.fetchall())
+        except (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError, EOFError) as error:
+            self.close()
+            raise _named(error, self._address, "query") from error
+        except pymysql.err.MySQLError as error:
+            raise _Refused(f"{self._address} refuses a query: {error.args[-1]}", error.args[0]) from error
+
+    def value(self, sql: str) -> Any:
+        """The only value of a statement's only row."""
+        return self.query(sql)[0][0]
 
     def clock_and_position(self) -> ClockAndPosition:
-        """The clock first, then the position. Raises ConnectionLost."""
-        raise NotImplementedError
+        """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        clock = self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+        file, pos, gtid_set = self.binlog_end()
+        return ClockAndPosition(int(clock), gtid_set, file, pos)
 
-    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        """All rows of one statement in the URL's database, session time zone UTC. Raises ConnectionLost."""
-        raise NotImplementedError
+    def binlog_end(self) -> tuple[str, int, str]:
+        """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
+        try:
+            rows = self.query("SHOW BINARY LOG STATUS")
+        except _Refused as error:
+            if error.code != _PARSE_ERROR:
+                raise
+            rows = self.query("SHOW MASTER STATUS")
+        if not rows:
+            raise PreconditionFailed(f"{self._address} writes no binlog; start it with --log-bin")
+        file, pos = str(rows[0][0]), int(rows[0][1])
+        if self.is_mariadb():
+            gtid_set = self.query("SELECT BINLOG_GTID_POS(%s, %s)", (file, pos))[0][0] or ""
+        else:
+            gtid_set = rows[0][4] if len(rows[0]) > 4 else ""
+        return file, pos, str(gtid_set).replace("\n", "")
+
+    def is_mariadb(self) -> bool:
+        """Whether the server is a MariaDB."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self.value("SELECT VERSION()"))
+
+    def server(self) -> str:
+        """What tells this server from others: server_uuid, on MariaDB server_id."""
+        return str(self.value("SELECT @@global.server_id" if self.is_mariadb() else "SELECT @@global.server_uuid"))
 
     def close(self) -> None:
         """Ends the connection."""
-        raise NotImplementedError
+        if self._session is not None:
+            with suppress(pymysql.err.MySQLError, OSError):
+                self._session.close()
+            self._session = None
+
+
+class _Refused(PreconditionFailed):
+    """A statement that the server does not execute; `code` is its error number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def server_info(address: MySQLAddress) -> ServerInfo:
+    """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+    replica = Replica(address)
+    try:
+        file, pos, gtid_set = replica.binlog_end()
+        return ServerInfo(
+            "mariadb" if replica.is_mariadb() else "mysql",
+            replica.version(),
+            replica.server(),
+            int(replica.value("SELECT @@global.server_id")),
+            gtid_set,
+            file,
+            pos,
+        )
+    finally:
+        replica.close()
+
+
+def clock_and_position(replica: Replica) -> ClockAndPosition:
+    """The clock first, then the position. Raises ConnectionLost."""
+    return replica.clock_and_position()
+
+
+def earliest_position(address: MySQLAddress) -> Position:
+    """The start of the oldest binlog that the server still has. Raises as `server_info`."""
+    replica = Replica(address)
+    try:
+        rows = replica.query("SHOW BINARY LOGS")
+        if not rows:
+            raise PreconditionFailed(f"{address} writes no binlog; start it with --log-bin")
+        gtid_set = "" if replica.is_mariadb() else str(replica.value("SELECT @@global.gtid_purged")).replace("\n", "")
+        return Position(gtid_set, str(rows[0][0]), 4)
+    finally:
+        replica.close()
 
 
 class BinlogStream:
@@ -70,11 +244,6 @@ class BinlogStream:
     precedes it. `prepared()` are XA transactions that stand before that point and are undecided: a checkpoint has to
     hold them too. `server` and `flavor` are as in ServerInfo, known after `connect`.
     """
-
-    file: str
-    pos: int
-    server: str
-    flavor: str
 
     def __init__(
         self,
@@ -86,8 +255,45 @@ class BinlogStream:
         deadline_seconds: float,
         expected_server: str = "",
     ) -> None:
-        """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's `server`; empty: any."""
-        raise NotImplementedError
+        """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any."""
+        self.server = ""
+        self.flavor = ""
+        self._address = address
+        self._database = database
+        self._start = start
+        self._server_id = server_id
+        self._heartbeat = heartbeat_seconds
+        self._deadline = deadline_seconds
+        self._expected_server = expected_server
+        self._session: pymysql.connections.Connection[Any] | None = None
+        self._socket: socket.socket | None = None
+        self._buffer = PacketBuffer()
+        self._decoder: BinlogDecoder | None = None
+        self._replica = Replica(address, deadline_seconds)
+        self._failed: BinlogError | None = None
+        self._closed = False
+
+    @property
+    def file(self) -> str:
+        """The file of `pos`."""
+        return self._decoder.file if self._decoder else self._start.file
+
+    @property
+    def pos(self) -> int:
+        """Where the first transaction starts that was not returned whole."""
+        return self._decoder.pos if self._decoder else self._start.pos
+
+    def gtid_set(self) -> str:
+        """What was executed up to (`file`, `pos`), in the server's notation; empty where it has no GTIDs."""
+        return self._decoder.gtid_set() if self._decoder else self._start.gtid_set
+
+    def prepared(self) -> tuple[PreparedGroup, ...]:
+        """XA transactions before (`file`, `pos`) that are neither committed nor rolled back."""
+        return self._decoder.prepared() if self._decoder else self._start.prepared
+
+    def position(self) -> Position:
+        """`gtid_set()`, `file`, `pos` and `prepared()` together: what `start` takes."""
+        return Position(self.gtid_set(), self.file, self.pos, self.prepared())
 
     def connect(self) -> None:
         """Logs in and asks for the stream; after ConnectionLost, again from where `read` had come to.
@@ -95,7 +301,34 @@ class BinlogStream:
         A transaction that was returned in part is returned again from its Begin.
         Raises ConnectionLost, LoginRefused, BinlogPurged, WrongServer, PreconditionFailed.
         """
-        raise NotImplementedError
+        self._disconnect()
+        self._failed = None
+        self._buffer.clear()
+        mariadb = self._replica.is_mariadb()
+        self.flavor = "mariadb" if mariadb else "mysql"
+        self.server = self._replica.server()
+        if self._decoder is None:
+            self._decoder = self._make_decoder(mariadb)
+        self._decoder.restart()
+        by_gtid = self._may_use_gtids(mariadb)
+        if not by_gtid and self._expected_server not in ("", self.server):
+            raise WrongServer(
+                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
+                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
+                "a new starting point"
+            )
+        session = _log_in(self._address, self._deadline)
+        try:
+            self._introduce(session, mariadb)
+            self._ask(session, mariadb, by_gtid)
+        except (pymysql.err.MySQLError, OSError, EOFError) as error:
+            session.close()
+            raise _named(error, self._address, "read the binlog of") from error
+        self._session = session
+        self._socket = session._sock  # type: ignore[attr-defined]
+        assert self._socket is not None
+        self._socket.settimeout(self._deadline)
+        self._expected_server = self._expected_server and self.server
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.
@@ -104,25 +337,170 @@ class BinlogStream:
         Raises ConnectionLost, BinlogPurged, BinlogCorrupt, UndecodableEvent, PreconditionFailed; after `close`
         it returns an empty list.
         """
-        raise NotImplementedError
+        events: list[Event] = []
+        if self._failed is not None:
+            raise self._failed
+        decoder = self._decoder
+        if decoder is None or self._socket is None:
+            if self._closed:
+                return events
+            raise ConnectionLost(f"not connected to {self._address}")
+        try:
+            if decoder.has_payload:
+                decoder.decode_payload(events)
+            elif self._receive():
+                if self._buffer.is_continued():
+                    decoder.decode_event(self._buffer.take_continued()[1:], events)
+                else:
+                    self._buffer.use(decoder.decode(self._buffer.take(), events))
+        except BinlogError as error:
+            if not events:
+                raise
+            self._failed = error  # first what was complete before it
+        return events
+
+    def _receive(self) -> bool:
+        """Waits until at least one whole packet is here; False after `close`."""
+        assert self._socket is not None
+        while wanted := self._buffer.missing():
+            try:
+                count = self._buffer.fill(self._socket, wanted)
+            except TimeoutError as error:
+                raise ConnectionLost(
+                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
+                ) from error
+            except OSError as error:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+            if not count:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"{self._address} closed the connection")
+        return True
 
     @property
     def drained(self) -> bool:
         """True when `read` would block: nothing waits in our buffer or on the socket."""
-        raise NotImplementedError
-
-    def gtid_set(self) -> str:
-        """What was executed up to (`file`, `pos`), in the server's notation; empty where it has no GTIDs."""
-        raise NotImplementedError
-
-    def prepared(self) -> tuple[PreparedGroup, ...]:
-        """XA transactions before (`file`, `pos`) that are neither committed nor rolled back."""
-        raise NotImplementedError
-
-    def position(self) -> Position:
-        """`gtid_set()`, `file`, `pos` and `prepared()` together: what `start` takes."""
-        raise NotImplementedError
+        if self._failed is not None or self._socket is None:
+            return True
+        if (self._decoder and self._decoder.has_payload) or not self._buffer.missing():
+            return False
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return False
+        try:
+            return not select.select([self._socket], [], [], 0)[0]
+        except (OSError, ValueError):
+            return True
 
     def close(self) -> None:
         """Ends the connection and wakes a blocked `read`; may be called from a signal handler or another thread."""
-        raise NotImplementedError
+        self._closed = True
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _disconnect(self) -> None:
+        if self._session is not None:
+            with suppress(pymysql.err.MySQLError, OSError):
+                self._session._force_close()  # type: ignore[attr-defined]
+        self._session = None
+        self._socket = None
+
+    def _make_decoder(self, mariadb: bool) -> BinlogDecoder:
+        charsets = dict(self._collations(mariadb))
+        fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
+        scope = Scope(self._database, frozenset(CAPTURED), fold)
+        return BinlogDecoder(
+            scope, self._start, mariadb=mariadb, charsets=charsets, without_charset=self._without_charset
+        )
+
+    def _collations(self, mariadb: bool) -> list[tuple[int, str]]:
+        """Number and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
+        sql = "SELECT id, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
+        rows = self._replica.query(sql)
+        if mariadb:
+            with suppress(_Refused):
+                rows += self._replica.query(
+                    "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability"
+                )
+        return [(int(number), str(charset)) for number, charset in rows if charset]
+
+    def _without_charset(self, database: str, table: str) -> frozenset[str]:
+        rows = self._replica.query(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s "
+            "AND data_type IN ('uuid', 'inet4', 'inet6')",
+            (database, table),
+        )
+        return frozenset(str(name) for (name,) in rows)
+
+    def _may_use_gtids(self, mariadb: bool) -> bool:
+        """Whether to ask by GTID set; checks that the server has our history and still has what follows it."""
+        ours = self.gtid_set()
+        if not ours:
+            return False
+        if mariadb:
+            return True
+        if self._replica.value("SELECT @@global.gtid_mode") != "ON":
+            return False
+        executed = MySQLGtids(self._replica.value("SELECT @@global.gtid_executed"))
+        if not executed.contains(MySQLGtids(ours)):
+            raise WrongServer(
+                f"{self._address} (server {self.server}) lacks transactions that were read already: it has executed "
+                f"{executed}, we have read {ours}; connect to a server that has them, or set up a new starting point"
+            )
+        purged = MySQLGtids(self._replica.value("SELECT @@global.gtid_purged"))
+        if not MySQLGtids(ours).contains(purged):
+            raise BinlogPurged(
+                f"{self._address} has purged binlogs that were not read: {purged} is gone, we have read {ours}; connect "
+                "to a server that has them, or restart at the present and verify everything (ON_PURGED=reconcile)"
+            )
+        return True
+
+    def _introduce(self, session: pymysql.connections.Connection[Any], mariadb: bool) -> None:
+        """Tells the server what a replica of ours understands."""
+        period = int(self._heartbeat * 1_000_000_000)
+        uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{self._server_id}"))
+        settings = [
+            "@master_binlog_checksum = 'CRC32'",
+            "@source_binlog_checksum = 'CRC32'",
+            f"@master_heartbeat_period = {period}",
+            f"@source_heartbeat_period = {period}",
+            f"@slave_uuid = '{uuid}'",
+            f"@replica_uuid = '{uuid}'",
+        ]
+        if mariadb:
+            settings.append(f"@mariadb_slave_capability = {_MARIADB_GTID_CAPABILITY}")
+        with session.cursor() as cursor:
+            cursor.execute("SET " + ", ".join(settings))
+        name = b"leadstream"
+        self._command(
+            session,
+            struct.pack("<BI", _COM_REGISTER_SLAVE, self._server_id)
+            + bytes([len(name)])
+            + name
+            + b"\0\0"
+            + struct.pack("<HII", 0, 0, 0),
+        )
+        session._read_ok_packet()  # type: ignore[attr-defined]
+
+    def _ask(self, session: pymysql.connections.Connection[Any], mariadb: bool, by_gtid: bool) -> None:
+        """Asks for everything after our position."""
+        decoder = self._decoder
+        assert decoder is not None
+        file = decoder.file.encode()
+        if by_gtid and mariadb:
+            with session.cursor() as cursor:
+                cursor.execute("SET @slave_connect_state = %s, @slave_gtid_strict_mode = 1", (self.gtid_set(),))
+            request = struct.pack("<BIHI", _COM_BINLOG_DUMP, 4, 0, self._server_id)
+        elif by_gtid:
+            gtids = MySQLGtids(self.gtid_set()).encode()
+            request = struct.pack("<BHIIQI", _COM_BINLOG_DUMP_GTID, 4, self._server_id, 0, 4, len(gtids)) + gtids
+        else:
+            request = struct.pack("<BIHI", _COM_BINLOG_DUMP, decoder.pos, 0, self._server_id) + file
+        self._command(session, request)
+
+    @staticmethod
+    def _command(session: pymysql.connections.Connection[Any], request: bytes) -> None:
+        session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
+        session._next_seq_id = 1  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 class Begin(NamedTuple):
     """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
 
-    `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (× 10⁶).
+    `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (in µs too).
     """
 
     gtid: str | None
@@ -59,7 +59,7 @@ class Rollback(NamedTuple):
 class Statement(NamedTuple):
     """A change of a captured table logged as a statement: its rows are unknown.
 
-    `table` is None where the statement could not be attributed to one captured table: then any of them may have changed.
+    `table` is None where the statement could not be attributed to one captured table: any of them may have changed.
     `verb` is its first word in capitals (INSERT, UPDATE, DELETE, REPLACE, LOAD, …).
     """
 

@@ -1,0 +1,1010 @@
+"""Binlog events become row changes: the reader's hot path, without any I/O.
+
+`BinlogDecoder.decode` is handed whatever the receive buffer holds and cuts packets and events out of it by index; what
+happens a million times an hour happens inside its one loop, everything rarer in the methods below it.
+Formats: MySQL's "Replication protocol" pages and `libs/mysql/binlog/event/`, MariaDB's `sql/log_event.h`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple, NoReturn
+from uuid import UUID
+
+import zstandard
+
+from consumer.binlog.capture import CAPTURED
+from consumer.binlog.charsets import decoder as charset_decoder
+from consumer.binlog.errors import (
+    BinlogCorrupt,
+    BinlogPurged,
+    ConnectionLost,
+    PreconditionFailed,
+    UndecodableEvent,
+    WrongServer,
+)
+from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, Rotate, RowChange, SchemaChange, Statement
+from consumer.binlog.gtid_event import tagged_gtid
+from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
+from consumer.binlog.rows import TableDecoder
+from consumer.binlog.statements import Scope, effects, leading_words, tokens
+from consumer.binlog.table_map import parse, table_name
+from consumer.binlog.wire import EventType, event_name, packed_integer
+
+_E = EventType
+
+HEADER: Final = 19
+"""Bytes of an event's header."""
+_FRAME: Final = 5
+"""Bytes before an event in a stream of packets: length (3), number, and a 0 that says that an event follows."""
+_CRC_OF_CHECKED: Final = 0x2144DF1C
+"""CRC32 over any bytes followed by their own CRC32."""
+_ARTIFICIAL: Final = 0x20
+_IGNORABLE: Final = 0x80
+_WRAP: Final = 1 << 32
+_MAPS_KEPT: Final = 5_000
+_CHUNK: Final = 1 << 18
+
+_INSERT, _UPDATE, _DELETE, _PARTIAL = range(4)
+_ROWS: Final[Mapping[int, int]] = {
+    _E.WRITE_ROWS: _INSERT,
+    _E.WRITE_ROWS_V1: _INSERT,
+    _E.UPDATE_ROWS: _UPDATE,
+    _E.UPDATE_ROWS_V1: _UPDATE,
+    _E.DELETE_ROWS: _DELETE,
+    _E.DELETE_ROWS_V1: _DELETE,
+    _E.PARTIAL_UPDATE_ROWS: _PARTIAL,
+}
+_ROWS_V1: Final = frozenset((_E.WRITE_ROWS_V1, _E.UPDATE_ROWS_V1, _E.DELETE_ROWS_V1))
+_COMPRESSED: Final[Mapping[int, int]] = {
+    _E.MARIADB_QUERY_COMPRESSED: _E.QUERY,
+    _E.MARIADB_WRITE_ROWS_COMPRESSED_V1: _E.WRITE_ROWS_V1,
+    _E.MARIADB_UPDATE_ROWS_COMPRESSED_V1: _E.UPDATE_ROWS_V1,
+    _E.MARIADB_DELETE_ROWS_COMPRESSED_V1: _E.DELETE_ROWS_V1,
+    _E.MARIADB_WRITE_ROWS_COMPRESSED: _E.WRITE_ROWS,
+    _E.MARIADB_UPDATE_ROWS_COMPRESSED: _E.UPDATE_ROWS,
+    _E.MARIADB_DELETE_ROWS_COMPRESSED: _E.DELETE_ROWS,
+}
+_WITHOUT_MEANING: Final = frozenset(
+    (
+        _E.STOP,
+        _E.INTVAR,
+        _E.APPEND_BLOCK,
+        _E.DELETE_FILE,
+        _E.RAND,
+        _E.USER_VAR,
+        _E.BEGIN_LOAD_QUERY,
+        _E.IGNORABLE,
+        _E.ROWS_QUERY,
+        _E.TRANSACTION_CONTEXT,
+        _E.VIEW_CHANGE,
+        _E.MARIADB_ANNOTATE_ROWS,
+        _E.MARIADB_BINLOG_CHECKPOINT,
+        _E.MARIADB_START_ENCRYPTION,
+    )
+)
+"""Events that change no row by themselves."""
+
+_frame_header = struct.Struct("<IB4xB4xII").unpack_from
+_event_header = struct.Struct("<IBIIIH").unpack_from
+_mysql_gtid = struct.Struct("<x16sq17xQ").unpack_from
+_mariadb_gtid = struct.Struct("<QIB").unpack_from
+_query_header = struct.Struct("<8xBxxH").unpack_from
+_COMMIT_TIME: Final = (1 << 55) - 1
+"""The bit above says that the time of the original commit follows."""
+_STANDALONE: Final = 1
+_XA_PREPARE, _XA_COMPLETE = 64, 128
+_XA_FLAGS: Final = _XA_PREPARE | _XA_COMPLETE
+_SELF_CHECKED: Final = frozenset((_E.ROTATE, _E.FORMAT_DESCRIPTION))
+"""Events that may have another checksum than their neighbours."""
+
+_Gtid = tuple[bytes | str | int | None, int, int, int, int]
+"""Source (MySQL: uuid as bytes, or text with a tag; MariaDB: domain; None: anonymous), number, commit time in µs,
+server id, where the event starts."""
+
+
+class _Names(dict[bytes | str | int, str]):
+    """Sources of MySQL's GTIDs as text."""
+
+    def __missing__(self, source: bytes | str | int) -> str:
+        text = self[source] = str(UUID(bytes=source)) if isinstance(source, bytes) else str(source)
+        return text
+
+
+class _Known(NamedTuple):
+    """A table map as it was last written for a table id: raw body, event size, and the table's decoder if captured."""
+
+    raw: bytes
+    decoder: TableDecoder | None
+    size: int
+
+
+class _Prepared(NamedTuple):
+    """Rows of an XA transaction that is prepared; `gtid` of its PREPARE is not counted as executed until its end."""
+
+    held: list[Event]
+    gtid: _Gtid
+    file: str
+
+
+class BinlogDecoder:
+    """Follows a binlog: packets in, events out, with the position and the GTIDs of what is complete.
+
+    `file` and `pos` are where the first transaction starts that was not handed out whole.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        start: Position,
+        *,
+        mariadb: bool,
+        charsets: Mapping[int, str],
+        without_charset: Callable[[str, str], frozenset[str]] = lambda database, table: frozenset(),
+    ) -> None:
+        """`charsets` maps collation numbers to charsets. `without_charset` tells the columns of a table that are of
+        MariaDB's types UUID, INET4 or INET6. Raises ValueError for a GTID set that is none.
+        """
+        self.file = start.file
+        self.pos = start.pos
+        self.checksums = False
+        self.mysql_gtids = MySQLGtids("" if mariadb else start.gtid_set)
+        self.mariadb_gtids = MariaDBGtids(start.gtid_set if mariadb else "")
+        self._gtids_known = bool(start.gtid_set)
+        self._scope = scope
+        self._mariadb = mariadb
+        self._charsets = charsets
+        self._without_charset = without_charset
+        self._file = ""
+        """The file that is being read: behind `file` while a server skips what we have."""
+        self._base = 0
+        """Multiples of 4 GB that positions, 32 bits wide, have lost in this file."""
+        self._run_source: bytes | str | int | None = None
+        self._run_first = self._run_next = 0
+        self._names = _Names()
+        self._maps: dict[bytes, _Known] = {}
+        self._decoders: dict[bytes, TableDecoder] = {}
+        self._gtid: _Gtid | None = None
+        self._begun = False
+        """Whether the transaction's Begin was handed out (or must not be)."""
+        self._in_transaction = False
+        self._xid: str | None = None
+        """The XA transaction whose rows arrive now."""
+        self._held: list[Event] | None = None
+        """Rows that are not handed out yet: of an XA transaction, or since a savepoint."""
+        self._savepoints: list[tuple[str, int, bool]] = []
+        self._prepared: dict[str, _Prepared] = {}
+        self._payload: Iterator[bytes] | None = None
+        self._payload_rest = b""
+        self._outer = (0, 0)
+        """Where the event starts and ends that holds the compressed ones at hand."""
+        self._outer_rows = 0
+        self._events: list[Event] = []
+
+    def restart(self) -> None:
+        """Forgets the transaction at hand: the next bytes come from a new connection that starts at our position."""
+        self._file = ""
+        self._base = 0
+        self._maps.clear()
+        self._payload = None
+        self._payload_rest = b""
+        self.checksums = False
+        self._end_group()
+
+    def gtid_set(self) -> str:
+        """What precedes (`file`, `pos`); empty where the server has no GTIDs or we do not know them all yet."""
+        if not self._gtids_known:
+            return ""
+        if self._mariadb:
+            return str(self.mariadb_gtids)
+        self._add_run()
+        return str(self.mysql_gtids)
+
+    def prepared(self) -> tuple[PreparedGroup, ...]:
+        """XA transactions that are prepared and undecided."""
+        return tuple(PreparedGroup(xid, group.file, group.gtid[4]) for xid, group in self._prepared.items())
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether a compressed transaction is at hand, to be taken from `decode_payload` before anything else."""
+        return self._payload is not None
+
+    # The hot path.
+
+    def decode(self, data: bytes, events: list[Event]) -> int:
+        """Appends the events of all complete packets in `data` and returns how many bytes they took.
+
+        Stops behind a packet that holds a compressed transaction (see `has_payload`). Raises ConnectionLost at the
+        server's end of the stream, BinlogPurged, BinlogCorrupt, UndecodableEvent, PreconditionFailed; what was
+        complete before is in `events` then, and position and GTIDs stand behind it.
+        """
+        self._events = events
+        return self._run(data, framed=True)
+
+    def decode_payload(self, events: list[Event]) -> None:
+        """Appends the events of the next piece of the compressed transaction at hand. Raises as `decode`."""
+        self._events = events
+        assert self._payload is not None
+        try:
+            piece = next(self._payload, None)
+        except (zstandard.ZstdError, ValueError) as error:
+            raise UndecodableEvent(f"{self._at(_E.TRANSACTION_PAYLOAD, self._outer[0])}: {error}") from error
+        if piece is None:
+            if self._payload_rest:
+                raise UndecodableEvent(f"{self._at(_E.TRANSACTION_PAYLOAD, self._outer[0])} ends inside an event")
+            self._payload = None
+            return
+        data = bytes(_FRAME) + self._payload_rest + piece
+        self._payload_rest = data[_FRAME + self._run(data, framed=False) :]
+
+    def _run(self, data: bytes, *, framed: bool) -> int:  # noqa: C901, PLR0912, PLR0914, PLR0915 - the hot path
+        """Decodes events in `data` and returns how many bytes were used.
+
+        With `framed` each stands in a packet; otherwise they follow each other bare and without checksums, behind
+        five bytes that stand for a packet's head.
+        """
+        # Names of the loop, bound once.
+        size_of_data = len(data)
+        mariadb = self._mariadb
+        maps = self._maps
+        maps_get = maps.get
+        kinds_get = _ROWS.get
+        names = self._names
+        last_gtids = self.mariadb_gtids.last
+        new = tuple.__new__
+        crc32 = zlib.crc32
+        unpack = _frame_header
+        from_bytes = int.from_bytes
+        starts_with = data.startswith
+        overlap = 0 if framed else _FRAME
+        check = 4 if framed and self.checksums else 0
+        # The state, taken along and put back.
+        file = self._file
+        base = self._base
+        gtid = self._gtid
+        begun = self._begun
+        in_transaction = self._in_transaction
+        emit = (self._events if self._held is None else self._held).append
+        run_source = self._run_source
+        run_next = self._run_next
+        at = 0
+        kind = size = position = 0
+        try:
+            while at + _FRAME + HEADER <= size_of_data:
+                packet, marker, kind, size, position = unpack(data, at)
+                if framed and (marker or packet & 0xFFFFFF != size + 1):
+                    self._strange_packet(data, at)
+                    break
+                end = at + _FRAME + size
+                if end > size_of_data:
+                    break
+                body = at + _FRAME + HEADER
+                body_end = end - check
+                if body > body_end:
+                    raise BinlogCorrupt(f"{self._at(kind, position)} has only {size} bytes")
+                if check and crc32(data[at + _FRAME : end]) != _CRC_OF_CHECKED and kind not in _SELF_CHECKED:
+                    raise BinlogCorrupt(f"the checksum of {self._at(kind, position + base - size)} is wrong")
+
+                if kind == 19:  # table map: known, if it says what it said before
+                    known = maps_get(data[body : body + 6])
+                    if known is None or known.size != size or not starts_with(known.raw, body):
+                        self._table_map(data[body:body_end], size)
+
+                elif (rows := kinds_get(kind)) is not None:
+                    known = maps_get(data[body : body + 6])
+                    if known is None:
+                        self._rows_without_map(data[body : body + 6])
+                    elif (decoder := known.decoder) is not None:
+                        if gtid is None:
+                            raise UndecodableEvent("rows outside a transaction")
+                        if framed:
+                            start, row = position + base - size, 0
+                        else:
+                            start, row = self._outer[0], self._outer_rows
+                        if not begun:
+                            begun = True
+                            source, number, ts_us, server_id, first = gtid
+                            if source is None:
+                                name = None
+                            elif mariadb:
+                                name = f"{source!s}-{server_id}-{number}"
+                            else:
+                                name = f"{names[source]}:{number}"
+                            emit(new(Begin, (name, server_id, file, first, ts_us)))
+                        table = decoder.table
+                        bitmap = decoder.bitmap_size
+                        prefix = decoder.prefixes.get(kind)
+                        at = body + 8
+                        if prefix is not None and starts_with(prefix, at):
+                            at += len(prefix)
+                            images = decoder.images
+                            if rows == 0:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images.get(nulls) or decoder.image(None, nulls)
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(new(RowChange, (table, "c", None, text, None, None, id_, ref, start, row)))
+                                    row += 1
+                            elif rows == 1:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images.get(nulls) or decoder.image(None, nulls)
+                                    old, old_id, old_ref, at = image(data, at + bitmap)
+                                    nulls = data[at : at + bitmap]
+                                    image = images.get(nulls) or decoder.image(None, nulls)
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(
+                                        new(
+                                            RowChange,
+                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row),
+                                        )
+                                    )
+                                    row += 1
+                            else:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images.get(nulls) or decoder.image(None, nulls)
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(new(RowChange, (table, "d", text, None, id_, ref, None, None, start, row)))
+                                    row += 1
+                            if at != body_end:
+                                raise UndecodableEvent("the rows do not fill the event")
+                        else:
+                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit)
+                        if not framed:
+                            self._outer_rows = row
+
+                elif kind == 16 and self._held is None:  # commit
+                    if gtid is None:
+                        raise UndecodableEvent("a commit outside a transaction")
+                    source, number, _, server_id, first = gtid
+                    if framed:
+                        done = position + base
+                        if done < first:
+                            base += _WRAP
+                            done += _WRAP
+                    else:
+                        done = self._outer[1]
+                    if mariadb:
+                        last_gtids[source] = (server_id, number)  # type: ignore[index]
+                    elif number == run_next and source == run_source:
+                        run_next += 1
+                    elif source is not None:
+                        self._run_next = run_next
+                        self._start_run(source, number)
+                        run_source, run_next = source, number + 1
+                    self.file = file
+                    self.pos = done
+                    if begun:
+                        emit(new(Commit, (file, done)))
+                        begun = False
+                    gtid = None
+                    in_transaction = False
+
+                elif (kind == 33 or kind == 34) and gtid is None and size >= 73 + check:  # noqa: PLR1714 - faster so
+                    source, number, ts_us = _mysql_gtid(data, body)
+                    server_id = from_bytes(data[at + 10 : at + 14], "little")
+                    if kind == 34:  # anonymous
+                        source = None
+                    gtid = (source, number, ts_us & _COMMIT_TIME, server_id, position + base - size)
+
+                elif kind == 162 and gtid is None and not data[body + 12] & _XA_FLAGS:
+                    number, source, flags = _mariadb_gtid(data, body)
+                    ts_us = from_bytes(data[at + 5 : at + 9], "little") * 1_000_000
+                    server_id = from_bytes(data[at + 10 : at + 14], "little")
+                    gtid = (source, number, ts_us, server_id, position + base - size)
+                    in_transaction = not flags & _STANDALONE
+
+                elif (
+                    kind == 2
+                    and gtid is not None
+                    and not in_transaction
+                    and starts_with(b"BEGIN", body_end - 5)
+                    and body_end - 5 == body + 14 + sum(_query_header(data, body))
+                ):
+                    in_transaction = True
+
+                else:
+                    # Rarer: the methods see the state and may change it.
+                    self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
+                    self._run_source, self._run_next, self._base = run_source, run_next, base
+                    at = end - overlap
+                    self._rare(data[body - HEADER : end], check)
+                    gtid, begun, in_transaction = self._gtid, self._begun, self._in_transaction
+                    run_source, run_next, base = self._run_source, self._run_next, self._base
+                    file = self._file
+                    emit = (self._events if self._held is None else self._held).append
+                    check = 4 if framed and self.checksums else 0
+                    if self._payload is not None and framed:
+                        break
+                at = end - overlap
+        except (IndexError, ValueError, struct.error, KeyError, OverflowError) as error:
+            raise UndecodableEvent(f"{self._at(kind, position + base - size)}: {error}") from error
+        except (UndecodableEvent, PreconditionFailed) as error:
+            if " event at " in str(error):
+                raise
+            raise type(error)(f"{self._at(kind, position + base - size)}: {error}") from error
+        finally:
+            self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
+            self._run_source, self._run_next, self._base = run_source, run_next, base
+        if len(maps) > _MAPS_KEPT and gtid is None:
+            maps.clear()
+        return at
+
+    # Everything rarer.
+
+    def decode_event(self, event: bytes, events: list[Event]) -> None:
+        """Appends the events of one event that was too large for one packet. Raises as `decode`."""
+        self._events = events
+        kind = event[4]
+        position = int.from_bytes(event[13:17], "little") + self._base
+        if self.checksums:
+            if zlib.crc32(event) != _CRC_OF_CHECKED:
+                raise BinlogCorrupt(f"the checksum of {self._at(kind, position - len(event))} is wrong")
+            event = event[:9] + (len(event) - 4).to_bytes(4, "little") + event[13:-4]
+        self._run_inner(event, position - len(event), position)
+
+    def _run_inner(self, event: bytes, start: int, end: int) -> None:
+        """Decodes an event that was taken out of its packet, or out of another event from `start` to `end`."""
+        self._outer = (start, end)
+        self._outer_rows = 0
+        if self._run(bytes(_FRAME) + event, framed=False) != len(event):
+            raise UndecodableEvent("its length is not what its header says")
+
+    def _at(self, kind: int, start: int) -> str:
+        return f"the {event_name(kind)} event at {self._file or self.file}:{start}"
+
+    def _strange_packet(self, data: bytes, at: int) -> None:
+        """A packet that is not one whole event: the start of a larger one (returns), an error, or the stream's end."""
+        length = int.from_bytes(data[at : at + 3], "little")
+        marker = data[at + 4]
+        where = f"{self._file or self.file}:{self.pos}"
+        if length == 0xFFFFFF and marker == 0:
+            return
+        if marker == 0xFE and length < 9:
+            raise ConnectionLost(f"the server ended the stream at {where}")
+        if marker != 0xFF:
+            raise BinlogCorrupt(f"a packet of {length} bytes behind {where} holds no event of that size")
+        if at + 4 + length > len(data):
+            return
+        refused(data[at + 5 : at + 4 + length], where)
+
+    def _table_map(self, event_body: bytes, size: int) -> None:
+        """A table map that was not seen like this under its id."""
+        database, table, _ = table_name(event_body, 8)
+        captured = self._scope.table(database, table)
+        decoder = None
+        if captured is not None:
+            content = event_body[8:]
+            decoder = self._decoders.get(content)
+            if decoder is None:
+                without_charset = self._without_charset(database, table) if self._mariadb else frozenset()
+                table_map = parse(content, self._mariadb, without_charset)
+                if len(self._decoders) >= _DECODERS_KEPT:
+                    self._decoders.clear()
+                decoder = self._decoders[content] = TableDecoder(table_map, CAPTURED[captured], self._charsets)
+        self._maps[event_body[:6]] = _Known(event_body, decoder, size)
+
+    def _rows_without_map(self, table_id: bytes) -> None:
+        """Rows of a table id that no map was seen for: only MySQL's empty closing event may come so."""
+        if int.from_bytes(table_id, "little") != _NO_TABLE:
+            raise UndecodableEvent(f"no table map precedes rows of table id {int.from_bytes(table_id, 'little')}")
+
+    def _rows(
+        self,
+        decoder: TableDecoder,
+        kind: int,
+        data: bytes,
+        at: int,
+        where: tuple[int, int],
+        emit: Callable[[Event], None],
+    ) -> int:
+        """Rows whose event does not start as the last one of this table did, from behind table id and flags.
+
+        `where` holds the event's start and the number of its first row; returns the number after its last row.
+        """
+        start, row = where
+        head = at
+        if kind not in _ROWS_V1:
+            at += int.from_bytes(data[at : at + 2], "little")
+        columns, at = packed_integer(data, at)
+        if columns != len(decoder.columns):
+            raise UndecodableEvent(f"{columns} columns where the table map has {len(decoder.columns)}")
+        bitmap = decoder.bitmap_size
+        before = after = data[at : at + bitmap]
+        at += bitmap
+        what = _ROWS[kind]
+        if what in (_UPDATE, _PARTIAL):
+            after = data[at : at + bitmap]
+            at += bitmap
+        if what is not _PARTIAL and decoder.is_full(before) and decoder.is_full(after):
+            decoder.prefixes[kind] = data[head:at]
+
+        def image(present: bytes, at: int) -> tuple[str, int, int | None, int]:
+            end = at + (decoder.present(present) + 7) // 8
+            shape = None if decoder.is_full(present) else present
+            return decoder.image(shape, data[at:end])(data, end)
+
+        table = decoder.table
+        while at < len(data):
+            text, id_, ref, at = image(before, at)
+            if what is _INSERT:
+                emit(RowChange(table, "c", None, text, None, None, id_, ref, start, row))
+            elif what is _DELETE:
+                emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row))
+            else:
+                if what is _PARTIAL:
+                    at = decoder.behind_value_options(data, at)
+                new_text, new_id, new_ref, at = image(after, at)
+                emit(RowChange(table, "u", text, new_text, id_, ref, new_id, new_ref, start, row))
+            row += 1
+        if at != len(data):
+            raise UndecodableEvent("the rows do not fill the event")
+        return row
+
+    def _rare(self, event: bytes, check: int) -> None:
+        """Any event that the hot path leaves; `check` is the size of its checksum."""
+        timestamp, kind, server_id, size, position, flags = _event_header(event)
+        body = event[HEADER : len(event) - check]
+        start, end = (position + self._base - size, position + self._base) if position else (self.pos, self.pos)
+        if self._payload is not None:
+            start, end = self._outer
+        if kind in (_E.GTID, _E.ANONYMOUS_GTID, _E.GTID_TAGGED, _E.MARIADB_GTID):
+            self._start_group(kind, body, timestamp, server_id, start)
+        elif kind in (_E.QUERY, _E.EXECUTE_LOAD_QUERY):
+            if self._gtid is None:
+                self._gtid = (None, 0, timestamp * 1_000_000, server_id, start)
+            self._query(body, 13 if kind == _E.QUERY else 26, end)
+        elif kind == _E.XID:
+            self._commit(end)
+        elif kind == _E.XA_PREPARE:
+            self._xa_prepared(body, end)
+        elif kind == _E.TRANSACTION_PAYLOAD:
+            self._payload = self._open_payload(body)
+            self._payload_rest = b""
+            self._outer = (start, end)
+            self._outer_rows = 0
+        elif kind in _COMPRESSED:
+            inner = self._inflate(kind, event[: len(event) - check])
+            self._run_inner(inner, start, end)
+        elif kind == _E.ROTATE:
+            self._rotate(event, artificial=bool(flags & _ARTIFICIAL) or not position)
+        elif kind == _E.FORMAT_DESCRIPTION:
+            self._format_description(event, position)
+        elif kind == _E.PREVIOUS_GTIDS:
+            if not self._gtids_known:
+                self.mysql_gtids = MySQLGtids.decode(body)
+                self._run_first = self._run_next
+                self._gtids_known = True
+        elif kind == _E.MARIADB_GTID_LIST:
+            self._gtid_list(body)
+        elif kind in (_E.HEARTBEAT, _E.HEARTBEAT_V2):
+            self._heartbeat(kind, body, position)
+        elif kind == _E.INCIDENT:
+            self._announce([Statement(None, "INCIDENT")])
+            if not self._in_transaction:
+                self._commit(end)
+        elif kind not in _WITHOUT_MEANING and not flags & _IGNORABLE:
+            raise UndecodableEvent("this kind of event is unknown")
+
+    # Transactions.
+
+    def _start_group(self, kind: int, body: bytes, timestamp: int, server_id: int, start: int) -> None:
+        if self._gtid is not None:
+            self._abandon(start)
+        ts_us = timestamp * 1_000_000
+        if kind == _E.GTID_TAGGED:
+            tagged = tagged_gtid(body)
+            self._gtid = (tagged.source, tagged.number, tagged.ts_us, server_id, start)
+        elif kind == _E.MARIADB_GTID:
+            number, domain, flags = _mariadb_gtid(body, 0)
+            self._gtid = (domain, number, ts_us, server_id, start)
+            self._in_transaction = not flags & _STANDALONE
+            if flags & _XA_PREPARE:
+                self._hold_xa()
+        else:
+            source = body[1:17] if kind == _E.GTID else None
+            if len(body) >= 50:
+                ts_us = int.from_bytes(body[42:49], "little") & _COMMIT_TIME
+            self._gtid = (source, int.from_bytes(body[17:25], "little"), ts_us, server_id, start)
+
+    def _announce(self, events: list[Statement] | list[SchemaChange] | list[Statement | SchemaChange]) -> None:
+        """Hands out events of the transaction at hand, after its Begin."""
+        sink = self._events if self._held is None else self._held
+        if events and not self._begun:
+            sink.append(self._begin())
+            self._begun = True
+        sink.extend(events)
+
+    def _begin(self) -> Begin:
+        assert self._gtid is not None
+        source, number, ts_us, server_id, start = self._gtid
+        name = None
+        if source is not None:
+            name = f"{source!s}-{server_id}-{number}" if self._mariadb else f"{self._names[source]}:{number}"
+        return Begin(name, server_id, self._file, start, ts_us)
+
+    def _commit(self, end: int) -> None:
+        """The transaction at hand is committed and the next starts at `end`."""
+        if self._gtid is None:
+            raise UndecodableEvent("a commit outside a transaction")
+        if end < self._gtid[4]:
+            self._base += _WRAP
+            end += _WRAP
+        if self._held is not None:
+            self._events.extend(self._held)
+        self._count(self._gtid)
+        self.file, self.pos = self._file, end
+        if self._begun:
+            self._events.append(Commit(self._file, end))
+        self._end_group()
+
+    def _count(self, gtid: _Gtid) -> None:
+        """Adds a GTID to those that are executed."""
+        source, number, _, server_id, _ = gtid
+        if self._mariadb:
+            if isinstance(source, int):
+                self.mariadb_gtids.add(source, server_id, number)
+        elif source is not None:
+            if source == self._run_source and number == self._run_next:
+                self._run_next += 1
+            else:
+                self._start_run(source, number)
+
+    def _start_run(self, source: bytes | str | int, number: int) -> None:
+        """GTIDs mostly follow each other: the newest ones are one run, added to the set when asked for or broken."""
+        self._add_run()
+        self._run_source = source
+        self._run_first = number
+        self._run_next = number + 1
+
+    def _add_run(self) -> None:
+        if self._run_source is not None and self._run_next > self._run_first:
+            self.mysql_gtids.add_range(self._names[self._run_source], self._run_first, self._run_next - 1)
+            self._run_first = self._run_next
+
+    def _end_group(self) -> None:
+        self._gtid = None
+        self._begun = False
+        self._in_transaction = False
+        self._held = None
+        self._savepoints.clear()
+        self._xid = None
+
+    def _abandon(self, end: int) -> None:
+        """The server stopped while it wrote the transaction at hand."""
+        if self._begun and self._xid is None:
+            self._events.append(Rollback(self._file, end))
+        self._end_group()
+
+    def _rolled_back(self, end: int) -> None:
+        """A transaction that is logged though it was rolled back: it changed tables without transactions as well.
+
+        Which of its rows stand is not said, so they are reported as a change that nobody can attribute.
+        """
+        assert self._gtid is not None
+        if self._held is not None:
+            self._held.clear()
+        if self._begun:
+            self._events.append(Rollback(self._file, end))
+            self._events += [self._begin(), Statement(None, "ROLLBACK")]
+        self._commit(end)
+
+    def _query(self, body: bytes, head: int, end: int) -> None:
+        """A logged statement: transaction control, DDL, or a change whose rows are not told."""
+        database_length = body[8]
+        variables_length = int.from_bytes(body[11:13], "little")
+        name_start = head + variables_length
+        text_start = name_start + database_length + 1
+        if text_start > len(body):
+            raise IndexError("the statement is cut off")
+        database = body[name_start : name_start + database_length].decode("utf-8", "replace")
+        sql = self._statement_text(body[head:name_start], body[text_start:])
+        words = (*leading_words(sql), "", "", "", "")
+        verb = words[0]
+        if verb == "BEGIN":
+            self._in_transaction = True
+        elif verb == "COMMIT":
+            self._commit(end)
+        elif verb == "ROLLBACK":
+            if "TO" in words[1:3]:
+                self._rollback_to(sql)
+            else:
+                self._rolled_back(end)
+        elif verb == "SAVEPOINT":
+            self._savepoint(sql)
+        elif verb == "XA":
+            self._xa(words[1], sql, end)
+        else:
+            self._announce(effects(sql, database, self._scope))
+            if not self._in_transaction:
+                self._commit(end)
+
+    def _statement_text(self, variables: bytes, text: bytes) -> str:
+        """A statement in the session's charset, which its status variables name."""
+        at = 0
+        while at < len(variables):
+            code = variables[at]
+            at += 1
+            if code == _CHARSET_VARIABLE:
+                collation = int.from_bytes(variables[at : at + 2], "little")
+                decode = charset_decoder(self._charsets.get(collation, "utf8mb4"))
+                if decode is not None:
+                    try:
+                        return decode(text)
+                    except UnicodeDecodeError:
+                        break
+                break
+            if code in _STRING_VARIABLES:
+                at += 1 + variables[at]
+            elif code in _VARIABLE_SIZES:
+                at += _VARIABLE_SIZES[code]
+            else:
+                break
+        return text.decode("utf-8", "replace")
+
+    def _savepoint(self, sql: str) -> None:
+        """Rows after a savepoint are held back: only what cannot be rolled back makes a server log a savepoint."""
+        if self._xid is None and self._held is None:
+            self._held = []
+        if self._held is not None:
+            self._savepoints.append((_last_name(sql), len(self._held), self._begun))
+
+    def _rollback_to(self, sql: str) -> None:
+        name = _last_name(sql)
+        for at in reversed(range(len(self._savepoints))):
+            if self._savepoints[at][0] == name:
+                assert self._held is not None
+                del self._held[self._savepoints[at][1] :]
+                self._begun = self._savepoints[at][2]
+                del self._savepoints[at + 1 :]
+                return
+        raise UndecodableEvent(f"a rollback to a savepoint {name!r} that is not in this transaction")
+
+    # XA transactions.
+
+    def _hold_xa(self) -> None:
+        self._held = []
+        self._begun = True  # its rows get the Begin of the transaction that decides them
+        self._in_transaction = True
+        self._xid = ""
+
+    def _xa(self, verb: str, sql: str, end: int) -> None:
+        if verb in ("START", "BEGIN"):
+            self._hold_xa()
+        elif verb in ("COMMIT", "ROLLBACK"):
+            self._xa_decided(_xid_of(sql), verb, end)
+        elif verb != "END":
+            raise UndecodableEvent(f"XA {verb} is unknown")
+
+    def _xa_prepared(self, body: bytes, end: int) -> None:
+        """XA PREPARE: the rows wait, and its GTID is not counted, so that a restart brings them again."""
+        if self._gtid is None or self._held is None:
+            raise UndecodableEvent("an XA PREPARE outside an XA transaction")
+        one_phase = body[0]
+        length, branch = int.from_bytes(body[5:9], "little"), int.from_bytes(body[9:13], "little")
+        if len(body) < 13 + length + branch:
+            raise IndexError("the transaction's name is cut off")
+        xid = _xid(
+            body[13 : 13 + length], body[13 + length : 13 + length + branch], int.from_bytes(body[1:5], "little")
+        )
+        held = self._held
+        gtid = self._gtid
+        if one_phase:
+            self._held = None
+            self._begun = False
+            self._hand_out(held)
+            self._commit(end)
+            return
+        self._prepared[xid] = _Prepared(held, gtid, self._file)
+        if self._mariadb:
+            self._count(gtid)
+        self.file, self.pos = self._file, end
+        self._end_group()
+
+    def _xa_decided(self, xid: str, verb: str, end: int) -> None:
+        prepared = self._prepared.pop(xid, None)
+        if prepared is None:
+            if verb == "COMMIT":  # prepared before we began: nobody can tell its rows any more
+                self._announce([Statement(None, "XA COMMIT")])
+        else:
+            if verb == "COMMIT":
+                self._hand_out(prepared.held)
+            if not self._mariadb:
+                self._count(prepared.gtid)
+        self._commit(end)
+
+    def _hand_out(self, held: list[Event]) -> None:
+        if held:
+            self._events.append(self._begin())
+            self._events += held
+            self._begun = True
+
+    # Compressed events.
+
+    def _open_payload(self, body: bytes) -> Iterator[bytes]:
+        """The pieces of a compressed transaction (MySQL's `payload_event_encoder`): fields, then the payload."""
+        fields = {}
+        at = 0
+        while True:
+            kind, at = packed_integer(body, at)
+            if kind == _PAYLOAD_HEADER_END:
+                break
+            length, at = packed_integer(body, at)
+            fields[kind], _ = packed_integer(body, at)
+            at += length
+        payload = body[at:]
+        if fields.get(_PAYLOAD_SIZE) != len(payload):
+            raise UndecodableEvent(f"its payload has {len(payload)} bytes, its header says {fields.get(_PAYLOAD_SIZE)}")
+        compression = fields.get(_PAYLOAD_COMPRESSION)
+        if compression == _UNCOMPRESSED:
+            return iter([payload])
+        if compression != _ZSTD:
+            raise UndecodableEvent(f"compression {compression} is unknown")
+        return _pieces(payload, fields.get(_PAYLOAD_UNCOMPRESSED_SIZE, -1))
+
+    def _inflate(self, kind: int, event: bytes) -> bytes:
+        """An event of MariaDB's `log_bin_compress` as the plain event that it stands for."""
+        plain = _COMPRESSED[kind]
+        if plain == _E.QUERY:
+            at = HEADER + 14 + event[HEADER + 8] + int.from_bytes(event[HEADER + 11 : HEADER + 13], "little")
+        else:
+            at = HEADER + 8
+            if plain not in _ROWS_V1:
+                at += int.from_bytes(event[at : at + 2], "little")
+            columns, at = packed_integer(event, at)
+            at += (columns + 7) // 8 * (2 if _ROWS[plain] == _UPDATE else 1)
+        head = event[at]
+        size = head & 7
+        if head & 0x70 or not 1 <= size <= 4:
+            raise UndecodableEvent(f"compression {head:#x} is unknown")
+        length = int.from_bytes(event[at + 1 : at + 1 + size], "big")
+        inflate = zlib.decompressobj()
+        try:
+            content = inflate.decompress(event[at + 1 + size :], length + 1)
+        except zlib.error as error:
+            raise UndecodableEvent(str(error)) from error
+        if len(content) != length or not inflate.eof:
+            raise UndecodableEvent("it holds another number of bytes than it says")
+        event = event[:4] + bytes([plain]) + event[5:at] + content
+        return event[:9] + len(event).to_bytes(4, "little") + event[13:]
+
+    # Files.
+
+    def _rotate(self, event: bytes, *, artificial: bool) -> None:
+        """The stream goes on in another file. A made-up event at the start of a stream only names the first file."""
+        with_checksum = zlib.crc32(event) == _CRC_OF_CHECKED
+        body = event[HEADER : len(event) - 4 if with_checksum else len(event)]
+        position, name = int.from_bytes(body[:8], "little"), body[8:].decode()
+        if self._gtid is not None and name != self._file:
+            self._abandon(self.pos)
+        if self._file == self.file and name != self._file:
+            self.file, self.pos = name, position
+            self._events.append(Rotate(name, position))
+        elif not artificial and self._file == "":
+            self.file, self.pos = name, position
+        self._file = name
+        self._base = 0
+
+    def _format_description(self, event: bytes, position: int) -> None:
+        """A file's first event: says whether its events have checksums."""
+        version = int.from_bytes(event[HEADER : HEADER + 2], "little")
+        header = event[HEADER + 56]
+        algorithm = event[-5]
+        if version != 4 or header != HEADER or algorithm not in (0, 1):
+            raise UndecodableEvent(f"binlog version {version}, headers of {header} bytes, checksum {algorithm}")
+        self.checksums = algorithm == 1
+        if self._gtid is not None and position:
+            self._abandon(self.pos)
+
+    def _gtid_list(self, body: bytes) -> None:
+        """MariaDB: where each domain stands at the start of a file."""
+        if self._gtids_known:
+            return
+        count = int.from_bytes(body[:4], "little") & 0x0FFFFFFF
+        for at in range(4, 4 + 16 * count, 16):
+            domain, server_id, number = struct.unpack_from("<IIQ", body, at)
+            self.mariadb_gtids.add(domain, server_id, number)
+        self._gtids_known = True
+
+    def _heartbeat(self, kind: int, body: bytes, position: int) -> None:
+        name = body
+        if kind == _E.HEARTBEAT_V2:
+            at = 0
+            while at < len(body):
+                field, at = packed_integer(body, at)
+                if field == 0:
+                    break
+                length, at = packed_integer(body, at)
+                value = body[at : at + length]
+                at += length
+                if field == 1:
+                    name = value
+                elif field == 2:
+                    position, _ = packed_integer(value, 0)
+        if self._gtid is None and name.decode() == self._file == self.file and position > self.pos:
+            self.pos = position
+        self._events.append(Heartbeat(self.file, self.pos))
+
+
+_DECODERS_KEPT: Final = 200
+_NO_TABLE: Final = 0xFFFFFF
+_CHARSET_VARIABLE: Final = 4
+_STRING_VARIABLES: Final = frozenset((2, 5, 6))
+_VARIABLE_SIZES: Final[Mapping[int, int]] = {0: 4, 1: 8, 3: 4, 7: 2, 8: 2}
+_PAYLOAD_HEADER_END, _PAYLOAD_SIZE, _PAYLOAD_COMPRESSION, _PAYLOAD_UNCOMPRESSED_SIZE = range(4)
+_ZSTD, _UNCOMPRESSED = 0, 255
+
+
+def _pieces(payload: bytes, length: int) -> Iterator[bytes]:
+    """The content of a zstd payload in pieces of 256 KB. Raises ValueError where it has another length."""
+    total = 0
+    with zstandard.ZstdDecompressor().stream_reader(payload, read_across_frames=True) as reader:
+        while piece := reader.read(_CHUNK):
+            total += len(piece)
+            if total > length:
+                break
+            yield piece
+    if total != length:
+        raise ValueError(f"its payload holds another number of bytes than the {length} its header says")
+
+
+def _xid(name: bytes, branch: bytes, format_id: int) -> str:
+    return f"X'{name.hex()}',X'{branch.hex()}',{format_id}"
+
+
+_XID: Final = re.compile(r"XA\s+\w+\s+X'([0-9a-f]*)'\s*(?:,\s*X'([0-9a-f]*)')?\s*(?:,\s*(\d+))?", re.IGNORECASE)
+
+
+def _xid_of(sql: str) -> str:
+    """The name in `XA COMMIT X'6162',X'',1`, as servers write it."""
+    match = _XID.match(sql)
+    if match is None:
+        raise UndecodableEvent("an XA statement without the transaction's name")
+    return _xid(bytes.fromhex(match[1]), bytes.fromhex(match[2] or ""), int(match[3] or 1))
+
+
+def _last_name(sql: str) -> str:
+    """The last word of a statement: the name of a savepoint, which servers compare without case."""
+    return [token.value for token in tokens(sql) if token.is_name][-1].lower()
+
+
+def refused(packet: bytes, where: str) -> NoReturn:
+    """Raises what an error packet of the server (behind its first byte) means to a reader of its binlog."""
+    code = int.from_bytes(packet[:2], "little")
+    message = packet[2:].decode("utf-8", "replace")
+    if message.startswith("#"):
+        message = message[6:]
+    said = f"the server refuses to send its binlog from {where}: {message} (error {code})"
+    lower = message.lower()
+    if code == _ER_SOURCE_FATAL:
+        if any(words in lower for words in _PURGED):
+            raise BinlogPurged(f"{said}; restart at the present and verify everything (ON_PURGED=reconcile)")
+        if any(words in lower for words in _OTHER_HISTORY):
+            raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset")
+        if "same server" in lower:
+            raise PreconditionFailed(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
+        if "checksum" in lower or "corrupt" in lower or "bogus" in lower:
+            raise BinlogCorrupt(said)
+    raise ConnectionLost(said)
+
+
+_ER_SOURCE_FATAL: Final = 1236
+_PURGED: Final = (
+    "purged",
+    "could not find first log file",
+    "could not find next log",
+    "could not open log file",
+    "binary log state",
+    "needed to find the requested",
+)
+_OTHER_HISTORY: Final = (
+    "position > file size",
+    "impossible position",
+    "not in the master's binlog",
+    "which is not in the",
+    "has more gtids than",
+)

@@ -1,0 +1,367 @@
+"""Row images become JSON: for each table map and NULL bitmap a function is written, compiled and kept.
+
+Such a function knows where every column stands: runs of fixed-width columns are one addition, columns that are not
+captured are stepped over and never decoded, and the captured ones go straight into the text of a JSON object.
+Format: MySQL's `libs/mysql/binlog/event/rows_event.h` (class Rows_event), sizes as in `log_event_print_value`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from consumer.binlog import values
+from consumer.binlog.capture import Captured
+from consumer.binlog.charsets import BINARY, decoder, is_utf8
+from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.table_map import Column, TableMap
+from consumer.binlog.wire import ColumnType, packed_integer
+
+_C = ColumnType
+
+Image = Callable[[bytes, int], tuple[str, int, int | None, int]]
+"""Reads the image whose first value starts at an offset: its JSON text, its id, its ref, and where it ends."""
+
+_INTEGERS: Final = {_C.TINY: "b", _C.SHORT: "h", _C.LONG: "i", _C.LONGLONG: "q"}
+_FIXED: Final = {
+    _C.TINY: 1,
+    _C.SHORT: 2,
+    _C.INT24: 3,
+    _C.LONG: 4,
+    _C.LONGLONG: 8,
+    _C.FLOAT: 4,
+    _C.DOUBLE: 8,
+    _C.NULL: 0,
+    _C.YEAR: 1,
+    _C.DATE: 3,
+    _C.NEWDATE: 3,
+    _C.TIME: 3,
+    _C.TIMESTAMP: 4,
+    _C.DATETIME: 8,
+}
+_WITH_FRACTION: Final = {_C.TIMESTAMP2: 4, _C.DATETIME2: 5, _C.TIME2: 3}
+_BY_LENGTH: Final = (_C.ENUM, _C.SET, _C.BIT)
+_BLOBS: Final = frozenset(
+    {
+        _C.TINY_BLOB,
+        _C.BLOB,
+        _C.MEDIUM_BLOB,
+        _C.LONG_BLOB,
+        _C.BLOB_COMPRESSED,
+        _C.GEOMETRY,
+        _C.JSON,
+        _C.VECTOR,
+    }
+)
+_STRINGS: Final = frozenset({_C.VARCHAR, _C.VAR_STRING, _C.STRING, _C.VARCHAR_COMPRESSED})
+_IMAGES_KEPT: Final = 4096
+_PARTIAL_JSON: Final = 1
+
+
+def fixed_width(column: Column) -> int | None:
+    """How many bytes every value of this column takes; None where values say their length themselves.
+
+    Raises UndecodableEvent for types whose size nobody knows.
+    """
+    kind, length = column.type, column.length
+    if kind in _BLOBS or kind in _STRINGS:
+        return None
+    if kind in _FIXED:
+        return _FIXED[kind]
+    if kind in _WITH_FRACTION:
+        return _WITH_FRACTION[kind] + values.fraction_bytes(length)
+    if kind is _C.NEWDECIMAL:
+        return values.decimal_bytes(length, column.scale)
+    if kind not in _BY_LENGTH:
+        raise UndecodableEvent(f"column {column.name} has the type {kind.name}, whose size is unknown")
+    return (length + 7) // 8 if kind is _C.BIT else length
+
+
+def length_bytes(column: Column) -> int:
+    """How many bytes a value of this (not fixed-width) column has for its length."""
+    if column.type in _BLOBS:
+        return column.length
+    return 1 if column.length < 256 else 2
+
+
+class _Place(NamedTuple):
+    """A captured column: its number in the table, its name in our messages."""
+
+    column: int
+    name: str
+
+
+class TableDecoder:
+    """Reads the row images of one table as one table map describes it.
+
+    Raises PreconditionFailed, on making, where the table cannot be captured: names missing, no integer `id` or ref.
+    """
+
+    def __init__(self, table_map: TableMap, captured: Captured, charsets: Mapping[int, str]) -> None:
+        where = f"{table_map.database}.{table_map.table}"
+        if table_map.columns is None:
+            raise PreconditionFailed(
+                f"the binlog holds {where} without column names; "
+                "run SET GLOBAL binlog_row_metadata = 'FULL' (SET PERSIST on MySQL) and start where that took effect"
+            )
+        self.table: str = captured.table
+        self.columns = table_map.columns
+        self.bitmap_size = (len(self.columns) + 7) // 8
+        self._all = (1 << len(self.columns)) - 1
+        self.sources: dict[tuple[bytes, bytes], str] = {}
+        """The generated functions' source, by (columns present, NULL bitmap)."""
+        self.images: dict[bytes, Image] = {}
+        """The functions for images in which every column is present, by NULL bitmap."""
+        self.prefixes: dict[int, bytes] = {}
+        """How rows events go on after table id and flags where every column is present, by event type, once seen."""
+        self._where = where
+        self._captured = captured
+        self._charsets = charsets
+        self._partial: dict[tuple[bytes, bytes], Image] = {}
+        by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
+        self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
+        for name in ("id", captured.ref):
+            if name not in by_name:
+                raise PreconditionFailed(f"{where} has no column {name}, without which its rows cannot be attributed")
+            if self.columns[by_name[name]].type not in (*_INTEGERS, _C.INT24):
+                raise PreconditionFailed(f"{where}.{name} is {self.columns[by_name[name]].type.name}, not an integer")
+
+    def present(self, bitmap: bytes) -> int:
+        """How many columns a bitmap says are present."""
+        return (int.from_bytes(bitmap, "little") & self._all).bit_count()
+
+    def is_full(self, bitmap: bytes) -> bool:
+        """Whether a bitmap says that every column is present."""
+        return int.from_bytes(bitmap, "little") & self._all == self._all
+
+    def behind_value_options(self, data: bytes, at: int) -> int:
+        """Steps over what stands before the after-image of a PARTIAL_UPDATE_ROWS event: which JSON values are partial.
+
+        Partial or not, a JSON value says its length in four bytes.
+        """
+        options, at = packed_integer(data, at)
+        if options & _PARTIAL_JSON:
+            at += (sum(column.type is _C.JSON for column in self.columns) + 7) // 8
+        return at
+
+    def image(self, present: bytes | None, nulls: bytes) -> Image:
+        """The function for images with these columns (None: all) and this NULL bitmap. Raises UndecodableEvent."""
+        if present is None:
+            function = self.images.get(nulls)
+            if function is None:
+                if len(self.images) >= _IMAGES_KEPT:
+                    self.images.clear()
+                    self.sources.clear()
+                function = self.images[nulls] = self._generate(b"\xff" * self.bitmap_size, nulls)
+            return function
+        function = self._partial.get((present, nulls))
+        if function is None:
+            if len(self._partial) >= _IMAGES_KEPT:
+                self._partial.clear()
+                self.sources.clear()
+            function = self._partial[present, nulls] = self._generate(present, nulls)
+        return function
+
+    def _generate(self, present: bytes, nulls: bytes) -> Image:
+        """Writes and compiles the function for one shape of image."""
+        writer = _Writer(self._where, self._charsets, self._captured.few)
+        names = {place.column: place.name for place in self._places}
+        slot = 0  # the NULL bitmap counts only the columns that are present
+        found: dict[str, str] = {}
+        for i, column in enumerate(self.columns):
+            name = names.get(i)
+            if not present[i // 8] >> i % 8 & 1:
+                if name is not None:
+                    raise UndecodableEvent(
+                        f"{self._where}.{name} is missing from a row image; some session writes with another "
+                        "binlog_row_image than FULL, set it back to FULL"
+                    )
+                continue
+            null = nulls[slot // 8] >> slot % 8 & 1
+            slot += 1
+            if null:
+                if name is not None:
+                    found[name] = "null"
+            elif name is None:
+                writer.step_over(column)
+            else:
+                found[name] = writer.capture(column, name)
+        if found["id"] == "null":
+            raise UndecodableEvent(f"{self._where}.id is NULL")
+        ref = found[self._captured.ref]
+        source = writer.source(
+            [(place.name, found[place.name]) for place in self._places], found["id"], "None" if ref == "null" else ref
+        )
+        self.sources[present, nulls] = source
+        namespace: dict[str, object] = dict(writer.constants)
+        exec(compile(source, f"<image of {self._where}>", "exec"), namespace)  # noqa: S102 - our own text
+        function: Image = namespace["image"]  # type: ignore[assignment]
+        return function
+
+
+class _Writer:
+    """Writes the function for one shape of image, column by column.
+
+    `p` is where the last column of variable width ended; the fixed-width columns since then wait in `_run`, as the
+    format of one `struct` and the names that it fills.
+    """
+
+    def __init__(self, where: str, charsets: Mapping[int, str], few: frozenset[str]) -> None:
+        self.constants: dict[str, object] = {"quote": values.quote}
+        self._where = where
+        self._charsets = charsets
+        self._few = few
+        self._lines: list[str] = []
+        self._run: list[tuple[str, str | None]] = []
+        self._width = 0
+
+    def step_over(self, column: Column) -> None:
+        """A column that is not captured."""
+        width = fixed_width(column)
+        if width is not None:
+            self._run.append((f"{width}x", None))
+            self._width += width
+        else:
+            self._flush()
+            size = length_bytes(column)
+            self._lines.append(f"p += {_length(size)} + {size}")
+
+    def capture(self, column: Column, name: str) -> str:
+        """A captured column: the expression of its JSON text, or of an integer's value. Raises UndecodableEvent."""
+        width = fixed_width(column)
+        if width is not None:
+            variable = f"c_{name}"
+            code, expression = self._fixed(column, variable, width)
+            self._run.append((code, variable))
+            self._width += width
+            return expression
+        self._flush()
+        size = length_bytes(column)
+        self._lines += [f"a = p + {size}", f"p = a + {_length(size)}", f"c_{name} = {self._text(column, name)}"]
+        return f"c_{name}"
+
+    def source(self, members: list[tuple[str, str]], row_id: str, ref: str) -> str:
+        """The finished function."""
+        self._flush()
+        text = ",".join(
+            f'"{name}":{{{expression}}}' if expression != "null" else f'"{name}":null' for name, expression in members
+        )
+        lines = ["def image(data, p):", *(f"    {line}" for line in self._lines)]
+        lines.append(f"    return f'{{{{{text}}}}}', {row_id}, {ref}, p")
+        return "\n".join(lines) + "\n"
+
+    def _flush(self) -> None:
+        """Reads the captured ones of the waiting fixed-width columns and moves `p` past all of them."""
+        if self._width:
+            wanted = [variable for _, variable in self._run if variable]
+            if wanted:
+                last = max(i for i, (_, variable) in enumerate(self._run) if variable)
+                codes = "".join(code for code, _ in self._run[: last + 1])
+                unpack = self._constant("unpack", struct.Struct(f"<{codes}").unpack_from)
+                self._lines.append(f"{', '.join(wanted)}, = {unpack}(data, p)")
+            self._lines.append(f"p += {self._width}")
+        self._run = []
+        self._width = 0
+
+    def _constant(self, kind: str, value: object) -> str:
+        name = f"{kind}_{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+    def _remembered(self, compute: Callable[[bytes], str]) -> str:
+        return self._constant("remembered", values.Remembered(compute))
+
+    def _fixed(self, column: Column, variable: str, width: int) -> tuple[str, str]:
+        """The struct code and the expression of a captured fixed-width column."""
+        kind, length = column.type, column.length
+        if kind in _INTEGERS:
+            code = _INTEGERS[kind]
+            return code.upper() if column.unsigned else code, variable
+        if kind is _C.INT24:
+            number = values.unsigned_number if column.unsigned else values.signed_number
+            return "3s", f"{self._constant('number', number)}({variable})"
+        if kind is _C.YEAR:
+            return "B", f"({variable} + 1900 if {variable} else 0)"
+        compute: Callable[[bytes], str]
+        if kind is _C.TIMESTAMP2:
+            compute = values.timestamp2(length)
+        elif kind is _C.DATETIME2:
+            compute = values.datetime2(length)
+        elif kind is _C.TIME2:
+            compute = values.time2(length)
+        elif kind is _C.NEWDECIMAL:
+            compute = values.decimal(length, column.scale)
+        elif kind is _C.ENUM:
+            compute = values.enum_member(self._members(column))
+        elif kind is _C.SET:
+            compute = values.set_members(self._members(column))
+        elif kind in _SIMPLE:
+            compute = _SIMPLE[kind]
+        else:
+            raise UndecodableEvent(f"{self._where}.{column.name} has the type {kind.name}, which cannot be captured")
+        return f"{width}s", f"{self._remembered(compute)}[{variable}]"
+
+    def _text(self, column: Column, name: str) -> str:
+        """The expression that makes JSON of `data[a:p]`."""
+        kind = column.type
+        if kind in (_C.JSON, _C.GEOMETRY, _C.VECTOR):
+            raise UndecodableEvent(f"{self._where}.{column.name} has the type {kind.name}, which cannot be captured")
+        raw = "data[a:p]"
+        if kind in (_C.BLOB_COMPRESSED, _C.VARCHAR_COMPRESSED):
+            raw = f"{self._constant('uncompressed', values.uncompressed)}({raw})"
+        if column.collation == BINARY:
+            if kind is _C.STRING:  # trailing zero bytes are not stored
+                raw = f"{raw}.ljust({column.length}, b'\\0')"
+            return f"'\"' + {raw}.hex() + '\"'"
+        charset = self._charset(column)
+        decode = decoder(charset)
+        if decode is None:
+            raise UndecodableEvent(
+                f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
+            )
+        if name in self._few and raw == "data[a:p]":
+            return f"{self._remembered(_quoted(decode))}[{raw}]"
+        return f"quote({raw}.decode())" if is_utf8(charset) else f"quote({self._constant('decode', decode)}({raw}))"
+
+    def _members(self, column: Column) -> tuple[str, ...]:
+        charset = "latin1" if column.collation == BINARY else self._charset(column)
+        decode = decoder(charset)
+        if decode is None:
+            raise UndecodableEvent(
+                f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
+            )
+        return tuple(decode(member) for member in column.members)
+
+    def _charset(self, column: Column) -> str:
+        charset = self._charsets.get(column.collation)
+        if charset is None:
+            raise UndecodableEvent(f"{self._where}.{column.name} has collation {column.collation}, which is unknown")
+        return charset
+
+
+_SIMPLE: Final[Mapping[_C, Callable[[bytes], str]]] = {
+    _C.FLOAT: values.float4,
+    _C.DOUBLE: values.float8,
+    _C.BIT: values.bit,
+    _C.DATE: values.date,
+    _C.NEWDATE: values.date,
+    _C.TIMESTAMP: values.old_timestamp,
+    _C.DATETIME: values.old_datetime,
+}
+
+
+def _quoted(decode: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    def compute(value: bytes) -> str:
+        return values.quote(decode(value))
+
+    return compute
+
+
+def _length(size: int) -> str:
+    """The expression for a length of so many bytes (little-endian) at `p`; the quick one where it is usually small."""
+    if size == 1:
+        return "data[p]"
+    if size == 2:
+        return "(data[p] | data[p + 1] << 8 if data[p + 1] else data[p])"
+    return f"int.from_bytes(data[p:p + {size}], 'little')"

@@ -1,0 +1,246 @@
+"""What a logged SQL statement means for the captured tables: found by its words, never by running it.
+
+Statements reach a binlog for DDL, for transaction control, and for changes that a session logs in STATEMENT or MIXED
+format. Where a change cannot be attributed, it is reported for all captured tables rather than for none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+from consumer.binlog.events import SchemaChange, Statement
+
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<space>\s+|/\*(?!M?!).*?\*/|--(?=\s|$)[^\n]*|\#[^\n]*|/\*M?!\d*|\*/)
+    | (?P<quoted>`(?:[^`]|``)*`)
+    | (?P<text>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
+    | (?P<word>[\w$\x80-\U0010ffff]+)
+    | (?P<sign>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_HARMLESS: Final = frozenset(
+    "ANALYZE BINLOG CACHE CHANGE CHECK CHECKSUM FLUSH GRANT INSTALL KILL LOCK OPTIMIZE PURGE RELEASE RESET REVOKE "
+    "SET SHOW SHUTDOWN START STOP UNINSTALL UNLOCK USE".split()
+)
+_PARTITION_VERBS: Final = frozenset(("TRUNCATE", "DROP", "EXCHANGE", "DISCARD", "IMPORT"))
+
+
+class Token(NamedTuple):
+    """A word, name, text or sign of a statement; `word` is it in capitals where it is no quoted name or text."""
+
+    value: str
+    word: str
+    is_name: bool
+
+
+def tokens(sql: str) -> Iterator[Token]:
+    """The tokens of a statement without its comments; what stands in executable comments counts."""
+    for match in _TOKEN.finditer(sql):
+        kind = match.lastgroup
+        text = match.group()
+        if kind == "word":
+            yield Token(text, text.upper(), True)
+        elif kind == "quoted":
+            yield Token(text[1:-1].replace("``", "`"), "", True)
+        elif kind == "text":  # under ANSI_QUOTES, "x" is a name
+            yield Token(text[1:-1].replace('""', '"'), "", text[0] == '"')
+        elif kind == "sign":
+            yield Token(text, text, False)
+
+
+def leading_words(sql: str, count: int = 4) -> tuple[str, ...]:
+    """The first words of a statement, in capitals (quoted names and texts as empty strings)."""
+    words = []
+    for token in tokens(sql):
+        words.append(token.word)
+        if len(words) == count:
+            break
+    return tuple(words)
+
+
+class Scope(NamedTuple):
+    """The captured tables of one database, and whether names are compared without case (lower_case_table_names)."""
+
+    database: str
+    tables: Collection[str]
+    fold: bool
+
+    def is_database(self, name: str) -> bool:
+        """Whether a name is that of our database."""
+        return name.lower() == self.database.lower() if self.fold else name == self.database
+
+    def table(self, database: str, name: str) -> str | None:
+        """The captured table that a database's name and a table's name mean, or None."""
+        name = name.lower() if self.fold else name
+        return name if name in self.tables and self.is_database(database) else None
+
+
+def effects(sql: str, default_database: str, scope: Scope) -> list[Statement | SchemaChange]:
+    """What a statement may have done to the captured tables; empty where it cannot have done anything."""
+    return _Reader(sql, default_database, scope).effects()
+
+
+class _Reader:
+    def __init__(self, sql: str, default_database: str, scope: Scope) -> None:
+        self._tokens = list(tokens(sql))
+        self._at = 0
+        self._default = default_database
+        self._scope = scope
+
+    def effects(self) -> list[Statement | SchemaChange]:
+        verb = self._word()
+        while verb == "(":
+            self._at += 1
+            verb = self._word()
+        self._at += 1
+        if not verb or verb in _HARMLESS:
+            return []
+        schema = {
+            "CREATE": self._create,
+            "ALTER": self._alter,
+            "DROP": self._drop,
+            "TRUNCATE": self._truncate,
+            "RENAME": self._rename,
+        }.get(verb)
+        if schema is not None:
+            return list(dict.fromkeys(SchemaChange(table, how) for table, how in schema()))
+        return list(self._statement(verb))
+
+    def _word(self) -> str:
+        return self._tokens[self._at].word if self._at < len(self._tokens) else ""
+
+    def _skip(self, *words: str) -> bool:
+        """Steps over any of these words; whether there were any."""
+        start = self._at
+        while self._word() in words:
+            self._at += 1
+        return self._at > start
+
+    def _reference(self) -> tuple[str, str] | None:
+        """The `database.table` or `table` at hand, as (database, table)."""
+        if self._at >= len(self._tokens) or not self._tokens[self._at].is_name:
+            return None
+        first = self._tokens[self._at].value
+        self._at += 1
+        if self._word() == "." and self._at + 1 < len(self._tokens):
+            second = self._tokens[self._at + 1].value
+            self._at += 2
+            return first, second
+        return self._default, first
+
+    def _captured(self) -> list[str]:
+        reference = self._reference()
+        table = self._scope.table(*reference) if reference else None
+        return [table] if table else []
+
+    def _create(self) -> Iterator[tuple[str, str]]:
+        if self._skip("OR", "REPLACE", "TEMPORARY") and any(token.word == "TEMPORARY" for token in self._tokens[:4]):
+            return
+        if self._skip("TABLE"):
+            self._skip("IF", "NOT", "EXISTS")
+            for table in self._captured():
+                yield table, "CREATE"
+
+    def _alter(self) -> Iterator[tuple[str, str]]:
+        self._skip("ONLINE", "IGNORE")
+        if not self._skip("TABLE"):
+            return
+        self._skip("IF", "EXISTS")
+        tables = self._captured()
+        verb = "ALTER"
+        depth = 0
+        while self._at < len(self._tokens):
+            word = self._word()
+            self._at += 1
+            depth += (word == "(") - (word == ")")
+            if depth:
+                continue
+            if word in _PARTITION_VERBS and self._word() in ("PARTITION", "TABLESPACE"):
+                verb = "TRUNCATE"
+            elif word == "WITH" and self._skip("TABLE"):
+                tables += self._captured()
+            elif word == "RENAME" and self._word() not in ("COLUMN", "INDEX", "KEY"):
+                self._skip("TO", "AS", "=")
+                renamed = self._captured()
+                if renamed or tables:
+                    tables += renamed
+                    verb = "RENAME"
+        for table in tables:
+            yield table, verb
+
+    def _drop(self) -> Iterator[tuple[str, str]]:
+        if self._skip("DATABASE", "SCHEMA"):
+            self._skip("IF", "EXISTS")
+            reference = self._reference()
+            if reference and self._scope.is_database(reference[1]):
+                for table in self._scope.tables:
+                    yield table, "DROP"
+        elif self._skip("TABLE", "TABLES"):
+            self._skip("IF", "EXISTS")
+            for table in self._listed():
+                yield table, "DROP"
+
+    def _truncate(self) -> Iterator[tuple[str, str]]:
+        self._skip("TABLE")
+        for table in self._captured():
+            yield table, "TRUNCATE"
+
+    def _rename(self) -> Iterator[tuple[str, str]]:
+        if self._skip("TABLE", "TABLES"):
+            self._skip("IF", "EXISTS")
+            for table in self._listed():
+                yield table, "RENAME"
+
+    def _listed(self) -> Iterator[str]:
+        """Every captured table among `a, b` or `a TO b, c TO d`."""
+        while self._at < len(self._tokens):
+            yield from self._captured()
+            while self._at < len(self._tokens) and self._word() not in (",", "TO"):
+                self._at += 1
+            self._at += 1
+
+    def _statement(self, verb: str) -> Iterator[Statement]:
+        """A change of rows: INSERT and its kin have one target, in others every name may be one."""
+        if verb in ("INSERT", "REPLACE"):
+            self._skip("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO")
+            start = self._at
+            tables = self._captured()
+            self._at = start
+        elif verb == "LOAD":
+            while self._at < len(self._tokens) and not (self._word() == "INTO" and self._next_word() == "TABLE"):
+                self._at += 1
+            self._at += 2
+            start = self._at
+            tables = self._captured()
+            self._at = start
+        else:
+            tables = self._named()
+        if tables:
+            for table in dict.fromkeys(tables):
+                yield Statement(table, verb)
+        elif self._scope.is_database(self._default) or self._mentions_database():
+            yield Statement(None, verb)  # a view, a trigger or a function may have led to a captured table
+
+    def _next_word(self) -> str:
+        return self._tokens[self._at + 1].word if self._at + 1 < len(self._tokens) else ""
+
+    def _named(self) -> list[str]:
+        """Every captured table whose name stands anywhere in the statement."""
+        found = []
+        for at, token in enumerate(self._tokens):
+            if not token.is_name:
+                continue
+            database = self._default
+            if at >= 2 and self._tokens[at - 1].word == ".":
+                database = self._tokens[at - 2].value
+            table = self._scope.table(database, token.value)
+            if table:
+                found.append(table)
+        return found
+
+    def _mentions_database(self) -> bool:
+        return any(token.is_name and self._scope.is_database(token.value) for token in self._tokens)
