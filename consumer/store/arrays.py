@@ -18,12 +18,10 @@ POSTGRES_EPOCH: Final = 946_684_800_000_000
 """2000-01-01 in µs since 1970: PostgreSQL counts its timestamps from there."""
 
 _NULL: Final = b"\xff\xff\xff\xff"
-_TRUE: Final = b"\x00\x00\x00\x01\x01"
-_FALSE: Final = b"\x00\x00\x00\x01\x00"
+_BOOLEANS: Final = {True: b"\x00\x00\x00\x01\x01", False: b"\x00\x00\x00\x01\x00"}
 _header: Final = Struct(">iiIii").pack
 _length: Final = Struct(">i").pack
 _bigint: Final = Struct(">iq").pack
-_integer: Final = Struct(">ii").pack
 
 
 class Array(bytes):
@@ -107,29 +105,36 @@ def _sized(kind: type[Array], values: Sequence[int | None], zero: int) -> bytes:
     return _head(kind, count) + pack(">" + "iq" * count, *flat)
 
 
-def integers(values: Sequence[int | None]) -> Integers:
+def integers(values: Sequence[int]) -> Integers:
     """A column of 32-bit numbers."""
-    body = b"".join([_NULL if value is None else _integer(4, value) for value in values])
-    return Integers(_head(Integers, len(values), nulls=True) + body)
+    count = len(values)
+    flat = [4] * (2 * count)
+    flat[1::2] = values
+    return Integers(_head(Integers, count) + pack(">" + "ii" * count, *flat))
 
 
-def booleans(values: Sequence[bool | None]) -> Booleans:
+def booleans(values: Sequence[bool]) -> Booleans:
     """A column of truth values."""
-    body = b"".join([_NULL if value is None else _TRUE if value else _FALSE for value in values])
-    return Booleans(_head(Booleans, len(values), nulls=True) + body)
+    return Booleans(_head(Booleans, len(values)) + b"".join([_BOOLEANS[value] for value in values]))
 
 
 def texts(values: Sequence[str | None]) -> Texts:
     """A column of texts; characters that PostgreSQL cannot hold are replaced as `storable` says."""
-    encoded: dict[str | None, bytes] = {None: _NULL}
-    body = []
-    for value in values:
-        element = encoded.get(value)
-        if element is None:
-            raw = storable(value or "")
-            element = encoded[value] = _length(len(raw)) + raw
-        body.append(element)
-    return Texts(_head(Texts, len(values), nulls=True) + b"".join(body))
+    elements = _Elements()
+    return Texts(_head(Texts, len(values), nulls=True) + b"".join([elements[value] for value in values]))
+
+
+class _Elements(dict[str | None, bytes]):
+    """Texts as elements of an array: the same few words fill most columns."""
+
+    def __missing__(self, value: str | None) -> bytes:
+        if value is None:
+            element = _NULL
+        else:
+            raw = storable(value)
+            element = _length(len(raw)) + raw
+        self[value] = element
+        return element
 
 
 def uuids(values: Sequence[bytes]) -> Uuids:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from consumer.lane import lane_of
 from consumer.leads.model import Claim, Lead, Requirement, Stint
 from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_bigints, nested_texts, texts
 
 Columns = dict[str, Array]
 
 
-def lead_columns(leads: Sequence[Lead], lanes: int) -> Columns:
-    """For `ADD_LEADS` and `UPDATE_LEADS`; `lanes` is the number of lanes. A time of 0 means none."""
+def lead_columns(leads: Sequence[Lead]) -> Columns:
+    """For `UPDATE_LEADS`, and all but the lane for `ADD_LEADS`. A time of 0 means none."""
     return {
         "user_id": bigints([lead.user_id for lead in leads]),
-        "lane": integers([lane_of(lead.user_id, lanes) for lead in leads]),
         "present": booleans([lead.exists for lead in leads]),
         "enabled": booleans([lead.enabled for lead in leads]),
         "signature": texts([lead.signature for lead in leads]),

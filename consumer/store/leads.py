@@ -2,9 +2,9 @@
 
 Writers never deadlock with each other: a transaction takes lanes first, in their order, then locks the leads it knows
 in user order (`load`), then adds the ones nobody knew in user order (`write`), and touches everything else of a lead
-only while it holds that lead; what it asks to be read live comes last. Two writers that create the same lead at once meet
-on its primary key: one of them gets TryAgain. Other programs may lock the call centre's rows in any order they like;
-where that ends in a deadlock, somebody gets TryAgain too.
+only while it holds that lead; what it asks to be read live comes last. Two writers that create the same lead at once
+meet on its primary key: one of them gets TryAgain. Other programs may lock the call centre's rows in any order they
+like; where that ends in a deadlock, somebody gets TryAgain too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 import msgspec
 
+from consumer.lane import lane_of
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.store import sql
@@ -191,18 +192,18 @@ class LeadTransaction:
         """
         wanted = sorted(set(user_ids))
         self._asked.update(wanted)
-        cursors = []
+        leads: dict[int, Lead] = {}
+        rows: tuple[Rows, Rows, Rows] = [], [], []
         for start in range(0, len(wanted), _LOAD_AT_ONCE):
             some = bigints(wanted[start : start + _LOAD_AT_ONCE])
-            cursors += [
+            cursors = [
                 self._execute(statement, user_id=some)
                 for statement in (sql.LOCK_LEADS, sql.CLAIMS_OF, sql.REQUIREMENTS_OF)
             ]
-        leads: dict[int, Lead] = {}
-        for start in range(0, len(cursors), 3):
-            lead_rows, claim_rows, requirement_rows = map(self._fetch, cursors[start : start + 3])
-            _build(leads, lead_rows, claim_rows, requirement_rows)
-        self._stints.update((user_id, lead.stint) for user_id, lead in leads.items())
+            _build(leads, *rows)
+            rows = self._fetch(cursors[0]), self._fetch(cursors[1]), self._fetch(cursors[2])
+        _build(leads, *rows)
+        self._stints.update({user_id: lead.stint for user_id, lead in leads.items()})
         return leads
 
     def write(self, outcome: Outcome) -> None:
@@ -211,9 +212,9 @@ class LeadTransaction:
         A lead that `load` did not find is created; where another writer did that first, the transaction ends with
         TryAgain. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.
         """
-        strangers = outcome.leads.keys() - self._asked
-        if strangers:
-            raise ValueError(f"lead {min(strangers)} is written but was not loaded in this transaction")
+        if not self._asked.issuperset(outcome.leads):
+            stranger = min(outcome.leads.keys() - self._asked)
+            raise ValueError(f"lead {stranger} is written but was not loaded in this transaction")
         self._write_leads(outcome)
         self._write_claims(outcome)
         self._write_requirements(outcome)
@@ -223,7 +224,7 @@ class LeadTransaction:
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
-        self._stints.update((user_id, lead.stint) for user_id, lead in outcome.leads.items())
+        self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
     def queue_rechecks(self, reasons: Mapping[int, str]) -> None:
         """Asks for leads to be read live, user → reason; a lead asked for again stays one row and is due at once."""
@@ -275,9 +276,10 @@ class LeadTransaction:
         for user_id in sorted(outcome.leads):
             (altered if user_id in self._stints else added).append(outcome.leads[user_id])
         if added:
-            self._execute(sql.ADD_LEADS, **lead_columns(added, self._lanes))
+            lanes = integers([lane_of(lead.user_id, self._lanes) for lead in added])
+            self._execute(sql.ADD_LEADS, lane=lanes, **lead_columns(added))
         if altered:
-            self._execute(sql.UPDATE_LEADS, **lead_columns(altered, self._lanes))
+            self._execute(sql.UPDATE_LEADS, **lead_columns(altered))
 
     def _write_claims(self, outcome: Outcome) -> None:
         held, gone = [], []

@@ -99,31 +99,29 @@ WHERE user_id = ANY(%(user_id)s::bigint[])
 """
 """Requirements of leads that this transaction has locked."""
 
-_LEAD: Final = _batch(
-    "lead",
-    user_id="bigint",
-    lane="int",
-    present="boolean",
-    enabled="boolean",
-    signature="text",
-    version="bigint",
-    read_floor="bigint",
-    judge_after="bigint",
-    changed_at="timestamptz",
-    stint="int",
-    queue_type="text",
-    rule="text",
-    opened_at="timestamptz",
-    outstanding_seen="text",
-    converted_signatures="text",
-)
+_LEAD: Final = {
+    "user_id": "bigint",
+    "present": "boolean",
+    "enabled": "boolean",
+    "signature": "text",
+    "version": "bigint",
+    "read_floor": "bigint",
+    "judge_after": "bigint",
+    "changed_at": "timestamptz",
+    "stint": "int",
+    "queue_type": "text",
+    "rule": "text",
+    "opened_at": "timestamptz",
+    "outstanding_seen": "text",
+    "converted_signatures": "text",
+}
 
 ADD_LEADS: Final = f"""
 INSERT INTO leadstream.leads (user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at,
                               stint, queue_type, rule, opened_at, outstanding_seen, converted_signatures)
 SELECT user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type,
        rule, opened_at, outstanding_seen::bigint[], converted_signatures::text[]
-FROM {_LEAD}
+FROM {_batch("lead", lane="int", **_LEAD)}
 """
 """Leads that nobody held; fails on `leads_pkey` where another writer created one meanwhile."""
 
@@ -133,7 +131,7 @@ SET present = lead.present, enabled = lead.enabled, signature = lead.signature, 
     read_floor = lead.read_floor, judge_after = lead.judge_after, changed_at = lead.changed_at, stint = lead.stint,
     queue_type = lead.queue_type, rule = lead.rule, opened_at = lead.opened_at,
     outstanding_seen = lead.outstanding_seen::bigint[], converted_signatures = lead.converted_signatures::text[]
-FROM {_LEAD}
+FROM {_batch("lead", **_LEAD)}
 WHERE leads.user_id = lead.user_id
 """
 """Leads that this transaction has locked."""
