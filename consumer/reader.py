@@ -208,9 +208,10 @@ class Copy:
         """Moves the counts of the batch to the metrics."""
         metrics.BATCHES.labels("reader").inc()
         self._lag.processed(self._numbering.ts_us)
-        for (table, op), rows in self._router.counts.items():
-            metrics.ROWS.labels("reader", table, op).inc(rows)
-        self._router.counts.clear()
+        for table, counts in self._router.counts.items():
+            for op, rows in counts.items():
+                metrics.ROWS.labels("reader", table, op).inc(rows)
+                counts[op] = 0
         seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
         for took in seconds:
             metrics.BATCH_SECONDS.labels("reader").observe(took)

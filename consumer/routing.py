@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
@@ -43,7 +42,7 @@ class Router:
         self._left_out = left_out
         self._leaving_out = False
         self._events: list[Event] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts = {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
         """Rows by table and operation, as the binlog has them."""
 
     def feed(self, events: list[Event]) -> None:
@@ -81,7 +80,7 @@ class Router:
 
     def _route(self, change: RowChange, index: int) -> None:
         table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row = change
-        self.counts[table, op] += 1
+        self.counts[table][op] += 1
         if op == "u" and (before_ref != after_ref or before_id != after_id):
             # Requirements do not travel with a claim that moves, so its new lead has to be read afresh.
             moved = table == CLAIMS

@@ -105,6 +105,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         choose = random.Random(7)
+        flip = "ON DUPLICATE KEY UPDATE is_enabled = NOT is_enabled"
         with self._world.connection() as connection, connection.cursor() as cursor:
             while not self.ended.is_set():
                 cursor.execute("BEGIN")
@@ -113,7 +114,7 @@ class Load(threading.Thread):
                     cursor.execute(
                         choose.choice(
                             [
-                                f"INSERT INTO users (id) VALUES ({user}) ON DUPLICATE KEY UPDATE is_enabled = NOT is_enabled",
+                                f"INSERT INTO users (id) VALUES ({user}) {flip}",
                                 f"REPLACE INTO claims (id, user_id, status) VALUES ({claim}, {user}, 'open')",
                                 f"UPDATE claims SET user_id = {user} WHERE id = {claim}",
                                 f"UPDATE claims SET status = 'cancelled' WHERE user_id = {user}",
