@@ -165,7 +165,7 @@ def compare_company(url: str, oracle: Oracle) -> list[str]:
 def _read(conninfo: str) -> dict[int, Found]:
     found: dict[int, Found] = defaultdict(Found)
     with psycopg.connect(conninfo, row_factory=namedtuple_row) as connection:
-        connection.execute("SET time_zone = 'UTC'")
+        connection.execute("SET TIME ZONE 'UTC'")
 
         def rows(sql: LiteralString) -> Iterator[Any]:
             return iter(connection.execute(sql))

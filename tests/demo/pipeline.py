@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -161,15 +160,15 @@ class Pipeline:
     def stop(self) -> None:
         """Ends reader and appliers in good order. Raises ProcessFailed where one does not."""
         for process in self.processes:
-            process.signal(signal.SIGTERM)
+            process.terminate()
         for process in self.processes:
-            process.stop()
+            process.stopped()
 
     def state(self) -> State:
         """What PostgreSQL shows now. Raises psycopg.Error."""
         if self._state is None or self._state.closed:
             self._state = psycopg.connect(self.postgres_url, autocommit=True)
-            self._state.execute("SET time_zone = 'UTC'")
+            self._state.execute("SET TIME ZONE 'UTC'")
         state = State(now())
         for version, next_seq in self._rows("SELECT version, next_seq FROM leadstream.lanes"):
             state.versions.append(version)

@@ -91,12 +91,15 @@ class Process:
         if self.pid is not None:
             os.kill(self.pid, number)
 
-    def stop(self, seconds: float = _STOP_SECONDS) -> None:
-        """Ends it in good order (SIGTERM). Raises ProcessFailed where that takes too long or ends with an error."""
-        if self.pid is None or self._process is None:
-            self._close()
+    def terminate(self) -> None:
+        """Asks it to end in good order (SIGTERM), once: a second time would end it at once."""
+        if self.pid is not None and self._process is not None:
+            self._process.terminate()
+
+    def stopped(self, seconds: float = _STOP_SECONDS) -> None:
+        """Waits for the end after `terminate`. Raises ProcessFailed where that takes too long or is an error."""
+        if self._process is None:
             return
-        self._process.terminate()
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:

@@ -76,14 +76,18 @@ class Rates:
         return (transactions - first_transactions) / passed, (messages - first_messages) / passed
 
 
-def newest_lag(state: State) -> float:
+def newest_lag(state: State) -> str:
     """Seconds since the commit of the newest change that PostgreSQL shows."""
-    return max(0.0, (state.at - max(state.versions)) / 1e6) if state.versions else 0.0
+    return _age(state.at, max(state.versions, default=0))
 
 
-def oldest_lag(state: State) -> float:
+def oldest_lag(state: State) -> str:
     """Seconds up to which the slowest lane is known to be complete; on a quiet lane, the age of its heartbeat."""
-    return max(0.0, (state.at - min(state.versions)) / 1e6) if state.versions else 0.0
+    return _age(state.at, min(state.versions, default=0))
+
+
+def _age(at: int, version: int) -> str:
+    return f"{max(0.0, (at - version) / 1e6):.2f} s" if version else "not known yet"
 
 
 class LineView:
@@ -104,8 +108,8 @@ class LineView:
         kills = sum(process.killed for process in scene.processes)
         self.say(
             f"{scene.elapsed:4.0f} s  {scene.customers:,} customers, {transactions:.0f} tx/s, "
-            f"{messages:.0f} messages/s, lag {newest_lag(scene.state):.2f} s "
-            f"(slowest lane {oldest_lag(scene.state):.1f} s); {queues}; "
+            f"{messages:.0f} messages/s, lag {newest_lag(scene.state)} "
+            f"(slowest lane {oldest_lag(scene.state)}); {queues}; "
             f"{scene.state.conversions:,} conversions" + (f"; {kills} processes killed" if kills else "")
         )
 
@@ -186,8 +190,8 @@ def _stream(scene: Scene, messages: float) -> Panel:
     return _facts(
         "the stream (Kafka)",
         ("messages/s", f"{messages:.0f}"),
-        ("lag, newest change", f"{newest_lag(scene.state):.2f} s"),
-        ("lag, slowest lane", f"{oldest_lag(scene.state):.2f} s"),
+        ("lag, newest change", newest_lag(scene.state)),
+        ("lag, slowest lane", oldest_lag(scene.state)),
         ("rechecks due / sweeps", f"{scene.state.rechecks:,} / {scene.sweeps:,}"),
     )
 
