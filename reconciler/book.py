@@ -13,9 +13,19 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.model import NEVER, Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.rules import Rules
 from consumer.store.connection import classified
 from consumer.store.errors import NotPrepared
+from reconciler.replica import Fingerprints
+
+
+def _checksum(*columns: str) -> str:
+    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
+    text = " || '|' || ".join(f"coalesce('=' || {column}, '-')" for column in columns)
+    bits = f"('x' || left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), 15))::bit(60)::bigint"
+    return f"count(*), coalesce(sum({bits}), 0)"
+
 
 SESSION: Final = "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s'"
 
@@ -63,6 +73,58 @@ MARK_CHECKED: Final = """
 UPDATE user_call_scores SET last_conversion_check_at = now() AT TIME ZONE 'utc' WHERE user_id = ANY(%s)
 """
 """Notes when these leads were last checked for a conversion."""
+
+
+FINGERPRINTS: Final = f"""
+SELECT 1, {_checksum("user_id", "signature", "enabled::int")} FROM leadstream.leads
+WHERE user_id > %(after)s AND user_id <= %(upto)s AND present
+UNION ALL
+SELECT 2, {_checksum("id", "user_id", "status")} FROM leadstream.claims
+WHERE user_id > %(after)s AND user_id <= %(upto)s
+UNION ALL
+SELECT 3, {_checksum("id", "user_id", "claim_id", "type", "status", "reason")} FROM leadstream.requirements
+WHERE user_id > %(after)s AND user_id <= %(upto)s
+"""  # noqa: S608
+"""Count and checksum of the rows of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
+
+MISJUDGED: Final = """
+WITH claim AS (
+    SELECT user_id, id, lower(rtrim(status, ' ')) = ANY(%(closed)s) IS TRUE AS closed FROM leadstream.claims
+    WHERE user_id > %(after)s AND user_id <= %(upto)s
+), of_claims AS (
+    SELECT user_id, bool_and(closed) AS all_closed FROM claim GROUP BY user_id
+), owing AS (
+    SELECT DISTINCT requirement.user_id
+    FROM leadstream.requirements AS requirement
+    JOIN claim ON claim.user_id = requirement.user_id AND claim.id = requirement.claim_id AND NOT claim.closed
+    WHERE requirement.user_id > %(after)s AND requirement.user_id <= %(upto)s
+      AND lower(rtrim(requirement.status, ' ')) = ANY(%(settled)s) IS NOT TRUE
+      AND lower(rtrim(requirement.type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
+)
+SELECT lead.user_id
+FROM leadstream.leads AS lead LEFT JOIN of_claims USING (user_id) LEFT JOIN owing USING (user_id)
+WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s
+  AND (lead.stint = 0 OR lead.judge_after = %(never)s
+       OR (lead.judge_after IS NULL AND lead.queue_type IS DISTINCT FROM CASE
+           WHEN NOT lead.present OR NOT lead.enabled OR of_claims.all_closed IS TRUE THEN 'none'
+           WHEN lead.signature IS NULL THEN 'unsigned_users'
+           WHEN owing.user_id IS NOT NULL THEN 'requirements_outstanding'
+           ELSE 'none' END))
+"""
+"""Leads that seem never judged, left to a live read, or in another queue than the rules say. The rules proper are
+`consumer.leads.rules`; this finds who is worth a closer look."""
+
+PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
+"""Users in a range that MySQL should have."""
+
+OUT_OF_TUNE: Final = """
+SELECT lead.user_id
+FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score ON score.user_id = lead.user_id
+WHERE lead.user_id > %s AND lead.user_id <= %s AND lead.stint > 0
+  AND (score.current_queue_type IS DISTINCT FROM lead.queue_type
+       OR score.is_active IS DISTINCT FROM (lead.queue_type <> 'none'))
+"""
+"""Leads for which the call centre's table says another queue than the open stint."""
 
 
 class LanePoint(NamedTuple):
@@ -148,6 +210,33 @@ class Book:
                 return
             after = page[-1]
 
+    def fingerprints(self, after: int, upto: int) -> Fingerprints:
+        """What we hold of the users in (`after`, `upto`], condensed."""
+        with self.session() as connection:
+            rows = connection.execute(FINGERPRINTS, {"after": after, "upto": upto}).fetchall()
+        return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
+
+    def misjudged(self, after: int, upto: int, rules: Rules) -> list[int]:
+        """Leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+        words = {
+            "closed": _normal(rules.closed_claim_statuses),
+            "settled": _normal(rules.settled_requirement_statuses),
+            "excluded": _normal(rules.excluded_requirement_types),
+        }
+        with self.session() as connection:
+            cursor = connection.execute(MISJUDGED, {"after": after, "upto": upto, "never": NEVER, **words})
+            return [user_id for (user_id,) in cursor]
+
+    def present(self, after: int, upto: int) -> list[int]:
+        """Users in (`after`, `upto`] that we hold as existing."""
+        with self.session() as connection:
+            return [user_id for (user_id,) in connection.execute(PRESENT, [after, upto])]
+
+    def out_of_tune(self, after: int, upto: int) -> list[int]:
+        """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
+        with self.session() as connection:
+            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, [after, upto])]
+
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
         with self.session() as connection, connection.transaction():
@@ -163,6 +252,10 @@ def moment(microseconds: int) -> datetime:
 def microseconds(time: datetime) -> int:
     """A datetime with a zone as µs since 1970."""
     return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
+
+
+def _normal(words: Iterable[str]) -> list[str]:
+    return sorted(word.rstrip(" ").casefold() for word in words)
 
 
 def _lead(row: tuple[Any, ...]) -> Lead:

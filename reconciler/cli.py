@@ -1,4 +1,4 @@
-"""`reconciler run | backfill | age`: the safety net from a shell or a cron job.
+"""`reconciler run | backfill | verify | age`: the safety net from a shell or a cron job.
 
 Exit codes: 0 done, also when SIGTERM ended it in good order; 1 something failed; 2 wrong usage or settings; 130 Ctrl-C.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
@@ -41,11 +41,12 @@ from reconciler.report import LineProgress, TerminalProgress, as_json, show
 from reconciler.runs import AlreadyRunning, Runs
 from reconciler.settings import SWEEPS, AgingSettings, SweepSettings
 from reconciler.sweeps import RECHECKS, Report, Scope, Sweeper, SweepPlan
+from reconciler.verify import Verification
 
 log = structlog.get_logger(__name__)
 
 app = typer.Typer(
-    help="The safety net: sweeps, backfill and ageing, through the same ledger as the stream.",
+    help="The safety net: sweeps, backfill, verify and ageing, through the same ledger as the stream.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,6 +67,10 @@ class Tools:
     rules: Rules
     discovery: DiscoverySettings
     stop: Stop
+
+    def second_session(self) -> Replica:
+        """Another session on the replica, for work beside the first one."""
+        return Replica(self.replica.address, self.replica.query_seconds, stop=self.stop.event)
 
     def mender(self, settings: SweepSettings, *, dry_run: bool) -> Mender:
         """What compares and mends."""
@@ -144,8 +149,8 @@ def backfill(
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
     settings = load(SweepSettings)
     console = Console(stderr=True)
-    progress = TerminalProgress(console) if console.is_terminal else LineProgress()
     with _tools() as tools:
+        progress = TerminalProgress(console, "backfill") if console.is_terminal else LineProgress("backfill")
         filling = Backfill(
             tools.replica,
             tools.store,
@@ -161,6 +166,32 @@ def backfill(
             progress.close()
         _print([report], as_json_)
     _leave(tools.stop, failed=report.outcome == "failed")
+
+
+@app.command()
+def verify(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, not only report it.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
+    as_json_: JSON = False,
+) -> None:
+    """Compares every user between MySQL and PostgreSQL; exit code 1 where drift was found and is not mended."""
+    settings = load(SweepSettings)
+    console = Console(stderr=True)
+    with _tools() as tools, closing(tools.second_session()) as condenser:
+        progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
+        mender = tools.mender(settings, dry_run=not repair)
+        verification = Verification(
+            mender, condenser, tools.runs, tools.rules, stop=tools.stop.event, shadow=tools.discovery.shadow_mode
+        )
+        try:
+            report = verification.run(progress, sample=sample)
+        finally:
+            progress.close()
+        _print([report], as_json_)
+    tally = report.tally
+    drift_left = report.outcome in ("drift", "failed") or bool(tally.left or tally.failed)
+    _leave(tools.stop, failed=drift_left)
 
 
 @app.command()

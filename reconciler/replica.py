@@ -102,6 +102,14 @@ class Present(NamedTuple):
     last_requirement: int
 
 
+class Fingerprints(NamedTuple):
+    """(rows, checksum) of each table for a range of users: equal on both sides where all rows are equal."""
+
+    users: tuple[int, int]
+    claims: tuple[int, int]
+    requirements: tuple[int, int]
+
+
 class Schema(NamedTuple):
     """Which columns the company's tables have, with their data types, and which columns lead an index."""
 
@@ -140,6 +148,12 @@ SCHEMA = """
 """
 CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
 CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+
+
+def _checksum(*values: str) -> str:
+    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
+    text = ", '|', ".join(f"IFNULL(CONCAT('=', {value}), '-')" for value in values)
+    return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
 
 
 class Queries:
@@ -201,12 +215,34 @@ class Queries:
             f" (SELECT id, created_at FROM {table} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
         )
 
+    def end_of_range(self, after: int, users: int) -> str:
+        """The highest id among the next so many users."""
+        return f"SELECT MAX(id) FROM (SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {users}) t"
+
+    def fingerprints(self, after: int, upto: int) -> str:
+        """Count and checksum of the rows of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
+        signature = f"NULLIF({self._words('users', 'current_signature_file_id')}, '')"
+        enabled = f"IFNULL({self._number('users', 'is_enabled')}, 1) <> 0"
+        kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
+        reason = self._words("claim_requirements", "claim_requirement_reason")
+        return f"""
+            SELECT {USERS}, {_checksum("t.id", signature, enabled)} FROM users t
+             WHERE t.id > {after} AND t.id <= {upto}
+            UNION ALL
+            SELECT {CLAIMS}, {_checksum("t.id", "t.user_id", self._words("claims", "status"))} FROM claims t
+             WHERE t.user_id > {after} AND t.user_id <= {upto}
+            UNION ALL
+            SELECT {REQUIREMENTS}, {_checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason)}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
+             WHERE c.user_id > {after} AND c.user_id <= {upto}
+        """
+
     def _words(self, table: str, column: str) -> str:
         data_type = self.schema.columns.get((table, column))
         if data_type is None:
             return "NULL"
         if data_type in BINARY_TYPES:
-            return f"CAST(TO_BASE64(t.{column}) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+            return f"CAST(LOWER(HEX(t.{column})) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
         return f"CAST(t.{column} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
 
     def _number(self, table: str, column: str) -> str:
@@ -234,7 +270,7 @@ class Replica:
         self.address = address
         self.queries = 0
         self.mariadb = False
-        self._query_seconds = query_seconds
+        self.query_seconds = query_seconds
         self._retry_seconds = retry_seconds
         self._connection: Connection[Cursor] | None = None
         self._texts: Queries | None = None
@@ -287,6 +323,16 @@ class Replica:
     def user_page(self, after: int, limit: int) -> list[int]:
         """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
         return [int(user_id) for (user_id,) in self._run(self.texts.user_page(after, limit))]
+
+    def end_of_range(self, after: int, users: int) -> int | None:
+        """The highest id among the next `users` users above `after`; None where there are none. Raises ReplicaError."""
+        ((last,),) = self._run(self.texts.end_of_range(after, users))
+        return None if last is None else int(last)
+
+    def fingerprints(self, after: int, upto: int) -> Fingerprints:
+        """What the replica holds of the users in (`after`, `upto`], condensed. Raises ReplicaError."""
+        rows = self._run(self.texts.fingerprints(after, upto))
+        return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
     def users_created(self, since: int, last_id: int, limit: int) -> Iterator[list[int]]:
         """Users up to `last_id` that were created at or after `since` (µs), `limit` at a time. Raises ReplicaError."""
@@ -417,7 +463,7 @@ class Replica:
             return self._away(said)
         if code in TOO_SLOW:
             return QueryTooSlow(
-                f"a query on {self.address} took longer than {self._query_seconds:g} s;"
+                f"a query on {self.address} took longer than {self.query_seconds:g} s;"
                 " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
             )
         if code in REFUSED:
@@ -432,12 +478,12 @@ class Replica:
     def _limited(self, text: str) -> str:
         text = text.strip()
         if self.mariadb:
-            return f"SET STATEMENT max_statement_time={self._query_seconds:g} FOR {text}"
-        return f"SELECT /*+ MAX_EXECUTION_TIME({round(self._query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+            return f"SET STATEMENT max_statement_time={self.query_seconds:g} FOR {text}"
+        return f"SELECT /*+ MAX_EXECUTION_TIME({round(self.query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:
-            connection = login(self.address, connect_seconds=10, answer_seconds=self._query_seconds + 5)
+            connection = login(self.address, connect_seconds=10, answer_seconds=self.query_seconds + 5)
             self.mariadb = "mariadb" in connection.get_server_info().lower()  # type: ignore[no-untyped-call]
             with connection.cursor() as cursor:
                 self.queries += 1

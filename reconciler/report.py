@@ -68,7 +68,8 @@ def show(console: Console, reports: Sequence[Report]) -> None:
 class TerminalProgress:
     """A bar with users per second and the remaining time."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, name: str) -> None:
+        self._name = name
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -85,7 +86,7 @@ class TerminalProgress:
     def start(self, position: int, end: int) -> None:
         """Shows the bar; it is full at the highest primary key."""
         self._started = time.monotonic()
-        self._task = self._bar.add_task("backfill", total=max(end, 1), completed=position, users=0, rate=0.0)
+        self._task = self._bar.add_task(self._name, total=max(end, 1), completed=position, users=0, rate=0.0)
         self._bar.start()
 
     def advance(self, position: int, users: int) -> None:
@@ -102,7 +103,8 @@ class TerminalProgress:
 class LineProgress:
     """A log line every few seconds, for everything that is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._started = self._said = time.monotonic()
         self._begin = self._end = self._users = 0
 
@@ -110,7 +112,7 @@ class LineProgress:
         """Says where it begins."""
         self._started = self._said = time.monotonic()
         self._begin, self._end = position, end
-        log.info("backfill_started", after_user=position, last_user=end)
+        log.info("started", run=self._name, after_user=position, last_user=end)
 
     def advance(self, position: int, users: int) -> None:
         """Says how far it is, how fast, and how many seconds are left."""
@@ -122,7 +124,9 @@ class LineProgress:
         seconds = now - self._started
         left = max(self._end - position, 0) * seconds / max(position - self._begin, 1)
         rate = round(self._users / seconds)
-        log.info("backfill", user=position, users=self._users, users_per_s=rate, seconds_left=round(left))
+        log.info(
+            "progress", run=self._name, user=position, users=self._users, users_per_s=rate, seconds_left=round(left)
+        )
 
     def close(self) -> None:
         """Nothing is left open."""

@@ -30,6 +30,7 @@ from reconciler.replica import Replica
 from reconciler.report import LineProgress
 from reconciler.runs import Runs
 from reconciler.sweeps import Report, Scope, Sweeper, SweepPlan
+from reconciler.verify import Verification
 
 LANES = 4
 FAR = 2**62
@@ -157,7 +158,16 @@ class World:
         book = self.book()
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
         filling = Backfill(self.replica(), store, book, Runs(book), self.rules, batch_size=batch_size, stop=self.stop)
-        return filling.run(progress or LineProgress(), restart=restart)
+        return filling.run(progress or LineProgress("backfill"), restart=restart)
+
+    def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
+        """Verifies in this process."""
+        mender = self.mender(dry_run=not repair)
+        verification = Verification(
+            mender, self.replica(), Runs(mender.book), self.rules,
+            stop=self.stop, shadow=self.shadow, range_users=range_users,
+        )  # fmt: skip
+        return verification.run(LineProgress("verify"), sample=sample)
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""

@@ -1,0 +1,177 @@
+"""Every user compared between MySQL and PostgreSQL, and the call centre's table with our open stints.
+
+Both servers condense a range of users to a count and a checksum a table, at the same time; only ranges that differ are
+read row by row, confirmed, and reported or mended as any drift is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Final, NamedTuple
+
+from consumer.leads.model import QueueChange, QueueType, Reason
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.store.errors import StoreError
+from reconciler.backfill import Progress
+from reconciler.lanes import Stopped
+from reconciler.recheck import Mender, Tally, again_if_in_the_way, batches
+from reconciler.replica import Fingerprints, Replica, ReplicaError
+from reconciler.runs import Run, Runs
+from reconciler.sweeps import Report
+
+NAME: Final = "verify"
+LAST_ID: Final = 2**63 - 1
+SAMPLE_AT_ONCE: Final = 100
+CALL_CENTRE: Final = "call_centre_queue"
+"""The kind of drift where user_call_scores says another queue, or activity, than the open stint."""
+
+
+class Range(NamedTuple):
+    """Users above `after`, up to `upto`, and what MySQL has of them."""
+
+    after: int
+    upto: int
+    live: Fingerprints
+
+
+class Verification:
+    """Compares everybody, or a sample; with a mender that is no dry run it repairs what differs."""
+
+    def __init__(
+        self,
+        mender: Mender,
+        condenser: Replica,
+        runs: Runs,
+        rules: Rules,
+        *,
+        stop: Event,
+        shadow: bool,
+        range_users: int = 2000,
+    ) -> None:
+        """`condenser` is a second session on the replica, on which MySQL works while PostgreSQL does."""
+        self._mender = mender
+        self._condenser = condenser
+        self._runs = runs
+        self._rules = rules
+        self._stop = stop
+        self._shadow = shadow
+        self._range_users = range_users
+
+    def run(self, progress: Progress, *, sample: int | None = None) -> Report:
+        """Runs to the end, or until asked to stop. Raises AlreadyRunning; what fails is in the report and recorded."""
+        with self._runs.alone(NAME):
+            tally = self._mender.tally = Tally()
+            run = self._runs.start(NAME)
+            outcome, error = "ok", None
+            queries = self._queries()
+            try:
+                present = self._mender.replica.present()
+                progress.start(0, present.last_user)
+                if sample is None:
+                    self._everyone(progress, run)
+                else:
+                    self._some(sample, present.last_user, progress)
+                self._mender.settle()
+            except Stopped:
+                outcome = "stopped"
+            except (ReplicaError, StoreError) as problem:
+                outcome, error = "failed", str(problem)
+            if outcome == "ok" and tally.drift and self._mender.dry_run:
+                outcome = "drift"
+            spent = self._queries() - queries
+            run.finish(outcome, tally.as_counts(), spent, error)
+            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
+
+    def _queries(self) -> int:
+        return self._mender.replica.queries + self._condenser.queries
+
+    def _everyone(self, progress: Progress, run: Run) -> None:
+        for part in self._ranges():
+            if self._stop.is_set():
+                raise Stopped
+            users = self._compare(part)
+            if part.upto < LAST_ID:
+                progress.advance(part.upto, users)
+            run.move(part.upto, self._mender.tally.as_counts(), self._queries())
+
+    def _ranges(self) -> Iterator[Range]:
+        """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
+        with ThreadPoolExecutor(1, "condenser") as pool:
+            ahead = pool.submit(self._condense, 0)
+            while True:
+                part = ahead.result()
+                if part.upto < LAST_ID:
+                    ahead = pool.submit(self._condense, part.upto)
+                yield part
+                if part.upto == LAST_ID:
+                    return
+
+    def _condense(self, after: int) -> Range:
+        upto = self._condenser.end_of_range(after, self._range_users)
+        if upto is None:
+            return Range(after, LAST_ID, Fingerprints((0, 0), (0, 0), (0, 0)))
+        return Range(after, upto, self._condenser.fingerprints(after, upto))
+
+    def _compare(self, part: Range) -> int:
+        """Compares one range; returns how many users MySQL has in it."""
+        book, tally = self._mender.book, self._mender.tally
+        users = part.live.users[0]
+        if book.fingerprints(part.after, part.upto) == part.live:
+            suspects = book.misjudged(part.after, part.upto, self._rules)
+            tally.checked += users - len(suspects)
+            tally.in_step += users - len(suspects)
+        else:
+            live = self._mender.replica.user_page(part.after, self._range_users) if users else []
+            suspects = sorted({*book.present(part.after, part.upto), *(user for user in live if user <= part.upto)})
+        if suspects:
+            self._mender.check(suspects)
+        if not self._shadow:
+            self._tune(part.after, part.upto)
+        return users
+
+    def _some(self, sample: int, last_user: int, progress: Progress) -> None:
+        """Users after random places of the primary key, a handful at each."""
+        seen: set[int] = set()
+        for _ in range(2 * sample):
+            if self._stop.is_set():
+                raise Stopped
+            place = random.randint(-1, last_user - 1)  # noqa: S311 (chance, not secrecy)
+            page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
+            fresh = [user_id for user_id in page if user_id not in seen]
+            seen.update(fresh)
+            self._mender.check(fresh)
+            progress.advance(0, len(fresh))
+            if len(seen) >= sample:
+                return
+
+    def _tune(self, after: int, upto: int) -> None:
+        """Puts the call centre's table right where others wrote something else than the open stint into it."""
+        users = self._mender.book.out_of_tune(after, upto)
+        if not users:
+            return
+        self._mender.tally.drift[CALL_CENTRE] += len(users)
+        if not self._mender.dry_run:
+            for batch in batches(users, self._range_users):
+                again_if_in_the_way(self._put_right, batch)
+                self._mender.tally.mended += len(batch)
+
+    def _put_right(self, user_ids: list[int]) -> None:
+        outcome = Outcome()
+        with self._mender.store.transaction() as tx:
+            for user_id, lead in tx.load(user_ids).items():
+                if lead.queue_type is not None:
+                    elsewhere = frozenset(QueueType) - {QueueType.NONE, lead.queue_type}
+                    outcome.queue_changes[user_id] = QueueChange(
+                        user_id,
+                        lead.queue_type,
+                        elsewhere,
+                        entered=False,
+                        first_sight=True,
+                        reason=Reason.FIRST_SEEN,
+                        at=lead.opened_at,
+                    )
+            tx.write(outcome)

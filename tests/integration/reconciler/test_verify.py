@@ -1,0 +1,121 @@
+"""Every user compared."""
+
+from __future__ import annotations
+
+import json
+
+from consumer.leads.model import NEVER
+from consumer.leads.rules import Rules
+from tests.integration.reconciler.world import World
+
+
+def company(world: World, users: int = 23) -> None:
+    for user_id in range(1, users + 1):
+        world.user(user_id, signature=None if user_id % 3 else 1000 + user_id)
+        world.claim(100 + user_id, user_id, ("open", "cancelled", None, "Größe")[user_id % 4])
+        world.requirement(1000 + user_id, 100 + user_id, ("pending", "approved", None)[user_id % 3])
+    world.sql("UPDATE users SET is_enabled = 0 WHERE id = 7")
+    world.backfill()
+    world.age_everything()
+
+
+def test_a_company_in_step_verifies_without_reading_a_row(world: World) -> None:
+    company(world)
+    report = world.verify()
+    assert report.outcome == "ok"
+    assert (report.tally.checked, report.tally.in_step) == (23, 23)
+    assert report.tally.drift == {}
+    assert report.queries <= 2 * 6 + 6
+
+
+def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World) -> None:
+    company(world)
+    world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
+    world.sql("DELETE FROM users WHERE id = 2")
+    world.sql("UPDATE claims SET status = 'cancelled' WHERE id = 106")
+    world.sql("DELETE FROM claim_requirements WHERE id = 1010")
+    world.sql("UPDATE users SET is_enabled = 0 WHERE id = 16")
+    world.user(99, ago=10)
+    world.pg("UPDATE user_call_scores SET current_queue_type = 'none' WHERE user_id = 20")
+    world.pg("UPDATE leadstream.leads SET queue_type = 'none' WHERE user_id = 22")
+    world.pg("UPDATE user_call_scores SET current_queue_type = 'none', is_active = false WHERE user_id = 22")
+    kinds = {
+        "signature": 1, "user_gone": 1, "claim_status": 1, "requirement_gone": 1, "enabled": 1, "unknown": 1,
+        "call_centre_queue": 1, "queue": 1,
+    }  # fmt: skip
+
+    report = world.verify()
+    assert report.outcome == "drift"
+    assert report.tally.drift == kinds
+    assert world.conversions() == []
+    assert 99 not in world.queues()
+
+    repaired = world.verify(repair=True)
+    assert repaired.outcome == "ok"
+    assert repaired.tally.mended == 8
+    assert world.conversions() == [(4, "signature_obtained")]
+    assert world.queues()[2] == "none"
+    assert world.scores()[20] == "unsigned_users"
+    world.age_everything()
+    again = world.verify()
+    assert (again.outcome, again.tally.drift) == ("ok", {})
+
+
+def test_leads_left_to_a_live_read_are_settled_by_a_repair(mysql_world: World) -> None:
+    world = mysql_world
+    company(world, 5)
+    world.pg("UPDATE leadstream.leads SET judge_after = %s WHERE user_id = 4", NEVER)
+    assert world.verify().tally.settled == 1
+    world.verify(repair=True)
+    assert world.pg("SELECT count(*) FROM leadstream.leads WHERE judge_after = %s", NEVER) == [(0,)]
+
+
+def test_new_words_of_the_business_are_drift_until_they_are_applied(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1)
+    world.claim(10, 1, "Withdrawn ")
+    world.backfill()
+    world.age_everything()
+    world.rules = Rules(frozenset({"withdrawn"}))
+    assert world.verify().tally.drift == {"queue": 1}
+    world.verify(repair=True)
+    assert world.queues() == {1: "none"}
+
+
+def test_a_text_that_postgresql_cannot_hold_is_in_step(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1)
+    world.claim(10, 1, "a\0b")
+    world.backfill()
+    assert world.verify().tally.in_step == 1
+
+
+def test_a_sample_looks_at_no_more_than_it_was_asked_for(mysql_world: World) -> None:
+    world = mysql_world
+    company(world)
+    report = world.verify(sample=5)
+    assert report.tally.checked == 5
+    assert world.verify(sample=100).tally.checked == 23
+
+
+def test_the_command_tells_scripts_by_its_exit_code(mysql_world: World) -> None:
+    world = mysql_world
+    company(world, 4)
+    clean = world.command("verify")
+    assert clean.returncode == 0, clean.stderr
+    world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
+    found = world.command("verify", "--json")
+    assert found.returncode == 1
+    assert json.loads(found.stdout)[0]["drift"] == {"signature": 1}
+    assert world.command("verify", "--repair").returncode == 0
+    assert world.conversions() == [(4, "signature_obtained")]
+
+
+def test_in_shadow_mode_the_call_centres_table_is_not_compared(mysql_world: World) -> None:
+    world = mysql_world
+    company(world, 4)
+    world.pg("UPDATE user_call_scores SET current_queue_type = NULL")
+    world.shadow = True
+    assert world.verify(repair=True).tally.drift == {}
+    world.shadow = False
+    assert world.verify().tally.drift == {"call_centre_queue": 4}
