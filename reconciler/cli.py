@@ -53,6 +53,8 @@ app = typer.Typer(
 )
 
 NAMES = (*SWEEPS, RECHECKS)
+PAPER = 120
+"""Characters in a line where the report does not go to a terminal."""
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
@@ -252,7 +254,7 @@ def _print(reports: Sequence[Report], as_json_: bool) -> None:
     if as_json_:
         typer.echo(as_json(reports))
     elif reports:
-        show(Console(), reports)
+        show(Console() if sys.stdout.isatty() else Console(width=PAPER), reports)
 
 
 def _say(sentence: str) -> None:

@@ -91,6 +91,10 @@ class World:
             user_id, signature, ago,
         )  # fmt: skip
 
+    def user_without_times(self, user_id: int) -> None:
+        """A user of which only the id is given."""
+        self.sql("INSERT INTO users (id) VALUES (%s)", user_id)
+
     def claim(self, claim_id: int, user_id: int, status: str | None = "open") -> None:
         """A claim of a user."""
         self.sql("INSERT INTO claims (id, user_id, status) VALUES (%s, %s, %s)", claim_id, user_id, status)

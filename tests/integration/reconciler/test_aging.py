@@ -1,0 +1,65 @@
+"""Scores grow by one, once a local day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler.aging import age
+from reconciler.runs import Runs
+from reconciler.settings import AgingSettings
+from tests.integration.reconciler.world import World
+
+SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
+
+
+def scores(world: World) -> dict[int, int]:
+    return dict(world.pg("SELECT user_id, current_score FROM user_call_scores"))
+
+
+@pytest.fixture
+def aging_world(mysql_world: World) -> World:
+    for user_id in range(1, 5):
+        mysql_world.user(user_id, signature=7 if user_id == 4 else None)
+    mysql_world.backfill()
+    mysql_world.pg("UPDATE user_call_scores SET current_score = 200 WHERE user_id = 2")
+    mysql_world.pg("UPDATE user_call_scores SET current_score = 199 WHERE user_id = 3")
+    return mysql_world
+
+
+def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: World) -> None:
+    world, book = aging_world, aging_world.book()
+    now = datetime.now(UTC)
+    assert age(book, Runs(book), SETTINGS, now) == 2
+    assert age(book, Runs(book), SETTINGS, now) is None
+    assert scores(world) == {1: 1, 2: 200, 3: 200, 4: 0}
+    world.pg("UPDATE leadstream.runs SET started_at = started_at - interval '24 hours' WHERE name = 'age'")
+    assert age(book, Runs(book), SETTINGS, now) == 1
+    assert scores(world)[1] == 2
+
+
+def test_a_day_begins_at_the_local_midnight(aging_world: World) -> None:
+    book = aging_world.book()
+    assert age(book, Runs(book), SETTINGS, datetime.now(UTC)) == 2
+    aging_world.pg("UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z' WHERE name = 'age'")
+    auckland = AgingSettings(aging_timezone="Pacific/Auckland", aging_skipped_weekdays=frozenset())
+    assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 10, 30, tzinfo=UTC)) is None
+    assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 11, 30, tzinfo=UTC)) == 1
+
+
+def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
+    book = aging_world.book()
+    sunday = datetime(2026, 3, 15, 12, tzinfo=UTC)
+    assert age(book, Runs(book), AgingSettings(), sunday) is None
+    assert age(book, Runs(book), AgingSettings(), sunday + timedelta(days=1)) == 2
+
+
+def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1)
+    world.backfill()
+    assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true").stdout
+    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "1 scores aged by one\n"
+    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n"
+    assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2

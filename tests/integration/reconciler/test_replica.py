@@ -1,0 +1,115 @@
+"""The queries themselves: read-only, limited, and indifferent to how the company declared its columns."""
+
+from __future__ import annotations
+
+import pymysql
+import pytest
+
+from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.settings import MySQLAddress
+from reconciler.replica import QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
+from tests.integration.reconciler.world import World
+
+
+def redeclare(world: World, *statements: str) -> None:
+    for statement in statements:
+        world.sql(statement)
+
+
+def test_rows_are_read_alike_however_their_columns_are_declared(world: World) -> None:
+    redeclare(
+        world,
+        "ALTER TABLE users MODIFY is_enabled BIT(1) NULL,"
+        " MODIFY current_signature_file_id VARCHAR(36) CHARACTER SET latin1",
+        "ALTER TABLE claims MODIFY status ENUM('open', 'größer') CHARACTER SET latin1",
+        "ALTER TABLE claim_requirements MODIFY type INT, MODIFY status VARCHAR(20) CHARACTER SET utf8mb3",
+    )
+    world.sql("INSERT INTO users (id, current_signature_file_id, is_enabled) VALUES (1, 'é', b'0'), (2, '', NULL)")
+    world.claim(10, 1, "größer")
+    world.sql("INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (100, 10, 3, 'x ')")
+    live = world.replica().read_users([1, 2, 3]).leads
+    assert live[1].user == UserRow(1, "é", False)
+    assert live[1].claims == {10: ClaimRow(10, 1, "größer")}
+    assert live[1].requirements == {100: RequirementRow(100, 10, "3", "x ", None)}
+    assert live[2].user == UserRow(2, None, True)
+    assert live[3].user is None
+
+
+def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
+    redeclare(
+        world,
+        "ALTER TABLE users DROP COLUMN is_enabled, DROP COLUMN updated_at",
+        "ALTER TABLE claim_requirements DROP COLUMN claim_requirement_reason",
+    )
+    world.user_without_times(1)
+    live = world.replica().read_users([1]).leads[1]
+    assert live.user == UserRow(1, None, True)
+    assert live.updated_at == {(Table.USERS, 1): None}
+    world.sql("ALTER TABLE users DROP COLUMN created_at")
+    with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at"):
+        list(world.replica().users_created(0, 1, 10))
+
+
+def test_a_read_lies_between_two_looks_at_the_servers_clock(world: World) -> None:
+    read = world.replica().read_users([1])
+    ((now,),) = world.sql("SELECT CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)")
+    assert read.started < read.ended <= now
+    assert now - read.started < 60_000_000
+
+
+def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: World) -> None:
+    world.sql("ALTER TABLE users MODIFY current_signature_file_id BINARY(4)")
+    world.sql("INSERT INTO users (id, current_signature_file_id) VALUES (1, UNHEX('00FF'))")
+    assert world.replica().read_users([1]).leads[1].user == UserRow(1, "00ff0000", True)
+
+
+def test_the_session_cannot_write_and_a_slow_query_is_ended(world: World) -> None:
+    replica = Replica(MySQLAddress(world.replica_url), query_seconds=0.2)
+    with pytest.raises(QueryTooSlow, match=r"longer than 0\.2 s"):
+        replica._run(
+            "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b,"
+            " information_schema.columns c WHERE a.column_name <> CONCAT(b.column_name, c.column_name)"
+        )
+    connection = replica._open()
+    with connection.cursor() as cursor, pytest.raises(pymysql.err.MySQLError, match=r"(?i)read.only"):
+        cursor.execute("DELETE FROM users")
+    replica.close()
+
+
+def test_a_lost_connection_is_opened_again(world: World) -> None:
+    replica = world.replica()
+    replica.present()
+    ((thread,),) = replica._run("SELECT CONNECTION_ID()")
+    world.sql(f"KILL {thread}")
+    assert replica.present().last_user == 0
+
+
+def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_is(world: World) -> None:
+    url = world.replica_url.rsplit("@", 1)[0] + "@127.0.0.1:1/nothing"
+    with pytest.raises(ReplicaAway, match=r"127\.0\.0\.1:1 does not answer .*REPLICA_DATABASE_URL"):
+        Replica(MySQLAddress(url), retry_seconds=0.3).present()
+
+
+def test_missing_tables_and_indexes_are_named_with_their_mend(world: World) -> None:
+    world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_ibfk_1")
+    world.sql("ALTER TABLE claim_requirements DROP INDEX claim_id")
+    with pytest.raises(ReplicaUnfit, match="run CREATE INDEX claim_requirements_claim_id"):
+        world.replica().read_users([1])
+    world.sql("DROP TABLE claim_requirements")
+    with pytest.raises(ReplicaUnfit, match="there is no table claim_requirements"):
+        world.replica().read_users([1])
+
+
+def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_order(world: World) -> None:
+    for number in range(1, 120):
+        world.user(number * 37, ago=100_000 - 500 * number + (900 if number % 7 == 0 else 0))
+    world.user(9000, ago=60)
+    replica = world.replica()
+    present = replica.present()
+    since = present.clock - 50_000 * 1_000_000
+    found = [user for page in replica.users_created(since, present.last_user, 7) for user in page]
+    expected = [row[0] for row in world.sql(
+        "SELECT id FROM users WHERE created_at >= FROM_UNIXTIME(%s) ORDER BY id", since // 1_000_000)]  # fmt: skip
+    assert set(expected) <= set(found)
+    assert len(found) - len(expected) <= 1
+    assert replica.first_created("users", present.clock, present.last_user) == present.last_user + 1
