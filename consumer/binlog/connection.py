@@ -10,13 +10,14 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
 import pymysql
-from pymysql.constants import CLIENT, ER
+from pymysql.connections import Connection
+from pymysql.constants import ER
+from pymysql.cursors import Cursor
 
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder
@@ -32,6 +33,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.framing import PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.statements import Scope
+from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
 _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
@@ -67,46 +69,23 @@ class ClockAndPosition(NamedTuple):
     pos: int
 
 
-def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
-    """TLS as `ssl_mode` and its files ask for; None for DISABLED, and for PREFERRED (the default) without files."""
-    mode = options.get("ssl_mode", "PREFERRED").upper()
-    modes = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
-    if mode not in modes:
-        raise PreconditionFailed(f"ssl_mode in REPLICA_DATABASE_URL is {mode}; it should be one of {', '.join(modes)}")
-    authority = options.get("ssl_ca")
-    if mode == "DISABLED" or (mode == "PREFERRED" and not authority):
-        return None
+def _log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
+    """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
     try:
-        context = ssl.create_default_context(cafile=authority)
-        if "ssl_cert" in options:
-            context.load_cert_chain(options["ssl_cert"], options.get("ssl_key"))
-    except OSError as error:
-        raise PreconditionFailed(f"the TLS files in REPLICA_DATABASE_URL cannot be used: {error}") from error
-    context.check_hostname = mode == "VERIFY_IDENTITY"
-    context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("VERIFY") or authority else ssl.CERT_NONE
-    return context
-
-
-def _log_in(address: MySQLAddress, timeout_seconds: float) -> pymysql.connections.Connection[Any]:
-    """A session in the URL's database. Raises LoginRefused or ConnectionLost."""
-    try:
-        return pymysql.connect(
-            host=address.host,
-            port=address.port,
-            user=address.user,
-            password=address.password,
-            database=address.database,
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=min(10, max(1, int(timeout_seconds))),
-            read_timeout=timeout_seconds,
-            write_timeout=timeout_seconds,
-            ssl=_tls(address.options),
-            client_flag=CLIENT.MULTI_STATEMENTS,
-            init_command="SET time_zone = '+00:00'",
-        )
+        session = login(address, min(10.0, timeout_seconds), timeout_seconds)
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         raise _named(error, address, "log in to") from error
+    mode = address.options.get("ssl_mode", "VERIFY_CA" if "ssl_ca" in address.options else "").upper()
+    if mode.startswith(("REQUIRED", "VERIFY")) and not isinstance(session._sock, ssl.SSLSocket):  # type: ignore[attr-defined]
+        session.close()  # PyMySQL goes on in the clear where a server offers no TLS
+        raise LoginRefused(f"{address} offers no TLS, but ssl_mode={mode} asks for it; switch TLS on there")
+    try:
+        with session.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+    except (pymysql.err.MySQLError, OSError, EOFError) as error:
+        session.close()
+        raise _named(error, address, "log in to") from error
+    return session
 
 
 def _named(error: BaseException, address: MySQLAddress, doing: str) -> BinlogError:
@@ -125,7 +104,7 @@ class Replica:
     def __init__(self, address: MySQLAddress, timeout_seconds: float = 30.0) -> None:
         self._address = address
         self._timeout = timeout_seconds
-        self._session: pymysql.connections.Connection[Any] | None = None
+        self._session: Connection[Cursor] | None = None
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement in the URL's database, session time zone UTC.
@@ -265,7 +244,7 @@ class BinlogStream:
         self._heartbeat = heartbeat_seconds
         self._deadline = deadline_seconds
         self._expected_server = expected_server
-        self._session: pymysql.connections.Connection[Any] | None = None
+        self._session: Connection[Cursor] | None = None
         self._socket: socket.socket | None = None
         self._buffer = PacketBuffer()
         self._decoder: BinlogDecoder | None = None
@@ -457,7 +436,7 @@ class BinlogStream:
             )
         return True
 
-    def _introduce(self, session: pymysql.connections.Connection[Any], mariadb: bool) -> None:
+    def _introduce(self, session: Connection[Cursor], mariadb: bool) -> None:
         """Tells the server what a replica of ours understands."""
         period = int(self._heartbeat * 1_000_000_000)
         uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{self._server_id}"))
@@ -484,7 +463,7 @@ class BinlogStream:
         )
         session._read_ok_packet()  # type: ignore[attr-defined]
 
-    def _ask(self, session: pymysql.connections.Connection[Any], mariadb: bool, by_gtid: bool) -> None:
+    def _ask(self, session: Connection[Cursor], mariadb: bool, by_gtid: bool) -> None:
         """Asks for everything after our position."""
         decoder = self._decoder
         assert decoder is not None
@@ -501,6 +480,6 @@ class BinlogStream:
         self._command(session, request)
 
     @staticmethod
-    def _command(session: pymysql.connections.Connection[Any], request: bytes) -> None:
+    def _command(session: Connection[Cursor], request: bytes) -> None:
         session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
         session._next_seq_id = 1  # type: ignore[attr-defined]
