@@ -85,14 +85,35 @@ class Router:
             # Requirements do not travel with a claim that moves, so its new lead has to be read afresh.
             moved = table == CLAIMS
             gone = self._user(table, "d", before_id, before_ref, index)
-            self._numbering.row(table, "d", before, None, gone, _key(gone, before_ref, before_id), pos, row)
+            self._pass_on(table, "d", before, None, gone, before_ref, before_id, pos, row)
             come = self._user(table, "c", after_id, after_ref, index)
-            self._numbering.row(table, "c", None, after, come, _key(come, after_ref, after_id), pos, row, moved)
+            self._pass_on(table, "c", None, after, come, after_ref, after_id, pos, row, moved)
             return
         row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
         user_id = ref if table == USERS else self._user(table, op, row_id, ref, index)
-        key = user_id if user_id is not None else _key(user_id, ref, row_id)
-        self._numbering.row(table, op, before, after, user_id, key, pos, row)
+        if user_id is not None:
+            self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
+        else:
+            self._pass_on(table, op, before, after, None, ref, row_id, pos, row)
+
+    def _pass_on(  # noqa: PLR0917 (a row as it comes, and its place)
+        self,
+        table: str,
+        op: str,
+        before: str | None,
+        after: str | None,
+        user_id: int | None,
+        ref: int | None,
+        row_id: int | None,
+        pos: int,
+        row: int,
+        moved: bool = False,
+    ) -> None:
+        """To its user's lane; a requirement whose claim is gone to every lane, a row that names nobody to its own."""
+        if user_id is None and ref is not None:
+            self._numbering.orphan(table, op, before, after, ref, pos, row)
+        else:
+            self._numbering.row(table, op, before, after, user_id, _key(user_id, row_id), pos, row, moved)
 
     def _user(self, table: str, op: str, row_id: int | None, ref: int | None, index: int) -> int | None:
         """Whose the row is at this point of the stream, which is moved past it; None where nobody knows."""
@@ -117,9 +138,9 @@ class Router:
         return user_id
 
 
-def _key(user_id: int | None, ref: int | None, row_id: int | None) -> int:
-    """What decides the lane: the user, for an orphan its claim, and where even that is NULL the row itself."""
-    for key in (user_id, ref, row_id):
-        if key is not None:
-            return key
-    raise ValueError("a row without an id came from the binlog")
+def _key(user_id: int | None, row_id: int | None) -> int:
+    """What decides the lane: the user, and where that is NULL the row itself."""
+    key = row_id if user_id is None else user_id
+    if key is None:
+        raise ValueError("a row without an id came from the binlog")
+    return key

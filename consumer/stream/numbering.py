@@ -86,7 +86,7 @@ class Numbering:
         row: int,
         moved: bool = False,
     ) -> None:
-        """One row of the lane that `key` belongs to: the user's id, or for an orphan (user_id None) its claim's."""
+        """One row of the lane that `key` belongs to: the user's id, or the row's own where it names nobody (None)."""
         self.rows = total_order = self.rows + 1
         orders = self._orders
         order = orders[table] = orders.get(table, 0) + 1
@@ -119,6 +119,27 @@ class Numbering:
             ),
             key_text,
         )
+
+    def orphan(  # noqa: PLR0917 (as `row`)
+        self, table: str, op: str, before: str | None, after: str | None, key: int, pos: int, row: int
+    ) -> None:
+        """One row whose user nobody knows any more: a copy in every lane, counted once.
+
+        Only the lane that holds its claim knows, and at that very place in its order; the others pass it over.
+        """
+        self.rows = total_order = self.rows + 1
+        order = self._orders[table] = self._orders.get(table, 0) + 1
+        if total_order <= self._skip:
+            return
+        for lane in range(self.lanes):
+            seq = self._next_seqs[lane]
+            self._next_seqs[lane] = seq + 1
+            if lane in self._held:
+                topic, value, held_key = self._held[lane]
+                self._send(topic, value + MORE, held_key, lane)
+                self.sent += 1
+            value = self._writer.row(table, op, before, after, pos, row, total_order, order, seq, "null", False)
+            self._held[lane] = (self._topics[table], value, f"{key}")
 
     def commit(self) -> None:
         """The source transaction ended: what is held back goes out as the last of its lane."""

@@ -140,20 +140,20 @@ def test_requirements_deleted_after_their_claim_in_one_transaction_find_their_us
     assert trial.asked == [[1]]
 
 
-def test_a_requirement_whose_claim_is_gone_is_an_orphan_in_the_claims_lane() -> None:
+def test_a_requirement_whose_claim_is_gone_is_an_orphan_in_every_lane() -> None:
     trial = Trial()
-    assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", None)]
-    assert trial.lanes == [lane_of(77, LANES)]
+    assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", None)] * LANES
+    assert trial.lanes == list(range(LANES))
     assert trial.asked == [[77]]
 
 
-def test_a_claim_without_a_user_goes_to_the_claims_lane() -> None:
+def test_a_row_that_names_nobody_goes_to_its_own_lane_and_requirements_of_such_a_claim_to_every_lane() -> None:
     trial = Trial()
     found = trial.feed(
         BEGIN, claim("c", 5, None, None), requirement("c", None, 5), requirement("c", None, None, 6), COMMIT
     )
-    assert found == [("claims", "c", None), ("claim_requirements", "c", None), ("claim_requirements", "c", None)]
-    assert sorted(trial.lanes) == sorted([lane_of(5, LANES), lane_of(5, LANES), lane_of(6, LANES)])
+    assert sorted(found) == sorted([("claims", "c", None), *[("claim_requirements", "c", None)] * (LANES + 1)])
+    assert sorted(trial.lanes) == sorted([lane_of(5, LANES), *range(LANES), lane_of(6, LANES)])
 
 
 def test_all_claims_unknown_in_one_read_are_asked_for_at_once() -> None:

@@ -150,16 +150,20 @@ def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> Non
     assert [beat["source"]["ts_us"] for beat in beats] == [5_000] * LANES
 
 
-def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim() -> None:
+def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_every_lane_counted_once() -> None:
     kafka = Kafka()
     numbering = kafka.numbering()
     numbering.begin(None, 1, "b.000001", 4, 5_000)
     numbering.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
-    numbering.row("claim_requirements", "c", None, "{}", None, 77, 4, 1)
+    numbering.orphan("claim_requirements", "c", None, "{}", 77, 4, 1)
+    assert numbering.rows == 2
     numbering.commit()
-    places = {message.topic: (message.lane, message.key, message.value["lane"]["user_id"]) for message in kafka.open}
-    assert places["p.claims"] == (lane_of(8911, LANES), "8911", 8911)
-    assert places["p.claim_requirements"] == (lane_of(77, LANES), "77", None)
+    rows = [message for message in kafka.open if message.topic == "p.claims"]
+    assert [(row.lane, row.key, row.value["lane"]["user_id"]) for row in rows] == [(lane_of(8911, LANES), "8911", 8911)]
+    orphans = [message for message in kafka.open if message.topic == "p.claim_requirements"]
+    assert sorted(orphan.lane for orphan in orphans) == list(range(LANES))
+    assert {(orphan.key, orphan.value["lane"]["user_id"]) for orphan in orphans} == {("77", None)}
+    assert {orphan.value["transaction"]["total_order"] for orphan in orphans} == {2}
 
 
 def test_orders_count_all_rows_and_those_of_each_table() -> None:
