@@ -200,7 +200,9 @@ class Copy:
         stream, numbering = self._stream, self._numbering
         numbering.cut()
         prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
-        self._transactions.commit(numbering.checkpoint(stream.gtid_set(), stream.file, stream.pos, prepared))
+        self._transactions.commit(
+            numbering.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
+        )
         self._covered = numbering.sent
         self._tell()
 

@@ -180,7 +180,9 @@ class Numbering:
             self._send(self._heartbeats, self._writer.heartbeat(seq, version, ts_us), f"{lane}", lane)
             self.sent += 1
 
-    def checkpoint(self, gtid_set: str, file: str, pos: int, prepared: list[PreparedTransaction]) -> Checkpoint:
+    def checkpoint(
+        self, server: str, gtid_set: str, file: str, pos: int, prepared: list[PreparedTransaction]
+    ) -> Checkpoint:
         """The checkpoint that covers all rows so far, after `cut` where a transaction is open.
 
         The arguments are where the first source transaction starts that was not received whole.
@@ -189,7 +191,7 @@ class Numbering:
         return Checkpoint(
             epoch=self._checkpoint.epoch,
             flavor=self._checkpoint.flavor,
-            server=self._checkpoint.server,
+            server=server,
             gtid_set=gtid_set,
             file=file,
             pos=pos,

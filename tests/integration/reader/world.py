@@ -180,19 +180,16 @@ class World:
 
     def messages(self) -> list[Message]:
         """Every committed message of the lanes, in each lane in the order of its numbers."""
-        found = []
-        for name in LANE_TOPICS:
-            for partition in range(LANES):
-                found += self._partition(f"{self.name}.{name}", partition)
+        found = [
+            Message(topic.removeprefix(f"{self.name}."), lane, key.decode(), json.loads(value))
+            for topic, lane, key, value in self._raw(
+                [(f"{self.name}.{name}", n) for name in LANE_TOPICS for n in range(LANES)]
+            )
+        ]
         return sorted(found, key=lambda message: (message.lane, message.value["lane"]["seq"]))
 
-    def _partition(self, topic: str, partition: int) -> list[Message]:
-        return [
-            Message(topic.removeprefix(f"{self.name}."), partition, key.decode(), json.loads(value))
-            for key, value in self._raw(topic, partition)
-        ]
-
-    def _raw(self, topic: str, partition: int) -> list[tuple[bytes, bytes]]:
+    def _raw(self, partitions: list[tuple[str, int]]) -> Iterator[tuple[str, int, bytes, bytes]]:
+        """Every committed message of some partitions."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.kafka,
@@ -202,21 +199,23 @@ class World:
                 "enable.auto.commit": "false",
             }
         )
-        found: list[tuple[bytes, bytes]] = []
         with closing(consumer):
-            consumer.assign([TopicPartition(topic, partition, 0)])
-            while True:
+            consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in partitions])
+            unfinished = set(partitions)
+            while unfinished:
                 message = consumer.poll(10)
-                assert message is not None, f"{topic} does not answer"
+                assert message is not None, f"{unfinished} do not answer"
                 error = message.error()
-                if error is not None:
+                topic, partition = str(message.topic()), int(message.partition() or 0)
+                if error is None:
+                    yield topic, partition, message.key() or b"", message.value() or b""
+                else:
                     assert error.code() == KafkaError._PARTITION_EOF, error
-                    return found
-                found.append((message.key() or b"", message.value() or b""))
+                    unfinished.discard((topic, partition))
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every committed checkpoint that compaction left."""
-        return [decode(value) for _, value in self._raw(f"{self.name}.checkpoints", 0)]
+        return [decode(value) for _, _, _, value in self._raw([(f"{self.name}.checkpoints", 0)])]
 
     def wait_for_rows(self, count: int, seconds: float = 30.0) -> list[Message]:
         """All messages, once at least `count` rows are among them."""

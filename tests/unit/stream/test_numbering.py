@@ -44,7 +44,7 @@ class Kafka:
 
     def commit(self, numbering: Numbering, pos: int) -> None:
         numbering.cut()
-        self.checkpoint = decode(encode(numbering.checkpoint("", "b.000001", pos, [])))
+        self.checkpoint = decode(encode(numbering.checkpoint("s", "", "b.000001", pos, [])))
         self.committed += self.open
         self.open.clear()
 
