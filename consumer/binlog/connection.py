@@ -390,9 +390,7 @@ class BinlogStream:
         charsets = dict(self._collations(mariadb))
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
-        return BinlogDecoder(
-            scope, self._start, mariadb=mariadb, charsets=charsets, without_charset=self._without_charset
-        )
+        return BinlogDecoder(scope, self._start, mariadb=mariadb, charsets=charsets)
 
     def _collations(self, mariadb: bool) -> list[tuple[int, str]]:
         """Number and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
@@ -404,14 +402,6 @@ class BinlogStream:
                     "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability"
                 )
         return [(int(number), str(charset)) for number, charset in rows if charset]
-
-    def _without_charset(self, database: str, table: str) -> frozenset[str]:
-        rows = self._replica.query(
-            "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s "
-            "AND data_type IN ('uuid', 'inet4', 'inet6')",
-            (database, table),
-        )
-        return frozenset(str(name) for (name,) in rows)
 
     def _may_use_gtids(self, mariadb: bool) -> bool:
         """Whether to ask by GTID set; checks that the server has our history and still has what follows it."""

@@ -143,11 +143,8 @@ class BinlogDecoder:
         *,
         mariadb: bool,
         charsets: Mapping[int, str],
-        without_charset: Callable[[str, str], frozenset[str]] = lambda database, table: frozenset(),
     ) -> None:
-        """`charsets` maps collation numbers to charsets. `without_charset` tells the columns of a table that are of
-        MariaDB's types UUID, INET4 or INET6. Raises ValueError for a GTID set that is none.
-        """
+        """`charsets` maps collation numbers to charsets. Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
         self.checksums = False
@@ -157,7 +154,6 @@ class BinlogDecoder:
         self._scope = scope
         self._mariadb = mariadb
         self._charsets = charsets
-        self._without_charset = without_charset
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -481,8 +477,7 @@ class BinlogDecoder:
             content = event_body[8:]
             decoder = self._decoders.get(content)
             if decoder is None:
-                without_charset = self._without_charset(database, table) if self._mariadb else frozenset()
-                table_map = parse(content, self._mariadb, without_charset)
+                table_map = parse(content, self._mariadb)
                 if len(self._decoders) >= _DECODERS_KEPT:
                     self._decoders.clear()
                 decoder = self._decoders[content] = TableDecoder(table_map, CAPTURED[captured], self._charsets)

@@ -79,11 +79,9 @@ def table_name(data: bytes, at: int) -> tuple[str, str, int]:
     return database, data[database_end + 2 : table_end].decode(), table_end + 1
 
 
-def parse(body: bytes, mariadb: bool, without_charset: frozenset[str] = frozenset()) -> TableMap:
+def parse(body: bytes, mariadb: bool) -> TableMap:
     """Reads a map's body: everything after table id and flags, without checksum.
 
-    `without_charset` names columns of MariaDB's types UUID, INET4 and INET6: on the wire they look like BINARY, but
-    are left out of the list of charsets.
     Raises ValueError or IndexError for bytes that are no table map.
     """
     database, table, at = table_name(body, 0)
@@ -102,7 +100,7 @@ def parse(body: bytes, mariadb: bool, without_charset: frozenset[str] = frozense
         return TableMap(database, table, None, key)
     unsigned = _signedness(shapes, fields.get(_SIGNEDNESS, b""))
     character = _CHARACTER_MARIADB if mariadb else _CHARACTER_MYSQL
-    texts = [i for i, shape in enumerate(shapes) if shape[0] in character and names[i] not in without_charset]
+    texts = [i for i, shape in enumerate(shapes) if shape[0] in character]
     collations = _collations(texts, fields.get(_DEFAULT_CHARSET), fields.get(_COLUMN_CHARSET))
     lists = [i for i, shape in enumerate(shapes) if shape[0] in (_C.ENUM, _C.SET)]
     collations |= _collations(lists, fields.get(_ENUM_SET_DEFAULT_CHARSET), fields.get(_ENUM_SET_COLUMN_CHARSET))

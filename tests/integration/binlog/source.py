@@ -1,0 +1,133 @@
+"""A database of a test's own on a real server, and everything its binlog says."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from consumer.binlog.connection import BinlogStream, Replica
+from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange
+from consumer.binlog.position import Position
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+
+DEADLINE_SECONDS = 15.0
+
+
+class Source:
+    """A database and where its binlog stood when it was made; dropped at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.name = f"binlog_{uuid.uuid4().hex[:10]}"
+        self.url = urlsplit(url)._replace(path=f"/{self.name}").geturl()
+        self.address = MySQLAddress(self.url)
+        self._root = MySQLAddress(urlsplit(url)._replace(path="/mysql").geturl())
+        self.server_id = 1_000_000 + uuid.uuid4().int % 1_000_000_000
+
+    def __enter__(self) -> Self:
+        with closing(login(self._root, 10, 60)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
+        self.connection: Connection[Cursor] = login(self.address, 10, 120)
+        self.is_mariadb = "maria" in str(self.connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
+        self.start = self.here()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+        with closing(login(self._root, 10, 60)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {self.name}")
+
+    def run(self, *statements: str) -> None:
+        """Executes statements in the one session of this test."""
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def ask(self, statement: str, arguments: Iterable[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query (or of a statement with arguments)."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, tuple(arguments) or None)
+            return list(cursor.fetchall())
+
+    def session(self) -> Connection[Cursor]:
+        """Another session in the database; the caller closes it."""
+        return login(self.address, 10, 60)
+
+    def here(self) -> Position:
+        """The end of the server's binlog."""
+        with closing(Replica(self.address)) as replica:
+            file, pos, gtid_set = replica.binlog_end()
+        return Position(gtid_set, file, pos)
+
+    def stream(self, start: Position | None = None, database: str | None = None) -> BinlogStream:
+        """A stream that is not connected yet."""
+        return BinlogStream(
+            self.address,
+            database or self.name,
+            start or self.start,
+            self.server_id,
+            heartbeat_seconds=0.1,
+            deadline_seconds=DEADLINE_SECONDS,
+        )
+
+    def events(self, start: Position | None = None, end: Position | None = None) -> list[Event]:
+        """Everything that is logged from one position to another (default: from this source's start until now)."""
+        with closing(self.stream(start)) as stream:
+            stream.connect()
+            return read_until(stream, end or self.here())
+
+    def changes(self, start: Position | None = None) -> list[RowChange]:
+        """Only the row changes."""
+        return [event for event in self.events(start) if isinstance(event, RowChange)]
+
+
+def read_until(stream: BinlogStream, end: Position) -> list[Event]:
+    """All events until the stream has passed a position."""
+    events: list[Event] = []
+    while (stream.file, stream.pos) < (end.file, end.pos):
+        events += stream.read()
+    return events
+
+
+def as_file(position: Position) -> Position:
+    """The same place without GTIDs."""
+    return position._replace(gtid_set="")
+
+
+def transactions(events: Iterable[Event]) -> list[list[Event]]:
+    """What stands between each Begin and its Commit."""
+    groups: list[list[Event]] = []
+    for event in events:
+        if isinstance(event, Begin):
+            groups.append([])
+        elif isinstance(event, Rollback):
+            groups.pop()
+        elif not isinstance(event, Commit) and groups:
+            groups[-1].append(event)
+    return groups
+
+
+def replayed(changes: Iterable[RowChange]) -> dict[tuple[str, int], dict[str, Any]]:
+    """The rows that are left after applying changes in order; each change must fit what it changes."""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for change in changes:
+        if change.before is not None:
+            assert change.before_id is not None
+            before = json.loads(change.before)
+            assert rows.pop((change.table, change.before_id)) == before
+        if change.after is not None:
+            assert change.after_id is not None
+            after = json.loads(change.after)
+            assert after["id"] == change.after_id
+            rows[change.table, change.after_id] = after
+    return rows
