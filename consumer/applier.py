@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -26,9 +26,7 @@ from tenacity import (
 )
 
 from consumer import metrics
-from consumer.lane import lane_of
-from consumer.leads.ledger import adopt, replay
-from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow
+from consumer.decide import decide
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.settings import (
@@ -43,8 +41,7 @@ from consumer.store.errors import LaneTaken, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from consumer.stream import topics
-from consumer.stream.batches import Batch, LaneBatch
-from consumer.stream.envelope import NOBODY
+from consumer.stream.batches import Batch, LaneBatch, claim_of
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.lane_stream import LaneStream
 
@@ -85,90 +82,17 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
 
 def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
     """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written."""
-    outcome = Outcome()
     with store.transaction() as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
-        waiting = tx.pending({part.lane: part.version for part in batch.lanes}, WAITING_AT_ONCE)
-        orphans = [change for part in batch.lanes if part.orphaned for change in part.changes if _is_orphan(change)]
-        owners = tx.claim_owners(_claims_of(orphans)) if orphans else {}
+        waiting = tx.pending(batch.versions, WAITING_AT_ONCE)
+        owners = tx.claim_owners(filter(None, map(claim_of, batch.orphans)))
         leads = tx.load(batch.user_ids.union(waiting, owners.values()))
-        replay_lanes(batch.lanes, leads, waiting, store.lane_count, rules=rules, outcome=outcome)
-        if orphans:
-            versions = {part.lane: part.version for part in batch.lanes}
-            adopt_orphans(
-                orphans,
-                [leads.get(owners.get(_claim_of(change), NOBODY)) for change in orphans],
-                versions,
-                store.lane_count,
-                rules=rules,
-                outcome=outcome,
-            )
+        outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules)  # pure
         tx.write(outcome)
         lossy = [part.lane for part in batch.lanes if part.lost]
         if lossy:
             tx.queue_lane_rechecks(lossy, "changes of this lane were lost in the stream")
     return outcome
-
-
-def replay_lanes(
-    parts: Sequence[LaneBatch],
-    leads: Mapping[int, Lead],
-    waiting: Sequence[int],
-    lanes: int,
-    *,
-    rules: Rules,
-    outcome: Outcome,
-) -> None:
-    """Replays each lane's changes through the ledger, with its own leads and those waiting to be judged in it."""
-    waiting_in: dict[int, list[int]] = {}
-    for user_id in waiting:
-        waiting_in.setdefault(lane_of(user_id, lanes), []).append(user_id)
-    for part in parts:
-        own = {user_id: lead for user_id in part.user_ids if (lead := leads.get(user_id)) is not None}
-        own.update((user_id, leads[user_id]) for user_id in waiting_in.get(part.lane, ()) if user_id in leads)
-        changes = [_without_row(change) for change in part.changes] if part.orphaned else part.changes
-        replay(changes, own, part.version_before, rules, outcome)
-
-
-def adopt_orphans(
-    orphans: Sequence[Change],
-    owners: Sequence[Lead | None],
-    versions: Mapping[int, int],
-    lanes: int,
-    *,
-    rules: Rules,
-    outcome: Outcome,
-) -> None:
-    """Gives changes whose user the reader could not find to the leads that hold their claims; counts the others.
-
-    `versions` are those of the lanes in the batch; a lead of another lane is judged when that lane next moves.
-    """
-    for change, lead in zip(orphans, owners, strict=True):
-        if lead is None:
-            outcome.skipped["orphan"] += 1
-        else:
-            version = versions.get(lane_of(lead.user_id, lanes), 0)
-            adopt(change._replace(user_id=lead.user_id), lead, version, rules, outcome)
-
-
-def _is_orphan(change: Change) -> bool:
-    return change.user_id == NOBODY and change.table is not None
-
-
-def _without_row(change: Change) -> Change:
-    """An orphan still ends its source transaction in the lane that it travelled in."""
-    return change._replace(table=None, before=None, after=None) if _is_orphan(change) else change
-
-
-def _claims_of(orphans: Sequence[Change]) -> set[int]:
-    return {_claim_of(change) for change in orphans}
-
-
-def _claim_of(change: Change) -> int:
-    row = change.after or change.before
-    if isinstance(row, RequirementRow):
-        return row.claim_id
-    return row.id if isinstance(row, ClaimRow) else NOBODY
 
 
 def _move(part: LaneBatch) -> LaneMove:
@@ -212,6 +136,8 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     for part in batch.lanes:
         if part.lost:
             metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
+        for defect in part.defects:
+            metrics.DEAD_LETTERS.labels(defect).inc()
     metrics.BATCHES.labels("apply").inc()
     metrics.BATCH_SECONDS.labels("apply").observe(seconds)
 

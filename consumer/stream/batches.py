@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from consumer.leads.model import Change
+from consumer.leads.model import Change, RequirementRow
 from consumer.stream.envelope import NOBODY
 from consumer.stream.lanes import LaneMerge
 from consumer.stream.topics import LANE_TOPICS
@@ -37,8 +37,10 @@ class LaneBatch:
     """One lane's part of a batch: its changes in order, and the step that they move the lane.
 
     `expected_seq` and `version_before` are where the lane has to stand, `next_seq`, `version` (that of the last
-    transaction completed within) and `offsets` where it stands afterwards. `lost` counts numbers that can no longer
-    arrive. `user_ids` are those of `changes`; `orphaned` says that NOBODY is among the owners of rows.
+    transaction completed within) and `offsets` where it stands afterwards. `user_ids` are those of `changes`;
+    `orphaned` says that NOBODY is among the owners of rows. `lost` counts numbers that can no longer arrive and that no
+    dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
+    that these concern.
     """
 
     lane: int
@@ -52,6 +54,8 @@ class LaneBatch:
     user_ids: frozenset[int]
     orphaned: bool
     lost: int
+    defects: Sequence[str]
+    rechecks: Mapping[int, str]
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,7 +70,28 @@ class Batch:
     @property
     def user_ids(self) -> set[int]:
         """Whose changes these are."""
-        return set().union(*(lane.user_ids for lane in self.lanes))
+        return set().union(*(part.user_ids for part in self.lanes))
+
+    @property
+    def versions(self) -> dict[int, int]:
+        """lane → version that it has reached with this batch."""
+        return {part.lane: part.version for part in self.lanes}
+
+    @property
+    def orphans(self) -> list[Change]:
+        """Changes of rows whose user the reader could not find."""
+        return [change for part in self.lanes if part.orphaned for change in part.changes if is_orphan(change)]
+
+
+def is_orphan(change: Change) -> bool:
+    """Whether this is the change of a row whose user the reader could not find."""
+    return change.user_id == NOBODY and change.table is not None
+
+
+def claim_of(orphan: Change) -> int | None:
+    """The claim that leads to an orphan's user; None: a claim without a user, which leads nowhere."""
+    row = orphan.after or orphan.before
+    return row.claim_id if isinstance(row, RequirementRow) else None
 
 
 class Lane:
@@ -74,13 +99,17 @@ class Lane:
 
     __slots__ = (
         "_changes",
+        "_defects",
         "_expected_seq",
         "_lost",
+        "_rechecks",
+        "_unexplained",
         "_version_before",
         "epoch",
         "merge",
         "number",
         "stalled_at",
+        "starts",
         "version",
     )
 
@@ -88,13 +117,16 @@ class Lane:
         self.number = number
         self.epoch = position.epoch
         self.version = position.version
-        self.merge: LaneMerge[Change] = LaneMerge(
-            position.next_seq, [position.offsets.get(topic) for topic in LANE_TOPICS], buffer
-        )
+        self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
+        """Per partition, the offset from which on nothing was read before; None: its beginning."""
+        self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
         self.stalled_at: float | None = None
         """Since when (time.monotonic) something is held and the next number is missing."""
         self._changes: list[Change] = []
         self._lost = 0
+        self._unexplained = 0
+        self._defects: list[str] = []
+        self._rechecks: dict[int, str] = {}
         self._expected_seq = position.next_seq
         self._version_before = position.version
 
@@ -110,16 +142,31 @@ class Lane:
         self._changes += changes
         return len(changes), any(change.table is not None for change in changes)
 
-    def skip(self, numbers: int) -> None:
-        """Goes on behind `numbers` lost numbers."""
+    def set_aside(self, defect: str, user_id: int | None, *, holds_number: bool) -> None:
+        """Notes a message that is a dead letter now; `holds_number` says that its number is missing in the lane."""
+        self._defects.append(defect)
+        self._unexplained += holds_number
+        if user_id is not None:
+            self._rechecks[user_id] = f"a change in the stream was set aside: {defect}"
+
+    @property
+    def remarkable(self) -> bool:
+        """Whether there is something to tell besides changes."""
+        return bool(self._defects or self._lost)
+
+    def skip(self, numbers: int) -> int:
+        """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
+        explained = min(numbers, self._unexplained)
+        self._unexplained -= explained
         self.merge.skip(numbers)
-        self._lost += numbers
+        self._lost += numbers - explained
+        return numbers - explained
 
     def take(self) -> LaneBatch | None:
         """What was gathered since the last time; None where that is nothing."""
         changes = self._changes
         merge = self.merge
-        if not changes and not self._lost:
+        if not changes and not self._lost and not self._defects:
             return None
         user_ids = {change.user_id for change in changes if change.table is not None}
         orphaned = NOBODY in user_ids
@@ -136,9 +183,13 @@ class Lane:
             frozenset(user_ids),
             orphaned,
             self._lost,
+            self._defects,
+            self._rechecks,
         )
         self._changes = []
         self._lost = 0
+        self._defects = []
+        self._rechecks = {}
         self._expected_seq = merge.next_seq
         self._version_before = self.version
         return batch

@@ -7,7 +7,7 @@ Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a mess
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import msgspec
 
@@ -18,17 +18,24 @@ _new = tuple.__new__
 """Builds a NamedTuple without the keyword handling of its own `__new__`: a third of the time per message."""
 
 NOBODY: Final = -(2**63)
-"""`user_id` of a change whose user the reader could not find (`lane.user_id` is null), and of heartbeats."""
+"""`user_id` of a change whose user the reader could not find (`lane.user_id` is null), of heartbeats, and of claims
+whose `user_id` is NULL."""
 
 
 class Undecodable(ValueError):
     """A message is not one of ours, or damaged; the text says why, without any of its values."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a bigint of PostgreSQL holds."""
+Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
+"""µs since the epoch, up to the year 9999."""
+
+
 class Source(msgspec.Struct, gc=False):
     """Where a change comes from; Debezium's block, of which an applier needs this much."""
 
-    ts_us: int
+    ts_us: Moment
     table: str
 
 
@@ -36,9 +43,9 @@ class LaneBlock(msgspec.Struct, gc=False):
     """A message's place in its lane: `seq` counts without gaps, `last` ends a source transaction there."""
 
     epoch: int
-    seq: int
-    version: int
-    user_id: int | None
+    seq: Number
+    version: Moment
+    user_id: Number | None
     last: bool
     moved: bool = False
 
@@ -51,7 +58,7 @@ def _word(value: int | str | None) -> str | None:
 class Users(msgspec.Struct, gc=False):
     """Captured columns of `users` that the rules look at."""
 
-    id: int
+    id: Number
     current_signature_file_id: int | str | None = None
     is_enabled: bool | int | None = True
 
@@ -67,20 +74,20 @@ class Users(msgspec.Struct, gc=False):
 class Claims(msgspec.Struct, gc=False):
     """Captured columns of `claims` that the rules look at."""
 
-    id: int
-    user_id: int
+    id: Number
+    user_id: Number | None
     status: int | str | None = None
 
     def row(self) -> ClaimRow:
         """As the ledger takes it."""
-        return _new(ClaimRow, (self.id, self.user_id, _word(self.status)))
+        return _new(ClaimRow, (self.id, NOBODY if self.user_id is None else self.user_id, _word(self.status)))
 
 
 class ClaimRequirements(msgspec.Struct, gc=False):
     """Captured columns of `claim_requirements` that the rules look at."""
 
-    id: int
-    claim_id: int
+    id: Number
+    claim_id: Number
     type: int | str | None = None
     status: int | str | None = None
     claim_requirement_reason: str | None = None
@@ -269,3 +276,8 @@ def lane_block(value: bytes | None) -> LaneBlock | None:
         return _decode_numbered(value).lane  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return None
+
+
+def end_of(block: LaneBlock) -> Change:
+    """What stands in a lane for a message whose row is unreadable: its number, and its transaction's end."""
+    return Change(NOBODY, None, None, None, block.version, block.version, block.last)

@@ -17,11 +17,13 @@ import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from consumer.lane import lane_of
 from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.stream.batches import PARTITIONS, Batch, Lane, LaneBatch, LanePosition, Positions
-from consumer.stream.envelope import READERS, Reader, Undecodable
+from consumer.stream.dead_letters import DeadLetters, Defect, Letter
+from consumer.stream.envelope import READERS, Reader, Undecodable, end_of, lane_block
 from consumer.stream.errors import StreamError
-from consumer.stream.topics import LANE_TOPICS, Topics
+from consumer.stream.topics import HEARTBEATS, LANE_TOPICS, Topics
 
 POLL_SECONDS: Final = 0.1
 """Longest wait for a message before the thread looks at other duties; also how soon it notices the end."""
@@ -36,16 +38,14 @@ HAND_OVER_SECONDS: Final = 20.0
 COMMIT_SECONDS: Final = 5.0
 """How often Kafka is told offsets, for lag tools."""
 ANSWER_SECONDS: Final = 10.0
+MOST_DIGITS: Final = 18
+"""Of a key that is a user id and fits a bigint for sure."""
 
 log: Final = structlog.get_logger()
 
 
 class NotCoPartitioned(StreamError):
     """A lane's partitions were given to different processes."""
-
-
-class UndecodableMessage(StreamError):
-    """A message in a lane is not one of ours, or damaged."""
 
 
 class ConsumerFailed(StreamError):
@@ -72,6 +72,8 @@ class LaneStream:
         self._readers: Final[list[Reader]] = [READERS[topic] for topic in LANE_TOPICS]
         properties = _properties(kafka.librdkafka)
         self._consumer: Final = Consumer({**properties, **_OURS, "group.id": self.group, "error_cb": _log_error})
+        self._lane_count: Final = kafka.lanes
+        self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
         self._admin: Final = AdminClient({**kafka.librdkafka, "log_level": 3})
         self._thread: Final = threading.Thread(target=self._run, name="lanes", daemon=True)
 
@@ -119,8 +121,7 @@ class LaneStream:
     def batches(self) -> Iterator[Batch]:
         """Batches of the assigned lanes until `stop` is set; asking for the next one says that the last one is done.
 
-        Raises what the stream's thread died of: NotCoPartitioned, UndecodableMessage, ConsumerFailed, and whatever
-        `positions` raises.
+        Raises what the stream's thread died of: NotCoPartitioned, ConsumerFailed, and whatever `positions` raises.
         """
         while (batch := self._next()) is not None:
             yield batch
@@ -225,19 +226,44 @@ class LaneStream:
             try:
                 block, change = readers[partition](message.value())
             except Undecodable as error:
-                raise UndecodableMessage(self._complaint(message, str(error))) from error
-            if block.epoch != lane.epoch:
-                raise UndecodableMessage(self._complaint(message, f"epoch {block.epoch}, not {lane.epoch}"))
-            if not lane.merge.push(partition, block.seq, offset, change):
-                raise UndecodableMessage(self._complaint(message, f"number {block.seq} for the second time"))
+                self._set_aside(lane, partition, message, Defect.UNDECODABLE, str(error))
+                touched.add(number)
+                continue
             touched.add(number)
+            if block.epoch != lane.epoch:
+                detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
+                self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
+            elif not lane.merge.push(partition, block.seq, offset, change) and offset >= (lane.starts[partition] or 0):
+                # Below the start Kafka has sent us back (a truncated log): what we know already is no news.
+                self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
         return touched
 
-    def _complaint(self, message: Message, what: str) -> str:
-        return (
-            f"the message at offset {message.offset()} of {message.topic()} [{message.partition()}] cannot be applied:"
-            f" {what}"
-        )
+    def _set_aside(self, lane: Lane, partition: int, message: Message, defect: Defect, detail: str) -> None:
+        """Makes a dead letter of a message that cannot be applied; its lane goes on."""
+        offset: int = message.offset()  # type: ignore[assignment]
+        key, value = message.key(), message.value()
+        topic = self._topics[partition]
+        self._dead_letters.put(Letter(topic, lane.number, offset, key, value, defect.value, detail))
+        block = lane_block(value) if defect is Defect.UNDECODABLE else None
+        user_id = block.user_id if block else self._user_of(key, lane.number, partition)
+        if (
+            block is not None
+            and block.epoch == lane.epoch
+            and lane.merge.push(partition, block.seq, offset, end_of(block))
+        ):
+            lane.set_aside(defect, user_id, holds_number=False)
+            return
+        if defect is not Defect.REPEATED_NUMBER:
+            lane.merge.pass_over(partition, offset)
+        ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
+        lane.set_aside(defect, user_id, holds_number=ours)
+
+    def _user_of(self, key: bytes | None, number: int, partition: int) -> int | None:
+        """The user that a message's key names, where it is one of this lane; a heartbeat's key names its lane."""
+        if key is None or not key.isdigit() or len(key) > MOST_DIGITS or LANE_TOPICS[partition] == HEARTBEATS:
+            return None
+        user_id = int(key)
+        return user_id if lane_of(user_id, self._lane_count) == number else None
 
     def _event(self, message: Message) -> None:
         error = message.error()
@@ -253,10 +279,16 @@ class LaneStream:
 
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
-        waiting = [
-            self._lanes[number] for number in numbers if number in self._lanes and self._lanes[number].merge.ready
-        ]
+        lanes = [self._lanes[number] for number in numbers if number in self._lanes]
+        waiting = [lane for lane in lanes if lane.merge.ready]
+        remarkable = [lane for lane in lanes if lane.remarkable]
+        if remarkable and not self._dead_letters.settle():
+            return
         with self._changed:
+            for lane in remarkable:
+                self._rows += 1
+                self._has_rows = True
+                self._gathered[lane.number] = lane
             while waiting and not self._reposition and not self.stop.is_set():
                 if self._rows >= self._batch_rows:
                     self._changed.wait(POLL_SECONDS)
@@ -317,16 +349,18 @@ class LaneStream:
                     return
                 self._ends_wanted[number] = wanted
             past = [p for p in PARTITIONS if self._ends_seen.get((number, p), -1) >= wanted[p]]
-        lost = lane.merge.lost(past)
-        if lost:
-            log.error(
-                "numbers lost",
-                lane=number,
-                first=lane.merge.next_seq,
-                count=lost,
-                mend="the lane goes on behind them; its leads are queued to be read live",
-            )
-            lane.skip(lost)
+        missing = lane.merge.lost(past)
+        if missing:
+            first = lane.merge.next_seq
+            lost = lane.skip(missing)
+            if lost:
+                log.error(
+                    "numbers lost",
+                    lane=number,
+                    first=first,
+                    count=lost,
+                    mend="the lane goes on behind them; its leads are queued to be read live",
+                )
             lane.stalled_at = None
             self._ends_wanted.pop(number, None)
             self._gather([number])

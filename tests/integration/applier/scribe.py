@@ -44,6 +44,8 @@ class Scribe:
         )
         self._writer = EnvelopeWriter(kafka.topic_prefix, "mysql", "company", epoch)
         self.numbering = Numbering(checkpoint, Topics(kafka.topic_prefix), self._writer, self._send)
+        self.next_seqs = list(checkpoint.next_seqs)
+        """Per lane, the number after the last one that was given out."""
         self.withheld = 0
         """So many of the next messages are numbered, but never reach Kafka."""
         self._pos = 4
@@ -66,22 +68,21 @@ class Scribe:
         at = at or time.time_ns() // 1000
         self._pos += 100
         self.numbering.begin(None, 1, "binlog.000001", self._pos, at)
-        for number, (table, before, after, user_id) in enumerate(rows):
-            op = "c" if before is None else "d" if after is None else "u"
-            row: Row = after or before or {}
-            key = user_id if user_id is not None else int(row.get("claim_id", row["id"]))
-            self.numbering.row(
-                table,
-                op,
-                None if before is None else json.dumps(before),
-                None if after is None else json.dumps(after),
-                user_id,
-                key,
-                self._pos,
-                number,
-            )
+        for row in rows:
+            self.row(*row)
         self.numbering.commit()
         return at
+
+    def row(self, table: str, before: Row | None, after: Row | None, user_id: int | None) -> None:
+        """One row of the source transaction that was begun."""
+        row: Row = after or before or {}
+        op = "c" if before is None else "d" if after is None else "u"
+        images = [None if image is None else json.dumps(image) for image in (before, after)]
+        if user_id is None and "claim_id" in row:
+            self.numbering.orphan(table, op, *images, row["claim_id"], self._pos, self.numbering.rows)
+        else:
+            key = row["id"] if user_id is None else user_id
+            self.numbering.row(table, op, *images, user_id, key, self._pos, self.numbering.rows)
 
     def beat(self) -> None:
         """A heartbeat in every lane."""
@@ -92,6 +93,7 @@ class Scribe:
         self._producer.produce(topic, value, key, partition)
 
     def _send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
+        self.next_seqs[partition] += 1
         if self.withheld:
             self.withheld -= 1
             return

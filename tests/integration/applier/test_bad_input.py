@@ -1,0 +1,150 @@
+"""Messages that cannot be applied, and messages that never arrive: the lane goes on, and nothing goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer
+
+from consumer.lane import lane_of
+from tests.integration.applier.world import World, claim, faults, live, requirement, user
+
+pytestmark = pytest.mark.servers
+
+
+def letters(world: World, count: int) -> list[dict[str, Any]]:
+    """The first `count` dead letters: headers, and the original bytes as `key` and `value`."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": world.kafka.kafka_bootstrap_servers,
+            "group.id": f"{world.name}.letters",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([world.kafka.topic("dead-letters")])
+    found = []
+    for message in consumer.consume(count, 20):
+        headers = {name: value.decode() for name, value in dict(message.headers() or {}).items()}  # type: ignore[union-attr]
+        found.append({**headers, "key": message.key(), "value": message.value()})
+    consumer.close()
+    return found
+
+
+def envelope(world: World, number: int, **lane: Any) -> bytes:
+    """A message of `users` that is right, but for what `lane` changes in its lane block."""
+    block = {"epoch": 1, "seq": 1, "version": 1, "user_id": number, "last": True, **lane}
+    source = {"ts_us": 1, "table": "users", "name": world.name}
+    return json.dumps({"before": None, "after": user(number), "op": "c", "source": source, "lane": block}).encode()
+
+
+def test_a_message_that_is_not_ours_is_set_aside_with_its_place_and_the_lane_goes_on(world: World) -> None:
+    topic = world.kafka.topic("claims")
+    world.applier()
+    live(world.scribe, range(1, 11))
+    with world.scribe as scribe:
+        scribe.raw(topic, b"{}", 0)
+        scribe.raw(topic, b"\xff\xfe", 1, key=b"x")
+        scribe.raw(topic, b"", 2)
+        scribe.raw(topic, b'{"lane": {}}', 3)
+    live(world.scribe, range(11, 21))
+    world.drain()
+    assert faults(world, range(1, 21)) in ([], ["rechecks: 1, not 0"])  # the key `1` may be a user of these lanes
+    found = letters(world, 4)
+    assert {(letter["topic"], letter["partition"], letter["reason"]) for letter in found} == {
+        (topic, str(partition), "undecodable") for partition in range(4)
+    }
+    assert {letter["value"] for letter in found} == {b"{}", b"\xff\xfe", b"", b'{"lane": {}}'}
+    assert all(int(letter["offset"]) > 0 and letter["detail"] for letter in found)
+
+
+def test_a_truncated_message_costs_its_lead_a_recheck_and_no_other_lead(world: World) -> None:
+    world.applier()
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(1), 1))
+        scribe.withheld = 1
+        scribe.transaction(("users", user(1), user(1, 7), 1))
+        scribe.raw(world.kafka.topic("users"), b'{"before":null,"after":{"id":1,"curr', lane_of(1, world.lanes))
+        scribe.transaction(*(("users", None, user(number), number) for number in range(2, 40)))
+    world.drain()
+    assert world.query("SELECT user_id, reason FROM leadstream.rechecks") == [
+        (1, "a change in the stream was set aside: undecodable")
+    ]
+    assert world.value("SELECT count(*) FROM leadstream.leads") == 39
+
+
+def test_a_value_of_the_wrong_type_keeps_its_number_so_that_nothing_waits_for_it(world: World) -> None:
+    world.applier()
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(1), 1))
+        scribe.transaction(("users", user(1), {**user(1), "id": 2**70}, 1))
+        scribe.transaction(("users", user(1), user(1, 7), 1))
+    world.drain(5)
+    assert world.query("SELECT user_id FROM leadstream.rechecks") == [(1,)]
+    assert "at `$.after.id`" in letters(world, 1)[0]["detail"]
+    assert world.value("SELECT count(*) FROM conversions") == 1
+
+
+def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: World) -> None:
+    world.applier()
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(topic, envelope(world, 5, epoch=7), lane, key=b"5")
+        scribe.raw(topic, envelope(world, 5, seq=1), lane, key=b"5")
+        scribe.transaction(("users", user(5), user(5, 9), 5))
+    world.drain()
+    assert sorted(letter["reason"] for letter in letters(world, 2)) == ["other_epoch", "repeated_number"]
+    assert world.value("SELECT count(*) FROM conversions") == 1
+
+
+def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) -> None:
+    process = world.applier()
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(world.kafka.topic("users"), b"?", lane_of(5, world.lanes), key=b"5")
+    world.until(lambda: world.value("SELECT count(*) FROM leadstream.rechecks") == 1)
+    process.kill()
+    process.wait()
+    world.applier()
+    live(world.scribe, range(6, 16))
+    world.drain()
+    assert world.lines().count("dead letter") == 1
+
+
+def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_are_read_live(world: World) -> None:
+    world.applier()
+    with world.scribe as scribe:
+        for number in range(1, 41):
+            scribe.transaction(("users", None, user(number), number))
+    world.drain()
+    lane = lane_of(1, world.lanes)
+    with world.scribe as scribe:
+        scribe.withheld = 3
+        for number in (1, 1, 1, 1):
+            scribe.transaction(("claims", None, claim(number, 1), 1))
+    world.drain()
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert [(line["lane"], line["count"]) for line in said] == [(lane, 3)]
+    rechecked = {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")}
+    assert rechecked == {number for number in range(1, 41) if lane_of(number, world.lanes) == lane}
+    assert world.value("SELECT count(*) FROM leadstream.claims") == 1
+
+
+def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
+    world.applier()
+    scribe = world.scribe
+    with scribe:
+        scribe.transaction(("users", None, user(1), 1))
+    held: list[tuple[str, str | bytes, str | bytes, int]] = []
+    send, scribe.numbering._send = scribe.numbering._send, lambda *message: held.append(message)
+    scribe.transaction(("claims", None, claim(1, 1), 1))
+    scribe.numbering._send = send
+    with scribe:
+        send(*held[0])
+        scribe.transaction(("users", user(1), user(1, 3), 1))
+        scribe.transaction(("claim_requirements", None, requirement(1, 1), 1))
+    world.drain()
+    assert world.value("SELECT count(*) FROM leadstream.rechecks") == 0
+    assert "numbers lost" not in world.lines()
