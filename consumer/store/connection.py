@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
@@ -27,20 +26,13 @@ _OURS: Final = {
 }
 """How libpq notices within half a minute that the server is gone; what the URL says goes before."""
 
-_IN_THE_WAY: Final = (errors.TransactionRollback, errors.LockNotAvailable)
-_MISSING: Final = (
-    errors.UndefinedTable,
-    errors.UndefinedColumn,
-    errors.InvalidSchemaName,
-    errors.InvalidColumnReference,
-)
-_REFUSED: Final = (
-    errors.OperatorIntervention,
-    errors.InsufficientResources,
-    errors.ReadOnlySqlTransaction,
-    errors.IdleInTransactionSessionTimeout,
-    errors.SystemError,
-)
+_IN_THE_WAY: Final = ("40", "55P03")
+"""SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks, lock timeouts."""
+_TWICE: Final = "23505"
+_MISSING: Final = ("42P01", "42703", "3F000", "42P10")
+"""No such table, column, schema or unique index."""
+_REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
+"""Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
 
 def connect(conninfo: str, name: str) -> Connection:
@@ -80,21 +72,20 @@ def classified(conninfo: str) -> Iterator[None]:
     """Turns psycopg's errors into those of `consumer.store.errors`; what is none of them passes as it is."""
     try:
         yield
-    except _IN_THE_WAY as error:
-        raise TryAgain(
-            f"another transaction was in the way: {_first_line(error)}; the transaction is repeated"
-        ) from error
-    except errors.UniqueViolation as error:
-        if error.diag.constraint_name == "leads_pkey":
-            raise TryAgain("another writer created one of these leads; the transaction is repeated") from error
-        raise
-    except _MISSING as error:
-        raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
-    except _REFUSED as error:
-        raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
-    except (errors.OperationalError, psycopg.InterfaceError) as error:
-        if error.sqlstate is None or error.sqlstate.startswith("08"):
+    except psycopg.Error as error:
+        state = error.sqlstate
+        if state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise StoreUnavailable(f"PostgreSQL {place(conninfo)} cannot be reached: {_first_line(error)}") from error
+        if state is None:
+            raise
+        if state.startswith(_IN_THE_WAY):
+            raise TryAgain(f"another transaction was in the way ({_first_line(error)}); repeat this one") from error
+        if state == _TWICE and error.diag.constraint_name == "leads_pkey":
+            raise TryAgain("another writer created one of these leads; repeat this transaction") from error
+        if state.startswith(_MISSING):
+            raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
+        if state.startswith(_REFUSED):
+            raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
         raise
 
 

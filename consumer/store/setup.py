@@ -23,6 +23,13 @@ from consumer.store.schema import SCHEMA, call_centre, conversions, user_call_sc
 _SETUP_LOCK: Final = 0x6C65616473
 """Advisory lock that two setups at once take turns on."""
 
+_THEIR_SCHEMAS: Final = """
+SELECT set_config('search_path', coalesce(string_agg(quote_ident(name), ', '), 'public'), true)
+FROM unnest(current_schemas(false)) AS name WHERE name <> 'leadstream'
+"""
+"""Where the call centre's tables are found or created: never in our schema, which a role of the same name has first in
+its search path."""
+
 _ADDED_COLUMN: Final = "last_conversion_check_at"
 _ADDED_INDEX: Final = "idx_user_call_scores_queue_type_last_call"
 
@@ -53,6 +60,7 @@ def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> l
     with _errors(conninfo), engine.begin() as connection:
         connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
         connection.execute(text("SET LOCAL lock_timeout = '20s'"))
+        connection.execute(text(_THEIR_SCHEMAS))
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
         done = _migrate(connection)
         if not shadow:

@@ -1,0 +1,129 @@
+"""Compare-and-set of lanes: a zombie writes nothing."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from consumer.store.errors import LaneTaken, NotPrepared
+from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.leads import LeadStore
+from tests.integration.store.databases import row, rows
+from tests.integration.store.desk import LANES, attempt, fail
+from tests.integration.store.test_leads import outcome_of, whole_lead
+
+
+def move(lane: int, expected: int, following: int, version: int = 5, epoch: int = 1) -> LaneMove:
+    """A step of a lane."""
+    return LaneMove(lane, epoch, expected, following, version, {"users": following * 10, "claims": 3}, "me:1")
+
+
+def test_lanes_start_at_one(store: LeadStore) -> None:
+    assert store.lanes([3, 0, 0]) == {0: LaneState(1, 1, 0, {}), 3: LaneState(1, 1, 0, {})}
+    assert store.lanes([]) == {}
+
+
+def test_a_lane_that_is_missing_is_said_to_be(store: LeadStore) -> None:
+    with pytest.raises(NotPrepared, match=r"lane 4, 9 is not in leadstream\.lanes in store_.* run `consumer setup`"):
+        store.lanes([0, 4, 9])
+
+
+def test_taking_lanes_moves_them_on(store: LeadStore, database: str) -> None:
+    with store.transaction() as tx:
+        tx.take([move(2, 1, 8), move(0, 1, 4, version=9)])
+    assert store.lanes(range(LANES)) == {
+        0: LaneState(1, 4, 9, {"users": 40, "claims": 3}),
+        1: LaneState(1, 1, 0, {}),
+        2: LaneState(1, 8, 5, {"users": 80, "claims": 3}),
+        3: LaneState(1, 1, 0, {}),
+    }
+    assert row(
+        database, "SELECT owner, moved_at > now() - interval '1 minute' FROM leadstream.lanes WHERE lane = 2"
+    ) == (
+        "me:1",
+        True,
+    )
+
+
+def test_a_new_epoch_starts_its_numbers_again(store: LeadStore) -> None:
+    with store.transaction() as tx:
+        tx.take([LaneMove(1, 1, 1, 1, 7, {}, "me:1", new_epoch=2)])
+    assert store.lanes([1]) == {1: LaneState(2, 1, 7, {})}
+    with pytest.raises(LaneTaken):
+        attempt(store, lambda tx: tx.take([move(1, 1, 5, epoch=1)]))
+
+
+def test_a_transaction_that_fails_leaves_its_lanes_where_they_were(store: LeadStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        attempt(store, lambda tx: tx.take([move(0, 1, 4)]), fail)
+    assert store.lanes([0])[0].next_seq == 1
+
+
+@pytest.mark.parametrize("stale", [move(1, 3, 9), move(1, 1, 9, epoch=2)], ids=["number", "epoch"])
+def test_a_lane_that_stands_elsewhere_takes_the_whole_transaction_back(
+    store: LeadStore, database: str, stale: LaneMove
+) -> None:
+    with pytest.raises(LaneTaken, match="lane 1 was moved on by another applier") as raised:
+        attempt(
+            store,
+            lambda tx: tx.take([move(0, 1, 4), stale]),
+            lambda tx: tx.load([1]),
+            lambda tx: tx.write(outcome_of(whole_lead(1))),
+        )
+    assert raised.value.lanes == [1]
+    assert store.lanes([0, 1]) == {0: LaneState(1, 1, 0, {}), 1: LaneState(1, 1, 0, {})}
+    assert rows(database, "SELECT * FROM leadstream.leads") == []
+
+
+def test_a_transaction_that_only_takes_lanes_notices_as_well(store: LeadStore) -> None:
+    with pytest.raises(LaneTaken):
+        attempt(store, lambda tx: tx.take([move(1, 2, 9)]))
+
+
+def test_a_zombie_waits_for_the_new_owner_and_then_finds_the_lane_taken(store: LeadStore, database: str) -> None:
+    raised: list[BaseException] = []
+
+    def zombie() -> None:
+        with LeadStore(database, LANES, shadow=False, source="stream") as other:
+            try:
+                with other.transaction() as tx:
+                    tx.take([move(0, 1, 7)])
+                    tx.load([1])
+                    tx.write(outcome_of(whole_lead(1)))
+            except LaneTaken as error:
+                raised.append(error)
+
+    thread = threading.Thread(target=zombie)
+    with store.transaction() as tx:
+        tx.take([move(0, 1, 4)])
+        tx.load([2])  # the lane is ours now, and not committed yet
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        tx.write(outcome_of(whole_lead(2)))
+    thread.join(10)
+    assert len(raised) == 1
+    assert store.lanes([0])[0].next_seq == 4
+    assert rows(database, "SELECT user_id FROM leadstream.leads") == [(2,)]
+
+
+def test_when_the_owner_fails_the_one_who_waited_gets_the_lane(store: LeadStore, database: str) -> None:
+    taken = threading.Event()
+
+    def waits() -> None:
+        with LeadStore(database, LANES, shadow=False, source="stream") as other, other.transaction() as tx:
+            tx.take([move(0, 1, 7)])
+        taken.set()
+
+    thread = threading.Thread(target=waits)
+
+    def start_waiting(_: object) -> None:
+        thread.start()
+        assert not taken.wait(0.3)
+
+    with pytest.raises(ZeroDivisionError):
+        attempt(store, lambda tx: tx.take([move(0, 1, 4)]), lambda tx: tx.load([2]), start_waiting, fail)
+    assert taken.wait(10)
+    thread.join()
+    assert store.lanes([0])[0].next_seq == 7

@@ -1,0 +1,187 @@
+"""Leads in and out of PostgreSQL."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from consumer.lane import lane_of
+from consumer.leads.model import NEVER, Claim, Lead, QueueType, Reason, Requirement, Rule, Stint
+from consumer.leads.outcome import Outcome
+from consumer.store.leads import LeadStore
+from tests.integration.store.databases import row, rows
+from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
+
+ODD = "back\\slash \"quote\" 'single' {curly}, comma NULL ü \U0001f600 \t\n"
+
+
+def whole_lead(user_id: int) -> Lead:
+    """A lead with something unusual in every field."""
+    lead = Lead(
+        user_id, True, False, ODD, 11, 12, NEVER, START + 1, 3, QueueType.NONE, Rule.USER_DISABLED, START + 2,
+        frozenset({5, 2**62}), frozenset({ODD, "", "NULL", "file-1"}),
+    )  # fmt: skip
+    lead.claims = {7: Claim(7, None, 21), 8: Claim(8, "", 22)}
+    lead.requirements = {70: Requirement(70, 7, None, None, None, 31), 71: Requirement(71, 8, ODD, "", ODD, 32)}
+    return lead
+
+
+def outcome_of(*leads: Lead) -> Outcome:
+    """An outcome that writes everything of these leads but stints."""
+    outcome = Outcome(leads={lead.user_id: lead for lead in leads})
+    outcome.claims = {(lead.user_id, id_) for lead in leads for id_ in lead.claims}
+    outcome.requirements = {(lead.user_id, id_) for lead in leads for id_ in lead.requirements}
+    return outcome
+
+
+def write(store: LeadStore, outcome: Outcome) -> None:
+    """Writes an outcome in a transaction of its own."""
+    with store.transaction() as tx:
+        tx.load(outcome.leads)
+        tx.write(outcome)
+
+
+def test_a_lead_comes_back_as_it_was_written(store: LeadStore, desk: Desk) -> None:
+    write(store, outcome_of(whole_lead(1), Lead(2)))
+    assert desk.load(1, 2) == {1: whole_lead(1), 2: Lead(2)}
+
+
+def test_a_lead_that_is_written_again_comes_back_as_it_is_now(store: LeadStore, desk: Desk) -> None:
+    write(store, outcome_of(Lead(1, True), whole_lead(2)))
+    write(store, outcome_of(whole_lead(1)))
+    second = whole_lead(2)
+    del second.claims[7], second.requirements[70]
+    second.claims[8].status, second.requirements[71].status = "open", "approved"
+    second.judge_after, second.outstanding_seen, second.converted_signatures = None, frozenset(), frozenset()
+    outcome = outcome_of(second)
+    outcome.claims.add((2, 7))
+    outcome.requirements.add((2, 70))
+    write(store, outcome)
+    assert desk.load(1, 2) == {1: whole_lead(1), 2: second}
+
+
+def test_leads_nobody_knows_are_absent_and_leave_no_row_behind(desk: Desk, database: str) -> None:
+    assert desk.load(1, 2) == {}
+    assert rows(database, "SELECT * FROM leadstream.leads") == []
+
+
+def test_a_lead_lies_in_the_lane_of_its_user(desk: Desk, database: str) -> None:
+    for user_id in range(1, 20):
+        desk.register(user_id)
+    found = dict(rows(database, "SELECT user_id, lane FROM leadstream.leads"))
+    assert found == {user_id: lane_of(user_id, LANES) for user_id in range(1, 20)}
+
+
+def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore, desk: Desk) -> None:
+    many = []
+    for user_id in range(1, 5001):
+        lead = Lead(user_id, True)
+        lead.claims[user_id * 2] = Claim(user_id * 2, "open", user_id)
+        lead.requirements[user_id * 3] = Requirement(user_id * 3, user_id * 2, "passport", "pending", None, user_id)
+        many.append(lead)
+    write(store, outcome_of(*many))
+    assert desk.load(*range(5001, 0, -1)) == {lead.user_id: lead for lead in many}
+
+
+def test_text_that_postgresql_cannot_hold_is_stored_with_replacement_characters(store: LeadStore, desk: Desk) -> None:
+    lead = Lead(1, True, signature="nul\0here")
+    lead.claims[7] = Claim(7, "half \ud83d pair", 1)
+    lead.converted_signatures = frozenset({"nul\0here"})
+    write(store, outcome_of(lead))
+    held = desk.load(1)[1]
+    assert held.signature == "nul\ufffdhere"
+    assert held.converted_signatures == {"nul\ufffdhere"}
+    assert held.claims[7].status == "half \ufffd pair"
+
+
+def test_a_lead_that_was_not_loaded_cannot_be_written(store: LeadStore, database: str) -> None:
+    with pytest.raises(ValueError, match="lead 2 is written but was not loaded"):
+        attempt(store, lambda tx: tx.load([1]), lambda tx: tx.write(outcome_of(Lead(2))))
+    assert rows(database, "SELECT * FROM leadstream.leads") == []
+
+
+def test_two_writes_in_one_transaction_both_count(store: LeadStore, desk: Desk) -> None:
+    first, second = Lead(1, True), Lead(1, True, stint=1, queue_type=QueueType.NONE, rule=Rule.NOTHING_OWED)
+    with store.transaction() as tx:
+        tx.load([1])
+        tx.write(outcome_of(first))
+        tx.write(outcome_of(second))
+    assert desk.load(1) == {1: second}
+
+
+def test_an_exception_inside_a_transaction_leaves_nothing_behind(store: LeadStore, desk: Desk, database: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        attempt(store, lambda tx: tx.load([1]), lambda tx: tx.write(outcome_of(whole_lead(1))), fail)
+    assert rows(database, "SELECT * FROM leadstream.leads") == []
+    desk.register(1)
+    assert desk.load(1)[1].stint == 1
+
+
+def test_stints_tell_the_history_with_commit_times_and_source(desk: Desk, database: str) -> None:
+    desk.register(1)
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps:
+        sweep = Desk(sweeps)
+        sweep.now = desk.now
+        sweep.sign(1)
+    desk.now = sweep.now
+    desk.commit(1, [(None, requirement(1, 10))], [(requirement(1, 10), requirement(1, 10, "approved"))])
+    found = rows(
+        database,
+        "SELECT number, queue_type, (extract(epoch FROM opened_at) * 1000000)::bigint, opened_reason,"
+        " (extract(epoch FROM closed_at) * 1000000)::bigint, closed_reason, conversion_type, signature, source"
+        " FROM leadstream.stints ORDER BY number",
+    )
+    first, signed, asked, handed_in = (START + second * 1_000_000 for second in range(1, 5))
+    assert found == [
+        (1, "unsigned_users", first, "first_seen", signed, "signature_obtained", "signature_obtained", "file-1",
+         "sweep"),
+        (2, "none", signed, "signature_obtained", asked, "requirement_added", None, None, "stream"),
+        (3, "requirements_outstanding", asked, "requirement_added", handed_in, "requirements_completed",
+         "requirements_completed", None, "stream"),
+        (4, "none", handed_in, "requirements_completed", None, None, None, None, "stream"),
+    ]  # fmt: skip
+
+
+def test_a_deleted_customer_keeps_a_lead_and_loses_claims_and_requirements(desk: Desk, database: str) -> None:
+    desk.register(1, "file-1")
+    desk.commit(1, [(None, requirement(1, 10))])
+    desk.commit(1, [(user(1, "file-1"), None)])
+    assert desk.load(1)[1].exists is False
+    assert rows(database, "SELECT * FROM leadstream.claims") == []
+    assert rows(database, "SELECT * FROM leadstream.requirements") == []
+
+
+def test_the_database_refuses_a_second_open_stint(desk: Desk, store: LeadStore) -> None:
+    desk.register(1)
+    outcome = Outcome()
+    outcome.stints[1, 2] = Stint(1, 2, QueueType.NONE, START, Reason.FIRST_SEEN)
+    with pytest.raises(psycopg.errors.UniqueViolation, match="stints_open"):
+        attempt(store, lambda tx: tx.load([1]), lambda tx: tx.write(outcome))
+
+
+def test_pending_gives_the_leads_whose_lane_has_passed_their_judge_after(store: LeadStore) -> None:
+    lane = lane_of(1, LANES)
+    mates = [user_id for user_id in range(1, 100) if lane_of(user_id, LANES) == lane][:4]
+    stranger = next(user_id for user_id in range(1, 100) if lane_of(user_id, LANES) != lane)
+    waits = dict(zip([*mates, stranger], [100, 101, NEVER, None, 50], strict=True))
+    write(store, outcome_of(*(Lead(user_id, judge_after=after) for user_id, after in waits.items())))
+    with store.transaction() as tx:
+        assert tx.pending({lane: 99}, 10) == []
+        assert tx.pending({lane: 100}, 10) == [mates[0]]
+        assert sorted(tx.pending({lane: 101}, 10)) == mates[:2]
+        assert len(tx.pending({lane: 101}, 1)) == 1
+        assert tx.pending({}, 10) == []
+
+
+def test_the_owner_of_a_claim_is_who_holds_its_newest_version(desk: Desk, store: LeadStore) -> None:
+    desk.register(1)
+    desk.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
+    with store.transaction() as tx:
+        assert tx.claim_owners([1, 20, 99, 20]) == {1: 2, 20: 2}
+        assert tx.claim_owners([]) == {}
+
+
+def test_the_session_shows_who_we_are(store: LeadStore, database: str) -> None:
+    store.lanes([0])
+    names = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leadstream stream'"
+    assert row(database, names)[0] >= 1
