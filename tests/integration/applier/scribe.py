@@ -77,12 +77,13 @@ class Scribe:
         """One row of the source transaction that was begun."""
         row: Row = after or before or {}
         op = "c" if before is None else "d" if after is None else "u"
-        images = [None if image is None else json.dumps(image) for image in (before, after)]
+        old = None if before is None else json.dumps(before)
+        new = None if after is None else json.dumps(after)
         if user_id is None and "claim_id" in row:
-            self.numbering.orphan(table, op, *images, row["claim_id"], self._pos, self.numbering.rows)
+            self.numbering.orphan(table, op, old, new, row["claim_id"], self._pos, self.numbering.rows)
         else:
             key = row["id"] if user_id is None else user_id
-            self.numbering.row(table, op, *images, user_id, key, self._pos, self.numbering.rows)
+            self.numbering.row(table, op, old, new, user_id, key, self._pos, self.numbering.rows)
 
     def beat(self) -> None:
         """A heartbeat in every lane."""

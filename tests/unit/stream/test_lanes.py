@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.stream.lanes import LaneMerge
@@ -31,6 +31,7 @@ def merge() -> LaneMerge[int]:
     return LaneMerge(1, [None] * PARTITIONS, LIMIT)
 
 
+@settings(deadline=None)
 @given(deliveries(), st.integers(1, 7))
 def test_any_interleaving_of_partitions_gives_exactly_the_order_of_the_numbers(
     delivered: list[tuple[int, int, int]], popped_at_once: int
@@ -45,6 +46,7 @@ def test_any_interleaving_of_partitions_gives_exactly_the_order_of_the_numbers(
     assert len(lane) == 0
 
 
+@settings(deadline=None)
 @given(deliveries())
 def test_reading_again_from_the_offsets_of_any_moment_repeats_and_misses_nothing(
     delivered: list[tuple[int, int, int]],
@@ -57,9 +59,10 @@ def test_reading_again_from_the_offsets_of_any_moment_repeats_and_misses_nothing
         assert due == set(range(lane.next_seq, len(delivered) + 1))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_memory_is_bounded_when_full_partitions_are_paused(data: st.DataObject) -> None:
-    numbers = 200
+    numbers = 60
     queues: list[list[int]] = [[] for _ in range(PARTITIONS)]
     for seq in range(1, numbers + 1):
         queues[data.draw(st.integers(0, PARTITIONS - 1))].append(seq)
@@ -77,6 +80,7 @@ def test_memory_is_bounded_when_full_partitions_are_paused(data: st.DataObject) 
     assert out == sorted(out)
 
 
+@settings(deadline=None)
 @given(deliveries(), st.data())
 def test_a_hole_is_detected_only_when_it_is_real_and_only_once_every_partition_is_past_it(
     delivered: list[tuple[int, int, int]], data: st.DataObject
@@ -100,6 +104,7 @@ def test_a_hole_is_detected_only_when_it_is_real_and_only_once_every_partition_i
     assert lost == {seq for seq in missing if seq < max(out, default=0)}
 
 
+@settings(deadline=None)
 @given(deliveries())
 def test_while_a_partition_may_still_bring_the_number_nothing_counts_as_lost(
     delivered: list[tuple[int, int, int]],
