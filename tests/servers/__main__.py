@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ServerError as error:
         say(f"tests.servers: {error}")
         return 1
+    except KeyboardInterrupt:
+        say("tests.servers: interrupted; what is half done is done again by the next start")
+        return 130
 
 
 def _start(names: Sequence[str]) -> int:
@@ -58,7 +61,7 @@ def _status(names: Sequence[str]) -> int:
             print(f"{name}: not started")
         elif record.kind in names:
             runs = choice.of(record).is_running(record)
-            process = record.process.pid if record.process else record.container
+            process = record.process.pid if record.process else (record.container or "")[:12]
             private = f", private to process {record.owner.pid}" if record.owner else ""
             print(f"{name}: {f'running ({process})' if runs else 'stopped'}, {record.provider}, {record.url}{private}")
     return 0

@@ -10,43 +10,21 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, cast
 
 from tests.servers import settings, state
+from tests.servers.container_plans import IMAGES, Plan, plan, plan_kafka
 from tests.servers.kafka import brokers_known_by
 from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import ProcessId, complaint, run, run_or_raise
 from tests.servers.state import Record
 
 NAME = "containers"
-IMAGES = {
-    "mysql": "mysql:9",
-    "mariadb": "mariadb:11.4",
-    "kafka": "apache/kafka:4.1.1",
-    "postgres": "postgres:17",
-}
 PATIENCE = 120.0  # seconds to start, and to stop
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a container is made of, and how to tell from inside that its server does its work."""
-
-    kind: str
-    port: int  # inside
-    environment: Mapping[str, str]
-    command: Sequence[str]
-    probe: Sequence[str]  # run inside; () where the server is asked from outside
-    set_up: Sequence[str] = ()  # run inside, after every start
-    extras: Mapping[str, Any] = field(default_factory=dict)  # for docker's `create`
-
-    @property
-    def image(self) -> str:
-        return IMAGES[self.kind]
 
 
 class ContainersProvider:
@@ -74,7 +52,7 @@ class ContainersProvider:
 
     def server(self, kind: str, name: str, options: Sequence[str], owner: ProcessId | None) -> "ContainerServer":
         record = _record(kind, name, owner)
-        return ContainerServer(_plan(kind, record, options), record)
+        return ContainerServer(plan(kind, record, options), record)
 
     def kafka_cluster(
         self, name: str, brokers: int, options: Sequence[str], owner: ProcessId | None
@@ -84,7 +62,7 @@ class ContainersProvider:
         records = [_record("kafka", f"{name}-{node}", owner, network) for node in range(1, brokers + 1)]
         hosts = [_container_name(record.name) for record in records]
         return [
-            ContainerServer(_plan_kafka(record, options, node, hosts, network), record)
+            ContainerServer(plan_kafka(record, options, node, hosts, network), record)
             for node, record in enumerate(records, start=1)
         ]
 
@@ -93,7 +71,7 @@ class ContainersProvider:
 
     def end(self, record: Record) -> None:
         if record.container is not None:
-            run(["docker", "stop", "--time", f"{PATIENCE:.0f}", record.container], patience=2 * PATIENCE)
+            run(["docker", "stop", "-t", f"{PATIENCE:.0f}", record.container], patience=2 * PATIENCE)
 
     def discard(self, record: Record) -> None:
         if record.container is not None:
@@ -120,14 +98,15 @@ class ContainersProvider:
 class ContainerServer:
     """One server in a container; its record on disk is the only state, so others may start and end it too."""
 
-    def __init__(self, plan: Plan, record: Record) -> None:
+    def __init__(self, made_of: Plan, record: Record) -> None:
         self.name = record.name
         self.url = record.url
-        self._plan = plan
+        self._plan = made_of
         self._port = record.ports[0]
 
     def is_running(self) -> bool:
-        return ContainersProvider().is_running(self._record())
+        record = state.load(self.name)
+        return record is not None and ContainersProvider().is_running(record)
 
     def start(self) -> None:
         with locked(self.name):
@@ -141,11 +120,13 @@ class ContainerServer:
                 run_or_raise(self._inside(self._plan.set_up), f"setting up {self.name}")
 
     def stop(self) -> None:
-        ContainersProvider().end(self._record())
+        record = state.load(self.name)
+        if record is not None:
+            ContainersProvider().end(record)
 
     def kill(self) -> None:
-        record = self._record()
-        if record.container is not None:
+        record = state.load(self.name)
+        if record is not None and record.container is not None:
             run(["docker", "kill", record.container])
 
     def restart(self) -> None:
@@ -186,84 +167,18 @@ class ContainerServer:
         return record
 
 
-def _plan(kind: str, record: Record, options: Sequence[str]) -> Plan:
-    """The plan of a single server. The probes use TCP: while an image initialises, only its socket answers."""
-    match kind:
-        case "mysql":
-            client = ["mysql", "--no-defaults", "-uroot", "-h127.0.0.1", "-e"]
-            return Plan(
-                kind,
-                3306,
-                {"MYSQL_ALLOW_EMPTY_PASSWORD": "yes", "MYSQL_INITDB_SKIP_TZINFO": "yes"},
-                [*settings.MYSQL, *options],
-                [*client, "SELECT 1"],
-                [*client, settings.MYSQL_SETUP],
-            )
-        case "mariadb":
-            client = ["mariadb", "--no-defaults", "--skip-ssl", "-uroot", "-h127.0.0.1", "-e"]
-            return Plan(
-                kind,
-                3306,
-                {"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD": "yes", "MARIADB_INITDB_SKIP_TZINFO": "yes"},
-                [*settings.MARIADB, *options],
-                [*client, "SELECT 1"],
-                [*client, settings.MYSQL_SETUP],
-            )
-        case "postgres":
-            account = ["-U", settings.ACCOUNT, "-d", settings.DATABASE]
-            return Plan(
-                kind,
-                5432,
-                {
-                    "POSTGRES_USER": settings.ACCOUNT,  # which the image makes a superuser
-                    "POSTGRES_PASSWORD": settings.ACCOUNT,
-                    "POSTGRES_DB": settings.DATABASE,
-                },
-                [word for option in [*settings.POSTGRES, *options] for word in ("-c", option)],
-                ["psql", "-X", "-q", "-h", "127.0.0.1", *account, "-c", "SELECT 1"],
-                extras={"shm_size": "256m"},
-            )
-        case _:
-            return _plan_kafka(record, options, 1, ["localhost"], network="")
-
-
-def _plan_kafka(record: Record, options: Sequence[str], node: int, hosts: Sequence[str], network: str) -> Plan:
-    """The plan of one broker; `hosts` are how the nodes of its cluster, itself among them, find each other.
-
-    Clients come through the published port, the brokers over the network of the containers.
-    """
-    voters = ",".join(f"{number}@{host}:9094" for number, host in enumerate(hosts, start=1))
-    properties = {
-        **settings.kafka(node, voters, len(hosts), private=record.owner is not None),
-        "listeners": "CLIENTS://0.0.0.0:9092,BROKERS://0.0.0.0:9093,CONTROLLER://0.0.0.0:9094",
-        "advertised.listeners": f"CLIENTS://127.0.0.1:{record.ports[0]},BROKERS://{hosts[node - 1]}:9093",
-        "inter.broker.listener.name": "BROKERS",
-        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": "/var/lib/kafka/data",
-        **dict(option.split("=", 1) for option in options),
-    }
-    environment = {_variable(name): value for name, value in properties.items()}
-    environment |= {"CLUSTER_ID": settings.KAFKA_CLUSTER, "KAFKA_HEAP_OPTS": "-Xmx768m -Xms64m"}
-    return Plan("kafka", 9092, environment, (), (), extras={"network": network} if network else {})
-
-
-def _variable(name: str) -> str:
-    """The environment variable that apache/kafka turns into that property (its docker/examples/README)."""
-    return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
-
-
-def _create(plan: Plan, name: str, port: int) -> str:
+def _create(made_of: Plan, name: str, port: int) -> str:
     """Creates and starts the container, published at 127.0.0.1:port; returns its id."""
     own_name = _container_name(name)
     run(["docker", "rm", "--force", "--volumes", own_name])  # left by an interrupted start
     with _testcontainers_for_keeps() as docker_container:
-        container = docker_container(plan.image).with_name(own_name).with_kwargs(**plan.extras)
-        for variable, value in plan.environment.items():
+        container = docker_container(made_of.image).with_name(own_name).with_kwargs(**made_of.extras)
+        for variable, value in made_of.environment.items():
             container = container.with_env(variable, value)
-        if plan.command:
-            container = container.with_command(list(plan.command))
+        if made_of.command:
+            container = container.with_command(list(made_of.command))
         # with_bind_ports() knows no address; the engine (docker-py) takes (address, port).
-        container.ports[f"{plan.port}/tcp"] = ("127.0.0.1", port)
+        container.ports[f"{made_of.port}/tcp"] = ("127.0.0.1", port)
         container.start()
         return cast(str, container.get_wrapped_container().id)
 

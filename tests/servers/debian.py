@@ -80,8 +80,8 @@ class ProcessServer:
         self._site = Site(record.name, Path(record.folder), record.ports, tuple(options))
 
     def is_running(self) -> bool:
-        process = self._record().process
-        return process is not None and is_alive(process)
+        record = state.load(self.name)
+        return record is not None and record.process is not None and is_alive(record.process)
 
     def start(self) -> None:
         with locked(self.name):
@@ -106,6 +106,9 @@ class ProcessServer:
             DebianProvider().discard(record)
 
     def _launch(self) -> None:
+        record = state.load(self.name)
+        if record is None:
+            raise ServerError(f"{self.name} was discarded; ask for a new server")
         self._engine.initialise(self._site)
         process = spawn(
             self._engine.command(self._site),
@@ -113,7 +116,7 @@ class ProcessServer:
             log=_log(self.name),
             user=self._engine.user,
         )
-        state.save(replace(self._record(), process=process))
+        state.save(replace(record, process=process))
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + self._engine.patience
@@ -128,16 +131,10 @@ class ProcessServer:
             time.sleep(0.1)
 
     def _end(self, how: signal.Signals) -> None:
-        record = self._record()
-        if record.process is not None:
+        record = state.load(self.name)
+        if record is not None and record.process is not None:
             end(record.process, how, self._engine.patience)
             state.save(replace(record, process=None))
-
-    def _record(self) -> Record:
-        record = state.load(self.name)
-        if record is None:
-            raise ServerError(f"{self.name} was discarded; ask for a new server")
-        return record
 
 
 def _record(engine: Engine, name: str, owner: ProcessId | None) -> Record:

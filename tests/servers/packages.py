@@ -14,6 +14,7 @@ from tests.servers.places import ServerError, built, home, locked, remove, say
 from tests.servers.processes import complaint, run, run_or_raise
 
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Options::=--force-confold")
+_APT_ERROR = 100  # its exit status; an interrupted one is not tried again
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _OUR_POLICY = "#!/bin/sh\n# written by tests/servers while it installs packages; safe to delete\nexit 101\n"
@@ -31,7 +32,7 @@ def install(*packages: str) -> None:
         command = [*_APT, "install", "--no-install-recommends", *missing]
         with _services_held_back():
             result = run(command)
-            if result.returncode:  # most often the lists are older than the mirror's files
+            if result.returncode == _APT_ERROR:  # most often the lists are older than the mirror's files
                 update()
                 result = run(command)
         if result.returncode:
