@@ -17,7 +17,7 @@ from consumer.leads.model import NEVER, Claim, Lead, QueueType, Requirement, Rul
 from consumer.leads.rules import Rules
 from consumer.store.connection import classified
 from consumer.store.errors import NotPrepared
-from reconciler.replica import Fingerprints
+from reconciler.replica import Checksums, Fingerprints, condensed
 
 
 def _checksum(*columns: str) -> str:
@@ -75,44 +75,68 @@ UPDATE user_call_scores SET last_conversion_check_at = now() AT TIME ZONE 'utc' 
 """Notes when these leads were last checked for a conversion."""
 
 
-FINGERPRINTS: Final = f"""
-SELECT 1, {_checksum("user_id", "signature", "enabled::int")} FROM leadstream.leads
-WHERE user_id > %(after)s AND user_id <= %(upto)s AND present
-UNION ALL
-SELECT 2, {_checksum("id", "user_id", "status")} FROM leadstream.claims
-WHERE user_id > %(after)s AND user_id <= %(upto)s
-UNION ALL
-SELECT 3, {_checksum("id", "user_id", "claim_id", "type", "status", "reason")} FROM leadstream.requirements
-WHERE user_id > %(after)s AND user_id <= %(upto)s
-"""  # noqa: S608
-"""Count and checksum of the rows of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
+_USERS, _CLAIMS, _REQUIREMENTS = (
+    _checksum("user_id", "signature", "enabled::int"),
+    _checksum("id", "user_id", "status"),
+    _checksum("id", "user_id", "claim_id", "type", "status", "reason"),
+)
+_IN_RANGE = "user_id > %(after)s AND user_id <= %(upto)s"
+_AMONG = "user_id = ANY(%(users)s)"
 
-MISJUDGED: Final = """
+FINGERPRINTS: Final = f"""
+SELECT 1, {_USERS} FROM leadstream.leads WHERE {_IN_RANGE} AND present
+UNION ALL
+SELECT 2, {_CLAIMS} FROM leadstream.claims WHERE {_IN_RANGE}
+UNION ALL
+SELECT 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_IN_RANGE}
+"""  # noqa: S608
+"""Rows and checksum of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
+
+CHECKSUMS: Final = f"""
+SELECT user_id, 1, {_USERS} FROM leadstream.leads WHERE {_AMONG} AND present GROUP BY user_id
+UNION ALL
+SELECT user_id, 2, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
+UNION ALL
+SELECT user_id, 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
+"""  # noqa: S608
+"""Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
+
+
+def _misjudged(scope: str) -> str:
+    return f"""
 WITH claim AS (
     SELECT user_id, id, lower(rtrim(status, ' ')) = ANY(%(closed)s) IS TRUE AS closed FROM leadstream.claims
-    WHERE user_id > %(after)s AND user_id <= %(upto)s
+    WHERE {scope}
 ), of_claims AS (
     SELECT user_id, bool_and(closed) AS all_closed FROM claim GROUP BY user_id
+), requirement AS (
+    SELECT user_id, claim_id FROM leadstream.requirements
+    WHERE {scope} AND lower(rtrim(status, ' ')) = ANY(%(settled)s) IS NOT TRUE
+      AND lower(rtrim(type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
 ), owing AS (
     SELECT DISTINCT requirement.user_id
-    FROM leadstream.requirements AS requirement
-    JOIN claim ON claim.user_id = requirement.user_id AND claim.id = requirement.claim_id AND NOT claim.closed
-    WHERE requirement.user_id > %(after)s AND requirement.user_id <= %(upto)s
-      AND lower(rtrim(requirement.status, ' ')) = ANY(%(settled)s) IS NOT TRUE
-      AND lower(rtrim(requirement.type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
+    FROM requirement JOIN claim ON claim.user_id = requirement.user_id AND claim.id = requirement.claim_id
+    WHERE NOT claim.closed
+), lead AS (
+    SELECT * FROM leadstream.leads WHERE {scope}
 )
 SELECT lead.user_id
-FROM leadstream.leads AS lead LEFT JOIN of_claims USING (user_id) LEFT JOIN owing USING (user_id)
-WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s
-  AND (lead.stint = 0 OR lead.judge_after = %(never)s
-       OR (lead.judge_after IS NULL AND lead.queue_type IS DISTINCT FROM CASE
-           WHEN NOT lead.present OR NOT lead.enabled OR of_claims.all_closed IS TRUE THEN 'none'
-           WHEN lead.signature IS NULL THEN 'unsigned_users'
-           WHEN owing.user_id IS NOT NULL THEN 'requirements_outstanding'
-           ELSE 'none' END))
-"""
+FROM lead LEFT JOIN of_claims USING (user_id) LEFT JOIN owing USING (user_id)
+WHERE lead.stint = 0 OR lead.judge_after = %(never)s
+   OR (lead.judge_after IS NULL AND lead.queue_type IS DISTINCT FROM CASE
+       WHEN NOT lead.present OR NOT lead.enabled OR of_claims.all_closed IS TRUE THEN 'none'
+       WHEN lead.signature IS NULL THEN 'unsigned_users'
+       WHEN owing.user_id IS NOT NULL THEN 'requirements_outstanding'
+       ELSE 'none' END)
+"""  # noqa: S608
+
+
+MISJUDGED: Final = _misjudged(_AMONG)
 """Leads that seem never judged, left to a live read, or in another queue than the rules say. The rules proper are
 `consumer.leads.rules`; this finds who is worth a closer look."""
+
+MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
+"""The same for a range of users."""
 
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
 """Users in a range that MySQL should have."""
@@ -188,6 +212,13 @@ class Book:
         with self.session() as connection:
             return {lane: LanePoint(version, next_seq) for lane, version, next_seq in connection.execute(LANES)}
 
+    def clock(self) -> int:
+        """The server's clock (µs)."""
+        with self.session() as connection:
+            row = connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        return microseconds(row[0])
+
     def lane_count(self) -> int:
         """How many lanes there are. Raises NotPrepared where `consumer setup` has not made them."""
         count = len(self.lanes())
@@ -216,16 +247,27 @@ class Book:
             rows = connection.execute(FINGERPRINTS, {"after": after, "upto": upto}).fetchall()
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
-    def misjudged(self, after: int, upto: int, rules: Rules) -> list[int]:
-        """Leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+    def checksums(self, user_ids: Sequence[int]) -> Checksums:
+        """What we hold of these users, condensed user by user."""
+        with self.session() as connection:
+            return condensed(connection.execute(CHECKSUMS, {"users": list(user_ids)}))
+
+    def misjudged(self, user_ids: Sequence[int], rules: Rules) -> list[int]:
+        """Those of these leads that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(MISJUDGED, rules, {"users": list(user_ids)})
+
+    def misjudged_in_range(self, after: int, upto: int, rules: Rules) -> list[int]:
+        """Those of the leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(MISJUDGED_IN_RANGE, rules, {"after": after, "upto": upto})
+
+    def _misjudged(self, statement: str, rules: Rules, scope: dict[str, object]) -> list[int]:
         words = {
             "closed": _normal(rules.closed_claim_statuses),
             "settled": _normal(rules.settled_requirement_statuses),
             "excluded": _normal(rules.excluded_requirement_types),
         }
         with self.session() as connection:
-            cursor = connection.execute(MISJUDGED, {"after": after, "upto": upto, "never": NEVER, **words})
-            return [user_id for (user_id,) in cursor]
+            return [user_id for (user_id,) in connection.execute(statement, {"never": NEVER, **words, **scope})]
 
     def present(self, after: int, upto: int) -> list[int]:
         """Users in (`after`, `upto`] that we hold as existing."""

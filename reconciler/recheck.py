@@ -37,6 +37,8 @@ ROUNDS: Final = 3
 """How often a lead whose rows change between two reads is read again before it is left to a later run."""
 SUSPECTS_AT_ONCE: Final = 5000
 """Leads that wait for the stream together; bounds memory."""
+CONDENSED_AT_ONCE: Final = 5000
+"""Users that one statement condenses to checksums."""
 RECHECKS_AT_ONCE: Final = 1000
 RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or mended, is looked at again."""
@@ -172,19 +174,31 @@ class Mender:
         try:
             while due := [r.user_id for r in self.store.due_rechecks(RECHECKS_AT_ONCE) if r.user_id not in seen]:
                 seen.update(due)
-                self.check(due)
+                self._compare(due)
                 self.settle()
                 self.tally.rechecks += len(due)
         finally:
             self._rechecking = False
 
     def check(self, user_ids: Iterable[int]) -> None:
-        """Compares these users, a batch at a time; those that differ wait for `settle`.
+        """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
 
         Leads that the stream left to a live read are mended at once: it can bring nothing that would settle them.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
         """
+        for chunk in batches(user_ids, CONDENSED_AT_ONCE):
+            if self._stop.is_set():
+                raise Stopped
+            live, held = self.replica.checksums(chunk), self.book.checksums(chunk)
+            misjudged = set(self.book.misjudged(chunk, self._rules))
+            doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
+            self.tally.checked += len(chunk) - len(doubtful)
+            self.tally.in_step += len(chunk) - len(doubtful)
+            self._compare(doubtful)
+
+    def _compare(self, user_ids: Iterable[int]) -> None:
+        """Compares users row by row."""
         for batch in batches(user_ids, self._batch_size):
             if self._stop.is_set():
                 raise Stopped

@@ -8,6 +8,7 @@ itself: InnoDB takes one snapshot for all parts of a statement.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
 from typing import Any, Final, NamedTuple
@@ -102,12 +103,38 @@ class Present(NamedTuple):
     last_requirement: int
 
 
+class ClockReading(NamedTuple):
+    """The server's clock (µs) and ours (monotonic seconds) when it was seen."""
+
+    server: int
+    seen: float
+
+
+class Created(NamedTuple):
+    """Users of new rows, each once; with `last_id`, every row up to that primary key has been looked at."""
+
+    users: list[int]
+    last_id: int | None
+
+
 class Fingerprints(NamedTuple):
     """(rows, checksum) of each table for a range of users: equal on both sides where all rows are equal."""
 
     users: tuple[int, int]
     claims: tuple[int, int]
     requirements: tuple[int, int]
+
+
+Checksums = dict[int, frozenset[tuple[int, int, int]]]
+"""(table, rows, checksum) by user: equal on both sides where all rows of the user are equal."""
+
+
+def condensed(rows: Iterable[tuple[Any, ...]]) -> Checksums:
+    """Checksums from rows of (user, table, rows, checksum)."""
+    found: dict[int, set[tuple[int, int, int]]] = {}
+    for user_id, table, count, checksum in rows:
+        found.setdefault(int(user_id), set()).add((int(table), int(count), int(checksum)))
+    return {user_id: frozenset(parts) for user_id, parts in found.items()}
 
 
 class Schema(NamedTuple):
@@ -136,6 +163,8 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+CLOCK_SECONDS: Final = 600
+"""How long the server's clock is reckoned before it is asked for again."""
 USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of `read_users`; 0 is the clock before them."""
 
@@ -196,23 +225,23 @@ class Queries:
         """The next users by primary key."""
         return f"SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {limit}"
 
-    def created(self, table: str, condition: str, order: str, limit: int) -> str:
+    def created(self, table: Table, condition: str, order: str, limit: int) -> str:
         """Id, time of creation and user of rows of `users` or `claim_requirements`."""
         created_at = self._moment(table, "created_at")
-        if table == Table.USERS:
+        if table is Table.USERS:
             return f"SELECT t.id, {created_at}, t.id FROM users t WHERE {condition} ORDER BY {order} LIMIT {limit}"
         return (
-            f"SELECT t.id, {created_at}, c.user_id FROM (SELECT id, created_at, claim_id FROM {table} t"
+            f"SELECT t.id, {created_at}, c.user_id FROM (SELECT id, created_at, claim_id FROM {table.value} t"
             f" WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
             f" LEFT JOIN claims c ON c.id = t.claim_id ORDER BY {order}"
         )
 
-    def newest_from(self, table: str, row_id: int, limit: int) -> str:
+    def newest_from(self, table: Table, row_id: int, limit: int) -> str:
         """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
         created_at = self._moment(table, "created_at")
         return (
             f"SELECT MAX({created_at}), MAX(t.id) FROM"
-            f" (SELECT id, created_at FROM {table} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
+            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
         )
 
     def end_of_range(self, after: int, users: int) -> str:
@@ -220,22 +249,40 @@ class Queries:
         return f"SELECT MAX(id) FROM (SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {users}) t"
 
     def fingerprints(self, after: int, upto: int) -> str:
-        """Count and checksum of the rows of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
+        """Rows and checksum of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT {USERS}, {users} FROM users t WHERE t.id > {after} AND t.id <= {upto}
+            UNION ALL
+            SELECT {CLAIMS}, {claims} FROM claims t WHERE t.user_id > {after} AND t.user_id <= {upto}
+            UNION ALL
+            SELECT {REQUIREMENTS}, {requirements} FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
+             WHERE c.user_id > {after} AND c.user_id <= {upto}
+        """
+
+    def checksums(self, user_ids: Iterable[int]) -> str:
+        """Rows and checksum of each table for each of these users: `reconciler.book.CHECKSUMS` here."""
+        ids = ",".join(map(str, user_ids))
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT t.id, {USERS}, {users} FROM users t WHERE t.id IN ({ids}) GROUP BY t.id
+            UNION ALL
+            SELECT t.user_id, {CLAIMS}, {claims} FROM claims t WHERE t.user_id IN ({ids}) GROUP BY t.user_id
+            UNION ALL
+            SELECT c.user_id, {REQUIREMENTS}, {requirements}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids}) GROUP BY c.user_id
+        """
+
+    def _checksums(self) -> tuple[str, str, str]:
         signature = f"NULLIF({self._words('users', 'current_signature_file_id')}, '')"
         enabled = f"IFNULL({self._number('users', 'is_enabled')}, 1) <> 0"
         kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
         reason = self._words("claim_requirements", "claim_requirement_reason")
-        return f"""
-            SELECT {USERS}, {_checksum("t.id", signature, enabled)} FROM users t
-             WHERE t.id > {after} AND t.id <= {upto}
-            UNION ALL
-            SELECT {CLAIMS}, {_checksum("t.id", "t.user_id", self._words("claims", "status"))} FROM claims t
-             WHERE t.user_id > {after} AND t.user_id <= {upto}
-            UNION ALL
-            SELECT {REQUIREMENTS}, {_checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason)}
-              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
-             WHERE c.user_id > {after} AND c.user_id <= {upto}
-        """
+        return (
+            _checksum("t.id", signature, enabled),
+            _checksum("t.id", "t.user_id", self._words("claims", "status")),
+            _checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason),
+        )
 
     def _words(self, table: str, column: str) -> str:
         data_type = self.schema.columns.get((table, column))
@@ -273,6 +320,7 @@ class Replica:
         self.query_seconds = query_seconds
         self._retry_seconds = retry_seconds
         self._connection: Connection[Cursor] | None = None
+        self._clock: ClockReading | None = None
         self._texts: Queries | None = None
 
     def close(self) -> None:
@@ -284,6 +332,7 @@ class Replica:
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
         ((clock, last_user, last_requirement),) = self._run(self.texts.present())
+        self._clock = ClockReading(int(clock), time.monotonic())
         return Present(int(clock), int(last_user), int(last_requirement))
 
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
@@ -312,8 +361,9 @@ class Replica:
                 ended = key
             else:
                 started = key
-        if ended <= started:
+        if ended <= started:  # the server runs with sysdate-is-now
             ended = self.present().clock
+        self._clock = ClockReading(ended, time.monotonic())
         leads = {
             user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], moments[user_id])
             for user_id in wanted
@@ -334,68 +384,75 @@ class Replica:
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
-    def users_created(self, since: int, last_id: int, limit: int) -> Iterator[list[int]]:
-        """Users up to `last_id` that were created at or after `since` (µs), `limit` at a time. Raises ReplicaError."""
-        for page in self._created("users", since, last_id, limit):
-            yield [user_id for user_id in page if user_id is not None]
+    def checksums(self, user_ids: Sequence[int]) -> Checksums:
+        """What the replica holds of these users, condensed user by user. Raises ReplicaError."""
+        return condensed(self._run(self.texts.checksums(user_ids)))
 
-    def users_of_requirements_created(self, since: int, last_id: int, limit: int) -> Iterator[list[int]]:
-        """Users of the requirements up to `last_id` that were created at or after `since` (µs), each once a page.
+    def clock(self) -> int:
+        """The server's clock (µs), asked for or reckoned from an answer of the last minutes. Raises ReplicaError."""
+        if self._clock is None or time.monotonic() - self._clock.seen > CLOCK_SECONDS:
+            return self.present().clock
+        return self._clock.server + round((time.monotonic() - self._clock.seen) * 1_000_000)
 
+    def created(self, table: Table, since: int, limit: int, after: int | None = None) -> Iterator[Created]:
+        """Users of rows of `users` or `claim_requirements` that were created at or after `since` (µs).
+
+        `limit` rows at a time, by the index on `created_at`, or where there is none by primary key: from `after` on,
+        where the caller knows that no row up to it is so young, or else from where a bisection finds the first one.
         Raises ReplicaError.
         """
-        for page in self._created("claim_requirements", since, last_id, limit):
-            yield sorted({user_id for user_id in page if user_id is not None})
-
-    def _created(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
         if (table, "created_at") not in self.texts.schema.columns:
             raise ReplicaUnfit(
                 f"{table} on {self.address} has no created_at, so a window cannot be found; use reconciler verify"
             )
         if (table, "created_at") in self.texts.schema.indexed:
-            yield from self._created_by_index(table, since, last_id, limit)
-        else:
-            yield from self._created_by_key(table, since, last_id, limit)
+            return self._created_by_index(table, since, limit)
+        return self._created_by_key(table, since, limit, after)
 
-    def _created_by_index(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
+    def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
         condition = f"t.created_at >= {_time(since)}"
         while True:
-            text = self.texts.created(table, f"{condition} AND t.id <= {last_id}", "t.created_at, t.id", limit)
-            rows = self._run(text)
-            if rows:
-                yield [None if user_id is None else int(user_id) for _, _, user_id in rows]
+            rows = self._run(self.texts.created(table, condition, "t.created_at, t.id", limit))
+            yield Created(_users(rows), None)
             if len(rows) < limit:
                 return
             row_id, created_at, _ = rows[-1]
             moment = _time(int(created_at))
             condition = f"(t.created_at > {moment} OR (t.created_at = {moment} AND t.id > {int(row_id)}))"
 
-    def _created_by_key(self, table: str, since: int, last_id: int, limit: int) -> Iterator[list[int | None]]:
-        after = self.first_created(table, since, last_id) - 1
-        while after < last_id:
-            rows = self._run(self.texts.created(table, f"t.id > {after} AND t.id <= {last_id}", "t.id", limit))
-            found = [row for row in rows if row[1] is None or int(row[1]) >= since]
-            if found:
-                yield [None if user_id is None else int(user_id) for _, _, user_id in found]
+    def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[Created]:
+        remembered = after is not None
+        position = self.first_created(table, since) - 1 if after is None else after
+        while True:
+            rows = self._run(self.texts.created(table, f"t.id > {position}", "t.id", limit))
+            if remembered and not rows and self._last(table) < position:  # emptied and begun anew
+                remembered, position = False, self.first_created(table, since) - 1
+                continue
+            remembered = False
+            position = int(rows[-1][0]) if rows else position
+            yield Created(_users([row for row in rows if row[1] is None or int(row[1]) >= since]), position)
             if len(rows) < limit:
                 return
-            after = int(rows[-1][0])
 
-    def first_created(self, table: str, since: int, last_id: int, probe: int = 20) -> int:
+    def _last(self, table: Table) -> int:
+        present = self.present()
+        return present.last_user if table is Table.USERS else present.last_requirement
+
+    def first_created(self, table: Table, since: int, probe: int = 20) -> int:
         """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
 
         Each probe looks at the next `probe` rows, so that a few rows out of order do not mislead it.
-        `last_id` + 1 where there is no such row. Raises ReplicaError.
+        One above the highest where there is no such row. Raises ReplicaError.
         """
-        low, high = 0, last_id + 1
+        low, high = 0, self._last(table) + 1
         while low < high:
             middle = (low + high) // 2
             ((newest, last),) = self._run(self.texts.newest_from(table, middle, probe))
             if last is None or (newest is not None and int(newest) >= since):
                 high = middle
             else:
-                low = max(middle, int(last)) + 1
-        return min(high, last_id + 1)
+                low = min(max(middle, int(last)) + 1, high)
+        return high
 
     @property
     def texts(self) -> Queries:
@@ -496,6 +553,10 @@ class Replica:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _users(rows: Iterable[tuple[Any, ...]]) -> list[int]:
+    return sorted({int(user_id) for _, _, user_id in rows if user_id is not None})
 
 
 def _time(moment: int) -> str:

@@ -29,6 +29,15 @@ VALUES (%s, now(), %s, %s, %s) RETURNING id
 SET_WINDOW: Final = "UPDATE leadstream.runs SET window_from = %s, window_to = %s WHERE id = %s"
 """What a run looks at."""
 
+SET_CURSOR: Final = "UPDATE leadstream.runs SET cursor = %s WHERE id = %s"
+"""How far a run has looked at a table by primary key."""
+
+CURSOR_BEFORE: Final = """
+SELECT cursor FROM leadstream.runs
+WHERE name = %s AND outcome = 'ok' AND cursor IS NOT NULL AND window_to <= %s ORDER BY window_to DESC LIMIT 1
+"""
+"""The primary key up to which the last run had looked whose window ended by then."""
+
 MOVE: Final = "UPDATE leadstream.runs SET cursor = %s, counts = %s, queries = %s, milliseconds = %s WHERE id = %s"
 """How far a run has come."""
 
@@ -90,6 +99,11 @@ class Run:
         with self._book.session() as connection:
             connection.execute(SET_WINDOW, [moment(window.start), moment(window.end), self.run_id])
 
+    def set_cursor(self, cursor: int) -> None:
+        """Records up to which primary key the run has looked at its table."""
+        with self._book.session() as connection:
+            connection.execute(SET_CURSOR, [cursor, self.run_id])
+
     def move(self, cursor: int, counts: Mapping[str, object], queries: int) -> None:
         """Records how far the run has come, to be resumed there."""
         with self._book.session() as connection:
@@ -143,6 +157,12 @@ class Runs:
         run_id, started, outcome, cursor, start, end = row
         window = None if start is None else Window(microseconds(start), microseconds(end))
         return LastRun(run_id, microseconds(started), outcome, cursor, window)
+
+    def cursor_before(self, name: str, time: int) -> int | None:
+        """The primary key that a successful run had come to whose window ended by `time` (µs)."""
+        with self._book.session() as connection:
+            row = connection.execute(CURSOR_BEFORE, [name, moment(time)]).fetchone()
+        return None if row is None else int(row[0])
 
     def looked_at_until(self, name: str) -> int | None:
         """Up to when (µs) everything was looked at by successful runs of that name; None where there was none."""

@@ -7,22 +7,28 @@ mended by `reconciler.recheck`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from typing import Final, NamedTuple
 
-from consumer.leads.model import QueueType
+from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError
 from reconciler.book import Book
 from reconciler.lanes import Stopped
-from reconciler.recheck import Mender, Tally
+from reconciler.recheck import Mender, Tally, batches
 from reconciler.replica import Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 
 HOUR: Final = 3_600_000_000
 PAGE: Final = 10_000
 """Users that a selection brings at a time."""
+MARKED_AT_ONCE: Final = 1000
+"""Leads that are held while the time of their check is noted."""
+SETTLED: Final = 60_000_000
+"""Rows (µs) younger than a run's window by this much have higher keys than all that the run saw."""
 
 RECHECKS: Final = "rechecks"
+CREATION_SWEEPS: Final = {"new-users": Table.USERS, "new-requirements": Table.CLAIM_REQUIREMENTS}
+"""The table whose new rows each of these sweeps looks at."""
 CONVERSION_SWEEPS: Final = {
     "unsigned-conversions": QueueType.UNSIGNED_USERS,
     "requirements-conversions": QueueType.REQUIREMENTS_OUTSTANDING,
@@ -113,40 +119,51 @@ class Sweeper:
             return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error)
 
     def _dry(self, name: str, scope: Scope, queries: int) -> Report:
-        run = Run(self._book, 0)
+        began = time.monotonic()
+        outcome, window = "dry-run", None
         try:
-            window = self._sweep(name, scope, run)
+            window = self._sweep(name, scope, None)
         except Stopped:
-            return Report(name, "stopped", None, self._mender.tally, self._replica.queries - queries, run.milliseconds)
-        return Report(name, "dry-run", window, self._mender.tally, self._replica.queries - queries, run.milliseconds)
+            outcome = "stopped"
+        milliseconds = round((time.monotonic() - began) * 1000)
+        return Report(name, outcome, window, self._mender.tally, self._replica.queries - queries, milliseconds)
 
-    def _sweep(self, name: str, scope: Scope, run: Run) -> Window | None:
+    def _sweep(self, name: str, scope: Scope, run: Run | None) -> Window | None:
         self._mender.recheck_due()
         if name == RECHECKS:
             return None
-        present = self._replica.present()
-        window = window_for(name, scope, present.clock, self._covered(name), self._plan)
-        if window is not None and not self._mender.dry_run:
+        window = window_for(name, scope, self._now(name), self._covered(name), self._plan)
+        if run is not None and window is not None:
             run.set_window(window)
-        if name == "new-users":
-            assert window is not None
-            pages = self._replica.users_created(window.start, present.last_user, PAGE)
-        elif name == "new-requirements":
-            assert window is not None
-            pages = self._replica.users_of_requirements_created(window.start, present.last_requirement, PAGE)
+        table = CREATION_SWEEPS.get(name)
+        if table is None:
+            queue_type = CONVERSION_SWEEPS[name]
+            for page in self._book.in_queue(queue_type, None if window is None else window.start, PAGE):
+                self._look(page)
+                self._mark(page)
         else:
-            pages = self._called(CONVERSION_SWEEPS[name], window)
-        for page in pages:
-            self._mender.check(page)
-            self._mender.settle()
-            if name in CONVERSION_SWEEPS and not (self._plan.shadow or self._mender.dry_run):
-                self._book.mark_checked(page)
+            assert window is not None
+            after = self._runs.cursor_before(name, window.start - SETTLED)
+            for users, last_id in self._replica.created(table, window.start, PAGE, after):
+                self._look(users)
+                if run is not None and last_id is not None:
+                    run.set_cursor(last_id)
         return window
+
+    def _look(self, user_ids: list[int]) -> None:
+        self._mender.check(user_ids)
+        self._mender.settle()
+
+    def _mark(self, user_ids: list[int]) -> None:
+        if not (self._plan.shadow or self._mender.dry_run):
+            for batch in batches(user_ids, MARKED_AT_ONCE):
+                self._book.mark_checked(batch)
+
+    def _now(self, name: str) -> int:
+        """Rows carry the replica's time, calls that of the call centre's database."""
+        return self._replica.clock() if name in CREATION_SWEEPS else self._book.clock()
 
     def _covered(self, name: str) -> int | None:
         """Up to when a sweep, or before its first run the backfill, has seen everything."""
         until = self._runs.looked_at_until(name)
         return self._runs.looked_at_until("backfill") if until is None else until
-
-    def _called(self, queue_type: QueueType, window: Window | None) -> Iterator[list[int]]:
-        return self._book.in_queue(queue_type, None if window is None else window.start, PAGE)

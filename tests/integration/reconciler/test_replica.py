@@ -7,7 +7,7 @@ import pytest
 
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
 from consumer.settings import MySQLAddress
-from reconciler.replica import QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
+from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
 from tests.integration.reconciler.world import World
 
 
@@ -47,7 +47,7 @@ def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
     assert live.updated_at == {(Table.USERS, 1): None}
     world.sql("ALTER TABLE users DROP COLUMN created_at")
     with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at"):
-        list(world.replica().users_created(0, 1, 10))
+        list(world.replica().created(Table.USERS, 0, 10))
 
 
 def test_a_read_lies_between_two_looks_at_the_servers_clock(world: World) -> None:
@@ -105,11 +105,22 @@ def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_
         world.user(number * 37, ago=100_000 - 500 * number + (900 if number % 7 == 0 else 0))
     world.user(9000, ago=60)
     replica = world.replica()
-    present = replica.present()
-    since = present.clock - 50_000 * 1_000_000
-    found = [user for page in replica.users_created(since, present.last_user, 7) for user in page]
+    since = (replica.present().clock // 1_000_000 - 50_000) * 1_000_000
+    found = [user for page in replica.created(Table.USERS, since, 7) for user in page.users]
     expected = [row[0] for row in world.sql(
         "SELECT id FROM users WHERE created_at >= FROM_UNIXTIME(%s) ORDER BY id", since // 1_000_000)]  # fmt: skip
     assert set(expected) <= set(found)
     assert len(found) - len(expected) <= 1
-    assert replica.first_created("users", present.clock, present.last_user) == present.last_user + 1
+    assert replica.first_created(Table.USERS, replica.present().clock) == 9001
+
+
+def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_began_anew(world: World) -> None:
+    for user_id in (1, 2, 700):
+        world.user(user_id, ago=60)
+    replica = world.replica()
+    since = replica.present().clock - 3600 * 1_000_000
+    before = replica.queries
+    assert list(replica.created(Table.USERS, since, 10, after=2)) == [Created([700], 700)]
+    assert replica.queries == before + 1
+    assert list(replica.created(Table.USERS, since, 10, after=700)) == [Created([], 700)]
+    assert list(replica.created(Table.USERS, since, 10, after=5000)) == [Created([1, 2, 700], 700)]
