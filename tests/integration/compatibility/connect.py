@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.servers import maven_libs
 from tests.servers.packages import java
@@ -33,6 +34,7 @@ def libs() -> Path:
             f"org.apache.kafka:connect-api:{CONNECT}",
             f"org.apache.kafka:connect-transforms:{CONNECT}",
             f"org.apache.kafka:kafka-clients:{CONNECT}",
+            "org.slf4j:slf4j-simple:1.7.36",
         ],
     )
 
@@ -63,8 +65,9 @@ def envelope_schema(topic: str, columns: Fields) -> str:
 
 
 @contextmanager
-def jdbc_sink(folder: Path, kafka: str, jdbc: str, topics: Mapping[str, Fields]) -> Iterator[Path]:
+def jdbc_sink(folder: Path, kafka: str, postgres: str, topics: Mapping[str, Fields]) -> Iterator[Path]:
     """A running worker with one sink a topic, each writing a table of its topic's last word; yields its log."""
+    target = urlsplit(postgres)
     worker = folder / "worker.properties"
     _write(
         worker,
@@ -89,7 +92,9 @@ def jdbc_sink(folder: Path, kafka: str, jdbc: str, topics: Mapping[str, Fields])
                 "name": f"{topic}.sink",
                 "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
                 "topics": topic,
-                "connection.url": jdbc,
+                "connection.url": f"jdbc:postgresql://{target.hostname}:{target.port}{target.path}",
+                "connection.username": target.username or "",
+                "connection.password": target.password or "",
                 "insert.mode": "upsert",
                 "primary.key.mode": "record_value",
                 "primary.key.fields": "id",
@@ -105,7 +110,14 @@ def jdbc_sink(folder: Path, kafka: str, jdbc: str, topics: Mapping[str, Fields])
         )
         sinks.append(sink)
     log = folder / "connect.log"
-    argv = [java(), "-Xmx512m", "-cp", f"{libs()}/*", "org.apache.kafka.connect.cli.ConnectStandalone"]
+    argv = [
+        java(),
+        "-Xmx512m",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-cp",
+        f"{libs()}/*",
+        "org.apache.kafka.connect.cli.ConnectStandalone",
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen([*argv, str(worker), *map(str, sinks)], stdout=output, stderr=subprocess.STDOUT)
     try:

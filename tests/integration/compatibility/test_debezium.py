@@ -78,12 +78,10 @@ def test_debeziums_transform_and_jdbc_sink_rebuild_the_tables_from_our_topics(tm
         ours.setup(env)
         whole = History(past.server, past.url, past.rows, str(status[0]), int(status[1]), past.binlogs)
         measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, whole), whole.rows, seconds=60)
-        jdbc = postgres.replace("postgresql://leadstream:leadstream@", "jdbc:postgresql://")
-        jdbc += "?user=leadstream&password=leadstream"
         sources = {f"{prefix}.{table}": columns for table, columns in COLUMNS.items()}
         wanted = {table: rows_in_mysql(past, table, list(columns)) for table, columns in COLUMNS.items()}
-        with jdbc_sink(tmp_path, servers.kafka_bootstrap, jdbc, sources) as log:
-            deadline = time.monotonic() + 90
+        with jdbc_sink(tmp_path, servers.kafka_bootstrap, postgres, sources) as log:
+            deadline = time.monotonic() + 60
             found: dict[str, list[tuple[object, ...]]] = {}
             while found != wanted and time.monotonic() < deadline:
                 time.sleep(0.5)
