@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import psutil
+import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from tests.demo.company_schema import CAPTURED, PERSONAL_DATA
@@ -129,20 +132,51 @@ def test_the_search_finds_personal_data_where_it_is() -> None:
         assert PERSONAL.search(example), example
 
 
-def test_the_demo_ends_with_zeros_on_mariadb_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    env = os.environ | {"DEMO_SERVER": "mariadb", "DEMO_SECONDS": "15", "DEMO_SEED": "4", "DEMO_KILLS": "reader=1"}
-    demo = subprocess.run(
-        [sys.executable, "-m", "tests.demo"], env=env, capture_output=True, text=True, timeout=250, check=False
-    )
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    last = demo.stdout.rstrip().splitlines()[-1]
-    assert re.fullmatch(r"[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue", last)
+def demo(seconds: float, **settings: str) -> tuple[int, str]:
+    """Exit code and output of the command."""
+    command = [sys.executable, "-m", "tests.demo"]
+    with subprocess.Popen(
+        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # so that it ends its own processes
+            output, _ = process.communicate()
+            pytest.fail(f"the demo took longer than {seconds:.0f} s:\n{output}")
+    return process.returncode, output
+
+
+def test_the_demo_ends_with_zeros_on_mariadb() -> None:
+    code, output = demo(250, DEMO_SERVER="mariadb", DEMO_SECONDS="15", DEMO_SEED="4", DEMO_KILLS="reader=1,applier=1")
+    assert code == 0, output
+    assert re.search(r"\n[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue\n", output)
+
+
+def test_a_demo_that_is_terminated_leaves_nothing_behind() -> None:
+    with subprocess.Popen([sys.executable, "-m", "tests.demo"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        names = (re.search("trial (demo_[0-9a-f]+)", line) for line in process.stdout)
+        name = next(found[1] for found in names if found)
+        next(line for line in process.stdout if "setup and backfill: done" in line)
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not [one.pid for one in psutil.process_iter(["environ"]) if trial_of(one) == name]
+    servers = ensure(("mysql", "kafka", "postgres"))
+    with psycopg.connect(servers.postgres_url) as connection:
+        assert connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None
+    topics = AdminClient({"bootstrap.servers": servers.kafka_bootstrap}).list_topics(timeout=10).topics
+    assert not [topic for topic in topics if topic.startswith(f"{name}.")]
+
+
+def trial_of(process: psutil.Process) -> str | None:
+    """The TOPIC_PREFIX that a process runs with, of those that we may look at."""
+    environment: dict[str, str] = process.info["environ"] or {}
+    return environment.get("TOPIC_PREFIX")
 
 
 def test_a_wrong_setting_ends_the_demo_with_a_sentence() -> None:
-    env = os.environ | {"DEMO_KILLS": "postman=1"}
-    demo = subprocess.run(
-        [sys.executable, "-m", "tests.demo"], env=env, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert demo.returncode == 2
-    assert "DEMO_KILLS has postman=1; it should look like reader=5,applier=3" in demo.stdout
+    code, output = demo(60, DEMO_KILLS="postman=1")
+    assert code == 2
+    assert "DEMO_KILLS has postman=1; it should look like reader=5,applier=3" in output
