@@ -103,31 +103,21 @@ SELECT user_id, 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} G
 
 
 def _misjudged(scope: str) -> str:
+    closed = "lower(rtrim(claims.status, ' ')) = ANY(%(closed)s) IS TRUE"
     return f"""
-WITH claim AS (
-    SELECT user_id, id, lower(rtrim(status, ' ')) = ANY(%(closed)s) IS TRUE AS closed FROM leadstream.claims
-    WHERE {scope}
-), of_claims AS (
-    SELECT user_id, bool_and(closed) AS all_closed FROM claim GROUP BY user_id
-), requirement AS (
-    SELECT user_id, claim_id FROM leadstream.requirements
-    WHERE {scope} AND lower(rtrim(status, ' ')) = ANY(%(settled)s) IS NOT TRUE
-      AND lower(rtrim(type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
-), owing AS (
-    SELECT DISTINCT requirement.user_id
-    FROM requirement JOIN claim ON claim.user_id = requirement.user_id AND claim.id = requirement.claim_id
-    WHERE NOT claim.closed
-), lead AS (
-    SELECT * FROM leadstream.leads WHERE {scope}
-)
-SELECT lead.user_id
-FROM lead LEFT JOIN of_claims USING (user_id) LEFT JOIN owing USING (user_id)
-WHERE lead.stint = 0 OR lead.judge_after = %(never)s
-   OR (lead.judge_after IS NULL AND lead.queue_type IS DISTINCT FROM CASE
-       WHEN NOT lead.present OR NOT lead.enabled OR of_claims.all_closed IS TRUE THEN 'none'
-       WHEN lead.signature IS NULL THEN 'unsigned_users'
-       WHEN owing.user_id IS NOT NULL THEN 'requirements_outstanding'
-       ELSE 'none' END)
+SELECT user_id FROM leadstream.leads AS lead
+WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
+    judge_after IS NULL AND queue_type IS DISTINCT FROM CASE
+        WHEN NOT present OR NOT enabled THEN 'none'
+        WHEN (SELECT bool_and({closed}) FROM leadstream.claims WHERE claims.user_id = lead.user_id) THEN 'none'
+        WHEN signature IS NULL THEN 'unsigned_users'
+        WHEN (SELECT true FROM leadstream.requirements AS requirement
+              JOIN leadstream.claims ON claims.user_id = requirement.user_id AND claims.id = requirement.claim_id
+              WHERE requirement.user_id = lead.user_id AND NOT ({closed})
+                AND lower(rtrim(requirement.status, ' ')) = ANY(%(settled)s) IS NOT TRUE
+                AND lower(rtrim(requirement.type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
+              LIMIT 1) THEN 'requirements_outstanding'
+        ELSE 'none' END))
 """  # noqa: S608
 
 
@@ -143,8 +133,9 @@ PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND us
 
 OUT_OF_TUNE: Final = """
 SELECT lead.user_id
-FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score ON score.user_id = lead.user_id
-WHERE lead.user_id > %s AND lead.user_id <= %s AND lead.stint > 0
+FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
+     ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
+WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
   AND (score.current_queue_type IS DISTINCT FROM lead.queue_type
        OR score.is_active IS DISTINCT FROM (lead.queue_type <> 'none'))
 """
@@ -277,7 +268,7 @@ class Book:
     def out_of_tune(self, after: int, upto: int) -> list[int]:
         """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
         with self.session() as connection:
-            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, [after, upto])]
+            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {"after": after, "upto": upto})]
 
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
