@@ -10,7 +10,8 @@ import select
 import socket
 import ssl
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -20,8 +21,9 @@ from pymysql.constants import ER
 from pymysql.cursors import Cursor
 
 from consumer.binlog.capture import CAPTURED
-from consumer.binlog.decoder import BinlogDecoder
+from consumer.binlog.decoder import BinlogDecoder, PreparedFound
 from consumer.binlog.errors import (
+    BinlogCorrupt,
     BinlogError,
     BinlogPurged,
     ConnectionLost,
@@ -38,6 +40,7 @@ from consumer.settings import MySQLAddress
 
 _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
 _MARIADB_GTID_CAPABILITY: Final = 4
+_THROUGH_GTID: Final = 4
 _PARSE_ERROR: Final = ER.PARSE_ERROR
 _REFUSED: Final = frozenset(
     (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
@@ -216,6 +219,125 @@ def earliest_position(address: MySQLAddress) -> Position:
         replica.close()
 
 
+class _Line:
+    """One connection on which a server sends its binlog, read into one buffer."""
+
+    def __init__(
+        self, address: MySQLAddress, server_id: int, heartbeat_seconds: float, deadline_seconds: float
+    ) -> None:
+        """Logs in and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
+        self._address = address
+        self._server_id = server_id
+        self._deadline = deadline_seconds
+        self._buffer = PacketBuffer()
+        self._closed = False
+        self._session = _log_in(address, deadline_seconds)
+        self._socket: socket.socket = self._session._sock  # type: ignore[attr-defined]
+        period = int(heartbeat_seconds * 1_000_000_000)
+        uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{server_id}"))
+        settings = [
+            "@master_binlog_checksum = 'CRC32'",
+            "@source_binlog_checksum = 'CRC32'",
+            f"@master_heartbeat_period = {period}",
+            f"@source_heartbeat_period = {period}",
+            f"@slave_uuid = '{uuid}'",
+            f"@replica_uuid = '{uuid}'",
+            f"@mariadb_slave_capability = {_MARIADB_GTID_CAPABILITY}",
+        ]
+        name = b"leadstream"
+        with self._naming_errors():
+            with self._session.cursor() as cursor:
+                cursor.execute("SET " + ", ".join(settings))
+            self._command(struct.pack("<BIB", _COM_REGISTER_SLAVE, server_id, len(name)) + name + b"\0\0" + bytes(10))
+            self._session._read_ok_packet()  # type: ignore[attr-defined]
+        self._socket.settimeout(deadline_seconds)
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (pymysql.err.MySQLError, OSError, EOFError) as error:
+            self.close()
+            raise _named(error, self._address, "read the binlog of") from error
+
+    def ask_file(self, file: str, pos: int) -> None:
+        """Asks for everything from a position on."""
+        with self._naming_errors():
+            self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, pos, 0, self._server_id) + file.encode())
+
+    def ask_mysql_gtids(self, gtids: MySQLGtids) -> None:
+        """Asks a MySQL for every transaction that is not in a set."""
+        text = gtids.encode()
+        head = struct.pack("<BHIIQI", _COM_BINLOG_DUMP_GTID, _THROUGH_GTID, self._server_id, 0, 4, len(text))
+        with self._naming_errors():
+            self._command(head + text)
+
+    def ask_mariadb_gtids(self, gtids: str) -> None:
+        """Asks a MariaDB for everything behind a position in its domains."""
+        with self._naming_errors():
+            with self._session.cursor() as cursor:
+                cursor.execute("SET @slave_connect_state = %s, @slave_gtid_strict_mode = 1", (gtids,))
+            self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, 4, 0, self._server_id))
+
+    def _command(self, request: bytes) -> None:
+        self._session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
+        self._session._next_seq_id = 1  # type: ignore[attr-defined]
+
+    def read(self, decoder: BinlogDecoder, events: list[Event]) -> None:
+        """Waits for at least one whole packet and appends the events of all that are here; none after `close`.
+
+        Raises ConnectionLost, and what BinlogDecoder.decode raises.
+        """
+        if decoder.has_payload:
+            decoder.decode_payload(events)
+        elif self._receive():
+            if self._buffer.is_continued():
+                decoder.decode_event(self._buffer.take_continued()[1:], events)
+            else:
+                self._buffer.use(decoder.decode(self._buffer.take(), events))
+
+    def _receive(self) -> bool:
+        """Waits until at least one whole packet is here; False after `close`."""
+        while wanted := self._buffer.missing():
+            try:
+                count = self._buffer.fill(self._socket, wanted)
+            except TimeoutError as error:
+                raise ConnectionLost(
+                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
+                ) from error
+            except OSError as error:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+            if not count:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"{self._address} closed the connection")
+        return True
+
+    def is_drained(self) -> bool:
+        """Whether nothing waits, neither in the buffer nor on the socket."""
+        if not self._buffer.missing():
+            return False
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return False
+        try:
+            return not select.select([self._socket], [], [], 0)[0]
+        except (OSError, ValueError):
+            return True
+
+    def wake(self) -> None:
+        """Ends the connection under a thread that may be reading from it."""
+        self._closed = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        with suppress(pymysql.err.MySQLError, OSError):
+            self._session._force_close()  # type: ignore[attr-defined]
+
+
 class BinlogStream:
     """The changes of the captured tables of one database, from a position on.
 
@@ -224,7 +346,7 @@ class BinlogStream:
     hold them too. `server` and `flavor` are as in ServerInfo, known after `connect`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - where from, where to, how long
         self,
         address: MySQLAddress,
         database: str,
@@ -244,9 +366,7 @@ class BinlogStream:
         self._heartbeat = heartbeat_seconds
         self._deadline = deadline_seconds
         self._expected_server = expected_server
-        self._session: Connection[Cursor] | None = None
-        self._socket: socket.socket | None = None
-        self._buffer = PacketBuffer()
+        self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
         self._failed: BinlogError | None = None
@@ -263,7 +383,10 @@ class BinlogStream:
         return self._decoder.pos if self._decoder else self._start.pos
 
     def gtid_set(self) -> str:
-        """What was executed up to (`file`, `pos`), in the server's notation; empty where it has no GTIDs."""
+        """What was executed up to (`file`, `pos`), in the server's notation; empty where it has no GTIDs.
+
+        An XA transaction that is prepared only is not in the set: a server asked by GTID sends it again.
+        """
         return self._decoder.gtid_set() if self._decoder else self._start.gtid_set
 
     def prepared(self) -> tuple[PreparedGroup, ...]:
@@ -280,15 +403,13 @@ class BinlogStream:
         A transaction that was returned in part is returned again from its Begin.
         Raises ConnectionLost, LoginRefused, BinlogPurged, WrongServer, PreconditionFailed.
         """
-        self._disconnect()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
         self._failed = None
-        self._buffer.clear()
         mariadb = self._replica.is_mariadb()
         self.flavor = "mariadb" if mariadb else "mysql"
         self.server = self._replica.server()
-        if self._decoder is None:
-            self._decoder = self._make_decoder(mariadb)
-        self._decoder.restart()
         by_gtid = self._may_use_gtids(mariadb)
         if not by_gtid and self._expected_server not in ("", self.server):
             raise WrongServer(
@@ -296,18 +417,23 @@ class BinlogStream:
                 f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
                 "a new starting point"
             )
-        session = _log_in(self._address, self._deadline)
-        try:
-            self._introduce(session, mariadb)
-            self._ask(session, mariadb, by_gtid)
-        except (pymysql.err.MySQLError, OSError, EOFError) as error:
-            session.close()
-            raise _named(error, self._address, "read the binlog of") from error
-        self._session = session
-        self._socket = session._sock  # type: ignore[attr-defined]
-        assert self._socket is not None
-        self._socket.settimeout(self._deadline)
+        decoder = self._decoder or self._new_decoder(self._start, mariadb)
+        decoder.restart()
+        if mariadb or not by_gtid:
+            for group in self._start.prepared if self._decoder is None else ():
+                decoder.hold_prepared(self._read_prepared(group, mariadb))
+        line = self._new_line()
+        if not by_gtid:
+            line.ask_file(decoder.file, decoder.pos)
+        elif mariadb:
+            line.ask_mariadb_gtids(decoder.gtid_set())
+        else:
+            line.ask_mysql_gtids(MySQLGtids(decoder.gtid_set()))
+        self._decoder = decoder
+        self._line = line
         self._expected_server = self._expected_server and self.server
+        if self._closed:
+            line.wake()
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.
@@ -319,78 +445,60 @@ class BinlogStream:
         events: list[Event] = []
         if self._failed is not None:
             raise self._failed
-        decoder = self._decoder
-        if decoder is None or self._socket is None:
+        if self._decoder is None or self._line is None:
             if self._closed:
                 return events
             raise ConnectionLost(f"not connected to {self._address}")
         try:
-            if decoder.has_payload:
-                decoder.decode_payload(events)
-            elif self._receive():
-                if self._buffer.is_continued():
-                    decoder.decode_event(self._buffer.take_continued()[1:], events)
-                else:
-                    self._buffer.use(decoder.decode(self._buffer.take(), events))
+            self._line.read(self._decoder, events)
         except BinlogError as error:
             if not events:
                 raise
             self._failed = error  # first what was complete before it
         return events
 
-    def _receive(self) -> bool:
-        """Waits until at least one whole packet is here; False after `close`."""
-        assert self._socket is not None
-        while wanted := self._buffer.missing():
-            try:
-                count = self._buffer.fill(self._socket, wanted)
-            except TimeoutError as error:
-                raise ConnectionLost(
-                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
-                ) from error
-            except OSError as error:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
-            if not count:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"{self._address} closed the connection")
-        return True
-
     @property
     def drained(self) -> bool:
         """True when `read` would block: nothing waits in our buffer or on the socket."""
-        if self._failed is not None or self._socket is None:
+        if self._failed is not None or self._line is None or self._decoder is None:
             return True
-        if (self._decoder and self._decoder.has_payload) or not self._buffer.missing():
-            return False
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return False
-        try:
-            return not select.select([self._socket], [], [], 0)[0]
-        except (OSError, ValueError):
-            return True
+        return not self._decoder.has_payload and self._line.is_drained()
 
     def close(self) -> None:
         """Ends the connection and wakes a blocked `read`; may be called from a signal handler or another thread."""
         self._closed = True
-        if self._socket is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        if self._line is not None:
+            self._line.wake()
 
-    def _disconnect(self) -> None:
-        if self._session is not None:
-            with suppress(pymysql.err.MySQLError, OSError):
-                self._session._force_close()  # type: ignore[attr-defined]
-        self._session = None
-        self._socket = None
+    def _new_line(self) -> _Line:
+        return _Line(self._address, self._server_id, self._heartbeat, self._deadline)
 
-    def _make_decoder(self, mariadb: bool) -> BinlogDecoder:
-        charsets = dict(self._collations(mariadb))
+    def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
-        return BinlogDecoder(scope, self._start, mariadb=mariadb, charsets=charsets)
+        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=dict(self._collations(mariadb)))
+
+    def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
+        """Reads the rows of an XA transaction that was prepared before our position.
+
+        Raises as `read`, and BinlogCorrupt where another transaction stands there.
+        """
+        decoder = self._new_decoder(Position("", group.file, group.pos), mariadb)
+        decoder.stop_at_prepared()
+        line = self._new_line()
+        try:
+            line.ask_file(group.file, group.pos)
+            while (decoder.file, decoder.pos) == (group.file, group.pos):
+                line.read(decoder, [])
+        except PreparedFound:
+            if group.xid in (found.xid for found in decoder.prepared()):
+                return decoder
+        finally:
+            line.close()
+        raise BinlogCorrupt(
+            f"{self._address} has no prepared XA transaction {group.xid} at {group.file}:{group.pos}, where our "
+            "checkpoint says it is; set up a new starting point and verify everything"
+        )
 
     def _collations(self, mariadb: bool) -> list[tuple[int, str]]:
         """Number and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
@@ -405,71 +513,24 @@ class BinlogStream:
 
     def _may_use_gtids(self, mariadb: bool) -> bool:
         """Whether to ask by GTID set; checks that the server has our history and still has what follows it."""
-        ours = self.gtid_set()
-        if not ours:
+        text = self.gtid_set()
+        if not text:
             return False
         if mariadb:
             return True
         if self._replica.value("SELECT @@global.gtid_mode") != "ON":
             return False
+        ours = MySQLGtids(text)
         executed = MySQLGtids(self._replica.value("SELECT @@global.gtid_executed"))
-        if not executed.contains(MySQLGtids(ours)):
+        if not executed.contains(ours):
             raise WrongServer(
                 f"{self._address} (server {self.server}) lacks transactions that were read already: it has executed "
                 f"{executed}, we have read {ours}; connect to a server that has them, or set up a new starting point"
             )
         purged = MySQLGtids(self._replica.value("SELECT @@global.gtid_purged"))
-        if not MySQLGtids(ours).contains(purged):
+        if not ours.contains(purged):
             raise BinlogPurged(
                 f"{self._address} has purged binlogs that were not read: {purged} is gone, we have read {ours}; connect "
                 "to a server that has them, or restart at the present and verify everything (ON_PURGED=reconcile)"
             )
         return True
-
-    def _introduce(self, session: Connection[Cursor], mariadb: bool) -> None:
-        """Tells the server what a replica of ours understands."""
-        period = int(self._heartbeat * 1_000_000_000)
-        uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{self._server_id}"))
-        settings = [
-            "@master_binlog_checksum = 'CRC32'",
-            "@source_binlog_checksum = 'CRC32'",
-            f"@master_heartbeat_period = {period}",
-            f"@source_heartbeat_period = {period}",
-            f"@slave_uuid = '{uuid}'",
-            f"@replica_uuid = '{uuid}'",
-        ]
-        if mariadb:
-            settings.append(f"@mariadb_slave_capability = {_MARIADB_GTID_CAPABILITY}")
-        with session.cursor() as cursor:
-            cursor.execute("SET " + ", ".join(settings))
-        name = b"leadstream"
-        self._command(
-            session,
-            struct.pack("<BI", _COM_REGISTER_SLAVE, self._server_id)
-            + bytes([len(name)])
-            + name
-            + b"\0\0"
-            + struct.pack("<HII", 0, 0, 0),
-        )
-        session._read_ok_packet()  # type: ignore[attr-defined]
-
-    def _ask(self, session: Connection[Cursor], mariadb: bool, by_gtid: bool) -> None:
-        """Asks for everything after our position."""
-        decoder = self._decoder
-        assert decoder is not None
-        file = decoder.file.encode()
-        if by_gtid and mariadb:
-            with session.cursor() as cursor:
-                cursor.execute("SET @slave_connect_state = %s, @slave_gtid_strict_mode = 1", (self.gtid_set(),))
-            request = struct.pack("<BIHI", _COM_BINLOG_DUMP, 4, 0, self._server_id)
-        elif by_gtid:
-            gtids = MySQLGtids(self.gtid_set()).encode()
-            request = struct.pack("<BHIIQI", _COM_BINLOG_DUMP_GTID, 4, self._server_id, 0, 4, len(gtids)) + gtids
-        else:
-            request = struct.pack("<BIHI", _COM_BINLOG_DUMP, decoder.pos, 0, self._server_id) + file
-        self._command(session, request)
-
-    @staticmethod
-    def _command(session: Connection[Cursor], request: bytes) -> None:
-        session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
-        session._next_seq_id = 1  # type: ignore[attr-defined]

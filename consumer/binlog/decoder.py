@@ -130,6 +130,10 @@ class _Prepared(NamedTuple):
     file: str
 
 
+class PreparedFound(Exception):  # noqa: N818 - the aim of a search, no error
+    """An XA transaction is prepared here, and only that was asked for."""
+
+
 class BinlogDecoder:
     """Follows a binlog: packets in, events out, with the position and the GTIDs of what is complete.
 
@@ -173,6 +177,7 @@ class BinlogDecoder:
         """Rows that are not handed out yet: of an XA transaction, or since a savepoint."""
         self._savepoints: list[tuple[str, int, bool]] = []
         self._prepared: dict[str, _Prepared] = {}
+        self._stops_at_prepared = False
         self._payload: Iterator[bytes] | None = None
         self._payload_rest = b""
         self._outer = (0, 0)
@@ -202,6 +207,14 @@ class BinlogDecoder:
     def prepared(self) -> tuple[PreparedGroup, ...]:
         """XA transactions that are prepared and undecided."""
         return tuple(PreparedGroup(xid, group.file, group.gtid[4]) for xid, group in self._prepared.items())
+
+    def stop_at_prepared(self) -> None:
+        """Makes the first XA transaction that is prepared end the reading, with PreparedFound."""
+        self._stops_at_prepared = True
+
+    def hold_prepared(self, other: BinlogDecoder) -> None:
+        """Takes over the prepared XA transactions of a decoder that was sent to read them."""
+        self._prepared |= other._prepared
 
     @property
     def has_payload(self) -> bool:
@@ -795,6 +808,8 @@ class BinlogDecoder:
             self._commit(end)
             return
         self._prepared[xid] = _Prepared(held, gtid, self._file)
+        if self._stops_at_prepared:
+            raise PreparedFound
         if self._mariadb:
             self._count(gtid)
         self.file, self.pos = self._file, end
@@ -920,9 +935,10 @@ class BinlogDecoder:
                     name = value
                 elif field == 2:
                     position, _ = packed_integer(value, 0)
-        if self._gtid is None and name.decode() == self._file == self.file and position > self.pos:
-            self.pos = position
-        self._events.append(Heartbeat(self.file, self.pos))
+        if self._gtid is None:
+            if name.decode() == self._file == self.file and position > self.pos:
+                self.pos = position
+            self._events.append(Heartbeat(self.file, self.pos))
 
 
 _DECODERS_KEPT: Final = 200

@@ -14,7 +14,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from consumer.binlog.connection import BinlogStream, Replica
-from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange
+from consumer.binlog.events import Begin, Event, Rollback, RowChange, SchemaChange, Statement
 from consumer.binlog.position import Position
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
@@ -112,7 +112,7 @@ def transactions(events: Iterable[Event]) -> list[list[Event]]:
             groups.append([])
         elif isinstance(event, Rollback):
             groups.pop()
-        elif not isinstance(event, Commit) and groups:
+        elif isinstance(event, RowChange | Statement | SchemaChange):
             groups[-1].append(event)
     return groups
 
