@@ -67,13 +67,13 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
     for batch in stream.batches():
         began = time.monotonic()
         try:
-            outcome = _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch))
+            outcome = _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch.generation))
         except LaneTaken as error:
             log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
             metrics.LANES_TAKEN.inc()
             stream.reposition()
         except (TryAgain, StoreUnavailable):
-            if stream.holds(batch) and not stream.stop.is_set():
+            if stream.holds(batch.generation) and not stream.stop.is_set():
                 raise
         else:
             lag.processed(max(part.version for part in batch.lanes))
@@ -102,7 +102,10 @@ def _move(part: LaneBatch) -> LaneMove:
 def _patiently(
     stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
 ) -> T:
-    """Calls until PostgreSQL is there and nobody is in the way, while the result is `wanted`; else the last error."""
+    """Calls until PostgreSQL is there and nobody is in the way, while the result is `wanted`; else the last error.
+
+    A `Retrying` is garbage in a cycle: what it refers to stays in memory for long, so it must not refer to a batch.
+    """
 
     def enough(state: RetryCallState) -> bool:
         return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS

@@ -127,9 +127,9 @@ class LaneStream:
             yield batch
             self._done(batch)
 
-    def holds(self, batch: Batch) -> bool:
-        """Whether the lanes of a batch are still ours, as far as we know."""
-        return batch.generation == self._generation
+    def holds(self, generation: int) -> bool:
+        """Whether the lanes of a batch of this generation are still ours, as far as we know."""
+        return generation == self._generation
 
     def versions(self) -> dict[int, int]:
         """How far PostgreSQL is with the lanes that we have: lane → version in µs."""
