@@ -39,18 +39,20 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
     Where changes of the stream are waiting to be judged, the states in between are unknown, and only the outcome is
     judged. A lead without differences is judged too: the rules may have changed.
 
-    A read that was overtaken, by a removal in the stream or a later read, alters nothing; a recheck is asked for if it
-    showed anything new.
+    A read that was overtaken alters nothing, and a recheck is asked for if it showed anything new: overtaken by a
+    removal in the stream, by a later read, or, where the lead waits for a read (`judge_after` NEVER), by any row of the
+    stream, because this read may lack the requirements of a claim that moved in.
     """
     fresh = lead.stint == 0
+    blind = lead.judge_after == NEVER
     differences = _differences(lead, live, read_ended)
-    if floor < lead.read_floor:
-        if differences or fresh or lead.judge_after == NEVER:
-            outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
-        return
-    unjudged = lead.judge_after is not None and (lead.judge_after == NEVER or lead.changed_at > lead.read_floor)
     taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
     mixed = len(taken) < len(differences)
+    if floor < lead.read_floor or (blind and mixed):
+        if differences or fresh or blind:
+            outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
+        return
+    unjudged = blind or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
     for at, moment in groupby(taken, key=lambda difference: difference.at):
         for difference in moment:
             write = put if difference.present else remove
@@ -66,7 +68,7 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
             at = read_ended
         judge(lead, at, rules, outcome)
     lead.read_floor = floor
-    lead.judge_after = max(read_ended, lead.judge_after or 0) if lead.judge_after != NEVER else read_ended
+    lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
     outcome.leads[lead.user_id] = lead
 
 
