@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Final, Literal, NamedTuple, Self
 
 import msgspec
@@ -35,6 +36,7 @@ from consumer.store.lanes import LaneMove, LaneState
 
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
+_user: Final = itemgetter(0)
 _NO_NUMBERS: Final[frozenset[int]] = frozenset()
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
@@ -282,26 +284,20 @@ class LeadTransaction:
             self._execute(sql.UPDATE_LEADS, **lead_columns(altered))
 
     def _write_claims(self, outcome: Outcome) -> None:
-        held, gone = [], []
-        for key in sorted(outcome.claims):
-            claim = outcome.leads[key[0]].claims.get(key[1])
-            if claim is None:
-                gone.append(key)
-            else:
-                held.append((key[0], claim))
+        keys = sorted(outcome.claims, key=_user)
+        claims = [outcome.leads[user_id].claims.get(id_) for user_id, id_ in keys]
+        held = [(key[0], claim) for key, claim in zip(keys, claims, strict=True) if claim is not None]
+        gone = [key for key, claim in zip(keys, claims, strict=True) if claim is None]
         if held:
             self._execute(sql.PUT_CLAIMS, **claim_columns(held))
         if gone:
             self._execute(sql.DELETE_CLAIMS, **key_columns(gone))
 
     def _write_requirements(self, outcome: Outcome) -> None:
-        held, gone = [], []
-        for key in sorted(outcome.requirements):
-            requirement = outcome.leads[key[0]].requirements.get(key[1])
-            if requirement is None:
-                gone.append(key)
-            else:
-                held.append((key[0], requirement))
+        keys = sorted(outcome.requirements, key=_user)
+        rows = [outcome.leads[user_id].requirements.get(id_) for user_id, id_ in keys]
+        held = [(key[0], requirement) for key, requirement in zip(keys, rows, strict=True) if requirement is not None]
+        gone = [key for key, requirement in zip(keys, rows, strict=True) if requirement is None]
         if held:
             self._execute(sql.PUT_REQUIREMENTS, **requirement_columns(held))
         if gone:
@@ -311,7 +307,7 @@ class LeadTransaction:
         """Closings first: at most one stint of a lead is open at any moment, and an index sees to it."""
         added: list[Stint] = []
         closed: list[Stint] = []
-        for user_id, number in sorted(outcome.stints):
+        for user_id, number in sorted(outcome.stints, key=_user):
             was_open = number <= self._stints.get(user_id, 0)
             (closed if was_open else added).append(outcome.stints[user_id, number])
         if closed:
@@ -333,8 +329,28 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
     Claims and requirements were read by later statements than the leads; where a lead was created by another writer in
     between, they are left out: `write` will find out.
     """
-    for row in lead_rows:
-        leads[row[0]] = _lead(*row)
+    for (
+        user_id, exists, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type, rule,
+        opened_at, outstanding_seen, converted_signatures,
+    ) in lead_rows:  # fmt: skip
+        leads[user_id] = Lead(
+            user_id,
+            exists,
+            enabled,
+            signature,
+            version,
+            read_floor,
+            judge_after,
+            0 if changed_at is None else changed_at + POSTGRES_EPOCH,
+            stint,
+            _QUEUE_TYPES[queue_type],
+            _RULES[rule],
+            0 if opened_at is None else opened_at + POSTGRES_EPOCH,
+            _NO_NUMBERS if outstanding_seen is None else frozenset(outstanding_seen),
+            _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
+            {},
+            {},
+        )
     for user_id, claim_id, status, version in claim_rows:
         lead = leads.get(user_id)
         if lead is not None:
@@ -343,40 +359,3 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
         lead = leads.get(user_id)
         if lead is not None:
             lead.requirements[requirement_id] = Requirement(requirement_id, claim_id, kind, status, reason, version)
-
-
-def _lead(  # noqa: PLR0917
-    user_id: int,
-    exists: bool,
-    enabled: bool,
-    signature: str | None,
-    version: int,
-    read_floor: int,
-    judge_after: int | None,
-    changed_at: int | None,
-    stint: int,
-    queue_type: str | None,
-    rule: str | None,
-    opened_at: int | None,
-    outstanding_seen: list[int] | None,
-    converted_signatures: list[str] | None,
-) -> Lead:
-    """A row of `LOCK_LEADS`; positional because it is called for every lead of every batch."""
-    return Lead(
-        user_id,
-        exists,
-        enabled,
-        signature,
-        version,
-        read_floor,
-        judge_after,
-        0 if changed_at is None else changed_at + POSTGRES_EPOCH,
-        stint,
-        _QUEUE_TYPES[queue_type],
-        _RULES[rule],
-        0 if opened_at is None else opened_at + POSTGRES_EPOCH,
-        _NO_NUMBERS if outstanding_seen is None else frozenset(outstanding_seen),
-        _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
-        {},
-        {},
-    )
