@@ -1,0 +1,270 @@
+"""Tables that change under the stream: what was written before is read as it was, what comes after as it is."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.events import RowChange, SchemaChange
+from tests.integration.binlog.source import Source, as_file, read_until, replayed, transactions
+
+USERS = "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(50), current_signature_file_id INT)"
+
+
+def texts(changes: list[RowChange]) -> list[dict[str, Any] | None]:
+    return [json.loads(change.after) if change.after else None for change in changes]
+
+
+def schema_changes(source: Source) -> list[SchemaChange]:
+    return [event for group in transactions(source.events()) for event in group if isinstance(event, SchemaChange)]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_columns_may_come_go_move_change_name_and_type(source: Source, streaming: bool) -> None:
+    statements = (
+        USERS,
+        "INSERT INTO users VALUES (1, 'a', 10)",
+        "ALTER TABLE users ADD COLUMN born DATE FIRST, ADD COLUMN is_enabled TINYINT(1) DEFAULT 1 AFTER id",
+        "INSERT INTO users VALUES ('2000-01-01', 2, 0, 'b', 20)",
+        "ALTER TABLE users MODIFY current_signature_file_id VARCHAR(40) FIRST",
+        "INSERT INTO users VALUES ('abc', '2000-01-01', 3, 1, 'c')",
+        "ALTER TABLE users DROP COLUMN name, CHANGE born birth_date DATE, MODIFY id BIGINT UNSIGNED AUTO_INCREMENT",
+        "INSERT INTO users VALUES ('def', NULL, 18446744073709551614, 1)",
+        "ALTER TABLE users RENAME COLUMN is_enabled TO was_enabled",
+        "UPDATE users SET current_signature_file_id = 'x' WHERE id = 1",
+    )
+    expected = [
+        {"id": 1, "current_signature_file_id": 10},
+        {"id": 2, "current_signature_file_id": 20, "is_enabled": 0},
+        {"id": 3, "current_signature_file_id": "abc", "is_enabled": 1},
+        {"id": 18446744073709551614, "current_signature_file_id": "def", "is_enabled": 1},
+        {"id": 1, "current_signature_file_id": "x"},
+    ]
+    if not streaming:
+        source.run(*statements)
+        assert texts(source.changes()) == expected
+        return
+    seen = []
+    with closing(source.stream()) as stream:
+        stream.connect()
+        for statement in statements:
+            source.run(statement)
+            seen += [event for event in read_until(stream, source.here()) if isinstance(event, RowChange)]
+    assert texts(seen) == expected
+
+
+def test_changes_of_captured_tables_are_told(source: Source) -> None:
+    source.run(
+        USERS,
+        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "ALTER TABLE users ADD COLUMN x INT",
+        "ALTER TABLE other ADD COLUMN x INT",
+        "CREATE INDEX by_name ON users (name)",
+        "TRUNCATE TABLE users",
+        "TRUNCATE other",
+        "RENAME TABLE users TO elsewhere, other TO other2",
+        "ALTER TABLE elsewhere RENAME TO users",
+        "CREATE TABLE other3 (id INT PRIMARY KEY)",
+        f"DROP TABLE IF EXISTS other2, {source.name}.users",
+        f"CREATE TABLE {source.name}.users LIKE other3",
+        "DROP TABLE `users`",
+    )
+    assert schema_changes(source) == [
+        SchemaChange("users", "CREATE"),
+        SchemaChange("users", "ALTER"),
+        SchemaChange("users", "TRUNCATE"),
+        SchemaChange("users", "RENAME"),
+        SchemaChange("users", "RENAME"),
+        SchemaChange("users", "DROP"),
+        SchemaChange("users", "CREATE"),
+        SchemaChange("users", "DROP"),
+    ]
+
+
+def test_dropping_the_database_drops_each_table(source: Source) -> None:
+    source.run(USERS, f"DROP DATABASE {source.name}", f"CREATE DATABASE {source.name}", f"USE {source.name}")
+    dropped = {change.table for change in schema_changes(source) if change.verb == "DROP"}
+    assert dropped == {"users", "claims", "claim_requirements"}
+
+
+def test_partitions_that_lose_their_rows_are_told(source: Source) -> None:
+    source.run(
+        "CREATE TABLE users (id INT PRIMARY KEY) PARTITION BY RANGE (id)"
+        " (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20))",
+        "INSERT INTO users VALUES (1), (15)",
+        "UPDATE users SET id = 16 WHERE id = 1",
+        "ALTER TABLE users TRUNCATE PARTITION p0",
+        "ALTER TABLE users DROP PARTITION p1",
+        "CREATE TABLE spare (id INT PRIMARY KEY)",
+        "INSERT INTO spare VALUES (3)",
+        "ALTER TABLE users EXCHANGE PARTITION p0 WITH TABLE spare",
+    )
+    assert [change.verb for change in schema_changes(source)] == ["CREATE", "TRUNCATE", "TRUNCATE", "TRUNCATE"]
+    assert [(change.op, change.before_id, change.after_id) for change in source.changes()] == [
+        ("c", None, 1),
+        ("c", None, 15),
+        ("u", 1, 16),
+    ]
+
+
+def test_online_schema_changes_swap_tables(source: Source) -> None:
+    """As gh-ost and pt-online-schema-change do: fill a copy, then rename both at once."""
+    source.run(
+        USERS,
+        "INSERT INTO users VALUES (1, 'a', 10)",
+        "CREATE TABLE _users_gho LIKE users",
+        "ALTER TABLE _users_gho ADD COLUMN extra BIGINT FIRST",
+        "INSERT INTO _users_gho SELECT 0, users.* FROM users",
+        "UPDATE users SET current_signature_file_id = 11",
+        "REPLACE INTO _users_gho SELECT 0, users.* FROM users",
+        "RENAME TABLE users TO _users_del, _users_gho TO users",
+        "INSERT INTO users VALUES (7, 2, 'b', 20)",
+        "UPDATE _users_del SET name = 'not seen'",
+        "DROP TABLE _users_del",
+    )
+    assert replayed(source.changes()) == {
+        ("users", 1): {"id": 1, "current_signature_file_id": 11},
+        ("users", 2): {"id": 2, "current_signature_file_id": 20},
+    }
+    assert [change.verb for change in schema_changes(source)] == ["CREATE", "RENAME"]
+
+
+@pytest.mark.parametrize(
+    ("table", "sql", "words"),
+    [
+        ("users", "CREATE TABLE users (uid INT PRIMARY KEY)", "no column id"),
+        ("users", "CREATE TABLE users (id CHAR(36) PRIMARY KEY)", "users.id is STRING, not an integer"),
+        ("claims", "CREATE TABLE claims (id INT PRIMARY KEY)", "no column user_id"),
+        ("claim_requirements", "CREATE TABLE claim_requirements (id INT, claim_id CHAR(3))", "claim_id is STRING"),
+    ],
+)
+def test_a_table_whose_rows_cannot_be_attributed_is_an_error(source: Source, table: str, sql: str, words: str) -> None:
+    source.run(sql, f"INSERT INTO {table} () VALUES ()" if "id INT," in sql else f"INSERT INTO {table} VALUES (1)")
+    with pytest.raises(PreconditionFailed, match=words):
+        source.events()
+
+
+def test_a_captured_column_that_disappears_is_left_out_and_a_key_is_an_error(source: Source) -> None:
+    source.run(
+        "CREATE TABLE claims (id INT PRIMARY KEY, user_id INT, status VARCHAR(9))",
+        "INSERT INTO claims VALUES (1, 5, 'open')",
+        "ALTER TABLE claims DROP COLUMN status",
+        "INSERT INTO claims VALUES (2, 5)",
+    )
+    assert texts(source.changes()) == [{"id": 1, "user_id": 5, "status": "open"}, {"id": 2, "user_id": 5}]
+    source.run("ALTER TABLE claims DROP COLUMN user_id", "INSERT INTO claims VALUES (3)")
+    with closing(source.stream()) as stream:
+        stream.connect()
+        with pytest.raises(
+            PreconditionFailed, match=rf"TABLE_MAP event at \S+: {source.name}.claims has no column user_id"
+        ):
+            read_until(stream, source.here())
+        assert stream.pos < source.here().pos, "the position stays before what could not be read"
+
+
+def test_a_json_column_among_the_captured_ones_is_an_error(mysql: Source) -> None:
+    mysql.run("CREATE TABLE users (id INT PRIMARY KEY, is_enabled JSON)", "INSERT INTO users VALUES (1, '{}')")
+    with pytest.raises(UndecodableEvent, match=r"WRITE_ROWS event at \S+: \S+users.is_enabled has the type JSON"):
+        mysql.events()
+
+
+def test_a_minimal_row_image_is_an_error_that_names_the_setting(source: Source) -> None:
+    source.run(
+        USERS,
+        "INSERT INTO users VALUES (1, 'a', 10)",
+        "SET SESSION binlog_row_image = 'MINIMAL'",
+        "UPDATE users SET name = 'b'",
+    )
+    with pytest.raises(UndecodableEvent, match=r"current_signature_file_id is missing .* binlog_row_image"):
+        source.events()
+
+
+def test_a_noblob_row_image_is_read_where_no_captured_column_is_a_blob(source: Source) -> None:
+    source.run(
+        "CREATE TABLE users (b BLOB, id INT PRIMARY KEY, t TEXT, current_signature_file_id INT, z TEXT)",
+        "INSERT INTO users VALUES ('x', 1, 'y', 3, 'z')",
+        "SET SESSION binlog_row_image = 'NOBLOB'",
+        "UPDATE users SET t = 'yy', current_signature_file_id = 4",
+        "DELETE FROM users",
+    )
+    changes = source.changes()
+    assert [change.op for change in changes] == ["c", "u", "d"]
+    assert replayed(changes) == {}
+
+
+def test_column_names_that_are_missing_are_an_error_that_names_the_setting(source: Source) -> None:
+    source.run(USERS)
+    default = source.ask("SELECT @@global.binlog_row_metadata")[0][0]
+    source.run("SET GLOBAL binlog_row_metadata = 'MINIMAL'")
+    try:
+        source.run("INSERT INTO users VALUES (1, 'a', 10)")
+    finally:
+        source.run(f"SET GLOBAL binlog_row_metadata = '{default}'")
+    with pytest.raises(PreconditionFailed, match="without column names; run SET GLOBAL binlog_row_metadata = 'FULL'"):
+        source.events()
+
+
+@pytest.mark.parametrize("columns", [7, 8, 9, 63, 64, 65, 511, 512, 513, 900])
+def test_null_bitmaps_of_any_width_are_read(source: Source, columns: int) -> None:
+    names = [f"c{n}" for n in range(columns - 2)]
+    names.insert(len(names) // 2, "current_signature_file_id")
+    source.run(
+        "CREATE TABLE users (" + ", ".join(f"{name} TINYINT" for name in names) + ", id INT PRIMARY KEY)",
+        "INSERT INTO users (id) VALUES (1), (2)",
+        "UPDATE users SET " + ", ".join(f"{name} = 7" for name in names) + " WHERE id = 2",
+        "INSERT INTO users (id, c0, current_signature_file_id) VALUES (3, 1, 5)",
+    )
+    assert replayed(source.changes()) == {
+        ("users", 1): {"id": 1, "current_signature_file_id": None},
+        ("users", 2): {"id": 2, "current_signature_file_id": 7},
+        ("users", 3): {"id": 3, "current_signature_file_id": 5},
+    }
+
+
+def test_zero_dates_are_null(source: Source) -> None:
+    source.run(
+        "SET sql_mode = ''",
+        "CREATE TABLE users (id INT PRIMARY KEY, created_at DATETIME(3), updated_at TIMESTAMP(2) NULL)",
+        "INSERT INTO users VALUES (1, '0000-00-00', '0000-00-00'), (2, '2024-00-10', '1970-01-01 00:00:01')",
+    )
+    assert texts(source.changes()) == [
+        {"id": 1, "created_at": None, "updated_at": None},
+        {"id": 2, "created_at": None, "updated_at": "1970-01-01T00:00:01.00Z"},
+    ]
+
+
+def test_names_of_tables_and_columns_may_be_written_in_any_case(source: Source) -> None:
+    source.run(
+        "CREATE TABLE users (ID INT PRIMARY KEY, Current_Signature_File_Id INT)", "INSERT INTO users VALUES (1, 2)"
+    )
+    assert texts(source.changes()) == [{"id": 1, "current_signature_file_id": 2}]
+
+
+def test_generated_and_invisible_columns_are_stepped_over(source: Source) -> None:
+    source.run(
+        "CREATE TABLE users (a INT, v INT GENERATED ALWAYS AS (a + 1) VIRTUAL, id INT PRIMARY KEY,"
+        " s VARCHAR(300) GENERATED ALWAYS AS (REPEAT('x', a)) STORED, hidden INT DEFAULT 9 INVISIBLE,"
+        " current_signature_file_id INT)",
+        "INSERT INTO users (a, id, current_signature_file_id) VALUES (5, 1, 10), (NULL, 2, 20)",
+        "UPDATE users SET a = 280",
+        "CREATE INDEX by_half ON users ((a DIV 2), id)" if not source.is_mariadb else "SELECT 1",
+        "UPDATE users SET current_signature_file_id = 30",
+    )
+    assert replayed(source.changes()) == {
+        ("users", id_): {"id": id_, "current_signature_file_id": 30} for id_ in (1, 2)
+    }
+
+
+def test_resuming_reads_old_binlogs_with_the_columns_of_their_time(source: Source) -> None:
+    source.run(USERS, "INSERT INTO users VALUES (1, 'a', 10)", "FLUSH BINARY LOGS")
+    source.run("DROP TABLE users", "CREATE TABLE users (current_signature_file_id BINARY(16), id TINYINT PRIMARY KEY)")
+    source.run("INSERT INTO users VALUES (X'0a000000000000000000000000000000', -1)")
+    for start in (source.start, as_file(source.start)):
+        assert texts(source.changes(start)) == [
+            {"id": 1, "current_signature_file_id": 10},
+            {"id": -1, "current_signature_file_id": "0a000000000000000000000000000000"},
+        ]
