@@ -1,0 +1,75 @@
+"""What a batch of the stream comes to: orphans find their leads, and each lane's changes go through the ledger. Pure.
+
+An orphan is a change of a requirement whose claim was gone when the reader asked whose it is. It travels in every lane:
+the one that holds the claim at that place in its order knows the user, and the others pass it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from consumer.lane import lane_of
+from consumer.leads.ledger import replay
+from consumer.leads.model import Change, ClaimRow, Lead, Table
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.stream.batches import Batch, claim_of, is_orphan
+
+
+def decide(
+    batch: Batch,
+    leads: Mapping[int, Lead],
+    waiting: Sequence[int],
+    owners: Mapping[int, int],
+    *,
+    lanes: int,
+    rules: Rules,
+) -> Outcome:
+    """The outcome of a batch.
+
+    `leads` are all that we hold among the batch's users, those `waiting` to be judged because their lane has passed
+    their `judge_after`, and the `owners` (claim → user) of orphans' claims before the batch.
+    """
+    outcome = Outcome()
+    waiting_in = _by_lane((user_id for user_id in waiting if user_id in leads), lanes)
+    for part in batch.lanes:
+        changes, user_ids = part.changes, part.user_ids
+        if part.orphaned:
+            here = {claim: user for claim, user in owners.items() if lane_of(user, lanes) == part.lane}
+            changes = list(_adopted(changes, here, outcome))
+            user_ids = user_ids.union(change.user_id for change in changes if change.table is not None)
+        own = {user_id: lead for user_id in user_ids if (lead := leads.get(user_id)) is not None}
+        own.update((user_id, leads[user_id]) for user_id in waiting_in.get(part.lane, ()))
+        replay(changes, own, part.version_before, rules, outcome)
+        outcome.rechecks.update(part.rechecks)
+    return outcome
+
+
+def _by_lane(user_ids: Iterable[int], lanes: int) -> dict[int, list[int]]:
+    sorted_out: dict[int, list[int]] = {}
+    for user_id in user_ids:
+        sorted_out.setdefault(lane_of(user_id, lanes), []).append(user_id)
+    return sorted_out
+
+
+def _adopted(changes: Iterable[Change], owners: dict[int, int], outcome: Outcome) -> Iterator[Change]:
+    """The changes of a lane, orphans under the user that held their claim at that point; the others lose their row.
+
+    `owners` (claim → user of this lane) is where the lane stood before. An orphan still ends its source transaction.
+    """
+    for change in changes:
+        if is_orphan(change):
+            user_id = owners.get(claim_of(change) or 0)
+            if user_id is None:
+                outcome.skipped["orphan of another lane"] += 1
+                yield change._replace(table=None, before=None, after=None)
+            else:
+                yield change._replace(user_id=user_id)
+            continue
+        if isinstance(change.after, ClaimRow):
+            owners[change.after.id] = change.user_id
+        elif isinstance(change.before, ClaimRow):
+            owners.pop(change.before.id, None)
+        elif change.table is Table.USERS and change.after is None:
+            owners = {claim: user for claim, user in owners.items() if user != change.user_id}
+        yield change

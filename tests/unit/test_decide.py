@@ -1,0 +1,99 @@
+"""Orphans: changes whose user the reader could not tell, in the lane that can."""
+
+from __future__ import annotations
+
+from consumer.decide import decide
+from consumer.lane import lane_of
+from consumer.leads.model import (
+    Change,
+    Claim,
+    ClaimRow,
+    ConversionType,
+    Lead,
+    QueueType,
+    Requirement,
+    RequirementRow,
+    Row,
+    Rule,
+    Table,
+    UserRow,
+)
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
+from consumer.stream.batches import Batch, LaneBatch
+from consumer.stream.envelope import NOBODY
+
+LANES = 3
+USER = 8911
+RULES = Rules(frozenset({"cancelled"}), frozenset({"approved"}), frozenset())
+OWED = RequirementRow(100, 10, "id", "requested", None)
+APPROVED = OWED._replace(status="approved")
+CLAIM = ClaimRow(10, USER, "open")
+TABLES = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.CLAIM_REQUIREMENTS}
+
+
+def owing() -> Lead:
+    """A customer who signed and owes one document."""
+    return Lead(
+        USER,
+        exists=True,
+        signature="s1",
+        stint=1,
+        queue_type=QueueType.REQUIREMENTS_OUTSTANDING,
+        rule=Rule.REQUIREMENT_OUTSTANDING,
+        outstanding_seen=frozenset({100}),
+        claims={10: Claim(10, "open", 1)},
+        requirements={100: Requirement(100, 10, "id", "requested", None, 1)},
+    )
+
+
+def change(version: int, before: Row | None, after: Row | None, user_id: int = USER, *, last: bool = True) -> Change:
+    return Change(user_id, TABLES[type(after or before)], before, after, version, version, last)
+
+
+def orphan(version: int, before: Row | None, after: Row | None) -> Change:
+    return change(version, before, after, NOBODY)
+
+
+def outcome_of(lane: int, owners: dict[int, int], *changes: Change) -> Outcome:
+    user_ids = frozenset(one.user_id for one in changes if one.user_id != NOBODY)
+    version = changes[-1].version
+    part = LaneBatch(lane, 1, 1, 1 + len(changes), 0, version, {}, list(changes), user_ids, True, 0, (), {})
+    leads = {USER: owing()} if owners or user_ids else {}
+    return decide(Batch(1, [part], len(changes)), leads, (), owners, lanes=LANES, rules=RULES)
+
+
+def test_an_orphan_is_judged_in_its_place_before_its_claim_goes() -> None:
+    outcome = outcome_of(
+        lane_of(USER, LANES),
+        {10: USER},
+        orphan(20, OWED, APPROVED),
+        change(30, CLAIM, None),
+        orphan(40, APPROVED, OWED),
+    )
+    (conversion,) = outcome.conversions
+    assert conversion.conversion_type is ConversionType.REQUIREMENTS_COMPLETED
+    assert conversion.converted_at == 20
+    assert outcome.stints[USER, 2].closed_at is None
+    assert outcome.skipped == {"orphan of another lane": 1}
+
+
+def test_an_orphan_of_another_lane_is_passed_over_and_still_ends_its_transaction() -> None:
+    lane = (lane_of(USER, LANES) + 1) % LANES
+    outcome = outcome_of(lane, {10: USER}, orphan(20, OWED, APPROVED))
+    assert not outcome.leads
+    assert not outcome.conversions
+    assert outcome.skipped == {"orphan of another lane": 1}
+
+
+def test_a_claim_created_earlier_in_the_batch_leads_to_its_user() -> None:
+    created = change(20, None, ClaimRow(11, USER, "open"))
+    outcome = outcome_of(lane_of(USER, LANES), {}, created, orphan(30, None, OWED._replace(id=101, claim_id=11)))
+    assert outcome.requirements == {(USER, 101)}
+
+
+def test_a_deleted_customers_claims_lead_nowhere() -> None:
+    deleted = change(20, UserRow(USER, "s1", True), None)
+    outcome = outcome_of(lane_of(USER, LANES), {10: USER}, deleted, orphan(30, OWED, APPROVED))
+    assert not outcome.conversions
+    assert outcome.skipped == {"orphan of another lane": 1}
