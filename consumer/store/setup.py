@@ -62,6 +62,7 @@ def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> l
         connection.execute(text("SET LOCAL lock_timeout = '20s'"))
         connection.execute(text(_THEIR_SCHEMAS))
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
+        _check_encoding(connection, conninfo)
         done = _migrate(connection)
         if not shadow:
             done += _call_centre(connection, conninfo)
@@ -84,6 +85,15 @@ def _errors(conninfo: str) -> Iterator[None]:
             if isinstance(error.orig, psycopg.Error):
                 raise error.orig from error
             raise
+
+
+def _check_encoding(connection: Connection, conninfo: str) -> None:
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        raise NotPrepared(
+            f"database {place(conninfo)} has the encoding {encoding}, which cannot hold every text of MySQL's; "
+            "use one that was created with ENCODING 'UTF8'"
+        )
 
 
 def _migrate(connection: Connection) -> list[str]:

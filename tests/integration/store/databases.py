@@ -12,11 +12,11 @@ import psycopg
 
 
 @contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    """The URL of a database that exists while the block runs."""
+def new_database(server_url: str, options: str = "") -> Iterator[str]:
+    """The URL of a database that exists while the block runs; `options` are those of CREATE DATABASE."""
     name = f"store_{uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} {options}")
         try:
             yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
         finally:

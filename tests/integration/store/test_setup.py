@@ -12,11 +12,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine
 from sqlalchemy.pool import NullPool
 
-from consumer.store.errors import NotPrepared
+from consumer.store.errors import NotPrepared, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.schema import SCHEMA, call_centre, metadata
 from consumer.store.setup import prepare
-from tests.integration.store.databases import description, row, rows, run
+from tests.integration.store.databases import description, new_database, row, rows, run
 from tests.integration.store.desk import LANES, Desk
 
 PUBLIC = "-c search_path=public"
@@ -285,3 +285,16 @@ def test_a_user_without_rights_is_told_what_is_needed(empty: str) -> None:
             prepare(guest, 3, 1)
     finally:
         run(empty, "DROP ROLE store_guest")
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(server_url: str) -> None:
+    with (
+        new_database(server_url, "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0") as url,
+        pytest.raises(NotPrepared, match=r"has the encoding LATIN1, .* created with ENCODING 'UTF8'"),
+    ):
+        prepare(url, 3, 1)
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match=r"PostgreSQL calls on 127\.0\.0\.1:1 cannot be reached"):
+        prepare("postgresql://me:secret@127.0.0.1:1/calls", 3, 1)
