@@ -12,10 +12,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+import psycopg
 import structlog
 from tenacity import (
     RetryCallState,
@@ -29,6 +30,7 @@ from consumer import metrics
 from consumer.decide import decide
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
+from consumer.refusals import is_refusal, reason_of, refused_leads
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -37,7 +39,7 @@ from consumer.settings import (
     RuleSettings,
     load,
 )
-from consumer.store.errors import LaneTaken, StoreUnavailable, TryAgain
+from consumer.store.errors import LaneTaken, StoreError, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from consumer.stream import topics
@@ -67,7 +69,9 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
     for batch in stream.batches():
         began = time.monotonic()
         try:
-            outcome = _patiently(stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch.generation))
+            outcome = _patiently(
+                stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch.generation)
+            )
         except LaneTaken as error:
             log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
             metrics.LANES_TAKEN.inc()
@@ -81,13 +85,34 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
 
 
 def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
-    """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written."""
+    """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
+
+    Leads that PostgreSQL refuses are set aside, and the others go through.
+    """
+    waiting: list[int] = []
+    try:
+        return _apply(batch, store, rules, {}, waiting)
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
+        log.warning("row refused", reason=reason_of(error), mend="looking for the leads that are meant")
+    refused = refused_leads(batch, waiting, store, rules)
+    log.error("leads set aside", users=sorted(refused), reasons=sorted(set(refused.values())), mend="see the rechecks")
+    try:
+        outcome = _apply(batch, store, rules, refused, [])
+    except psycopg.Error as error:
+        raise StoreError(f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}") from error
+    metrics.REFUSED.inc(len(refused))
+    return outcome
+
+
+def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], waiting: list[int]) -> Outcome:
     with store.transaction() as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
-        waiting = tx.pending(batch.versions, WAITING_AT_ONCE)
+        waiting += tx.pending(batch.versions, WAITING_AT_ONCE)
         owners = tx.claim_owners(filter(None, map(claim_of, batch.orphans)))
         leads = tx.load(batch.user_ids.union(waiting, owners.values()))
-        outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules)  # pure
+        outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules, refused=refused)  # pure
         tx.write(outcome)
         lossy = [part.lane for part in batch.lanes if part.lost]
         if lossy:

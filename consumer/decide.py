@@ -7,10 +7,11 @@ the one that holds the claim at that place in its order knows the user, and the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from consumer.lane import lane_of
 from consumer.leads.ledger import replay
-from consumer.leads.model import Change, ClaimRow, Lead, Table
+from consumer.leads.model import NEVER, Change, ClaimRow, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.stream.batches import Batch, claim_of, is_orphan
@@ -24,11 +25,13 @@ def decide(
     *,
     lanes: int,
     rules: Rules,
+    refused: Mapping[int, str] = MappingProxyType({}),
 ) -> Outcome:
     """The outcome of a batch.
 
     `leads` are all that we hold among the batch's users, those `waiting` to be judged because their lane has passed
-    their `judge_after`, and the `owners` (claim → user) of orphans' claims before the batch.
+    their `judge_after`, and the `owners` (claim → user) of orphans' claims before the batch. Leads that PostgreSQL
+    `refused` (user → reason) take their changes but are not judged until a recheck.
     """
     outcome = Outcome()
     waiting_in = _by_lane((user_id for user_id in waiting if user_id in leads), lanes)
@@ -40,8 +43,14 @@ def decide(
             user_ids = user_ids.union(change.user_id for change in changes if change.table is not None)
         own = {user_id: lead for user_id in user_ids if (lead := leads.get(user_id)) is not None}
         own.update((user_id, leads[user_id]) for user_id in waiting_in.get(part.lane, ()))
+        for user_id in refused:
+            if user_id in user_ids or user_id in own:
+                lead = own.setdefault(user_id, Lead(user_id))
+                lead.judge_after = NEVER
+                outcome.leads[user_id] = lead
         replay(changes, own, part.version_before, rules, outcome)
         outcome.rechecks.update(part.rechecks)
+    outcome.rechecks.update(refused)
     return outcome
 
 

@@ -40,6 +40,7 @@ UNREADABLE = Counter(
 )
 LOST_NUMBERS = Counter("leadstream_lost_numbers", "Numbers of a lane that can no longer arrive.", ["lane"])
 DEAD_LETTERS = Counter("leadstream_dead_letters", "Messages set aside, by what is wrong with them.", ["reason"])
+REFUSED = Counter("leadstream_refused_leads", "Leads set aside because PostgreSQL refused their rows.")
 LANES_TAKEN = Counter("leadstream_lanes_taken", "Batches dropped because another applier had moved one of their lanes.")
 RETRIES = Counter("leadstream_retries", "Batches tried again, by what was in the way.", ["reason"])
 
