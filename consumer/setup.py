@@ -9,7 +9,6 @@ from typing import Final
 from consumer.binlog.connection import earliest_position, server_info
 from consumer.binlog.position import Position
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
-from consumer.store import setup as store_setup
 from consumer.stream import topics
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
@@ -37,6 +36,8 @@ def prepare(
     The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays.
     Raises what the store's setup, the topics and the server raise.
     """
+    from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
+
     done = [f"created topic {name}" for name in topics.prepare(kafka)]
     with CheckpointLog(kafka) as checkpoints:
         existing = checkpoints.last()

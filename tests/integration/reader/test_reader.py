@@ -12,7 +12,7 @@ import time
 import pytest
 
 from consumer.lane import lane_of
-from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay, stop
+from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay
 from tests.servers import ensure
 
 pytestmark = pytest.mark.servers
@@ -44,7 +44,8 @@ def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -
         "INSERT INTO claims (id, user_id, status) VALUES (11, 1, 'open')",
     )
     messages = world.wait_for_rows(12)
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     check_numbers(messages)
     assert all(
         message.lane == lane_of(message.value["lane"]["user_id"], LANES)
@@ -66,7 +67,8 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
     )
     reader = world.reader()
     rows = [message.value for message in world.wait_for_rows(7) if message.value["op"] != "h"]
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     rows.sort(key=lambda row: (row["lane"]["version"], row["transaction"]["total_order"]))
     assert [
         (row["source"]["table"], row["op"], row["lane"]["user_id"], "moved" in row["lane"]) for row in rows[3:]
@@ -87,7 +89,8 @@ def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_s
     )
     reader = world.reader()
     rows = [message.value for message in world.wait_for_rows(2 + LANES) if message.value["op"] != "h"]
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     assert sorted((row["after"]["claim_id"], row["lane"]["user_id"]) for row in rows) == [
         (10, 8911),
         (11, 8912),
@@ -134,10 +137,9 @@ def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: Worl
     load = Load(world)
     load.start()
     for _ in range(5):
-        reader = world.reader(READER_BATCH_ROWS="50")
-        time.sleep(random.Random().uniform(0.8, 1.8))
+        reader = world.reader(READER_BATCH_ROWS="50").wait_for("reading")
+        time.sleep(random.Random().uniform(0.1, 1.5))
         reader.kill()
-        reader.wait()
     load.ended.set()
     load.join()
     world.execute("INSERT INTO users (id) VALUES (999)")
@@ -146,7 +148,8 @@ def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: Worl
     while 999 not in replay(world.messages())["users"]:
         assert time.monotonic() < deadline
         time.sleep(0.3)
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     assert_complete(world)
 
 
@@ -164,15 +167,15 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
     for _ in range(3):
         reader = world.reader(READER_BATCH_ROWS="1000")
         deadline = time.monotonic() + 20
-        while len(world.checkpoints()) <= cuts and time.monotonic() < deadline and reader.poll() is None:
+        while len(world.checkpoints()) <= cuts and time.monotonic() < deadline and reader.process.poll() is None:
             time.sleep(0.05)
         reader.kill()
-        reader.wait()
         cuts = len(world.checkpoints())
     assert any(checkpoint.rows for checkpoint in world.checkpoints())
     reader = world.reader(READER_BATCH_ROWS="1000")
     messages = world.wait_for_rows(200_000, 60)
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     check_numbers(messages)
     rows = [message.value for message in messages if message.value["op"] != "h"]
     assert sorted(row["after"]["id"] for row in rows) == list(range(1, 200_001))
@@ -185,23 +188,23 @@ def test_a_signal_ends_it_within_seconds(world: World, how: signal.Signals, code
     world.setup()
     load = Load(world)
     load.start()
-    reader = world.reader()
+    reader = world.reader().wait_for("reading")
     time.sleep(2)
+    took = reader.stop(how)
     load.ended.set()
     load.join()
-    time.sleep(0.5)
-    returned, log, took = stop(reader, how)
-    assert returned == code
-    assert took < 3
-    assert log[-1]["event"] == "reader stopped"
+    assert reader.process.returncode == code
+    assert took < 5
+    assert reader.lines()[-1]["event"] == "reader stopped"
     check_numbers(world.messages())
 
 
 def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
     world.setup()
-    reader = world.reader()
+    reader = world.reader().wait_for("reading")
     time.sleep(3)
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     beats = [message.value for message in world.messages() if message.value["op"] == "h"]
     check_numbers(world.messages())
     assert len(beats) >= 3 * LANES
@@ -210,15 +213,15 @@ def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
 
 def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
     world.setup()
-    first = world.reader()
-    time.sleep(1.5)
+    first = world.reader().wait_for("reading")
     second = world.reader(REPLICA_SERVER_ID="4242")
-    _, errors = first.communicate(timeout=30)
-    assert first.returncode == 1
-    assert "another reader took over" in json.loads(errors.splitlines()[-1])["reason"]
+    first.process.wait(timeout=60)
+    assert first.process.returncode == 1
+    assert "another reader took over" in first.lines()[-1]["reason"]
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.wait_for_rows(1)
-    assert stop(second)[0] == 0
+    second.stop()
+    assert second.process.returncode == 0
     assert_complete(world)
 
 
@@ -230,9 +233,9 @@ def test_a_lost_connection_to_the_server_is_said_in_one_line_and_mended(world: W
     world.cut_off(reader)
     world.execute("INSERT INTO users (id) VALUES (2)")
     world.wait_for_rows(2)
-    code, log, _ = stop(reader)
-    assert code == 0
-    assert sum(line["event"] == "lost, trying again" for line in log) >= 1
+    reader.stop()
+    assert reader.process.returncode == 0
+    assert any(line["event"] == "lost, trying again" for line in reader.lines())
     assert_complete(world)
 
 
@@ -268,7 +271,8 @@ def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
         world.setup("--from", "earliest")
         reader = world.reader()
         world.wait_for_rows(3)
-        assert stop(reader)[0] == 0
+        reader.stop()
+        assert reader.process.returncode == 0
         assert_complete(world)
 
 
@@ -292,7 +296,8 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         kafka.start()
         world.execute("INSERT INTO users (id) VALUES (4)")
         world.wait_for_rows(4, 90)
-        assert stop(reader)[0] == 0
+        reader.stop()
+        assert reader.process.returncode == 0
         assert_complete(world)
 
 
@@ -313,6 +318,7 @@ def test_only_captured_columns_leave_the_server(world: World) -> None:
     world.execute("INSERT INTO users (id, email, password, birth_date) VALUES (1, 'x@y', 'geheim', '1970-01-01')")
     reader = world.reader()
     messages = world.wait_for_rows(1)
-    assert stop(reader)[0] == 0
+    reader.stop()
+    assert reader.process.returncode == 0
     rows = [message.value["after"] for message in messages if message.value["op"] != "h"]
     assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]

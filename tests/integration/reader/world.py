@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -66,6 +67,38 @@ class Message(NamedTuple):
     value: dict[str, Any]
 
 
+class Reader(NamedTuple):
+    """A running `consumer read` and where its log is."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged."""
+        return [json.loads(line) for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
+
+    def wait_for(self, event: str, seconds: float = 60.0) -> Self:
+        """Until it logs a line of that name."""
+        deadline = time.monotonic() + seconds
+        while not any(line["event"] == event for line in self.lines()):
+            assert self.process.poll() is None, f"the reader ended: {self.lines()}"
+            assert time.monotonic() < deadline, f"no line {event!r}: {self.lines()}"
+            time.sleep(0.05)
+        return self
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
+        """Asks it to end; returns the seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(how)
+        self.process.wait(timeout=30)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.process.kill()
+        self.process.wait()
+
+
 class World:
     """Everything one trial needs, deleted at its end."""
 
@@ -79,7 +112,8 @@ class World:
         self._server = urlsplit(url)._replace(path="/mysql").geturl()
         self._postgres = servers.postgres_url
         self.database_url = urlsplit(self._postgres)._replace(path=f"/{self.name}").geturl()
-        self._readers: list[subprocess.Popen[bytes]] = []
+        self._readers: list[Reader] = []
+        self._logs = Path(tempfile.mkdtemp(prefix="leadstream-reader-"))
 
     def __enter__(self) -> Self:
         self._on_server(f"CREATE DATABASE {self.name}")
@@ -93,13 +127,14 @@ class World:
     ) -> None:
         for reader in self._readers:
             reader.kill()
-            reader.wait()
+        shutil.rmtree(self._logs)
         self._on_server(f"DROP DATABASE {self.name}")
         with psycopg.connect(self._postgres, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
         names = [f"{self.name}.{name}" for name in (*LANE_TOPICS, "checkpoints", "dead-letters")]
-        for future in AdminClient({"bootstrap.servers": self.kafka}).delete_topics(names).values():
-            future.exception()
+        admin = AdminClient({"bootstrap.servers": self.kafka})
+        for future in admin.delete_topics(names).values():
+            future.exception(30)
 
     def _on_server(self, statement: str) -> None:
         with closing(login(MySQLAddress(self._server), 10, 60)) as connection, connection.cursor() as cursor:
@@ -163,15 +198,18 @@ class World:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    def reader(self, **more: str) -> subprocess.Popen[bytes]:
+    def reader(self, **more: str) -> Reader:
         """Starts `consumer read`."""
-        reader = subprocess.Popen([CONSUMER, "read"], env=self.environment(**more), stderr=subprocess.PIPE)
-        self._readers.append(reader)
-        return reader
+        number = len(self._readers)
+        log = self._logs / f"reader-{number}.log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen([CONSUMER, "read"], env=self.environment(**more), stderr=errors)
+        self._readers.append(Reader(process, log))
+        return self._readers[-1]
 
-    def cut_off(self, reader: subprocess.Popen[bytes]) -> None:
+    def cut_off(self, reader: Reader) -> None:
         """Has the server end the reader's connections."""
-        ports = {connection.laddr.port for connection in psutil.Process(reader.pid).net_connections()}
+        ports = {connection.laddr.port for connection in psutil.Process(reader.process.pid).net_connections()}
         with self.connection() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id, host FROM information_schema.processlist")
             for number, host in cursor.fetchall():
@@ -228,17 +266,6 @@ class World:
             time.sleep(0.2)
 
 
-def stop(
-    reader: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM
-) -> tuple[int, list[dict[str, Any]], float]:
-    """Ends a reader; returns its exit code, its log, and the seconds it took."""
-    began = time.monotonic()
-    reader.send_signal(how)
-    _, errors = reader.communicate(timeout=30)
-    took = time.monotonic() - began
-    return reader.returncode, [json.loads(line) for line in errors.splitlines() if line.startswith(b"{")], took
-
-
 def check_numbers(messages: list[Message]) -> None:
     """Each lane counts from 1 without gap or repeat, versions never fall, and every transaction ends once."""
     for lane in range(LANES):
@@ -253,19 +280,18 @@ def check_numbers(messages: list[Message]) -> None:
 
 
 def replay(messages: list[Message]) -> dict[str, dict[int, dict[str, Any]]]:
-    """What the rows amount to, lane by lane: the tables as a reader of the topics would rebuild them."""
+    """What the rows amount to in the order of their transactions: the tables as they can be rebuilt."""
     tables: dict[str, dict[int, dict[str, Any]]] = {table.value: {} for table in Table}
-    owners: dict[tuple[str, int], int] = defaultdict(int)
-    for message in sorted(
-        messages, key=lambda m: (m.value["lane"]["version"], m.value.get("transaction", {}).get("total_order", 0))
-    ):
-        if message.value["op"] == "h":
-            continue
+    rows = {
+        (message.value["lane"]["version"], message.value["transaction"]["total_order"]): message
+        for message in messages
+        if message.value["op"] != "h"
+    }
+    for _, message in sorted(rows.items()):
         before, after = message.value["before"], message.value["after"]
         table = tables[message.topic]
-        if before is not None and (after is None or before["id"] != after["id"]):
+        if after is None:
             del table[before["id"]]
-        if after is not None:
-            table[after["id"]] = {k: v for k, v in after.items() if k not in ("created_at", "updated_at")}
-            owners[message.topic, after["id"]] = message.lane
+        else:
+            table[after["id"]] = {key: value for key, value in after.items() if key not in ("created_at", "updated_at")}
     return tables
