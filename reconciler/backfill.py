@@ -6,9 +6,11 @@ stream; those it met but could not judge are settled. How far it came is recorde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event
 from typing import NamedTuple, Protocol
 
+import psycopg
 import structlog
 
 from consumer.leads.model import Lead
@@ -17,7 +19,7 @@ from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from reconciler.book import Book
-from reconciler.recheck import Reading, Tally, again_if_in_the_way, mend_lead, reading
+from reconciler.recheck import Tally, ask_later, mend_lead, piecewise, reading
 from reconciler.replica import LiveRead, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 from reconciler.sweeps import Report
@@ -108,21 +110,28 @@ class Backfill:
         unknown = [user_id for user_id in page if user_id not in judged]
         if unknown:
             live = self._replica.read_users(unknown)
-            outcome = again_if_in_the_way(self._settle, live, reading(live, whole_seconds=self._replica.mariadb))
-            self._tally.take(outcome)
-            self._tally.settled += len(outcome.queue_changes)
+            for outcome in piecewise(lambda users: self._settle(users, live), unknown, self._refused):
+                self._tally.take(outcome)
+                self._tally.settled += len(outcome.queue_changes)
         self._tally.checked += len(page)
         self._tally.in_step += len(judged)
 
-    def _settle(self, live: LiveRead, read: Reading) -> Outcome:
+    def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
         outcome = Outcome()
+        read = reading(live, whole_seconds=self._replica.mariadb)
         with self._store.transaction() as tx:
-            leads = tx.load(live.leads)
-            for user_id, rows in live.leads.items():
-                lead = leads.get(user_id)
+            leads = tx.load(user_ids)
+            for user_id in user_ids:
+                rows, lead = live.leads[user_id], leads.get(user_id)
                 if lead is None and rows.user is None:
                     continue
                 if lead is None or lead.stint == 0:
                     mend_lead(lead or Lead(user_id), rows, read, self._rules, outcome)
             tx.write(outcome)
         return outcome
+
+    def _refused(self, user_id: int, error: psycopg.Error) -> None:
+        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
+        self._tally.failed += 1
+        with self._store.transaction() as tx:
+            ask_later(tx, [user_id], f"PostgreSQL refused it with {error.sqlstate}")

@@ -74,6 +74,11 @@ class Tools:
         """Another session on the replica, for work beside the first one."""
         return Replica(self.replica.address, self.replica.query_seconds, stop=self.stop.event)
 
+    def rest(self) -> None:
+        """Ends the sessions with PostgreSQL, which are opened again when needed."""
+        self.store.close()
+        self.book.close()
+
     def mender(self, settings: SweepSettings, *, dry_run: bool) -> Mender:
         """What compares and mends."""
         watch = LaneWatch(
@@ -121,7 +126,8 @@ def run(
         while True:
             reports = _sweep_all(sweeper, chosen, scope, tools.stop)
             _print(reports, as_json_)
-            if interval is not None:
+            if interval is not None and not tools.stop:
+                tools.rest()
                 tools.stop.wait(interval)
             if interval is None or tools.stop:
                 break

@@ -27,6 +27,7 @@ from reconciler.lanes import LaneWatch, Stopped
 from reconciler.replica import LiveLead, LiveRead, Replica
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -253,20 +254,19 @@ class Mender:
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
         if self.dry_run:
-            batch = self._decide(suspects, live, self.book.leads(suspect.user_id for suspect in suspects))
+            parts = [self._decide(suspects, live, self.book.leads(suspect.user_id for suspect in suspects))]
         else:
-            try:
-                batch = again_if_in_the_way(self._mend, suspects, live)
-            except psycopg.Error as error:
-                return self._one_by_one(suspects, live, error)
-            self.tally.take(batch.outcome)
-        self.tally.drift.update(batch.drift)
-        self.tally.settled += len(batch.settled)
-        self.tally.mended += len(batch.mended)
-        self.tally.brought += len(batch.brought)
-        if batch.mended and not self.dry_run:
-            log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
-        return batch.again
+            parts = piecewise(lambda part: self._mend(part, live), suspects, self._refused)
+        for batch in parts:
+            self.tally.drift.update(batch.drift)
+            self.tally.settled += len(batch.settled)
+            self.tally.mended += len(batch.mended)
+            self.tally.brought += len(batch.brought)
+            if not self.dry_run:
+                self.tally.take(batch.outcome)
+                if batch.mended:
+                    log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
+        return [suspect for batch in parts for suspect in batch.again]
 
     def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
         with self.store.transaction() as tx:
@@ -297,15 +297,10 @@ class Mender:
                 mend_lead(leads.get(user_id) or Lead(user_id), second, read, self._rules, batch.outcome)
         return batch
 
-    def _one_by_one(self, suspects: Sequence[Suspect], live: LiveRead, error: psycopg.Error) -> list[Suspect]:
-        """A batch that PostgreSQL refuses is split, so that one lead does not hold up the others."""
-        if len(suspects) > 1:
-            middle = len(suspects) // 2
-            return self._confirm(suspects[:middle], live) + self._confirm(suspects[middle:], live)
-        log.error("mend_refused", user_id=suspects[0].user_id, sqlstate=error.sqlstate, error=type(error).__name__)
+    def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
+        log.error("lead_refused", user_id=suspect.user_id, sqlstate=error.sqlstate, error=type(error).__name__)
         self.tally.failed += 1
-        self._postpone([suspects[0].user_id], f"PostgreSQL refused it with {error.sqlstate}")
-        return []
+        self._postpone([suspect.user_id], f"PostgreSQL refused it with {error.sqlstate}")
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
@@ -314,14 +309,8 @@ class Mender:
             self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
 
     def _postpone(self, user_ids: Sequence[int], why: str) -> None:
-        if self.dry_run:
-            return
-
-        def postpone(tx: LeadTransaction) -> None:
-            tx.queue_rechecks(dict.fromkeys(user_ids, why))
-            tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS)
-
-        self._transact(postpone)
+        if not self.dry_run:
+            self._transact(lambda tx: ask_later(tx, user_ids, why))
 
     def _done(self, user_ids: Sequence[int]) -> None:
         if user_ids and self._rechecking and not self.dry_run:
@@ -352,6 +341,29 @@ def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         reraise=True,
     )
     return retrying(work, *args, **kwargs)
+
+
+def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str) -> None:
+    """Queues rechecks that are not due at once, with the reason as their last error."""
+    tx.queue_rechecks(dict.fromkeys(user_ids, why))
+    tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS)
+
+
+def piecewise(
+    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error], None]
+) -> list[R]:
+    """Does work on all items at once; where PostgreSQL refuses that, in halves, so that one does not hold up others.
+
+    Returns what each piece of work returned; `refused` is told of the items that are refused alone.
+    """
+    try:
+        return [again_if_in_the_way(work, items)]
+    except psycopg.Error as error:
+        if len(items) == 1:
+            refused(items[0], error)
+            return []
+        middle = len(items) // 2
+        return piecewise(work, items[:middle], refused) + piecewise(work, items[middle:], refused)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

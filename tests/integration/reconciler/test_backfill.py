@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import World, refuse
 
 
 def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: World) -> None:
@@ -72,6 +72,16 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) 
     world.stop.clear()
     assert report.tally.checked in (3, 4)
     assert pages == [(0, 10), (6, 10)]
+
+
+def test_a_backfill_passes_over_a_lead_that_postgresql_refuses(mysql_world: World) -> None:
+    world = mysql_world
+    for user_id in range(1, 8):
+        world.user(user_id)
+    refuse(world, 5)
+    report = world.backfill(batch_size=7)
+    assert (report.outcome, report.tally.first_seen, report.tally.failed) == ("ok", 6, 1)
+    assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(5,)]
 
 
 def test_the_command_reports_as_json(mysql_world: World) -> None:

@@ -16,7 +16,7 @@ from consumer.leads.model import NEVER
 from reconciler.replica import LiveRead
 from reconciler.runs import AlreadyRunning, Runs
 from reconciler.sweeps import Scope
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import World, refuse
 
 EVERYONE = Scope(everyone=True)
 
@@ -281,5 +281,49 @@ def test_a_repeating_run_ends_cleanly_on_sigterm(mysql_world: World) -> None:
     while world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'") != [(4,)]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world: World) -> None:
+    world = mysql_world
+    for user_id in range(1, 8):
+        world.user(user_id, ago=60)
+    refuse(world, 5)
+    report = world.sweep("new-users")
+    assert (report.outcome, report.tally.mended, report.tally.failed) == ("ok", 6, 1)
+    assert set(world.queues()) == {1, 2, 3, 4, 6, 7}
+    assert world.pg("SELECT user_id, attempts, last_error FROM leadstream.rechecks") == [
+        (5, 1, "PostgreSQL refused it with P0001")
+    ]
+    world.pg("DROP TRIGGER refuse ON user_call_scores")
+    world.pg("UPDATE leadstream.rechecks SET not_before = now()")
+    assert world.sweep("rechecks").tally.mended == 1
+    assert len(world.queues()) == 7
+
+
+def test_a_run_after_postgresql_was_restarted_is_like_any_other(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    process = subprocess.Popen(
+        world.line("run", "new-users", "--interval", "1"), env=world.environment(), stdout=subprocess.PIPE, text=True
+    )
+
+    def runs() -> int:
+        ((count,),) = world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'")
+        return int(count)
+
+    def until(count: int) -> None:
+        deadline = time.monotonic() + 30
+        while runs() < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    until(1)
+    world.pg(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    until(runs() + 2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0

@@ -142,13 +142,20 @@ class World:
         """A session on what we hold."""
         return self._keep(Book(self.conninfo))
 
-    def mender(self, dry_run: bool = False, replica: Replica | None = None) -> Mender:
+    def mender(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Mender:
         """What compares and mends."""
         book = self.book()
         watch = LaneWatch(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
         return Mender(
-            replica or self.replica(), store, book, watch, self.rules, stop=self.stop, batch_size=3, dry_run=dry_run
+            replica or self.replica(),
+            store,
+            book,
+            watch,
+            self.rules,
+            stop=self.stop,
+            batch_size=batch_size,
+            dry_run=dry_run,
         )
 
     def sweep(self, name: str, scope: Scope | None = None, *, dry_run: bool = False) -> Report:
@@ -233,3 +240,12 @@ def close_world(world: World, postgres_url: str) -> None:
     world.company.close()
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def refuse(world: World, user_id: int) -> None:
+    """PostgreSQL refuses to have this user in the call centre's table."""
+    world.pg(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.user_id = {user_id} THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$"
+    )
+    world.pg("CREATE TRIGGER refuse BEFORE INSERT ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")
