@@ -3,13 +3,14 @@
 An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
 is first looked for in what the stream brings next (the image before a change says it exactly), and then asked from the
 replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
-moved in between is then filed under its new user early, which `ahead` counts and the move itself has rechecked.
+was changed since may have had another user where the stream stands. Nobody is said to be such a claim's user, until the
+stream itself says it or has come so far that the change lies behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from consumer.binlog.connection import Replica
 from consumer.binlog.events import RowChange
@@ -18,12 +19,23 @@ from consumer.leads.model import Table
 CLAIMS: Final = Table.CLAIMS.value
 CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
 UNKNOWN: Final = -(2**63)
-"""What `get` gives for a claim that is not remembered; None is a claim that has no user, or is gone."""
+"""What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is unsure."""
 QUERY_CLAIMS: Final = 5_000
 """Claims asked for in one query."""
 
-Ask = Callable[[list[int]], dict[int, int | None]]
-"""Takes claim ids and returns the users of those that exist."""
+COMMIT_US: Final = 60_000_000
+"""Longest time from a row's `updated_at` to its being committed and visible, in µs."""
+
+
+class Owner(NamedTuple):
+    """A claim's user on the replica now, and when the claim's row was last changed (µs; None: not known)."""
+
+    user_id: int | None
+    changed_us: int | None
+
+
+Ask = Callable[[list[int]], dict[int, Owner]]
+"""Takes claim ids and returns the owners of those that exist."""
 
 
 class ClaimOwners:
@@ -39,6 +51,9 @@ class ClaimOwners:
         self.asked = 0
         """Claims asked from the replica."""
         self.queries = 0
+        self.unsure: set[int] = set()
+        """Claims that the replica may have seen moved before the stream did."""
+        self._unsure_until = 0
         self.ahead = 0
         """Claims whose remembered user turned out to be from a later point than the stream's."""
 
@@ -46,19 +61,23 @@ class ClaimOwners:
         return len(self._young) + len(self._old)
 
     def get(self, claim_id: int) -> int | None:
-        """The claim's user; UNKNOWN where it is not remembered."""
+        """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
         owner = self._young.get(claim_id, UNKNOWN)
         if owner != UNKNOWN:
             return owner
         owner = self._old.pop(claim_id, UNKNOWN)
         if owner != UNKNOWN:
             self.put(claim_id, owner)
+        elif claim_id in self.unsure:
+            return None
         return owner
 
     def put(self, claim_id: int, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
         if self.leaving:
             self.leaving.discard(claim_id)
+        if self.unsure:
+            self.unsure.discard(claim_id)
         young = self._young
         young[claim_id] = user_id
         if len(young) > self._half:
@@ -84,12 +103,18 @@ class ClaimOwners:
         self._young.clear()
         self._old.clear()
         self.leaving.clear()
+        self.unsure.clear()
 
-    def learn(self, coming: Iterable[object]) -> None:
+    def passed(self, ts_us: int) -> None:
+        """The stream has passed this commit time: claims that were unsure before it can be asked for again."""
+        if ts_us >= self._unsure_until:
+            self.unsure.clear()
+
+    def learn(self, coming: Iterable[object], ts_us: int) -> None:
         """Finds the users of all claims that `coming` requirements name and that are not remembered.
 
-        `coming` are the events from here on; their images of claims are exact and spare the question.
-        Raises what asking raises.
+        `coming` are the events from here on, where the source committed at `ts_us`; their images of claims are exact
+        and spare the question. Raises what asking raises.
         """
         wanted: dict[int, int | None] = {}
         fed: set[int] = set()
@@ -109,9 +134,20 @@ class ClaimOwners:
             self.queries += 1
             self.asked += len(asked)
             for claim_id in asked:
-                wanted[claim_id] = answer.get(claim_id)
+                wanted[claim_id] = self._believed(claim_id, answer.get(claim_id), ts_us)
         for claim_id, owner in wanted.items():
-            self.put(claim_id, owner)
+            if claim_id not in self.unsure:
+                self.put(claim_id, owner)
+
+    def _believed(self, claim_id: int, owner: Owner | None, ts_us: int) -> int | None:
+        """What the replica's answer says of the point where the source committed at `ts_us`."""
+        if owner is None:
+            return None
+        changed_us = owner.changed_us
+        if changed_us is not None and changed_us >= ts_us - COMMIT_US:
+            self.unsure.add(claim_id)
+            self._unsure_until = max(self._unsure_until, changed_us + COMMIT_US + 1)
+        return owner.user_id
 
     @staticmethod
     def _learn_from(event: RowChange, wanted: dict[int, int | None], fed: set[int]) -> None:
@@ -129,21 +165,31 @@ class ReplicaClaims:
     def __init__(self, replica: Replica, flavor: str, seconds: float) -> None:
         """`seconds` is the longest that one query may take on the server."""
         self._replica = replica
-        self._select, self._limit = _LIMITED[flavor](seconds)
+        self._flavor = flavor
+        self._seconds = seconds
+        self._changed = ""
 
-    def __call__(self, claim_ids: list[int]) -> dict[int, int | None]:
-        """The users of those of the claims that exist. Raises ConnectionLost."""
-        rows = self._replica.query(self._select, (self._limit, claim_ids))
-        return {int(str(row[0])): None if row[1] is None else int(str(row[1])) for row in rows}
+    def __call__(self, claim_ids: list[int]) -> dict[int, Owner]:
+        """The owners of those of the claims that exist. Raises ConnectionLost."""
+        if not self._changed:
+            there = self._replica.query(_HAS_UPDATED_AT)
+            self._changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if there else "NULL"
+        select, limit = _LIMITED[self._flavor](self._seconds)
+        rows = self._replica.query(select.replace("CHANGED", self._changed), (limit, claim_ids))
+        return {int(claim): Owner(user and int(user), changed and int(changed)) for claim, user, changed in rows}
 
 
+_HAS_UPDATED_AT: Final = (
+    "SELECT 1 FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = 'claims' AND column_name = 'updated_at'"
+)
 _LIMITED: Final[dict[str, Callable[[float], tuple[str, float]]]] = {
     "mysql": lambda seconds: (
-        "SELECT /*+ MAX_EXECUTION_TIME(%s) */ id, user_id FROM claims WHERE id IN %s",
+        "SELECT /*+ MAX_EXECUTION_TIME(%s) */ id, user_id, CHANGED FROM claims WHERE id IN %s",
         round(seconds * 1000),
     ),
     "mariadb": lambda seconds: (
-        "SET STATEMENT max_statement_time=%s FOR SELECT id, user_id FROM claims WHERE id IN %s",
+        "SET STATEMENT max_statement_time=%s FOR SELECT id, user_id, CHANGED FROM claims WHERE id IN %s",
         seconds,
     ),
 }

@@ -51,6 +51,8 @@ class Router:
             events = self._without_left_out(events)
         self._events = events
         numbering, owners = self._numbering, self._owners
+        if owners.unsure:
+            owners.passed(numbering.ts_us)
         begin, commit, route = numbering.begin, numbering.commit, self._route
         for index, event in enumerate(events):
             kind = type(event)
@@ -130,10 +132,10 @@ class Router:
             return None
         user_id = owners.get(ref)
         if user_id == UNKNOWN:
-            owners.learn(islice(self._events, index, None))
+            owners.learn(islice(self._events, index, None), self._numbering.ts_us)
             user_id = owners.get(ref)
             if user_id == UNKNOWN:  # more claims at once than are remembered
-                owners.learn(self._events[index : index + 1])
+                owners.learn(self._events[index : index + 1], self._numbering.ts_us)
                 user_id = owners.get(ref)
         return user_id
 

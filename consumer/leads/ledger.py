@@ -20,7 +20,7 @@ from consumer.leads.model import NEVER, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
-__all__ = ["adopt", "differs", "judge", "mend", "replay"]
+__all__ = ["differs", "judge", "mend", "replay"]
 
 
 def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int, rules: Rules, outcome: Outcome) -> int:
@@ -66,20 +66,6 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
     for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
-
-
-def adopt(change: Change, lead: Lead, lane_version: int, rules: Rules, outcome: Outcome) -> None:
-    """Applies a change that travelled in another lane, because the reader could not find its user.
-
-    `lane_version` is that of the lead's own lane: the lead is judged when that lane has passed the change, at once
-    where it has. The two lanes are not ordered with each other; a row that is older than what we hold is skipped.
-    """
-    if not apply(change, lead, outcome):
-        return
-    lead.judge_after = max(lead.judge_after or 0, change.version)
-    if lead.judge_after <= lane_version:
-        lead.judge_after = None
-        judge(lead, lead.changed_at, rules, outcome)
 
 
 def _meet(change: Change, outcome: Outcome) -> Lead:

@@ -82,19 +82,24 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
 
 
 def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_stream(world: World) -> None:
-    world.execute("INSERT INTO claims (id, user_id, status) VALUES (10, 8911, 'open'), (11, 8912, 'open')")
+    world.execute(
+        "INSERT INTO claims (id, user_id, status, updated_at) VALUES (10, 8911, 'open', NULL),"
+        " (11, 8912, 'open', NOW() - INTERVAL 1 HOUR), (13, 8913, 'open', NOW())"
+    )
     world.setup()
     world.execute(
-        "INSERT INTO claim_requirements (claim_id, status) VALUES (10, 'pending'), (11, 'pending'), (12, 'pending')"
+        "INSERT INTO claim_requirements (claim_id, status)"
+        " VALUES (10, 'pending'), (11, 'pending'), (12, 'pending'), (13, 'pending')"
     )
     reader = world.reader()
-    rows = [message.value for message in world.wait_for_rows(2 + LANES) if message.value["op"] != "h"]
+    rows = [message.value for message in world.wait_for_rows(2 + 2 * LANES) if message.value["op"] != "h"]
     reader.stop()
     assert reader.process.returncode == 0
     assert sorted((row["after"]["claim_id"], row["lane"]["user_id"]) for row in rows) == [
         (10, 8911),
         (11, 8912),
         *[(12, None)] * LANES,  # nobody knows whose, so every lane gets it
+        *[(13, None)] * LANES,  # changed lately: it may have been another user's where the stream stands
     ]
 
 

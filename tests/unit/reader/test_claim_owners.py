@@ -6,19 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.binlog.events import RowChange
-from consumer.claim_owners import UNKNOWN, ClaimOwners
+from consumer.claim_owners import COMMIT_US, UNKNOWN, ClaimOwners, Owner
+
+NOW = 1_000 * COMMIT_US
 
 
 class Replica:
-    """Answers from `users`, and notes what it was asked."""
+    """Answers from `users`, all last changed at `changed_us`, and notes what it was asked."""
 
-    def __init__(self, users: dict[int, int | None] | None = None) -> None:
+    def __init__(self, users: dict[int, int | None] | None = None, changed_us: int | None = None) -> None:
         self.users = users or {}
+        self.changed_us = changed_us
         self.asked: list[list[int]] = []
 
-    def __call__(self, claim_ids: list[int]) -> dict[int, int | None]:
+    def __call__(self, claim_ids: list[int]) -> dict[int, Owner]:
         self.asked.append(claim_ids)
-        return {claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}
+        return {
+            claim_id: Owner(self.users[claim_id], self.changed_us) for claim_id in claim_ids if claim_id in self.users
+        }
 
 
 def requirement(claim_id: int) -> RowChange:
@@ -34,7 +39,7 @@ def test_claims_that_are_not_remembered_are_asked_for_in_one_query() -> None:
     replica = Replica({1: 10, 2: 20, 3: None})
     owners = ClaimOwners(1000, replica)
     owners.put(5, 50)
-    owners.learn([requirement(1), requirement(5), requirement(2), requirement(3), requirement(4), requirement(1)])
+    owners.learn([requirement(1), requirement(5), requirement(2), requirement(3), requirement(4), requirement(1)], NOW)
     assert replica.asked == [[1, 2, 3, 4]]
     assert [owners.get(claim_id) for claim_id in (1, 2, 3, 4, 5)] == [10, 20, None, None, 50]
     assert (owners.asked, owners.queries) == (4, 1)
@@ -43,16 +48,41 @@ def test_claims_that_are_not_remembered_are_asked_for_in_one_query() -> None:
 def test_what_the_stream_says_next_is_exact_and_spares_the_question() -> None:
     replica = Replica({1: 11, 2: 22})
     owners = ClaimOwners(1000, replica)
-    owners.learn([requirement(1), claim("u", 1, 10, 11), claim("c", 2, None, 20), requirement(2)])
+    owners.learn([requirement(1), claim("u", 1, 10, 11), claim("c", 2, None, 20), requirement(2)], NOW)
     assert replica.asked == []
     assert owners.get(1) == 10
     assert owners.get(2) == UNKNOWN
 
 
+def test_a_claim_changed_on_the_replica_after_the_stream_is_nobodys_until_the_stream_says_whose() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11, 2: 22}, changed_us=NOW + 5))
+    owners.learn([requirement(1), requirement(2)], NOW)
+    assert [owners.get(1), owners.get(2)] == [None, None]
+    owners.put(1, 10)
+    assert [owners.get(1), owners.get(2)] == [10, None]
+
+
+def test_a_claim_that_was_unsure_is_asked_for_again_when_the_stream_has_passed_its_change() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW + 5))
+    owners.learn([requirement(1)], NOW)
+    owners.passed(NOW + COMMIT_US)
+    assert owners.get(1) is None
+    owners.passed(NOW + COMMIT_US + 6)
+    assert owners.get(1) == UNKNOWN
+    owners.learn([requirement(1)], NOW + COMMIT_US + 6)
+    assert owners.get(1) == 11
+
+
+def test_a_claim_changed_long_before_the_stream_is_whose_the_replica_says() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW - COMMIT_US - 1))
+    owners.learn([requirement(1)], NOW)
+    assert owners.get(1) == 11
+
+
 def test_many_claims_are_asked_for_in_several_queries() -> None:
     replica = Replica()
     owners = ClaimOwners(100_000, replica)
-    owners.learn([requirement(claim_id) for claim_id in range(12_000)])
+    owners.learn([requirement(claim_id) for claim_id in range(12_000)], NOW)
     assert [len(asked) for asked in replica.asked] == [5_000, 5_000, 2_000]
 
 
@@ -75,7 +105,7 @@ def test_a_claim_deleted_and_created_again_in_one_transaction_stays() -> None:
 
 def test_an_answer_from_beyond_the_stream_is_noticed_when_the_stream_gets_there() -> None:
     owners = ClaimOwners(1000, Replica({1: 11}))
-    owners.learn([requirement(1)])
+    owners.learn([requirement(1)], NOW)
     owners.deleted(1, 10)
     owners.put(1, 11)
     assert owners.ahead == 1

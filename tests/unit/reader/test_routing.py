@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Statement
-from consumer.claim_owners import ClaimOwners
+from consumer.claim_owners import ClaimOwners, Owner
 from consumer.lane import lane_of
 from consumer.routing import RolledBack, Router
 from consumer.stream.checkpoint import Checkpoint
@@ -52,9 +52,9 @@ class Trial:
         self.sent.append(json.loads(value))
         self.lanes.append(lane)
 
-    def ask(self, claim_ids: list[int]) -> dict[int, int | None]:
+    def ask(self, claim_ids: list[int]) -> dict[int, Owner]:
         self.asked.append(claim_ids)
-        return {claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}
+        return {claim_id: Owner(self.users[claim_id], None) for claim_id in claim_ids if claim_id in self.users}
 
     def feed(self, *events: Event) -> list[tuple[str, str, int | None]]:
         """Table, operation and user of what came out, in the source's order."""
