@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import subprocess
 
 from tests.integration.reconciler.world import World, refuse
 
@@ -91,3 +93,43 @@ def test_the_command_reports_as_json(mysql_world: World) -> None:
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)
     assert (report["name"], report["outcome"], report["first_seen"]) == ("backfill", "ok", 1)
+
+
+def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(world: World) -> None:
+    world.sql("SET SESSION foreign_key_checks = 0, autocommit = 0")
+    users = range(1, 2001)
+    for user_id in users:
+        world.user(user_id, signature=user_id if user_id % 3 else None)
+        world.claim(user_id, user_id)
+        world.requirement(user_id, user_id, "approved" if user_id % 2 else None)
+    world.sql("COMMIT")
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            world.line("backfill"),
+            env=world.environment(BACKFILL_BATCH_SIZE="50"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(random.uniform(0.5, 2.5) if kills < 4 else 60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        else:
+            if process.returncode == 0:
+                break
+    assert kills
+    queues = world.queues()
+    assert queues == world.scores()
+    assert queues == {
+        user_id: "unsigned_users" if user_id % 3 == 0 else "none" if user_id % 2 else "requirements_outstanding"
+        for user_id in users
+    }
+    assert world.pg("SELECT count(*) FROM leadstream.stints") == [(len(users),)]
+    assert world.pg("SELECT count(*), count(DISTINCT user_id) FROM call_queue") == [
+        (len([queue for queue in queues.values() if queue != "none"]),) * 2
+    ]
+    assert world.conversions() == []
+    assert world.verify().tally.drift == {}
