@@ -1,7 +1,8 @@
 """What a batch of the stream comes to: orphans find their leads, and each lane's changes go through the ledger. Pure.
 
-An orphan is a change of a requirement whose claim was gone when the reader asked whose it is. It travels in every lane:
-the one that holds the claim at that place in its order knows the user, and the others pass it over.
+An orphan is a change of a requirement whose claim was gone when the reader asked whose it is. It travels in the lane of
+its claim's id, and as a notice in every other: the lane that holds the claim at that place in its order knows the user,
+and the others pass it over.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Router:
         row: int,
         moved: bool = False,
     ) -> None:
-        """To its user's lane; a requirement whose claim is gone to every lane, a row that names nobody to its own."""
+        """To its user's lane; an orphan to its claim's, with notices elsewhere; a row that names nobody to its own."""
         if user_id is None and ref is not None:
             self._numbering.orphan(table, op, before, after, ref, pos, row)
         else:

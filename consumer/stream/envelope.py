@@ -2,6 +2,10 @@
 
 Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a message with no row: `op` is `"h"`,
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.
+
+A requirement whose user the reader could not find (its claim is gone) lies in its topic once, in the lane of the
+claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in its
+order: so every other lane gets the same message as a notice in `heartbeats`.
 """
 
 from __future__ import annotations
@@ -204,6 +208,8 @@ class _RequirementChange(msgspec.Struct, gc=False):
 class _Beat(msgspec.Struct, gc=False):
     source: Source
     lane: LaneBlock
+    before: ClaimRequirements | None = None
+    after: ClaimRequirements | None = None
 
 
 class _Numbered(msgspec.Struct, gc=False):
@@ -253,13 +259,26 @@ def _row_reader(table: Table, shape: type[_UserChange | _ClaimChange | _Requirem
 
 
 def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
-    """A message of the topic `heartbeats`: the end of a source transaction, or the server's clock on a quiet lane."""
+    """A message of the topic `heartbeats`: the end of a transaction, the server's clock, an orphan's notice."""
     try:
         message = _decode_beat(value)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         _refuse(error)
-    lane = message.lane
-    return lane, _new(Change, (NOBODY, None, None, None, lane.version, message.source.ts_us, lane.last, False))
+    before, after, lane = message.before, message.after, message.lane
+    change: Change = _new(
+        Change,
+        (
+            NOBODY,
+            None if before is None and after is None else Table.CLAIM_REQUIREMENTS,
+            None if before is None else before.row(),
+            None if after is None else after.row(),
+            lane.version,
+            message.source.ts_us,
+            lane.last,
+            False,
+        ),
+    )
+    return lane, change
 
 
 READERS: Final[dict[str, Reader]] = {

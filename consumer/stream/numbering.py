@@ -123,14 +123,15 @@ class Numbering:
     def orphan(  # noqa: PLR0917 (as `row`)
         self, table: str, op: str, before: str | None, after: str | None, key: int, pos: int, row: int
     ) -> None:
-        """One row whose user nobody knows any more: a copy in every lane, counted once.
+        """One row whose user nobody knows any more: in the lane of `key`, its claim, and as a notice in every other.
 
-        Only the lane that holds its claim knows, and at that very place in its order; the others pass it over.
+        Only the lane that holds the claim knows, and at that very place in its order; the others pass it over.
         """
         self.rows = total_order = self.rows + 1
         order = self._orders[table] = self._orders.get(table, 0) + 1
         if total_order <= self._skip:
             return
+        own = crc32(b"%d" % key) % self.lanes
         for lane in range(self.lanes):
             seq = self._next_seqs[lane]
             self._next_seqs[lane] = seq + 1
@@ -139,7 +140,7 @@ class Numbering:
                 self._send(topic, value + MORE, held_key, lane)
                 self.sent += 1
             value = self._writer.row(table, op, before, after, pos, row, total_order, order, seq, "null", False)
-            self._held[lane] = (self._topics[table], value, f"{key}")
+            self._held[lane] = (self._topics[table] if lane == own else self._heartbeats, value, f"{key}")
 
     def commit(self) -> None:
         """The source transaction ended: what is held back goes out as the last of its lane."""

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.lane import lane_of
+from consumer.leads.model import RequirementRow
 from consumer.stream.checkpoint import Checkpoint, decode, encode
-from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 
@@ -150,18 +151,24 @@ def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> Non
     assert [beat["source"]["ts_us"] for beat in beats] == [5_000] * LANES
 
 
-def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_every_lane_counted_once() -> None:
+def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_with_a_notice_in_every_other() -> None:
     kafka = Kafka()
     numbering = kafka.numbering()
     numbering.begin(None, 1, "b.000001", 4, 5_000)
     numbering.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
-    numbering.orphan("claim_requirements", "c", None, "{}", 77, 4, 1)
+    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 77, 4, 1)
     assert numbering.rows == 2
     numbering.commit()
     rows = [message for message in kafka.open if message.topic == "p.claims"]
     assert [(row.lane, row.key, row.value["lane"]["user_id"]) for row in rows] == [(lane_of(8911, LANES), "8911", 8911)]
     orphans = [message for message in kafka.open if message.topic == "p.claim_requirements"]
-    assert sorted(orphan.lane for orphan in orphans) == list(range(LANES))
+    assert [orphan.lane for orphan in orphans] == [lane_of(77, LANES)]
+    notices = [message for message in kafka.open if message.topic == "p.heartbeats"]
+    assert sorted(message.lane for message in orphans + notices) == list(range(LANES))
+    row = orphans[0].value
+    for notice in notices:
+        numbered = {"lane": row["lane"] | {"seq": notice.value["lane"]["seq"]}}
+        assert notice.value == row | numbered
     assert {(orphan.key, orphan.value["lane"]["user_id"]) for orphan in orphans} == {("77", None)}
     assert {orphan.value["transaction"]["total_order"] for orphan in orphans} == {2}
 
@@ -193,3 +200,16 @@ def test_no_heartbeat_may_come_while_a_cut_transaction_waits_for_its_rest() -> N
     assert resumed.may_rest
     assert [message.value["op"] for message in kafka.open] == ["h"]
     assert kafka.open[0].value["lane"]["version"] == 5_000
+
+
+def test_a_notice_of_an_orphan_is_read_as_the_row_is_read() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 77, 4, 1)
+    numbering.commit()
+    texts = {message.topic: json.dumps(message.value).encode() for message in kafka.open}
+    change = READERS["claim_requirements"](texts["p.claim_requirements"])[1]
+    assert change.user_id == NOBODY
+    assert change.after == RequirementRow(5, 77, None, None, None)
+    assert READERS["heartbeats"](texts["p.heartbeats"])[1] == change
