@@ -98,7 +98,7 @@ class Router:
         else:
             self._pass_on(table, op, before, after, None, ref, row_id, pos, row)
 
-    def _pass_on(  # noqa: PLR0917 (a row as it comes, and its place)
+    def _pass_on(
         self,
         table: str,
         op: str,

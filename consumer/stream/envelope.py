@@ -4,8 +4,8 @@ Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a mess
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.
 
 A requirement whose user the reader could not find (its claim is gone) lies in its topic once, in the lane of the
-claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in its
-order: so every other lane gets the same message as a notice in `heartbeats`.
+claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in
+its order: so every other lane gets the same message as a notice in `heartbeats`.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class EnvelopeWriter:
         self._now_ms = now_ms
         self._head = f'","ts_ms":{now_ms},"transaction":{{"total_order":'
 
-    def transaction(  # noqa: PLR0917 (called once a transaction: keywords would cost)
+    def transaction(
         self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int, version: int
     ) -> None:
         """The source transaction of the rows that follow; without a GTID, its place in the binlog is its id."""
@@ -144,7 +144,7 @@ class EnvelopeWriter:
         )
         self._version = f"{self._lane}{version}"
 
-    def row(  # noqa: PLR0917 (called once a row: keywords would cost)
+    def row(
         self,
         table: str,
         op: str,

@@ -74,7 +74,7 @@ class Numbering:
         self.in_transaction = True
         self._writer.transaction(gtid, server_id, file, pos, ts_us, version)
 
-    def row(  # noqa: PLR0917 (called once a row: keywords would cost)
+    def row(
         self,
         table: str,
         op: str,
@@ -120,7 +120,7 @@ class Numbering:
             key_text,
         )
 
-    def orphan(  # noqa: PLR0917 (as `row`)
+    def orphan(
         self, table: str, op: str, before: str | None, after: str | None, key: int, pos: int, row: int
     ) -> None:
         """One row whose user nobody knows any more: in the lane of `key`, its claim, and as a notice in every other.
