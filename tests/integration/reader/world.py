@@ -208,10 +208,10 @@ class World:
         return self._readers[-1]
 
     def cut_off(self, reader: Reader) -> None:
-        """Has the server end the reader's connections."""
+        """Has the server end the reader's stream."""
         ports = {connection.laddr.port for connection in psutil.Process(reader.process.pid).net_connections()}
         with self.connection() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT id, host FROM information_schema.processlist")
+            cursor.execute("SELECT id, host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
             for number, host in cursor.fetchall():
                 if ":" in host and int(host.rpartition(":")[2]) in ports:
                     cursor.execute(f"KILL {number}")
