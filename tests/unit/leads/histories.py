@@ -49,6 +49,24 @@ _steps = st.one_of(
 transactions: Final = st.tuples(_pauses, st.lists(_steps, min_size=1, max_size=4).map(tuple))
 """A pause in µs, and the rows that change together after it."""
 
+_busy_steps = st.one_of(
+    st.tuples(
+        st.just("requirement"),
+        st.sampled_from((101, 102)),
+        st.just(11),
+        st.sampled_from(("pending", "approved")),
+        st.just("passport"),
+        st.just(""),
+    ),
+    st.tuples(st.just("user"), st.just(1), st.sampled_from((None, "f1", "f2")), st.just(1)),
+    st.tuples(st.sampled_from(("delete requirement", "replace requirement")), st.sampled_from((101, 102))),
+    st.tuples(st.just("claim"), st.sampled_from((11, 12)), st.sampled_from((1, 1, 2)), st.just("open")),
+)
+busy_transactions: Final = st.tuples(
+    st.sampled_from((1, 300_000, SECOND, 20 * SECOND)), st.lists(_busy_steps, min_size=1, max_size=2).map(tuple)
+)
+"""Everything happens to one customer, quickly: what it takes for live reads and the stream to overtake each other."""
+
 founding: Final[Transaction] = (
     SECOND,
     (
@@ -80,7 +98,7 @@ def happen_all(company: Company, history: Iterable[Transaction], *, moves: bool)
             company.heartbeat()
 
 
-def _step(company: Company, step: Step, moves: bool) -> None:  # noqa: PLR0912
+def _step(company: Company, step: Step, moves: bool) -> None:
     match step:
         case ("user", int(id_), signature, int(dice)):
             assert signature is None or isinstance(signature, str)

@@ -162,7 +162,7 @@ def queue_of(state: State, words: NaiveWords) -> tuple[str, str]:
     return "none", "nothing owed"
 
 
-def reason_for(left: str, queue: str, why: str, previous_why: str, completed: tuple[int, ...]) -> str:  # noqa: PLR0911
+def reason_for(left: str, queue: str, why: str, previous_why: str, completed: tuple[int, ...]) -> str:
     """The table of reasons, from top to bottom."""
     if why == "gone":
         return "user_deleted"

@@ -9,13 +9,24 @@ from typing import NamedTuple
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from consumer.leads.model import Change, LiveState, RequirementRow
+from consumer.leads.ledger import differs
+from consumer.leads.model import Change, ClaimRow, Lead, LiveState, RequirementRow, UserRow
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
-from tests.unit.leads.histories import RULES, USERS, WORDS, Transaction, founding, happen, happen_all, transactions
+from tests.unit.leads.histories import (
+    RULES,
+    USERS,
+    WORDS,
+    Transaction,
+    busy_transactions,
+    founding,
+    happen_all,
+    transactions,
+)
 from tests.unit.leads.naive_model import (
     NaiveRead,
     NaiveStint,
+    State,
     is_one_of,
     queue_of,
     state_at,
@@ -23,6 +34,7 @@ from tests.unit.leads.naive_model import (
 )
 
 histories = st.lists(transactions, min_size=4, max_size=30)
+chance = st.sampled_from((False, False, True))
 cuts = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 """Sizes of batches, used over and over."""
 
@@ -170,23 +182,25 @@ class Round(NamedTuple):
     beat: int
 
 
-few = st.lists(transactions, max_size=3)
-rounds = st.lists(
-    st.builds(
-        Round,
-        before=few,
-        streamed_before=st.sampled_from((0, 1, 2, 4, 7, 1000)),
-        user_id=st.sampled_from(USERS),
-        read_takes=st.sampled_from((0, 1, SECOND, 90 * SECOND)),
-        after=few,
-        streamed_after=st.sampled_from((0, 1, 2, 4, 1000)),
-        lost=st.sampled_from((0, 0, 1, 3)),
-        merged_late=st.booleans(),
-        beat=st.sampled_from((0, 1, SECOND, 2 * MINUTE)),
-    ),
-    min_size=1,
-    max_size=7,
-)
+def rounds(happening: st.SearchStrategy[Transaction], users: tuple[int, ...]) -> st.SearchStrategy[list[Round]]:
+    """Some rounds of such transactions, in which some of these users are read."""
+    few = st.lists(happening, max_size=4)
+    return st.lists(
+        st.builds(
+            Round,
+            before=few,
+            streamed_before=st.sampled_from((0, 0, 0, 1, 2, 4, 1000)),
+            user_id=st.sampled_from(users),
+            read_takes=st.sampled_from((0, 1, SECOND, 90 * SECOND)),
+            after=few,
+            streamed_after=st.sampled_from((0, 0, 1, 2, 4, 1000)),
+            lost=st.sampled_from((0, 0, 1, 3)),
+            merged_late=st.booleans(),
+            beat=st.sampled_from((0, 1, SECOND, 2 * MINUTE)),
+        ),
+        min_size=2,
+        max_size=8,
+    )
 
 
 class Consumer:
@@ -211,46 +225,102 @@ class Consumer:
         return changes
 
 
+class Witness:
+    """Remembers every state a customer was ever in, between source transactions, and how far we got in them."""
+
+    def __init__(self, company: Company, books: Books) -> None:
+        self._company = company
+        self._books = books
+        self._states: dict[int, list[State]] = {user_id: [] for user_id in USERS}
+        self._reached = dict.fromkeys(USERS, 0)
+
+    def look(self) -> None:
+        """To be called after every transaction."""
+        for user_id, states in self._states.items():
+            states.append((self._company.users.get(user_id), *self._company.owned_by(user_id)))
+
+    def position(self, user_id: int) -> int:
+        """The number of the present state."""
+        return len(self._states[user_id]) - 1
+
+    def reached(self, user_id: int, position: int) -> None:
+        """We hold this state or a later one."""
+        self._reached[user_id] = max(self._reached[user_id], position)
+
+    def assert_real(self) -> None:
+        """Every lead that is judged at every boundary is in a state that existed, none earlier than before."""
+        for user_id, lead in self._books.leads.items():
+            if lead.judge_after is None:
+                states = self._states[user_id]
+                reached = self._reached[user_id]
+                while reached < len(states) and states[reached] != as_rows(lead):
+                    reached += 1
+                assert reached < len(states), "judged in a state that never existed, or not any more"
+                self._reached[user_id] = reached
+
+
+def as_rows(lead: Lead) -> State:
+    """What we hold of a lead as MySQL's rows."""
+    return (
+        UserRow(lead.user_id, lead.signature, lead.enabled) if lead.exists else None,
+        {id_: ClaimRow(id_, lead.user_id, claim.status) for id_, claim in lead.claims.items()},
+        {
+            id_: RequirementRow(id_, held.claim_id, held.type, held.status, held.reason)
+            for id_, held in lead.requirements.items()
+        },
+    )
+
+
 @settings(max_examples=300)
-@given(rounds, st.booleans())
+@given(st.one_of(rounds(transactions, USERS), rounds(busy_transactions, (1,)), rounds(busy_transactions, (1,))), chance)
 def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_right_queue(
     script: list[Round], lossy: bool
 ) -> None:
     company, books = Company(), Books(RULES)
-    consumer = Consumer(company, books)
-    happen(company, founding, moves=True)
-    late: list[tuple[int, LiveState, int, int]] = []
+    consumer, witness = Consumer(company, books), Witness(company, books)
+
+    def happens(history: list[Transaction]) -> None:
+        for transaction in history:
+            happen_all(company, [transaction], moves=True)
+            witness.look()
+
+    def takes(count: int) -> None:
+        consumer.take(count)
+        if not lossy:
+            witness.assert_real()
+
+    happens([founding])
+    takes(len(company.stream))
+    late: list[tuple[int, LiveState, int, int, int]] = []
     for turn in script:
-        happen_all(company, turn.before, moves=True)
-        consumer.take(turn.streamed_before)
+        happens(turn.before)
+        takes(turn.streamed_before)
         read = (turn.user_id, company.read(turn.user_id), company.now - MINUTE, company.now + turn.read_takes)
-        happen_all(company, turn.after, moves=True)
+        reads = [*late, (*read, witness.position(turn.user_id))]
+        happens(turn.after)
         consumer.lose(turn.lost if lossy else 0)
-        consumer.take(turn.streamed_after)
-        for reading in [*late, *([] if turn.merged_late else [read])]:
-            books.mend(*reading)
+        takes(turn.streamed_after)
+        late = [reads.pop()] if turn.merged_late else []
+        for user_id, live, floor, read_ended, position in reads:
+            books.mend(user_id, live, floor, read_ended)
             assert_gapless(books)
-        late = [read] if turn.merged_late else []
+            if not differs(books.leads[user_id], live):
+                witness.reached(user_id, position)
         company.heartbeat(after=turn.beat)
     company.heartbeat(after=3 * MINUTE)
-    consumer.take(len(company.stream))
+    takes(len(company.stream))
     for user_id in USERS if lossy else list(books.rechecks):
         books.mend(user_id, company.read(user_id), company.now - MINUTE, company.now)
     company.heartbeat(after=SECOND)
-    consumer.take(1)
+    takes(1)
     assert not books.rechecks
     assert_gapless(books)
     assert_paid_once(books, company)
     for user_id, lead in books.leads.items():
-        claims, requirements = company.owned_by(user_id)
+        state = (company.users.get(user_id), *company.owned_by(user_id))
+        assert as_rows(lead) == state
+        assert lead.queue_type == queue_of(state, WORDS)[0]
         assert lead.judge_after is None
-        assert lead.queue_type == queue_of((company.users.get(user_id), claims, requirements), WORDS)[0]
-        assert {id_: claim.status for id_, claim in lead.claims.items()} == {
-            id_: row.status for id_, row in claims.items()
-        }
-        assert {id_: (held.status, held.type, held.claim_id) for id_, held in lead.requirements.items()} == {
-            id_: (row.status, row.type, row.claim_id) for id_, row in requirements.items()
-        }
 
 
 @given(histories)
