@@ -89,7 +89,7 @@ UNION ALL
 SELECT 2, {_CLAIMS} FROM leadstream.claims WHERE {_IN_RANGE}
 UNION ALL
 SELECT 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_IN_RANGE}
-"""
+"""  # noqa: S608
 """Rows and checksum of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
 
 CHECKSUMS: Final = f"""
@@ -98,7 +98,7 @@ UNION ALL
 SELECT user_id, 2, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
 UNION ALL
 SELECT user_id, 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
-"""
+"""  # noqa: S608
 """Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
 
 
@@ -118,7 +118,7 @@ WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
                 AND lower(rtrim(requirement.type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
               LIMIT 1) THEN 'requirements_outstanding'
         ELSE 'none' END))
-"""
+"""  # noqa: S608
 
 
 MISJUDGED: Final = _misjudged(_AMONG)

@@ -4,6 +4,8 @@ Each is one read-only statement with a time limit, reads by key ranges or indexe
 itself: InnoDB takes one snapshot for all parts of a statement.
 """
 
+# ruff: noqa: S608 (what is put into statements is our own words and numbers)
+
 from __future__ import annotations
 
 import time

@@ -139,7 +139,7 @@ class Verification:
         for _ in range(2 * sample):
             if self._stop.is_set():
                 raise Stopped
-            place = random.randint(-1, last_user - 1)
+            place = random.randint(-1, last_user - 1)  # noqa: S311 (chance, not secrecy)
             page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)
