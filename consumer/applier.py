@@ -44,13 +44,13 @@ from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from consumer.stream import topics
 from consumer.stream.batches import Batch, LaneBatch, claim_of
-from consumer.stream.errors import TopicMismatch
+from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.lane_stream import LaneStream
 
 WAITING_AT_ONCE: Final = 5_000
 """Leads that are judged in one batch because their lane passed their `judge_after`."""
 PATIENCE_SECONDS: Final = 900.0
-"""How long one batch is tried while PostgreSQL is away, before the process gives up."""
+"""How long one thing is tried while a server is away, before the process gives up."""
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: a batch is very many small objects in hardly any cycles, and looking through
 them after every 700 new ones took as much time as all the work on them."""
@@ -127,7 +127,7 @@ def _move(part: LaneBatch) -> LaneMove:
 def _patiently(
     stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
 ) -> T:
-    """Calls until PostgreSQL is there and nobody is in the way, while the result is `wanted`; else the last error.
+    """Calls until the server is there and nobody is in the way, while the result is `wanted`; else the last error.
 
     A `Retrying` is garbage in a cycle: what it refers to stays in memory for long, so it must not refer to a batch.
     """
@@ -136,7 +136,7 @@ def _patiently(
         return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS
 
     retrying = Retrying(
-        retry=retry_if_exception_type((TryAgain, StoreUnavailable)),
+        retry=retry_if_exception_type((TryAgain, StoreUnavailable, KafkaLost)),
         wait=wait_exponential_jitter(initial=0.05, max=5.0),
         stop=enough,
         sleep=sleep_using_event(stop),
@@ -177,10 +177,23 @@ def _say_why(state: RetryCallState) -> None:
     log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
 
 
+def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
+    """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
+    try:
+        missing = _patiently(stop, topics.check, kafka)
+    except KafkaLost:
+        if stop.is_set():
+            return False
+        raise
+    if missing:
+        raise TopicMismatch(f"topic {', '.join(missing)} does not exist; run `consumer setup`")
+    return True
+
+
 def run(stop: threading.Event) -> None:
     """An applier, wired from the settings, until `stop` is set.
 
-    Raises SettingsError, TopicMismatch, NotPrepared, StoreUnavailable and what `LaneStream.batches` raises.
+    Raises SettingsError, TopicMismatch, KafkaLost, NotPrepared, StoreUnavailable and what `LaneStream.batches` raises.
     """
     kafka, applier, database = load(KafkaSettings), load(ApplierSettings), load(DatabaseSettings)
     discovery, words = load(DiscoverySettings), load(RuleSettings)
@@ -188,9 +201,8 @@ def run(stop: threading.Event) -> None:
         log.warning("idle", reason="SMART_DISCOVERY_ENABLED is false; set it to true and start again to apply changes")
         stop.wait()
         return
-    missing = topics.check(kafka)
-    if missing:
-        raise TopicMismatch(f"topic {', '.join(missing)} does not exist; run `consumer setup`")
+    if not _topics_fit(kafka, stop):
+        return
     rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
 
     def connect() -> LeadStore:

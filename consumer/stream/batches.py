@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from consumer.leads.model import Change, RequirementRow
@@ -95,101 +95,112 @@ def claim_of(orphan: Change) -> int | None:
 
 
 class Lane:
-    """An assigned lane: the merge of its partitions, and the part of the next batch that was popped so far."""
+    """An assigned lane: the merge of its partitions, and its part of the next batch.
 
-    __slots__ = (
-        "_changes",
-        "_defects",
-        "_expected_seq",
-        "_lost",
-        "_rechecks",
-        "_unexplained",
-        "_version_before",
-        "epoch",
-        "merge",
-        "number",
-        "stalled_at",
-        "starts",
-        "version",
-    )
+    Two threads share it. One pushes into `merge`, sets messages aside and skips numbers as it likes; nothing of that is
+    seen by the other, which takes batches, before `gather`. `gather` and `take` are called under a lock.
+    """
 
     def __init__(self, number: int, position: LanePosition, buffer: int) -> None:
         self.number = number
         self.epoch = position.epoch
-        self.version = position.version
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
         """Per partition, the offset from which on nothing was read before; None: its beginning."""
         self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
         self.stalled_at: float | None = None
         """Since when (time.monotonic) something is held and the next number is missing."""
-        self._changes: list[Change] = []
-        self._lost = 0
         self._unexplained = 0
-        self._defects: list[str] = []
-        self._rechecks: dict[int, str] = {}
+        self._noted = _Notes()
+        # What was gathered:
+        self._changes: list[Change] = []
+        self._user_ids: set[int] = set()
+        self._notes = _Notes()
+        self._version = position.version
+        self._next_seq = position.next_seq
+        self._offsets = list(self.starts)
+        # Where the last batch ended:
         self._expected_seq = position.next_seq
         self._version_before = position.version
 
-    def gather(self, limit: int) -> tuple[int, bool]:
-        """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
-        changes = self.merge.pop(limit)
-        if not changes:
-            return 0, False
-        for change in reversed(changes):
-            if change.last:
-                self.version = change.version
-                break
-        self._changes += changes
-        return len(changes), any(change.table is not None for change in changes)
-
     def set_aside(self, defect: str, user_id: int | None, *, holds_number: bool) -> None:
         """Notes a message that is a dead letter now; `holds_number` says that its number is missing in the lane."""
-        self._defects.append(defect)
+        self._noted.defects.append(defect)
         self._unexplained += holds_number
         if user_id is not None:
-            self._rechecks[user_id] = f"a change in the stream was set aside: {defect}"
-
-    @property
-    def remarkable(self) -> bool:
-        """Whether there is something to tell besides changes."""
-        return bool(self._defects or self._lost)
+            self._noted.rechecks[user_id] = f"a change in the stream was set aside: {defect}"
 
     def skip(self, numbers: int) -> int:
         """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
         explained = min(numbers, self._unexplained)
         self._unexplained -= explained
         self.merge.skip(numbers)
-        self._lost += numbers - explained
+        self._noted.lost += numbers - explained
         return numbers - explained
+
+    @property
+    def remarkable(self) -> bool:
+        """Whether there is something to tell besides changes."""
+        return bool(self._noted)
+
+    def gather(self, limit: int) -> tuple[int, bool]:
+        """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
+        changes = self.merge.pop(limit)
+        for change in reversed(changes):
+            if change.last:
+                self._version = max(self._version, change.version)
+                break
+        self._changes += changes
+        user_ids = {change.user_id for change in changes if change.table is not None}
+        self._user_ids |= user_ids
+        self._next_seq = self.merge.next_seq
+        self._offsets = list(self.merge.offsets)
+        if self._noted:
+            self._notes.add(self._noted)
+            self._noted = _Notes()
+        return len(changes), bool(user_ids)
 
     def take(self) -> LaneBatch | None:
         """What was gathered since the last time; None where that is nothing."""
-        changes = self._changes
-        merge = self.merge
-        if not changes and not self._lost and not self._defects:
+        changes, user_ids, notes = self._changes, self._user_ids, self._notes
+        if not changes and not notes:
             return None
-        user_ids = {change.user_id for change in changes if change.table is not None}
         orphaned = NOBODY in user_ids
         user_ids.discard(NOBODY)
         batch = LaneBatch(
             self.number,
             self.epoch,
             self._expected_seq,
-            merge.next_seq,
+            self._next_seq,
             self._version_before,
-            self.version,
-            {topic: offset for topic, offset in zip(LANE_TOPICS, merge.offsets, strict=True) if offset is not None},
+            self._version,
+            {topic: offset for topic, offset in zip(LANE_TOPICS, self._offsets, strict=True) if offset is not None},
             changes,
             frozenset(user_ids),
             orphaned,
-            self._lost,
-            self._defects,
-            self._rechecks,
+            notes.lost,
+            notes.defects,
+            notes.rechecks,
         )
         self._changes = []
-        self._lost = 0
-        self._defects = []
-        self._rechecks = {}
-        self._expected_seq = merge.next_seq
-        self._version_before = self.version
+        self._user_ids = set()
+        self._notes = _Notes()
+        self._expected_seq = self._next_seq
+        self._version_before = self._version
         return batch
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What there is to tell of a lane besides changes."""
+
+    lost: int = 0
+    defects: list[str] = field(default_factory=list)
+    rechecks: dict[int, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.defects)
+
+    def add(self, other: _Notes) -> None:
+        self.lost += other.lost
+        self.defects += other.defects
+        self.rechecks.update(other.rechecks)

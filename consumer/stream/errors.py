@@ -25,3 +25,11 @@ class NoCheckpoint(StreamError):
 
 class CheckpointUnreadable(StreamError):
     """The last checkpoint is not one of ours, or does not fit the configuration."""
+
+
+class NotCoPartitioned(StreamError):
+    """A lane's partitions were given to different processes."""
+
+
+class ConsumerFailed(StreamError):
+    """librdkafka refuses its settings or gave up; only a new process helps."""

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from consumer.lane import lane_of
 from consumer.settings import ApplierSettings, KafkaSettings
-from consumer.stream.batches import PARTITIONS, Batch, Lane, LaneBatch, LanePosition, Positions
-from consumer.stream.dead_letters import DeadLetters, Defect, Letter
-from consumer.stream.envelope import READERS, Reader, Undecodable, end_of, lane_block
-from consumer.stream.errors import StreamError
-from consumer.stream.topics import HEARTBEATS, LANE_TOPICS, Topics
+from consumer.stream.batches import PARTITIONS, Batch, Lane, LanePosition, Positions
+from consumer.stream.dead_letters import DeadLetters
+from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
+from consumer.stream.gaps import Gaps
+from consumer.stream.intake import Complaints, Intake
+from consumer.stream.topics import LANE_TOPICS, Topics
 
 POLL_SECONDS: Final = 0.1
 """Longest wait for a message before the thread looks at other duties; also how soon it notices the end."""
@@ -31,25 +31,14 @@ CHUNK: Final = 2_000
 """Messages taken from librdkafka at once."""
 BEAT_SECONDS: Final = 0.25
 """How long a batch of nothing but heartbeats waits for company: an idle system stays quiet."""
-LOSS_SECONDS: Final = 1.0
-"""How long a number may be missing before the partitions' ends are asked for."""
+LOOK_SECONDS: Final = 0.5
+"""How often lanes are searched for missing numbers."""
 HAND_OVER_SECONDS: Final = 20.0
 """How long a revocation waits for the batch at hand, so that the next owner finds the lane settled."""
-COMMIT_SECONDS: Final = 5.0
+TELL_SECONDS: Final = 5.0
 """How often Kafka is told offsets, for lag tools."""
-ANSWER_SECONDS: Final = 10.0
-MOST_DIGITS: Final = 18
-"""Of a key that is a user id and fits a bigint for sure."""
 
 log: Final = structlog.get_logger()
-
-
-class NotCoPartitioned(StreamError):
-    """A lane's partitions were given to different processes."""
-
-
-class ConsumerFailed(StreamError):
-    """librdkafka gave up; only a new process helps."""
 
 
 class LaneStream:
@@ -68,14 +57,12 @@ class LaneStream:
         self._buffer: Final = applier.applier_lane_buffer
         names = Topics(kafka.topic_prefix)
         self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
-        self._partition_of: Final = {topic: partition for partition, topic in enumerate(self._topics)}
-        self._readers: Final[list[Reader]] = [READERS[topic] for topic in LANE_TOPICS]
-        properties = _properties(kafka.librdkafka)
-        self._consumer: Final = Consumer({**properties, **_OURS, "group.id": self.group, "error_cb": _log_error})
-        self._lane_count: Final = kafka.lanes
         self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
-        self._admin: Final = AdminClient({**kafka.librdkafka, "log_level": 3})
-        self._thread: Final = threading.Thread(target=self._run, name="lanes", daemon=True)
+        self._gaps: Final = Gaps(self._topics, kafka.librdkafka)
+        self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
+        self._consumer: Final = _consumer(kafka.librdkafka, self.group)
+        self._worker: Final = ThreadPoolExecutor(1, thread_name_prefix="lanes")
+        self._running: Future[None] | None = None
 
         self._changed: Final = threading.Condition()
         # Shared between the threads, under _changed:
@@ -86,22 +73,19 @@ class LaneStream:
         self._gathered_at = 0.0
         self._busy = False
         self._reposition = False
-        self._applied: dict[int, LaneBatch] = {}
+        self._applied: dict[int, Mapping[str, int]] = {}
         self._versions: dict[int, int] = {}
-        self._failure: BaseException | None = None
         # The stream's own thread's:
         self._lanes: dict[int, Lane] = {}
         self._paused: set[tuple[int, int]] = set()
-        self._ends_seen: dict[tuple[int, int], int] = {}
-        self._ends_wanted: dict[int, list[int]] = {}
         self._looked_at = 0.0
-        self._committed_at = 0.0
+        self._told_at = 0.0
 
     def __enter__(self) -> Self:
         self._consumer.subscribe(
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-        self._thread.start()
+        self._running = self._worker.submit(self._run)
         return self
 
     def __exit__(
@@ -112,7 +96,7 @@ class LaneStream:
         with self._changed:
             self._busy = False
             self._changed.notify_all()
-        self._thread.join()
+        self._worker.shutdown()
         self._tell_offsets()
         self._consumer.close()
 
@@ -145,13 +129,13 @@ class LaneStream:
 
     def _next(self) -> Batch | None:
         with self._changed:
-            while not self.stop.is_set() and self._failure is None:
+            while not self.stop.is_set():
+                if self._running is not None and self._running.done():
+                    self._running.result()
                 if self._rows and (self._has_rows or time.monotonic() >= self._gathered_at + BEAT_SECONDS):
                     self._busy = True
                     return self._hand_over()
                 self._changed.wait(POLL_SECONDS)
-            if self._failure is not None and not self.stop.is_set():
-                raise self._failure
         return None
 
     def _hand_over(self) -> Batch:
@@ -167,7 +151,7 @@ class LaneStream:
         with self._changed:
             self._busy = False
             if batch.generation == self._generation:
-                self._applied.update((part.lane, part) for part in batch.lanes)
+                self._applied.update((part.lane, part.offsets) for part in batch.lanes)
                 self._versions.update((part.lane, part.version) for part in batch.lanes)
             self._changed.notify_all()
 
@@ -183,99 +167,26 @@ class LaneStream:
     # --- the stream's thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            while not self.stop.is_set():
-                self._fetch()
-        except BaseException as error:  # noqa: BLE001 - raised again by `batches`, in the caller's thread
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+        while not self.stop.is_set():
+            self._fetch()
 
     def _fetch(self) -> None:
         if self._reposition:
-            self._place(list(self._lanes))
+            self._reposition = False
+            if self._lanes:
+                self._place(list(self._lanes))
         first = self._consumer.poll(POLL_SECONDS)
         if first is not None:
-            touched = self._receive([first, *self._consumer.consume(CHUNK, 0)])
+            touched = self._intake.take([first, *self._consumer.consume(CHUNK, 0)], self._lanes)
             self._gather(touched)
             self._throttle()
         now = time.monotonic()
-        if now >= self._looked_at + LOSS_SECONDS:
+        if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now
-            self._look_for_losses(now)
-        if now >= self._committed_at + COMMIT_SECONDS:
-            self._committed_at = now
+            self._pass_gaps(now)
+        if now >= self._told_at + TELL_SECONDS:
+            self._told_at = now
             self._tell_offsets()
-
-    def _receive(self, messages: Iterable[Message]) -> set[int]:
-        """Decodes messages into their lanes' merges; the lanes they came for."""
-        lanes = self._lanes
-        partition_of = self._partition_of
-        readers = self._readers
-        touched: set[int] = set()
-        for message in messages:
-            if message.error() is not None:
-                self._event(message)
-                continue
-            number: int = message.partition()  # type: ignore[assignment]
-            lane = lanes.get(number)
-            if lane is None:
-                continue
-            partition = partition_of[message.topic()]  # type: ignore[index]
-            offset: int = message.offset()  # type: ignore[assignment]
-            try:
-                block, change = readers[partition](message.value())
-            except Undecodable as error:
-                self._set_aside(lane, partition, message, Defect.UNDECODABLE, str(error))
-                touched.add(number)
-                continue
-            touched.add(number)
-            if block.epoch != lane.epoch:
-                detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
-                self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
-            elif not lane.merge.push(partition, block.seq, offset, change) and offset >= (lane.starts[partition] or 0):
-                # Below the start Kafka has sent us back (a truncated log): what we know already is no news.
-                self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
-        return touched
-
-    def _set_aside(self, lane: Lane, partition: int, message: Message, defect: Defect, detail: str) -> None:
-        """Makes a dead letter of a message that cannot be applied; its lane goes on."""
-        offset: int = message.offset()  # type: ignore[assignment]
-        key, value = message.key(), message.value()
-        topic = self._topics[partition]
-        self._dead_letters.put(Letter(topic, lane.number, offset, key, value, defect.value, detail))
-        block = lane_block(value) if defect is Defect.UNDECODABLE else None
-        user_id = block.user_id if block else self._user_of(key, lane.number, partition)
-        if (
-            block is not None
-            and block.epoch == lane.epoch
-            and lane.merge.push(partition, block.seq, offset, end_of(block))
-        ):
-            lane.set_aside(defect, user_id, holds_number=False)
-            return
-        if defect is not Defect.REPEATED_NUMBER:
-            lane.merge.pass_over(partition, offset)
-        ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
-        lane.set_aside(defect, user_id, holds_number=ours)
-
-    def _user_of(self, key: bytes | None, number: int, partition: int) -> int | None:
-        """The user that a message's key names, where it is one of this lane; a heartbeat's key names its lane."""
-        if key is None or not key.isdigit() or len(key) > MOST_DIGITS or LANE_TOPICS[partition] == HEARTBEATS:
-            return None
-        user_id = int(key)
-        return user_id if lane_of(user_id, self._lane_count) == number else None
-
-    def _event(self, message: Message) -> None:
-        error = message.error()
-        if error is None:
-            return
-        if error.code() == KafkaError._PARTITION_EOF:
-            lane, partition = message.partition(), self._partition_of[message.topic()]  # type: ignore[index]
-            self._ends_seen[lane, partition] = message.offset()  # type: ignore[index, assignment]
-        elif error.fatal():
-            raise ConsumerFailed(f"Kafka's client gave up: {error.str()}; start the applier again")
-        else:
-            log.warning("kafka", event_kind=error.name(), detail=error.str())
 
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
@@ -285,10 +196,12 @@ class LaneStream:
         if remarkable and not self._dead_letters.settle():
             return
         with self._changed:
-            for lane in remarkable:
-                self._rows += 1
+            if remarkable and not self._reposition:
+                for lane in remarkable:
+                    lane.gather(0)
+                    self._gathered[lane.number] = lane
+                self._rows += len(remarkable)
                 self._has_rows = True
-                self._gathered[lane.number] = lane
             while waiting and not self._reposition and not self.stop.is_set():
                 if self._rows >= self._batch_rows:
                     self._changed.wait(POLL_SECONDS)
@@ -324,33 +237,12 @@ class LaneStream:
         if resume:
             self._consumer.resume(resume)
 
-    # --- numbers that can no longer arrive ----------------------------------------------------------------------------
-
-    def _look_for_losses(self, now: float) -> None:
+    def _pass_gaps(self, now: float) -> None:
+        """Goes on behind numbers that are lost."""
         for number, lane in self._lanes.items():
-            if not len(lane.merge) or lane.merge.ready:
-                lane.stalled_at = None
-                self._ends_wanted.pop(number, None)
+            missing = self._gaps.lost(lane, now)
+            if not missing:
                 continue
-            if lane.stalled_at is None:
-                lane.stalled_at = now
-            elif now >= lane.stalled_at + LOSS_SECONDS:
-                self._judge_gap(number, lane)
-
-    def _judge_gap(self, number: int, lane: Lane) -> None:
-        """A partition of which nothing is held is past the gap once we have read up to an end that was asked for
-        after the gap was seen: what lies behind the gap was committed, so what belongs into it was written by then."""
-        past = []
-        if lane.merge.waits_for():
-            wanted = self._ends_wanted.get(number)
-            if wanted is None:
-                wanted = self._ends_of(number)
-                if wanted is None:
-                    return
-                self._ends_wanted[number] = wanted
-            past = [p for p in PARTITIONS if self._ends_seen.get((number, p), -1) >= wanted[p]]
-        missing = lane.merge.lost(past)
-        if missing:
             first = lane.merge.next_seq
             lost = lane.skip(missing)
             if lost:
@@ -361,23 +253,8 @@ class LaneStream:
                     count=lost,
                     mend="the lane goes on behind them; its leads are queued to be read live",
                 )
-            lane.stalled_at = None
-            self._ends_wanted.pop(number, None)
             self._gather([number])
-
-    def _ends_of(self, number: int) -> list[int] | None:
-        """Where the lane's partitions end right now, uncommitted messages included; None where Kafka does not say."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, number): latest for topic in self._topics}
-        try:
-            answers = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_SECONDS
-            )
-            ends = {answer.topic: future.result().offset for answer, future in answers.items()}
-        except KafkaException as error:
-            log.warning("ends of partitions unknown", lane=number, detail=str(error.args[0]))
-            return None
-        return [ends[topic] for topic in self._topics]
+        self._throttle()
 
     # --- assignment ---------------------------------------------------------------------------------------------------
 
@@ -400,12 +277,10 @@ class LaneStream:
         """Starts reading these lanes where PostgreSQL says that they stand."""
         positions = self._positions(numbers) if numbers else {}
         with self._changed:
-            self._reposition = False
             self._versions = {number: positions[number].version for number in numbers}
         self._lanes = {number: Lane(number, positions[number], self._buffer) for number in numbers}
         self._paused.clear()
-        self._ends_seen.clear()
-        self._ends_wanted.clear()
+        self._gaps.forget()
         wanted = [
             TopicPartition(self._topics[partition], number, _start(positions[number], partition))
             for number in numbers
@@ -439,10 +314,10 @@ class LaneStream:
         with self._changed:
             applied, self._applied = self._applied, {}
         offsets = [
-            TopicPartition(self._topics[partition], part.lane, part.offsets[topic])
-            for part in applied.values()
+            TopicPartition(self._topics[partition], number, reached[topic])
+            for number, reached in applied.items()
             for partition, topic in enumerate(LANE_TOPICS)
-            if topic in part.offsets
+            if topic in reached
         ]
         if offsets:
             try:
@@ -470,7 +345,7 @@ _OURS: Final[dict[str, str | int | bool]] = {
 
 _DEFAULTS: Final[dict[str, str | int | bool]] = {
     "client.id": "leadstream-applier",
-    "log_level": 3,
+    "log_level": 0,
     "fetch.wait.max.ms": 100,
     "max.partition.fetch.bytes": 262_144,
     "fetch.max.bytes": 16_777_216,
@@ -482,9 +357,11 @@ _DEFAULTS: Final[dict[str, str | int | bool]] = {
 """Memory of a few dozen MB however far behind we are, and a few seconds until a dead applier's lanes move on."""
 
 
-def _properties(given: dict[str, str]) -> dict[str, str | int | bool]:
-    return {**_DEFAULTS, **given}
-
-
-def _log_error(error: KafkaError) -> None:
-    log.warning("kafka", event_kind=error.name(), detail=error.str())
+def _consumer(properties: dict[str, str], group: str) -> Consumer:
+    complaints = Complaints()
+    try:
+        return Consumer({**_DEFAULTS, **properties, **_OURS, "group.id": group, "error_cb": complaints.hear})
+    except KafkaException as error:
+        raise ConsumerFailed(
+            f"Kafka's client refuses its settings ({error.args[0].str()}); look at the variables KAFKA_…"
+        ) from error

@@ -1,0 +1,100 @@
+"""A lane's part of a batch: what it holds, and what of the fetching thread's work it must not show yet."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from consumer.leads.model import Change, Table, UserRow
+from consumer.stream.batches import Lane
+from consumer.stream.envelope import NOBODY
+
+
+class Position(NamedTuple):
+    epoch: int
+    next_seq: int
+    version: int
+    offsets: dict[str, int]
+
+
+def lane() -> Lane:
+    return Lane(3, Position(1, 5, 40, {"users": 7}), 100)
+
+
+def change(user_id: int, version: int, *, last: bool = True) -> Change:
+    return Change(user_id, Table.USERS, None, UserRow(user_id, None, True), version, version, last)
+
+
+def beat(version: int) -> Change:
+    return Change(NOBODY, None, None, None, version, version, True)
+
+
+def test_a_batch_says_from_where_to_where_it_moves_its_lane() -> None:
+    one = lane()
+    one.merge.push(0, 5, 9, change(8, 50))
+    one.merge.push(3, 6, 2, beat(60))
+    one.merge.push(0, 7, 10, change(8, 70, last=False))
+    assert one.gather(99) == (3, True)
+    part = one.take()
+    assert part is not None
+    assert (part.lane, part.epoch, part.expected_seq, part.next_seq) == (3, 1, 5, 8)
+    assert (part.version_before, part.version) == (40, 60)
+    assert part.offsets == {"users": 11, "heartbeats": 3}
+    assert part.user_ids == {8}
+    assert one.take() is None
+
+
+def test_the_next_batch_goes_on_where_the_last_one_ended() -> None:
+    one = lane()
+    one.merge.push(0, 5, 9, change(8, 50))
+    one.gather(99)
+    one.take()
+    one.merge.push(0, 6, 10, change(9, 55))
+    one.gather(99)
+    part = one.take()
+    assert part is not None
+    assert (part.expected_seq, part.next_seq, part.version_before, part.version) == (6, 7, 50, 55)
+
+
+def test_heartbeats_alone_are_no_rows() -> None:
+    one = lane()
+    one.merge.push(3, 5, 0, beat(50))
+    assert one.gather(99) == (1, False)
+
+
+def test_a_message_set_aside_shows_only_after_it_was_gathered() -> None:
+    one = lane()
+    one.merge.push(0, 5, 9, change(8, 50))
+    one.gather(99)
+    one.merge.pass_over(1, 30)
+    one.set_aside("undecodable", 77, holds_number=False)
+    part = one.take()
+    assert part is not None
+    assert (part.defects, part.rechecks, part.offsets) == ([], {}, {"users": 10})
+    assert one.remarkable
+    one.gather(0)
+    part = one.take()
+    assert part is not None
+    assert part.defects == ["undecodable"]
+    assert set(part.rechecks) == {77}
+    assert part.offsets == {"users": 10, "claims": 31}
+    assert part.expected_seq == part.next_seq == 6
+
+
+def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
+    one = lane()
+    one.set_aside("undecodable", 77, holds_number=True)
+    assert one.skip(3) == 2
+    one.gather(0)
+    part = one.take()
+    assert part is not None
+    assert (part.lost, part.next_seq) == (2, 8)
+
+
+def test_rows_without_a_user_mark_the_batch_and_are_nobodys() -> None:
+    one = lane()
+    one.merge.push(2, 5, 0, change(NOBODY, 50))
+    one.gather(99)
+    part = one.take()
+    assert part is not None
+    assert part.orphaned
+    assert part.user_ids == frozenset()
