@@ -63,10 +63,10 @@ class ClaimOwners:
     def get(self, claim_id: int) -> int | None:
         """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
         owner = self._young.get(claim_id, UNKNOWN)
-        if owner != UNKNOWN:
+        if owner is not UNKNOWN:
             return owner
         owner = self._old.pop(claim_id, UNKNOWN)
-        if owner != UNKNOWN:
+        if owner is not UNKNOWN:
             self.put(claim_id, owner)
         elif claim_id in self.unsure:
             return None

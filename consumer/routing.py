@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, SchemaChange, Statement
-from consumer.claim_owners import CLAIMS, UNKNOWN, ClaimOwners
+from consumer.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, ClaimOwners
 from consumer.leads.model import Table
 from consumer.stream.numbering import Numbering
 
@@ -92,7 +92,12 @@ class Router:
             self._pass_on(table, "c", None, after, come, after_ref, after_id, pos, row, moved)
             return
         row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
-        user_id = ref if table == USERS else self._user(table, op, row_id, ref, index)
+        if table == CLAIM_REQUIREMENTS and ref is not None:
+            user_id = self._owners.get(ref)
+            if user_id is UNKNOWN:
+                user_id = self._ask(ref, index)
+        else:
+            user_id = ref if table == USERS else self._user(table, op, row_id, ref, index)
         if user_id is not None:
             self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
         else:
@@ -128,15 +133,19 @@ class Router:
             return ref
         if table == USERS or ref is None:
             return ref
+        user_id = self._owners.get(ref)
+        return self._ask(ref, index) if user_id is UNKNOWN else user_id
+
+    def _ask(self, claim_id: int, index: int) -> int | None:
+        """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
         if self._numbering.skipping:
-            return None
-        user_id = owners.get(ref)
-        if user_id == UNKNOWN:
-            owners.learn(islice(self._events, index, None), self._numbering.ts_us)
-            user_id = owners.get(ref)
-            if user_id == UNKNOWN:  # more claims at once than are remembered
-                owners.learn(self._events[index : index + 1], self._numbering.ts_us)
-                user_id = owners.get(ref)
+            return None  # the row is in Kafka already
+        owners, ts_us = self._owners, self._numbering.ts_us
+        owners.learn(islice(self._events, index, None), ts_us)
+        user_id = owners.get(claim_id)
+        if user_id is UNKNOWN:  # more claims at once than are remembered
+            owners.learn(self._events[index : index + 1], ts_us)
+            user_id = owners.get(claim_id)
         return user_id
 
 
