@@ -10,7 +10,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from consumer import logs, metrics
+from consumer import dead_letters, logs, metrics
 from consumer.binlog.errors import BinlogError
 from consumer.settings import (
     DatabaseSettings,
@@ -38,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="MySQL's binlog becomes queues and conversions in PostgreSQL, each exactly once.",
 )
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.command()

@@ -30,7 +30,6 @@ class Defect(StrEnum):
     UNDECODABLE = "undecodable"
     OTHER_EPOCH = "other_epoch"
     REPEATED_NUMBER = "repeated_number"
-    OTHER_LANE = "other_lane"
 
 
 class Letter(NamedTuple):

@@ -80,7 +80,7 @@ class Scribe:
         old = None if before is None else json.dumps(before)
         new = None if after is None else json.dumps(after)
         if user_id is None and "claim_id" in row:
-            self.numbering.orphan(table, op, old, new, row["claim_id"], self._pos, self.numbering.rows)
+            self.numbering.orphan(table, op, old, new, None, row["claim_id"], self._pos, self.numbering.rows)
         else:
             key = row["id"] if user_id is None else user_id
             self.numbering.row(table, op, old, new, user_id, key, self._pos, self.numbering.rows)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -148,3 +151,40 @@ def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
     world.drain()
     assert world.value("SELECT count(*) FROM leadstream.rechecks") == 0
     assert "numbers lost" not in world.lines()
+
+
+def command(world: World, *arguments: str) -> str:
+    """What `consumer dead-letters` prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from consumer.cli import main; main()", "dead-letters", *arguments],
+        env={**os.environ, **world.settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"{ended.returncode} {ended.stdout}{ended.stderr}"
+
+
+def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> None:
+    world.applier()
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(world.kafka.topic("users"), b"?", lane_of(5, world.lanes), key=b"5")
+        scribe.raw(world.kafka.topic("claims"), b"\xff", 0, key=b"none")
+    world.until(lambda: len(json.loads(command(world, "list", "--json").partition(" ")[2])) == 2)
+    listed = {letter["topic"].rpartition(".")[2]: letter for letter in json.loads(command(world, "list", "--json")[2:])}
+    assert listed["users"]["user_id"] == 5
+    assert "2 undecodable" in command(world, "list")
+    assert json.loads(command(world, "show", str(listed["claims"]["number"]))[2:])["value"] == "\\xff"
+    with world.connect() as connection:
+        connection.execute("DELETE FROM leadstream.rechecks")
+    assert "1 letters settled, 1 leads queued" in command(world, "retry", "--all")
+    assert world.query("SELECT user_id, reason FROM leadstream.rechecks") == [
+        (5, "a dead letter was retried: undecodable")
+    ]
+    assert [letter["number"] for letter in json.loads(command(world, "list", "--json")[2:])] == [
+        listed["claims"]["number"]
+    ]
+    assert command(world, "discard", str(listed["claims"]["number"])).startswith("0 1 letters discarded")
+    assert command(world, "list") == "0 no dead letters\n"
+    assert command(world, "discard", "0").startswith("1 ")

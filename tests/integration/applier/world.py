@@ -39,6 +39,16 @@ class World:
         )
         topics.prepare(self.kafka)
         store_setup.prepare(self.url, lanes, 1)
+        self.settings = {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "KAFKA_SESSION_TIMEOUT_MS": "6000",
+            "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
+            "TOPIC_PREFIX": self.name,
+            "LANES": str(lanes),
+            "DATABASE_URL": self.url,
+            "LOG_FORMAT": "json",
+        }
+        """The environment of this world's processes."""
         self.scribe = Scribe(self.kafka)
         self._appliers: list[subprocess.Popen[bytes]] = []
 
@@ -57,20 +67,10 @@ class World:
 
     def applier(self, **environment: str) -> subprocess.Popen[bytes]:
         """Starts one more applier."""
-        settings = {
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.kafka_bootstrap_servers,
-            "KAFKA_SESSION_TIMEOUT_MS": "6000",
-            "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
-            "TOPIC_PREFIX": self.name,
-            "LANES": str(self.lanes),
-            "DATABASE_URL": self.url,
-            "LOG_FORMAT": "json",
-            **environment,
-        }
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", "from consumer.cli import main; main()", "apply"],
-                env={**os.environ, **settings},
+                env={**os.environ, **self.settings, **environment},
                 stdout=log,
                 stderr=log,
             )

@@ -1,0 +1,139 @@
+"""`consumer dead-letters`: what could not be applied, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
+from consumer.store.leads import LeadStore
+from consumer.stream.dead_letters import Letter
+from consumer.stream.envelope import lane_block
+from consumer.stream.errors import StreamError
+from consumer.stream.letter_box import LetterBox
+from consumer.stream.topics import HEARTBEATS
+
+Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
+Every = Annotated[bool, typer.Option("--all", help="All letters.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+app = typer.Typer(no_args_is_help=True, help="Messages that no applier could apply.")
+
+
+class NoSuchLetter(StreamError):
+    """A number that no letter has, or no number at all."""
+
+
+@app.command("list")
+def list_letters(as_json: AsJson = False) -> None:
+    """Show the letters that nobody has settled, and how many there are of each kind."""
+    with LetterBox(load(KafkaSettings)) as box:
+        letters = box.letters()
+    if as_json:
+        typer.echo(json.dumps([_plain(number, letter) for number, letter in letters.items()], indent=2))
+        return
+    table = Table("number", "reason", "user", "topic", "partition", "offset", "detail")
+    for number, letter in letters.items():
+        user = user_of(letter)
+        table.add_row(
+            str(number),
+            letter.reason,
+            "" if user is None else str(user),
+            letter.topic,
+            str(letter.partition),
+            str(letter.offset),
+            letter.detail,
+        )
+    console = Console()
+    if letters:
+        console.print(table)
+    counts = Counter(letter.reason for letter in letters.values())
+    console.print(", ".join(f"{count} {reason}" for reason, count in counts.most_common()) or "no dead letters")
+
+
+@app.command()
+def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
+    """Show one letter with its original bytes."""
+    with LetterBox(load(KafkaSettings)) as box:
+        letter = _chosen(box.letters(), [number], every=False)[number]
+    typer.echo(json.dumps(_plain(number, letter, whole=True), indent=2))
+
+
+@app.command()
+def retry(numbers: Numbers = None, every: Every = False) -> None:
+    """Have the leads of these letters read live, and settle the letters; those that name no lead stay."""
+    kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
+    with LetterBox(kafka) as box:
+        chosen = _chosen(box.letters(), numbers, every=every)
+        users = {number: user for number, letter in chosen.items() if (user := user_of(letter)) is not None}
+        if users:
+            reasons = {users[number]: f"a dead letter was retried: {chosen[number].reason}" for number in users}
+            with (
+                LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream") as store,
+                store.transaction() as tx,
+            ):
+                tx.queue_rechecks(reasons)
+            box.settle([chosen[number] for number in users], "retried")
+    typer.echo(f"{len(users)} letters settled, {len(set(users.values()))} leads queued to be read live")
+    left = sorted(chosen.keys() - users.keys())
+    if left:
+        typer.echo(f"name no lead: {', '.join(map(str, left))}; look at them with `show`, then `discard` them")
+
+
+@app.command()
+def discard(numbers: Numbers = None, every: Every = False) -> None:
+    """Settle letters without doing anything about them."""
+    with LetterBox(load(KafkaSettings)) as box:
+        chosen = _chosen(box.letters(), numbers, every=every)
+        box.settle(chosen.values(), "discarded")
+    typer.echo(f"{len(chosen)} letters discarded")
+
+
+def user_of(letter: Letter) -> int | None:
+    """The user that a letter's message is about, by its lane block or its key; None: nobody can say."""
+    block = lane_block(letter.value)
+    if block is not None:
+        return block.user_id
+    if letter.key is None or not letter.key.isdigit() or letter.topic.endswith(f".{HEARTBEATS}"):
+        return None
+    user_id = int(letter.key)
+    return user_id if user_id < 2**63 else None
+
+
+def _chosen(letters: Mapping[int, Letter], numbers: list[int] | None, *, every: bool) -> dict[int, Letter]:
+    if every:
+        return dict(letters)
+    if not numbers:
+        raise NoSuchLetter("no letter was named; give numbers as `consumer dead-letters list` shows them, or --all")
+    unknown = [str(number) for number in numbers if number not in letters]
+    if unknown:
+        raise NoSuchLetter(f"there is no unsettled letter {', '.join(unknown)}; see `consumer dead-letters list`")
+    return {number: letters[number] for number in numbers}
+
+
+def _plain(number: int, letter: Letter, *, whole: bool = False) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "number": number,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "user_id": user_of(letter),
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "bytes": len(letter.value or b""),
+    }
+    if whole:
+        plain["key"] = _text(letter.key)
+        plain["value"] = _text(letter.value)
+    return plain
+
+
+def _text(value: bytes | None) -> str | None:
+    """Bytes to look at; what is not UTF-8 is shown as \\x.., nothing is lost."""
+    return None if value is None else value.decode(errors="backslashreplace")
