@@ -3,8 +3,8 @@
 An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
 is first looked for in what the stream brings next (the image before a change says it exactly), and then asked from the
 replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
-was changed since may have had another user where the stream stands. Nobody is said to be such a claim's user, until the
-stream itself says it or has come so far that the change lies behind it.
+was changed since may have had another user where the stream stands. Such a claim is unsure, until the stream itself says
+whose it is or has come so far that the change lies behind it.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class ClaimOwners:
         self.leaving: set[int] = set()
         """Claims deleted by the transaction at hand."""
         self.asked = 0
-        """Claims asked from the replica."""
+        """Claims asked from the replica since this and the next two were last set to 0."""
         self.queries = 0
-        self.unsure: set[int] = set()
-        """Claims that the replica may have seen moved before the stream did."""
-        self._unsure_until = 0
         self.ahead = 0
         """Claims whose remembered user turned out to be from a later point than the stream's."""
+        self.unsure: dict[int, int | None] = {}
+        """Claims that the replica may have seen moved before the stream did, and their users there."""
+        self._unsure_until = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -77,7 +77,7 @@ class ClaimOwners:
         if self.leaving:
             self.leaving.discard(claim_id)
         if self.unsure:
-            self.unsure.discard(claim_id)
+            self.unsure.pop(claim_id, None)
         young = self._young
         young[claim_id] = user_id
         if len(young) > self._half:
@@ -145,7 +145,7 @@ class ClaimOwners:
             return None
         changed_us = owner.changed_us
         if changed_us is not None and changed_us >= ts_us - COMMIT_US:
-            self.unsure.add(claim_id)
+            self.unsure[claim_id] = owner.user_id
             self._unsure_until = max(self._unsure_until, changed_us + COMMIT_US + 1)
         return owner.user_id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import ConnectionLost
 from consumer.binlog.events import SchemaChange, Statement
 from consumer.binlog.position import Position, PreparedGroup
-from consumer.claim_owners import ClaimOwners, ReplicaClaims
+from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.routing import RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
@@ -35,6 +36,9 @@ PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint mends."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
+
+GARBAGE: Final = (50_000, 20, 100)
+"""Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
 
 T = TypeVar("T")
 
@@ -63,6 +67,8 @@ class Reader:
         Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, UndoneTransaction,
         and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
         """
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         try:
             start = self._patiently(self._last_checkpoint)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
@@ -139,7 +145,7 @@ class Reader:
 class Copy:
     """One run of the stream, from one checkpoint: read, number, send, commit."""
 
-    def __init__(  # noqa: PLR0917 (its parts, all of them)
+    def __init__(
         self,
         stream: BinlogStream,
         router: Router,
@@ -210,6 +216,12 @@ class Copy:
         """Moves the counts of the batch to the metrics."""
         metrics.BATCHES.labels("reader").inc()
         self._lag.processed(self._numbering.ts_us)
+        owners = self._router.owners
+        metrics.CLAIM_HITS.inc(max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked))
+        metrics.CLAIMS_ASKED.inc(owners.asked)
+        metrics.CLAIM_QUERIES.inc(owners.queries)
+        metrics.CLAIMS_AHEAD.inc(owners.ahead)
+        owners.asked = owners.queries = owners.ahead = 0
         for table, counts in self._router.counts.items():
             for op, rows in counts.items():
                 metrics.ROWS.labels("reader", table, op).inc(rows)

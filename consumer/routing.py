@@ -36,8 +36,8 @@ class Router:
         unread: Callable[[Statement | SchemaChange], None],
         left_out: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
+        self.owners = owners
         self._numbering = numbering
-        self._owners = owners
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
@@ -50,7 +50,7 @@ class Router:
         if self._left_out:
             events = self._without_left_out(events)
         self._events = events
-        numbering, owners = self._numbering, self._owners
+        numbering, owners = self._numbering, self.owners
         if owners.unsure:
             owners.passed(numbering.ts_us)
         begin, commit, route = numbering.begin, numbering.commit, self._route
@@ -93,7 +93,7 @@ class Router:
             return
         row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
         if table == CLAIM_REQUIREMENTS and ref is not None:
-            user_id = self._owners.get(ref)
+            user_id = self.owners.get(ref)
             if user_id is UNKNOWN:
                 user_id = self._ask(ref, index)
         else:
@@ -116,15 +116,15 @@ class Router:
         row: int,
         moved: bool = False,
     ) -> None:
-        """To its user's lane; an orphan to its claim's, with notices elsewhere; a row that names nobody to its own."""
+        """To its user's lane, an orphan with notices elsewhere; a row that names nobody to its own."""
         if user_id is None and ref is not None:
-            self._numbering.orphan(table, op, before, after, ref, pos, row)
+            self._numbering.orphan(table, op, before, after, self.owners.unsure.get(ref), ref, pos, row)
         else:
             self._numbering.row(table, op, before, after, user_id, _key(user_id, row_id), pos, row, moved)
 
     def _user(self, table: str, op: str, row_id: int | None, ref: int | None, index: int) -> int | None:
         """Whose the row is at this point of the stream, which is moved past it; None where nobody knows."""
-        owners = self._owners
+        owners = self.owners
         if table == CLAIMS:
             if op == "d":  # a row that is there has its id
                 owners.deleted(row_id, ref)  # type: ignore[arg-type]
@@ -133,14 +133,14 @@ class Router:
             return ref
         if table == USERS or ref is None:
             return ref
-        user_id = self._owners.get(ref)
+        user_id = self.owners.get(ref)
         return self._ask(ref, index) if user_id is UNKNOWN else user_id
 
     def _ask(self, claim_id: int, index: int) -> int | None:
         """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
         if self._numbering.skipping:
             return None  # the row is in Kafka already
-        owners, ts_us = self._owners, self._numbering.ts_us
+        owners, ts_us = self.owners, self._numbering.ts_us
         owners.learn(islice(self._events, index, None), ts_us)
         user_id = owners.get(claim_id)
         if user_id is UNKNOWN:  # more claims at once than are remembered

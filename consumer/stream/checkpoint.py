@@ -35,6 +35,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     lanes_open: list[int] = []
     """Lanes in which the unfinished transaction has rows already and no `last` yet."""
+    unfinished: str = ""
+    """`transaction.id` of the transaction that `rows` belong to."""
     prepared: list[PreparedTransaction] = []
 
 

@@ -5,7 +5,8 @@ Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a mess
 
 A requirement whose user the reader could not find (its claim is gone) lies in its topic once, in the lane of the
 claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in
-its order: so every other lane gets the same message as a notice in `heartbeats`.
+its order: so every other lane gets the same message, but for `op`, as a notice in `heartbeats`. So it is with a claim
+that may have moved between where the stream stands and what the replica answers; its row lies with the likely user.
 """
 
 from __future__ import annotations
@@ -133,14 +134,12 @@ class EnvelopeWriter:
         self._now_ms = now_ms
         self._head = f'","ts_ms":{now_ms},"transaction":{{"total_order":'
 
-    def transaction(
-        self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int, version: int
-    ) -> None:
+    def transaction(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int, version: int) -> None:
         """The source transaction of the rows that follow; without a GTID, its place in the binlog is its id."""
-        name, quoted = (f'"{file}:{pos}"', "null") if gtid is None else (f'"{gtid}"', f'"{gtid}"')
+        quoted = "null" if gtid is None else f'"{gtid}"'
         self._transaction = (
-            f',"id":{name}}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us},"server_id":{server_id},"gtid":{quoted}'
-            f',"file":"{file}",{self._source}'
+            f',"id":"{transaction_id(gtid, file, pos)}"}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us}'
+            f',"server_id":{server_id},"gtid":{quoted},"file":"{file}",{self._source}'
         )
         self._version = f"{self._lane}{version}"
 
@@ -171,6 +170,11 @@ class EnvelopeWriter:
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
             f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
+
+
+def transaction_id(gtid: str | None, file: str, pos: int) -> str:
+    """What `transaction.id` says: the GTID, and without one the transaction's place in the binlog."""
+    return f"{file}:{pos}" if gtid is None else gtid
 
 
 _MOVED = ',"moved":true'

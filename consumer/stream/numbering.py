@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
-from consumer.stream.envelope import LAST, MORE, EnvelopeWriter
+from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, transaction_id
+from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import HEARTBEATS, Topics
 
 Send = Callable[[str, str | bytes, str | bytes, int], None]
@@ -45,6 +46,7 @@ class Numbering:
         self._begun_file = ""
         self._begun_pos = 0
         self._begun_version = 0
+        self._begun_gtid: str | None = None
 
     @property
     def begun(self) -> tuple[str, int]:
@@ -62,10 +64,20 @@ class Numbering:
         return self.rows < self._skip
 
     def begin(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int) -> None:
-        """A source transaction starts at `pos` of `file`, committed at `ts_us` (µs since the epoch)."""
+        """A source transaction starts at `pos` of `file`, committed at `ts_us` (µs since the epoch).
+
+        Raises CheckpointUnreadable where it is not the one that was cut.
+        """
+        if self._skip and transaction_id(gtid, file, pos) != self._checkpoint.unfinished:
+            raise CheckpointUnreadable(
+                f"{self._skip} rows of transaction {self._checkpoint.unfinished} are in Kafka, but the server continues"
+                f" with {transaction_id(gtid, file, pos)}; read from the server of the checkpoint,"
+                f" {self._checkpoint.server}, until it is through"
+            )
         version = self.version + 1
         version = max(ts_us, version)
         self._begun_version = version
+        self._begun_gtid = gtid
         self._begun_file = file
         self._begun_pos = pos
         self.ts_us = ts_us
@@ -121,26 +133,49 @@ class Numbering:
         )
 
     def orphan(
-        self, table: str, op: str, before: str | None, after: str | None, key: int, pos: int, row: int
+        self,
+        table: str,
+        op: str,
+        before: str | None,
+        after: str | None,
+        user_id: int | None,
+        claim_id: int,
+        pos: int,
+        row: int,
     ) -> None:
-        """One row whose user nobody knows any more: in the lane of `key`, its claim, and as a notice in every other.
+        """One row whose user nobody can say for certain: in one lane, and as a notice in the others.
 
-        Only the lane that holds the claim knows, and at that very place in its order; the others pass it over.
+        Only the lane that holds the claim knows, and at that very place in its order; the others pass the notice over.
+        The one lane is that of the likely user, who gets a notice too, and where there is none (None), the claim's.
         """
         self.rows = total_order = self.rows + 1
         order = self._orders[table] = self._orders.get(table, 0) + 1
         if total_order <= self._skip:
             return
+        key = claim_id if user_id is None else user_id
         own = crc32(b"%d" % key) % self.lanes
+        topic, named = self._topics[table], "null" if user_id is None else f"{user_id}"
+        self._hold(own, topic, f"{key}", (table, op, before, after, pos, row, total_order, order), named)
         for lane in range(self.lanes):
-            seq = self._next_seqs[lane]
-            self._next_seqs[lane] = seq + 1
-            if lane in self._held:
-                topic, value, held_key = self._held[lane]
-                self._send(topic, value + MORE, held_key, lane)
-                self.sent += 1
-            value = self._writer.row(table, op, before, after, pos, row, total_order, order, seq, "null", False)
-            self._held[lane] = (self._topics[table] if lane == own else self._heartbeats, value, f"{key}")
+            if lane != own or user_id is not None:
+                notice = (table, "h", before, after, pos, row, total_order, order)
+                self._hold(lane, self._heartbeats, f"{lane}", notice, "null")
+
+    def _hold(
+        self,
+        lane: int,
+        topic: str,
+        key: str,
+        content: tuple[str, str, str | None, str | None, int, int, int, int],
+        user: str,
+    ) -> None:
+        seq = self._next_seqs[lane]
+        self._next_seqs[lane] = seq + 1
+        if lane in self._held:
+            held_topic, value, held_key = self._held[lane]
+            self._send(held_topic, value + MORE, held_key, lane)
+            self.sent += 1
+        self._held[lane] = (topic, self._writer.row(*content, seq, user, False), key)
 
     def commit(self) -> None:
         """The source transaction ended: what is held back goes out as the last of its lane."""
@@ -200,5 +235,11 @@ class Numbering:
             next_seqs=list(self._next_seqs),
             rows=max(self.rows, self._skip) if inside else self._skip,
             lanes_open=sorted(self._open),
+            unfinished=self._unfinished(),
             prepared=prepared,
         )
+
+    def _unfinished(self) -> str:
+        if self.in_transaction:
+            return transaction_id(self._begun_gtid, self._begun_file, self._begun_pos)
+        return self._checkpoint.unfinished if self._skip else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from consumer.lane import lane_of
 from consumer.leads.model import RequirementRow
 from consumer.stream.checkpoint import Checkpoint, decode, encode
 from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter
+from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 
@@ -156,7 +158,7 @@ def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_w
     numbering = kafka.numbering()
     numbering.begin(None, 1, "b.000001", 4, 5_000)
     numbering.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
-    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 77, 4, 1)
+    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
     assert numbering.rows == 2
     numbering.commit()
     rows = [message for message in kafka.open if message.topic == "p.claims"]
@@ -167,8 +169,8 @@ def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_w
     assert sorted(message.lane for message in orphans + notices) == list(range(LANES))
     row = orphans[0].value
     for notice in notices:
-        numbered = {"lane": row["lane"] | {"seq": notice.value["lane"]["seq"]}}
-        assert notice.value == row | numbered
+        own = {"op": "h", "lane": row["lane"] | {"seq": notice.value["lane"]["seq"]}}
+        assert notice.value == row | own
     assert {(orphan.key, orphan.value["lane"]["user_id"]) for orphan in orphans} == {("77", None)}
     assert {orphan.value["transaction"]["total_order"] for orphan in orphans} == {2}
 
@@ -206,10 +208,22 @@ def test_a_notice_of_an_orphan_is_read_as_the_row_is_read() -> None:
     kafka = Kafka()
     numbering = kafka.numbering()
     numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 77, 4, 1)
+    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
     numbering.commit()
     texts = {message.topic: json.dumps(message.value).encode() for message in kafka.open}
     change = READERS["claim_requirements"](texts["p.claim_requirements"])[1]
     assert change.user_id == NOBODY
     assert change.after == RequirementRow(5, 77, None, None, None)
     assert READERS["heartbeats"](texts["p.heartbeats"])[1] == change
+
+
+def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin("g:1", 1, "b.000001", 4, 5_000)
+    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+    kafka.commit(numbering, 4)
+    assert kafka.checkpoint.unfinished == "g:1"
+    resumed = kafka.numbering()
+    with pytest.raises(CheckpointUnreadable, match="transaction g:1 are in Kafka, but the server continues with g:2"):
+        resumed.begin("g:2", 1, "b.000001", 4, 5_000)
