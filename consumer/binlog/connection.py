@@ -17,7 +17,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import ER
+from pymysql.constants import CR, ER
 from pymysql.cursors import Cursor
 
 from consumer.binlog.capture import CAPTURED
@@ -42,6 +42,8 @@ _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
 _MARIADB_GTID_CAPABILITY: Final = 4
 _THROUGH_GTID: Final = 4
 _PARSE_ERROR: Final = ER.PARSE_ERROR
+_LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
+"""The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
 _REFUSED: Final = frozenset(
     (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
 )
@@ -114,13 +116,19 @@ class Replica:
 
         Raises ConnectionLost, LoginRefused, and PreconditionFailed where the server refuses the statement.
         """
+        idle = self._session is not None
         if self._session is None:
             self._session = _log_in(self._address, self._timeout)
         try:
             with self._session.cursor() as cursor:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
-        except (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError, EOFError) as error:
+        except pymysql.err.OperationalError as error:
+            self.close()
+            if idle and error.args[0] in _LOST_WHILE_IDLE:
+                return self.query(sql, arguments)
+            raise _named(error, self._address, "query") from error
+        except (pymysql.err.InterfaceError, OSError, EOFError) as error:
             self.close()
             raise _named(error, self._address, "query") from error
         except pymysql.err.MySQLError as error:
@@ -346,7 +354,7 @@ class BinlogStream:
     hold them too. `server` and `flavor` are as in ServerInfo, known after `connect`.
     """
 
-    def __init__(  # noqa: PLR0917 - where from, where to, how long
+    def __init__(
         self,
         address: MySQLAddress,
         database: str,
@@ -407,6 +415,7 @@ class BinlogStream:
             self._line.close()
             self._line = None
         self._failed = None
+        self._replica.close()
         mariadb = self._replica.is_mariadb()
         self.flavor = "mariadb" if mariadb else "mysql"
         self.server = self._replica.server()

@@ -130,7 +130,7 @@ class _Prepared(NamedTuple):
     file: str
 
 
-class PreparedFound(Exception):  # noqa: N818 - the aim of a search, no error
+class PreparedFound(Exception):
     """An XA transaction is prepared here, and only that was asked for."""
 
 
@@ -249,7 +249,7 @@ class BinlogDecoder:
         data = bytes(_FRAME) + self._payload_rest + piece
         self._payload_rest = data[_FRAME + self._run(data, framed=False) :]
 
-    def _run(self, data: bytes, *, framed: bool) -> int:  # noqa: C901, PLR0912, PLR0914, PLR0915 - the hot path
+    def _run(self, data: bytes, *, framed: bool) -> int:
         """Decodes events in `data` and returns how many bytes were used.
 
         With `framed` each stands in a packet; otherwise they follow each other bare and without checksums, behind
@@ -281,11 +281,12 @@ class BinlogDecoder:
         run_next = self._run_next
         at = 0
         kind = size = position = 0
+        strange = False
         try:
             while at + _FRAME + HEADER <= size_of_data:
                 packet, marker, kind, size, position = unpack(data, at)
                 if framed and (marker or packet & 0xFFFFFF != size + 1):
-                    self._strange_packet(data, at)
+                    strange = True
                     break
                 end = at + _FRAME + size
                 if end > size_of_data:
@@ -393,7 +394,7 @@ class BinlogDecoder:
                     gtid = None
                     in_transaction = False
 
-                elif (kind == 33 or kind == 34) and gtid is None and size >= 73 + check:  # noqa: PLR1714 - faster so
+                elif (kind == 33 or kind == 34) and gtid is None and size >= 73 + check:
                     source, number, ts_us = _mysql_gtid(data, body)
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
                     if kind == 34:  # anonymous
@@ -441,6 +442,10 @@ class BinlogDecoder:
             self._run_source, self._run_next, self._base = run_source, run_next, base
         if len(maps) > _MAPS_KEPT and gtid is None:
             maps.clear()
+        if framed and self._payload is None:
+            rest = size_of_data - at
+            if strange or (_FRAME <= rest < _FRAME + HEADER and rest >= 4 + from_bytes(data[at : at + 3], "little")):
+                self._strange_packet(data, at)
         return at
 
     # Everything rarer.
@@ -998,6 +1003,8 @@ def refused(packet: bytes, where: str) -> NoReturn:
             raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset")
         if "same server" in lower:
             raise PreconditionFailed(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
+        if "gtid_mode" in lower:
+            raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
         if "checksum" in lower or "corrupt" in lower or "bogus" in lower:
             raise BinlogCorrupt(said)
     raise ConnectionLost(said)

@@ -42,14 +42,11 @@ class PacketBuffer:
             self._buffer[: len(self)] = self._buffer[self._start : self._end]
             self._end -= self._start
             self._start = 0
-        if len(self._buffer) < wanted:
+        if self._end == len(self._buffer):
             # Doubling keeps the copying of a large event linear, and believes a length only as its bytes arrive.
-            size = min(wanted, 2 * len(self._buffer)) if self._end == len(self._buffer) else len(self._buffer)
-            grown = bytearray(size)
-            grown[: self._end] = self._buffer[: self._end]
-            self._buffer = grown
-        elif len(self._buffer) > FIRST_SIZE and self._end <= FIRST_SIZE // 2 and wanted <= FIRST_SIZE:
-            self._buffer = self._buffer[:FIRST_SIZE]
+            self._buffer += bytes(min(max(wanted, FIRST_SIZE), 2 * len(self._buffer)) - len(self._buffer))
+        elif len(self._buffer) > FIRST_SIZE and wanted <= FIRST_SIZE and not self._start and self._end < FIRST_SIZE:
+            del self._buffer[FIRST_SIZE:]
         with memoryview(self._buffer) as view:
             count = socket.recv_into(view[self._end :])
         self._end += count

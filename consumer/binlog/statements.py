@@ -23,8 +23,32 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HARMLESS: Final = frozenset(
-    "ANALYZE BINLOG CACHE CHANGE CHECK CHECKSUM FLUSH GRANT INSTALL KILL LOCK OPTIMIZE PURGE RELEASE RESET REVOKE "
-    "SET SHOW SHUTDOWN START STOP UNINSTALL UNLOCK USE".split()
+    [
+        "ANALYZE",
+        "BINLOG",
+        "CACHE",
+        "CHANGE",
+        "CHECK",
+        "CHECKSUM",
+        "FLUSH",
+        "GRANT",
+        "INSTALL",
+        "KILL",
+        "LOCK",
+        "OPTIMIZE",
+        "PURGE",
+        "RELEASE",
+        "RESET",
+        "REVOKE",
+        "SET",
+        "SHOW",
+        "SHUTDOWN",
+        "START",
+        "STOP",
+        "UNINSTALL",
+        "UNLOCK",
+        "USE",
+    ]
 )
 _PARTITION_VERBS: Final = frozenset(("TRUNCATE", "DROP", "EXCHANGE", "DISCARD", "IMPORT"))
 

@@ -29,11 +29,10 @@ class Source:
         self.name = f"binlog_{uuid.uuid4().hex[:10]}"
         self.url = urlsplit(url)._replace(path=f"/{self.name}").geturl()
         self.address = MySQLAddress(self.url)
-        self._root = MySQLAddress(urlsplit(url)._replace(path="/mysql").geturl())
-        self.server_id = 1_000_000 + uuid.uuid4().int % 1_000_000_000
+        self.root = MySQLAddress(urlsplit(url)._replace(path="/mysql").geturl())
 
     def __enter__(self) -> Self:
-        with closing(login(self._root, 10, 60)) as connection, connection.cursor() as cursor:
+        with closing(login(self.root, 10, 60)) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
         self.connection: Connection[Cursor] = login(self.address, 10, 120)
         self.is_mariadb = "maria" in str(self.connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
@@ -44,7 +43,7 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.connection.close()
-        with closing(login(self._root, 10, 60)) as connection, connection.cursor() as cursor:
+        with closing(login(self.root, 10, 60)) as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {self.name}")
 
     def run(self, *statements: str) -> None:
@@ -63,6 +62,11 @@ class Source:
         """Another session in the database; the caller closes it."""
         return login(self.address, 10, 60)
 
+    @staticmethod
+    def session_at(address: MySQLAddress) -> Connection[Cursor]:
+        """A session on another server; the caller closes it."""
+        return login(address, 10, 60)
+
     def here(self) -> Position:
         """The end of the server's binlog."""
         with closing(Replica(self.address)) as replica:
@@ -75,7 +79,7 @@ class Source:
             self.address,
             database or self.name,
             start or self.start,
-            self.server_id,
+            1_000_000 + uuid.uuid4().int % 1_000_000_000,
             heartbeat_seconds=0.1,
             deadline_seconds=DEADLINE_SECONDS,
         )
