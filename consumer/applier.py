@@ -111,7 +111,7 @@ def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, s
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         waiting += tx.pending(batch.versions, WAITING_AT_ONCE)
         owners = tx.claim_owners(filter(None, map(claim_of, batch.orphans)))
-        leads = tx.load(batch.user_ids.union(waiting, owners.values()))
+        leads = tx.load(batch.user_ids.union(waiting, (user_id for _, user_id in owners)))
         outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules, refused=refused)  # pure
         tx.write(outcome)
         lossy = [part.lane for part in batch.lanes if part.lost]

@@ -22,7 +22,7 @@ def decide(
     batch: Batch,
     leads: Mapping[int, Lead],
     waiting: Sequence[int],
-    owners: Mapping[int, int],
+    owners: Sequence[tuple[int, int]],
     *,
     lanes: int,
     rules: Rules,
@@ -31,7 +31,7 @@ def decide(
     """The outcome of a batch.
 
     `leads` are all that we hold among the batch's users, those `waiting` to be judged because their lane has passed
-    their `judge_after`, and the `owners` (claim → user) of orphans' claims before the batch. Leads that PostgreSQL
+    their `judge_after`, and the `owners` (claim, user) of orphans' claims before the batch. Leads that PostgreSQL
     `refused` (user → reason) take their changes but are not judged until a recheck.
     """
     outcome = Outcome()
@@ -39,7 +39,7 @@ def decide(
     for part in batch.lanes:
         changes, user_ids = part.changes, part.user_ids
         if part.orphaned:
-            here = {claim: user for claim, user in owners.items() if lane_of(user, lanes) == part.lane}
+            here = {claim: user for claim, user in owners if lane_of(user, lanes) == part.lane}
             changes = list(_adopted(changes, here, outcome))
             user_ids = user_ids.union(change.user_id for change in changes if change.table is not None)
         own = {user_id: lead for user_id in user_ids if (lead := leads.get(user_id)) is not None}

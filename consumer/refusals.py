@@ -77,7 +77,7 @@ def _trial(
     due = [user_id for user_id in waiting if user_id in chosen]
     try:
         with store.transaction() as tx:
-            outcome = decide(replace(batch, lanes=parts), tx.load(users), due, {}, lanes=store.lane_count, rules=rules)
+            outcome = decide(replace(batch, lanes=parts), tx.load(users), due, (), lanes=store.lane_count, rules=rules)
             tx.write(outcome)
             tx.pending(batch.versions, 1)  # waits for all the answers
             _undo()

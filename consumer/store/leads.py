@@ -182,10 +182,10 @@ class LeadTransaction:
         cursor = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
         return [user_id for (user_id,) in self._fetch(cursor)]
 
-    def claim_owners(self, claim_ids: Iterable[int]) -> dict[int, int]:
-        """claim → user, of the claims we hold."""
+    def claim_owners(self, claim_ids: Iterable[int]) -> list[tuple[int, int]]:
+        """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
         wanted = sorted(set(claim_ids))
-        return dict(self._fetch(self._execute(sql.CLAIM_OWNERS, id=bigints(wanted)))) if wanted else {}
+        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=bigints(wanted)))) if wanted else []
 
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.

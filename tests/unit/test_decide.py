@@ -55,7 +55,7 @@ def orphan(version: int, before: Row | None, after: Row | None) -> Change:
     return change(version, before, after, NOBODY)
 
 
-def outcome_of(lane: int, owners: dict[int, int], *changes: Change) -> Outcome:
+def outcome_of(lane: int, owners: list[tuple[int, int]], *changes: Change) -> Outcome:
     user_ids = frozenset(one.user_id for one in changes if one.user_id != NOBODY)
     version = changes[-1].version
     part = LaneBatch(lane, 1, 1, 1 + len(changes), 0, version, {}, list(changes), user_ids, True, 0, (), {})
@@ -66,7 +66,7 @@ def outcome_of(lane: int, owners: dict[int, int], *changes: Change) -> Outcome:
 def test_an_orphan_is_judged_in_its_place_before_its_claim_goes() -> None:
     outcome = outcome_of(
         lane_of(USER, LANES),
-        {10: USER},
+        [(10, USER)],
         orphan(20, OWED, APPROVED),
         change(30, CLAIM, None),
         orphan(40, APPROVED, OWED),
@@ -78,9 +78,15 @@ def test_an_orphan_is_judged_in_its_place_before_its_claim_goes() -> None:
     assert outcome.skipped == {"orphan of another lane": 1}
 
 
+def test_an_orphan_of_a_claim_that_moved_already_in_another_lane_is_judged_where_the_claim_still_is() -> None:
+    owners = [(10, USER), *((10, other) for other in range(20) if lane_of(other, LANES) != lane_of(USER, LANES))]
+    outcome = outcome_of(lane_of(USER, LANES), owners, orphan(20, OWED, APPROVED), change(30, CLAIM, None))
+    assert [conversion.converted_at for conversion in outcome.conversions] == [20]
+
+
 def test_an_orphan_of_another_lane_is_passed_over_and_still_ends_its_transaction() -> None:
     lane = (lane_of(USER, LANES) + 1) % LANES
-    outcome = outcome_of(lane, {10: USER}, orphan(20, OWED, APPROVED))
+    outcome = outcome_of(lane, [(10, USER)], orphan(20, OWED, APPROVED))
     assert not outcome.leads
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}
@@ -88,12 +94,12 @@ def test_an_orphan_of_another_lane_is_passed_over_and_still_ends_its_transaction
 
 def test_a_claim_created_earlier_in_the_batch_leads_to_its_user() -> None:
     created = change(20, None, ClaimRow(11, USER, "open"))
-    outcome = outcome_of(lane_of(USER, LANES), {}, created, orphan(30, None, OWED._replace(id=101, claim_id=11)))
+    outcome = outcome_of(lane_of(USER, LANES), [], created, orphan(30, None, OWED._replace(id=101, claim_id=11)))
     assert outcome.requirements == {(USER, 101)}
 
 
 def test_a_deleted_customers_claims_lead_nowhere() -> None:
     deleted = change(20, UserRow(USER, "s1", True), None)
-    outcome = outcome_of(lane_of(USER, LANES), {10: USER}, deleted, orphan(30, OWED, APPROVED))
+    outcome = outcome_of(lane_of(USER, LANES), [(10, USER)], deleted, orphan(30, OWED, APPROVED))
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}

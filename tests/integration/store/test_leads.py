@@ -173,12 +173,12 @@ def test_pending_gives_the_leads_whose_lane_has_passed_their_judge_after(store: 
         assert tx.pending({}, 10) == []
 
 
-def test_the_owner_of_a_claim_is_who_holds_its_newest_version(desk: Desk, store: LeadStore) -> None:
+def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(desk: Desk, store: LeadStore) -> None:
     desk.register(1)
     desk.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
     with store.transaction() as tx:
-        assert tx.claim_owners([1, 20, 99, 20]) == {1: 2, 20: 2}
-        assert tx.claim_owners([]) == {}
+        assert tx.claim_owners([1, 20, 99, 20]) == [(1, 1), (1, 2), (20, 2)]
+        assert tx.claim_owners([]) == []
 
 
 def test_the_session_shows_who_we_are(store: LeadStore, database: str) -> None:
