@@ -19,6 +19,7 @@ import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
 from tests.demo import company_schema as schema
+from tests.demo.company_schema import CAPTURED
 from tests.demo.desk import Desk, Draft
 from tests.demo.journal import Journal, Transaction
 
@@ -259,9 +260,17 @@ class Company:
         ]
 
     def load(self, customers: int) -> None:
-        """Creates the customers who are there before anybody looks."""
+        """Creates the customers who are there before anybody looks, and have been for up to three years."""
         for place, worker in enumerate(self.workers):
             worker.load((customers + place) // len(self.workers))
+        connection = self.address.connect()
+        with connection:
+            for table in CAPTURED:
+                run(
+                    connection,
+                    f"UPDATE {table} SET created_at = NOW() - INTERVAL (400 + id % 600) DAY,"
+                    " updated_at = NOW() - INTERVAL (1 + id % 400) DAY",
+                )
 
     def start(self) -> None:
         """Everybody starts to work."""

@@ -108,6 +108,8 @@ class Pipeline:
             "CLOSED_CLAIM_STATUSES": ",".join(desk.CLOSED),
             "SETTLED_REQUIREMENT_STATUSES": ",".join(desk.SETTLED),
             "EXCLUDED_REQUIREMENT_TYPES": ",".join(desk.EXCLUDED),
+            # Processes are killed here: a stream that stands still for longer than 30 s comes back nevertheless.
+            "RECHECK_WAIT_SECONDS": "180",
             "METRICS_PORT": "0",
             "LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",

@@ -109,6 +109,16 @@ class Process:
         if code:
             raise self._failed(f"ended with exit code {code} after SIGTERM")
 
+    def outcome(self, seconds: float) -> int:
+        """Waits until it ends by itself, and returns its exit code. Raises ProcessFailed where it does not."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise self._failed(f"still runs after {seconds:.0f} s") from error
+        self._close()
+        return code
+
     def end(self) -> None:
         """Makes sure that it is gone."""
         if self._process is not None and self._process.poll() is None:
