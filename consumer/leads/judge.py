@@ -1,4 +1,14 @@
-"""Where a judged state leaves a lead: stints closed and opened, conversions, what the call centre is told."""
+"""Where a judged state leaves a lead: stints closed and opened, conversions, what the call centre is told.
+
+Where the design leaves a choice, it is made so:
+
+- A requirement counts as outstanding at a judged moment whatever became of its claim; only what is settled must be on
+  an open claim. The moment that opens a stint belongs to it, the moment that closes it does not.
+- A signature file that was paid before closes the stint as `signature_obtained` all the same, without a conversion.
+- What ends a stay in no queue is named after the rule that kept the lead there last: a lead whose claims were all
+  closed comes back by `claim_reopened`, even where the open claim is a new one.
+- A first sight resets no score. A queue entered and left within one replay is told as left only.
+"""
 
 from __future__ import annotations
 

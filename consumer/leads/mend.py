@@ -25,7 +25,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
 
-def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules, outcome: Outcome) -> None:  # noqa: PLR0917
+def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules, outcome: Outcome) -> None:
     """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it.
 
     `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;

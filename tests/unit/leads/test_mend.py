@@ -1,0 +1,390 @@
+"""Design, section 4 (`judge_after`) and 7: what a live read brings about, and how stream and read stay out of step."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.leads.ledger import differs
+from consumer.leads.model import (
+    NEVER,
+    ClaimRow,
+    ConversionType,
+    Lead,
+    LiveRow,
+    LiveState,
+    QueueType,
+    Reason,
+    RequirementRow,
+    Stint,
+    UserRow,
+)
+from consumer.leads.rules import Rules
+from tests.unit.leads.books import Books
+from tests.unit.leads.company import MINUTE, SECOND, START, Company
+
+UNSIGNED, OUTSTANDING, NONE = QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING, QueueType.NONE
+LATER = START + 60 * MINUTE
+"""When most of these reads end."""
+
+
+def live(
+    signature: str | None = "file-1",
+    *,
+    user_at: int | None = START,
+    claims: dict[int, int | None] | None = None,
+    requirements: dict[int, tuple[str, int | None]] | None = None,
+) -> LiveState:
+    """User 1 with open claims {id: updated_at} and requirements {id: (status, updated_at)} on claim 11."""
+    return LiveState(
+        LiveRow(UserRow(1, signature, True), user_at),
+        [LiveRow(ClaimRow(id_, 1, "open"), at) for id_, at in ({11: START} if claims is None else claims).items()],
+        [
+            LiveRow(RequirementRow(id_, 11, "passport", status, ""), at)
+            for id_, (status, at) in (requirements or {}).items()
+        ],
+    )
+
+
+def mended(*reads: LiveState) -> Books:
+    """Books after some reads, ten minutes from each other, the last of which ended LATER; no stream in between."""
+    books = Books()
+    for number, read in enumerate(reads, start=1):
+        ended = LATER - (len(reads) - number) * 10 * MINUTE
+        books.mend(1, read, ended - MINUTE, ended)
+    return books
+
+
+class TestFirstSight:
+    def test_the_state_is_taken_whole_and_judged_once_and_never_converts(self) -> None:
+        books = mended(live(requirements={101: ("pending", START), 102: ("approved", START)}))
+        lead = books.leads[1]
+        assert (lead.exists, lead.signature) == (True, "file-1")
+        assert (set(lead.claims), set(lead.requirements)) == ({11}, {101, 102})
+        assert books.stints_of(1) == [Stint(1, 1, OUTSTANDING, START, Reason.FIRST_SEEN)]
+        assert not books.conversions
+
+    def test_stint_1_opens_when_the_newest_row_was_updated(self) -> None:
+        books = mended(live(requirements={101: ("pending", START + MINUTE), 102: ("pending", START)}))
+        assert books.stints_of(1)[0].opened_at == START + MINUTE
+
+    def test_or_when_the_read_ended_where_no_row_says_so_or_the_clock_runs_ahead(self) -> None:
+        assert mended(live(user_at=None, claims={})).stints_of(1)[0].opened_at == LATER
+        assert mended(live(user_at=LATER + MINUTE)).stints_of(1)[0].opened_at == LATER
+
+    def test_a_user_who_is_gone_before_anything_was_known_belongs_in_no_queue(self) -> None:
+        books = mended(LiveState(None))
+        assert [(stint.queue_type, stint.opened_reason) for stint in books.stints_of(1)] == [(NONE, Reason.FIRST_SEEN)]
+
+    def test_it_settles_a_lead_that_the_stream_met_before_anything_was_known(self) -> None:
+        company, books = Company(), Books()
+        with company.transaction():
+            company.user(1)
+            company.claim(11, 1)
+        with company.transaction():
+            company.user(1, "file-1")
+        books.replay(company.stream[-1:])
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        assert books.leads[1].judge_after == company.now
+        assert [stint.queue_type for stint in books.stints_of(1)] == [NONE]
+        assert not books.conversions
+        assert not books.rechecks
+
+
+class TestKnownLead:
+    def test_a_missed_signature_is_a_conversion_dated_by_the_row(self) -> None:
+        books = mended(live(None), live("file-1", user_at=START + 55 * MINUTE))
+        conversion = books.conversions[1, 1]
+        assert conversion.conversion_type is ConversionType.SIGNATURE_OBTAINED
+        assert conversion.converted_at == START + 55 * MINUTE
+
+    def test_differences_are_judged_in_the_order_of_their_rows_times(self) -> None:
+        books = mended(
+            live(None, requirements={101: ("pending", START)}),
+            live("file-1", user_at=START + MINUTE, requirements={101: ("approved", START + 2 * MINUTE)}),
+        )
+        assert [(stint.queue_type, stint.opened_at) for stint in books.stints_of(1)] == [
+            (UNSIGNED, START),
+            (OUTSTANDING, START + MINUTE),
+            (NONE, START + 2 * MINUTE),
+        ]
+        assert len(books.conversions) == 2
+
+    def test_rows_of_one_time_are_one_moment(self) -> None:
+        books = mended(
+            live(requirements={101: ("pending", START)}),
+            live(requirements={101: ("approved", START + MINUTE), 102: ("pending", START + MINUTE)}),
+        )
+        assert len(books.stints_of(1)) == 1
+
+    def test_a_row_nobody_held_came_when_it_was_created(self) -> None:
+        second = live(requirements={101: ("approved", START + MINUTE), 102: ("pending", START + 2 * MINUTE)})
+        asked = second.requirements[1]._replace(created_at=START)
+        books = mended(
+            live(requirements={101: ("pending", START)}), second._replace(requirements=[second.requirements[0], asked])
+        )
+        assert len(books.stints_of(1)) == 1
+
+    def test_rows_that_are_gone_come_last_and_are_dated_by_the_read(self) -> None:
+        books = mended(
+            live(requirements={101: ("pending", START), 102: ("pending", START)}),
+            live(requirements={102: ("approved", START + MINUTE)}),
+        )
+        assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
+            (Reason.REQUIREMENTS_COMPLETED, LATER)
+        ]
+
+    def test_a_user_who_is_gone_is_closed_when_the_read_ended(self) -> None:
+        books = mended(live(requirements={101: ("pending", START)}), LiveState(None))
+        assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
+            (Reason.USER_DELETED, LATER)
+        ]
+        assert not books.leads[1].claims
+        assert not books.leads[1].requirements
+
+    def test_a_claim_that_is_gone_takes_its_requirements_along(self) -> None:
+        books = mended(live(requirements={101: ("pending", START)}), live(claims={12: START}))
+        assert books.leads[1].claims.keys() == {12}
+        assert books.leads[1].requirements == {}
+        assert books.stints_of(1)[1].opened_reason is Reason.REQUIREMENTS_WITHDRAWN
+
+    def test_no_moment_lies_before_the_open_stint_or_after_the_read(self) -> None:
+        early = mended(live(None, user_at=START + MINUTE), live("file-1", user_at=START))
+        assert early.stints_of(1)[1].opened_at == START + MINUTE
+        late = mended(live(None), live("file-1", user_at=LATER + MINUTE))
+        assert late.stints_of(1)[1].opened_at == LATER
+
+    def test_a_row_without_times_is_dated_by_the_read(self) -> None:
+        assert mended(live(None), live("file-1", user_at=None)).stints_of(1)[1].opened_at == LATER
+
+    def test_a_read_that_shows_nothing_new_changes_no_queue(self) -> None:
+        books = mended(live(None), live(None))
+        assert not books.last.stints
+        assert books.leads[1].read_floor == LATER - MINUTE
+
+    def test_but_the_rules_may_have_changed(self) -> None:
+        books = mended(live(requirements={101: ("waived", START)}))
+        books.rules = Rules(settled_requirement_statuses=frozenset({"waived"}))
+        books.mend(1, live(requirements={101: ("waived", START)}), LATER, LATER + MINUTE)
+        assert books.stints_of(1)[1].opened_at == LATER + MINUTE
+
+    def test_the_read_sets_the_floor_and_what_the_next_judgement_waits_for(self) -> None:
+        lead = mended(live(None)).leads[1]
+        assert (lead.read_floor, lead.judge_after) == (LATER - MINUTE, LATER)
+
+    def test_a_wait_for_a_later_version_goes_on(self) -> None:
+        books = mended(live(None))
+        books.leads[1].judge_after = LATER + 10 * MINUTE
+        books.mend(1, live(None), LATER, LATER + MINUTE)
+        assert books.leads[1].judge_after == LATER + 10 * MINUTE
+
+
+class TestReadAndStream:
+    @pytest.fixture
+    def company(self) -> Company:
+        """User 1, signed, with one document outstanding, and nothing new for more than a minute."""
+        company = Company()
+        with company.transaction():
+            company.user(1, "file-1")
+            company.claim(11, 1)
+            company.requirement(101, 11)
+        company.heartbeat(after=2 * MINUTE)
+        return company
+
+    @pytest.fixture
+    def books(self, company: Company) -> Books:
+        books = Books()
+        books.replay(company.stream)
+        return books
+
+    def test_what_was_mended_is_not_recorded_again_when_the_stream_brings_it(
+        self, company: Company, books: Books
+    ) -> None:
+        taken = len(company.stream)
+        for status in ("rejected", "approved"):
+            with company.transaction():
+                company.requirement(101, 11, status)
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        assert books.conversions.keys() == {(1, 1)}
+        company.heartbeat(after=SECOND)
+        books.replay(company.stream[taken:])
+        assert books.conversions.keys() == {(1, 1)}
+        assert len(books.stints_of(1)) == 2
+        assert books.leads[1].judge_after is None
+
+    def test_what_was_under_way_during_the_read_is_still_taken_from_the_stream(
+        self, company: Company, books: Books
+    ) -> None:
+        taken = len(company.stream)
+        read = company.read(1)
+        started = company.now
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+        books.mend(1, read, started - MINUTE, company.now)
+        company.heartbeat(after=SECOND)
+        books.replay(company.stream[taken:])
+        assert books.conversions[1, 1].converted_at == company.now - SECOND
+
+    def test_a_change_older_than_the_floor_is_skipped(self, company: Company) -> None:
+        books = Books()
+        books.mend(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
+        assert books.replay(company.stream).skipped == {"read live already": 3}
+
+    def test_a_row_that_the_stream_wrote_after_the_read_stays_and_the_judgement_waits(
+        self, company: Company, books: Books
+    ) -> None:
+        read, started = company.read(1), company.now
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+        books.replay(company.stream[-1:])
+        books.mend(1, read, started - MINUTE, started)
+        assert books.leads[1].requirements[101].status == "approved"
+        assert len(books.stints_of(1)) == 2
+        company.heartbeat()
+        books.replay(company.stream[-1:])
+        assert len(books.stints_of(1)) == 2
+
+    def test_a_read_from_before_a_removal_in_the_stream_is_refused_and_asked_for_again(
+        self, company: Company, books: Books
+    ) -> None:
+        read, started = company.read(1), company.now
+        with company.transaction():
+            company.delete_requirement(101)
+        books.replay(company.stream[-1:])
+        books.mend(1, read, started - MINUTE, started)
+        assert books.leads[1].requirements == {}
+        assert books.rechecks.keys() == {1}
+        books.mend(1, company.read(1), company.now, company.now + MINUTE)
+        assert books.rechecks == {}
+
+    def test_a_read_older_than_another_one_is_refused(self, company: Company, books: Books) -> None:
+        read, started = company.read(1), company.now
+        with company.transaction(after=10 * MINUTE):
+            company.user(1, None)
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.mend(1, read, started - MINUTE, started)
+        assert books.leads[1].signature is None
+        assert books.rechecks.keys() == {1}
+
+    def test_a_read_from_before_a_claim_moved_in_does_not_settle_its_new_lead(
+        self, company: Company, books: Books
+    ) -> None:
+        with company.transaction():
+            company.user(2, "file-2")
+        read, started = company.read(2), company.now
+        with company.transaction():
+            company.claim(11, 2)
+        books.replay(company.stream[-3:])
+        books.mend(2, read, started - MINUTE, started)
+        assert books.leads[2].judge_after == NEVER
+        assert books.rechecks.keys() == {2}
+        books.mend(2, company.read(2), company.now - MINUTE, company.now)
+        assert books.leads[2].queue_type is OUTSTANDING
+        assert books.rechecks == {}
+
+    def test_a_read_in_the_middle_of_a_transaction_of_the_stream_is_judged_whole(
+        self, company: Company, books: Books
+    ) -> None:
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+            company.requirement(102, 11)
+        approved, asked = company.stream[-2:]
+        books.replay([approved])
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        assert len(books.stints_of(1)) == 1
+        books.replay([asked])
+        assert len(books.stints_of(1)) == 1
+        assert books.leads[1].judge_after is None
+
+    def test_a_moment_in_which_the_stream_had_gone_back_is_not_judged(self, company: Company, books: Books) -> None:
+        taken = len(company.stream)
+        with company.transaction():
+            company.requirement(101, 11, "rejected")
+            company.requirement(102, 11, "approved")
+        with company.transaction(after=5 * SECOND):
+            company.requirement(101, 11, "approved")
+            company.requirement(102, 11, "rejected")
+        books.mend(1, company.read(1), company.now - MINUTE, company.now + MINUTE)
+        books.replay(company.stream[taken : taken + 2])
+        with company.transaction(after=5 * SECOND):
+            company.requirement(102, 11, "rejected", reason="blurred")
+        books.mend(1, company.read(1), company.now, company.now + MINUTE)
+        assert len(books.stints_of(1)) == 1
+        assert not books.conversions
+
+    def test_an_overtaken_read_that_shows_nothing_new_asks_for_nothing(self, company: Company, books: Books) -> None:
+        started = company.now
+        with company.transaction():
+            company.delete_requirement(101)
+        books.replay(company.stream[-1:])
+        books.mend(1, company.read(1), started - MINUTE, company.now)
+        assert books.rechecks == {}
+        assert books.leads[1].read_floor > started - MINUTE
+
+    def test_what_only_the_read_completes_is_dated_by_what_came_last(self, company: Company, books: Books) -> None:
+        with company.transaction():
+            company.user(2, "file-2")
+        with company.transaction():
+            company.claim(11, 2)
+        moved_at = company.now
+        books.replay(company.stream[-3:])
+        books.mend(2, company.read(2), company.now - MINUTE, company.now + 5 * SECOND)
+        assert books.stints_of(2)[1].opened_at == moved_at
+
+    def test_a_mixed_state_is_judged_only_when_the_stream_has_made_it_whole(
+        self, company: Company, books: Books
+    ) -> None:
+        with company.transaction():
+            company.requirement(102, 11, "approved")
+        books.replay(company.stream[-1:])
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+            company.requirement(102, 11, "rejected")
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        held = {id_: requirement.status for id_, requirement in books.leads[1].requirements.items()}
+        assert held == {101: "approved", 102: "approved"}
+        books.replay(company.stream[-2:])
+        assert books.leads[1].judge_after is None
+        assert len(books.stints_of(1)) == 1
+
+    def test_what_waited_is_dated_by_the_change_that_the_stream_brought_although_the_read_had_it(
+        self, company: Company, books: Books
+    ) -> None:
+        with company.transaction():
+            company.claim(12, 1, "new")
+        books.replay(company.stream[-1:])
+        with company.transaction():
+            company.claim(12, 1, "open")
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+        approved_at = company.now
+        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        assert not books.conversions
+        company.heartbeat(after=SECOND)
+        books.replay(company.stream[-3:])
+        assert books.conversions[1, 1].converted_at == approved_at
+
+    def test_a_stint_never_closes_before_it_opened(self, company: Company, books: Books) -> None:
+        taken = len(company.stream)
+        started = company.now
+        with company.transaction():
+            company.delete_requirement(101)
+        books.mend(1, company.read(1), started, company.now + 10 * MINUTE)
+        with company.transaction():
+            company.user(1, None)
+        company.heartbeat(after=20 * MINUTE)
+        books.replay(company.stream[taken:])
+        withdrawn, unsigned = books.stints_of(1)[1:]
+        assert withdrawn.opened_at == withdrawn.closed_at == unsigned.opened_at == started + SECOND + 10 * MINUTE
+
+
+def test_a_lead_differs_from_what_is_live_where_any_row_does() -> None:
+    books = mended(live(requirements={101: ("pending", START)}))
+    lead = books.leads[1]
+    assert not differs(lead, live(requirements={101: ("pending", LATER)}))
+    assert differs(lead, live("file-2", requirements={101: ("pending", START)}))
+    assert differs(lead, live(requirements={101: ("approved", START)}))
+    assert differs(lead, live())
+    assert differs(lead, live(claims={11: START, 12: START}, requirements={101: ("pending", START)}))
+    assert differs(lead, LiveState(None))
+    assert differs(Lead(1), live())
+    assert not differs(Lead(1), LiveState(None))

@@ -1,0 +1,146 @@
+"""Design, section 3: which queue a lead belongs in; first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.rules import Rules, queue_for
+from consumer.settings import RuleSettings
+
+RULES = Rules()
+
+
+def lead(
+    *,
+    exists: bool = True,
+    enabled: bool = True,
+    signature: str | None = "file-1",
+    claims: Mapping[int, str | None] | None = None,
+    requirements: list[tuple[int, str | None, str | None]] | None = None,
+) -> Lead:
+    """A customer with claims {id: status} and requirements (claim, type, status)."""
+    return Lead(
+        1,
+        exists,
+        enabled,
+        signature,
+        claims={id_: Claim(id_, status, 0) for id_, status in (claims or {}).items()},
+        requirements={
+            number: Requirement(number, claim_id, type_, status, None, 0)
+            for number, (claim_id, type_, status) in enumerate(requirements or [])
+        },
+    )
+
+
+def test_a_user_whose_row_is_gone_belongs_in_no_queue() -> None:
+    assert queue_for(lead(exists=False, signature=None), RULES) == (QueueType.NONE, Rule.USER_GONE)
+
+
+def test_a_disabled_user_belongs_in_no_queue() -> None:
+    assert queue_for(lead(enabled=False, signature=None), RULES) == (QueueType.NONE, Rule.USER_DISABLED)
+
+
+def test_a_user_who_is_gone_is_gone_before_being_disabled() -> None:
+    assert queue_for(lead(exists=False, enabled=False), RULES) == (QueueType.NONE, Rule.USER_GONE)
+
+
+def test_a_user_whose_claims_are_all_closed_belongs_in_no_queue_signed_or_not() -> None:
+    closed = {1: "cancelled", 2: "cancelled"}
+    for signature in (None, "file-1"):
+        assert queue_for(lead(signature=signature, claims=closed), RULES) == (QueueType.NONE, Rule.CLAIMS_CLOSED)
+
+
+def test_one_open_claim_is_enough_to_go_on() -> None:
+    claims = {1: "cancelled", 2: "open"}
+    assert queue_for(lead(signature=None, claims=claims), RULES) == (QueueType.UNSIGNED_USERS, Rule.NO_SIGNATURE)
+
+
+def test_a_user_without_any_claim_has_not_all_claims_closed() -> None:
+    assert queue_for(lead(signature=None), RULES) == (QueueType.UNSIGNED_USERS, Rule.NO_SIGNATURE)
+
+
+@pytest.mark.parametrize("signature", [None, ""])
+def test_without_a_signature_a_lead_is_unsigned_whatever_it_owes(signature: str | None) -> None:
+    owing = lead(signature=signature, claims={1: "open"}, requirements=[(1, "passport", "pending")])
+    assert queue_for(owing, RULES) == (QueueType.UNSIGNED_USERS, Rule.NO_SIGNATURE)
+
+
+def test_an_outstanding_requirement_on_an_open_claim_belongs_in_requirements_outstanding() -> None:
+    owing = lead(claims={1: "open"}, requirements=[(1, "passport", "pending")])
+    assert queue_for(owing, RULES) == (QueueType.REQUIREMENTS_OUTSTANDING, Rule.REQUIREMENT_OUTSTANDING)
+
+
+def test_an_outstanding_requirement_on_a_closed_claim_does_not_count() -> None:
+    owing = lead(claims={1: "cancelled", 2: "open"}, requirements=[(1, "passport", "pending")])
+    assert queue_for(owing, RULES) == (QueueType.NONE, Rule.NOTHING_OWED)
+
+
+def test_an_outstanding_requirement_on_a_claim_that_we_do_not_hold_does_not_count() -> None:
+    owing = lead(claims={2: "open"}, requirements=[(1, "passport", "pending")])
+    assert queue_for(owing, RULES) == (QueueType.NONE, Rule.NOTHING_OWED)
+
+
+def test_who_signed_and_owes_nothing_belongs_in_no_queue() -> None:
+    for requirements in ([], [(1, "passport", "approved")]):
+        content = lead(claims={1: "open"}, requirements=[*requirements])
+        assert queue_for(content, RULES) == (QueueType.NONE, Rule.NOTHING_OWED)
+
+
+def test_a_requirement_of_an_excluded_type_is_never_outstanding() -> None:
+    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    owing = lead(claims={1: "open"}, requirements=[(1, "newsletter", "pending")])
+    assert queue_for(owing, rules)[0] is QueueType.NONE
+    assert not rules.is_settled(owing.requirements[0])
+
+
+def test_a_requirement_without_a_status_is_not_settled_and_one_without_a_type_is_not_excluded() -> None:
+    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    assert rules.is_outstanding(Requirement(1, 1, None, None, None, 0))
+    assert rules.is_outstanding(Requirement(1, 1, "passport", None, None, 0))
+
+
+def test_a_claim_without_a_status_is_not_closed() -> None:
+    assert not RULES.is_closed(Claim(1, None, 0))
+
+
+@pytest.mark.parametrize("spelling", ["cancelled", "CANCELLED", "Cancelled ", "cancelled   "])
+def test_statuses_compare_without_case_and_without_trailing_blanks(spelling: str) -> None:
+    for word in ("cancelled", "Cancelled", "CANCELLED  "):
+        rules = Rules(frozenset({word}), frozenset({word}), frozenset({word}))
+        assert rules.is_closed(Claim(1, spelling, 0))
+        assert rules.is_settled(Requirement(1, 1, None, spelling, None, 0))
+        assert not rules.is_outstanding(Requirement(1, 1, spelling, None, None, 0))
+
+
+@pytest.mark.parametrize("other", [" cancelled", "cancelled\t", "cancelled.", "", "canceled"])
+def test_nothing_else_about_a_status_is_forgiven(other: str) -> None:
+    assert not RULES.is_closed(Claim(1, other, 0))
+
+
+def test_a_status_is_judged_the_same_the_second_time_and_after_many_others() -> None:
+    for _ in range(2):
+        assert all(not RULES.is_closed(Claim(1, f"free text {number}", 0)) for number in range(11_000))
+        assert RULES.is_closed(Claim(1, "Cancelled", 0))
+
+
+def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where no .env is
+    for name in RuleSettings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    settings = RuleSettings()
+    assert Rules() == Rules(
+        settings.closed_claim_statuses, settings.settled_requirement_statuses, settings.excluded_requirement_types
+    )
+
+
+def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
+    used = Rules()
+    used.is_closed(Claim(1, "whatever", 0))
+    assert used == Rules()
+    assert used != Rules(closed_claim_statuses=frozenset({"lost"}))
+    with pytest.raises(AttributeError):
+        used.closed_claim_statuses = frozenset()  # type: ignore[misc]
