@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+WORKERS ?= 4
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier chaos lock clean
+.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,10 +25,11 @@ lint: venv ## ruff, mypy --strict, import-linter
 	@.venv/bin/lint-imports
 
 unit: venv ## the pure parts
-	@$(PYTHON) -m pytest tests/unit
+	@$(PYTHON) -m pytest tests/unit -n 2
 
 integration: servers ## everything that needs servers
-	@$(PYTHON) -m pytest tests/integration tests/chaos
+	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadfile
+	@$(PYTHON) -m pytest tests/chaos
 
 servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
 	@$(PYTHON) -m tests.servers start
@@ -38,13 +40,19 @@ servers-env: venv ## print export lines for the servers: eval "$$(make -s server
 servers-stop: venv ## end exactly the servers that `make servers` started
 	@$(PYTHON) -m tests.servers stop
 
-bench: bench-reader bench-applier ## every benchmark, with peers; results under tests/bench/results
+bench: bench-reader bench-applier bench-sweeps ## every benchmark, with peers; results under tests/bench/results
 
 bench-reader: servers ## binlog → committed Kafka: us, Debezium, mysqlbinlog, mysql-replication
 	@$(PYTHON) -m tests.bench reader
 
 bench-applier: servers ## binlog → PostgreSQL and latency: us, Debezium with its JDBC sink
 	@$(PYTHON) -m tests.bench applier latency
+
+bench-sweeps: servers ## each sweep, verify and backfill over a million users
+	@$(PYTHON) -m tests.bench sweeps
+
+test-deploy: venv ## build the image and bring the compose file up for real
+	@$(PYTHON) -m pytest tests/deploy
 
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
