@@ -1,0 +1,201 @@
+"""What goes wrong: each fault disturbs a running trial and leaves it with what it needs to mend itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import psutil
+import psycopg
+import pymysql
+from pymysql.constants import ER
+
+from tests.demo.company import Address
+from tests.demo.processes import Process
+
+if TYPE_CHECKING:
+    from tests.chaos.trial import Trial
+
+SESSION_SECONDS: Final = 6.0
+"""How long Kafka waits for a member of the group that says nothing: the brokers' shortest."""
+_STOPPED_SECONDS: Final = 9.0
+_FENCED_SECONDS: Final = 30.0
+_MOST_APPLIERS: Final = 4
+
+Fault = Callable[["Trial", Random], None]
+
+
+class NotFenced(Exception):
+    """A process that was overtaken by another one did not notice."""
+
+
+def kill_reader(trial: Trial, _: Random) -> None:
+    """The reader crashes."""
+    _crash(trial.pipeline.reader)
+
+
+def kill_applier(trial: Trial, random: Random) -> None:
+    """An applier crashes."""
+    _crash(random.choice(trial.pipeline.appliers))
+
+
+def kill_everything(trial: Trial, _: Random) -> None:
+    """The machine with all of our processes crashes."""
+    for process in trial.pipeline.processes:
+        process.check()
+        process.kill()
+    for process in trial.pipeline.processes:
+        process.start()
+
+
+def zombie_applier(trial: Trial, random: Random) -> None:
+    """An applier stands still for longer than its session lasts, others take over, and it wakes up."""
+    process = random.choice(trial.pipeline.appliers)
+    process.check()
+    process.signal(signal.SIGSTOP)
+    time.sleep(_STOPPED_SECONDS)
+    process.signal(signal.SIGCONT)
+
+
+def zombie_reader(trial: Trial, _: Random) -> None:
+    """The reader stands still, another one takes over, and it wakes up."""
+    zombie, successor = trial.pipeline.reader, trial.another_reader()
+    zombie.check()
+    zombie.signal(signal.SIGSTOP)
+    successor.start()
+    time.sleep(_STOPPED_SECONDS)
+    successor.check()
+    trial.pipeline.reader = successor
+    zombie.signal(signal.SIGCONT)
+    _must_be_fenced(zombie)
+
+
+def second_reader(trial: Trial, _: Random) -> None:
+    """Somebody starts a second reader by accident: the newer one goes on, the older one ends."""
+    older, newer = trial.pipeline.reader, trial.another_reader()
+    older.check()
+    newer.start()
+    trial.pipeline.reader = newer
+    _must_be_fenced(older)
+
+
+def add_applier(trial: Trial, random: Random) -> None:
+    """One more applier, or one fewer where there are enough."""
+    if len(trial.pipeline.appliers) >= _MOST_APPLIERS:
+        remove_applier(trial, random)
+        return
+    process = trial.another_applier()
+    trial.pipeline.appliers.append(process)
+    process.start()
+
+
+def remove_applier(trial: Trial, random: Random) -> None:
+    """One applier is ended in good order; the last one stays."""
+    if len(trial.pipeline.appliers) > 1:
+        process = trial.pipeline.appliers.pop(random.randrange(len(trial.pipeline.appliers)))
+        process.check()
+        process.terminate()
+        process.stopped()
+
+
+def restart_kafka(trial: Trial, random: Random) -> None:
+    """All brokers crash and come back."""
+    trial.ground.kafka.kill()
+    time.sleep(random.uniform(0, 2))
+    trial.ground.kafka.start()
+
+
+def kill_broker(trial: Trial, random: Random) -> None:
+    """One of several brokers crashes, and comes back after a while."""
+    random.choice(trial.ground.kafka.nodes).kill()
+    time.sleep(random.uniform(5, 8))
+    trial.ground.kafka.start()
+    time.sleep(2)  # in-sync again, before another one may go
+
+
+def restart_postgres(trial: Trial, random: Random) -> None:
+    """PostgreSQL crashes and recovers."""
+    trial.ground.postgres.kill()
+    time.sleep(random.uniform(0, 2))
+    trial.ground.postgres.start()
+
+
+def restart_mysql(trial: Trial, random: Random) -> None:
+    """MySQL crashes and recovers, where it is the trial's own."""
+    if trial.ground.mysql is not None:
+        trial.ground.mysql.kill()
+        time.sleep(random.uniform(0, 2))
+        trial.ground.mysql.start()
+
+
+def drop_mysql(trial: Trial, _: Random) -> None:
+    """MySQL loses every connection of the company and of the reader, the binlog's too."""
+    connection = Address.of(trial.pipeline.mysql_url).connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id, host FROM performance_schema.processlist WHERE id <> CONNECTION_ID()")
+        sessions = cursor.fetchall()
+        ports = _local_ports(trial.pipeline.reader.pid) | _local_ports(os.getpid())
+        ours = {f"127.0.0.1:{port}" for port in ports}
+        for number, host in sessions:
+            if host in ours:
+                try:
+                    cursor.execute(f"KILL {number}")
+                except pymysql.OperationalError as error:
+                    if error.args[0] != ER.NO_SUCH_THREAD:
+                        raise
+
+
+def drop_postgres(trial: Trial, _: Random) -> None:
+    """PostgreSQL loses every connection to the trial's database."""
+    with psycopg.connect(trial.ground.postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [trial.pipeline.name]
+        )
+
+
+def slow_transaction(trial: Trial, random: Random) -> None:
+    """One transaction changes very many customers at once, and takes its time."""
+    desk = random.choice(trial.desks)
+    desk.long = min(400, len(desk.customers) // 2), random.uniform(0.5, 2)
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "kill-reader": kill_reader,
+    "kill-applier": kill_applier,
+    "kill-everything": kill_everything,
+    "zombie-applier": zombie_applier,
+    "zombie-reader": zombie_reader,
+    "second-reader": second_reader,
+    "add-applier": add_applier,
+    "remove-applier": remove_applier,
+    "restart-kafka": restart_kafka,
+    "restart-postgres": restart_postgres,
+    "restart-mysql": restart_mysql,
+    "drop-mysql": drop_mysql,
+    "drop-postgres": drop_postgres,
+    "slow-transaction": slow_transaction,
+}
+"""By the names that the command line knows; `kill-broker` is for clusters only."""
+CLUSTER_FAULTS: Final[dict[str, Fault]] = {"kill-broker": kill_broker}
+
+
+def _crash(process: Process) -> None:
+    process.check()
+    process.kill()
+    process.start()
+
+
+def _must_be_fenced(process: Process) -> None:
+    code = process.outcome(_FENCED_SECONDS)
+    if code != 1 or "another reader took over" not in process.tail():
+        raise NotFenced(f"{process.name} ended with exit code {code}, not because it was fenced:\n{process.tail()}")
+
+
+def _local_ports(pid: int | None) -> set[int]:
+    if pid is None:
+        return set()
+    return {one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.raddr}

@@ -1,0 +1,198 @@
+"""One trial: a company at work, a pipeline behind it, faults, and the judgement when all is over."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Final, Self
+
+import psycopg
+
+from tests.chaos.desk import ChaosDesk
+from tests.chaos.dialler import AUDIT, Dialler, check_writes
+from tests.chaos.faults import SESSION_SECONDS
+from tests.chaos.topics import check_topics
+from tests.demo import journal
+from tests.demo.company import Company
+from tests.demo.compare import compare, compare_company
+from tests.demo.oracle import Oracle
+from tests.demo.pipeline import WORDS, Addresses, Pipeline
+from tests.demo.processes import Process
+from tests.servers import PrivateServer, Servers, ensure
+
+_DRAIN_SECONDS: Final = 150.0
+_QUIET_SECONDS: Final = 2.0
+_SETTINGS: Final = {
+    "KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
+    "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
+    "READER_HEARTBEAT_SECONDS": "1",
+    # Small, so that large transactions are cut and batches end everywhere.
+    "READER_BATCH_ROWS": "150",
+    "APPLIER_BATCH_ROWS": "400",
+    "APPLIER_LANE_BUFFER": "200",
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The servers of trials. Kafka and PostgreSQL are always private; MySQL where `mysql` is given."""
+
+    servers: Servers
+    kafka: PrivateServer
+    postgres: PrivateServer
+    mysql: PrivateServer | None
+
+    @property
+    def addresses(self) -> Addresses:
+        """As the pipeline takes them."""
+        url = self.servers.mysql_url if self.mysql is None else self.mysql.url
+        return Addresses(url, self.postgres.url, self.kafka.url)
+
+    @classmethod
+    def prepare(cls, stack: ExitStack, *, brokers: int = 1, own_mysql: bool = False) -> Self:
+        """Starts what is private until `stack` is closed."""
+        servers = ensure(() if own_mysql else ("mysql",))
+        return cls(
+            servers,
+            stack.enter_context(servers.private_kafka(brokers)),
+            stack.enter_context(servers.private_postgres()),
+            stack.enter_context(servers.private_mysql()) if own_mysql else None,
+        )
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much goes on: transactions a second, customers at the beginning, appliers, and whether a dialler works."""
+
+    rate: float = 250.0
+    customers: int = 3000
+    appliers: int = 3
+    dialler: bool = False
+
+
+class Trial:
+    """Use as a context manager: `prepare`, then `disturb` or `storm`, then `judge`. `say` is told what happens."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        folder: Path,
+        seed: int,
+        load: Load,
+        say: Callable[[str], None] = print,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.ground = ground
+        self.load = load
+        self.random = Random(f"chaos {seed}")
+        self.pipeline = Pipeline(
+            ground.addresses, folder, appliers=load.appliers, settings={**_SETTINGS, **(settings or {})}
+        )
+        self.company = Company(
+            self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, compressed=True
+        )
+        workers = len(self.company.workers)
+        self.desks = [ChaosDesk(number, workers, seed) for number in range(workers)]
+        for worker, desk in zip(self.company.workers, self.desks, strict=True):
+            worker.desk = desk
+        self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
+        self._numbers = itertools.count(2)
+        self._began = 0.0
+        self._say = say
+
+    def prepare(self) -> None:
+        """Databases, topics, first customers, backfill; then everything runs."""
+        self.pipeline.create()
+        self.company.load(self.load.customers)
+        self.pipeline.command("setup", "consumer", "setup")
+        if self.diallers:
+            with psycopg.connect(self.pipeline.postgres_url, autocommit=True) as connection:
+                connection.execute(AUDIT)
+        self.pipeline.command("backfill", "reconciler", "backfill")
+        self.pipeline.start()
+        self.company.start()
+        for dialler in self.diallers:
+            dialler.start()
+        self._began = time.monotonic()
+
+    def disturb(self, faults: Mapping[str, Callable[[Trial, Random], None]], pause: float) -> None:
+        """These faults one after the other, `pause` seconds apart on average, and a quiet moment in the end.
+
+        Raises ProcessFailed where a process ends that was not meant to, CompanyFailed, and what a fault raises.
+        """
+        for name, fault in faults.items():
+            time.sleep(self.random.uniform(0.2, 2 * pause))
+            self.pipeline.check()
+            self.company.check()
+            self._say(f"{time.monotonic() - self._began:6.1f} s  {name}")
+            fault(self, self.random)
+        time.sleep(_QUIET_SECONDS)
+
+    def storm(self, faults: Mapping[str, Callable[[Trial, Random], None]], seconds: float, pause: float) -> None:
+        """These faults by chance until the time is over."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            name = self.random.choice(list(faults))
+            self.disturb({name: faults[name]}, pause)
+
+    def judge(self) -> list[str]:
+        """Ends the load, waits for the pipeline, and returns a sentence for everything that is not as it must be."""
+        self.company.stop()
+        for dialler in self.diallers:
+            dialler.finish()
+        committed = self.company.committed
+        self._say(f"{time.monotonic() - self._began:6.1f} s  load over: {committed:,} transactions; draining")
+        self.pipeline.drain(_DRAIN_SECONDS)
+        clock = self.pipeline.clock()
+        self.pipeline.stop()
+        oracle = Oracle(WORDS)
+        for path in self.company.journals:
+            oracle.replay(journal.read(path))
+        verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")
+        problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]
+        problems += compare_company(self.pipeline.mysql_url, oracle)
+        problems += check_topics(self.pipeline)
+        if self.diallers:
+            writes = sum(dialler.writes for dialler in self.diallers)
+            self._say(f"the dialler wrote {writes:,} times")
+            problems += check_writes(self.pipeline.postgres_url)
+            problems += [f"{one.name} failed: {one.failure}" for one in self.diallers if one.failure is not None]
+            deadlocks = sum(dialler.deadlocks for dialler in self.diallers) + self._deadlocks()
+            if deadlocks:
+                problems.append(f"{deadlocks} deadlocks")
+        return problems
+
+    def another_reader(self) -> Process:
+        """One more reader, not started."""
+        return self.pipeline.process(f"reader-{next(self._numbers)}", "consumer", "read")
+
+    def another_applier(self) -> Process:
+        """One more applier, not started."""
+        return self.pipeline.process(f"applier-{next(self._numbers)}-more", "consumer", "apply")
+
+    def _deadlocks(self) -> int:
+        with psycopg.connect(self.pipeline.postgres_url) as connection:
+            row = connection.execute(
+                "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.company.__exit__(kind, error, trace)
+        for dialler in self.diallers:
+            if dialler.is_alive():
+                dialler.finish()
+        for problem in self.pipeline.discard():
+            self._say(problem)
