@@ -137,7 +137,7 @@ def _patiently(
 
     retrying = Retrying(
         retry=retry_if_exception_type((TryAgain, StoreUnavailable, KafkaLost)),
-        wait=wait_exponential_jitter(initial=0.05, max=5.0),
+        wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
         stop=enough,
         sleep=sleep_using_event(stop),
         before_sleep=_say_why,

@@ -145,7 +145,7 @@ class KafkaSettings(_Settings):
     @property
     def librdkafka(self) -> dict[str, str]:
         """The properties that the environment names, `KAFKA_<NAME>_FILE` included (for passwords)."""
-        properties = {"bootstrap.servers": self.kafka_bootstrap_servers}
+        properties: dict[str, str] = {}
         for variable, value in os.environ.items():
             if not variable.startswith("KAFKA_"):
                 continue
@@ -158,7 +158,7 @@ class KafkaSettings(_Settings):
                 except OSError as error:
                     raise SettingsError(f"{variable} names {value}, which cannot be read ({error.strerror})") from error
             properties[name.lower().replace("_", ".")] = text
-        return properties
+        return {**properties, "bootstrap.servers": self.kafka_bootstrap_servers}
 
     def topic(self, name: str) -> str:
         """The full name of one of our topics."""

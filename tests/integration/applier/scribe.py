@@ -28,7 +28,7 @@ class Scribe:
                 "transactional.id": f"{kafka.topic_prefix}.reader",
                 "linger.ms": 5,
                 "queue.buffering.max.messages": 2_000_000,
-                "log_level": 3,
+                "log_level": 0,
             }
         )
         self._producer.init_transactions(30)

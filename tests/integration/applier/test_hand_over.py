@@ -1,0 +1,97 @@
+"""Lanes that change hands, a Kafka that was away, partitions that run ahead of others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from consumer.applier import apply, apply_forever
+from consumer.leads.rules import Rules
+from consumer.settings import ApplierSettings
+from consumer.store.lanes import LaneState
+from consumer.store.leads import LeadStore
+from consumer.stream.batches import Batch
+from consumer.stream.lane_stream import LaneStream
+from tests.integration.applier.scribe import Scribe
+from tests.integration.applier.world import World, faults, live
+from tests.integration.applier.world import world as new_world
+from tests.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+
+class Overtaken:
+    """A stream whose every third batch is applied by another applier just before we get to it."""
+
+    def __init__(self, stream: LaneStream, other: LeadStore, rules: Rules) -> None:
+        self._stream = stream
+        self._other = other
+        self._rules = rules
+        self.overtaken = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def batches(self) -> Iterator[Batch]:
+        for number, batch in enumerate(self._stream.batches()):
+            if number % 3 == 0:
+                apply(batch, self._other, self._rules)
+                self.overtaken += 1
+            yield batch
+
+
+def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_again_from_there(world: World) -> None:
+    customers = range(1, 101)
+    stop = threading.Event()
+
+    def positions(numbers: Sequence[int]) -> dict[int, LaneState]:
+        with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:
+            return store.lanes(numbers)
+
+    def finish() -> None:
+        live(world.scribe, customers)
+        world.drain()
+        stop.set()
+
+    rules = Rules()
+    settings = ApplierSettings(applier_batch_rows=50, applier_lane_buffer=20)
+    writer = threading.Thread(target=finish)
+    with (
+        LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
+        LeadStore(world.url, world.lanes, shadow=False, source="stream") as other,
+        LaneStream(world.kafka, settings, positions, stop) as stream,
+    ):
+        overtaken = Overtaken(stream, other, rules)
+        writer.start()
+        apply_forever(cast("LaneStream", overtaken), store, rules)
+        writer.join()
+    assert overtaken.overtaken > 3
+    assert faults(world, customers) == []
+
+
+def test_kafka_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
+    with (
+        servers.private_kafka() as kafka,
+        new_world(kafka.url, servers.postgres_url, tmp_path / "appliers.log") as world,
+    ):
+        process = world.applier()
+        live(world.scribe, range(1, 51))
+        kafka.kill()
+        kafka.start()
+        world.scribe = Scribe(world.kafka, next_seqs=world.scribe.next_seqs)
+        live(world.scribe, range(51, 101))
+        world.drain()
+        assert faults(world, range(1, 101)) == []
+        assert process.poll() is None
+
+
+def test_partitions_that_run_ahead_are_paused_and_nothing_gets_stuck(world: World) -> None:
+    customers = range(1, 501)
+    live(world.scribe, customers, together=500)
+    world.applier(APPLIER_LANE_BUFFER="10", APPLIER_BATCH_ROWS="30")
+    world.drain()
+    assert faults(world, customers) == []
