@@ -22,7 +22,7 @@ log = structlog.get_logger()
 QUEUE_KILOBYTES: Final = 32 * 1024
 """Messages waiting for the broker; beyond, `send` waits, so memory stays flat however large a batch is."""
 QUEUE_MESSAGES: Final = 200_000
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 2.0
 """How long one call waits for Kafka before it looks whether to stop."""
 
 TUNING: Final = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
+import socket
 import subprocess
 import threading
 import time
+from urllib.request import urlopen
 
 import pytest
 
@@ -266,6 +269,19 @@ def test_other_lanes_than_the_topics_have_are_refused(world: World) -> None:
     assert f"set LANES={LANES}" in result.stderr
 
 
+def test_a_topic_that_would_lose_changes_is_refused(world: World) -> None:
+    world.setup()
+    world.alter_topic("users", "cleanup.policy", "compact")
+    result = world.consumer("setup")
+    assert result.returncode == 1
+    assert "kafka-configs.sh --alter --add-config cleanup.policy=delete" in result.stderr
+    world.alter_topic("users", "cleanup.policy", "delete")
+    world.alter_topic("users", "retention.ms", "3600000")
+    result = world.consumer("setup")
+    assert result.returncode == 1
+    assert "keeps changes for 1 hours and TOPIC_RETENTION_HOURS is 168" in result.stderr
+
+
 def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
     servers = ensure(("kafka", "postgres"))
     with (
@@ -301,8 +317,15 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         kafka.start()
         world.execute("INSERT INTO users (id) VALUES (4)")
         world.wait_for_rows(4, 90)
-        reader.stop()
+        assert_complete(world)
+        kafka.kill()
+        world.execute("INSERT INTO users (id) VALUES (5)")
+        reader.wait_for("kafka does not answer, repeating")
+        assert reader.stop() < 10
         assert reader.process.returncode == 0
+        kafka.start()
+        world.reader()
+        world.wait_for_rows(5, 60)
         assert_complete(world)
 
 
@@ -327,3 +350,20 @@ def test_only_captured_columns_leave_the_server(world: World) -> None:
     assert reader.process.returncode == 0
     rows = [message.value["after"] for message in messages if message.value["op"] != "h"]
     assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]
+
+
+def test_prometheus_is_told_what_was_read(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    world.setup()
+    reader = world.reader(METRICS_PORT=str(port)).wait_for("reading")
+    world.execute("INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET is_enabled = 0 WHERE id = 1")
+    world.wait_for_rows(3)
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        told = answer.read().decode()
+    reader.stop()
+    assert 'leadstream_rows_total{operation="c",process="reader",table="users"} 2.0' in told
+    assert 'leadstream_rows_total{operation="u",process="reader",table="users"} 1.0' in told
+    lag = re.search(r'leadstream_lag_seconds{process="reader"} ([0-9.e-]+)', told)
+    assert lag is not None
+    assert float(lag[1]) < 10

@@ -22,7 +22,13 @@ import psutil
 import psycopg
 import pymysql
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from pymysql.cursors import Cursor
 
 from consumer.leads.model import Table
@@ -206,6 +212,13 @@ class World:
             process = subprocess.Popen([CONSUMER, "read"], env=self.environment(**more), stderr=errors)
         self._readers.append(Reader(process, log))
         return self._readers[-1]
+
+    def alter_topic(self, name: str, key: str, value: str) -> None:
+        """Changes one setting of one of our topics."""
+        resource = ConfigResource(ResourceType.TOPIC, f"{self.name}.{name}")
+        resource.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
+        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def cut_off(self, reader: Reader) -> None:
         """Has the server end the reader's stream."""
