@@ -132,7 +132,7 @@ class Desk:
             self.second_thoughts: 2,
         }
         if moves:
-            actions[self.move] = 0.4
+            actions[self.move] = 0.1
         self._actions = list(actions)
         self._weights = [sum(list(actions.values())[: place + 1]) for place in range(len(actions))]
 
