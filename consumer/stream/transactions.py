@@ -138,8 +138,11 @@ class ReaderTransactions:
                 self._producer.abort_transaction(ANSWER_SECONDS)
             except KafkaException as error:
                 log.info("an open transaction is left to the next reader", reason=error.args[0].str())
-        self._producer.purge()
-        self._producer.flush(1.0)
+        try:
+            self._producer.purge()
+            self._producer.flush(1.0)
+        except KafkaException as error:  # one that was fenced in the middle of a batch refuses even this
+            log.info("what was not sent is dropped", reason=error.args[0].str())
 
     def _insist(self, call: Callable[[float], object]) -> None:
         """Repeats what Kafka calls worth repeating; raises the rest by its name."""

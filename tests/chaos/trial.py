@@ -22,12 +22,13 @@ from tests.demo import journal
 from tests.demo.company import Company
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import Oracle
-from tests.demo.pipeline import WORDS, Addresses, Pipeline
+from tests.demo.pipeline import WORDS, Addresses, Pipeline, State
 from tests.demo.processes import Process
 from tests.servers import PrivateServer, Servers, ensure
 
 _DRAIN_SECONDS: Final = 150.0
 _QUIET_SECONDS: Final = 2.0
+_TELL_SECONDS: Final = 5.0
 _SETTINGS: Final = {
     "KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
     "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
@@ -104,6 +105,7 @@ class Trial:
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
         self._numbers = itertools.count(2)
         self._began = 0.0
+        self._told = 0.0
         self._say = say
 
     def prepare(self) -> None:
@@ -148,7 +150,7 @@ class Trial:
             dialler.finish()
         committed = self.company.committed
         self._say(f"{time.monotonic() - self._began:6.1f} s  load over: {committed:,} transactions; draining")
-        self.pipeline.drain(_DRAIN_SECONDS)
+        self.pipeline.drain(_DRAIN_SECONDS, self._watch)
         clock = self.pipeline.clock()
         self.pipeline.stop()
         oracle = Oracle(WORDS)
@@ -176,6 +178,16 @@ class Trial:
     def another_applier(self) -> Process:
         """One more applier, not started."""
         return self.pipeline.process(f"applier-{next(self._numbers)}-more", "consumer", "apply")
+
+    def _watch(self, state: State) -> None:
+        now = time.monotonic()
+        if now >= self._told + _TELL_SECONDS:
+            self._told = now
+            lag = (state.at - min(state.versions, default=0)) / 1_000_000
+            self._say(
+                f"{now - self._began:6.1f} s  slowest lane {lag:.1f} s behind, {state.unjudged:,} leads unjudged, "
+                f"{state.rechecks:,} rechecks due"
+            )
 
     def _deadlocks(self) -> int:
         with psycopg.connect(self.pipeline.postgres_url) as connection:
