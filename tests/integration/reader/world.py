@@ -40,6 +40,7 @@ from tests.servers import ensure
 
 CONSUMER = Path(sys.executable).with_name("consumer")
 LANES = 4
+CANNOT_CONVERT = 3854
 
 TABLES = (
     """
@@ -224,10 +225,21 @@ class World:
         """Has the server end the reader's stream."""
         ports = {connection.laddr.port for connection in psutil.Process(reader.process.pid).net_connections()}
         with self.connection() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT id, host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
-            for number, host in cursor.fetchall():
+            for number, host in self._dumps(cursor):
                 if ":" in host and int(host.rpartition(":")[2]) in ports:
                     cursor.execute(f"KILL {number}")
+
+    @staticmethod
+    def _dumps(cursor: Cursor) -> list[tuple[int, str]]:
+        """Connections that read the binlog; asked again where MySQL cannot show the text of somebody else's statement."""
+        while True:
+            try:
+                cursor.execute("SELECT id, host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
+            except pymysql.err.OperationalError as error:
+                if error.args[0] != CANNOT_CONVERT:
+                    raise
+            else:
+                return list(cursor.fetchall())
 
     def messages(self) -> list[Message]:
         """Every committed message of the lanes, in each lane in the order of its numbers."""
