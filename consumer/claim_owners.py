@@ -3,8 +3,8 @@
 An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
 is first looked for in what the stream brings next (the image before a change says it exactly), and then asked from the
 replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
-was changed since may have had another user where the stream stands. Such a claim is unsure, until the stream itself says
-whose it is or has come so far that the change lies behind it.
+was changed since may have had another user where the stream stands. Such a claim is unsure, until the stream itself
+says whose it is or has come so far that the change lies behind it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import NamedTuple
 class Begin(NamedTuple):
     """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
 
-    `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (in µs too).
+    `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (as µs).
     """
 
     gtid: str | None
