@@ -231,7 +231,7 @@ class World:
 
     @staticmethod
     def _dumps(cursor: Cursor) -> list[tuple[int, str]]:
-        """Connections that read the binlog; asked again where MySQL cannot show the text of somebody else's statement."""
+        """Connections that read the binlog; asked again where another statement's text defeats MySQL."""
         while True:
             try:
                 cursor.execute("SELECT id, host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
