@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from consumer.leads.model import NEVER, Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
+from consumer.store import look
 from consumer.store.connection import classified
 from consumer.store.errors import NotPrepared
+from consumer.store.look import Dossier
 from reconciler.replica import Checksums, Fingerprints, condensed
 
 
@@ -29,21 +32,8 @@ def _checksum(*columns: str) -> str:
 
 SESSION: Final = "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s'"
 
-LEADS_OF: Final = """
-SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
-       (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
-       (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures
-FROM leadstream.leads WHERE user_id = ANY(%s)
-"""
-"""Leads as we hold them."""
-
-CLAIMS_OF: Final = "SELECT user_id, id, status, version FROM leadstream.claims WHERE user_id = ANY(%s)"
-"""Claims of leads."""
-
-REQUIREMENTS_OF: Final = """
-SELECT user_id, id, claim_id, type, status, reason, version FROM leadstream.requirements WHERE user_id = ANY(%s)
-"""
-"""Requirements of leads."""
+OURS: Final = {"application_name": "leadstream reconciler", "connect_timeout": "10"}
+"""What the URL says goes before these."""
 
 JUDGED: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) AND stint > 0"
 """Which of these users have been judged already."""
@@ -152,8 +142,10 @@ class LanePoint(NamedTuple):
 class Book:
     """One connection to PostgreSQL, opened when first needed. Errors are those of `consumer.store.errors`."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, answer_seconds: float | None = None) -> None:
+        """`answer_seconds` limits each statement, for those who cannot wait."""
         self._conninfo = conninfo
+        self._answer_seconds = answer_seconds
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def close(self) -> None:
@@ -167,10 +159,12 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(
-                    self._conninfo, autocommit=True, application_name="leadstream reconciler"
-                )
+                address = make_conninfo("", **{**OURS, **conninfo_to_dict(self._conninfo)})
+                self._connection = psycopg.connect(address, autocommit=True)
                 self._connection.execute(SESSION)
+                if self._answer_seconds is not None:
+                    limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
+                    self._connection.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
             yield self._connection
 
     def is_open(self) -> bool:
@@ -179,19 +173,13 @@ class Book:
 
     def leads(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """These leads as we hold them, in one snapshot and without locks; unknown ones are absent."""
-        wanted = sorted(set(user_ids))
-        with self.session() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            with connection.pipeline():
-                leads, claims, requirements = (
-                    connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
-                )
-            found = {row[0]: _lead(row) for row in leads.fetchall()}
-            for user_id, claim_id, status, version in claims.fetchall():
-                found[user_id].claims[claim_id] = Claim(claim_id, status, version)
-            for user_id, requirement_id, *fields in requirements.fetchall():
-                found[user_id].requirements[requirement_id] = Requirement(requirement_id, *fields)
-        return found
+        with self.session() as connection:
+            return look.leads(connection, user_ids)
+
+    def dossier(self, user_id: int) -> Dossier:
+        """Everything we hold about one lead, in one snapshot and without locks."""
+        with self.session() as connection:
+            return look.dossier(connection, user_id)
 
     def judged(self, user_ids: Sequence[int]) -> set[int]:
         """Which of these users have a stint."""
@@ -289,23 +277,3 @@ def microseconds(time: datetime) -> int:
 
 def _normal(words: Iterable[str]) -> list[str]:
     return sorted(word.rstrip(" ").casefold() for word in words)
-
-
-def _lead(row: tuple[Any, ...]) -> Lead:
-    user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won = row
-    return Lead(
-        user_id=user,
-        exists=present,
-        enabled=enabled,
-        signature=signature,
-        version=version,
-        read_floor=floor,
-        judge_after=judge_after,
-        changed_at=changed or 0,
-        stint=stint,
-        queue_type=None if queue is None else QueueType(queue),
-        rule=None if rule is None else Rule(rule),
-        opened_at=opened or 0,
-        outstanding_seen=frozenset(seen),
-        converted_signatures=frozenset(won),
-    )

@@ -1,4 +1,4 @@
-"""`reconciler run | backfill | verify | age`: the safety net from a shell or a cron job.
+"""`reconciler run | backfill | verify | age | serve`: the safety net from a shell or a cron job.
 
 Exit codes: 0 done, also when SIGTERM ended it in good order; 1 something failed; 2 wrong usage or settings; 130 Ctrl-C.
 """
@@ -8,42 +8,27 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
-import structlog
 import typer
 from rich.console import Console
 
-from consumer.leads.rules import Rules
 from consumer.logs import configure
-from consumer.settings import (
-    DatabaseSettings,
-    DiscoverySettings,
-    ReplicaSettings,
-    RuleSettings,
-    RunSettings,
-    SettingsError,
-    load,
-)
+from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
-from consumer.store.leads import LeadStore
 from reconciler.aging import age as age_scores
 from reconciler.backfill import Backfill
-from reconciler.book import Book, microseconds
-from reconciler.lanes import LaneWatch, Stopped
-from reconciler.recheck import Mender
-from reconciler.replica import Replica, ReplicaError
+from reconciler.book import microseconds
+from reconciler.lanes import Stopped
+from reconciler.replica import ReplicaError
 from reconciler.report import LineProgress, TerminalProgress, as_json, show
-from reconciler.runs import AlreadyRunning, Runs
-from reconciler.settings import SWEEPS, AgingSettings, SweepSettings
-from reconciler.sweeps import RECHECKS, Report, Scope, Sweeper, SweepPlan
-from reconciler.verify import Verification
-
-log = structlog.get_logger(__name__)
+from reconciler.runs import AlreadyRunning
+from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, SweepSettings
+from reconciler.sweeps import RECHECKS, Report, Scope, Sweeper
+from reconciler.tools import Tools, load_settings, open_tools
 
 app = typer.Typer(
     help="The safety net: sweeps, backfill, verify and ageing, through the same ledger as the stream.",
@@ -56,44 +41,6 @@ NAMES = (*SWEEPS, RECHECKS)
 PAPER = 120
 """Characters in a line where the report does not go to a terminal."""
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What every command needs, opened when first used."""
-
-    replica: Replica
-    store: LeadStore
-    book: Book
-    runs: Runs
-    rules: Rules
-    discovery: DiscoverySettings
-    stop: Stop
-
-    def second_session(self) -> Replica:
-        """Another session on the replica, for work beside the first one."""
-        return Replica(self.replica.address, self.replica.query_seconds, stop=self.stop.event)
-
-    def rest(self) -> None:
-        """Ends the sessions with PostgreSQL, which are opened again when needed."""
-        self.store.close()
-        self.book.close()
-
-    def mender(self, settings: SweepSettings, *, dry_run: bool) -> Mender:
-        """What compares and mends."""
-        watch = LaneWatch(
-            self.book.lanes, self.discovery.recheck_wait_seconds, settings.patience_seconds, self.stop.event
-        )
-        return Mender(
-            self.replica,
-            self.store,
-            self.book,
-            watch,
-            self.rules,
-            stop=self.stop.event,
-            batch_size=self.discovery.discovery_batch_size,
-            dry_run=dry_run,
-        )
 
 
 @app.command()
@@ -117,22 +64,18 @@ def run(
         _wrong("--since and --hours-back exclude each other; give one of them")
     settings = load(SweepSettings)
     chosen = _chosen(names, settings)
-    with _tools() as tools:
-        plan = SweepPlan(
-            settings.window_overlap_seconds, tools.discovery.recent_activity_hours, tools.discovery.shadow_mode
-        )
-        mender = tools.mender(settings, dry_run=dry_run)
-        sweeper = Sweeper(tools.replica, tools.book, tools.runs, mender, plan)
+    with _tools() as (tools, stop):
+        sweeper = tools.sweeper(dry_run=dry_run)
         while True:
-            reports = _sweep_all(sweeper, chosen, scope, tools.stop)
+            reports = _sweep_all(sweeper, chosen, scope, stop)
             _print(reports, as_json_)
-            if interval is not None and not tools.stop:
+            if interval is not None and not stop:
                 tools.rest()
-                tools.stop.wait(interval)
-            if interval is None or tools.stop:
+                stop.wait(interval)
+            if interval is None or stop:
                 break
         failed = any(report.outcome == "failed" for report in reports) or len(reports) < len(chosen)
-    _leave(tools.stop, failed=failed and interval is None)
+    _leave(stop, failed=failed and interval is None)
 
 
 def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop) -> list[Report]:
@@ -155,9 +98,8 @@ def backfill(
     as_json_: JSON = False,
 ) -> None:
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
-    settings = load(SweepSettings)
     console = Console(stderr=True)
-    with _tools() as tools:
+    with _tools() as (tools, stop):
         progress = TerminalProgress(console, "backfill") if console.is_terminal else LineProgress("backfill")
         filling = Backfill(
             tools.replica,
@@ -165,15 +107,15 @@ def backfill(
             tools.book,
             tools.runs,
             tools.rules,
-            batch_size=settings.backfill_batch_size,
-            stop=tools.stop.event,
+            batch_size=tools.settings.sweeps.backfill_batch_size,
+            stop=tools.stop,
         )
         try:
             report = filling.run(progress, restart=restart)
         finally:
             progress.close()
         _print([report], as_json_)
-    _leave(tools.stop, failed=report.outcome == "failed")
+    _leave(stop, failed=report.outcome == "failed")
 
 
 @app.command()
@@ -184,14 +126,9 @@ def verify(
     as_json_: JSON = False,
 ) -> None:
     """Compares every user between MySQL and PostgreSQL; exit code 1 where drift was found and is not mended."""
-    settings = load(SweepSettings)
     console = Console(stderr=True)
-    with _tools() as tools, closing(tools.second_session()) as condenser:
+    with _tools() as (tools, stop), tools.verification(repair=repair) as verification:
         progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
-        mender = tools.mender(settings, dry_run=not repair)
-        verification = Verification(
-            mender, condenser, tools.runs, tools.rules, stop=tools.stop.event, shadow=tools.discovery.shadow_mode
-        )
         try:
             report = verification.run(progress, sample=sample)
         finally:
@@ -199,14 +136,14 @@ def verify(
         _print([report], as_json_)
     tally = report.tally
     drift_left = report.outcome in ("drift", "failed") or bool(tally.left or tally.failed)
-    _leave(tools.stop, failed=drift_left)
+    _leave(stop, failed=drift_left)
 
 
 @app.command()
 def age() -> None:
     """Adds 1 to every active score below the ceiling; does nothing when that was done today."""
     settings = load(AgingSettings)
-    with _tools() as tools:
+    with _tools() as (tools, _):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
@@ -214,24 +151,26 @@ def age() -> None:
     typer.echo("nothing to age today" if aged is None else f"{aged:,} scores aged by one")
 
 
-@contextmanager
-def _tools() -> Iterator[Tools]:
+@app.command()
+def serve() -> None:
+    """Runs the schedule and answers HTTP: pre-call checks, explanations, health, metrics; until stopped."""
+    from reconciler.serve import serve as serve_forever
+
     configure(load(RunSettings))
-    discovery = load(DiscoverySettings)
-    if not discovery.smart_discovery_enabled:
+    with Stop() as stop:
+        failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), load(RunSettings), stop)
+    _leave(stop, failed=failed)
+
+
+@contextmanager
+def _tools() -> Iterator[tuple[Tools, Stop]]:
+    configure(load(RunSettings))
+    settings = load_settings()
+    if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
         raise typer.Exit(0)
-    replica_settings, database, words = load(ReplicaSettings), load(DatabaseSettings), load(RuleSettings)
-    rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
-    with Stop() as stop:
-        replica = Replica(replica_settings.address, replica_settings.replica_query_seconds, stop=stop.event)
-        book = Book(database.conninfo)
-        try:
-            with LeadStore(database.conninfo, book.lane_count(), discovery.shadow_mode, "sweep") as store:
-                yield Tools(replica, store, book, Runs(book), rules, discovery, stop)
-        finally:
-            book.close()
-            replica.close()
+    with Stop() as stop, open_tools(settings, stop.event) as tools:
+        yield tools, stop
 
 
 def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:

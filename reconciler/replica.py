@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from threading import Event
 from typing import Any, Final, NamedTuple
 
@@ -175,6 +176,9 @@ SCHEMA = """
     SELECT 'index', table_name, column_name, '' FROM information_schema.statistics
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
 """
+REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
+"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
+BEHIND = ("Seconds_Behind_Source", "Seconds_Behind_Master")
 CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
 CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
 
@@ -309,9 +313,12 @@ class Replica:
         query_seconds: float = 30.0,
         retry_seconds: float = 60.0,
         stop: Event | None = None,
+        connect_seconds: float = 10.0,
+        grace_seconds: float = 5.0,
     ) -> None:
         """`query_seconds` limits each statement, `retry_seconds` how long a replica that is away is tried again;
-        `stop` ends such waiting.
+        `stop` ends such waiting. `connect_seconds` limits logging in, and a server that says nothing for
+        `grace_seconds` longer than a statement may take is away.
         """
         self._stop = stop or Event()
         self.address = address
@@ -319,15 +326,39 @@ class Replica:
         self.mariadb = False
         self.query_seconds = query_seconds
         self._retry_seconds = retry_seconds
+        self._connect_seconds = connect_seconds
+        self._grace_seconds = grace_seconds
         self._connection: Connection[Cursor] | None = None
         self._clock: ClockReading | None = None
         self._texts: Queries | None = None
+        self._names: list[str] = []
 
     def close(self) -> None:
         """Ends the session."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session already, which may have died since."""
+        return self._connection is not None
+
+    def lag(self) -> float | None:
+        """Seconds that the replica is behind its own source; None where it has no source, or does not tell us.
+
+        Infinite where replication stands still. Raises ReplicaAway.
+        """
+        if not self.is_open:
+            self.present()
+        try:
+            rows = self._run(REPLICATION[self.mariadb])
+        except ReplicaUnfit:
+            return None
+        if not rows:
+            return None
+        behind = [row[self._names.index(name)] for row in rows for name in BEHIND if name in self._names]
+        return max((inf if seconds is None else float(seconds) for seconds in behind), default=None)
 
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
@@ -504,6 +535,7 @@ class Replica:
             with connection.cursor() as cursor:
                 self.queries += 1
                 cursor.execute(self._limited(text))
+                self._names = [column[0] for column in cursor.description or ()]
                 return cursor.fetchall()
         except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
             self._drop()
@@ -534,13 +566,16 @@ class Replica:
 
     def _limited(self, text: str) -> str:
         text = text.strip()
+        if text.startswith("SHOW"):
+            return text
         if self.mariadb:
             return f"SET STATEMENT max_statement_time={self.query_seconds:g} FOR {text}"
         return f"SELECT /*+ MAX_EXECUTION_TIME({round(self.query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:
-            connection = login(self.address, connect_seconds=10, answer_seconds=self.query_seconds + 5)
+            answer_seconds = self.query_seconds + self._grace_seconds
+            connection = login(self.address, self._connect_seconds, answer_seconds)
             self.mariadb = "mariadb" in connection.get_server_info().lower()  # type: ignore[no-untyped-call]
             with connection.cursor() as cursor:
                 self.queries += 1

@@ -24,10 +24,11 @@ LINE_SECONDS: Final = 5.0
 
 def as_json(reports: Sequence[Report]) -> str:
     """All reports as a JSON list; times are ISO 8601 in UTC."""
-    return json.dumps([_as_dict(report) for report in reports], indent=2)
+    return json.dumps([as_dict(report) for report in reports], indent=2)
 
 
-def _as_dict(report: Report) -> dict[str, object]:
+def as_dict(report: Report) -> dict[str, object]:
+    """One report as JSON has it; times are ISO 8601 in UTC."""
     window = report.window
     return {
         "name": report.name,

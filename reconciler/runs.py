@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -60,6 +62,13 @@ FROM leadstream.runs WHERE name = %s ORDER BY id DESC LIMIT 1
 """The newest run of a name."""
 
 
+NEWEST: Final = """
+SELECT DISTINCT ON (name) name, outcome, started_at, finished_at, milliseconds, queries, counts, error
+FROM leadstream.runs ORDER BY name, id DESC
+"""
+"""The newest run of each name, under way or not."""
+
+
 class AlreadyRunning(Exception):
     """A run of the same name is under way elsewhere."""
 
@@ -79,6 +88,20 @@ class LastRun(NamedTuple):
     outcome: str
     cursor: int | None
     window: Window | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run as it is recorded; `finished_at` and `milliseconds` are None where it is under way or was cut off."""
+
+    name: str
+    outcome: str
+    started_at: datetime
+    finished_at: datetime | None
+    milliseconds: int | None
+    queries: int
+    counts: dict[str, object]
+    error: str | None
 
 
 class Run:
@@ -157,6 +180,11 @@ class Runs:
         run_id, started, outcome, cursor, start, end = row
         window = None if start is None else Window(microseconds(start), microseconds(end))
         return LastRun(run_id, microseconds(started), outcome, cursor, window)
+
+    def newest(self) -> list[Record]:
+        """The newest run of each name."""
+        with self._book.session() as connection:
+            return [Record(*row) for row in connection.execute(NEWEST).fetchall()]
 
     def cursor_before(self, name: str, time: int) -> int | None:
         """The primary key that a successful run had come to whose window ended by `time` (µs)."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from consumer.settings import Words, _Settings
 
@@ -63,3 +63,18 @@ class AgingSettings(_Settings):
     def is_skipped(self, day: datetime) -> bool:
         """Whether nothing ages on the weekday of this local time."""
         return WEEKDAYS[day.weekday()] in self.aging_skipped_weekdays
+
+
+class ServeSettings(_Settings):
+    """The HTTP API and the schedule."""
+
+    http_host: str = "127.0.0.1"
+    """Address of the API; containers set 0.0.0.0."""
+    http_port: int = Field(default=8080, ge=0, lt=65536)
+    """Port of the API; 0: any free one, which the log names."""
+    precall_deadline_ms: int = Field(default=200, ge=1, le=60_000)
+    """How long a pre-call check waits for the replica before it answers from what we hold."""
+    api_token: SecretStr | None = None
+    """What `Authorization: Bearer …` must say to start runs by HTTP; without it nobody can."""
+    recheck_seconds: float = Field(default=30.0, gt=0)
+    """How often rechecks that are due are worked off."""

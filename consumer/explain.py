@@ -1,0 +1,236 @@
+"""Why a customer is, or is not, in a queue: what we hold of one lead, told in plain sentences. Pure; reads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from consumer.leads.model import NEVER, Claim, Lead, LiveState, QueueType, Reason, Requirement, Rule
+from consumer.leads.rules import Rules, is_on_open_claim, queue_for
+from consumer.store.look import Desk, Dossier, PastStint, Waiting, Won
+
+_SHOWN: Final = 5
+"""How many documents or claims a sentence names."""
+
+_OPENED: Final[dict[str, str]] = {
+    Reason.FIRST_SEEN: "this is where we first saw them",
+    Reason.USER_DELETED: "the customer was deleted",
+    Reason.USER_DISABLED: "the customer was disabled",
+    Reason.CLAIMS_CLOSED: "every claim was closed",
+    Reason.SIGNATURE_REMOVED: "the signature was removed",
+    Reason.SIGNATURE_OBTAINED: "the customer signed",
+    Reason.REQUIREMENTS_COMPLETED: "the last document asked for came in",
+    Reason.REQUIREMENTS_WITHDRAWN: "the documents are no longer asked for",
+    Reason.USER_RETURNED: "the customer came back",
+    Reason.USER_ENABLED: "the customer was enabled again",
+    Reason.CLAIM_REOPENED: "a claim was opened or reopened",
+    Reason.SIGNATURE_MISSING: "the signature was missing",
+    Reason.REQUIREMENT_ADDED: "a document was asked for",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where some state belongs, by which rule, and that rule in words."""
+
+    queue_type: QueueType
+    rule: Rule
+    because: str
+
+
+@dataclass(frozen=True)
+class Live:
+    """What MySQL holds now: where that belongs, when it was read, and what of it differs from what we hold.
+
+    `exists` False: MySQL has no such user. `drift` are kinds of difference; empty where both agree.
+    """
+
+    exists: bool
+    verdict: Verdict
+    as_of: datetime
+    drift: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One customer, whole: for programs the facts, for people `sentences`.
+
+    `agrees` says whether MySQL, read live, puts the lead where our open stint has it; None where either is unknown.
+    """
+
+    user_id: int
+    queue_type: QueueType | None
+    verdict: Verdict | None
+    since: datetime | None
+    as_of: datetime | None
+    stints: list[PastStint]
+    conversions: list[Won]
+    desk: Desk | None
+    recheck: Waiting | None
+    live: Live | None
+    agrees: bool | None
+    sentences: list[str]
+
+
+def verdict(lead: Lead, rules: Rules) -> Verdict:
+    """Where a lead belongs and why, in words."""
+    queue_type, rule = queue_for(lead, rules)
+    return Verdict(queue_type, rule, _because(lead, rule, rules))
+
+
+def lead_of(user_id: int, live: LiveState) -> Lead:
+    """What MySQL holds of a user as a lead that was never judged; of a user that is gone nothing else counts."""
+    if live.user is None:
+        return Lead(user_id)
+    lead = Lead(user_id, exists=True, enabled=live.user.row.enabled, signature=live.user.row.signature)
+    for claim, *_ in live.claims:
+        lead.claims[claim.id] = Claim(claim.id, claim.status, 0)
+    for asked, *_ in live.requirements:
+        lead.requirements[asked.id] = Requirement(asked.id, asked.claim_id, asked.type, asked.status, asked.reason, 0)
+    return lead
+
+
+def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
+    """Tells what we hold of one lead and, where MySQL was read, whether it agrees.
+
+    `without_live` says in a sentence why MySQL was not read.
+    """
+    lead = held.lead
+    own = None if lead is None else verdict(lead, rules)
+    queue_type = None if lead is None else lead.queue_type
+    agrees = None if live is None or queue_type is None else live.verdict.queue_type is queue_type
+    known_at = max(held.lane_version, lead.read_floor if lead else 0)
+    sentences = [*_standing(held, own), *_past(held), *_calls(held, queue_type), *_mysql(live, agrees)]
+    if without_live is not None:
+        sentences.append(without_live)
+    return Explanation(
+        held.user_id,
+        queue_type,
+        own,
+        _moment(lead.opened_at) if lead is not None and lead.stint else None,
+        _moment(known_at) if known_at else None,
+        held.stints,
+        held.conversions,
+        held.desk,
+        held.recheck,
+        live,
+        agrees,
+        sentences,
+    )
+
+
+def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
+    if rule is Rule.USER_GONE:
+        return "there is no such customer in MySQL"
+    if rule is Rule.USER_DISABLED:
+        return "the customer is disabled (is_enabled is 0)"
+    if rule is Rule.CLAIMS_CLOSED:
+        statuses = sorted({str(claim.status) for claim in lead.claims.values()})
+        return f"every claim is closed ({_named('claim', sorted(lead.claims))}: {', '.join(statuses)})"
+    if rule is Rule.NO_SIGNATURE:
+        return "the customer has not signed (current_signature_file_id is empty)"
+    if rule is Rule.REQUIREMENT_OUTSTANDING:
+        owed = [
+            asked.id
+            for asked in lead.requirements.values()
+            if rules.is_outstanding(asked) and is_on_open_claim(asked, lead, rules)
+        ]
+        return f"the customer signed and still owes {_named('requirement', sorted(owed))}"
+    return "the customer signed and owes no document on an open claim"
+
+
+def _standing(held: Dossier, own: Verdict | None) -> list[str]:
+    lead = held.lead
+    if lead is None or own is None:
+        return [f"We know nothing of user {held.user_id} yet."]
+    waiting = _waiting(lead, held)
+    if lead.queue_type is None:
+        return [f"User {lead.user_id} has not been judged yet.", *waiting]
+    place = "in no queue" if lead.queue_type is QueueType.NONE else f"in {lead.queue_type}"
+    since = _when(_moment(lead.opened_at))
+    if lead.queue_type is own.queue_type:
+        return [f"User {lead.user_id} is {place} since {since}, because {own.because}.", *waiting]
+    return [
+        f"User {lead.user_id} is {place} since {since}.",
+        f"By the rows we hold now they belong in {own.queue_type}, because {own.because}.",
+        *waiting,
+    ]
+
+
+def _waiting(lead: Lead, held: Dossier) -> list[str]:
+    sentences = []
+    if lead.judge_after == NEVER:
+        sentences.append("Too little is known to judge them: they wait to be read live from MySQL.")
+    elif lead.judge_after is not None and lead.judge_after > held.lane_version:
+        sentences.append(f"They are judged again when the stream has passed {_when(_moment(lead.judge_after))}.")
+    if held.recheck is not None:
+        tries = f", after {held.recheck.attempts} tries" if held.recheck.attempts else ""
+        sentences.append(
+            f"A recheck is queued since {_when(held.recheck.asked_at)}{tries}, because {held.recheck.reason}."
+        )
+    return sentences
+
+
+def _past(held: Dossier) -> list[str]:
+    sentences = []
+    for stint in held.stints:
+        place = "in no queue" if stint.queue_type == QueueType.NONE else f"in {stint.queue_type}"
+        opened = _OPENED.get(stint.opened_reason, stint.opened_reason)
+        sentence = f"Stint {stint.number}: {place} from {_when(stint.opened_at)}, because {opened}"
+        if stint.closed_at is None:
+            sentence += ", until now"
+        else:
+            closed = _OPENED.get(stint.closed_reason or "", stint.closed_reason or "unknown")
+            sentence += f", until {_when(stint.closed_at)}, when {closed}"
+        if stint.conversion_type is not None:
+            sentence += f": a conversion, {stint.conversion_type}"
+        sentences.append(sentence + ".")
+    return sentences
+
+
+def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:
+    sentences = []
+    counted = sum(1 for stint in held.stints if stint.conversion_type is not None)
+    if counted != len(held.conversions):
+        sentences.append(
+            f"The stints hold {counted} conversions and the call centre's table {len(held.conversions)}; others write"
+            " that table too, or SHADOW_MODE was on."
+        )
+    if held.desk is None:
+        if queue_type is not None:
+            sentences.append("The call centre has no score for them (user_call_scores has no such row).")
+        return sentences
+    told = held.desk.current_queue_type
+    if queue_type is not None and told != queue_type:
+        sentences.append(
+            f"The call centre's table says {told or 'nothing'} instead: another program wrote that, or SHADOW_MODE is"
+            " on; reconciler verify --repair puts it right."
+        )
+    return sentences
+
+
+def _mysql(live: Live | None, agrees: bool | None) -> list[str]:
+    if live is None:
+        return []
+    read = f"MySQL, read at {_when(live.as_of)},"
+    says = f"puts them in {live.verdict.queue_type}, because {live.verdict.because}"
+    if not agrees:
+        return [f"{read} {says}: that is not what we hold."]
+    if live.drift:
+        return [f"{read} {says}: the same queue, though rows differ ({', '.join(live.drift)})."]
+    return [f"{read} says the same."]
+
+
+def _named(noun: str, ids: list[int]) -> str:
+    shown = ", ".join(map(str, ids[:_SHOWN]))
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return f"{noun}{'s' if len(ids) > 1 else ''} {shown}{more}"
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+def _when(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

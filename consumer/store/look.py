@@ -1,0 +1,193 @@
+"""What we hold of leads, looked at without locks: for comparing, explaining and answering, never for writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+
+from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+LEADS_OF: Final = """
+SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
+       (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
+       (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures
+FROM leadstream.leads WHERE user_id = ANY(%s)
+"""
+"""Leads as we hold them."""
+
+CLAIMS_OF: Final = "SELECT user_id, id, status, version FROM leadstream.claims WHERE user_id = ANY(%s)"
+"""Claims of leads."""
+
+REQUIREMENTS_OF: Final = """
+SELECT user_id, id, claim_id, type, status, reason, version FROM leadstream.requirements WHERE user_id = ANY(%s)
+"""
+"""Requirements of leads."""
+
+STINTS_OF: Final = """
+SELECT number, queue_type, opened_at, opened_reason, closed_at, closed_reason, conversion_type, source
+FROM leadstream.stints WHERE user_id = %s ORDER BY number
+"""
+"""Every stint of a lead, the open one last."""
+
+CONVERSIONS_OF: Final = """
+SELECT conversion_type, previous_queue_type, converted_at, final_score, total_call_attempts
+FROM conversions WHERE user_id = %s ORDER BY converted_at
+"""
+"""A lead's conversions in the call centre's table."""
+
+SCORE_OF: Final = """
+SELECT score.current_queue_type, score.is_active, score.current_score, score.total_attempts, score.last_call_at,
+       ARRAY(SELECT entry.queue_type FROM call_queue AS entry
+             WHERE entry.user_id = score.user_id AND entry.status = 'pending' ORDER BY entry.queue_type)
+FROM user_call_scores AS score WHERE score.user_id = %s
+"""
+"""What the call centre sees of a lead."""
+
+RECHECK_OF: Final = "SELECT reason, asked_at, attempts, last_error FROM leadstream.rechecks WHERE user_id = %s"
+"""The recheck that waits for a lead."""
+
+LANE_OF: Final = """
+SELECT lane.version FROM leadstream.lanes AS lane JOIN leadstream.leads AS lead ON lead.lane = lane.lane
+WHERE lead.user_id = %s
+"""
+"""How far the lane of a lead has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastStint:
+    """One stay in one queue; the last three words are None while it is open. `source` is `stream` or `sweep`."""
+
+    number: int
+    queue_type: str
+    opened_at: datetime
+    opened_reason: str
+    closed_at: datetime | None
+    closed_reason: str | None
+    conversion_type: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A conversion as the call centre has it."""
+
+    conversion_type: str
+    previous_queue_type: str | None
+    converted_at: datetime
+    final_score: int | None
+    total_call_attempts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the call centre's tables say of a lead; `pending` are the queues with a pending entry."""
+
+    current_queue_type: str | None
+    is_active: bool
+    current_score: int
+    total_attempts: int
+    last_call_at: datetime | None
+    pending: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A recheck that is queued."""
+
+    reason: str
+    asked_at: datetime
+    attempts: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """Everything we hold about one lead; `lead` None: we never heard of the user. `lane_version` in µs."""
+
+    user_id: int
+    lead: Lead | None
+    stints: list[PastStint]
+    conversions: list[Won]
+    desk: Desk | None
+    recheck: Waiting | None
+    lane_version: int
+
+
+def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
+    """These leads as we hold them, in one snapshot; unknown ones are absent. The connection is in autocommit mode."""
+    wanted = sorted(set(user_ids))
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return _leads(connection, wanted)
+
+
+def dossier(connection: Connection, user_id: int) -> Dossier:
+    """Everything about one lead, in one snapshot. The connection is in autocommit mode."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        lead = _leads(connection, [user_id]).get(user_id)
+        with connection.pipeline():
+            stints, conversions, score, recheck, lane = (
+                connection.execute(statement, [user_id])
+                for statement in (STINTS_OF, CONVERSIONS_OF, SCORE_OF, RECHECK_OF, LANE_OF)
+            )
+        desk, waiting, point = score.fetchone(), recheck.fetchone(), lane.fetchone()
+        return Dossier(
+            user_id,
+            lead,
+            [PastStint(*row) for row in stints.fetchall()],
+            [Won(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in conversions.fetchall()],
+            None if desk is None else _desk(*desk),
+            None if waiting is None else Waiting(*waiting),
+            0 if point is None else point[0],
+        )
+
+
+def _leads(connection: Connection, wanted: list[int]) -> dict[int, Lead]:
+    with connection.pipeline():
+        rows, claims, requirements = (
+            connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
+        )
+    found = {row[0]: _lead(row) for row in rows.fetchall()}
+    for user_id, claim_id, status, version in claims.fetchall():
+        found[user_id].claims[claim_id] = Claim(claim_id, status, version)
+    for user_id, requirement_id, *fields in requirements.fetchall():
+        found[user_id].requirements[requirement_id] = Requirement(requirement_id, *fields)
+    return found
+
+
+def _lead(row: tuple[Any, ...]) -> Lead:
+    user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won = row
+    return Lead(
+        user_id=user,
+        exists=present,
+        enabled=enabled,
+        signature=signature,
+        version=version,
+        read_floor=floor,
+        judge_after=judge_after,
+        changed_at=changed or 0,
+        stint=stint,
+        queue_type=None if queue is None else QueueType(queue),
+        rule=None if rule is None else Rule(rule),
+        opened_at=opened or 0,
+        outstanding_seen=frozenset(seen),
+        converted_signatures=frozenset(won),
+    )
+
+
+def _desk(
+    queue_type: str | None, active: bool, score: int, attempts: int, called: datetime | None, pending: list[str]
+) -> Desk:
+    return Desk(queue_type, active, score, attempts, None if called is None else _utc(called), pending)
+
+
+def _utc(time: datetime) -> datetime:
+    """The call centre's times have no zone and are UTC."""
+    return time.replace(tzinfo=UTC)

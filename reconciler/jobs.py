@@ -1,0 +1,79 @@
+"""Runs by name, each with sessions of its own: what the schedule and the HTTP API start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from threading import Event
+from typing import Final
+
+import structlog
+
+from reconciler import metrics
+from reconciler.aging import age
+from reconciler.report import LineProgress
+from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.sweeps import RECHECKS, Report, Scope
+from reconciler.tools import Settings, open_tools
+
+log = structlog.get_logger(__name__)
+
+NAMES: Final = (*SWEEPS, RECHECKS)
+
+
+class NotAllowed(Exception):
+    """A setting forbids this run; the message names it."""
+
+
+class Jobs:
+    """Starts runs; any thread may."""
+
+    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event) -> None:
+        self.settings = settings
+        self._aging = aging
+        self._stop = stop
+
+    def allow(self, name: str) -> None:
+        """Raises NotAllowed where settings forbid runs, or this sweep."""
+        if not self.settings.discovery.smart_discovery_enabled:
+            raise NotAllowed("SMART_DISCOVERY_ENABLED is false, so nothing is run; set it to true")
+        if name in SWEEPS and name not in self.settings.sweeps.sweeps:
+            raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
+
+    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False) -> Report:
+        """Runs one of NAMES. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
+        self.allow(name)
+        with open_tools(self.settings, self._stop) as tools:
+            return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
+
+    def verify(self, *, repair: bool, sample: int | None) -> Report:
+        """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""
+        self.allow("verify")
+        with open_tools(self.settings, self._stop) as tools, tools.verification(repair=repair) as verification:
+            return self._done(verification.run(LineProgress("verify"), sample=sample))
+
+    def age(self) -> None:
+        """Ages scores unless that was done today, or they are not ours. Raises AlreadyRunning and StoreError."""
+        if self.settings.discovery.shadow_mode:
+            return
+        with open_tools(self.settings, self._stop) as tools:
+            aged = age(tools.book, tools.runs, self._aging, datetime.now(UTC))
+        if aged is not None:
+            log.info("aged", scores=aged)
+
+    @staticmethod
+    def _done(report: Report) -> Report:
+        metrics.count(report)
+        say = log.error if report.outcome == "failed" else log.info
+        say(
+            "run_ended",
+            run=report.name,
+            outcome=report.outcome,
+            checked=report.tally.checked,
+            mended=report.tally.mended,
+            conversions=report.tally.conversions.total(),
+            left=report.tally.left,
+            queries=report.queries,
+            milliseconds=report.milliseconds,
+            error=report.error,
+        )
+        return report

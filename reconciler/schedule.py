@@ -1,0 +1,132 @@
+"""When what runs: the plan's minutes, what was missed while nobody ran, and rechecks as they fall due.
+
+Every run asks the records first whether its slot was seen to already, so that several processes may keep the same
+schedule, a restart repeats nothing, and a slot that was missed or failed is made up for within minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from consumer.store.errors import StoreError
+from reconciler import aging
+from reconciler.book import Book
+from reconciler.jobs import Jobs
+from reconciler.replica import ReplicaError
+from reconciler.runs import AlreadyRunning
+from reconciler.settings import SWEEPS
+from reconciler.sweeps import RECHECKS, Scope
+
+log = structlog.get_logger(__name__)
+
+MINUTES: Final = dict(zip(SWEEPS, (0, 15, 30, 45), strict=True))
+"""The minute of the hour of each sweep."""
+AGING_HOUR: Final = 2
+"""The local hour of the daily ageing."""
+CATCH_UP: Final = timedelta(minutes=5)
+"""How often slots that were missed, or whose run failed, are looked for."""
+
+SEEN_TO: Final = """
+SELECT EXISTS (SELECT FROM leadstream.runs WHERE name = %s AND outcome = 'ok' AND started_at >= %s)
+"""
+"""Whether a slot had a successful run."""
+
+DUE: Final = "SELECT EXISTS (SELECT FROM leadstream.rechecks WHERE not_before <= now())"
+"""Whether any recheck is due."""
+
+
+def last_slot(name: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """The newest time up to `now` at which this was to run: a sweep's minute, or two o'clock in `zone` for `age`."""
+    if name == aging.NAME:
+        local = now.astimezone(zone)
+        slot = local.replace(hour=AGING_HOUR, minute=0, second=0, microsecond=0)
+        return (slot if slot <= local else slot - timedelta(days=1)).astimezone(UTC)
+    slot = now.replace(minute=MINUTES[name], second=0, microsecond=0)
+    return slot if slot <= now else slot - timedelta(hours=1)
+
+
+class Schedule:
+    """Runs jobs at their times, each name once at a time."""
+
+    def __init__(self, jobs: Jobs, zone: str, recheck_seconds: float) -> None:
+        """`zone` is whose two o'clock the ageing waits for; rechecks are looked for every `recheck_seconds`."""
+        self._jobs = jobs
+        self._zone = ZoneInfo(zone)
+        self._recheck_seconds = recheck_seconds
+        chosen = jobs.settings.sweeps.sweeps
+        self.names = [name for name in SWEEPS if name in chosen] + [aging.NAME]
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(len(self.names) + 2)},
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+
+    def start(self) -> None:
+        """Starts the clock; what was missed runs now."""
+        now = datetime.now(UTC)
+        for name in self.names:
+            self._scheduler.add_job(self._run_if_due, self._trigger(name), args=[name], id=name)
+            self._scheduler.add_job(
+                self._run_if_due, IntervalTrigger(seconds=CATCH_UP.seconds), args=[name],
+                id=f"{name}, if missed", next_run_time=now,
+            )  # fmt: skip
+        every = IntervalTrigger(seconds=self._recheck_seconds)
+        self._scheduler.add_job(self._recheck, every, id=RECHECKS, next_run_time=now)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Stops the clock and waits for runs under way, which end between two batches."""
+        self._scheduler.shutdown(wait=True)
+
+    def _trigger(self, name: str) -> CronTrigger:
+        if name == aging.NAME:
+            return CronTrigger(hour=AGING_HOUR, minute=0, timezone=self._zone)
+        return CronTrigger(minute=MINUTES[name], timezone=UTC)
+
+    def _run_if_due(self, name: str) -> None:
+        slot = last_slot(name, datetime.now(UTC), self._zone)
+
+        def work() -> None:
+            if not self._asked(SEEN_TO, name, slot):
+                log.info("run_starts", run=name, slot=slot.isoformat())
+                self._run(name)
+
+        self._guarded(name, work)
+
+    def _run(self, name: str) -> None:
+        if name == aging.NAME:
+            self._jobs.age()
+        else:
+            self._jobs.sweep(name, Scope())
+
+    def _recheck(self) -> None:
+        def work() -> None:
+            if self._asked(DUE):
+                self._jobs.sweep(RECHECKS, Scope())
+
+        self._guarded(RECHECKS, work)
+
+    def _asked(self, statement: str, *parameters: object) -> bool:
+        with closing(Book(self._jobs.settings.database.conninfo)) as book, book.session() as connection:
+            return connection.execute(statement, parameters).fetchone() == (True,)
+
+    @staticmethod
+    def _guarded(name: str, work: Callable[[], None]) -> None:
+        """What cannot run now is told, and tried again at the next look."""
+        try:
+            work()
+        except AlreadyRunning:
+            log.debug("runs_elsewhere", run=name)
+        except (StoreError, ReplicaError, psycopg.Error) as error:
+            log.warning("run_failed", run=name, reason=str(error))

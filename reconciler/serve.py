@@ -1,0 +1,116 @@
+"""`reconciler serve`: the schedule, the watch and the HTTP API in one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from typing import Final
+
+import structlog
+import uvicorn
+
+from consumer import metrics as process_metrics
+from consumer.settings import RunSettings, SettingsError
+from consumer.stopping import Stop
+from reconciler import metrics
+from reconciler.jobs import Jobs
+from reconciler.schedule import Schedule
+from reconciler.settings import AgingSettings, ServeSettings
+from reconciler.tools import Settings
+from reconciler.watch import Watch
+from reconciler.web.app import create_app
+from reconciler.web.precall import Desk
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS: Final = 5
+"""How long answers under way have, when the process is told to stop."""
+CONNECTIONS: Final = 1000
+SWITCH_SECONDS: Final = 0.001
+"""How soon a thread that computes gives way to one that answers; Python's own default is five times as long."""
+
+
+def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run: RunSettings, stop: Stop) -> bool:
+    """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
+    _log_through_structlog()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    listening = _listen(serving)
+    process_metrics.serve(run)
+    watch = Watch(settings, stop.event)
+    jobs = Jobs(settings, aging, stop.event)
+    desk = Desk(settings, watch, serving.precall_deadline_ms)
+    app = create_app(desk, jobs, watch, serving.api_token)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
+    schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
+    with metrics.watched(watch.snapshot):
+        watch.start()
+        http.start()
+        if schedule is not None:
+            schedule.start()
+        host, port = listening.getsockname()[:2]
+        log.info("serving", host=host, port=port, runs=schedule.names if schedule else [])
+        stop.event.wait()
+        failed = not stop.by
+        server.should_exit = True
+        if schedule is not None:
+            schedule.stop()
+        http.join()
+        watch.join()
+    log.info("stopped")
+    return failed
+
+
+def _writes(settings: Settings) -> bool:
+    writes = settings.discovery.smart_discovery_enabled
+    if not writes:
+        log.warning("nothing_is_run", reason="SMART_DISCOVERY_ENABLED is false; requests are answered all the same")
+    return writes
+
+
+def _listen(serving: ServeSettings) -> socket.socket:
+    host, port = serving.http_host, serving.http_port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); set HTTP_HOST and HTTP_PORT to a free address"
+        ) from error
+
+
+def _serve_http(server: uvicorn.Server, listening: socket.socket, stop: Stop) -> None:
+    """Signals are the main thread's; whatever ends the server ends the process."""
+    try:
+        server.run(sockets=[listening])
+    finally:
+        stop.request()
+
+
+class _Structured(logging.Handler):
+    """Lines of libraries, in our own form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Passes one on."""
+        reason = None if record.exc_info is None else record.exc_info
+        structlog.get_logger(record.name).log(record.levelno, "library", line=record.getMessage(), exc_info=reason)
+
+
+def _log_through_structlog() -> None:
+    for name, level in (("uvicorn", logging.WARNING), ("apscheduler", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [_Structured()]
+        logger.propagate = False
+        logger.setLevel(level)

@@ -1,0 +1,122 @@
+"""What a run works with: sessions on both servers, opened for it and ended after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+from consumer.leads.rules import Rules
+from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, RuleSettings, load
+from consumer.store.leads import LeadStore
+from reconciler.book import Book
+from reconciler.lanes import LaneWatch
+from reconciler.recheck import Mender
+from reconciler.replica import Replica
+from reconciler.runs import Runs
+from reconciler.settings import SweepSettings
+from reconciler.sweeps import Sweeper, SweepPlan
+from reconciler.verify import Verification
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says about runs."""
+
+    replica: ReplicaSettings
+    database: DatabaseSettings
+    discovery: DiscoverySettings
+    sweeps: SweepSettings
+    rules: Rules
+
+
+def load_settings() -> Settings:
+    """Reads the environment. Raises SettingsError."""
+    words = load(RuleSettings)
+    return Settings(
+        load(ReplicaSettings),
+        load(DatabaseSettings),
+        load(DiscoverySettings),
+        load(SweepSettings),
+        Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types),
+    )
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Sessions that open when first used; for one thread."""
+
+    settings: Settings
+    replica: Replica
+    store: LeadStore
+    book: Book
+    runs: Runs
+    stop: Event
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the business."""
+        return self.settings.rules
+
+    @property
+    def discovery(self) -> DiscoverySettings:
+        """The plan's own settings."""
+        return self.settings.discovery
+
+    def rest(self) -> None:
+        """Ends the sessions with PostgreSQL, which are opened again when needed."""
+        self.store.close()
+        self.book.close()
+
+    def mender(self, *, dry_run: bool) -> Mender:
+        """What compares and mends."""
+        watch = LaneWatch(
+            self.book.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
+        )
+        return Mender(
+            self.replica,
+            self.store,
+            self.book,
+            watch,
+            self.rules,
+            stop=self.stop,
+            batch_size=self.discovery.discovery_batch_size,
+            dry_run=dry_run,
+        )
+
+    def sweeper(self, *, dry_run: bool) -> Sweeper:
+        """What runs sweeps."""
+        plan = SweepPlan(
+            self.settings.sweeps.window_overlap_seconds,
+            self.discovery.recent_activity_hours,
+            self.discovery.shadow_mode,
+        )
+        return Sweeper(self.replica, self.book, self.runs, self.mender(dry_run=dry_run), plan)
+
+    @contextmanager
+    def verification(self, *, repair: bool) -> Iterator[Verification]:
+        """What compares everybody, with the second session that it needs."""
+        replica = self.settings.replica
+        with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
+            yield Verification(
+                self.mender(dry_run=not repair),
+                condenser,
+                self.runs,
+                self.rules,
+                stop=self.stop,
+                shadow=self.discovery.shadow_mode,
+            )
+
+
+@contextmanager
+def open_tools(settings: Settings, stop: Event) -> Iterator[Tools]:
+    """Tools for one run; `stop` ends their waiting. Raises StoreError where PostgreSQL is away or not prepared."""
+    replica = Replica(settings.replica.address, settings.replica.replica_query_seconds, stop=stop)
+    book = Book(settings.database.conninfo)
+    try:
+        with LeadStore(settings.database.conninfo, book.lane_count(), settings.discovery.shadow_mode, "sweep") as store:
+            yield Tools(settings, replica, store, book, Runs(book), stop)
+    finally:
+        book.close()
+        replica.close()

@@ -1,0 +1,169 @@
+"""A look at everything every few seconds: what health, metrics and pre-call checks know without asking again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from threading import Event
+from typing import Final, NamedTuple
+
+import psycopg
+import structlog
+
+from consumer.store.errors import StoreError
+from reconciler.book import Book, LanePoint
+from reconciler.replica import Replica, ReplicaError
+from reconciler.tools import Settings
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 2.0
+COUNT_SECONDS: Final = 60.0
+"""How often queues are counted, which reads every lead."""
+
+RECHECKS: Final = "SELECT count(*) FILTER (WHERE not_before <= now()), count(*) FROM leadstream.rechecks"
+"""Rechecks due, and all of them."""
+
+QUEUES: Final = """
+SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
+"""
+"""Leads in each queue."""
+
+LAST_RUNS: Final = """
+SELECT DISTINCT ON (name) name, started_at, coalesce(milliseconds, 0),
+       coalesce((counts ->> 'first_seen')::int, 0),
+       coalesce((SELECT sum(value::int) FROM jsonb_each_text(counts -> 'conversions')), 0)::int
+FROM leadstream.runs WHERE outcome = 'ok' ORDER BY name, started_at DESC
+"""
+"""The last successful run of each name."""
+
+STREAMED: Final = """
+SELECT count(*) FILTER (WHERE number = 1 AND opened_at >= now() - interval '1 hour'),
+       count(*) FILTER (WHERE conversion_type IS NOT NULL AND closed_at >= now() - interval '1 hour')
+FROM leadstream.stints
+WHERE source = 'stream' AND (opened_at >= now() - interval '1 hour' OR closed_at >= now() - interval '1 hour')
+"""
+"""Users first seen and conversions of the last hour that came by the stream."""
+
+
+class LastSuccess(NamedTuple):
+    """The last successful run of a name: when it started, how long it took, what it brought."""
+
+    started_at: datetime
+    milliseconds: int
+    first_seen: int
+    conversions: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was seen last; None where that is not known. Lags in seconds."""
+
+    store_up: bool = False
+    store_error: str = "PostgreSQL has not been asked yet"
+    replica_up: bool = False
+    replica_error: str = "the replica has not been asked yet"
+    lanes: Mapping[int, LanePoint] = field(default_factory=dict)
+    rechecks_due: int | None = None
+    rechecks_waiting: int | None = None
+    last_runs: Mapping[str, LastSuccess] = field(default_factory=dict)
+    replica_lag: float | None = None
+    queues: Mapping[str, int] = field(default_factory=dict)
+    streamed_users: int = 0
+    streamed_conversions: int = 0
+
+    @property
+    def stream_lag(self) -> float | None:
+        """Age of what the slowest lane has reached; None where the stream has never run."""
+        oldest = min((point.version for point in self.lanes.values()), default=0)
+        return max(0.0, time.time() - oldest / 1e6) if oldest else None
+
+
+class Watch:
+    """Looks from two threads of its own, one for each server, so that neither waits for the other."""
+
+    def __init__(self, settings: Settings, stop: Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+        self._threads = [
+            threading.Thread(target=self._watch_store, name="watch store"),
+            threading.Thread(target=self._watch_replica, name="watch replica"),
+        ]
+
+    def start(self) -> None:
+        """Begins to look."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Waits for the last look, after `stop` was set."""
+        for thread in self._threads:
+            thread.join()
+
+    def snapshot(self) -> Snapshot:
+        """What was seen last."""
+        return self._snapshot
+
+    def look_at_runs(self, book: Book) -> None:
+        """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
+        with book.session() as connection:
+            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS)}
+        self._see(last_runs=runs)
+
+    def _watch_store(self) -> None:
+        counted = -COUNT_SECONDS
+        with closing(Book(self._settings.database.conninfo)) as book:
+            while not self._stop.is_set():
+                try:
+                    self._look_at_store(book)
+                    if time.monotonic() - counted >= COUNT_SECONDS:
+                        self._count(book)
+                        counted = time.monotonic()
+                except (StoreError, psycopg.Error) as error:
+                    self._tell("store", error, was_up=self._snapshot.store_up)
+                    self._see(store_up=False, store_error=str(error))
+                    book.close()
+                self._stop.wait(LOOK_SECONDS)
+
+    def _watch_replica(self) -> None:
+        address, seconds = self._settings.replica.address, self._settings.replica.replica_query_seconds
+        with closing(Replica(address, seconds, 0.0, self._stop)) as replica:
+            while not self._stop.is_set():
+                try:
+                    lag = replica.lag()
+                    if lag is None:
+                        replica.present()
+                    self._see(replica_up=True, replica_error="", replica_lag=lag)
+                except ReplicaError as error:
+                    self._tell("replica", error, was_up=self._snapshot.replica_up)
+                    self._see(replica_up=False, replica_error=str(error), replica_lag=None)
+                self._stop.wait(LOOK_SECONDS)
+
+    def _look_at_store(self, book: Book) -> None:
+        lanes = book.lanes()
+        with book.session() as connection:
+            due, waiting = connection.execute(RECHECKS).fetchone() or (0, 0)
+        self.look_at_runs(book)
+        missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
+        self._see(store_up=bool(lanes), store_error=missing, lanes=lanes, rechecks_due=due, rechecks_waiting=waiting)
+
+    def _count(self, book: Book) -> None:
+        with book.session() as connection:
+            queues = dict(connection.execute(QUEUES).fetchall())
+            users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
+        self._see(queues=queues, streamed_users=users, streamed_conversions=conversions)
+
+    def _see(self, **seen: object) -> None:
+        with self._lock:
+            self._snapshot = replace(self._snapshot, **seen)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _tell(server: str, error: Exception, *, was_up: bool) -> None:
+        if was_up:
+            log.warning("server_away", server=server, reason=str(error))

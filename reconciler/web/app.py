@@ -1,0 +1,266 @@
+"""The routes: what a dialler, a person, an orchestrator and Prometheus may ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from typing import Annotated, Any, Final
+
+import psycopg
+import structlog
+from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
+
+from consumer.explain import Explanation
+from consumer.leads.model import QueueType
+from consumer.store.errors import StoreError
+from reconciler.book import Book
+from reconciler.jobs import NAMES, Jobs, NotAllowed
+from reconciler.lanes import Stopped
+from reconciler.replica import ReplicaError
+from reconciler.report import as_dict
+from reconciler.runs import AlreadyRunning, Record, Runs
+from reconciler.sweeps import Report
+from reconciler.watch import Watch
+from reconciler.web import models
+from reconciler.web.guard import Guard, is_token
+from reconciler.web.health import SmartDiscovery, smart_discovery
+from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
+from reconciler.web.precall import Desk, NoAnswer, Precall, UnknownUser
+
+log = structlog.get_logger(__name__)
+
+WAIT_SECONDS: Final = 2.0
+"""How long a request waits for the run it started; then it answers 202 and the run goes on."""
+RUNS_AT_ONCE: Final = len(NAMES) + 2
+
+ABOUT: Final = """
+The safety net of leadstream. `GET /leads/{user_id}/precall` is for the dialler, `GET /leads/{user_id}` for people who
+ask why a customer is, or is not, in a queue. Starting runs takes the token of `API_TOKEN`.
+"""
+
+BEARER: Final = HTTPBearer(
+    auto_error=False, description="The token of API_TOKEN, or of the file that API_TOKEN_FILE names."
+)
+
+Answers = dict[int | str, dict[str, Any]]
+
+
+def create_app(desk: Desk, jobs: Jobs, watch: Watch, token: SecretStr | None) -> FastAPI:
+    """The API; it ends `desk` and waits for the runs it started when it is shut down."""
+    pool = ThreadPoolExecutor(RUNS_AT_ONCE, "run")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await desk.warm()
+        yield
+        await asyncio.to_thread(pool.shutdown)
+        await asyncio.to_thread(desk.close)
+
+    app = FastAPI(
+        title="leadstream reconciler",
+        version="1",
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard)
+    _answer_errors(app)
+    _leads(app, desk)
+    _health(app, jobs, watch)
+    _runs(app, jobs, _Starter(pool), token)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Errors that have a sentence of their own answer with it."""
+    statuses: dict[type[Exception], int] = {
+        UnknownUser: 404,
+        NoAnswer: 503,
+        StoreError: 503,
+        ReplicaError: 503,
+        AlreadyRunning: 409,
+        NotAllowed: 409,
+        Stopped: 503,
+    }
+
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        status = next(status for kind, status in statuses.items() if isinstance(error, kind))
+        sentence = str(error) or "the process is being stopped; ask again in a moment"
+        return JSONResponse({"detail": sentence}, status, {"retry-after": "1"} if status == 503 else None)
+
+    for kind in statuses:
+        app.add_exception_handler(kind, answer)
+
+
+def _leads(app: FastAPI, desk: Desk) -> None:
+    @app.get(
+        "/leads/{user_id}/precall",
+        tags=["leads"],
+        summary="May the dialler call?",
+        responses={
+            200: _examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
+            404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+            503: _problem("Neither server answers.", "the replica does not answer, and PostgreSQL does not answer"),
+        },
+    )
+    async def precall(
+        user_id: Annotated[UserId, Path()],
+        expected: Annotated[QueueType, Query(description="The queue that the dialler took the customer from.")],
+    ) -> Precall:
+        """Where the customer belongs at this moment, read live from the replica within `PRECALL_DEADLINE_MS`.
+
+        `source` says where the answer is from and `as_of` how old it is: `replica`, or `state` (what we hold) where the
+        replica did not answer in time. Where the two differ, a recheck of the customer is queued.
+        """
+        return await desk.precall(user_id, expected)
+
+    @app.get(
+        "/leads/{user_id}",
+        tags=["leads"],
+        summary="Why is this customer (not) in a queue?",
+        responses={
+            200: _examples(a_customer=models.EXPLANATION),
+            404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+        },
+    )
+    async def lead(user_id: Annotated[UserId, Path()]) -> Explanation:
+        """What we hold, the rule that decided, every stint and conversion, and what MySQL says now."""
+        return await desk.explain(user_id)
+
+
+def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
+    @app.get("/health/live", tags=["health"], summary="Does the process answer?")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/health/ready", tags=["health"], summary="Can it work?", responses={503: {"description": "Not now."}})
+    async def ready(response: Response) -> dict[str, str]:
+        """Ready as long as PostgreSQL answers; without the replica, pre-call checks answer from what we hold."""
+        seen = watch.snapshot()
+        response.status_code = 200 if seen.store_up else 503
+        return {
+            "status": "ready" if seen.store_up else "not ready",
+            "store": "up" if seen.store_up else seen.store_error,
+            "replica": "up" if seen.replica_up else seen.replica_error,
+        }
+
+    @app.get("/api/health/smart-discovery", include_in_schema=False)
+    @app.get("/health/smart-discovery", tags=["health"], summary="The plan's health page")
+    async def discovery() -> SmartDiscovery:
+        """When each sweep last ran with success, and what was found lately by the stream and the sweeps together."""
+        try:
+            await asyncio.to_thread(_look_at_runs, watch, jobs)
+        except (StoreError, psycopg.Error) as error:
+            log.warning("health_from_memory", reason=str(error))
+        return smart_discovery(watch.snapshot())
+
+    @app.get("/metrics", tags=["health"], summary="For Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _look_at_runs(watch: Watch, jobs: Jobs) -> None:
+    with closing(Book(jobs.settings.database.conninfo, answer_seconds=1.0)) as book:
+        watch.look_at_runs(book)
+
+
+class _Starter:
+    """Starts runs in threads of their own, and waits for each a little."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    async def __call__(self, name: str, work: Callable[[], Report]) -> JSONResponse:
+        """200 with the report of a run that has ended, else 202. Raises what the run raised until then."""
+        run = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        run.add_done_callback(lambda done: _tell(name, done))
+        await asyncio.wait({run}, timeout=WAIT_SECONDS)
+        if run.done():
+            report = as_dict(run.result())
+            return JSONResponse(report, 200 if report["outcome"] != "failed" else 502)
+        return JSONResponse({"detail": f"{name} is under way; GET /runs tells how it ends"}, 202)
+
+
+def _tell(name: str, done: asyncio.Future[Report]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        log.warning("run_refused", run=name, reason=str(error))
+
+
+def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) -> None:
+    async def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+        if token is None or not token.get_secret_value():
+            raise HTTPException(403, "no token is configured, so runs cannot be started here; set API_TOKEN")
+        if not is_token(given.credentials if given else None, token):
+            raise HTTPException(
+                401, "the token is missing or wrong; send Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
+            )
+
+    answers: Answers = {
+        200: {"description": "The run has ended.", **_examples(ended=models.REPORT)},
+        202: _problem("The run is under way.", "new-users is under way; GET /runs tells how it ends"),
+        401: _problem("No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
+        403: _problem(
+            "No token is configured.", "no token is configured, so runs cannot be started here; set API_TOKEN"
+        ),
+        409: _problem(
+            "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
+        ),
+        502: {"description": "The run has failed; its report says why."},
+    }
+
+    @app.post(
+        "/sweeps/{name}",
+        tags=["runs"],
+        summary="Run a sweep now",
+        dependencies=[Depends(authorised)],
+        responses={
+            **answers,
+            404: _problem("There is no such run.", f"there is no run x; there are {', '.join(NAMES)}"),
+        },
+        response_model=None,
+    )
+    async def sweep(
+        name: Annotated[str, Path(description=f"One of {', '.join(NAMES)}.")],
+        request: Annotated[SweepRequest, Body(default_factory=SweepRequest)],
+    ) -> JSONResponse:
+        """Runs a sweep, or the rechecks that are due; never two of the same name at once."""
+        if name not in NAMES:
+            raise HTTPException(404, f"there is no run {name[:40]}; there are {', '.join(NAMES)}")
+        jobs.allow(name)
+        return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run))
+
+    @app.post(
+        "/verify",
+        tags=["runs"],
+        summary="Compare every user with MySQL",
+        dependencies=[Depends(authorised)],
+        responses=answers,
+        response_model=None,
+    )
+    async def verify(request: Annotated[VerifyRequest, Body(default_factory=VerifyRequest)]) -> JSONResponse:
+        """Compares everybody, or a sample; with `repair` it mends what differs."""
+        jobs.allow("verify")
+        return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample))
+
+    @app.get("/runs", tags=["runs"], summary="The newest run of each name")
+    def runs() -> list[Record]:
+        """Those under way and those that ended, however they were started."""
+        with closing(Book(jobs.settings.database.conninfo, answer_seconds=5.0)) as book:
+            return Runs(book).newest()
+
+
+def _examples(**examples: models.Example) -> dict[str, Any]:
+    named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
+    return {"content": {"application/json": {"examples": named}}}
+
+
+def _problem(what: str, sentence: str) -> dict[str, Any]:
+    return {"model": Problem, "description": what, "content": {"application/json": {"example": {"detail": sentence}}}}

@@ -1,0 +1,110 @@
+"""What every request passes first: limits on size and number, and headers for every answer. Plain ASGI, for speed."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from typing import Final
+
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY: Final = 16 * 1024
+"""Bytes in a request's body."""
+BODY_SECONDS: Final = 10.0
+MAX_REQUESTS: Final = 256
+"""Requests under way."""
+
+HEADERS: Final = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+def is_token(given: str | None, token: SecretStr) -> bool:
+    """Whether `given` is the token, told in a time that does not depend on how much of it is right."""
+    return hmac.compare_digest((given or "").encode(), token.get_secret_value().encode())
+
+
+class Guard:
+    """Refuses what is too large (413) or too much (503), and adds security headers to everything."""
+
+    def __init__(self, app: ASGIApp, max_body: int = MAX_BODY, max_requests: int = MAX_REQUESTS) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._max_requests = max_requests
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(header for header in HEADERS if header[0] not in given)]
+            await send(message)
+
+        if self._under_way >= self._max_requests:
+            await _refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
+            return
+        self._under_way += 1
+        try:
+            try:
+                body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
+            except TimeoutError:
+                sentence = f"the body did not arrive within {BODY_SECONDS:g} s; send it at once"
+                await _refuse(send_with_headers, 408, sentence)
+                return
+            if body is None:
+                sentence = f"the body is larger than {self._max_body:,} bytes; send less"
+                await _refuse(send_with_headers, 413, sentence)
+            else:
+                await self._app(scope, _replayed(body, receive), send_with_headers)
+        finally:
+            self._under_way -= 1
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None where it is too large."""
+        body = b""
+        while True:
+            message = await receive()
+            body += bytes(message.get("body", b""))
+            if len(body) > self._max_body:
+                return None
+            if not message.get("more_body", False):
+                return body
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Hands the body over once more, then what follows it."""
+    read = False
+
+    async def replay() -> Message:
+        nonlocal read
+        if read:
+            return await receive()
+        read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _refuse(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

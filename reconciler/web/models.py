@@ -1,0 +1,174 @@
+"""What requests bring, and what answers look like in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from reconciler.book import microseconds
+from reconciler.sweeps import Scope
+
+UserId = Annotated[int, Field(ge=1, lt=2**63, description="`users.id` in MySQL.")]
+Example = dict[str, Any]
+
+
+class SweepRequest(BaseModel):
+    """What a sweep should look at instead of its usual window."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{}, {"hours_back": 24}, {"everyone": True, "dry_run": True}]}
+    )
+
+    since: AwareDatetime | None = Field(default=None, description="Begin of the window.")
+    hours_back: float | None = Field(
+        default=None, ge=0, le=876_000, description="Begin of the window, in hours before now."
+    )
+    everyone: bool = Field(default=False, description="Conversion sweeps: not only leads called lately.")
+    dry_run: bool = Field(default=False, description="Find and confirm drift, but write nothing.")
+
+    @model_validator(mode="after")
+    def _one_begin(self) -> Self:
+        if self.since is not None and self.hours_back is not None:
+            raise ValueError("since and hours_back exclude each other; give one of them")
+        return self
+
+    @property
+    def scope(self) -> Scope:
+        """As sweeps take it."""
+        since = None if self.since is None else microseconds(self.since)
+        return Scope(since, self.hours_back, self.everyone)
+
+
+class VerifyRequest(BaseModel):
+    """How to verify."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"repair": True}, {"sample": 1000}]})
+
+    repair: bool = Field(default=False, description="Mend what differs, not only report it.")
+    sample: int | None = Field(default=None, ge=1, description="Compare only so many users, chosen by chance.")
+
+
+class Problem(BaseModel):
+    """What went wrong, in a sentence."""
+
+    detail: str
+
+
+PRECALL: Final[Example] = {
+    "user_id": 8911,
+    "expected": "unsigned_users",
+    "queue_type": "none",
+    "agrees": False,
+    "because": "every claim is closed (claims 20131, 20132: cancelled)",
+    "source": "replica",
+    "as_of": "2026-03-02T09:14:07.318200Z",
+    "drift": [],
+    "recheck_queued": False,
+    "note": None,
+}
+
+PRECALL_FROM_STATE: Final[Example] = {
+    "user_id": 8911,
+    "expected": "unsigned_users",
+    "queue_type": "unsigned_users",
+    "agrees": True,
+    "because": "the customer has not signed (current_signature_file_id is empty)",
+    "source": "state",
+    "as_of": "2026-03-02T09:14:06.904511Z",
+    "drift": [],
+    "recheck_queued": False,
+    "note": "This is what we hold: the replica did not answer within 200 ms.",
+}
+
+EXPLANATION: Final[Example] = {
+    "user_id": 8911,
+    "queue_type": "requirements_outstanding",
+    "verdict": {
+        "queue_type": "requirements_outstanding",
+        "rule": "requirement_outstanding",
+        "because": "the customer signed and still owes requirement 77120",
+    },
+    "since": "2026-03-01T14:00:05.120443Z",
+    "as_of": "2026-03-02T09:14:06.904511Z",
+    "stints": [
+        {
+            "number": 1,
+            "queue_type": "unsigned_users",
+            "opened_at": "2026-02-20T10:11:12Z",
+            "opened_reason": "first_seen",
+            "closed_at": "2026-03-01T14:00:05.120443Z",
+            "closed_reason": "signature_obtained",
+            "conversion_type": "signature_obtained",
+            "source": "stream",
+        },
+        {
+            "number": 2,
+            "queue_type": "requirements_outstanding",
+            "opened_at": "2026-03-01T14:00:05.120443Z",
+            "opened_reason": "signature_obtained",
+            "closed_at": None,
+            "closed_reason": None,
+            "conversion_type": None,
+            "source": "stream",
+        },
+    ],
+    "conversions": [
+        {
+            "conversion_type": "signature_obtained",
+            "previous_queue_type": "unsigned_users",
+            "converted_at": "2026-03-01T14:00:05.120443Z",
+            "final_score": 12,
+            "total_call_attempts": 3,
+        }
+    ],
+    "desk": {
+        "current_queue_type": "requirements_outstanding",
+        "is_active": True,
+        "current_score": 1,
+        "total_attempts": 3,
+        "last_call_at": "2026-03-01T11:30:00Z",
+        "pending": ["requirements_outstanding"],
+    },
+    "recheck": None,
+    "live": {
+        "exists": True,
+        "verdict": {
+            "queue_type": "requirements_outstanding",
+            "rule": "requirement_outstanding",
+            "because": "the customer signed and still owes requirement 77120",
+        },
+        "as_of": "2026-03-02T09:14:07.318200Z",
+        "drift": [],
+    },
+    "agrees": True,
+    "sentences": [
+        "User 8911 is in requirements_outstanding since 2026-03-01 14:00:05 UTC, because the customer signed and still"
+        " owes requirement 77120.",
+        "Stint 1: in unsigned_users from 2026-02-20 10:11:12 UTC, because this is where we first saw them, until"
+        " 2026-03-01 14:00:05 UTC, when the customer signed: a conversion, signature_obtained.",
+        "Stint 2: in requirements_outstanding from 2026-03-01 14:00:05 UTC, because the customer signed, until now.",
+        "MySQL, read at 2026-03-02 09:14:07 UTC, says the same.",
+    ],
+}
+
+REPORT: Final[Example] = {
+    "name": "new-users",
+    "outcome": "ok",
+    "window": {"from": "2026-03-02T07:49:58Z", "to": "2026-03-02T09:00:00Z"},
+    "checked": 87,
+    "in_step": 87,
+    "brought_by_stream": 0,
+    "mended": 0,
+    "settled": 0,
+    "first_seen": 0,
+    "queue_changes": 0,
+    "left_to_recheck": 0,
+    "failed": 0,
+    "rechecks": 0,
+    "drift": {},
+    "conversions": {},
+    "queries": 3,
+    "milliseconds": 41,
+    "error": None,
+}

@@ -1,0 +1,296 @@
+"""May the dialler call? Where a customer belongs at this moment, read live from the replica while it rings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from math import isinf
+from typing import Final, TypeVar
+
+import psycopg
+import structlog
+
+from consumer.explain import Explanation, Live, explain, lead_of, verdict
+from consumer.lane import lane_of
+from consumer.leads.model import Lead, QueueType
+from consumer.leads.rules import Rules
+from consumer.store.errors import StoreError, StoreUnavailable
+from consumer.store.leads import LeadStore
+from consumer.store.look import Dossier
+from reconciler import metrics
+from reconciler.book import Book, moment
+from reconciler.drift import differences
+from reconciler.recheck import again_if_in_the_way, state_of
+from reconciler.replica import LiveRead, Replica, ReplicaAway, ReplicaError
+from reconciler.tools import Settings
+from reconciler.watch import Watch
+from reconciler.web.reads import Reads
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+REPLICA_SESSIONS: Final = 4
+STORE_SESSIONS: Final = 4
+STRIKES: Final = 3
+"""Failures in a row after which the replica is left alone for a while."""
+WARM_SECONDS: Final = 3.0
+REST_SECONDS: Final = 2.0
+QUEUED_AGAIN_SECONDS: Final = 30.0
+"""A lead whose recheck was queued is not queued again for so long, however often it is asked for."""
+REMEMBERED: Final = 10_000
+
+
+class Source(StrEnum):
+    """Where an answer comes from."""
+
+    REPLICA = "replica"
+    """Read live."""
+    STATE = "state"
+    """What we hold: the replica did not answer in time."""
+
+
+class UnknownUser(Exception):
+    """Neither MySQL nor we know the user."""
+
+
+class NoAnswer(Exception):
+    """Neither the replica nor PostgreSQL answered in time."""
+
+
+@dataclass(frozen=True)
+class Precall:
+    """The answer to one check. `as_of` is the time of the data, not of the answer; None where that is not known.
+
+    `drift` are the kinds of difference between what MySQL has and what we hold.
+    """
+
+    user_id: int
+    expected: QueueType
+    queue_type: QueueType
+    agrees: bool
+    because: str
+    source: Source
+    as_of: datetime | None
+    drift: list[str]
+    recheck_queued: bool
+    note: str | None
+
+
+class Desk:
+    """Answers about one customer, from both servers at once and within a deadline; for one event loop."""
+
+    def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
+        self._rules: Rules = settings.rules
+        self._writes = settings.discovery.smart_discovery_enabled
+        self._watch = watch
+        self._deadline = deadline_ms / 1000
+        address, seconds = settings.replica.address, self._deadline
+        self._live = Reads(
+            "replica",
+            [
+                Replica(address, seconds, 0.0, connect_seconds=max(1.0, seconds), grace_seconds=1.0)
+                for _ in range(REPLICA_SESSIONS)
+            ],
+            _read_live,
+        )
+        conninfo = settings.database.conninfo
+        self._held = Reads("store", [Book(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)], _read_held)
+        self._dossiers = Reads("dossiers", [Book(conninfo, 5.0)], _read_dossiers)
+        self._rechecks = Reads("rechecks", [_store(settings)], _queue_rechecks)
+        self._queued: dict[int, float] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._strikes = 0
+        self._rests_until = 0.0
+
+    async def warm(self) -> None:
+        """Opens the sessions that checks need, as far as the servers answer at once."""
+        await asyncio.gather(self._live.warm(WARM_SECONDS), self._held.warm(WARM_SECONDS))
+
+    def close(self) -> None:
+        """Ends every session."""
+        for reads in (self._live, self._held, self._dossiers, self._rechecks):
+            reads.close()
+
+    async def precall(self, user_id: int, expected: QueueType) -> Precall:
+        """Whether a customer is where the dialler thinks. Raises UnknownUser and NoAnswer."""
+        with metrics.PRECALL_SECONDS.time():
+            answer = await self._precall(user_id, expected)
+        metrics.PRECALLS.labels(answer.source.value, str(answer.agrees).lower()).inc()
+        return answer
+
+    async def explain(self, user_id: int) -> Explanation:
+        """Everything about one customer. Raises UnknownUser and StoreError."""
+        dossier, (live, away) = await asyncio.gather(self._dossiers.read(user_id), self._read_live(user_id))
+        held = dossier[user_id]
+        if live is None:
+            if held.lead is None:
+                raise UnknownUser(f"we hold nothing of user {user_id}, and {away}")
+            return explain(held, None, self._rules, without_live=f"MySQL was not read: {away}.")
+        state = live.leads[user_id]
+        if held.lead is None and state.user is None:
+            raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
+        drift = self._drift(held.lead, live, user_id)
+        now = Live(
+            state.user is not None,
+            verdict(lead_of(user_id, state_of(state)), self._rules),
+            self._as_of(live) or moment(live.ended),
+            drift,
+        )
+        if drift:
+            self._queue_recheck(user_id)
+        return explain(held, now, self._rules)
+
+    async def _precall(self, user_id: int, expected: QueueType) -> Precall:
+        holding = asyncio.ensure_future(self._read_held(user_id))
+        live, away = await self._read_live(user_id)
+        held, store_away = await holding
+        lead = held.get(user_id)
+        if live is not None:
+            state = live.leads[user_id]
+            if state.user is None and lead is None and store_away is None:
+                raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
+            now = verdict(lead_of(user_id, state_of(state)), self._rules)
+            drift = self._drift(lead, live, user_id) if store_away is None else []
+            queued = bool(drift) and self._queue_recheck(user_id)
+            return Precall(
+                user_id, expected, now.queue_type, now.queue_type is expected, now.because, Source.REPLICA,
+                self._as_of(live), drift, queued, self._note(),
+            )  # fmt: skip
+        if store_away is not None:
+            raise NoAnswer(f"{away}, and {store_away}")
+        if lead is None or lead.queue_type is None:
+            raise UnknownUser(f"we hold nothing of user {user_id} that was ever judged, and {away}")
+        own = verdict(lead, self._rules)
+        because = own.because if own.queue_type is lead.queue_type else "that is the open stint"
+        known_at = self._known_at(lead)
+        return Precall(
+            user_id, expected, lead.queue_type, lead.queue_type is expected, because, Source.STATE,
+            moment(known_at) if known_at else None, [], False, f"This is what we hold: {away}.",
+        )  # fmt: skip
+
+    async def _read_live(self, user_id: int) -> tuple[LiveRead | None, str]:
+        """A live read, or why there is none."""
+        now = time.monotonic()
+        if now < self._rests_until:
+            return None, "the replica did not answer just now and is left alone for a moment"
+        try:
+            live = await asyncio.wait_for(self._live.read(user_id), self._deadline)
+        except TimeoutError:
+            self._strike()
+            return None, f"the replica did not answer within {self._deadline * 1000:.0f} ms"
+        except ReplicaError as error:
+            self._strike()
+            log.warning("precall_without_replica", reason=str(error))
+            return None, "the replica does not answer" if isinstance(error, ReplicaAway) else "the replica refuses"
+        self._strikes = 0
+        return live, ""
+
+    async def _read_held(self, user_id: int) -> tuple[Mapping[int, Lead], str | None]:
+        """What we hold, or why we cannot say."""
+        try:
+            return await asyncio.wait_for(self._held.read(user_id), self._deadline), None
+        except TimeoutError:
+            return {}, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
+        except (StoreError, psycopg.Error) as error:
+            log.warning("precall_without_store", reason=str(error))
+            return {}, "PostgreSQL does not answer"
+
+    def _strike(self) -> None:
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            self._rests_until = time.monotonic() + REST_SECONDS
+
+    def _drift(self, lead: Lead | None, live: LiveRead, user_id: int) -> list[str]:
+        found = differences(lead, live.leads[user_id], self._rules)
+        return sorted({difference.kind.value for difference in found})
+
+    def _as_of(self, live: LiveRead) -> datetime | None:
+        """The time of the data: that of the read, less the replica's lag; None where replication stands still."""
+        lag = self._watch.snapshot().replica_lag
+        if lag is None:
+            return moment(live.ended)
+        return None if isinf(lag) else moment(live.ended - round(lag * 1_000_000))
+
+    def _note(self) -> str | None:
+        lag = self._watch.snapshot().replica_lag
+        if lag is None or lag < 1:
+            return None
+        if isinf(lag):
+            return "Replication on the replica stands still, so this may be old."
+        return f"The replica is {lag:.0f} s behind its source."
+
+    def _known_at(self, lead: Lead) -> int:
+        lanes = self._watch.snapshot().lanes
+        point = lanes.get(lane_of(lead.user_id, len(lanes))) if lanes else None
+        return max(lead.read_floor, point.version if point else 0)
+
+    def _queue_recheck(self, user_id: int) -> bool:
+        """Queues a recheck in the background; says whether one is queued."""
+        if not self._writes:
+            return False
+        now = time.monotonic()
+        if now - self._queued.get(user_id, -QUEUED_AGAIN_SECONDS) < QUEUED_AGAIN_SECONDS:
+            return True
+        if len(self._queued) >= REMEMBERED:
+            self._queued.clear()
+        self._queued[user_id] = now
+        metrics.PRECALL_DRIFT.inc()
+        task = asyncio.create_task(self._write_recheck(user_id))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return True
+
+    async def _write_recheck(self, user_id: int) -> None:
+        try:
+            await self._rechecks.read(user_id)
+        except (StoreError, psycopg.Error) as error:
+            self._queued.pop(user_id, None)
+            log.warning("recheck_not_queued", reason=str(error))
+
+
+def _store(settings: Settings) -> LeadStore:
+    return LeadStore(settings.database.conninfo, 1, settings.discovery.shadow_mode, "sweep")
+
+
+def _read_live(replica: Replica, user_ids: list[int]) -> LiveRead:
+    """One read; where the session had died meanwhile, on a new one."""
+    had_session = replica.is_open
+    try:
+        return replica.read_users(user_ids)
+    except ReplicaAway:
+        if not had_session:
+            raise
+    return replica.read_users(user_ids)
+
+
+def _twice(book: Book, work: Callable[[], T]) -> T:
+    """Does it once more on a new session where the one at hand had died meanwhile."""
+    had_session = book.is_open()
+    try:
+        return work()
+    except StoreUnavailable:
+        book.close()
+        if not had_session:
+            raise
+    return work()
+
+
+def _read_held(book: Book, user_ids: list[int]) -> Mapping[int, Lead]:
+    return _twice(book, lambda: book.leads(user_ids))
+
+
+def _read_dossiers(book: Book, user_ids: list[int]) -> Mapping[int, Dossier]:
+    return _twice(book, lambda: {user_id: book.dossier(user_id) for user_id in user_ids})
+
+
+def _queue_rechecks(store: LeadStore, user_ids: list[int]) -> None:
+    def write() -> None:
+        with store.transaction() as tx:
+            tx.queue_rechecks(dict.fromkeys(user_ids, "a pre-call check saw that MySQL has something else"))
+
+    again_if_in_the_way(write)
