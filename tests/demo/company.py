@@ -130,6 +130,10 @@ class Worker(threading.Thread):
                 self._number += 1
                 self._journal.write(Transaction(self._number, 0, now(), True, draft.steps))
 
+    def act(self) -> None:
+        """One transaction, at once; for those who do not start the thread."""
+        self._transact(self.desk.next())
+
     def finish(self) -> None:
         """Asks the worker to stop after the transaction at hand."""
         self._over.set()
@@ -139,7 +143,7 @@ class Worker(threading.Thread):
         try:
             due = time.monotonic()
             while not self._over.is_set():
-                self._transact(self.desk.next())
+                self.act()
                 due += self._pause.expovariate(self.rate)
                 wait = due - time.monotonic()
                 if wait > 0:

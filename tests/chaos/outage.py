@@ -1,0 +1,152 @@
+"""An outage of the stream: sweeps alone keep queues right and record conversions, and nothing twice when it returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from tests.chaos.trial import Ground
+from tests.demo.company import Address, Worker, now
+from tests.demo.compare import Clock, compare, compare_company
+from tests.demo.desk import Desk, Draft
+from tests.demo.journal import Journal, Transaction
+from tests.demo.oracle import NONE, Oracle
+from tests.demo.pipeline import WORDS, Pipeline
+
+_UNSEEN: Final = ("bring_back", "renumber", "move", "second_thoughts")
+"""New rows under old ids, which no sweep looks for, and what stays as it was."""
+_DRAIN_SECONDS: Final = 120.0
+_SETTINGS: Final = {
+    "RECHECK_WAIT_SECONDS": "0.5",
+    "DISCOVERY_BATCH_SIZE": "1000",
+    "READER_BATCH_ROWS": "500",
+    "READER_HEARTBEAT_SECONDS": "1",
+}
+
+
+class SweptDesk(Desk):
+    """Between two sweeps every customer changes once at the most, and so that one of the plan's sweeps looks there.
+
+    These look at new users, at users with new requirements, and at everybody who is in a queue.
+    """
+
+    def __init__(self, seed: int, oracle: Oracle) -> None:
+        super().__init__(0, 1, seed, moves=False)
+        self.outage = True
+        self.touched: set[int] = set()
+        self._oracle = oracle
+
+    def next(self) -> Draft:
+        """The next transaction; during an outage one that sweeps can see."""
+        while True:
+            draft = super().next()
+            # MySQL dates rows by the statement: all of one transaction's are to carry the same second.
+            draft.statements.insert(0, f"SET timestamp = {time.time()}")
+            if not self.outage:
+                return draft
+            owners = {step: self._owner_or_new(draft, step) for step in range(len(draft.steps))}
+            users = set(owners.values())
+            asked = {
+                owners[place] for place, step in enumerate(draft.steps) if step.op == "c" and step.table != "claims"
+            }
+            in_queue = {user for user in users if self._queue(user) != NONE}
+            if draft.name not in _UNSEEN and not users & self.touched and users <= in_queue | asked:
+                if not draft.rollback:
+                    self.touched |= users
+                return draft
+
+    def _queue(self, user: int) -> str:
+        person = self._oracle.people.get(user)
+        return person.queue if person is not None else NONE
+
+    def _owner_or_new(self, draft: Draft, step: int) -> int:
+        claims = {one.id: one.values["user"] for one in draft.steps if one.table == "claims" and one.op == "c"}
+        this = draft.steps[step]
+        claim = this.id if this.table == "claims" else this.values.get("claim")
+        return claims[claim] if this.table != "users" and claim in claims else self._owner(this)
+
+
+class Diary(Journal):
+    """A journal that also keeps what is to be told the oracle."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fresh: list[Transaction] = []
+
+    def write(self, transaction: Transaction) -> None:
+        """Adds a transaction."""
+        super().write(transaction)
+        self.fresh.append(transaction)
+
+
+class Outage:
+    """Use as a context manager: `prepare`, `endure` some rounds, `recover`; each returns what is wrong."""
+
+    def __init__(self, ground: Ground, folder: Path, seed: int, say: Callable[[str], None] = print) -> None:
+        self.pipeline = Pipeline(ground.addresses, folder, appliers=2, settings=_SETTINGS)
+        self.oracle = Oracle(WORDS)
+        self.desk = SweptDesk(seed, self.oracle)
+        self._diary = Diary(self.pipeline.folder / "journal-0.jsonl")
+        self._worker = Worker(Address.of(self.pipeline.mysql_url), self.desk, 1.0, self._diary, compressed=False)
+        self._say = say
+
+    def prepare(self, customers: int) -> None:
+        """Tables, customers, setup and backfill; no stream."""
+        self.pipeline.create()
+        self._worker.load(customers)
+        self.pipeline.prepare()
+        self._tell()
+
+    def endure(self, transactions: int) -> list[str]:
+        """One round without the stream: the company works, then the sweeps run."""
+        for _ in range(transactions):
+            self._worker.act()
+        self.pipeline.command("sweeps", "reconciler", "run", "all", "--everyone")
+        self.desk.touched.clear()
+        self._tell(until=now())
+        return self._judge("sweeps alone", settled=False)
+
+    def recover(self, transactions: int) -> list[str]:
+        """The stream returns, replays the whole outage while the company goes on and sweeps run."""
+        self.desk.outage = False
+        self.pipeline.start()
+        self.pipeline.sweep.start()
+        for _ in range(transactions):
+            self._worker.act()
+        self.pipeline.sweep.wait(_DRAIN_SECONDS)
+        self._tell()
+        self.pipeline.drain(_DRAIN_SECONDS)
+        self.pipeline.stop()
+        return self._judge("the stream is back", settled=True)
+
+    def _tell(self, until: int = 0) -> None:
+        """Tells the oracle what happened; what is gone from MySQL is dated by the sweep that missed it."""
+        for transaction in self._diary.fresh:
+            seen = transaction
+            if until and any(step.op == "d" for step in transaction.steps):
+                seen = msgspec.structs.replace(transaction, high=until)
+            self.oracle.play(seen)
+        self._diary.fresh.clear()
+
+    def _judge(self, when: str, *, settled: bool) -> list[str]:
+        # Sweeps date a change by its row's updated_at, in whole seconds.
+        clock = Clock(self.pipeline.clock().offset, 50_000, 1_000_000)
+        verdict = compare(self.pipeline.postgres_url, self.oracle, clock, settled=settled)
+        self._say(f"{when}: {verdict.sentence}")
+        problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]
+        return problems + compare_company(self.pipeline.mysql_url, self.oracle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._worker.close()
+        for problem in self.pipeline.discard():
+            self._say(problem)
