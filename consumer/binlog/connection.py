@@ -80,10 +80,6 @@ def _log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]
         session = login(address, min(10.0, timeout_seconds), timeout_seconds)
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         raise _named(error, address, "log in to") from error
-    mode = address.options.get("ssl_mode", "VERIFY_CA" if "ssl_ca" in address.options else "").upper()
-    if mode.startswith(("REQUIRED", "VERIFY")) and not isinstance(session._sock, ssl.SSLSocket):  # type: ignore[attr-defined]
-        session.close()  # PyMySQL goes on in the clear where a server offers no TLS
-        raise LoginRefused(f"{address} offers no TLS, but ssl_mode={mode} asks for it; switch TLS on there")
     try:
         with session.cursor() as cursor:
             cursor.execute("SET time_zone = '+00:00'")
@@ -98,6 +94,8 @@ def _named(error: BaseException, address: MySQLAddress, doing: str) -> BinlogErr
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     reason = error.args[1] if len(error.args) > 1 else str(error)
     sentence = f"cannot {doing} {address}: {reason}"
+    if code == CR.CR_SSL_CONNECTION_ERROR or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
     if code in _REFUSED or isinstance(error, RuntimeError):
         return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
     return ConnectionLost(sentence)
