@@ -34,8 +34,9 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
     A lead never judged gets stint 1 where the state belongs, opened when its newest row was last updated, and no
     conversion. For a known lead each difference becomes a change at its row's `updated_at`, no earlier than the open
     stint and no later than `read_ended`; a row that we do not hold at all came at its `created_at`, if that is known.
-    Differences of one moment are judged together, in the order of moments; rows that are gone, and rows without times,
-    come last. What MySQL no longer shows, such as a status between the one we hold and the present one, is not guessed.
+    Differences of one moment are judged together, in the order of moments; a time in whole seconds or milliseconds is
+    one moment with a finer one that begins like it. Rows that are gone, and rows without times, come last. What MySQL
+    no longer shows, such as a status between the one we hold and the present one, is not guessed.
     Where changes of the stream are waiting to be judged, the states in between are unknown, and only the outcome is
     judged. A lead without differences is judged too: the rules may have changed.
 
@@ -92,11 +93,34 @@ def _differences(lead: Lead, live: LiveState, read_ended: int) -> list[_Differen
         if not holds(lead, row):
             new = created_at is not None and version_held(lead, row) < 0
             since = created_at if new else updated_at
-            at = read_ended if since is None else min(max(since, lead.opened_at), read_ended)
-            found.append(_Difference(at, row, present=True))
+            found.append(_Difference(read_ended if since is None else since, row, present=True))
+    moments = _moments({difference.at for difference in found})
+    found = [
+        difference._replace(at=min(max(moments[difference.at], lead.opened_at), read_ended)) for difference in found
+    ]
     found.sort(key=lambda difference: difference.at)
     found.extend(_Difference(read_ended, row, present=False) for row in _gone(lead, live))
     return found
+
+
+_COARSER = (1_000, 1_000_000)
+"""What times of tables without microseconds are multiples of, in µs."""
+
+
+def _moments(times: set[int]) -> dict[int, int]:
+    """time → moment, where tables may date their rows in seconds, in milliseconds or in microseconds.
+
+    One transaction that writes `12:00:07` into one table and `12:00:07.123` into another is one moment, so a coarse
+    time is taken for the earliest finer one that it may mean.
+    """
+    moments = {time: time for time in times}
+    for unit in _COARSER:
+        for coarse in times:
+            if coarse % unit == 0:
+                meant = [moments[time] for time in times if coarse < time < coarse + unit]
+                if meant:
+                    moments[coarse] = min(meant)
+    return moments
 
 
 def _rows(live: LiveState) -> Iterator[LiveRow[Row]]:

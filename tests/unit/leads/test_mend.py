@@ -377,6 +377,17 @@ class TestReadAndStream:
         assert withdrawn.opened_at == withdrawn.closed_at == unsigned.opened_at == started + SECOND + 10 * MINUTE
 
 
+@pytest.mark.parametrize("finer", [START + MINUTE + 857_000, START + MINUTE + 857_123])
+def test_one_transaction_is_one_moment_although_tables_date_their_rows_differently(finer: int) -> None:
+    before = live(None, claims={11: START})
+    after = live("file-1", user_at=START + MINUTE, claims={11: START}, requirements={101: ("pending", finer)})
+    books = mended(before, after)
+    assert [(stint.queue_type, stint.closed_reason, stint.opened_at) for stint in books.stints_of(1)] == [
+        (UNSIGNED, Reason.SIGNATURE_OBTAINED, START),
+        (OUTSTANDING, None, finer),
+    ]
+
+
 def test_a_lead_differs_from_what_is_live_where_any_row_does() -> None:
     books = mended(live(requirements={101: ("pending", START)}))
     lead = books.leads[1]
