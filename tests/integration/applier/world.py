@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
+from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
 from consumer.store import setup as store_setup
@@ -31,6 +32,7 @@ class World:
         self.name = f"applier_{uuid4().hex[:12]}"
         self.lanes = lanes
         self.log = log
+        self._postgres_url = postgres_url
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {self.name}".encode())
         self.url = urlsplit(postgres_url)._replace(path=f"/{self.name}").geturl()
@@ -101,12 +103,17 @@ class World:
         return {owner for (owner,) in self.query("SELECT DISTINCT owner FROM leadstream.lanes") if owner}
 
     def close(self) -> None:
-        """Ends all appliers."""
+        """Ends all appliers and leaves nothing behind."""
         for process in self._appliers:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait()
+        with psycopg.connect(self._postgres_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
+        admin = AdminClient({"bootstrap.servers": self.kafka.kafka_bootstrap_servers, "log_level": "0"})
+        for gone in admin.delete_topics([topic.name for topic in topics.wanted(self.kafka)]).values():
+            gone.result()
 
 
 @contextmanager
