@@ -673,6 +673,19 @@ class TestJudgeAfter:
             assert books.leads[1].judge_after == NEVER
             assert books.rechecks.keys() == {1}
 
+    def test_a_lead_that_was_met_before_it_was_inserted_is_judged_when_it_is(self, world: World) -> None:
+        with world.company.transaction():
+            world.company.user(2)
+            world.company.claim(11, 2)
+            world.company.requirement(101, 11)
+        requirement = world.company.stream[-1]
+        with world.company.transaction():
+            world.company.user(1)
+        world.books.replay([requirement._replace(user_id=1)])
+        assert world.books.leads[1].judge_after == NEVER
+        world.books.replay(world.company.stream[3:])
+        assert [(stint.user_id, stint.opened_reason) for stint in world.stints] == [(1, Reason.FIRST_SEEN)]
+
     def test_a_claim_that_moved_in_makes_its_lead_wait_for_a_recheck(self, world: World) -> None:
         owing(world)
         with world.company.transaction():
