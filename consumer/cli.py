@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import structlog
@@ -18,6 +20,7 @@ from consumer.settings import (
     KafkaSettings,
     ReaderSettings,
     ReplicaSettings,
+    RuleSettings,
     RunSettings,
     SettingsError,
     load,
@@ -83,6 +86,38 @@ def apply() -> None:
     with Stop() as stop:
         applier.run(stop.event)
     _exit_as_asked(stop)
+
+
+@app.command("status")
+def show_status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters."""
+    from rich.console import Console
+
+    from consumer import status
+
+    found = status.status(load(KafkaSettings), load(DatabaseSettings))
+    if as_json:
+        typer.echo(json.dumps(status.as_json(found)))
+    else:
+        status.show(found, Console())
+
+
+@app.command("explain")
+def explain_user(
+    user_id: Annotated[int, typer.Argument(help="The customer's id in MySQL.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
+    from consumer.explanations import explanation
+
+    found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings), load(RuleSettings))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), default=str))
+    else:
+        for sentence in found.sentences:
+            typer.echo(sentence)
 
 
 def _exit_as_asked(stop: Stop) -> None:

@@ -1,0 +1,39 @@
+"""Gathers what `consumer explain` tells of a customer: our tables, and MySQL live where it answers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psycopg
+
+from consumer.binlog.connection import Replica
+from consumer.binlog.errors import BinlogError
+from consumer.explain import Explanation, Live, explain, lead_of, verdict
+from consumer.leads.ledger import differs
+from consumer.leads.rules import Rules
+from consumer.live import read_lead
+from consumer.settings import DatabaseSettings, ReplicaSettings, RuleSettings
+from consumer.store import look
+from consumer.store.errors import StoreUnavailable
+
+CONNECT_SECONDS = 5
+
+
+def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSettings, words: RuleSettings) -> Explanation:
+    """Everything about one customer. Raises StoreUnavailable; where MySQL does not answer, the explanation says so."""
+    rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
+    try:
+        with psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+            held = look.dossier(connection, user_id)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"PostgreSQL does not answer: {error}; see DATABASE_URL") from error
+    try:
+        with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
+            found = read_lead(replica, user_id)
+    except BinlogError as error:
+        return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
+    drift = ["rows"] if held.lead is not None and differs(held.lead, found.state) else []
+    as_of = datetime.fromtimestamp(found.as_of / 1e6, UTC)
+    live = Live(found.state.user is not None, verdict(lead_of(user_id, found.state), rules), as_of, drift)
+    return explain(held, live, rules)

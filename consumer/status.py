@@ -1,0 +1,127 @@
+"""Where the stream stands: reader, lanes, what waits; for people as a table, for programs as JSON."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from rich.console import Console
+from rich.table import Table
+
+from consumer.settings import DatabaseSettings, KafkaSettings
+from consumer.store.errors import StoreUnavailable
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.errors import KafkaLost
+from consumer.stream.topics import DEAD_LETTERS, Topics
+
+LANES = "SELECT lane, epoch, next_seq, version, owner FROM leadstream.lanes ORDER BY lane"
+"""How far each lane was applied, and by whom."""
+
+RECHECKS = "SELECT count(*), count(*) FILTER (WHERE not_before <= now()) FROM leadstream.rechecks"
+"""Leads that wait to be read live, and those of them that are due."""
+
+ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class LaneStatus:
+    """One lane: `waiting` are messages in Kafka that were not applied, `lag_seconds` is the age of its version."""
+
+    lane: int
+    owner: str | None
+    next_number: int
+    waiting: int
+    lag_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything at one moment. `dead_letters` counts what lies in their topic; `lag_seconds` is that of the reader."""
+
+    file: str
+    pos: int
+    gtid_set: str
+    lag_seconds: float | None
+    waiting: int
+    rechecks: int
+    rechecks_due: int
+    dead_letters: int
+    lanes: list[LaneStatus]
+
+
+def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
+    """Asks Kafka and PostgreSQL. Raises NoCheckpoint before `consumer setup`, KafkaLost and StoreUnavailable."""
+    with CheckpointLog(kafka) as checkpoints:
+        checkpoint = checkpoints.require()
+    try:
+        with psycopg.connect(database.conninfo, connect_timeout=int(ANSWER_SECONDS)) as connection:
+            lanes = connection.execute(LANES).fetchall()
+            rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"PostgreSQL does not answer: {error}; see DATABASE_URL") from error
+    now = time.time()
+    applied = [_lane(row, checkpoint, now) for row in lanes]
+    return Status(
+        file=checkpoint.file,
+        pos=checkpoint.pos,
+        gtid_set=checkpoint.gtid_set,
+        lag_seconds=_age(checkpoint.version, now),
+        waiting=sum(lane.waiting for lane in applied),
+        rechecks=rechecks[0],
+        rechecks_due=rechecks[1],
+        dead_letters=_dead_letters(kafka),
+        lanes=applied,
+    )
+
+
+def as_json(found: Status) -> dict[str, object]:
+    """The status as plain data."""
+    return asdict(found)
+
+
+def show(found: Status, console: Console) -> None:
+    """The status as a table."""
+    console.print(f"reader  {found.file}:{found.pos}, {_seconds(found.lag_seconds)} behind")
+    if found.gtid_set:
+        console.print(f"GTIDs   {found.gtid_set}")
+    table = Table("lane", "owner", "next number", "waiting", "behind")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for lane in found.lanes:
+        numbers = f"{lane.next_number:,}", f"{lane.waiting:,}"
+        table.add_row(str(lane.lane), lane.owner or "nobody yet", *numbers, _seconds(lane.lag_seconds))
+    console.print(table)
+    console.print(
+        f"{found.waiting:,} messages waiting; {found.rechecks:,} rechecks, {found.rechecks_due:,} due;"
+        f" {found.dead_letters:,} dead letters"
+    )
+
+
+def _lane(row: tuple[int, int, int, int, str | None], checkpoint: Checkpoint, now: float) -> LaneStatus:
+    lane, epoch, next_seq, version, owner = row
+    known = epoch == checkpoint.epoch and lane < len(checkpoint.next_seqs)
+    waiting = max(0, checkpoint.next_seqs[lane] - next_seq) if known else 0
+    return LaneStatus(lane, owner, next_seq, waiting, _age(version, now))
+
+
+def _age(version: int, now: float) -> float | None:
+    return round(max(0.0, now - version / 1e6), 1) if version else None
+
+
+def _seconds(lag: float | None) -> str:
+    return "unknown" if lag is None else f"{lag:,.1f} s"
+
+
+def _dead_letters(kafka: KafkaSettings) -> int:
+    topic = Topics(kafka.topic_prefix).name(DEAD_LETTERS)
+    consumer = Consumer({**kafka.librdkafka, "group.id": f"{kafka.topic_prefix}.status", "log_level": "0"})
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_SECONDS)
+    except KafkaException as error:
+        raise KafkaLost(f"Kafka at {kafka.kafka_bootstrap_servers} did not tell about {topic} ({error})") from error
+    finally:
+        consumer.close()
+    return high - low

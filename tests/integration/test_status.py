@@ -1,0 +1,65 @@
+"""`consumer status` and `consumer explain`, asked of a pipeline that has just applied a history."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.bench import measure, ours
+from tests.bench.history import DATABASE, connect, history
+from tests.bench.kafka import Topics
+from tests.bench.postgres import database
+from tests.servers import ensure
+
+
+def consumer(env: dict[str, str], *arguments: str) -> str:
+    command = [str(ours.SCRIPTS / "consumer"), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.servers
+def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(tmp_path: Path) -> None:
+    servers = ensure(("mysql", "kafka", "postgres"))
+    prefix = f"status-{uuid.uuid4().hex[:8]}"
+    topics = Topics(servers.kafka_bootstrap, prefix)
+    with history(servers, 200) as past, database(servers.postgres_url) as postgres:
+        env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
+        ours.setup(env)
+        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, past), past.rows, seconds=60)
+        before = json.loads(consumer(env, "status", "--json"))
+        assert before["waiting"] >= past.rows
+        assert sum(lane["waiting"] for lane in before["lanes"]) == before["waiting"]
+        assert (before["rechecks"], before["dead_letters"], len(before["lanes"])) == (0, 0, ours.LANES)
+
+        with psycopg.connect(postgres, autocommit=True) as connection:
+
+            def applied() -> int:
+                row = connection.execute("SELECT count(*) FROM leadstream.stints WHERE number = 3").fetchone()
+                return row[0] if row else 0
+
+            measure.run([ours.applier(env, tmp_path)], applied, past.rows // 10, seconds=60)
+        after = json.loads(consumer(env, "status", "--json"))
+        assert after["waiting"] < before["waiting"]
+        assert {lane["owner"] for lane in after["lanes"]} != {None}
+        assert "messages waiting" in consumer(env, "status")
+
+        told = json.loads(consumer(env, "explain", "7", "--json"))
+        assert (told["queue_type"], told["agrees"], told["live"]["drift"]) == ("none", True, [])
+        assert [stint["opened_reason"] for stint in told["stints"]] == [
+            "first_seen",
+            "signature_obtained",
+            "requirements_completed",
+        ]
+        assert "owes no document" in consumer(env, "explain", "7")
+        with connect(past.url, DATABASE) as source, source.cursor() as cursor:
+            cursor.execute("UPDATE users SET current_signature_file_id = NULL WHERE id = 7")
+        told = json.loads(consumer(env, "explain", "7", "--json"))
+        assert (told["agrees"], told["live"]["verdict"]["queue_type"]) == (False, "unsigned_users")
+    topics.remove()
