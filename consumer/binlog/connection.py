@@ -537,7 +537,7 @@ class BinlogStream:
         purged = MySQLGtids(self._replica.value("SELECT @@global.gtid_purged"))
         if not ours.contains(purged):
             raise BinlogPurged(
-                f"{self._address} has purged binlogs that were not read: {purged} is gone, we have read {ours}; connect "
-                "to a server that has them, or restart at the present and verify everything (ON_PURGED=reconcile)"
+                f"{self._address} has purged binlogs that were not read: {purged} is gone, we have read {ours}; connect"
+                " to a server that has them, or restart at the present and verify everything (ON_PURGED=reconcile)"
             )
         return True

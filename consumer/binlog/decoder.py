@@ -7,37 +7,29 @@ Formats: MySQL's "Replication protocol" pages and `libs/mysql/binlog/event/`, Ma
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import zstandard
 
 from consumer.binlog.capture import CAPTURED
-from consumer.binlog.charsets import decoder as charset_decoder
-from consumer.binlog.errors import (
-    BinlogCorrupt,
-    BinlogPurged,
-    ConnectionLost,
-    PreconditionFailed,
-    UndecodableEvent,
-    WrongServer,
-)
+from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, Rotate, RowChange, SchemaChange, Statement
 from consumer.binlog.gtid_event import tagged_gtid
+from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
+from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, last_name, logged_statement, xid_of, xid_prepared
+from consumer.binlog.refusal import refused
 from consumer.binlog.rows import TableDecoder
-from consumer.binlog.statements import Scope, effects, leading_words, tokens
+from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
-from consumer.binlog.wire import EventType, event_name, packed_integer
+from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
 
 _E = EventType
 
-HEADER: Final = 19
-"""Bytes of an event's header."""
 _FRAME: Final = 5
 """Bytes before an event in a stream of packets: length (3), number, and a 0 that says that an event follows."""
 _CRC_OF_CHECKED: Final = 0x2144DF1C
@@ -46,7 +38,9 @@ _ARTIFICIAL: Final = 0x20
 _IGNORABLE: Final = 0x80
 _WRAP: Final = 1 << 32
 _MAPS_KEPT: Final = 5_000
-_CHUNK: Final = 1 << 18
+_DECODERS_KEPT: Final = 200
+_NO_TABLE: Final = 0xFFFFFF
+"""The table id of an event that only closes a statement."""
 
 _INSERT, _UPDATE, _DELETE, _PARTIAL = range(4)
 _ROWS: Final[Mapping[int, int]] = {
@@ -58,16 +52,10 @@ _ROWS: Final[Mapping[int, int]] = {
     _E.DELETE_ROWS_V1: _DELETE,
     _E.PARTIAL_UPDATE_ROWS: _PARTIAL,
 }
+_GTIDS: Final = frozenset((_E.GTID, _E.ANONYMOUS_GTID))
 _ROWS_V1: Final = frozenset((_E.WRITE_ROWS_V1, _E.UPDATE_ROWS_V1, _E.DELETE_ROWS_V1))
-_COMPRESSED: Final[Mapping[int, int]] = {
-    _E.MARIADB_QUERY_COMPRESSED: _E.QUERY,
-    _E.MARIADB_WRITE_ROWS_COMPRESSED_V1: _E.WRITE_ROWS_V1,
-    _E.MARIADB_UPDATE_ROWS_COMPRESSED_V1: _E.UPDATE_ROWS_V1,
-    _E.MARIADB_DELETE_ROWS_COMPRESSED_V1: _E.DELETE_ROWS_V1,
-    _E.MARIADB_WRITE_ROWS_COMPRESSED: _E.WRITE_ROWS,
-    _E.MARIADB_UPDATE_ROWS_COMPRESSED: _E.UPDATE_ROWS,
-    _E.MARIADB_DELETE_ROWS_COMPRESSED: _E.DELETE_ROWS,
-}
+_STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
+"""Events that may stand alone."""
 _WITHOUT_MEANING: Final = frozenset(
     (
         _E.STOP,
@@ -179,7 +167,7 @@ class BinlogDecoder:
         self._prepared: dict[str, _Prepared] = {}
         self._stops_at_prepared = False
         self._payload: Iterator[bytes] | None = None
-        self._payload_rest = b""
+        self._payload_rest = bytearray()
         self._outer = (0, 0)
         """Where the event starts and ends that holds the compressed ones at hand."""
         self._outer_rows = 0
@@ -191,7 +179,7 @@ class BinlogDecoder:
         self._base = 0
         self._maps.clear()
         self._payload = None
-        self._payload_rest = b""
+        self._payload_rest = bytearray()
         self.checksums = False
         self._end_group()
 
@@ -246,8 +234,11 @@ class BinlogDecoder:
                 raise UndecodableEvent(f"{self._at(_E.TRANSACTION_PAYLOAD, self._outer[0])} ends inside an event")
             self._payload = None
             return
-        data = bytes(_FRAME) + self._payload_rest + piece
-        self._payload_rest = data[_FRAME + self._run(data, framed=False) :]
+        rest = self._payload_rest
+        rest += piece
+        if len(rest) >= HEADER and len(rest) >= int.from_bytes(rest[9:13], "little"):
+            data = bytes(_FRAME) + rest
+            del rest[: self._run(data, framed=False)]
 
     def _run(self, data: bytes, *, framed: bool) -> int:
         """Decodes events in `data` and returns how many bytes were used.
@@ -394,7 +385,7 @@ class BinlogDecoder:
                     gtid = None
                     in_transaction = False
 
-                elif (kind == 33 or kind == 34) and gtid is None and size >= 73 + check:
+                elif kind in _GTIDS and gtid is None and size >= 73 + check:
                     source, number, ts_us = _mysql_gtid(data, body)
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
                     if kind == 34:  # anonymous
@@ -565,33 +556,29 @@ class BinlogDecoder:
         start, end = (position + self._base - size, position + self._base) if position else (self.pos, self.pos)
         if self._payload is not None:
             start, end = self._outer
+        if kind in _STATEMENTS and self._gtid is None:
+            self._gtid = (None, 0, timestamp * 1_000_000, server_id, start)
         if kind in (_E.GTID, _E.ANONYMOUS_GTID, _E.GTID_TAGGED, _E.MARIADB_GTID):
             self._start_group(kind, body, timestamp, server_id, start)
         elif kind in (_E.QUERY, _E.EXECUTE_LOAD_QUERY):
-            if self._gtid is None:
-                self._gtid = (None, 0, timestamp * 1_000_000, server_id, start)
-            self._query(body, 13 if kind == _E.QUERY else 26, end)
+            self._query(body, QUERY_HEAD if kind == _E.QUERY else LOAD_HEAD, start, end)
         elif kind == _E.XID:
             self._commit(end)
         elif kind == _E.XA_PREPARE:
             self._xa_prepared(body, end)
         elif kind == _E.TRANSACTION_PAYLOAD:
-            self._payload = self._open_payload(body)
-            self._payload_rest = b""
+            self._payload = pieces(body)
+            self._payload_rest = bytearray()
             self._outer = (start, end)
             self._outer_rows = 0
-        elif kind in _COMPRESSED:
-            inner = self._inflate(kind, event[: len(event) - check])
-            self._run_inner(inner, start, end)
+        elif kind in PLAIN:
+            self._run_inner(inflate(event[: len(event) - check]), start, end)
         elif kind == _E.ROTATE:
             self._rotate(event, artificial=bool(flags & _ARTIFICIAL) or not position)
         elif kind == _E.FORMAT_DESCRIPTION:
             self._format_description(event, position)
         elif kind == _E.PREVIOUS_GTIDS:
-            if not self._gtids_known:
-                self.mysql_gtids = MySQLGtids.decode(body)
-                self._run_first = self._run_next
-                self._gtids_known = True
+            self._previous_gtids(body)
         elif kind == _E.MARIADB_GTID_LIST:
             self._gtid_list(body)
         elif kind in (_E.HEARTBEAT, _E.HEARTBEAT_V2):
@@ -693,29 +680,27 @@ class BinlogDecoder:
             self._events.append(Rollback(self._file, end))
         self._end_group()
 
-    def _rolled_back(self, end: int) -> None:
+    def _rolled_back(self, start: int, end: int) -> None:
         """A transaction that is logged though it was rolled back: it changed tables without transactions as well.
 
-        Which of its rows stand is not said, so they are reported as a change that nobody can attribute.
+        Which of its rows stand is not said, so they are reported as a change that nobody can attribute, in a
+        transaction of its own that lies at the ROLLBACK.
         """
         assert self._gtid is not None
         if self._held is not None:
-            self._held.clear()
+            self._held = None
+            self._begun = self._savepoints[0][2]
         if self._begun:
             self._events.append(Rollback(self._file, end))
-            self._events += [self._begin(), Statement(None, "ROLLBACK")]
+            source, number, ts_us, server_id, _ = self._gtid
+            self._gtid = (source, number, ts_us, server_id, start)
+            self._begun = False
+            self._announce([Statement(None, "ROLLBACK")])
         self._commit(end)
 
-    def _query(self, body: bytes, head: int, end: int) -> None:
+    def _query(self, body: bytes, head: int, start: int, end: int) -> None:
         """A logged statement: transaction control, DDL, or a change whose rows are not told."""
-        database_length = body[8]
-        variables_length = int.from_bytes(body[11:13], "little")
-        name_start = head + variables_length
-        text_start = name_start + database_length + 1
-        if text_start > len(body):
-            raise IndexError("the statement is cut off")
-        database = body[name_start : name_start + database_length].decode("utf-8", "replace")
-        sql = self._statement_text(body[head:name_start], body[text_start:])
+        database, sql = logged_statement(body, head, self._charsets)
         words = (*leading_words(sql), "", "", "", "")
         verb = words[0]
         if verb == "BEGIN":
@@ -726,7 +711,7 @@ class BinlogDecoder:
             if "TO" in words[1:3]:
                 self._rollback_to(sql)
             else:
-                self._rolled_back(end)
+                self._rolled_back(start, end)
         elif verb == "SAVEPOINT":
             self._savepoint(sql)
         elif verb == "XA":
@@ -736,38 +721,15 @@ class BinlogDecoder:
             if not self._in_transaction:
                 self._commit(end)
 
-    def _statement_text(self, variables: bytes, text: bytes) -> str:
-        """A statement in the session's charset, which its status variables name."""
-        at = 0
-        while at < len(variables):
-            code = variables[at]
-            at += 1
-            if code == _CHARSET_VARIABLE:
-                collation = int.from_bytes(variables[at : at + 2], "little")
-                decode = charset_decoder(self._charsets.get(collation, "utf8mb4"))
-                if decode is not None:
-                    try:
-                        return decode(text)
-                    except UnicodeDecodeError:
-                        break
-                break
-            if code in _STRING_VARIABLES:
-                at += 1 + variables[at]
-            elif code in _VARIABLE_SIZES:
-                at += _VARIABLE_SIZES[code]
-            else:
-                break
-        return text.decode("utf-8", "replace")
-
     def _savepoint(self, sql: str) -> None:
         """Rows after a savepoint are held back: only what cannot be rolled back makes a server log a savepoint."""
         if self._xid is None and self._held is None:
             self._held = []
         if self._held is not None:
-            self._savepoints.append((_last_name(sql), len(self._held), self._begun))
+            self._savepoints.append((last_name(sql), len(self._held), self._begun))
 
     def _rollback_to(self, sql: str) -> None:
-        name = _last_name(sql)
+        name = last_name(sql)
         for at in reversed(range(len(self._savepoints))):
             if self._savepoints[at][0] == name:
                 assert self._held is not None
@@ -789,7 +751,7 @@ class BinlogDecoder:
         if verb in ("START", "BEGIN"):
             self._hold_xa()
         elif verb in ("COMMIT", "ROLLBACK"):
-            self._xa_decided(_xid_of(sql), verb, end)
+            self._xa_decided(xid_of(sql), verb, end)
         elif verb != "END":
             raise UndecodableEvent(f"XA {verb} is unknown")
 
@@ -797,13 +759,7 @@ class BinlogDecoder:
         """XA PREPARE: the rows wait, and its GTID is not counted, so that a restart brings them again."""
         if self._gtid is None or self._held is None:
             raise UndecodableEvent("an XA PREPARE outside an XA transaction")
-        one_phase = body[0]
-        length, branch = int.from_bytes(body[5:9], "little"), int.from_bytes(body[9:13], "little")
-        if len(body) < 13 + length + branch:
-            raise IndexError("the transaction's name is cut off")
-        xid = _xid(
-            body[13 : 13 + length], body[13 + length : 13 + length + branch], int.from_bytes(body[1:5], "little")
-        )
+        xid, one_phase = xid_prepared(body)
         held = self._held
         gtid = self._gtid
         if one_phase:
@@ -838,55 +794,6 @@ class BinlogDecoder:
             self._events += held
             self._begun = True
 
-    # Compressed events.
-
-    def _open_payload(self, body: bytes) -> Iterator[bytes]:
-        """The pieces of a compressed transaction (MySQL's `payload_event_encoder`): fields, then the payload."""
-        fields = {}
-        at = 0
-        while True:
-            kind, at = packed_integer(body, at)
-            if kind == _PAYLOAD_HEADER_END:
-                break
-            length, at = packed_integer(body, at)
-            fields[kind], _ = packed_integer(body, at)
-            at += length
-        payload = body[at:]
-        if fields.get(_PAYLOAD_SIZE) != len(payload):
-            raise UndecodableEvent(f"its payload has {len(payload)} bytes, its header says {fields.get(_PAYLOAD_SIZE)}")
-        compression = fields.get(_PAYLOAD_COMPRESSION)
-        if compression == _UNCOMPRESSED:
-            return iter([payload])
-        if compression != _ZSTD:
-            raise UndecodableEvent(f"compression {compression} is unknown")
-        return _pieces(payload, fields.get(_PAYLOAD_UNCOMPRESSED_SIZE, -1))
-
-    def _inflate(self, kind: int, event: bytes) -> bytes:
-        """An event of MariaDB's `log_bin_compress` as the plain event that it stands for."""
-        plain = _COMPRESSED[kind]
-        if plain == _E.QUERY:
-            at = HEADER + 14 + event[HEADER + 8] + int.from_bytes(event[HEADER + 11 : HEADER + 13], "little")
-        else:
-            at = HEADER + 8
-            if plain not in _ROWS_V1:
-                at += int.from_bytes(event[at : at + 2], "little")
-            columns, at = packed_integer(event, at)
-            at += (columns + 7) // 8 * (2 if _ROWS[plain] == _UPDATE else 1)
-        head = event[at]
-        size = head & 7
-        if head & 0x70 or not 1 <= size <= 4:
-            raise UndecodableEvent(f"compression {head:#x} is unknown")
-        length = int.from_bytes(event[at + 1 : at + 1 + size], "big")
-        inflate = zlib.decompressobj()
-        try:
-            content = inflate.decompress(event[at + 1 + size :], length + 1)
-        except zlib.error as error:
-            raise UndecodableEvent(str(error)) from error
-        if len(content) != length or not inflate.eof:
-            raise UndecodableEvent("it holds another number of bytes than it says")
-        event = event[:4] + bytes([plain]) + event[5:at] + content
-        return event[:9] + len(event).to_bytes(4, "little") + event[13:]
-
     # Files.
 
     def _rotate(self, event: bytes, *, artificial: bool) -> None:
@@ -914,6 +821,18 @@ class BinlogDecoder:
         self.checksums = algorithm == 1
         if self._gtid is not None and position:
             self._abandon(self.pos)
+
+    def _previous_gtids(self, body: bytes) -> None:
+        """MySQL: what was executed before this file, of which prepared XA transactions do not count yet."""
+        if self._gtids_known:
+            return
+        self.mysql_gtids = MySQLGtids.decode(body)
+        self._run_first = self._run_next
+        self._gtids_known = True
+        for prepared in self._prepared.values():
+            source, number, *_ = prepared.gtid
+            if source is not None:
+                self.mysql_gtids.discard(self._names[source], number)
 
     def _gtid_list(self, body: bytes) -> None:
         """MariaDB: where each domain stands at the start of a file."""
@@ -944,85 +863,3 @@ class BinlogDecoder:
             if name.decode() == self._file == self.file and position > self.pos:
                 self.pos = position
             self._events.append(Heartbeat(self.file, self.pos))
-
-
-_DECODERS_KEPT: Final = 200
-_NO_TABLE: Final = 0xFFFFFF
-_CHARSET_VARIABLE: Final = 4
-_STRING_VARIABLES: Final = frozenset((2, 5, 6))
-_VARIABLE_SIZES: Final[Mapping[int, int]] = {0: 4, 1: 8, 3: 4, 7: 2, 8: 2}
-_PAYLOAD_HEADER_END, _PAYLOAD_SIZE, _PAYLOAD_COMPRESSION, _PAYLOAD_UNCOMPRESSED_SIZE = range(4)
-_ZSTD, _UNCOMPRESSED = 0, 255
-
-
-def _pieces(payload: bytes, length: int) -> Iterator[bytes]:
-    """The content of a zstd payload in pieces of 256 KB. Raises ValueError where it has another length."""
-    total = 0
-    with zstandard.ZstdDecompressor().stream_reader(payload, read_across_frames=True) as reader:
-        while piece := reader.read(_CHUNK):
-            total += len(piece)
-            if total > length:
-                break
-            yield piece
-    if total != length:
-        raise ValueError(f"its payload holds another number of bytes than the {length} its header says")
-
-
-def _xid(name: bytes, branch: bytes, format_id: int) -> str:
-    return f"X'{name.hex()}',X'{branch.hex()}',{format_id}"
-
-
-_XID: Final = re.compile(r"XA\s+\w+\s+X'([0-9a-f]*)'\s*(?:,\s*X'([0-9a-f]*)')?\s*(?:,\s*(\d+))?", re.IGNORECASE)
-
-
-def _xid_of(sql: str) -> str:
-    """The name in `XA COMMIT X'6162',X'',1`, as servers write it."""
-    match = _XID.match(sql)
-    if match is None:
-        raise UndecodableEvent("an XA statement without the transaction's name")
-    return _xid(bytes.fromhex(match[1]), bytes.fromhex(match[2] or ""), int(match[3] or 1))
-
-
-def _last_name(sql: str) -> str:
-    """The last word of a statement: the name of a savepoint, which servers compare without case."""
-    return [token.value for token in tokens(sql) if token.is_name][-1].lower()
-
-
-def refused(packet: bytes, where: str) -> NoReturn:
-    """Raises what an error packet of the server (behind its first byte) means to a reader of its binlog."""
-    code = int.from_bytes(packet[:2], "little")
-    message = packet[2:].decode("utf-8", "replace")
-    if message.startswith("#"):
-        message = message[6:]
-    said = f"the server refuses to send its binlog from {where}: {message} (error {code})"
-    lower = message.lower()
-    if code == _ER_SOURCE_FATAL:
-        if any(words in lower for words in _PURGED):
-            raise BinlogPurged(f"{said}; restart at the present and verify everything (ON_PURGED=reconcile)")
-        if any(words in lower for words in _OTHER_HISTORY):
-            raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset")
-        if "same server" in lower:
-            raise PreconditionFailed(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
-        if "gtid_mode" in lower:
-            raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
-        if "checksum" in lower or "corrupt" in lower or "bogus" in lower:
-            raise BinlogCorrupt(said)
-    raise ConnectionLost(said)
-
-
-_ER_SOURCE_FATAL: Final = 1236
-_PURGED: Final = (
-    "purged",
-    "could not find first log file",
-    "could not find next log",
-    "could not open log file",
-    "binary log state",
-    "needed to find the requested",
-)
-_OTHER_HISTORY: Final = (
-    "position > file size",
-    "impossible position",
-    "not in the master's binlog",
-    "which is not in the",
-    "has more gtids than",
-)

@@ -6,6 +6,10 @@ Sources: MySQL's `libs/mysql/binlog/event/binlog_event.h` and `control_events.h`
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+HEADER: Final = 19
+"""Bytes of an event's header."""
 
 
 class EventType(IntEnum):
