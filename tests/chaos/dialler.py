@@ -132,7 +132,7 @@ class _Place:
 
 def check_writes(conninfo: str) -> list[str]:
     """Sentences on what we wrote to the call centre's tables beyond design section 3; empty where we did not."""
-    judge = _Judge()
+    judge = Judge()
     with psycopg.connect(conninfo) as connection, connection.cursor(name="writes") as cursor:
         cursor.itersize = 10_000
         cursor.execute("SELECT who, tab, op, before, after FROM audit.writes ORDER BY n")
@@ -145,7 +145,9 @@ def check_writes(conninfo: str) -> list[str]:
     return judge.problems[:_SHOWN]
 
 
-class _Judge:
+class Judge:
+    """Looks at the writes of the audit one after the other; `problems` are sentences on ours."""
+
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._places: dict[int, _Place] = defaultdict(_Place)

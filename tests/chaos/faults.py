@@ -15,7 +15,7 @@ import pymysql
 from pymysql.constants import ER
 
 from tests.demo.company import Address
-from tests.demo.processes import Process
+from tests.demo.processes import Process, ProcessFailed
 
 if TYPE_CHECKING:
     from tests.chaos.trial import Trial
@@ -24,6 +24,7 @@ SESSION_SECONDS: Final = 6.0
 """How long Kafka waits for a member of the group that says nothing: the brokers' shortest."""
 _STOPPED_SECONDS: Final = 9.0
 _FENCED_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 20.0
 _MOST_APPLIERS: Final = 4
 
 Fault = Callable[["Trial", Random], None]
@@ -99,7 +100,9 @@ def remove_applier(trial: Trial, random: Random) -> None:
         process = trial.pipeline.appliers.pop(random.randrange(len(trial.pipeline.appliers)))
         process.check()
         process.terminate()
-        process.stopped()
+        code = process.outcome(_STOP_SECONDS)
+        if code not in (0, -signal.SIGTERM):  # SIGTERM ends at once what has only just been started
+            raise ProcessFailed(f"{process.name} ended with exit code {code} after SIGTERM:\n{process.tail()}")
 
 
 def restart_kafka(trial: Trial, random: Random) -> None:
@@ -160,7 +163,7 @@ def drop_postgres(trial: Trial, _: Random) -> None:
 def slow_transaction(trial: Trial, random: Random) -> None:
     """One transaction changes very many customers at once, and takes its time."""
     desk = random.choice(trial.desks)
-    desk.long = min(400, len(desk.customers) // 2), random.uniform(0.5, 2)
+    desk.long = min(500, len(desk.customers) // 2), random.uniform(0.5, 2)
 
 
 FAULTS: Final[dict[str, Fault]] = {

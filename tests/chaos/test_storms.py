@@ -44,7 +44,7 @@ def test_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
     names = ("kill-broker", "kill-reader", "kill-applier")
     with ExitStack() as stack:
         ground = Ground.prepare(stack, brokers=3)
-        load = Load(rate=200, customers=1500, appliers=2)
+        load = Load(rate=100, customers=1000, appliers=2)
         trial = stack.enter_context(Trial(ground, tmp_path, 13, load, settings={"TOPIC_REPLICATION_FACTOR": "3"}))
         trial.prepare()
         trial.disturb({name: (FAULTS | CLUSTER_FAULTS)[name] for name in names}, pause=0.5)

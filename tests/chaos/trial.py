@@ -26,7 +26,7 @@ from tests.demo.pipeline import WORDS, Addresses, Pipeline, State
 from tests.demo.processes import Process
 from tests.servers import PrivateServer, Servers, ensure
 
-_DRAIN_SECONDS: Final = 150.0
+_DRAIN_SECONDS: Final = 240.0
 _QUIET_SECONDS: Final = 2.0
 _TELL_SECONDS: Final = 5.0
 _SETTINGS: Final = {
@@ -34,7 +34,7 @@ _SETTINGS: Final = {
     "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
     "READER_HEARTBEAT_SECONDS": "1",
     # Small, so that large transactions are cut and batches end everywhere.
-    "READER_BATCH_ROWS": "150",
+    "READER_BATCH_ROWS": "500",
     "APPLIER_BATCH_ROWS": "400",
     "APPLIER_LANE_BUFFER": "200",
 }
