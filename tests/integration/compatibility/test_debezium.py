@@ -81,7 +81,7 @@ def test_debeziums_transform_and_jdbc_sink_rebuild_the_tables_from_our_topics(tm
         sources = {f"{prefix}.{table}": columns for table, columns in COLUMNS.items()}
         wanted = {table: rows_in_mysql(past, table, list(columns)) for table, columns in COLUMNS.items()}
         with jdbc_sink(tmp_path, servers.kafka_bootstrap, postgres, sources) as log:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             found: dict[str, list[tuple[object, ...]]] = {}
             while found != wanted and time.monotonic() < deadline:
                 time.sleep(0.5)
