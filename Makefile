@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-WORKERS ?= 4
+WORKERS ?= 3
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos lock clean
