@@ -82,6 +82,7 @@ def _play(demo: Demo, console: Console) -> bool:
 
 
 def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # what follows is the way out, and is not to be cut short
     sys.exit(128 + number)
 
 

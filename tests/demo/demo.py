@@ -174,8 +174,7 @@ class Demo:
     ) -> None:
         self.company.__exit__(kind, error, trace)
         if self.options.keep:
-            for process in (*self.pipeline.processes, self.pipeline.sweep):
-                process.end()
+            self.pipeline.end()
             return
         self.problems = self.pipeline.discard()
         if self._right:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, LiteralString, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg
 import pymysql
 from confluent_kafka import KafkaException
@@ -241,10 +242,19 @@ class Pipeline:
         # MariaDB's GTID event carries whole seconds.
         return Clock(offset, 2_000 + error, 1_000_000 if "MariaDB" in version[0] else 1)
 
-    def discard(self) -> list[str]:
-        """Ends the processes and deletes databases and topics; returns a sentence for everything that could not be."""
+    def end(self) -> None:
+        """Ends all of the trial's processes at once, one that a signal interrupted us in starting included."""
         for process in (*self.processes, self.sweep):
             process.end()
+        for child in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):
+                if child.environ().get("TOPIC_PREFIX") == self.name:
+                    child.kill()
+                    child.wait()
+
+    def discard(self) -> list[str]:
+        """Ends the processes and deletes databases and topics; returns a sentence for everything that could not be."""
+        self.end()
         if self._state is not None:
             self._state.close()
         problems = []
