@@ -1,0 +1,96 @@
+"""GTID sets of both servers against plain sets of numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymysqlreplication.gtid import GtidSet
+
+from consumer.binlog.position import MariaDBGtids, MySQLGtids
+
+SOURCES = [
+    "11111111-2222-3333-4444-555555555555",
+    "11111111-2222-3333-4444-555555555555:tag_1",
+    "99999999-2222-3333-4444-555555555555",
+]
+gtids = st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(1, 40)), max_size=60)
+
+
+def gtid_set(items: list[tuple[str, int]]) -> MySQLGtids:
+    result = MySQLGtids()
+    for source, number in items:
+        result.add(source, number)
+    return result
+
+
+@given(gtids)
+def test_a_set_holds_what_was_added_whatever_the_order(items: list[tuple[str, int]]) -> None:
+    assert gtid_set(items) == gtid_set(sorted(items))
+    assert all(gtid_set(items).contains(gtid_set([item])) for item in items)
+
+
+@given(gtids, gtids)
+def test_containing_means_being_a_superset(first: list[tuple[str, int]], second: list[tuple[str, int]]) -> None:
+    assert gtid_set(first).contains(gtid_set(second)) == (set(first) >= set(second))
+
+
+@given(gtids)
+def test_text_and_bytes_give_the_same_set_back(items: list[tuple[str, int]]) -> None:
+    whole = gtid_set(items)
+    assert MySQLGtids(str(whole)) == whole
+    assert MySQLGtids.decode(whole.encode()) == whole
+    assert bool(whole) == bool(items)
+
+
+@given(gtids.map(lambda items: [item for item in items if not item[0].endswith("tag_1")]))
+def test_mysql_replication_writes_the_same_bytes(items: list[tuple[str, int]]) -> None:
+    whole = gtid_set(items)
+    assert GtidSet(str(whole)).encoded() == whole.encode()
+
+
+@given(gtids, st.tuples(st.sampled_from(SOURCES), st.integers(1, 40)))
+def test_one_gtid_can_be_taken_out(items: list[tuple[str, int]], item: tuple[str, int]) -> None:
+    whole = gtid_set(items)
+    whole.discard(*item)
+    assert whole == gtid_set([other for other in items if other != item])
+
+
+def test_servers_notation_is_read_and_written() -> None:
+    text = "11111111-2222-3333-4444-555555555555:1-5:7:leads:1:3-4,\n99999999-2222-3333-4444-555555555555:10-20"
+    assert str(MySQLGtids(text)) == text.replace("\n", "")
+    assert str(MySQLGtids("")) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "11111111-2222-3333-4444-555555555555",
+        "11111111-2222-3333-4444-555555555555:0",
+        SOURCES[0] + ":5-3",
+        "0-1-1",
+    ],
+)
+def test_what_is_no_gtid_set_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        MySQLGtids(text)
+
+
+@pytest.mark.parametrize("data", [b"\1" + bytes(7), b"\1" + bytes(7) + bytes(16) + b"\xff" * 8, b"\xff" * 8])
+def test_bytes_that_are_cut_off_are_refused(data: bytes) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        MySQLGtids.decode(data)
+
+
+def test_each_domain_of_mariadb_has_its_own_place() -> None:
+    position = MariaDBGtids("0-1-100,7-2-5")
+    position.add(0, 3, 101)
+    position.add(8, 1, 1)
+    assert str(position) == "0-3-101,7-2-5,8-1-1"
+    assert position.contains(MariaDBGtids("0-1-101,7-2-4"))
+    assert not position.contains(MariaDBGtids("7-2-6"))
+    assert not position.contains(MariaDBGtids("9-1-1"))
+    assert MariaDBGtids(str(position)) == position
+    with pytest.raises(ValueError, match="is no GTID of MariaDB"):
+        MariaDBGtids("0-1")
