@@ -13,6 +13,8 @@ from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 LEADS_OF: Final = """
 SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
        (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
@@ -122,21 +124,20 @@ class Dossier:
 def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
     """These leads as we hold them, in one snapshot; unknown ones are absent. The connection is in autocommit mode."""
     wanted = sorted(set(user_ids))
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with connection.pipeline(), connection.transaction():
+        connection.execute(ONE_SNAPSHOT)
         return _leads(connection, wanted)
 
 
 def dossier(connection: Connection, user_id: int) -> Dossier:
     """Everything about one lead, in one snapshot. The connection is in autocommit mode."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with connection.pipeline(), connection.transaction():
+        connection.execute(ONE_SNAPSHOT)
         lead = _leads(connection, [user_id]).get(user_id)
-        with connection.pipeline():
-            stints, conversions, score, recheck, lane = (
-                connection.execute(statement, [user_id])
-                for statement in (STINTS_OF, CONVERSIONS_OF, SCORE_OF, RECHECK_OF, LANE_OF)
-            )
+        stints, conversions, score, recheck, lane = (
+            connection.execute(statement, [user_id])
+            for statement in (STINTS_OF, CONVERSIONS_OF, SCORE_OF, RECHECK_OF, LANE_OF)
+        )
         desk, waiting, point = score.fetchone(), recheck.fetchone(), lane.fetchone()
         return Dossier(
             user_id,
@@ -150,10 +151,9 @@ def dossier(connection: Connection, user_id: int) -> Dossier:
 
 
 def _leads(connection: Connection, wanted: list[int]) -> dict[int, Lead]:
-    with connection.pipeline():
-        rows, claims, requirements = (
-            connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
-        )
+    rows, claims, requirements = (
+        connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
+    )
     found = {row[0]: _lead(row) for row in rows.fetchall()}
     for user_id, claim_id, status, version in claims.fetchall():
         found[user_id].claims[claim_id] = Claim(claim_id, status, version)

@@ -36,10 +36,11 @@ log = structlog.get_logger(__name__)
 
 REPLICA_SESSIONS: Final = 4
 STORE_SESSIONS: Final = 4
-STRIKES: Final = 3
-"""Failures in a row after which the replica is left alone for a while."""
 WARM_SECONDS: Final = 3.0
+STRIKES: Final = 3
+SILENT_SECONDS: Final = 1.0
 REST_SECONDS: Final = 2.0
+"""After so many failures in a row, and so long without an answer, the replica is left alone for so long."""
 QUEUED_AGAIN_SECONDS: Final = 30.0
 """A lead whose recheck was queued is not queued again for so long, however often it is asked for."""
 REMEMBERED: Final = 10_000
@@ -105,7 +106,7 @@ class Desk:
         self._queued: dict[int, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._strikes = 0
-        self._rests_until = 0.0
+        self._answered_at = self._rests_until = 0.0
 
     async def warm(self) -> None:
         """Opens the sessions that checks need, as far as the servers answer at once."""
@@ -187,7 +188,7 @@ class Desk:
             self._strike()
             log.warning("precall_without_replica", reason=str(error))
             return None, "the replica does not answer" if isinstance(error, ReplicaAway) else "the replica refuses"
-        self._strikes = 0
+        self._strikes, self._answered_at = 0, time.monotonic()
         return live, ""
 
     async def _read_held(self, user_id: int) -> tuple[Mapping[int, Lead], str | None]:
@@ -202,8 +203,9 @@ class Desk:
 
     def _strike(self) -> None:
         self._strikes += 1
-        if self._strikes >= STRIKES:
-            self._rests_until = time.monotonic() + REST_SECONDS
+        now = time.monotonic()
+        if self._strikes >= STRIKES and now - self._answered_at >= SILENT_SECONDS:
+            self._rests_until = now + REST_SECONDS
 
     def _drift(self, lead: Lead | None, live: LiveRead, user_id: int) -> list[str]:
         found = differences(lead, live.leads[user_id], self._rules)

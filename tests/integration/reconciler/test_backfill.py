@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 
 from tests.integration.reconciler.world import World, refuse
 
@@ -111,8 +112,11 @@ def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        before = len(world.queues())
+        while process.poll() is None and len(world.queues()) == before:
+            time.sleep(0.01)
         try:
-            process.wait(random.uniform(0.5, 2.5) if kills < 4 else 60)
+            process.wait(random.uniform(0, 0.3) if kills < 4 else 60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

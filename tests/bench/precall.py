@@ -1,0 +1,79 @@
+"""How long a pre-call check takes at a steady rate of requests, as the dialler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.bench import results
+
+SECONDS = 20.0
+"""How long each rate is kept up."""
+CONNECTIONS = 32
+
+
+class _Connection:
+    """One kept-alive connection, without the weight of an HTTP library: the client must not be what is measured."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    async def ask(self, user_id: int) -> str:
+        """One check; returns where its answer came from, or the status that was no success."""
+        request = f"GET /leads/{user_id}/precall?expected=unsigned_users HTTP/1.1\r\nHost: bench\r\n\r\n"
+        self.writer.write(request.encode())
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        body = await self._reader.readexactly(length)
+        status = head.split(b" ", 2)[1].decode()
+        if status != "200":
+            return status
+        return "replica" if b'"source":"replica"' in body else "state"
+
+
+async def _steady(host: str, port: int, users: int, rate: float, seconds: float) -> tuple[list[float], Counter[str]]:
+    """Milliseconds of every answer, from when its request was due, and where the answers came from."""
+    taken: list[float] = []
+    sources: Counter[str] = Counter()
+    idle: asyncio.Queue[_Connection] = asyncio.Queue()
+    for _ in range(CONNECTIONS):
+        idle.put_nowait(_Connection(*await asyncio.open_connection(host, port)))
+
+    async def ask(due: float) -> None:
+        connection = await idle.get()
+        sources[await connection.ask(random.randint(1, users))] += 1
+        taken.append((time.perf_counter() - due) * 1000)
+        idle.put_nowait(connection)
+
+    async with asyncio.TaskGroup() as group:
+        due = time.perf_counter()
+        end = due + seconds
+        while due < end:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            group.create_task(ask(due))
+            due += 1 / rate
+    while not idle.empty():
+        idle.get_nowait().writer.close()
+    return taken, sources
+
+
+def figures(name: str, host: str, port: int, users: int, rate: float, seconds: float = SECONDS) -> results.Entry:
+    """One line of the table: latencies in ms, and how many answers did not come from the replica."""
+    taken, sources = asyncio.run(_steady(host, port, users, rate, seconds))
+    ordered = sorted(taken)
+    return {
+        "name": name,
+        "requests": len(ordered),
+        "p50_ms": round(_at(ordered, 0.5), 1),
+        "p99_ms": round(_at(ordered, 0.99), 1),
+        "max_ms": round(ordered[-1], 1),
+        "not_live": sources.total() - sources["replica"],
+    }
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    return ordered[int(len(ordered) * share)]
