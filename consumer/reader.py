@@ -19,6 +19,7 @@ from consumer.binlog.errors import ConnectionLost
 from consumer.binlog.events import SchemaChange, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
+from consumer.reader_progress import Progress
 from consumer.routing import RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
@@ -58,6 +59,7 @@ class Reader:
         self._replica = Replica(replica.address, replica.replica_query_seconds)
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
         self._lag = metrics.Lag("reader")
+        self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._attempt: RetryCallState | None = None
 
@@ -104,7 +106,17 @@ class Reader:
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
             router = Router(numbering, owners, say_unread, self._left_out)
-            copy = Copy(stream, router, numbering, writer, self._transactions, self._replica, self._settings, self._lag)
+            copy = Copy(
+                stream,
+                router,
+                numbering,
+                writer,
+                self._transactions,
+                self._replica,
+                self._settings,
+                self._lag,
+                self._progress,
+            )
             try:
                 for _ in copy.batches(self._stop):
                     self._progressed()
@@ -155,6 +167,7 @@ class Copy:
         replica: Replica,
         settings: ReaderSettings,
         lag: metrics.Lag,
+        progress: Progress,
     ) -> None:
         self._stream = stream
         self._router = router
@@ -165,6 +178,7 @@ class Copy:
         self._heart = Heart(replica, settings.reader_heartbeat_seconds)
         self._covered = 0
         self._lag = lag
+        self._progress = progress
 
     def batches(self, stop: Stop) -> Iterator[None]:
         """Copies until `stop`, and yields after each batch that it began to commit.
@@ -185,6 +199,7 @@ class Copy:
             if self._is_full() or (numbering.may_rest and stream.drained and numbering.sent > self._covered):
                 self._commit()
                 yield
+            self._progress.say(stream.file, stream.pos)
         self._finish()
 
     def _is_full(self) -> bool:
@@ -217,7 +232,10 @@ class Copy:
         metrics.BATCHES.labels("reader").inc()
         self._lag.processed(self._numbering.ts_us)
         owners = self._router.owners
-        metrics.CLAIM_HITS.inc(max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked))
+        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
+        rows = sum(sum(counts.values()) for counts in self._router.counts.values())
+        self._progress.add(rows, hits, owners.asked, owners.queries)
+        metrics.CLAIM_HITS.inc(hits)
         metrics.CLAIMS_ASKED.inc(owners.asked)
         metrics.CLAIM_QUERIES.inc(owners.queries)
         metrics.CLAIMS_AHEAD.inc(owners.ahead)
