@@ -114,9 +114,8 @@ def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, s
         leads = tx.load(batch.user_ids.union(waiting, (user_id for _, user_id in owners)))
         outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules, refused=refused)  # pure
         tx.write(outcome)
-        lossy = [part.lane for part in batch.lanes if part.lost]
-        if lossy:
-            tx.queue_lane_rechecks(lossy, "changes of this lane were lost in the stream")
+        for reason, lanes in batch.lane_rechecks.items():
+            tx.queue_lane_rechecks(lanes, reason)
     return outcome
 
 

@@ -12,6 +12,8 @@ from consumer.leads.model import Table
 from consumer.stream.numbering import Numbering
 
 USERS: Final = Table.USERS.value
+EMPTYING: Final = frozenset(("TRUNCATE", "DROP", "RENAME"))
+"""Schema changes that rows come and go with."""
 
 
 class RolledBack(Exception):
@@ -26,7 +28,8 @@ class Router:
     """Hands every row of the stream to `numbering` under its user, in order.
 
     A row whose key or owner changes is a delete and a create. `unread` is told of statements and schema changes, whose
-    rows nobody can tell. `left_out` are the places of transactions known to be rolled back.
+    rows nobody can tell; where these may have changed any, every lane is asked for a recheck. `left_out` are the places
+    of transactions known to be rolled back.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Router:
                     owners.transaction_ended()
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
+                if type(event) is Statement or event.verb in EMPTYING:
+                    numbering.recheck(f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog")
             elif kind is Rollback:
                 raise RolledBack(numbering.begun)
 

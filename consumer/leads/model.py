@@ -123,7 +123,8 @@ class Change(NamedTuple):
 
     `before` is None for an insert, `after` is None for a delete. `at` is the commit time on the server, `last`
     says that no further change of the same source transaction follows in this lane. `moved` marks a claim that came
-    from another user, whose requirements the stream does not repeat.
+    from another user, whose requirements the stream does not repeat. `recheck`, only where `table` is None, is why all
+    leads of the lane have to be read live.
     """
 
     user_id: int
@@ -134,6 +135,7 @@ class Change(NamedTuple):
     at: int
     last: bool
     moved: bool = False
+    recheck: str | None = None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,8 @@ from consumer.stream.topics import LANE_TOPICS
 PARTITIONS: Final = range(len(LANE_TOPICS))
 """A lane's partitions, one per topic, in the order of LANE_TOPICS."""
 
+LOST: Final = "changes of this lane were lost in the stream"
+
 
 class LanePosition(Protocol):
     """Where a lane stands: its next number, version in µs, and per topic (without prefix) the next offset to read."""
@@ -40,7 +42,7 @@ class LaneBatch:
     transaction completed within) and `offsets` where it stands afterwards. `user_ids` are those of `changes`;
     `orphaned` says that NOBODY is among the owners of rows. `lost` counts numbers that can no longer arrive and that no
     dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
-    that these concern.
+    that these concern. `recheck_all` are reasons to read every lead of the lane live.
     """
 
     lane: int
@@ -56,6 +58,7 @@ class LaneBatch:
     lost: int
     defects: Sequence[str]
     rechecks: Mapping[int, str]
+    recheck_all: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,6 +79,15 @@ class Batch:
     def versions(self) -> dict[int, int]:
         """lane → version that it has reached with this batch."""
         return {part.lane: part.version for part in self.lanes}
+
+    @property
+    def lane_rechecks(self) -> dict[str, list[int]]:
+        """reason → lanes of which every lead has to be read live."""
+        found: dict[str, list[int]] = {}
+        for part in self.lanes:
+            for reason in (LOST,) * bool(part.lost) + tuple(sorted(part.recheck_all)):
+                found.setdefault(reason, []).append(part.lane)
+        return found
 
     @property
     def orphans(self) -> list[Change]:
@@ -114,6 +126,7 @@ class Lane:
         # What was gathered:
         self._changes: list[Change] = []
         self._user_ids: set[int] = set()
+        self._recheck_all: set[str] = set()
         self._notes = _Notes()
         self._version = position.version
         self._next_seq = position.next_seq
@@ -152,6 +165,7 @@ class Lane:
         self._changes += changes
         user_ids = {change.user_id for change in changes if change.table is not None}
         self._user_ids |= user_ids
+        self._recheck_all |= {change.recheck for change in changes if change.recheck is not None}
         self._next_seq = self.merge.next_seq
         self._offsets = list(self.merge.offsets)
         if self._noted:
@@ -180,9 +194,11 @@ class Lane:
             notes.lost,
             notes.defects,
             notes.rechecks,
+            frozenset(self._recheck_all),
         )
         self._changes = []
         self._user_ids = set()
+        self._recheck_all = set()
         self._notes = _Notes()
         self._expected_seq = self._next_seq
         self._version_before = self._version

@@ -7,6 +7,9 @@ A requirement whose user the reader could not find (its claim is gone) lies in i
 claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in
 its order: so every other lane gets the same message, but for `op`, as a notice in `heartbeats`. So it is with a claim
 that may have moved between where the stream stands and what the replica answers; its row lies with the likely user.
+
+Where rows changed that the binlog does not hold, every lane gets a heartbeat whose `lane.recheck` says why all of the
+lane's leads have to be read live.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ class LaneBlock(msgspec.Struct, gc=False):
     user_id: Number | None
     last: bool
     moved: bool = False
+    recheck: str | None = None
 
 
 def _word(value: int | str | None) -> str | None:
@@ -171,6 +175,14 @@ class EnvelopeWriter:
             f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
 
+    def recheck(self, seq: int, version: int, ts_us: int, reason: str) -> str:
+        """A heartbeat without its ending that asks for every lead of the lane to be read live."""
+        return (
+            f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
+            f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null'
+            f',"recheck":{_text(reason)},"last":'
+        )
+
 
 def transaction_id(gtid: str | None, file: str, pos: int) -> str:
     """What `transaction.id` says: the GTID, and without one the transaction's place in the binlog."""
@@ -255,6 +267,7 @@ def _row_reader(table: Table, shape: type[_UserChange | _ClaimChange | _Requirem
                 message.source.ts_us,
                 lane.last,
                 lane.moved,
+                None,
             ),
         )
         return lane, change
@@ -280,6 +293,7 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
             message.source.ts_us,
             lane.last,
             False,
+            lane.recheck,
         ),
     )
     return lane, change

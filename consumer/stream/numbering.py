@@ -43,6 +43,7 @@ class Numbering:
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
         self._orders: dict[str, int] = {}
+        self._asked: set[str] = set()
         self._begun_file = ""
         self._begun_pos = 0
         self._begun_version = 0
@@ -83,6 +84,7 @@ class Numbering:
         self.ts_us = ts_us
         self.rows = 0
         self._orders.clear()
+        self._asked.clear()
         self.in_transaction = True
         self._writer.transaction(gtid, server_id, file, pos, ts_us, version)
 
@@ -161,6 +163,27 @@ class Numbering:
                 notice = (table, "h", before, after, pos, row, total_order, order)
                 self._hold(lane, self._heartbeats, f"{lane}", notice, "null")
 
+    def recheck(self, reason: str) -> None:
+        """Asks every lane to have its leads read live, inside the transaction at hand; once for each reason there."""
+        if reason in self._asked:
+            return
+        self._asked.add(reason)
+        self.rows += 1  # so that it is not sent again where the transaction was cut
+        if self.rows <= self._skip:
+            return
+        for lane in range(self.lanes):
+            notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason)
+            self._held[lane] = (self._heartbeats, notice, f"{lane}")
+
+    def recheck_all(self, reason: str, ts_us: int) -> None:
+        """Asks the same between source transactions, when the server's clock showed `ts_us`."""
+        self.version = max(ts_us, self.version + 1)
+        self.ts_us = ts_us
+        for lane in range(self.lanes):
+            notice = self._writer.recheck(self._numbered(lane), self.version, ts_us, reason)
+            self._send(self._heartbeats, notice + LAST, f"{lane}", lane)
+            self.sent += 1
+
     def _hold(
         self,
         lane: int,
@@ -169,13 +192,18 @@ class Numbering:
         content: tuple[str, str, str | None, str | None, int, int, int, int],
         user: str,
     ) -> None:
+        seq = self._numbered(lane)
+        self._held[lane] = (topic, self._writer.row(*content, seq, user, False), key)
+
+    def _numbered(self, lane: int) -> int:
+        """The next number of a lane, after sending what is held there: another message follows it."""
         seq = self._next_seqs[lane]
         self._next_seqs[lane] = seq + 1
         if lane in self._held:
-            held_topic, value, held_key = self._held[lane]
-            self._send(held_topic, value + MORE, held_key, lane)
+            topic, value, key = self._held[lane]
+            self._send(topic, value + MORE, key, lane)
             self.sent += 1
-        self._held[lane] = (topic, self._writer.row(*content, seq, user, False), key)
+        return seq
 
     def commit(self) -> None:
         """The source transaction ended: what is held back goes out as the last of its lane."""

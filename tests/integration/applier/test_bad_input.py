@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -188,3 +189,18 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> No
     assert command(world, "discard", str(listed["claims"]["number"])).startswith("0 1 letters discarded")
     assert command(world, "list") == "0 no dead letters\n"
     assert command(world, "discard", "0").startswith("1 ")
+
+
+def test_where_the_binlog_lacks_rows_every_lead_that_its_lane_knew_by_then_is_queued_for_a_recheck(
+    world: World,
+) -> None:
+    world.applier()
+    live(world.scribe, range(1, 21))
+    with world.scribe as scribe:
+        scribe.numbering.begin(None, 1, "binlog.000001", 900_000, time.time_ns() // 1000)
+        scribe.numbering.recheck("TRUNCATE of claims: rows not in the binlog")
+        scribe.numbering.commit()
+    world.drain()
+    assert world.query("SELECT user_id, reason FROM leadstream.rechecks ORDER BY user_id") == [
+        (number, "TRUNCATE of claims: rows not in the binlog") for number in range(1, 21)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from consumer.leads.model import Change, Table, UserRow
-from consumer.stream.batches import Lane
+from consumer.stream.batches import Batch, Lane
 from consumer.stream.envelope import NOBODY
 
 
@@ -98,3 +98,20 @@ def test_rows_without_a_user_mark_the_batch_and_are_nobodys() -> None:
     assert part is not None
     assert part.orphaned
     assert part.user_ids == frozenset()
+
+
+def test_a_notice_counts_only_when_the_lane_reaches_it() -> None:
+    one = lane()
+    one.merge.push(3, 6, 2, beat(60)._replace(recheck="TRUNCATE of users"))
+    assert one.gather(99) == (0, False)
+    assert one.take() is None
+    one.merge.push(0, 5, 9, change(8, 50))
+    one.gather(99)
+    part = one.take()
+    assert part is not None
+    assert Batch(1, [part], 2).lane_rechecks == {"TRUNCATE of users": [3]}
+    one.merge.push(3, 7, 3, beat(70))
+    one.gather(99)
+    after = one.take()
+    assert after is not None
+    assert Batch(1, [after], 1).lane_rechecks == {}

@@ -227,3 +227,40 @@ def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
     resumed = kafka.numbering()
     with pytest.raises(CheckpointUnreadable, match="transaction g:1 are in Kafka, but the server continues with g:2"):
         resumed.begin("g:2", 1, "b.000001", 4, 5_000)
+
+
+def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_not_repeat_it() -> None:
+    kafka = Kafka()
+    for again in (False, True):
+        numbering = kafka.numbering()
+        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+        numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+        numbering.recheck("TRUNCATE of users")
+        numbering.recheck("TRUNCATE of users")
+        if not again:
+            kafka.commit(numbering, 0)
+    numbering.row("users", "u", "{}", "{}", 1, 1, 0, 1)
+    numbering.commit()
+    kafka.commit(numbering, 1)
+    notices = [sent for sent in kafka.committed if "recheck" in sent.value["lane"]]
+    assert sorted((sent.topic, sent.lane, sent.key) for sent in notices) == [
+        ("p.heartbeats", lane, f"{lane}") for lane in range(LANES)
+    ]
+    for lane in range(LANES):
+        blocks = [sent.value["lane"] for sent in kafka.committed if sent.lane == lane]
+        assert [block["seq"] for block in blocks] == list(range(1, len(blocks) + 1))
+        assert {block["version"] for block in blocks} == {5_000}
+        assert [block["last"] for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    block, change = READERS["heartbeats"](json.dumps(notices[0].value).encode())
+    assert (change.table, change.recheck, block.user_id) == (None, "TRUNCATE of users", None)
+
+
+def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.heartbeat(7_000)
+    numbering.recheck_all("purged", 6_000)
+    blocks = [sent.value["lane"] for sent in kafka.open[LANES:]]
+    assert [(block["version"], block["recheck"], block["last"]) for block in blocks] == [
+        (7_001, "purged", True)
+    ] * LANES
