@@ -10,17 +10,18 @@ from contextlib import closing
 from typing import Final, TypeVar
 from zlib import crc32
 
+import msgspec
 import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
 from consumer import metrics
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
-from consumer.binlog.errors import ConnectionLost
+from consumer.binlog.errors import BinlogPurged, ConnectionLost
 from consumer.binlog.events import SchemaChange, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader_progress import Progress
-from consumer.routing import RolledBack, Router
+from consumer.routing import EMPTYING, RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -37,6 +38,7 @@ PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint mends."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
+PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
@@ -91,6 +93,43 @@ class Reader:
         return self._transactions.committed
 
     def _follow(self, owners: ClaimOwners) -> None:
+        """Reads from the last checkpoint on, over purged binlogs where ON_PURGED says so, until stopped or failing."""
+        while not self._stop:
+            try:
+                self._copy(owners)
+            except BinlogPurged as purged:
+                if self._settings.on_purged == "fail":
+                    raise
+                self._pass_over(purged)
+                owners.forget()
+
+    def _pass_over(self, purged: BinlogPurged) -> None:
+        """Goes on at the server's present, and asks every lane to have its leads read live.
+
+        The clock is read before the position: what a live read at that time shows, the stream repeats at most.
+        """
+        self._transactions.abort()
+        last = self._transactions.committed
+        if last is None:
+            raise purged
+        now = self._replica.clock_and_position()
+        log.error(
+            "binlogs were purged before they were read; going on at the present, every lead is queued for a recheck",
+            reason=str(purged),
+            lost_from=f"{last.file}:{last.pos}",
+            file=now.file,
+            pos=now.pos,
+        )
+        present = msgspec.structs.replace(last, rows=0, lanes_open=[], unfinished="", prepared=[])
+        writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
+        writer.clock(time.time_ns() // 1_000_000)
+        numbering = Numbering(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+        self._transactions.ready()
+        numbering.recheck_all(PURGED, now.ts_us)
+        self._transactions.commit(numbering.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
+        self._transactions.settle()
+
+    def _copy(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, until stopped or until something fails."""
         if self._transactions.abort():
             owners.forget()  # it knows claims from beyond the checkpoint
@@ -315,12 +354,17 @@ def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSett
 
 
 def say_unread(event: Statement | SchemaChange) -> None:
-    """Tells that a captured table changed in a way whose rows the binlog does not hold."""
+    """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
     metrics.UNREADABLE.labels(table, event.verb).inc()
-    log.error(
-        "the binlog does not hold the rows of this change; run reconciler verify --repair", table=table, verb=event.verb
-    )
+    if isinstance(event, Statement) or event.verb in EMPTYING:
+        log.error(
+            "the binlog does not hold the rows of this change; every lead is queued for a recheck",
+            table=table,
+            verb=event.verb,
+        )
+    else:
+        log.warning("the schema of a captured table changed", table=table, verb=event.verb)
 
 
 def say_lost(state: RetryCallState) -> None:

@@ -369,3 +369,60 @@ def test_prometheus_is_told_what_was_read(world: World) -> None:
     lag = re.search(r'leadstream_lag_seconds{process="reader"} ([0-9.e-]+)', told)
     assert lag is not None
     assert float(lag[1]) < 10
+
+
+def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: World) -> None:
+    world.setup()
+    world.execute(
+        "INSERT INTO users (id) VALUES (1)",
+        "ALTER TABLE claim_requirements ADD COLUMN colour INT",  # no row comes or goes
+        "TRUNCATE TABLE claim_requirements",
+    )
+    world.execute("SET SESSION binlog_format = 'STATEMENT'", "UPDATE users SET is_enabled = 0")
+    world.execute("INSERT INTO users (id) VALUES (2)")
+    reader = world.reader()
+    messages = world.wait_for_rows(2)
+    reader.stop()
+    assert reader.process.returncode == 0
+    check_numbers(messages)
+    notices = [(m.value["lane"]["recheck"], m.topic, m.lane) for m in messages if "recheck" in m.value["lane"]]
+    assert sorted(notices) == [
+        (f"{what}: rows not in the binlog", "heartbeats", lane)
+        for what in ("TRUNCATE of claim_requirements", "UPDATE of users")
+        for lane in range(LANES)
+    ]
+
+
+def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane() -> None:
+    servers = ensure(("kafka", "postgres"))
+    with servers.private_mysql() as server, World("mysql", server.url) as world:
+        world.setup()
+        reader = world.reader()
+        world.execute("INSERT INTO users (id) VALUES (1)")
+        world.wait_for_rows(1)
+        reader.stop()
+        world.execute("INSERT INTO users (id) VALUES (2)", "FLUSH BINARY LOGS")
+        with world.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW BINARY LOGS")
+            newest = cursor.fetchall()[-1][0]
+            deadline = time.monotonic() + 20
+            while True:  # a server keeps what it is still sending to a reader that just left
+                cursor.execute(f"PURGE BINARY LOGS TO '{newest}'")
+                cursor.execute("SHOW BINARY LOGS")
+                if cursor.fetchall()[0][0] == newest:
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        failed = world.reader()
+        assert failed.process.wait(30) == 1
+        assert any("ON_PURGED=reconcile" in line.get("reason", "") for line in failed.lines())
+        reader = world.reader(ON_PURGED="reconcile")
+        reader.wait_for("reading")
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        messages = world.wait_for_rows(2)
+        reader.stop()
+        assert reader.process.returncode == 0
+        check_numbers(messages)
+        assert [m.value["after"]["id"] for m in messages if m.value["op"] != "h"] in ([1, 3], [3, 1])
+        notices = [(m.value["lane"]["recheck"], m.lane) for m in messages if "recheck" in m.value["lane"]]
+        assert sorted(notices) == [("binlogs were purged before they were read", lane) for lane in range(LANES)]
