@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from consumer.lane import lane_of
 from consumer.leads.ledger import mend
 from consumer.leads.mend import differs
-from consumer.leads.model import Lead, LiveRow, LiveState, Table
+from consumer.leads.model import Lead, LiveRow, LiveState, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.errors import TryAgain
@@ -28,6 +28,7 @@ from reconciler.replica import LiveLead, LiveRead, Replica
 
 P = ParamSpec("P")
 R = TypeVar("R")
+RowT = TypeVar("RowT", bound=Row)
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -110,14 +111,18 @@ def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
 
 def state_of(live: LiveLead) -> LiveState:
     """A live read as the ledger takes it; of a user that is gone nothing else counts."""
-    moments = live.updated_at
     if live.user is None:
         return LiveState(None)
     return LiveState(
-        LiveRow(live.user, moments[Table.USERS, live.user.id]),
-        [LiveRow(row, moments[Table.CLAIMS, row.id]) for row in live.claims.values()],
-        [LiveRow(row, moments[Table.CLAIM_REQUIREMENTS, row.id]) for row in live.requirements.values()],
+        _dated(live, Table.USERS, live.user),
+        [_dated(live, Table.CLAIMS, row) for row in live.claims.values()],
+        [_dated(live, Table.CLAIM_REQUIREMENTS, row) for row in live.requirements.values()],
     )
+
+
+def _dated(live: LiveLead, table: Table, row: RowT) -> LiveRow[RowT]:
+    key = (table, row.id)
+    return LiveRow(row, live.updated_at.get(key), live.created_at.get(key))
 
 
 class Suspect(NamedTuple):

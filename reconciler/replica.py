@@ -9,9 +9,10 @@ itself: InnoDB takes one snapshot for all parts of a statement.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from threading import Event
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pymysql
@@ -80,12 +81,13 @@ class ReplicaUnfit(ReplicaError):
 
 
 class LiveLead(NamedTuple):
-    """What MySQL holds of one user; `updated_at` (µs, None where unknown) is by table and row id."""
+    """What MySQL holds of one user; the times (µs, None where unknown) are by table and row id."""
 
     user: UserRow | None
     claims: dict[int, ClaimRow]
     requirements: dict[int, RequirementRow]
-    updated_at: dict[tuple[Table, int], int | None]
+    updated_at: Mapping[tuple[Table, int], int | None]
+    created_at: Mapping[tuple[Table, int], int | None] = MappingProxyType({})
 
 
 class LiveRead(NamedTuple):
@@ -206,23 +208,25 @@ class Queries:
         """Everything about these users in one snapshot, between two looks at the clock."""
         ids = ",".join(map(str, user_ids))
         return f"""
-            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL
+            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             UNION ALL
             SELECT {USERS}, t.id, NULL, {self._words("users", "current_signature_file_id")}, NULL, NULL,
-                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")}
+                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")},
+                   {self._moment("users", "created_at")}
               FROM users t WHERE t.id IN ({ids})
             UNION ALL
             SELECT {CLAIMS}, t.id, t.user_id, {self._words("claims", "status")}, NULL, NULL,
-                   NULL, {self._moment("claims", "updated_at")}
+                   NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
               FROM claims t WHERE t.user_id IN ({ids})
             UNION ALL
             SELECT {REQUIREMENTS}, t.id, t.claim_id, {self._words("claim_requirements", "type")},
                    {self._words("claim_requirements", "status")},
                    {self._words("claim_requirements", "claim_requirement_reason")},
-                   NULL, {self._moment("claim_requirements", "updated_at")}
+                   NULL, {self._moment("claim_requirements", "updated_at")},
+                   {self._moment("claim_requirements", "created_at")}
               FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
             UNION ALL
-            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL
+            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
         """
 
     def user_page(self, after: int, limit: int) -> str:
@@ -373,30 +377,32 @@ class Replica:
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[int, ClaimRow]] = {user_id: {} for user_id in wanted}
         requirements: dict[int, dict[int, RequirementRow]] = {user_id: {} for user_id in wanted}
-        moments: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
+        updated: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
+        created: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
         owners: dict[int, int] = {}
-        for part, row_id, parent, first, second, third, enabled, updated_at in self._run(self.texts.read_users(wanted)):
-            key, moment = int(row_id), int(updated_at) if updated_at else None
+        for part, row_id, parent, first, second, third, enabled, *times in self._run(self.texts.read_users(wanted)):
+            key = int(row_id)
             if part == USERS:
+                owner, table = key, Table.USERS
                 users[key] = user_row(key, first, enabled)
-                moments[key][Table.USERS, key] = moment
             elif part == CLAIMS:
-                owner = owners[key] = int(parent)
+                owner, table = int(parent), Table.CLAIMS
+                owners[key] = owner
                 claims[owner][key] = claim_row(key, owner, first)
-                moments[owner][Table.CLAIMS, key] = moment
             elif part == REQUIREMENTS:
-                owner = owners[int(parent)]
+                owner, table = owners[int(parent)], Table.CLAIM_REQUIREMENTS
                 requirements[owner][key] = requirement_row(key, int(parent), first, second, third)
-                moments[owner][Table.CLAIM_REQUIREMENTS, key] = moment
-            elif part == ENDED:
-                ended = key
             else:
-                started = key
+                started, ended = (started, key) if part == ENDED else (key, ended)
+                continue
+            updated[owner][table, key], created[owner][table, key] = (int(time) if time else None for time in times)
         if ended <= started:  # the server runs with sysdate-is-now
             ended = self.present().clock
         self._clock = ClockReading(ended, time.monotonic())
         leads = {
-            user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], moments[user_id])
+            user_id: LiveLead(
+                users.get(user_id), claims[user_id], requirements[user_id], updated[user_id], created[user_id]
+            )
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)

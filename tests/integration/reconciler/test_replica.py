@@ -45,6 +45,7 @@ def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
     live = world.replica().read_users([1]).leads[1]
     assert live.user == UserRow(1, None, True)
     assert live.updated_at == {(Table.USERS, 1): None}
+    assert live.created_at[Table.USERS, 1] is not None
     world.sql("ALTER TABLE users DROP COLUMN created_at")
     with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at"):
         list(world.replica().created(Table.USERS, 0, 10))
