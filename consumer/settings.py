@@ -185,7 +185,7 @@ class ReaderSettings(_Settings):
     claim_cache_size: int = Field(default=1_000_000, ge=1000)
     """Claims whose user the reader remembers."""
     on_purged: Literal["fail", "reconcile"] = "fail"
-    """Where the binlog we need is purged: stop with an error, or go on at the present and queue every lead for a recheck."""
+    """Where the binlog we need is purged: stop with an error, or go on at the present and recheck every lead."""
 
 
 class ApplierSettings(_Settings):
