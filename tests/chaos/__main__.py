@@ -53,7 +53,7 @@ def main(
             seconds = min(_TRIAL_SECONDS, left)
             left -= seconds
             typer.echo(f"seed {seed}: {rate:.0f} transactions/s, {customers:,} customers, {', '.join(picked)}")
-            load = Load(rate, customers, appliers, dialler)
+            load = Load(rate, customers, appliers, dialler, moves=True)
             with Trial(ground, _FOLDER, seed, load, typer.echo, cluster_settings(brokers)) as trial:
                 problems = _play(trial, picked, seconds, pause)
             for problem in problems:

@@ -120,6 +120,12 @@ def kill_broker(trial: Trial, random: Random) -> None:
     time.sleep(2)  # in-sync again, before another one may go
 
 
+def lose_broker(trial: Trial, random: Random) -> None:
+    """One of several brokers crashes and stays away."""
+    random.choice(trial.ground.kafka.nodes).kill()
+    time.sleep(5)
+
+
 def restart_postgres(trial: Trial, random: Random) -> None:
     """PostgreSQL crashes and recovers."""
     trial.ground.postgres.kill()

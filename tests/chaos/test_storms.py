@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import CLUSTER_FAULTS, FAULTS
+from tests.chaos.faults import FAULTS, lose_broker
 from tests.chaos.trial import Ground, Load, Trial
 
 pytestmark = pytest.mark.servers
@@ -41,11 +41,11 @@ def test_processes_that_wake_up_after_others_took_over_are_fenced(ground: Ground
 
 
 def test_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
-    names = ("kill-broker", "kill-reader", "kill-applier")
+    faults = {"kill-reader": FAULTS["kill-reader"], "lose-broker": lose_broker, "kill-applier": FAULTS["kill-applier"]}
     with ExitStack() as stack:
         ground = Ground.prepare(stack, brokers=3)
         load = Load(rate=100, customers=1000, appliers=2)
         trial = stack.enter_context(Trial(ground, tmp_path, 13, load, settings={"TOPIC_REPLICATION_FACTOR": "3"}))
         trial.prepare()
-        trial.disturb({name: (FAULTS | CLUSTER_FAULTS)[name] for name in names}, pause=0.5)
+        trial.disturb(faults, pause=2.0)
         assert trial.judge() == []

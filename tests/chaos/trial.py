@@ -69,12 +69,16 @@ class Ground:
 
 @dataclass(frozen=True)
 class Load:
-    """How much goes on: transactions a second, customers at the beginning, appliers, and whether a dialler works."""
+    """How much goes on: transactions a second, customers at the beginning, appliers, and whether a dialler works.
+
+    With `moves` claims move between customers, whose recheck may take a minute in the end.
+    """
 
     rate: float = 250.0
     customers: int = 3000
     appliers: int = 3
     dialler: bool = False
+    moves: bool = False
 
 
 class Trial:
@@ -99,7 +103,7 @@ class Trial:
             self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, compressed=True
         )
         workers = len(self.company.workers)
-        self.desks = [ChaosDesk(number, workers, seed) for number in range(workers)]
+        self.desks = [ChaosDesk(number, workers, seed, moves=load.moves) for number in range(workers)]
         for worker, desk in zip(self.company.workers, self.desks, strict=True):
             worker.desk = desk
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
