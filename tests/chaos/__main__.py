@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -62,6 +63,7 @@ def main(
                 typer.echo(f"wrong with seed {seed}; logs and journals are below {trial.pipeline.folder}")
                 sys.exit(1)
             typer.echo(f"seed {seed}: right")
+            shutil.rmtree(trial.pipeline.folder)
             seed += 1
 
 
