@@ -17,6 +17,11 @@ LAG = Gauge(
     "How long ago the source committed what was processed last; on a quiet server, the age of its last heartbeat.",
     ["process"],
 )
+PROGRESS = Gauge(
+    "leadstream_progress_timestamp_seconds",
+    "When the last batch was committed, heartbeats included; before the first one, when the work began.",
+    ["process"],
+)
 ROWS = Counter("leadstream_rows", "Row changes processed.", ["process", "table", "operation"])
 BATCHES = Counter("leadstream_batches", "Batches committed.", ["process"])
 BATCH_SECONDS = Histogram(
@@ -53,8 +58,9 @@ class _LaneLag(Collector):
         gauge = GaugeMetricFamily(
             "leadstream_lane_lag_seconds", "Age of the version that a lane has reached.", labels=["lane"]
         )
-        now = time.time()
-        for lane, version in sorted(self._versions().items()):
+        now, versions = time.time(), self._versions()
+        yield GaugeMetricFamily("leadstream_lanes", "Lanes that this applier holds.", value=len(versions))
+        for lane, version in sorted(versions.items()):
             if version:
                 gauge.add_metric([str(lane)], max(0.0, now - version / 1e6))
         yield gauge
@@ -62,7 +68,7 @@ class _LaneLag(Collector):
 
 @contextmanager
 def lane_lag(versions: Callable[[], Mapping[int, int]]) -> Iterator[None]:
-    """Tells the lag of each lane that this process has at every scrape, inside the block.
+    """Tells how many lanes this process has, and the lag of each, at every scrape, inside the block.
 
     `versions` gives lane → version in µs; a lane that has not moved since its setup (version 0) is left out.
     """
@@ -80,10 +86,13 @@ class Lag:
     def __init__(self, process: str) -> None:
         self._ts_us = 0
         LAG.labels(process).set_function(self.seconds)
+        self._progress = PROGRESS.labels(process)
+        self._progress.set_to_current_time()
 
     def processed(self, ts_us: int) -> None:
         """Everything that the source committed until `ts_us` (µs since the epoch) is done."""
         self._ts_us = ts_us
+        self._progress.set_to_current_time()
 
     def seconds(self) -> float:
         """Seconds since then; 0 before anything was processed."""

@@ -1,0 +1,19 @@
+-- The least that leadstream needs in the call centre's database, run by the owner of its tables. Change the password, or
+-- let your secret store set it.
+--
+-- The two additions to user_call_scores are the plan's own; `consumer setup` would make them, but only an owner may.
+ALTER TABLE user_call_scores ADD COLUMN IF NOT EXISTS last_conversion_check_at timestamp;
+CREATE INDEX IF NOT EXISTS idx_user_call_scores_queue_type_last_call
+    ON user_call_scores (current_queue_type, last_call_at);
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'leadstream') THEN
+        CREATE ROLE leadstream LOGIN PASSWORD 'leadstream';
+    END IF;
+    -- For the schema `leadstream`, which is our own and which `consumer setup` creates and keeps up to date.
+    EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO leadstream', current_database());
+END
+$$;
+GRANT SELECT, INSERT, UPDATE ON user_call_scores, call_queue TO leadstream;
+GRANT SELECT, INSERT ON conversions TO leadstream;

@@ -1,0 +1,63 @@
+"""The health check tells a process that works from one that does not, by its metrics alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from prometheus_client import REGISTRY, generate_latest
+
+from consumer import metrics
+from consumer.health import check, complaint
+
+PROGRESS = 'leadstream_progress_timestamp_seconds{process="apply"} 1.7e+09'
+
+
+class Down(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def down() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Down)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_process_that_committed_lately_is_well() -> None:
+    assert complaint(PROGRESS, 1.7e9 + 59, 60) is None
+
+
+def test_a_process_that_committed_nothing_for_too_long_is_not_well() -> None:
+    assert complaint(PROGRESS, 1.7e9 + 61, 60) == "its last batch was 61 s ago"
+
+
+def test_a_process_that_has_not_begun_is_not_well() -> None:
+    assert complaint("python_info 1.0", 1.7e9, 60) == "it has not begun its work"
+
+
+def test_an_applier_without_lanes_has_nothing_to_do_and_is_well() -> None:
+    assert complaint(f"leadstream_lanes 0.0\n{PROGRESS}", 1.7e9 + 600, 60) is None
+    assert complaint(f"leadstream_lanes 1.0\n{PROGRESS}", 1.7e9 + 600, 60) is not None
+
+
+def test_the_metrics_that_are_looked_for_are_those_that_are_served() -> None:
+    metrics.Lag("reader").processed(1)
+    assert complaint(generate_latest(REGISTRY).decode(), 0.0, 60) is None
+    with metrics.lane_lag(dict):
+        assert "leadstream_lanes 0.0" in generate_latest(REGISTRY).decode().splitlines()
+
+
+def test_a_page_that_says_503_or_does_not_answer_is_not_well(down: str) -> None:
+    assert "503" in str(check([down], {}))
+    assert check([], {"METRICS_PORT": "0"}) is not None
