@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from consumer.stream.errors import StreamError
 FAILED = 1
 WRONG_SETTINGS = 2
 INTERRUPTED = 128 + signal.SIGINT
+PLACE = re.compile(r"(.+\.\d+):(\d+)")
+"""A binlog file and a position in it."""
 
 log = structlog.get_logger()
 app = typer.Typer(
@@ -63,14 +66,30 @@ def read(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the messages from the checkpoint on; send none.")
     ] = False,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="With --dry-run: start at this FILE:POS or after this GTID set.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="With --dry-run: end at this FILE:POS.")] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
-    from consumer.reader import Reader, print_changes
+    from consumer.binlog.position import Position
+    from consumer.reader import Reader, place, print_changes
 
+    if not dry_run and (begin or end):
+        raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
+    first = last = None
+    if begin:
+        at = PLACE.fullmatch(begin)
+        first = Position("", at[1], int(at[2])) if at else Position(begin, "", 4)
+    if end:
+        at = PLACE.fullmatch(end)
+        if at is None:
+            raise typer.BadParameter(f"--to {end} is no place in a binlog; give it as binlog.000007:4")
+        last = place(at[1], int(at[2]))
     replica, kafka, settings, run = load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), load(RunSettings)
     with Stop() as stop:
         if dry_run:
-            print_changes(replica, kafka, settings, stop, typer.echo)
+            print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
             metrics.serve(run)
             Reader(replica, kafka, settings, stop).run()

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
+from itertools import takewhile
 from typing import Final, TypeVar
 from zlib import crc32
 
@@ -17,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_whe
 from consumer import metrics
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import BinlogPurged, ConnectionLost
-from consumer.binlog.events import SchemaChange, Statement
+from consumer.binlog.events import Begin, Event, SchemaChange, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader_progress import Progress
@@ -42,6 +44,9 @@ PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
+
+Place = tuple[int, int]
+"""A binlog's number and a position in it."""
 
 T = TypeVar("T")
 
@@ -317,7 +322,7 @@ class Heart:
             numbering.heartbeat(waiting.ts_us)
 
 
-def place(file: str, pos: int) -> tuple[int, int]:
+def place(file: str, pos: int) -> Place:
     """Orders places in a server's binlogs: by the number at the end of the file's name, which outgrows six digits."""
     return int(file.rpartition(".")[2]), pos
 
@@ -382,13 +387,18 @@ def print_changes(
     settings: ReaderSettings,
     stop: Stop,
     show: Callable[[str], None],
+    begin: Position | None = None,
+    end: Place | None = None,
 ) -> None:
-    """Shows the messages that `run` would send, from the last checkpoint on, and sends none.
+    """Shows the messages that `run` would send, from the last checkpoint or `begin` on, and sends none.
 
-    Raises NoCheckpoint before `consumer setup`, and what BinlogStream raises.
+    It ends before the first transaction that starts at `end` or later, or else when stopped. From `begin` on, versions
+    are counted anew. Raises NoCheckpoint before `consumer setup`, and what BinlogStream raises.
     """
     with CheckpointLog(kafka) as checkpoints:
         start = checkpoints.require()
+    if begin is not None:
+        start = msgspec.structs.replace(start, version=0, rows=0, lanes_open=[], unfinished="", prepared=[])
     writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         owners = claim_owners(replica, source, settings, start.flavor)
@@ -396,10 +406,17 @@ def print_changes(
             start, Topics(kafka.topic_prefix), writer, lambda _topic, value, _key, _lane: show(str(value))
         )
         router = Router(numbering, owners, say_unread)
-        stream = open_stream(source, kafka, settings, position(start), start.server)
+        stream = open_stream(source, kafka, settings, begin or position(start), start.server)
         with stop.waking(stream.close), closing(stream):
             stream.connect()
             while not stop:
                 events = stream.read()
                 writer.clock(time.time_ns() // 1_000_000)
-                router.feed(events)
+                router.feed(events if end is None else list(takewhile(partial(is_before, end), events)))
+                if end is not None and place(stream.file, stream.pos) >= end:
+                    return
+
+
+def is_before(end: Place, event: Event) -> bool:
+    """False for the start of a transaction at `end` or later."""
+    return not isinstance(event, Begin) or place(event.file, event.pos) < end

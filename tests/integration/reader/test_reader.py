@@ -10,11 +10,14 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import closing
 from urllib.request import urlopen
 
 import pytest
 
+from consumer.binlog.connection import Replica
 from consumer.lane import lane_of
+from consumer.settings import MySQLAddress
 from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay
 from tests.servers import ensure
 
@@ -426,3 +429,18 @@ def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane() 
         assert [m.value["after"]["id"] for m in messages if m.value["op"] != "h"] in ([1, 3], [3, 1])
         notices = [(m.value["lane"]["recheck"], m.lane) for m in messages if "recheck" in m.value["lane"]]
         assert sorted(notices) == [("binlogs were purged before they were read", lane) for lane in range(LANES)]
+
+
+def test_a_dry_run_of_a_range_prints_that_range_and_ends(world: World) -> None:
+    world.setup()
+    places = []
+    for user in (1, 2, 3):
+        with world.connection() as connection, closing(Replica(MySQLAddress(world.url))) as replica:
+            places.append(replica.binlog_end())
+            connection.cursor().execute(f"INSERT INTO users (id) VALUES ({user})")
+    ends = [f"{file}:{pos}" for file, pos, _ in places]
+    for begin in (ends[1], places[1][2]):
+        printed = world.consumer("read", "--dry-run", "--from", begin, "--to", ends[2])
+        assert printed.returncode == 0, printed.stderr
+        assert [json.loads(line)["after"]["id"] for line in printed.stdout.splitlines()] == [2]
+    assert world.consumer("read", "--to", ends[2]).returncode == 2
