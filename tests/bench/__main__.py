@@ -1,18 +1,19 @@
-"""`python -m tests.bench reader|applier|latency`: see `--help`."""
+"""`python -m tests.bench reader|applier|latency|sweeps`: see `--help`."""
 
 from __future__ import annotations
 
 import argparse
 
-from tests.bench import applier, latency, reader
+from tests.bench import applier, latency, reader, sweeps
 from tests.servers import ensure
 
 
 def main() -> None:
     """Starts the servers that are needed and runs the benchmarks asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=["reader", "applier", "latency"])
+    parser.add_argument("names", nargs="+", choices=["reader", "applier", "latency", "sweeps"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="changes in the history")
+    parser.add_argument("--users", type=int, default=1_000_000, help="users of the safety net's company")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is printed")
     parser.add_argument("--alone", action="store_true", help="without Debezium, mysqlbinlog and mysql-replication")
     options = parser.parse_args()
@@ -22,6 +23,8 @@ def main() -> None:
             reader.bench(servers, options.rows, options.runs, not options.alone)
         elif name == "applier":
             applier.bench(servers, options.rows, options.runs, not options.alone)
+        elif name == "sweeps":
+            sweeps.bench(servers, options.users)
         else:
             latency.bench(servers)
 

@@ -1,0 +1,280 @@
+"""`reconciler serve`: the dialler's question, explanations, tokens, health, metrics and the schedule, as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from reconciler.runs import Runs
+from tests.integration.reconciler.serving import serving, until
+from tests.integration.reconciler.world import World, close_world, open_world
+from tests.servers import Servers
+
+SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
+
+
+def runs_of(world: World, name: str) -> int:
+    ((count,),) = world.pg("SELECT count(*) FROM leadstream.runs WHERE name = %s AND outcome = 'ok'", name)
+    return int(count)
+
+
+def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_mends_it(world: World, tmp_path: Path) -> None:
+    world.user(1)
+    world.user(2, signature=5)
+    world.claim(20, 2)
+    world.requirement(200, 20)
+    world.backfill()
+    world.age_everything()
+    with serving(world, tmp_path, RECHECK_SECONDS="0.5") as served:
+        same = served.get("/leads/2/precall", expected="requirements_outstanding").json()
+        assert (same["queue_type"], same["agrees"], same["source"]) == ("requirements_outstanding", True, "replica")
+        assert (same["because"], same["drift"]) == ("the customer signed and still owes requirement 200", [])
+
+        world.sql("UPDATE users SET current_signature_file_id = 77 WHERE id = 1")
+        other = served.get("/leads/1/precall", expected="unsigned_users").json()
+        assert (other["queue_type"], other["agrees"], other["drift"]) == ("none", False, ["signature"])
+        assert other["recheck_queued"] is True
+        until(lambda: world.conversions() == [(1, "signature_obtained")], "the recheck mended the lead")
+        again = served.get("/leads/1/precall", expected="none").json()
+        assert (again["agrees"], again["drift"]) == (True, [])
+
+
+def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: World, tmp_path: Path) -> None:
+    mysql_world.user(1)
+    with serving(mysql_world, tmp_path) as served:
+        stranger = served.get("/leads/99/precall", expected="none")
+        assert stranger.status_code == 404
+        assert stranger.json() == {"detail": "there is no user 99 in MySQL, and never was one that we know"}
+        assert served.get("/leads/99").status_code == 404
+        new = served.get("/leads/1/precall", expected="unsigned_users").json()
+        assert (new["agrees"], new["drift"]) == (True, ["unknown"])
+        wrong = [
+            served.get("/leads/1/precall"),
+            served.get("/leads/1/precall", expected="somewhere"),
+            served.get("/leads/0/precall", expected="none"),
+            served.get(f"/leads/{2**63}/precall", expected="none"),
+            served.get("/leads/x"),
+        ]
+        assert {answer.status_code for answer in wrong} == {422}
+
+
+def test_without_the_replica_a_check_is_answered_from_what_we_hold(servers: Servers, tmp_path: Path) -> None:
+    with servers.private_mysql() as mysql:
+        world = open_world(mysql.url, servers.postgres_url)
+        world.user(1)
+        world.backfill()
+        world.pass_lanes(version=1_770_000_000_000_000)
+        with serving(world, tmp_path, PRECALL_DEADLINE_MS="500") as served:
+            assert served.get("/leads/1/precall", expected="unsigned_users").json()["source"] == "replica"
+            mysql.stop()
+            away = served.get("/leads/1/precall", expected="unsigned_users").json()
+            assert (away["source"], away["agrees"], away["queue_type"]) == ("state", True, "unsigned_users")
+            assert away["note"].startswith("This is what we hold: the replica")
+            assert away["as_of"] is not None
+            told = served.get("/leads/1").json()
+            assert (told["live"], told["agrees"]) == (None, None)
+            assert told["sentences"][-1].startswith("MySQL was not read: the replica")
+            stranger = served.get("/leads/5/precall", expected="none")
+            assert stranger.status_code == 404
+            assert "we hold nothing of user 5" in stranger.json()["detail"]
+            until(lambda: served.get("/health/ready").json()["replica"] != "up", "the outage was noticed")
+            assert served.get("/health/ready").status_code == 200
+            mysql.start()
+            until(
+                lambda: served.get("/leads/1/precall", expected="none").json()["source"] == "replica",
+                "the replica was asked again",
+            )
+            assert served.stop() == 0
+        world.company.connect()
+        close_world(world, servers.postgres_url)
+
+
+def test_a_lead_is_explained(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    world.sql("UPDATE users SET current_signature_file_id = 77")
+    world.sweep("unsigned-conversions")
+    world.pg("UPDATE user_call_scores SET current_queue_type = 'requirements_outstanding'")
+    with serving(world, tmp_path, SWEEPS="new-users") as served:
+        served.post("/sweeps/unsigned-conversions", None)
+        told = served.get("/leads/1").json()
+    assert told["queue_type"] == "unsigned_users"
+    assert told["live"]["verdict"]["rule"] == "nothing_owed"
+    assert (told["agrees"], told["live"]["drift"]) == (False, ["signature"])
+    assert [stint["opened_reason"] for stint in told["stints"]] == ["first_seen"]
+    assert "The call centre's table says requirements_outstanding instead" in " ".join(told["sentences"])
+
+
+def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    token_file = tmp_path / "token"
+    token_file.write_text("right\n")
+    with serving(world, tmp_path, API_TOKEN_FILE=str(token_file), SWEEPS="new-requirements,new-users") as served:
+        for path in ("/sweeps/new-users", "/verify"):
+            assert served.post(path, None).status_code == 401
+            wrong = served.post(path, "wrong")
+            assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
+        until(lambda: world.queues() == {1: "unsigned_users"}, "the new user was found at the start")
+        world.user(2, ago=60)
+        done = served.post("/sweeps/new-users", "right")
+        assert done.status_code == 200, done.text
+        assert (done.json()["outcome"], done.json()["first_seen"]) == ("ok", 1)
+        assert served.post("/verify", "right").json()["checked"] == 2
+        assert served.post("/sweeps/nothing", "right").status_code == 404
+        off = served.post("/sweeps/unsigned-conversions", "right")
+        assert (off.status_code, off.json()["detail"]) == (
+            409,
+            "unsigned-conversions is switched off; name it in SWEEPS to switch it on",
+        )
+        assert served.post("/sweeps/new-users", "right", hours_back=1, since="2026-01-01T00:00:00Z").status_code == 422
+        assert served.post("/sweeps/new-users", "right", hour_back=1).status_code == 422
+        assert {run["name"]: run["outcome"] for run in served.get("/runs").json()}["verify"] == "ok"
+
+
+def test_without_a_token_nobody_starts_runs(mysql_world: World, tmp_path: Path) -> None:
+    with serving(mysql_world, tmp_path) as served:
+        for token in (None, "x", "None"):
+            answer = served.post("/sweeps/new-users", token)
+            assert answer.status_code == 403
+            assert answer.json() == {"detail": "no token is configured, so runs cannot be started here; set API_TOKEN"}
+
+
+def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    with serving(world, tmp_path, API_TOKEN="t", SWEEPS="new-users") as served:
+        until(lambda: runs_of(world, "new-users") == 1, "the start was made up for")
+        with Runs(world.book()).alone("verify"):
+            refused = served.post("/verify", "t")
+            assert refused.status_code == 409
+            assert refused.json()["detail"].startswith("verify is running already")
+
+
+def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    world.backfill()
+    hours = "now() - interval '26 hours'"
+    world.pg("INSERT INTO leadstream.runs (name, started_at, outcome) VALUES ('new-users', " + hours + ", 'ok')")
+    for _ in range(2):
+        with serving(world, tmp_path, AGING_SKIPPED_WEEKDAYS="") as served:
+            until(lambda: all(runs_of(world, name) for name in [*SWEEPS, "age"]), "everything missed has run")
+            until(lambda: runs_of(world, "new-users") >= 2, "the sweep ran that was missed")
+            assert served.stop() == 0
+    started = [
+        json.loads(line)["run"] for line in (tmp_path / "serve.log").read_text().splitlines() if "run_starts" in line
+    ]
+    due_again = len(started) - 5
+    assert due_again <= 1, "a slot may have come during the test, but no more than one"
+    assert sorted(set(started)) == sorted([*SWEEPS, "age"])
+
+
+def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    with serving(world, tmp_path, SWEEPS="new-users", SHADOW_MODE="true") as served:
+        until(lambda: runs_of(world, "new-users") == 1, "the sweep ran")
+        page = served.get("/health/smart-discovery").json()
+        assert served.stop() == 0
+    assert {name for (name,) in world.pg("SELECT name FROM leadstream.runs")} == {"new-users"}
+    assert page["lastRun"]["newUsers"].endswith("Z")
+    assert page["lastRun"]["newRequirements"] is None
+
+
+def test_it_takes_up_work_when_postgresql_comes_back(servers: Servers, tmp_path: Path) -> None:
+    with servers.private_postgres() as postgres:
+        world = open_world(servers.mysql_url, postgres.url)
+        world.user(1)
+        world.backfill()
+        with serving(world, tmp_path) as served:
+            postgres.stop()
+            until(lambda: served.get("/health/ready").status_code == 503, "the outage was noticed")
+            assert served.get("/health/live").status_code == 200
+            live = served.get("/leads/1/precall", expected="unsigned_users").json()
+            assert (live["source"], live["agrees"], live["recheck_queued"]) == ("replica", True, False)
+            assert served.get("/leads/1").status_code == 503
+            postgres.start()
+            until(lambda: served.get("/health/ready").status_code == 200, "it was ready again")
+            assert served.get("/leads/1").json()["agrees"] is True
+            assert served.stop() == 0
+        world.centre.close()
+        world.sql(f"DROP DATABASE {urlsplit(world.replica_url).path[1:]}")
+
+
+def test_switched_off_it_answers_but_writes_nothing(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(1)
+    with serving(world, tmp_path, SMART_DISCOVERY_ENABLED="false", API_TOKEN="t") as served:
+        answer = served.get("/leads/1/precall", expected="unsigned_users").json()
+        assert (answer["drift"], answer["recheck_queued"]) == (["unknown"], False)
+        assert served.post("/sweeps/new-users", "t").status_code == 409
+        assert served.stop() == 0
+    assert world.pg("SELECT count(*) FROM leadstream.runs") == [(0,)]
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(918273)
+    world.backfill()
+    world.age_everything()
+    world.pg("UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc'")
+    world.sql("UPDATE users SET current_signature_file_id = 77")
+    with serving(world, tmp_path) as served:
+        until(lambda: world.conversions() == [(918273, "signature_obtained")], "the sweep found the conversion")
+        wanted = (
+            'leadstream_reconciler_conversions_total{run="unsigned-conversions",type="signature_obtained"} 1.0',
+            'leadstream_reconciler_drift_total{kind="signature",run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_mended_total{run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_last_success_timestamp_seconds{run="unsigned-conversions"}',
+            'leadstream_reconciler_run_seconds_count{run="new-users"} 1.0',
+            "leadstream_rechecks_due 0.0",
+            "leadstream_replica_up 1.0",
+            'leadstream_precalls_total{agrees="true",source="replica"} 1.0',
+            'leadstream_queue_leads{queue_type="',
+        )
+        served.get("/leads/918273/precall", expected="none")
+        until(lambda: all(line in served.get("/metrics").text for line in wanted), "every metric was there")
+        assert "918273" not in served.get("/metrics").text
+        page = served.get("/api/health/smart-discovery").json()
+        assert page["metrics"]["conversionsDetected"] == 1
+
+
+def test_openapi_has_an_example_for_every_answer_of_a_lead(mysql_world: World, tmp_path: Path) -> None:
+    with serving(mysql_world, tmp_path) as served:
+        paths = served.get("/openapi.json").json()["paths"]
+        assert served.get("/docs").status_code == 404
+    assert set(paths) == {
+        "/leads/{user_id}/precall", "/leads/{user_id}", "/health/live", "/health/ready", "/health/smart-discovery",
+        "/metrics", "/sweeps/{name}", "/verify", "/runs",
+    }  # fmt: skip
+    for path in ("/leads/{user_id}/precall", "/leads/{user_id}"):
+        for status, answer in paths[path]["get"]["responses"].items():
+            content = answer["content"]["application/json"]
+            assert status == "422" or "example" in content or "examples" in content, (path, status)
+
+
+def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = mysql_world.command("serve", HTTP_PORT=port)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_ends_when_told_even_while_a_run_waits(mysql_world: World, tmp_path: Path, number: int, code: int) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    world.still_seconds = 60.0
+    with serving(world, tmp_path, API_TOKEN="t") as served:
+        under_way = served.post("/sweeps/new-users", "t")
+        assert under_way.status_code in (202, 409)
+        assert served.stop(number) == code
+    assert world.pg("SELECT DISTINCT outcome FROM leadstream.runs WHERE name = 'new-users'") == [("stopped",)]

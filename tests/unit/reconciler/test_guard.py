@@ -1,0 +1,74 @@
+"""Limits, headers and the comparison of tokens, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
+
+from reconciler.web.guard import HEADERS, Guard, is_token
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body it was given."""
+    body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=5")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def post(guard: Guard, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as client:
+            return await client.post("/", content=content)
+
+    return asyncio.run(ask())
+
+
+async def pieces(number: int) -> AsyncIterator[bytes]:
+    for _ in range(number):
+        yield b"x" * 10
+
+
+def test_a_body_arrives_whole_and_answers_carry_security_headers() -> None:
+    answer = post(Guard(echo), pieces(3))
+    assert answer.content == b"x" * 30
+    given = {name.decode(): value.decode() for name, value in HEADERS}
+    assert {name: answer.headers[name] for name in given} == {**given, "cache-control": "max-age=5"}
+
+
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent() -> None:
+    for content in (b"x" * 40, pieces(4)):
+        answer = post(Guard(echo, max_body=39), content)
+        assert answer.status_code == 413
+        assert answer.json() == {"detail": "the body is larger than 39 bytes; send less"}
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
+    async def scenario() -> list[int]:
+        release = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await release.wait()
+            await echo(scope, receive, send)
+
+        transport = httpx.ASGITransport(Guard(slow, max_requests=2))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            first = [asyncio.create_task(client.get("/")) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            refused = await client.get("/")
+            release.set()
+            answers = [refused, *[await task for task in first], await client.get("/")]
+        assert refused.headers["retry-after"] == "1"
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(scenario()) == [503, 200, 200, 200]
+
+
+def test_only_the_token_is_the_token() -> None:
+    token = SecretStr("geheim-ü")
+    assert is_token("geheim-ü", token)
+    assert not any(is_token(given, token) for given in (None, "", "geheim", "geheim-ü ", "GEHEIM-ü"))
