@@ -36,6 +36,8 @@ WRONG_SETTINGS = 2
 INTERRUPTED = 128 + signal.SIGINT
 PLACE = re.compile(r"(.+\.\d+):(\d+)")
 """A binlog file and a position in it."""
+GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
+"""One part of a GTID set of MySQL, or of MariaDB."""
 
 log = structlog.get_logger()
 app = typer.Typer(
@@ -80,6 +82,8 @@ def read(
     first = last = None
     if begin:
         at = PLACE.fullmatch(begin)
+        if at is None and not all(GTIDS.fullmatch(part.strip()) for part in begin.split(",")):
+            raise typer.BadParameter(f"--from {begin} is neither a place like binlog.000007:4 nor a GTID set")
         first = Position("", at[1], int(at[2])) if at else Position(begin, "", 4)
     if end:
         at = PLACE.fullmatch(end)

@@ -444,3 +444,4 @@ def test_a_dry_run_of_a_range_prints_that_range_and_ends(world: World) -> None:
         assert printed.returncode == 0, printed.stderr
         assert [json.loads(line)["after"]["id"] for line in printed.stdout.splitlines()] == [2]
     assert world.consumer("read", "--to", ends[2]).returncode == 2
+    assert world.consumer("read", "--dry-run", "--from", "yesterday").returncode == 2
