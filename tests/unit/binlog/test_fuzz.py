@@ -1,0 +1,143 @@
+"""What real servers sent, damaged: only the reader's own errors may come out, never a wrong row, a hang or a flood.
+
+Two ways: with the servers' checksums nothing that was changed may pass; and with checksums taken off, so that damage
+reaches every decoder, whatever comes out must be an event or a named error.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from contextlib import suppress
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.binlog.decoder import BinlogDecoder
+from consumer.binlog.errors import BinlogError
+from consumer.binlog.events import Commit, Event, RowChange
+from consumer.binlog.wire import EventType
+from tests.unit.binlog.wirebuild import Recording, recording
+
+FLOOD_BYTES = 64 * 2**20
+
+
+def decode_all(target: BinlogDecoder, data: bytes, events: list[Event]) -> int:
+    """Everything in `data`, as a connection would feed it; returns how many bytes were used."""
+    at = 0
+    while True:
+        used = target.decode(data[at:], events)
+        at += used
+        while target.has_payload:
+            target.decode_payload(events)
+            used += 1
+        if not used:
+            return at
+
+
+@cache
+def whole(name: str) -> tuple[Recording, list[Event]]:
+    """A recording and what it says."""
+    recorded = recording(name)
+    events: list[Event] = []
+    assert decode_all(recorded.decoder(), recorded.packets, events) == len(recorded.packets)
+    return recorded, events
+
+
+@cache
+def events_of(name: str) -> tuple[bytes, ...]:
+    """The recording's events without packets and checksums."""
+    recorded, _ = whole(name)
+    events = []
+    at = 0
+    while at < len(recorded.packets):
+        length = int.from_bytes(recorded.packets[at : at + 3], "little")
+        event = recorded.packets[at + 5 : at + 4 + length]
+        if event[4] == EventType.FORMAT_DESCRIPTION:
+            event = event[:-5] + b"\0" + event[-4:]
+        else:
+            event = event[:9] + (len(event) - 4).to_bytes(4, "little") + event[13:-4]
+        events.append(event)
+        at += 4 + length
+    return tuple(events)
+
+
+def packets(events: list[bytes]) -> bytes:
+    """Events as packets, each as long as it is, whatever its header says."""
+    return b"".join((len(event) + 1).to_bytes(3, "little") + b"\0\0" + event for event in events)
+
+
+def test_the_recordings_hold_what_they_should() -> None:
+    for name in ("mysql", "mariadb"):
+        _, events = whole(name)
+        assert len([event for event in events if isinstance(event, RowChange)]) > 20
+        assert {type(event).__name__ for event in events} >= {
+            "Begin",
+            "Commit",
+            "RowChange",
+            "Statement",
+            "SchemaChange",
+            "Rotate",
+        }
+        stripped: list[Event] = []
+        decode_all(whole(name)[0].decoder(), packets(list(events_of(name))), stripped)
+        rows = [event for event in events if isinstance(event, RowChange)]
+        assert [event[:8] for event in stripped if isinstance(event, RowChange)] == [row[:8] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_nothing_changed_passes_the_checksums(name: str, data: st.DataObject) -> None:
+    recorded, expected = whole(name)
+    damaged = bytearray(recorded.packets)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at] = data.draw(st.integers(0, 255))
+    seen: list[Event] = []
+    with suppress(BinlogError):
+        decode_all(recorded.decoder(), bytes(damaged), seen)
+    rows = [event for event in seen if isinstance(event, RowChange)]
+    assert rows == [event for event in expected if isinstance(event, RowChange)][: len(rows)]
+    ends = [event for event in seen if isinstance(event, Commit)]
+    assert len(ends) <= len([event for event in expected if isinstance(event, Commit)])
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+@settings(max_examples=600, deadline=None)
+@given(st.data())
+def test_damage_behind_the_checksums_ends_in_named_errors(name: str, data: st.DataObject) -> None:
+    recorded, _ = whole(name)
+    events = list(events_of(name))
+    for _ in range(data.draw(st.integers(1, 4))):
+        number = data.draw(st.integers(1, len(events) - 1))
+        event = bytearray(events[number])
+        if len(event) < 5:
+            continue
+        match data.draw(st.sampled_from(["byte", "cut", "insert", "number", "drop", "swap"])):
+            case "byte":
+                event[data.draw(st.integers(4, len(event) - 1))] = data.draw(st.integers(0, 255))
+            case "cut":
+                del event[data.draw(st.integers(0, len(event))) :]
+            case "insert":
+                at = data.draw(st.integers(19, max(19, len(event))))
+                event[at:at] = data.draw(st.binary(max_size=20))
+            case "number":
+                at = data.draw(st.integers(19, max(19, len(event) - 1)))
+                event[at : at + 4] = data.draw(st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xfe\xff\xff\x7f"]))
+            case "drop":
+                event.clear()
+            case "swap":
+                event[4:5] = bytes((data.draw(st.sampled_from(list(EventType))),))
+        if data.draw(st.booleans()):
+            event[9:13] = len(event).to_bytes(4, "little")
+        events[number] = bytes(event)
+    tracemalloc.start()
+    try:
+        with suppress(BinlogError):
+            decode_all(recorded.decoder(), packets([event for event in events if event]), [])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < FLOOD_BYTES
