@@ -52,7 +52,6 @@ _ROWS: Final[Mapping[int, int]] = {
     _E.DELETE_ROWS_V1: _DELETE,
     _E.PARTIAL_UPDATE_ROWS: _PARTIAL,
 }
-_GTIDS: Final = frozenset((_E.GTID, _E.ANONYMOUS_GTID))
 _ROWS_V1: Final = frozenset((_E.WRITE_ROWS_V1, _E.UPDATE_ROWS_V1, _E.DELETE_ROWS_V1))
 _STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
 """Events that may stand alone."""
@@ -80,7 +79,6 @@ _frame_header = struct.Struct("<IB4xB4xII").unpack_from
 _event_header = struct.Struct("<IBIIIH").unpack_from
 _mysql_gtid = struct.Struct("<x16sq17xQ").unpack_from
 _mariadb_gtid = struct.Struct("<QIB").unpack_from
-_query_header = struct.Struct("<8xBxxH").unpack_from
 _COMMIT_TIME: Final = (1 << 55) - 1
 """The bit above says that the time of the original commit follows."""
 _STANDALONE: Final = 1
@@ -267,12 +265,16 @@ class BinlogDecoder:
         gtid = self._gtid
         begun = self._begun
         in_transaction = self._in_transaction
+        holding = self._held is not None
         emit = (self._events if self._held is None else self._held).append
+        done_file, done_pos = self.file, self.pos
         run_source = self._run_source
         run_next = self._run_next
         at = 0
         kind = size = position = 0
         strange = False
+        start = -1
+        first_row = 0
         try:
             while at + _FRAME + HEADER <= size_of_data:
                 packet, marker, kind, size, position = unpack(data, at)
@@ -291,74 +293,10 @@ class BinlogDecoder:
 
                 if kind == 19:  # table map: known, if it says what it said before
                     known = maps_get(data[body : body + 6])
-                    if known is None or known.size != size or not starts_with(known.raw, body):
+                    if known is None or known[2] != size or not starts_with(known[0], body):
                         self._table_map(data[body:body_end], size)
 
-                elif (rows := kinds_get(kind)) is not None:
-                    known = maps_get(data[body : body + 6])
-                    if known is None:
-                        self._rows_without_map(data[body : body + 6])
-                    elif (decoder := known.decoder) is not None:
-                        if gtid is None:
-                            raise UndecodableEvent("rows outside a transaction")
-                        if framed:
-                            start, row = position + base - size, 0
-                        else:
-                            start, row = self._outer[0], self._outer_rows
-                        if not begun:
-                            begun = True
-                            source, number, ts_us, server_id, first = gtid
-                            if source is None:
-                                name = None
-                            elif mariadb:
-                                name = f"{source!s}-{server_id}-{number}"
-                            else:
-                                name = f"{names[source]}:{number}"
-                            emit(new(Begin, (name, server_id, file, first, ts_us)))
-                        table = decoder.table
-                        bitmap = decoder.bitmap_size
-                        prefix = decoder.prefixes.get(kind)
-                        at = body + 8
-                        if prefix is not None and starts_with(prefix, at):
-                            at += len(prefix)
-                            images = decoder.images
-                            if rows == 0:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images.get(nulls) or decoder.image(None, nulls)
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(new(RowChange, (table, "c", None, text, None, None, id_, ref, start, row)))
-                                    row += 1
-                            elif rows == 1:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images.get(nulls) or decoder.image(None, nulls)
-                                    old, old_id, old_ref, at = image(data, at + bitmap)
-                                    nulls = data[at : at + bitmap]
-                                    image = images.get(nulls) or decoder.image(None, nulls)
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(
-                                        new(
-                                            RowChange,
-                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row),
-                                        )
-                                    )
-                                    row += 1
-                            else:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images.get(nulls) or decoder.image(None, nulls)
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(new(RowChange, (table, "d", text, None, id_, ref, None, None, start, row)))
-                                    row += 1
-                            if at != body_end:
-                                raise UndecodableEvent("the rows do not fill the event")
-                        else:
-                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit)
-                        if not framed:
-                            self._outer_rows = row
-
-                elif kind == 16 and self._held is None:  # commit
+                elif kind == 16 and not holding:  # commit
                     if gtid is None:
                         raise UndecodableEvent("a commit outside a transaction")
                     source, number, _, server_id, first = gtid
@@ -377,20 +315,90 @@ class BinlogDecoder:
                         self._run_next = run_next
                         self._start_run(source, number)
                         run_source, run_next = source, number + 1
-                    self.file = file
-                    self.pos = done
+                    done_file, done_pos = file, done
                     if begun:
                         emit(new(Commit, (file, done)))
                         begun = False
                     gtid = None
                     in_transaction = False
 
-                elif kind in _GTIDS and gtid is None and size >= 73 + check:
+                elif kind == 33 and gtid is None and size >= 73 + check:
                     source, number, ts_us = _mysql_gtid(data, body)
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
-                    if kind == 34:  # anonymous
-                        source = None
                     gtid = (source, number, ts_us & _COMMIT_TIME, server_id, position + base - size)
+
+                elif (
+                    kind == 2
+                    and gtid is not None
+                    and not in_transaction
+                    and starts_with(b"BEGIN", body_end - 5)
+                    and body_end - 19 - body == data[body + 8] + data[body + 11] + (data[body + 12] << 8)
+                ):
+                    in_transaction = True
+
+                elif (rows := kinds_get(kind)) is not None:
+                    known = maps_get(data[body : body + 6])
+                    if known is None:
+                        self._rows_without_map(data[body : body + 6])
+                    elif (decoder := known[1]) is not None:
+                        if gtid is None:
+                            raise UndecodableEvent("rows outside a transaction")
+                        if framed:
+                            start = position + base - size
+                            row = 0
+                        else:
+                            start = self._outer[0]
+                            row = first_row = self._outer_rows
+                        if not begun:
+                            begun = True
+                            source, number, ts_us, server_id, first = gtid
+                            if source is None:
+                                name = None
+                            elif mariadb:
+                                name = f"{source!s}-{server_id}-{number}"
+                            else:
+                                name = f"{names[source]}:{number}"
+                            emit(new(Begin, (name, server_id, file, first, ts_us)))
+                        usual = decoder.usual.get(kind)
+                        at = body + 8
+                        if usual is not None and starts_with(usual[0], at):
+                            prefix, table, bitmap, images = usual
+                            at += len(prefix)
+                            if rows == 0:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images[nulls]
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(new(RowChange, (table, "c", None, text, None, None, id_, ref, start, row)))
+                                    row += 1
+                            elif rows == 1:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images[nulls]
+                                    old, old_id, old_ref, at = image(data, at + bitmap)
+                                    nulls = data[at : at + bitmap]
+                                    image = images[nulls]
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(
+                                        new(
+                                            RowChange,
+                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row),
+                                        )
+                                    )
+                                    row += 1
+                            else:
+                                while at < body_end:
+                                    nulls = data[at : at + bitmap]
+                                    image = images[nulls]
+                                    text, id_, ref, at = image(data, at + bitmap)
+                                    emit(new(RowChange, (table, "d", text, None, id_, ref, None, None, start, row)))
+                                    row += 1
+                            if at != body_end:
+                                raise UndecodableEvent("the rows do not fill the event")
+                        else:
+                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit)
+                        if not framed:
+                            self._outer_rows = row
 
                 elif kind == 162 and gtid is None and not data[body + 12] & _XA_FLAGS:
                     number, source, flags = _mariadb_gtid(data, body)
@@ -399,38 +407,39 @@ class BinlogDecoder:
                     gtid = (source, number, ts_us, server_id, position + base - size)
                     in_transaction = not flags & _STANDALONE
 
-                elif (
-                    kind == 2
-                    and gtid is not None
-                    and not in_transaction
-                    and starts_with(b"BEGIN", body_end - 5)
-                    and body_end - 5 == body + 14 + sum(_query_header(data, body))
-                ):
-                    in_transaction = True
+                elif kind == 34 and gtid is None and size >= 73 + check:  # anonymous
+                    _, number, ts_us = _mysql_gtid(data, body)
+                    server_id = from_bytes(data[at + 10 : at + 14], "little")
+                    gtid = (None, number, ts_us & _COMMIT_TIME, server_id, position + base - size)
 
                 else:
                     # Rarer: the methods see the state and may change it.
                     self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
                     self._run_source, self._run_next, self._base = run_source, run_next, base
+                    self.file, self.pos = done_file, done_pos
                     at = end - overlap
                     self._rare(data[body - HEADER : end], check)
                     gtid, begun, in_transaction = self._gtid, self._begun, self._in_transaction
                     run_source, run_next, base = self._run_source, self._run_next, self._base
-                    file = self._file
+                    done_file, done_pos, file = self.file, self.pos, self._file
+                    holding = self._held is not None
                     emit = (self._events if self._held is None else self._held).append
                     check = 4 if framed and self.checksums else 0
                     if self._payload is not None and framed:
                         break
                 at = end - overlap
         except (IndexError, ValueError, struct.error, KeyError, OverflowError) as error:
+            self._drop_rows(start, first_row)
             raise UndecodableEvent(f"{self._at(kind, position + base - size)}: {error}") from error
         except (UndecodableEvent, PreconditionFailed) as error:
+            self._drop_rows(start, first_row)
             if " event at " in str(error):
                 raise
             raise type(error)(f"{self._at(kind, position + base - size)}: {error}") from error
         finally:
             self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
             self._run_source, self._run_next, self._base = run_source, run_next, base
+            self.file, self.pos = done_file, done_pos
         if len(maps) > _MAPS_KEPT and gtid is None:
             maps.clear()
         if framed and self._payload is None:
@@ -461,6 +470,12 @@ class BinlogDecoder:
 
     def _at(self, kind: int, start: int) -> str:
         return f"the {event_name(kind)} event at {self._file or self.file}:{start}"
+
+    def _drop_rows(self, start: int, first_row: int) -> None:
+        """Takes back the rows of an event that proved damaged further on: none of it can be trusted."""
+        sink = self._events if self._held is None else self._held
+        while sink and isinstance(row := sink[-1], RowChange) and row.pos == start and row.row >= first_row:
+            sink.pop()
 
     def _strange_packet(self, data: bytes, at: int) -> None:
         """A packet that is not one whole event: the start of a larger one (returns), an error, or the stream's end."""
@@ -525,7 +540,7 @@ class BinlogDecoder:
             after = data[at : at + bitmap]
             at += bitmap
         if what is not _PARTIAL and decoder.is_full(before) and decoder.is_full(after):
-            decoder.prefixes[kind] = data[head:at]
+            decoder.usual[kind] = (data[head:at], decoder.table, bitmap, decoder.images)
 
         def image(present: bytes, at: int) -> tuple[str, int, int | None, int]:
             end = at + (decoder.present(present) + 7) // 8

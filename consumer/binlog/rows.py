@@ -92,6 +92,23 @@ class _Place(NamedTuple):
     name: str
 
 
+class _Images(dict[bytes, Image]):
+    """The functions of a table by NULL bitmap, written when they are first asked for."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self, decoder: TableDecoder) -> None:
+        super().__init__()
+        self._decoder = decoder
+
+    def __missing__(self, nulls: bytes) -> Image:
+        if len(self) >= _IMAGES_KEPT:
+            self.clear()
+            self._decoder.sources.clear()
+        function = self[nulls] = self._decoder.generate(b"\xff" * self._decoder.bitmap_size, nulls)
+        return function
+
+
 class TableDecoder:
     """Reads the row images of one table as one table map describes it.
 
@@ -111,10 +128,11 @@ class TableDecoder:
         self._all = (1 << len(self.columns)) - 1
         self.sources: dict[tuple[bytes, bytes], str] = {}
         """The generated functions' source, by (columns present, NULL bitmap)."""
-        self.images: dict[bytes, Image] = {}
+        self.images = _Images(self)
         """The functions for images in which every column is present, by NULL bitmap."""
-        self.prefixes: dict[int, bytes] = {}
-        """How rows events go on after table id and flags where every column is present, by event type, once seen."""
+        self.usual: dict[int, tuple[bytes, str, int, dict[bytes, Image]]] = {}
+        """How rows events go on after table id and flags where every column is present, by event type, once seen; and
+        what decodes them: the table's name, the size of a NULL bitmap, the images."""
         self._where = where
         self._captured = captured
         self._charsets = charsets
@@ -148,22 +166,16 @@ class TableDecoder:
     def image(self, present: bytes | None, nulls: bytes) -> Image:
         """The function for images with these columns (None: all) and this NULL bitmap. Raises UndecodableEvent."""
         if present is None:
-            function = self.images.get(nulls)
-            if function is None:
-                if len(self.images) >= _IMAGES_KEPT:
-                    self.images.clear()
-                    self.sources.clear()
-                function = self.images[nulls] = self._generate(b"\xff" * self.bitmap_size, nulls)
-            return function
+            return self.images[nulls]
         function = self._partial.get((present, nulls))
         if function is None:
             if len(self._partial) >= _IMAGES_KEPT:
                 self._partial.clear()
                 self.sources.clear()
-            function = self._partial[present, nulls] = self._generate(present, nulls)
+            function = self._partial[present, nulls] = self.generate(present, nulls)
         return function
 
-    def _generate(self, present: bytes, nulls: bytes) -> Image:
+    def generate(self, present: bytes, nulls: bytes) -> Image:
         """Writes and compiles the function for one shape of image."""
         writer = _Writer(self._where, self._charsets, self._captured.few)
         names = {place.column: place.name for place in self._places}

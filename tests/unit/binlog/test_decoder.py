@@ -217,9 +217,11 @@ def test_rows_that_do_not_fill_their_event_are_an_error() -> None:
         log.gtid(1)
         log.query("BEGIN")
         log.table_map([Shape("id", ColumnType.LONG)])
-        log.insert(1, rows)
+        log.insert(1, b"\0\7\0\0\0" + rows)
+        events: list[Event] = []
         with pytest.raises(UndecodableEvent, match=r"WRITE_ROWS event at binlog.000001:\d+"):
-            decoded(log)
+            decoder().decode(log.data, events)
+        assert ids(events) == [], "nothing of a damaged event is believed"
 
 
 def test_a_table_id_may_come_to_mean_another_table() -> None:
