@@ -33,9 +33,9 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
     difference to stints and conversions.
 
     A new user, inserted before our eyes, is known whole and judged at once, even where a change of a claim that is only
-    to move in was filed under it before. Of any other unknown lead too little is
-    known: it takes changes, waits for a live read (`judge_after` NEVER), and a recheck is asked for. The same goes
-    for a claim that moved in from another user, because the stream does not repeat its requirements.
+    to move in was filed under it before. Of any other unknown lead too little is known: it takes changes, waits for a
+    live read (`judge_after` NEVER), and a recheck is asked for. The same goes for a claim that moved in from another
+    user, because the stream does not repeat its requirements.
     """
     waiting = _Waiting(leads, rules, outcome)
     due = waiting.judge_passed(lane_version)
@@ -51,7 +51,7 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
             lead = leads.get(user_id)
             if lead is None:
                 lead = leads[user_id] = _meet(change, outcome)
-            elif table is Table.USERS and change.before is None and not lead.stint and lead.judge_after == NEVER:
+            elif lead.judge_after == NEVER and table is Table.USERS and change.before is None and not lead.version:
                 lead.judge_after = None  # known whole after all: what we met it by was filed under it too early
             if apply(change, lead, outcome):
                 touched[user_id] = lead

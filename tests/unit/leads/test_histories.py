@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from consumer.leads.ledger import differs
@@ -111,6 +111,16 @@ def assert_paid_once(books: Books, company: Company) -> None:
 
 
 @given(histories, cuts, st.booleans())
+@example(
+    [
+        (1, (("touch", 1),)),
+        (1, (("user", 1, None, 1),)),
+        (1, (("claim", 11, 1, "open"),)),
+        (1, (("user", 2, None, 1), ("claim", 11, 2, "open"), ("replace user", 2))),
+    ],
+    [1],
+    False,
+)
 def test_any_history_in_any_batches_gives_what_the_naive_model_gives(
     history: list[Transaction], sizes: list[int], founded: bool
 ) -> None:
