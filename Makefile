@@ -57,8 +57,11 @@ test-deploy: venv ## build the image and bring the compose file up for real
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
 
-lock: venv ## resolve the dependencies anew
-	@.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet --output-file requirements.lock
+LOCK := .venv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
+lock: venv ## resolve the dependencies anew: everything, what the image runs, and what it is built with
+	@$(LOCK) pyproject.toml --group dev --output-file requirements.lock
+	@$(LOCK) pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
+	@echo hatchling | $(LOCK) - --no-annotate --constraint requirements.lock --output-file deploy/build.lock
 
 clean: ## remove what was built, the servers' data included
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
