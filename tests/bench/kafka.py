@@ -37,9 +37,18 @@ class Topics:
             if topic not in metadata.topics:
                 continue
             for partition in metadata.topics[topic].partitions:
-                watermarks = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                total += watermarks[1]
+                total += self._end(topic, partition)
         return total
+
+    def _end(self, topic: str, partition: int) -> int:
+        """A partition's end offset; a topic created a moment ago has no leader yet, and nothing in it."""
+        try:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                return 0
+            raise
+        return int(end)
 
     def checkpointed(self) -> dict[str, Any]:
         """Our reader's newest committed checkpoint, {} where there is none."""
