@@ -49,7 +49,7 @@ def decide(
                 lead = own.setdefault(user_id, Lead(user_id))
                 lead.judge_after = NEVER
                 outcome.leads[user_id] = lead
-        replay(changes, own, part.version_before, rules, outcome)
+        replay(changes, own, part.version_before, rules, outcome, refused)
         outcome.rechecks.update(part.rechecks)
     outcome.rechecks.update(refused)
     return outcome

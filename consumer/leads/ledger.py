@@ -11,7 +11,7 @@ Where the design leaves a choice, it is made so:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from consumer.leads.apply import apply
 from consumer.leads.judge import judge
@@ -23,7 +23,14 @@ from consumer.leads.rules import Rules
 __all__ = ["differs", "judge", "mend", "replay"]
 
 
-def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int, rules: Rules, outcome: Outcome) -> int:
+def replay(
+    changes: Iterable[Change],
+    leads: dict[int, Lead],
+    lane_version: int,
+    rules: Rules,
+    outcome: Outcome,
+    set_aside: Collection[int] = (),
+) -> int:
     """Applies one lane's changes, in the lane's order, to the leads and judges them at transaction boundaries.
 
     `leads` are the working copies of every lead that we hold among those the changes name, and of any more whose
@@ -35,7 +42,8 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
     A new user, inserted before our eyes, is known whole and judged at once, even where a change of a claim that is only
     to move in was filed under it before. Of any other unknown lead too little is known: it takes changes, waits for a
     live read (`judge_after` NEVER), and a recheck is asked for. The same goes for a claim that moved in from another
-    user, because the stream does not repeat its requirements.
+    user, because the stream does not repeat its requirements. Users that are `set_aside` are among the leads, with
+    `judge_after` NEVER, and keep it whatever comes.
     """
     waiting = _Waiting(leads, rules, outcome)
     due = waiting.judge_passed(lane_version)
@@ -51,7 +59,7 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
             lead = leads.get(user_id)
             if lead is None:
                 lead = leads[user_id] = _meet(change, outcome)
-            elif lead.judge_after == NEVER and table is Table.USERS and change.before is None and not lead.version:
+            elif lead.judge_after == NEVER and _is_first_insert(change, lead) and user_id not in set_aside:
                 lead.judge_after = None  # known whole after all: what we met it by was filed under it too early
             if apply(change, lead, outcome):
                 touched[user_id] = lead
@@ -69,6 +77,11 @@ def replay(changes: Iterable[Change], leads: dict[int, Lead], lane_version: int,
     for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
+
+
+def _is_first_insert(change: Change, lead: Lead) -> bool:
+    """Whether this is the user's own row, inserted where we held none."""
+    return change.table is Table.USERS and change.before is None and not lead.version
 
 
 def _meet(change: Change, outcome: Outcome) -> Lead:
