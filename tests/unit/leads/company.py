@@ -39,15 +39,14 @@ class Company:
         yield
         rows, self._open = self._open, None
         if rows:
-            self.version = max(self.now, self.version + 1)
+            self.now = self.version = max(self.now, self.version + 1)
             for index, (user_id, table, before, image, moved) in enumerate(rows):
                 last = index == len(rows) - 1
                 self.stream.append(Change(user_id, table, before, image, self.version, self.now, last, moved))
 
     def heartbeat(self, after: int = 0) -> None:
-        """The reader says that it has seen everything up to now."""
-        self.now += after
-        self.version = max(self.now, self.version + 1)
+        """The reader says that it has seen everything up to now; the clock never stands behind a version."""
+        self.now = self.version = max(self.now + after, self.version + 1)
         self.stream.append(Change(0, None, None, None, self.version, self.now, last=True))
 
     def user(self, id_: int, signature: str | None = None, *, enabled: bool = True) -> None:
