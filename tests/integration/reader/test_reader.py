@@ -49,9 +49,7 @@ def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -
         "DELETE FROM claims WHERE id = 10",
         "INSERT INTO claims (id, user_id, status) VALUES (11, 1, 'open')",
     )
-    messages = world.wait_for_rows(12)
-    reader.stop()
-    assert reader.process.returncode == 0
+    messages = world.finish(reader, 12)
     check_numbers(messages)
     assert all(
         message.lane == lane_of(message.value["lane"]["user_id"], LANES)
@@ -184,9 +182,7 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
         cuts = len(world.checkpoints())
     assert any(checkpoint.rows for checkpoint in world.checkpoints())
     reader = world.reader(READER_BATCH_ROWS="1000")
-    messages = world.wait_for_rows(200_000, 60)
-    reader.stop()
-    assert reader.process.returncode == 0
+    messages = world.finish(reader, 200_000)
     check_numbers(messages)
     rows = [message.value for message in messages if message.value["op"] != "h"]
     assert sorted(row["after"]["id"] for row in rows) == list(range(1, 200_001))
@@ -232,9 +228,7 @@ def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
     assert first.process.returncode == 1
     assert "another reader took over" in first.lines()[-1]["reason"]
     world.execute("INSERT INTO users (id) VALUES (1)")
-    world.wait_for_rows(1)
-    second.stop()
-    assert second.process.returncode == 0
+    world.finish(second, 1)
     assert_complete(world)
 
 
@@ -245,9 +239,7 @@ def test_a_lost_connection_to_the_server_is_said_in_one_line_and_mended(world: W
     world.wait_for_rows(1)
     world.cut_off(reader)
     world.execute("INSERT INTO users (id) VALUES (2)")
-    world.wait_for_rows(2)
-    reader.stop()
-    assert reader.process.returncode == 0
+    world.finish(reader, 2)
     assert any(line["event"] == "lost, trying again" for line in reader.lines())
     assert_complete(world)
 
@@ -296,9 +288,7 @@ def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
         world.execute("INSERT INTO users (id) VALUES (1), (2)", "DELETE FROM users WHERE id = 1")
         world.setup("--from", "earliest")
         reader = world.reader()
-        world.wait_for_rows(3)
-        reader.stop()
-        assert reader.process.returncode == 0
+        world.finish(reader, 3)
         assert_complete(world)
 
 
@@ -322,15 +312,13 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         kafka.start()
         world.execute("INSERT INTO users (id) VALUES (4)")
         world.wait_for_rows(4, 90)
-        assert_complete(world)
         kafka.kill()
         world.execute("INSERT INTO users (id) VALUES (5)")
         reader.wait_for("kafka does not answer, repeating")
         assert reader.stop() < 10
         assert reader.process.returncode == 0
         kafka.start()
-        world.reader()
-        world.wait_for_rows(5, 60)
+        world.finish(world.reader(), 5)
         assert_complete(world)
 
 
@@ -350,9 +338,7 @@ def test_only_captured_columns_leave_the_server(world: World) -> None:
     world.setup()
     world.execute("INSERT INTO users (id, email, password, birth_date) VALUES (1, 'x@y', 'geheim', '1970-01-01')")
     reader = world.reader()
-    messages = world.wait_for_rows(1)
-    reader.stop()
-    assert reader.process.returncode == 0
+    messages = world.finish(reader, 1)
     rows = [message.value["after"] for message in messages if message.value["op"] != "h"]
     assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]
 
@@ -384,9 +370,7 @@ def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: Wo
     world.execute("SET SESSION binlog_format = 'STATEMENT'", "UPDATE users SET is_enabled = 0")
     world.execute("INSERT INTO users (id) VALUES (2)")
     reader = world.reader()
-    messages = world.wait_for_rows(2)
-    reader.stop()
-    assert reader.process.returncode == 0
+    messages = world.finish(reader, 2)
     check_numbers(messages)
     notices = [(m.value["lane"]["recheck"], m.topic, m.lane) for m in messages if "recheck" in m.value["lane"]]
     assert sorted(notices) == [
@@ -422,9 +406,7 @@ def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane() 
         reader = world.reader(ON_PURGED="reconcile")
         reader.wait_for("reading")
         world.execute("INSERT INTO users (id) VALUES (3)")
-        messages = world.wait_for_rows(2)
-        reader.stop()
-        assert reader.process.returncode == 0
+        messages = world.finish(reader, 2)
         check_numbers(messages)
         assert [m.value["after"]["id"] for m in messages if m.value["op"] != "h"] in ([1, 3], [3, 1])
         notices = [(m.value["lane"]["recheck"], m.lane) for m in messages if "recheck" in m.value["lane"]]

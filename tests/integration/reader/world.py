@@ -252,7 +252,10 @@ class World:
         return sorted(found, key=lambda message: (message.lane, message.value["lane"]["seq"]))
 
     def _raw(self, partitions: list[tuple[str, int]]) -> Iterator[tuple[str, int, bytes, bytes]]:
-        """Every committed message of some partitions."""
+        """Every committed message of some partitions, as far as they reach when they are asked.
+
+        A partition that heartbeats come to more often than a fetch waits (0.5 s) never says that it is at its end.
+        """
         consumer = Consumer(
             {
                 "bootstrap.servers": self.kafka,
@@ -263,8 +266,9 @@ class World:
             }
         )
         with closing(consumer):
-            consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in partitions])
-            unfinished = set(partitions)
+            ends = {place: self._end(consumer, *place) for place in partitions}
+            unfinished = {place for place, end in ends.items() if end}
+            consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in unfinished])
             while unfinished:
                 message = consumer.poll(10)
                 assert message is not None, f"{unfinished} do not answer"
@@ -274,13 +278,19 @@ class World:
                     yield topic, partition, message.key() or b"", message.value() or b""
                 else:
                     assert error.code() == KafkaError._PARTITION_EOF, error
+                if error is not None or (message.offset() or 0) + 1 >= ends[topic, partition]:
                     unfinished.discard((topic, partition))
+
+    @staticmethod
+    def _end(consumer: Consumer, topic: str, partition: int) -> int:
+        """The offset behind a partition's last committed message."""
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1])
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every committed checkpoint that compaction left."""
         return [decode(value) for _, _, _, value in self._raw([(f"{self.name}.checkpoints", 0)])]
 
-    def wait_for_rows(self, count: int, seconds: float = 30.0) -> list[Message]:
+    def wait_for_rows(self, count: int, seconds: float = 90.0) -> list[Message]:
         """All messages, once at least `count` rows are among them."""
         deadline = time.monotonic() + seconds
         while True:
@@ -289,6 +299,16 @@ class World:
                 return messages
             assert time.monotonic() < deadline, f"{sum(m.value['op'] != 'h' for m in messages)} of {count} rows arrived"
             time.sleep(0.2)
+
+    def finish(self, reader: Reader, rows: int) -> list[Message]:
+        """All messages, once at least so many rows have arrived and the reader has ended as it was asked to.
+
+        While it works, what is read of one partition may be older than what is read of another.
+        """
+        self.wait_for_rows(rows)
+        reader.stop()
+        assert reader.process.returncode == 0
+        return self.messages()
 
 
 def check_numbers(messages: list[Message]) -> None:
