@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 3
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos lock clean
+.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ test-deploy: venv ## build the image and bring the compose file up for real
 
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
+
+reference: venv ## write deploy/METRICS.md from the code
+	@$(PYTHON) -m deploy.reference > deploy/METRICS.md.new && mv deploy/METRICS.md.new deploy/METRICS.md
+
+dashboards: venv ## write Grafana's dashboards from deploy/dashboards.py
+	@$(PYTHON) -m deploy.dashboards
 
 LOCK := .venv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 lock: venv ## resolve the dependencies anew: everything, what the image runs, and what it is built with

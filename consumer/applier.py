@@ -26,7 +26,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from consumer import metrics
+from consumer import measures, metrics
 from consumer.decide import decide
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -65,7 +65,7 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
 
     Raises StoreUnavailable when PostgreSQL stays away, and what `LaneStream.batches` raises.
     """
-    lag = metrics.Lag("apply")
+    lag = metrics.Lag(measures.APPLIER)
     for batch in stream.batches():
         began = time.monotonic()
         try:
@@ -152,12 +152,10 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     )
     for (table, created, deleted), count in kinds.items():
         if table is not None:
-            metrics.ROWS.labels("apply", table, "c" if created else "d" if deleted else "u").inc(count)
-    for kind, count in Counter(conversion.conversion_type for conversion in outcome.conversions).items():
-        metrics.CONVERSIONS.labels(kind).inc(count)
-    changes = Counter((change.queue_type, change.reason) for change in outcome.queue_changes.values())
-    for (queue_type, reason), count in changes.items():
-        metrics.QUEUE_CHANGES.labels(queue_type, reason).inc(count)
+            metrics.ROWS.labels(measures.APPLIER, table, "c" if created else "d" if deleted else "u").inc(count)
+    metrics.count_conversions(outcome, "stream")
+    metrics.count_queue_changes(outcome)
+    metrics.RECHECKS_QUEUED.inc(len(outcome.rechecks))
     for why, count in outcome.skipped.items():
         metrics.SKIPPED.labels(why).inc(count)
     for part in batch.lanes:
@@ -165,13 +163,19 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
             metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
         for defect in part.defects:
             metrics.DEAD_LETTERS.labels(defect).inc()
-    metrics.BATCHES.labels("apply").inc()
-    metrics.BATCH_SECONDS.labels("apply").observe(seconds)
+    metrics.BATCHES.labels(measures.APPLIER).inc()
+    metrics.BATCH_SECONDS.labels(measures.APPLIER).observe(seconds)
+    oldest = min((part.changes[0].at for part in batch.lanes if part.user_ids), default=0)
+    if oldest:
+        metrics.DELAY.observe(max(0.0, time.time() - oldest / 1e6))
 
 
 def _say_why(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     metrics.RETRIES.labels(type(error).__name__).inc()
+    if not isinstance(error, TryAgain):
+        server = "kafka" if isinstance(error, KafkaLost) else "postgres"
+        metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
     wait = state.next_action.sleep if state.next_action else 0.0
     log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
 
@@ -215,6 +219,6 @@ def run(stop: threading.Event) -> None:
     gc.set_threshold(*GARBAGE)
     with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:
         log.info("applier started", group=stream.group, owner=OWNER)
-        with metrics.lane_lag(stream.versions):
+        with metrics.lanes_applied(stream.reached, kafka.lanes):
             apply_forever(stream, store, rules)
     log.info("applier stopped")

@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from consumer import dead_letters, logs, metrics
+from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
 from consumer.settings import (
     DatabaseSettings,
@@ -95,7 +95,7 @@ def read(
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
-            metrics.serve(run)
+            metrics.serve(measures.READER, run)
             Reader(replica, kafka, settings, stop).run()
     _exit_as_asked(stop)
 
@@ -105,7 +105,7 @@ def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
     from consumer import applier
 
-    metrics.serve(load(RunSettings))
+    metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         applier.run(stop.event)
     _exit_as_asked(stop)

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
-from consumer import metrics
+from consumer import measures, metrics
+from consumer.backlog import Backlog
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import BinlogPurged, ConnectionLost
 from consumer.binlog.events import Begin, Event, SchemaChange, Statement
@@ -65,7 +66,7 @@ class Reader:
         self._stop = stop
         self._replica = Replica(replica.address, replica.replica_query_seconds)
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
-        self._lag = metrics.Lag("reader")
+        self._lag = metrics.Lag(measures.READER)
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._attempt: RetryCallState | None = None
@@ -81,7 +82,8 @@ class Reader:
         try:
             start = self._patiently(self._last_checkpoint)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
-            self._patiently(lambda: self._follow(owners))
+            with metrics.lanes_sent(self._next_seqs):
+                self._patiently(lambda: self._follow(owners))
         except PASSING:
             if not self._stop:
                 raise
@@ -89,6 +91,10 @@ class Reader:
             self._replica.close()
             self._transactions.close()
         log.info("reader stopped")
+
+    def _next_seqs(self) -> list[int]:
+        committed = self._transactions.committed
+        return committed.next_seqs if committed is not None else []
 
     def _last_checkpoint(self) -> Checkpoint:
         """Fences older readers, and only then asks what was committed last."""
@@ -273,7 +279,7 @@ class Copy:
 
     def _tell(self) -> None:
         """Moves the counts of the batch to the metrics."""
-        metrics.BATCHES.labels("reader").inc()
+        metrics.BATCHES.labels(measures.READER).inc()
         self._lag.processed(self._numbering.ts_us)
         owners = self._router.owners
         hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
@@ -286,11 +292,11 @@ class Copy:
         owners.asked = owners.queries = owners.ahead = 0
         for table, counts in self._router.counts.items():
             for op, rows in counts.items():
-                metrics.ROWS.labels("reader", table, op).inc(rows)
+                metrics.ROWS.labels(measures.READER, table, op).inc(rows)
                 counts[op] = 0
         seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
         for took in seconds:
-            metrics.BATCH_SECONDS.labels("reader").observe(took)
+            metrics.BATCH_SECONDS.labels(measures.READER).observe(took)
 
 
 class Heart:
@@ -298,6 +304,7 @@ class Heart:
 
     def __init__(self, replica: Replica, seconds: float) -> None:
         self._replica = replica
+        self._backlog = Backlog(replica)
         self._seconds = seconds
         self._due = time.monotonic() + seconds
         self._waiting: ClockAndPosition | None = None
@@ -312,6 +319,7 @@ class Heart:
             return
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._seconds
+            self._backlog.measure(stream.file, stream.pos, numbering.sent, drained=stream.drained)
             if stream.drained:
                 self._waiting = self._replica.clock_and_position()
             else:
@@ -361,7 +369,7 @@ def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSett
 def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
-    metrics.UNREADABLE.labels(table, event.verb).inc()
+    metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
     if isinstance(event, Statement) or event.verb in EMPTYING:
         log.error(
             "the binlog does not hold the rows of this change; every lead is queued for a recheck",
@@ -377,7 +385,7 @@ def say_lost(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
     pause = state.next_action.sleep if state.next_action is not None else 0.0
     server = "kafka" if isinstance(error, KafkaLost) else "mysql"
-    metrics.RECONNECTS.labels("reader", server).inc()
+    metrics.RECONNECTS.labels(measures.READER, server).inc()
     log.warning("lost, trying again", server=server, reason=str(error), seconds=round(pause, 1))
 
 

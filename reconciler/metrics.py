@@ -6,38 +6,88 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from reconciler.sweeps import Report
+from consumer.leads.model import QueueType
+from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
+from reconciler import aging, backfill, verify
+from reconciler.drift import Drift
+from reconciler.settings import SWEEPS
+from reconciler.sweeps import RECHECKS, Report
 from reconciler.watch import Snapshot
 
-CONVERSIONS: Final = Counter(
-    "leadstream_reconciler_conversions", "Conversions that the stream missed and a run recorded.", ["run", "type"]
+RUNS_SERVED: Final = (*SWEEPS, RECHECKS, verify.NAME)
+RUN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+PRECALL_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+
+DRIFT: Final = counter(
+    "leadstream_reconciler_drift",
+    "Confirmed differences from MySQL.",
+    RECONCILER,
+    run=RUNS_SERVED,
+    kind=(*Drift, verify.CALL_CENTRE),
 )
-DRIFT: Final = Counter("leadstream_reconciler_drift", "Confirmed differences from MySQL.", ["run", "kind"])
-MENDED: Final = Counter("leadstream_reconciler_mended", "Leads mended; this should be zero.", ["run"])
-LEFT: Final = Counter("leadstream_reconciler_left", "Leads whose drift could not be confirmed yet.", ["run"])
-REFUSED: Final = Counter("leadstream_reconciler_refused", "Leads that PostgreSQL refused.", ["run"])
-CHECKED: Final = Counter("leadstream_reconciler_checked", "Leads compared with MySQL.", ["run"])
-QUERIES: Final = Counter("leadstream_reconciler_replica_queries", "Queries sent to the replica.", ["run"])
-RUNS: Final = Counter("leadstream_reconciler_runs", "Runs, by how they ended.", ["run", "outcome"])
-RUN_SECONDS: Final = Histogram(
-    "leadstream_reconciler_run_seconds",
-    "How long a run took.",
-    ["run"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
+MENDED: Final = counter(
+    "leadstream_reconciler_mended", "Leads mended; this should be zero.", RECONCILER, run=RUNS_SERVED
 )
-PRECALLS: Final = Counter(
-    "leadstream_precalls", "Pre-call checks, by where the answer came from and what it was.", ["source", "agrees"]
+LEFT: Final = counter(
+    "leadstream_reconciler_left", "Leads whose drift could not be confirmed yet.", RECONCILER, run=RUNS_SERVED
 )
-PRECALL_SECONDS: Final = Histogram(
-    "leadstream_precall_seconds",
-    "How long a pre-call check took.",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
+REFUSED: Final = counter("leadstream_reconciler_refused", "Leads that PostgreSQL refused.", RECONCILER, run=RUNS_SERVED)
+CHECKED: Final = counter("leadstream_reconciler_checked", "Leads compared with MySQL.", RECONCILER, run=RUNS_SERVED)
+QUERIES: Final = counter(
+    "leadstream_reconciler_replica_queries", "Look-ups on the replica, in queries.", RECONCILER, run=RUNS_SERVED
 )
-PRECALL_DRIFT: Final = Counter("leadstream_precall_drift", "Pre-call checks that saw drift and queued a recheck.")
+RECHECKED: Final = counter(
+    "leadstream_rechecks_done", "Rechecks worked off, by whose run.", RECONCILER, run=RUNS_SERVED
+)
+RUNS: Final = counter(
+    "leadstream_reconciler_runs",
+    "Runs, by how they ended.",
+    RECONCILER,
+    run=RUNS_SERVED,
+    outcome=("ok", "stopped", "failed", "drift", "dry-run"),
+)
+RUN_SECONDS: Final = histogram(
+    "leadstream_reconciler_run_seconds", "How long a run took.", RUN_BUCKETS, RECONCILER, run=RUNS_SERVED
+)
+PRECALLS: Final = counter(
+    "leadstream_precalls",
+    "Pre-call checks, by where the answer came from and whether it is the queue that the dialler expected.",
+    RECONCILER,
+    source=("replica", "state"),
+    agrees=("true", "false"),
+)
+PRECALL_SECONDS: Final = histogram(
+    "leadstream_precall_seconds", "How long a pre-call check took.", PRECALL_BUCKETS, RECONCILER
+)
+PRECALL_DRIFT: Final = counter(
+    "leadstream_precall_drift", "Pre-call checks that saw drift and queued a recheck.", RECONCILER
+)
+
+LAST_SUCCESS: Final = scraped(
+    "leadstream_reconciler_last_success_timestamp_seconds",
+    "When the last successful run started, by whichever process.",
+    RECONCILER,
+    run=(*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME),
+)
+RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
+RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
+STREAM_LAG: Final = scraped(
+    "leadstream_stream_lag_seconds", "Age of what the slowest lane has reached in PostgreSQL.", RECONCILER
+)
+REPLICA_LAG: Final = scraped(
+    "leadstream_replica_lag_seconds",
+    "How far the replica is behind its own source: infinite where replication stands still, 0 where it has no source.",
+    RECONCILER,
+)
+REPLICA_UP: Final = scraped("leadstream_replica_up", "Whether the replica answers (1) or not (0).", RECONCILER)
+STORE_UP: Final = scraped("leadstream_store_up", "Whether PostgreSQL answers (1) or not (0).", RECONCILER)
+QUEUE_LEADS: Final = scraped(
+    "leadstream_queue_leads", "Leads in each queue, counted every minute.", RECONCILER, queue_type=tuple(QueueType)
+)
 
 
 def count(report: Report) -> None:
@@ -45,18 +95,17 @@ def count(report: Report) -> None:
     name, tally = report.name, report.tally
     RUNS.labels(name, report.outcome).inc()
     RUN_SECONDS.labels(name).observe(report.milliseconds / 1000)
-    for counter, number in (
+    for counted, number in (
         (CHECKED, tally.checked),
         (MENDED, tally.mended),
         (LEFT, tally.left),
         (REFUSED, tally.failed),
+        (RECHECKED, tally.rechecks),
         (QUERIES, report.queries),
     ):
-        counter.labels(name).inc(number)
+        counted.labels(name).inc(number)
     for kind, number in tally.drift.items():
         DRIFT.labels(name, kind).inc(number)
-    for conversion_type, number in tally.conversions.items():
-        CONVERSIONS.labels(name, conversion_type).inc(number)
 
 
 class _Watched(Collector):
@@ -66,38 +115,30 @@ class _Watched(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
         seen = self._snapshot()
-        success = GaugeMetricFamily(
-            "leadstream_reconciler_last_success_timestamp_seconds",
-            "When the last successful run started, by whichever process.",
-            labels=["run"],
-        )
+        success, queues = LAST_SUCCESS.family(), QUEUE_LEADS.family()
         for name, run in seen.last_runs.items():
             success.add_metric([name], run.started_at.timestamp())
-        yield success
-        yield _gauge("leadstream_rechecks_due", "Rechecks whose time has come.", seen.rechecks_due)
-        yield _gauge("leadstream_rechecks_waiting", "Rechecks queued, due or not.", seen.rechecks_waiting)
-        yield _gauge(
-            "leadstream_stream_lag_seconds", "Age of what the slowest lane has reached in PostgreSQL.", seen.stream_lag
-        )
-        yield _gauge(
-            "leadstream_replica_lag_seconds",
-            "How far the replica is behind its own source; infinite where replication stands still.",
-            seen.replica_lag,
-        )
-        yield _gauge("leadstream_replica_up", "Whether the replica answers.", float(seen.replica_up))
-        yield _gauge("leadstream_store_up", "Whether PostgreSQL answers.", float(seen.store_up))
-        queues = GaugeMetricFamily("leadstream_queue_leads", "Leads in each queue.", labels=["queue_type"])
-        for queue_type, leads in seen.queues.items():
-            queues.add_metric([queue_type], leads)
-        yield queues
+        for queue_type in QueueType if seen.queues else ():
+            queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
+        yield from (success, queues)
+        replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
+        for measure, value in (
+            (RECHECKS_DUE, seen.rechecks_due),
+            (RECHECKS_WAITING, seen.rechecks_waiting),
+            (STREAM_LAG, seen.stream_lag),
+            (REPLICA_LAG, replica_lag),
+            (REPLICA_UP, float(seen.replica_up)),
+            (STORE_UP, float(seen.store_up)),
+        ):
+            yield _known(measure, value)
 
 
-def _gauge(name: str, what: str, value: float | None) -> GaugeMetricFamily:
+def _known(measure: Measure, value: float | None) -> GaugeMetricFamily:
     """A gauge without labels; without a sample where nothing is known."""
-    gauge = GaugeMetricFamily(name, what)
+    family = measure.family()
     if value is not None:
-        gauge.add_metric([], value)
-    return gauge
+        family.add_metric([], value)
+    return family
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from consumer.leads.mend import differs
 from consumer.leads.model import Lead, LiveRow, LiveState, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
+from consumer.metrics import count_conversions
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore, LeadTransaction
 from reconciler.book import Book
@@ -269,6 +270,7 @@ class Mender:
             self.tally.brought += len(batch.brought)
             if not self.dry_run:
                 self.tally.take(batch.outcome)
+                count_conversions(batch.outcome, "sweep")
                 if batch.mended:
                     log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
         return [suspect for batch in parts for suspect in batch.again]

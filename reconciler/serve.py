@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from consumer import metrics as process_metrics
+from consumer.measures import RECONCILER
 from consumer.settings import RunSettings, SettingsError
 from consumer.stopping import Stop
 from reconciler import metrics
@@ -37,7 +38,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
-    process_metrics.serve(run)
+    process_metrics.serve(RECONCILER, run)
     watch = Watch(settings, stop.event)
     jobs = Jobs(settings, aging, stop.event)
     desk = Desk(settings, watch, serving.precall_deadline_ms)

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import psycopg
 import structlog
 
+from consumer.measures import RECONCILER
+from consumer.metrics import RECONNECTS
 from consumer.store.errors import StoreError
 from reconciler.book import Book, LanePoint
 from reconciler.replica import Replica, ReplicaError
@@ -127,6 +129,7 @@ class Watch:
                         counted = time.monotonic()
                 except (StoreError, psycopg.Error) as error:
                     self._tell("store", error, was_up=self._snapshot.store_up)
+                    RECONNECTS.labels(RECONCILER, "postgres").inc()
                     self._see(store_up=False, store_error=str(error))
                     book.close()
                 self._stop.wait(LOOK_SECONDS)
@@ -142,6 +145,7 @@ class Watch:
                     self._see(replica_up=True, replica_error="", replica_lag=lag)
                 except ReplicaError as error:
                     self._tell("replica", error, was_up=self._snapshot.replica_up)
+                    RECONNECTS.labels(RECONCILER, "mysql").inc()
                     self._see(replica_up=False, replica_error=str(error), replica_lag=None)
                 self._stop.wait(LOOK_SECONDS)
 

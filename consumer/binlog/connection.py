@@ -144,6 +144,19 @@ class Replica:
 
     def binlog_end(self) -> tuple[str, int, str]:
         """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
+        file, pos, *others = self._binlog_status()
+        if self.is_mariadb():
+            gtid_set = self.query("SELECT BINLOG_GTID_POS(%s, %s)", (file, pos))[0][0] or ""
+        else:
+            gtid_set = others[2] if len(others) > 2 else ""
+        return file, pos, str(gtid_set).replace("\n", "")
+
+    def binlog_place(self) -> tuple[str, int]:
+        """File and position at the end of the binlog, without the look into it that MariaDB's GTIDs take."""
+        file, pos, *_ = self._binlog_status()
+        return file, pos
+
+    def _binlog_status(self) -> tuple[str, int, *tuple[str, ...]]:
         try:
             rows = self.query("SHOW BINARY LOG STATUS")
         except _Refused as error:
@@ -152,12 +165,8 @@ class Replica:
             rows = self.query("SHOW MASTER STATUS")
         if not rows:
             raise PreconditionFailed(f"{self._address} writes no binlog; start it with --log-bin")
-        file, pos = str(rows[0][0]), int(rows[0][1])
-        if self.is_mariadb():
-            gtid_set = self.query("SELECT BINLOG_GTID_POS(%s, %s)", (file, pos))[0][0] or ""
-        else:
-            gtid_set = rows[0][4] if len(rows[0]) > 4 else ""
-        return file, pos, str(gtid_set).replace("\n", "")
+        file, pos, *others = rows[0]
+        return str(file), int(pos), *others
 
     def is_mariadb(self) -> bool:
         """Whether the server is a MariaDB."""

@@ -17,6 +17,7 @@ from typing import Final, Self
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.stream.batches import PARTITIONS, Batch, Lane, LanePosition, Positions
 from consumer.stream.dead_letters import DeadLetters
@@ -74,7 +75,7 @@ class LaneStream:
         self._busy = False
         self._reposition = False
         self._applied: dict[int, Mapping[str, int]] = {}
-        self._versions: dict[int, int] = {}
+        self._reached: dict[int, Reached] = {}
         # The stream's own thread's:
         self._lanes: dict[int, Lane] = {}
         self._paused: set[tuple[int, int]] = set()
@@ -115,10 +116,10 @@ class LaneStream:
         """Whether the lanes of a batch of this generation are still ours, as far as we know."""
         return generation == self._generation
 
-    def versions(self) -> dict[int, int]:
-        """How far PostgreSQL is with the lanes that we have: lane → version in µs."""
+    def reached(self) -> dict[int, Reached]:
+        """How far PostgreSQL is with the lanes that we have."""
         with self._changed:
-            return dict(self._versions)
+            return dict(self._reached)
 
     def reposition(self) -> None:
         """Forgets what was read ahead and asks again where the lanes stand: another process moved one of them."""
@@ -152,7 +153,7 @@ class LaneStream:
             self._busy = False
             if batch.generation == self._generation:
                 self._applied.update((part.lane, part.offsets) for part in batch.lanes)
-                self._versions.update((part.lane, part.version) for part in batch.lanes)
+                self._reached.update((part.lane, Reached(part.version, part.next_seq)) for part in batch.lanes)
             self._changed.notify_all()
 
     def _forget(self) -> None:
@@ -160,7 +161,7 @@ class LaneStream:
         self._generation += 1
         self._gathered.clear()
         self._applied.clear()
-        self._versions.clear()
+        self._reached.clear()
         self._rows = 0
         self._has_rows = False
 
@@ -277,7 +278,9 @@ class LaneStream:
         """Starts reading these lanes where PostgreSQL says that they stand."""
         positions = self._positions(numbers) if numbers else {}
         with self._changed:
-            self._versions = {number: positions[number].version for number in numbers}
+            self._reached = {
+                number: Reached(positions[number].version, positions[number].next_seq) for number in numbers
+            }
         self._lanes = {number: Lane(number, positions[number], self._buffer) for number in numbers}
         self._paused.clear()
         self._gaps.forget()

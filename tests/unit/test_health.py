@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
-from consumer import metrics
+from consumer import measures, metrics
 from consumer.health import check, complaint
 
-PROGRESS = 'leadstream_progress_timestamp_seconds{process="apply"} 1.7e+09'
+PROGRESS = 'leadstream_progress_timestamp_seconds{process="applier"} 1.7e+09'
 
 
 class Down(BaseHTTPRequestHandler):
@@ -52,9 +52,10 @@ def test_an_applier_without_lanes_has_nothing_to_do_and_is_well() -> None:
 
 
 def test_the_metrics_that_are_looked_for_are_those_that_are_served() -> None:
-    metrics.Lag("reader").processed(1)
+    measures.begin(measures.READER)
+    metrics.Lag(measures.READER).processed(1)
     assert complaint(generate_latest(REGISTRY).decode(), 0.0, 60) is None
-    with metrics.lane_lag(dict):
+    with metrics.lanes_applied(dict, 1):
         assert "leadstream_lanes 0.0" in generate_latest(REGISTRY).decode().splitlines()
 
 

@@ -229,7 +229,8 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World, tmp_pat
     with serving(world, tmp_path) as served:
         until(lambda: world.conversions() == [(918273, "signature_obtained")], "the sweep found the conversion")
         wanted = (
-            'leadstream_reconciler_conversions_total{run="unsigned-conversions",type="signature_obtained"} 1.0',
+            'leadstream_conversions_total{source="sweep",type="signature_obtained"} 1.0',
+            'leadstream_time_to_conversion_seconds_count{type="signature_obtained"} 1.0',
             'leadstream_reconciler_drift_total{kind="signature",run="unsigned-conversions"} 1.0',
             'leadstream_reconciler_mended_total{run="unsigned-conversions"} 1.0',
             'leadstream_reconciler_last_success_timestamp_seconds{run="unsigned-conversions"}',
