@@ -119,8 +119,6 @@ class Lane:
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
         """Per partition, the offset from which on nothing was read before; None: its beginning."""
         self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
-        self.stalled_at: float | None = None
-        """Since when (time.monotonic) something is held and the next number is missing."""
         self._unexplained = 0
         self._noted = _Notes()
         # What was gathered:

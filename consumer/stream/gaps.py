@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -18,25 +18,39 @@ ANSWER_SECONDS: Final = 10.0
 log: Final = structlog.get_logger()
 
 
+Ends = Callable[[int], list[int] | None]
+"""Where a lane's partitions end right now, uncommitted messages included; None where Kafka does not say."""
+
+
+class _Gap:
+    """A number that a lane waits for, since when (time.monotonic()), and the ends that partitions have to reach."""
+
+    __slots__ = ("ends", "seq", "since")
+
+    def __init__(self, seq: int, since: float) -> None:
+        self.seq = seq
+        self.since = since
+        self.ends: list[int] | None = None
+
+
 class Gaps:
     """Tells a number that is late from one that is lost.
 
     A partition of which something is held is past every smaller number. One of which nothing is held is past the gap as
-    soon as we have read up to an end that was asked for after the gap was seen: what lies behind the gap was committed,
-    so whatever belongs into the gap had been written by then.
+    soon as we have read up to an end that was asked for after this very gap was seen: what lies behind the gap was
+    committed, so whatever belongs into the gap had been written by then. Ends asked for on behalf of an earlier gap say
+    nothing: on a busy lane there is nearly always some gap.
     """
 
-    def __init__(self, topics: Sequence[str], properties: Mapping[str, str]) -> None:
-        """`topics` are the full names, in the order of a lane's partitions; `properties` are librdkafka's."""
-        self._topics = topics
-        self._admin = AdminClient({**properties, "log_level": "0"})
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
         self._reached: dict[tuple[int, int], int] = {}
-        self._wanted: dict[int, list[int]] = {}
+        self._gaps: dict[int, _Gap] = {}
 
     def forget(self) -> None:
         """The lanes are read from other places now."""
         self._reached.clear()
-        self._wanted.clear()
+        self._gaps.clear()
 
     def reached(self, lane: int, partition: int, offset: int) -> None:
         """We have read everything below `offset` of a lane's partition, and that was its end."""
@@ -46,34 +60,40 @@ class Gaps:
         """How many numbers before the next one held can no longer arrive; `now` is time.monotonic()."""
         merge = lane.merge
         if not len(merge) or merge.ready:
-            lane.stalled_at = None
-            self._wanted.pop(lane.number, None)
+            self._gaps.pop(lane.number, None)
             return 0
-        if lane.stalled_at is None:
-            lane.stalled_at = now
-        if now < lane.stalled_at + PATIENCE_SECONDS:
+        gap = self._gaps.get(lane.number)
+        if gap is None or gap.seq != merge.next_seq:
+            gap = self._gaps[lane.number] = _Gap(merge.next_seq, now)
+        if now < gap.since + PATIENCE_SECONDS:
             return 0
-        return merge.lost(self._past(lane.number) if merge.waits_for() else ())
+        return merge.lost(self._past(lane.number, gap) if merge.waits_for() else ())
 
-    def _past(self, number: int) -> list[int]:
-        wanted = self._wanted.get(number) or self._ends_of(number)
-        if wanted is None:
+    def _past(self, number: int, gap: _Gap) -> list[int]:
+        if gap.ends is None:
+            gap.ends = self._ends(number)
+        if gap.ends is None:
             return []
-        self._wanted[number] = wanted
         return [
-            partition for partition in PARTITIONS if self._reached.get((number, partition), -1) >= wanted[partition]
+            partition for partition in PARTITIONS if self._reached.get((number, partition), -1) >= gap.ends[partition]
         ]
 
-    def _ends_of(self, number: int) -> list[int] | None:
-        """Where the lane's partitions end right now, uncommitted messages included; None where Kafka does not say."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, number): latest for topic in self._topics}
+
+def ends_in_kafka(topics: Sequence[str], properties: Mapping[str, str]) -> Ends:
+    """Asks Kafka; `topics` are the full names, in the order of a lane's partitions; `properties` are librdkafka's."""
+    admin = AdminClient({**properties, "log_level": "0"})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+    def ask(number: int) -> list[int] | None:
+        asked = {TopicPartition(topic, number): latest for topic in topics}
         try:
-            answers = self._admin.list_offsets(
+            answers = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_SECONDS
             )
             ends = {answer.topic: future.result().offset for answer, future in answers.items()}
         except KafkaException as error:
             log.warning("ends of partitions unknown", lane=number, detail=error.args[0].str())
             return None
-        return [ends[topic] for topic in self._topics]
+        return [ends[topic] for topic in topics]
+
+    return ask

@@ -22,7 +22,7 @@ from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.stream.batches import PARTITIONS, Batch, Lane, LanePosition, Positions
 from consumer.stream.dead_letters import DeadLetters
 from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
-from consumer.stream.gaps import Gaps
+from consumer.stream.gaps import Gaps, ends_in_kafka
 from consumer.stream.intake import Complaints, Intake
 from consumer.stream.topics import LANE_TOPICS, Topics
 
@@ -59,7 +59,7 @@ class LaneStream:
         names = Topics(kafka.topic_prefix)
         self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
         self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
-        self._gaps: Final = Gaps(self._topics, kafka.librdkafka)
+        self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
         self._worker: Final = ThreadPoolExecutor(1, thread_name_prefix="lanes")
