@@ -15,7 +15,9 @@ import typer
 
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
+from consumer.doctor.check import Unfit
 from consumer.settings import (
+    ApplierSettings,
     DatabaseSettings,
     DiscoverySettings,
     KafkaSettings,
@@ -64,6 +66,33 @@ def setup(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
+    from rich.console import Console
+
+    from consumer.doctor import examine, report
+    from consumer.reader import server_id
+
+    replica, kafka = load(ReplicaSettings), load(KafkaSettings)
+    checks = examine.examine(
+        replica,
+        load(DatabaseSettings),
+        kafka,
+        load(ApplierSettings),
+        load(DiscoverySettings),
+        server_id(replica, kafka),
+    )
+    if as_json:
+        typer.echo(json.dumps(report.as_json(checks)))
+    else:
+        report.show(checks, Console())
+    if report.has_failed(checks):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def read(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the messages from the checkpoint on; send none.")
@@ -75,7 +104,8 @@ def read(
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
     from consumer.binlog.position import Position
-    from consumer.reader import Reader, place, print_changes
+    from consumer.doctor.quick import before_reading
+    from consumer.reader import Reader, place, print_changes, server_id
 
     if not dry_run and (begin or end):
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
@@ -96,6 +126,7 @@ def read(
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
             metrics.serve(measures.READER, run)
+            before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop).run()
     _exit_as_asked(stop)
 
@@ -104,9 +135,11 @@ def read(
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
     from consumer import applier
+    from consumer.doctor.quick import before_applying
 
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
+        before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
         applier.run(stop.event)
     _exit_as_asked(stop)
 
@@ -160,7 +193,7 @@ def run(command: Callable[[], object]) -> int:
         command()
     except SettingsError as error:
         return _fail(error, WRONG_SETTINGS)
-    except (BinlogError, StreamError, StoreError, OSError) as error:
+    except (BinlogError, StreamError, StoreError, Unfit, OSError) as error:
         return _fail(error, FAILED)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED

@@ -349,11 +349,16 @@ def open_stream(
         source.address,
         source.address.database,
         start,
-        source.replica_server_id or own_server_id(kafka.topic_prefix),
+        server_id(source, kafka),
         settings.reader_heartbeat_seconds / 2,
         settings.reader_deadline_seconds,
         server,
     )
+
+
+def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:
+    """Our id among the server's replicas: the one that is set, else one of our own."""
+    return source.replica_server_id or own_server_id(kafka.topic_prefix)
 
 
 def own_server_id(prefix: str) -> int:

@@ -18,7 +18,8 @@ from sqlalchemy.pool import NullPool
 from consumer.store import schema
 from consumer.store.connection import classified, place
 from consumer.store.errors import NotPrepared
-from consumer.store.schema import SCHEMA, call_centre, conversions, user_call_scores
+from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, READ, UNIQUE, WRITTEN
+from consumer.store.schema import SCHEMA, call_centre, user_call_scores
 
 _SETUP_LOCK: Final = 0x6C65616473
 """Advisory lock that two setups at once take turns on."""
@@ -29,25 +30,6 @@ FROM unnest(current_schemas(false)) AS name WHERE name <> 'leadstream'
 """
 """Where the call centre's tables are found or created: never in our schema, which a role of the same name has first in
 its search path."""
-
-_ADDED_COLUMN: Final = "last_conversion_check_at"
-_ADDED_INDEX: Final = "idx_user_call_scores_queue_type_last_call"
-
-_WRITTEN: Final = {
-    "user_call_scores": {
-        "id", "user_id", "current_score", "is_active", "current_queue_type", "last_reset_date", "created_at",
-        "updated_at", "last_conversion_check_at",
-    },
-    "conversions": {
-        "id", "user_id", "previous_queue_type", "conversion_type", "conversion_reason", "final_score",
-        "total_call_attempts", "last_call_at", "converted_at", "documents_received", "signature_obtained",
-        "requirements_met",
-    },
-    "call_queue": {"id", "user_id", "queue_type", "status", "queue_reason", "created_at", "updated_at"},
-}  # fmt: skip
-"""Columns of the call centre's tables that we write; every other one must do without us."""
-
-_READ: Final = {"user_call_scores": {"total_attempts", "last_call_at"}, "conversions": set(), "call_queue": set()}
 
 
 def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> list[str]:
@@ -131,29 +113,27 @@ def _fit(connection: Connection, table: Table, conninfo: str) -> list[str]:
     done = []
     columns = {column["name"]: column for column in inspect(connection).get_columns(table.name)}
     where = f"table {table.name} in {place(conninfo)}"
-    missing = (_WRITTEN[table.name] | _READ[table.name]) - columns.keys() - {_ADDED_COLUMN}
+    missing = (WRITTEN[table.name].keys() | READ[table.name].keys()) - columns.keys() - {ADDED_COLUMN}
     if missing:
         raise NotPrepared(f"{where} has no column {', '.join(sorted(missing))}; add it, or set SHADOW_MODE=true")
     for name, column in columns.items():
         generated = column["default"] is not None or column.get("identity") or column.get("computed")
-        if not column["nullable"] and not generated and name not in _WRITTEN[table.name]:
+        if not column["nullable"] and not generated and name not in WRITTEN[table.name]:
             raise NotPrepared(
                 f"column {name} of {where} is NOT NULL without a default, so no row can be added; "
                 f"run ALTER TABLE {table.name} ALTER COLUMN {name} SET DEFAULT …"
             )
-    key = {user_call_scores.name: ["user_id"], conversions.name: ["id"]}.get(table.name)
-    if key and key not in _unique_keys(connection, table.name):
-        raise NotPrepared(
-            f"{where} has no unique index on {key[0]}; run CREATE UNIQUE INDEX ON {table.name} ({key[0]})"
-        )
+    key = UNIQUE.get(table.name)
+    if key and [key] not in _unique_keys(connection, table.name):
+        raise NotPrepared(f"{where} has no unique index on {key}; run CREATE UNIQUE INDEX ON {table.name} ({key})")
     if table is user_call_scores:
         indexes = {index["name"] for index in inspect(connection).get_indexes(table.name)}
-        if _ADDED_INDEX not in indexes:
-            next(index for index in table.indexes if index.name == _ADDED_INDEX).create(connection)
-            done.append(f"added index {_ADDED_INDEX} to {table.name}")
-        if _ADDED_COLUMN not in columns:
-            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {_ADDED_COLUMN} timestamp NULL"))
-            done.append(f"added column {_ADDED_COLUMN} to {table.name}")
+        if ADDED_INDEX not in indexes:
+            next(index for index in table.indexes if index.name == ADDED_INDEX).create(connection)
+            done.append(f"added index {ADDED_INDEX} to {table.name}")
+        if ADDED_COLUMN not in columns:
+            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {ADDED_COLUMN} timestamp NULL"))
+            done.append(f"added column {ADDED_COLUMN} to {table.name}")
     return done
 
 

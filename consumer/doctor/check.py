@@ -1,0 +1,43 @@
+"""What the doctor says about one precondition."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """How a precondition stands: `warning` is what works today and may not tomorrow."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Check(NamedTuple):
+    """One precondition of one server: a sentence on what is, and the statement or command that mends it ("" if ok)."""
+
+    server: str
+    name: str
+    state: State
+    sentence: str
+    mend: str = ""
+
+
+def judged(server: str, name: str, wrong: State | bool, sentence: str, mend: str) -> Check:
+    """A check that failed where `wrong` is True; without its mend where nothing is wrong."""
+    state = wrong if isinstance(wrong, State) else State.FAILED if wrong else State.OK
+    return Check(server, name, state, sentence, "" if state is State.OK else mend)
+
+
+class Unreachable(Exception):
+    """A server cannot be asked: it is away, or lets us not in; the message says why."""
+
+
+class Unfit(Exception):
+    """Preconditions of this process do not hold; the message names each, and its mend."""
+
+
+def unfit(checks: list[Check]) -> Unfit:
+    """The error that checks which failed amount to."""
+    return Unfit("; ".join(f"{check.server}: {check.sentence}; {check.mend}" for check in checks))

@@ -1,0 +1,72 @@
+"""The doctor's round: facts from each server, judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts
+from consumer.doctor.check import Check, State, Unreachable
+from consumer.settings import (
+    ApplierSettings,
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    ReplicaSettings,
+)
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.errors import StreamError
+
+SECONDS: Final = 10.0
+"""How long one answer may take."""
+
+
+def examine(
+    replica: ReplicaSettings,
+    database: DatabaseSettings,
+    stream: KafkaSettings,
+    applier: ApplierSettings,
+    discovery: DiscoverySettings,
+    server_id: int,
+) -> list[Check]:
+    """Every check on all three servers. `server_id` is our reader's. Raises SettingsError."""
+    group = applier.consumer_group or f"{stream.topic_prefix}.appliers"
+
+    def of_kafka() -> list[Check]:
+        return kafka.judge(kafka_facts.collect(stream, group, SECONDS), stream, group)
+
+    def of_postgres() -> list[Check]:
+        facts = postgres_facts.collect(database.conninfo, SECONDS)
+        return postgres.judge(facts, stream.lanes, shadow=discovery.shadow_mode)
+
+    def of_mysql() -> list[Check]:
+        facts = mysql_facts.collect(replica.address, SECONDS)
+        return mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time()))
+
+    steps = (
+        (mysql.SERVER, "REPLICA_DATABASE_URL", of_mysql),
+        (kafka.SERVER, "KAFKA_BOOTSTRAP_SERVERS and the other KAFKA_ settings", of_kafka),
+        (postgres.SERVER, "DATABASE_URL", of_postgres),
+    )
+    with ThreadPoolExecutor(len(steps)) as pool:
+        parts = pool.map(lambda step: _asked(*step), steps)
+        return [check for part in parts for check in part]
+
+
+def _asked(server: str, setting: str, step: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return step()
+    except Unreachable as error:
+        return [Check(server, "reachable", State.FAILED, str(error), f"start the server, or mend {setting}")]
+
+
+def _checkpoint(stream: KafkaSettings) -> Checkpoint | None:
+    """Where the reader stands; None before setup, or while Kafka does not tell."""
+    try:
+        with CheckpointLog(stream) as checkpoints:
+            return checkpoints.last()
+    except StreamError:
+        return None

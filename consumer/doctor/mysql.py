@@ -1,0 +1,265 @@
+"""What is judged of the MySQL or MariaDB server whose binlog is read. Pure: facts in, checks out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, NamedTuple
+from uuid import NAMESPACE_DNS, uuid5
+
+from consumer.binlog.capture import CAPTURED
+from consumer.binlog.position import MySQLGtids
+from consumer.doctor.check import Check, State, judged
+from consumer.doctor.mysql_facts import MySQLFacts, Row
+from consumer.stream.checkpoint import Checkpoint
+
+SERVER: Final = "mysql"
+OLDEST: Final = {False: (8, 0), True: (10, 5)}
+"""The oldest version that is supported, by whether it is MariaDB."""
+ROW_SETTINGS: Final = (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"))
+NEEDED: Final = {
+    "users": ("id", "current_signature_file_id"),
+    "claims": ("id", "user_id", "status"),
+    "claim_requirements": ("id", "claim_id", "type", "status"),
+}
+"""Columns without which no lead can be judged; the other captured ones may be absent."""
+SHORT_RETENTION_SECONDS: Final = 24 * 3600
+LATE_REPLICA_SECONDS: Final = 60.0
+CLOCK_SECONDS: Final = 5.0
+ARMS: Final = 2
+"""Binlogs are kept safely when they outlast the reader's lag so many times."""
+
+
+class Reader(NamedTuple):
+    """Our reader: its id among the replicas, and where it stands (None where that is not known)."""
+
+    server_id: int
+    checkpoint: Checkpoint | None
+    now: float
+    """Seconds since the epoch."""
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """How far it is behind."""
+        version = self.checkpoint.version if self.checkpoint else 0
+        return max(0.0, self.now - version / 1e6) if version else None
+
+
+def judge(facts: MySQLFacts, reader: Reader) -> list[Check]:
+    """Every precondition of the server."""
+    return [*judge_quick(facts, reader), *_indexes(facts), _retention(facts, reader), _position(facts, reader),
+            _gtid(facts), _zone(facts), _clock(facts), _replication(facts)]  # fmt: skip
+
+
+def judge_quick(facts: MySQLFacts, reader: Reader) -> list[Check]:
+    """What a reader cannot do without."""
+    return [_version(facts), _log_bin(facts), *_row_settings(facts), _replica_updates(facts), _filters(facts),
+            _privileges(facts), *_columns(facts), _server_id(facts, reader)]  # fmt: skip
+
+
+_check = partial(judged, SERVER)
+
+
+def _version(facts: MySQLFacts) -> Check:
+    kind, oldest = "MariaDB" if facts.mariadb else "MySQL", OLDEST[facts.mariadb]
+    found = re.match(r"(\d+)\.(\d+)", facts.version)
+    old = found is None or (int(found[1]), int(found[2])) < oldest
+    mend = f"upgrade the server to {kind} {oldest[0]}.{oldest[1]} or later"
+    return _check("version", old, f"{facts.place} is {kind} {facts.version}", mend)
+
+
+def _log_bin(facts: MySQLFacts) -> Check:
+    off = facts.variables.get("log_bin") != "ON"
+    sentence = f"{facts.place} writes {'no' if off else 'a'} binlog"
+    return _check("log_bin", off, sentence, "put log_bin=binlog below [mysqld] and restart the server")
+
+
+def _row_settings(facts: MySQLFacts) -> Iterator[Check]:
+    for name, wanted in ROW_SETTINGS:
+        # MySQL is about to give up binlog_format, because ROW will be all there is.
+        found = facts.variables.get(name, "ROW" if name == "binlog_format" else "unknown to this server")
+        yield _check(name, found != wanted, f"{name} is {found} on {facts.place}", _set(facts, name, f"'{wanted}'"))
+
+
+def _set(facts: MySQLFacts, name: str, value: str) -> str:
+    """The statement that sets a variable; MariaDB cannot persist it, so it wants a line in its configuration too."""
+    return f"SET {'GLOBAL' if facts.mariadb else 'PERSIST'} {name} = {value}"
+
+
+def _replica_updates(facts: MySQLFacts) -> Check:
+    on = "ON" in (facts.variables.get("log_replica_updates"), facts.variables.get("log_slave_updates"))
+    follows = bool(facts.replication)
+    if not follows:
+        unknown = facts.replication is None and not on
+        said = f"{facts.place} follows no other server" if not unknown else f"whether {facts.place} follows is hidden"
+        return _check("log_replica_updates", State.WARNING if unknown else State.OK, said, _grant_monitor(facts))
+    sentence = (
+        f"{facts.place} is a replica and {'writes' if on else 'does not write'} its source's changes to its binlog"
+    )
+    name = "log_slave_updates" if facts.mariadb else "log_replica_updates"
+    return _check("log_replica_updates", not on, sentence, f"put {name}=ON below [mysqld] and restart the server")
+
+
+def _filters(facts: MySQLFacts) -> Check:
+    row = facts.status or {}
+    only = {name for name in str(row.get("Binlog_Do_DB", "")).split(",") if name}
+    never = {name for name in str(row.get("Binlog_Ignore_DB", "")).split(",") if name}
+    left_out = facts.database in never or bool(only and facts.database not in only)
+    sentence = f"{facts.place} {'leaves' if left_out else 'does not leave'} {facts.database} out of its binlog"
+    return _check(
+        "binlog filters", left_out, sentence, "remove binlog_do_db and binlog_ignore_db and restart the server"
+    )
+
+
+def _privileges(facts: MySQLFacts) -> Check:
+    client = "BINLOG MONITOR" if facts.mariadb else "REPLICATION CLIENT"
+    missing = [
+        *([] if facts.may_replicate else ["REPLICATION SLAVE"]),
+        *([client] if facts.status is None else []),
+    ]
+    sentence = f"{facts.account} has {'no ' + ' and no '.join(missing) if missing else 'what reading the binlog takes'}"
+    return _check("privileges", bool(missing), sentence, f"GRANT {', '.join(missing)} ON *.* TO {facts.account}")
+
+
+def _grant_monitor(facts: MySQLFacts) -> str:
+    return f"GRANT {'SLAVE MONITOR' if facts.mariadb else 'REPLICATION CLIENT'} ON *.* TO {facts.account}"
+
+
+def _columns(facts: MySQLFacts) -> Iterator[Check]:
+    for table, captured in CAPTURED.items():
+        seen = facts.columns.get(table, {})
+        hidden = [column for column in captured.columns if column not in seen]
+        needed = [column for column in hidden if column in NEEDED[table]]
+        columns = needed or hidden
+        state = State.FAILED if needed else State.WARNING if hidden else State.OK
+        sentence = f"{facts.account} reads {facts.database}.{table} as it must"
+        if hidden:
+            sentence = f"{facts.database}.{table} has no column {', '.join(columns)} that {facts.account} may read"
+        mend = f"GRANT SELECT ({', '.join(columns)}) ON {facts.database}.{table} TO {facts.account}"
+        yield _check(f"columns of {table}", state, sentence, mend)
+
+
+def _server_id(facts: MySQLFacts, reader: Reader) -> Check:
+    ours, name, mend = reader.server_id, "server_id", "set REPLICA_SERVER_ID to an id that no replica has"
+    if facts.variables.get("server_id") == str(ours):
+        return _check(name, True, f"our id {ours} is that of {facts.place} itself", mend)
+    uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{ours}"))
+    for other in facts.replicas or ():
+        if other.server_id == ours and (other.uuid or uuid) != uuid:
+            return _check(name, True, f"our id {ours} is that of the replica {other.host or other.uuid}", mend)
+    others = "and no other replica's" if facts.replicas is not None else "(other replicas are hidden from us)"
+    return _check(name, False, f"our id {ours} is not {facts.place}'s own {others}", mend)
+
+
+def _indexes(facts: MySQLFacts) -> Iterator[Check]:
+    for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
+        missing = column in facts.columns.get(table, {}) and (table, column) not in facts.indexed
+        sentence = f"{facts.database}.{table} has {'no' if missing else 'an'} index that begins with {column}"
+        mend = f"CREATE INDEX {table}_{column} ON {facts.database}.{table} ({column})"
+        yield _check(f"index of {table}", missing, sentence, mend)
+
+
+def _retention(facts: MySQLFacts, reader: Reader) -> Check:
+    seconds = float(facts.variables.get("binlog_expire_logs_seconds", "0"))
+    seconds = seconds or 86_400 * float(facts.variables.get("expire_logs_days", "0"))
+    lag = reader.lag_seconds
+    if not seconds:
+        return _check("retention", False, f"{facts.place} never purges binlogs by itself", "")
+    behind = "" if lag is None else f"; the reader is {_span(lag)} behind"
+    state = State.WARNING if seconds < SHORT_RETENTION_SECONDS else State.OK
+    if lag is not None and lag * ARMS > seconds:
+        state = State.FAILED
+    wanted = max(7 * 86_400, round(ARMS * 2 * (lag or 0)))
+    days = f"SET GLOBAL expire_logs_days = {-(-wanted // 86_400)}"
+    mend = _set(facts, "binlog_expire_logs_seconds", str(wanted))
+    if "binlog_expire_logs_seconds" not in facts.variables:
+        mend = days
+    return _check("retention", state, f"{facts.place} keeps binlogs for {_span(seconds)}{behind}", mend)
+
+
+def _position(facts: MySQLFacts, reader: Reader) -> Check:
+    point, name = reader.checkpoint, "position"
+    if point is None:
+        return _check(name, State.WARNING, "where the reader stands is not known", "consumer setup")
+    where = f"{point.file}:{point.pos}"
+    gone = facts.logs is not None and point.file not in facts.logs
+    if point.gtid_set and not facts.mariadb and facts.variables.get("gtid_mode") == "ON":
+        gone = not MySQLGtids(point.gtid_set).contains(MySQLGtids(facts.purged_gtids))
+        where = f"GTID set {point.gtid_set}"
+    elif point.gtid_set and facts.mariadb:
+        gone = False  # only the server can tell, when it is asked for them
+    sentence = f"{facts.place} {'no longer has' if gone else 'still has'} what follows {where}"
+    mend = "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew"
+    return _check(name, gone, sentence, mend)
+
+
+def _gtid(facts: MySQLFacts) -> Check:
+    if facts.mariadb:
+        return _check("gtid", False, f"{facts.place} writes GTIDs, as every MariaDB", "")
+    mode = facts.variables.get("gtid_mode", "OFF")
+    steps = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"]
+    left = steps[steps.index(mode) + 1 :] if mode in steps else []
+    mend = "; ".join(
+        [_set(facts, "enforce_gtid_consistency", "ON"), *(_set(facts, "gtid_mode", f"'{step}'") for step in left)]
+    )
+    sentence = f"gtid_mode is {mode} on {facts.place}"
+    if mode != "ON":
+        sentence += ", so the reader cannot move to another replica"
+    return _check("gtid", State.OK if mode == "ON" else State.WARNING, sentence, mend)
+
+
+def _zone(facts: MySQLFacts) -> Check:
+    local = sorted(
+        f"{table}.{column}"
+        for table, columns in facts.columns.items()
+        for column in ("created_at", "updated_at")
+        if columns.get(column) == "datetime"
+    )
+    zone, away = facts.variables.get("time_zone", "SYSTEM"), facts.zone_seconds != 0
+    sentence = f"times are UTC for {facts.place} (time_zone {zone})"
+    if away:
+        sentence = f"time_zone is {zone} on {facts.place}" + (
+            f", and {', '.join(local)} without a zone are taken for UTC"
+            if local
+            else ", which matters to no column here"
+        )
+    state = State.WARNING if away and local else State.OK
+    return _check("time zone", state, sentence, _set(facts, "time_zone", "'+00:00'"))
+
+
+def _clock(facts: MySQLFacts) -> Check:
+    off = abs(facts.clock_seconds) > CLOCK_SECONDS
+    sentence = f"the clock of {facts.place} is {facts.clock_seconds:+.1f} s from ours"
+    return _check("clock", State.WARNING if off else State.OK, sentence, "chronyc makestep")
+
+
+def _replication(facts: MySQLFacts) -> Check:
+    name = "replica lag"
+    if facts.replication is None:
+        return _check(
+            name, State.WARNING, f"{facts.account} may not ask how far {facts.place} is behind", _grant_monitor(facts)
+        )
+    if not facts.replication:
+        return _check(name, False, f"{facts.place} follows no other server", "")
+    behind = [_behind(row) for row in facts.replication]
+    start = "START ALL SLAVES" if facts.mariadb else "START REPLICA"
+    if None in behind:
+        return _check(name, True, f"{facts.place} has stopped following its source", start)
+    most = max(seconds for seconds in behind if seconds is not None)
+    late = State.WARNING if most > LATE_REPLICA_SECONDS else State.OK
+    status = "SHOW ALL SLAVES STATUS" if facts.mariadb else "SHOW REPLICA STATUS"
+    return _check(name, late, f"{facts.place} is {_span(most)} behind its source", status)
+
+
+def _behind(row: Row) -> float | None:
+    """Seconds behind one source; None where it does not follow."""
+    seconds = row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master"))
+    return None if seconds is None else float(seconds)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,193 @@
+"""What a MySQL or MariaDB server says of itself and of what our account may do there. Nothing is judged here."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import COMMAND, ER
+from pymysql.cursors import Cursor, DictCursor
+
+from consumer.binlog.capture import CAPTURED
+from consumer.doctor.check import Unreachable
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+
+Row = Mapping[str, Any]
+
+VARIABLES: Final = """
+SHOW GLOBAL VARIABLES WHERE variable_name IN (
+    'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'log_replica_updates', 'log_slave_updates',
+    'binlog_expire_logs_seconds', 'expire_logs_days', 'gtid_mode', 'server_id', 'time_zone')
+"""
+"""What decides about the binlog; servers leave out what they do not know."""
+
+SESSION: Final = """
+SELECT CURRENT_USER(), VERSION(), UNIX_TIMESTAMP(NOW(6)),
+       TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone))
+"""
+"""Who we are, the clock, and how far the server's zone is from UTC (NULL where it cannot tell)."""
+
+COLUMNS: Final = """
+SELECT table_name, column_name, data_type FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN %s
+"""
+"""The columns that our account may see."""
+
+INDEXED: Final = """
+SELECT table_name, column_name FROM information_schema.statistics
+WHERE table_schema = DATABASE() AND table_name IN %s AND seq_in_index = 1
+"""
+"""The columns that an index begins with."""
+
+STATUS: Final = ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")
+LOGS: Final = ("SHOW BINARY LOGS",)
+REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS")
+REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
+"""Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
+
+_OTHER_WORDS: Final = ER.PARSE_ERROR
+_DENIED: Final = (ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+
+
+class Registered(NamedTuple):
+    """A replica that is registered with the server."""
+
+    server_id: int
+    host: str
+    uuid: str
+
+
+@dataclass(frozen=True)
+class MySQLFacts:
+    """All that is judged. What our account may not ask is None.
+
+    `columns` maps tables to the columns we may read and their types; `indexed` are (table, column) that an index begins
+    with. `zone_seconds` is how far the server's zone is from UTC, `clock_seconds` how far its clock is ahead of ours.
+    `status` is one row, `replication` a row for each source that the server follows.
+    """
+
+    place: str
+    database: str
+    account: str
+    mariadb: bool
+    version: str
+    variables: Mapping[str, str]
+    status: Row | None
+    may_replicate: bool
+    columns: Mapping[str, Mapping[str, str]]
+    indexed: frozenset[tuple[str, str]]
+    zone_seconds: int | None
+    clock_seconds: float
+    logs: Sequence[str] | None
+    purged_gtids: str
+    replication: Sequence[Row] | None
+    replicas: Sequence[Registered] | None
+
+
+def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
+    """Asks the server; no answer may take longer than `seconds`. Raises Unreachable, SettingsError."""
+    try:
+        with closing(login(address, seconds, seconds)) as connection:
+            return _collect(address, connection)
+    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        raise Unreachable(f"{address} cannot be asked: {error.args[-1] if error.args else error}") from error
+
+
+def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFacts:
+    mariadb = "mariadb" in str(connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
+    tables = (tuple(CAPTURED),)
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(SESSION)
+        account, version, clock, zone = cursor.fetchall()[0]
+        offset = float(clock) - time.time()
+        cursor.execute(VARIABLES)
+        variables = {str(name): str(value) for name, value in cursor.fetchall()}
+        cursor.execute(COLUMNS, tables)
+        columns: dict[str, dict[str, str]] = {}
+        for table, column, kind in cursor.fetchall():
+            columns.setdefault(str(table).lower(), {})[str(column).lower()] = str(kind).lower()
+        cursor.execute(INDEXED, tables)
+        indexed = frozenset((str(table).lower(), str(column).lower()) for table, column in cursor.fetchall())
+        purged = ""
+        if not mariadb:
+            cursor.execute("SELECT @@global.gtid_purged")
+            purged = str(cursor.fetchall()[0][0]).replace("\n", "")
+    status, logs = _ask(connection, STATUS), None
+    if variables.get("log_bin") == "ON":
+        logs = _ask(connection, LOGS)
+    return MySQLFacts(
+        place=str(address),
+        database=address.database,
+        account=_quoted(str(account)),
+        mariadb=mariadb,
+        version=str(version),
+        variables=variables,
+        status=None if status is None else (status[0] if status else {}),
+        columns=columns,
+        indexed=indexed,
+        zone_seconds=None if zone is None else int(zone),
+        clock_seconds=offset,
+        logs=None if logs is None else [str(row["Log_name"]) for row in logs],
+        purged_gtids=purged,
+        replication=_ask(connection, REPLICATION),
+        replicas=_registered(_ask(connection, REPLICAS)),
+        may_replicate=_may_replicate(connection),
+    )
+
+
+def _quoted(account: str) -> str:
+    """`user@host` as statements name it."""
+    user, _, host = account.rpartition("@")
+    return f"'{user}'@'{host}'"
+
+
+def _ask(connection: Connection[Cursor], spellings: Sequence[str]) -> list[Row] | None:
+    """The rows of a statement in the first spelling that the server understands; None where we may not ask."""
+    with connection.cursor(DictCursor) as cursor:
+        for spelling in spellings:
+            try:
+                cursor.execute(spelling)
+                return list(cursor.fetchall())
+            except pymysql.err.MySQLError as error:
+                if error.args[0] in _DENIED:
+                    return None
+                if error.args[0] != _OTHER_WORDS:
+                    raise
+    return None
+
+
+def _registered(rows: list[Row] | None) -> list[Registered] | None:
+    if rows is None:
+        return None
+    return [
+        Registered(
+            int(row["Server_Id" if "Server_Id" in row else "Server_id"]),
+            str(row["Host"]),
+            str(row.get("Replica_UUID", row.get("Slave_UUID", ""))),
+        )
+        for row in rows
+    ]
+
+
+def _may_replicate(connection: Connection[Cursor]) -> bool:
+    """Whether we may register as a replica; the server forgets it when the connection ends. The last thing asked.
+
+    MySQL's manual, COM_REGISTER_SLAVE: server id, then host, user and password as strings, port, rank, source's id.
+    """
+    request = struct.pack("<I", 2**32 - 1) + b"\x06doctor" + b"\0\0" + bytes(10)
+    try:
+        connection._execute_command(COMMAND.COM_REGISTER_SLAVE, request)  # type: ignore[attr-defined]
+        connection._read_ok_packet()  # type: ignore[attr-defined]
+    except pymysql.err.MySQLError as error:
+        if error.args[0] in _DENIED:
+            return False
+        raise
+    return True

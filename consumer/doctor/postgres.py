@@ -1,0 +1,149 @@
+"""What is judged of PostgreSQL. Pure: facts in, checks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from consumer.doctor.check import Check, State, judged
+from consumer.doctor.postgres_facts import PostgresFacts, Theirs
+from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, PRIVILEGES, READ, UNIQUE, WRITTEN
+
+SERVER: Final = "postgres"
+OLDEST: Final = 130000
+OURS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+CLOCK_SECONDS: Final = 5.0
+SETUP: Final = "consumer setup"
+
+
+def judge(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
+    """Every precondition; `lanes` is LANES. With `shadow` the call centre's tables are none of our business."""
+    return [*judge_quick(facts, lanes, shadow=shadow), _version(facts), _encoding(facts), _clock(facts),
+            *(() if shadow else _extras(facts))]  # fmt: skip
+
+
+def judge_quick(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
+    """What an applier cannot do without."""
+    return [_writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes),
+            *(() if shadow else _call_centre(facts))]  # fmt: skip
+
+
+_check = partial(judged, SERVER)
+
+
+def _writable(facts: PostgresFacts) -> Check:
+    sentence = f"{facts.place} {'is read-only' if facts.read_only else 'takes writes'}"
+    return _check("writable", facts.read_only, sentence, "set DATABASE_URL to the primary server")
+
+
+def _version(facts: PostgresFacts) -> Check:
+    sentence = f"{facts.place} is PostgreSQL {facts.version // 10_000}"
+    return _check("version", facts.version < OLDEST, sentence, "upgrade the server to PostgreSQL 13 or later")
+
+
+def _encoding(facts: PostgresFacts) -> Check:
+    wrong = facts.encoding not in ("UTF8", "SQL_ASCII")
+    mend = f"CREATE DATABASE {facts.database}_utf8 ENCODING 'UTF8' TEMPLATE template0"
+    return _check("encoding", wrong, f"the encoding of {facts.place} is {facts.encoding}", mend)
+
+
+def _clock(facts: PostgresFacts) -> Check:
+    off = State.WARNING if abs(facts.clock_seconds) > CLOCK_SECONDS else State.OK
+    sentence = f"the clock of {facts.place} is {facts.clock_seconds:+.1f} s from ours"
+    return _check("clock", off, sentence, "chronyc makestep")
+
+
+def _migrations(facts: PostgresFacts) -> Check:
+    name, newest = "migrations", facts.newest_revision
+    if not facts.has_schema:
+        mend = SETUP if facts.may_create_schema else f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}"
+        return _check(name, True, f"{facts.place} has no schema leadstream", mend)
+    if facts.revision is None and not facts.may_use_schema:
+        return _check(name, True, f"{facts.role} may not look into schema leadstream", _grant_schema(facts))
+    if facts.revision is None or facts.revision < newest:
+        return _check(name, True, f"schema leadstream is at revision {facts.revision} and we need {newest}", SETUP)
+    newer = State.WARNING if facts.revision > newest else State.OK
+    sentence = f"schema leadstream is at revision {facts.revision}" + (f", newer than our {newest}" if newer else "")
+    return _check(name, newer, sentence, "start the release that the schema was made for")
+
+
+def _grant_schema(facts: PostgresFacts) -> str:
+    return (
+        f"GRANT USAGE ON SCHEMA leadstream TO {facts.role};"
+        f" GRANT {', '.join(OURS)} ON ALL TABLES IN SCHEMA leadstream TO {facts.role}"
+    )
+
+
+def _our_privileges(facts: PostgresFacts) -> Iterator[Check]:
+    if not facts.has_schema:
+        return
+    wanting = sorted(name for name, may in facts.ours.items() if not may.issuperset(OURS))
+    denied = bool(wanting) or not facts.may_use_schema
+    sentence = f"{facts.role} {'may not' if denied else 'may'} read and write every table of schema leadstream"
+    yield _check("our tables", denied, sentence, _grant_schema(facts))
+
+
+def _lanes(facts: PostgresFacts, lanes: int) -> Iterator[Check]:
+    if facts.lanes is None:
+        return
+    count, epochs = facts.lanes
+    sentence = f"leadstream.lanes has {count} lanes and LANES is {lanes}"
+    yield _check("lanes", count != lanes, sentence, f"export LANES={count}" if count else SETUP)
+    if len(epochs) > 1:
+        sentence = f"the lanes are at epochs {', '.join(map(str, sorted(epochs)))}"
+        yield _check("epochs", State.WARNING, sentence, "consumer status tells which lanes are being moved")
+
+
+def _call_centre(facts: PostgresFacts) -> Iterator[Check]:
+    for table in WRITTEN:
+        theirs = facts.theirs.get(table)
+        if theirs is None:
+            yield _check(table, True, f"there is no table {table} in {facts.place}", SETUP)
+            continue
+        yield _columns(table, theirs)
+        yield _privileges(table, theirs, facts.role)
+        yield _demanded(table, theirs)
+
+
+def _columns(table: str, theirs: Theirs) -> Check:
+    needed = {**WRITTEN[table], **READ[table]}
+    missing = {name: kind for name, kind in needed.items() if name not in theirs.columns and name != ADDED_COLUMN}
+    sentence = f"{table} has {'no column ' + ', '.join(missing) if missing else 'the columns we name'}"
+    parts = ", ".join(f"ADD COLUMN {name} {kind}" for name, kind in missing.items())
+    return _check(f"columns of {table}", bool(missing), sentence, f"ALTER TABLE {theirs.name} {parts}")
+
+
+def _privileges(table: str, theirs: Theirs, role: str) -> Check:
+    missing = [word for word in PRIVILEGES[table] if word not in theirs.privileges]
+    sentence = f"{role} {'lacks ' + ', '.join(missing) if missing else 'has what it needs'} on {table}"
+    mend = f"GRANT {', '.join(missing)} ON {theirs.name} TO {role}"
+    return _check(f"privileges on {table}", bool(missing), sentence, mend)
+
+
+def _demanded(table: str, theirs: Theirs) -> Check:
+    extra = sorted(theirs.demanded - WRITTEN[table].keys())
+    sentence = f"a row can be added to {table} without naming other columns than ours"
+    if extra:
+        sentence = f"{', '.join(extra)} of {table} is NOT NULL without a default, so no row can be added"
+    parts = ", ".join(f"ALTER COLUMN {name} DROP NOT NULL" for name in extra)
+    return _check(f"rows of {table}", bool(extra), sentence, f"ALTER TABLE {theirs.name} {parts}")
+
+
+def _extras(facts: PostgresFacts) -> Iterator[Check]:
+    for table, key in UNIQUE.items():
+        if table in facts.theirs:
+            missing = (key,) not in facts.theirs[table].unique
+            sentence = f"{table}.{key} has {'no' if missing else 'a'} unique index"
+            mend = f"CREATE UNIQUE INDEX ON {facts.theirs[table].name} ({key})"
+            yield _check(f"key of {table}", missing, sentence, mend)
+    scores = facts.theirs.get("user_call_scores")
+    if scores is None:
+        return
+    missing = ADDED_COLUMN not in scores.columns
+    sentence = f"user_call_scores has {'no' if missing else 'the'} column {ADDED_COLUMN}"
+    yield _check("checked at", missing, sentence, f"ALTER TABLE {scores.name} ADD COLUMN {ADDED_COLUMN} timestamp")
+    missing = ADDED_INDEX not in scores.indexes
+    mend = f"CREATE INDEX CONCURRENTLY {ADDED_INDEX} ON {scores.name} (current_queue_type, last_call_at)"
+    sentence = f"user_call_scores has {'no' if missing else 'the'} index {ADDED_INDEX}"
+    yield _check("score index", State.WARNING if missing else State.OK, sentence, mend)

@@ -1,0 +1,63 @@
+"""What one process needs before it starts; each loads only the clients of the servers that it talks to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+
+from consumer.doctor.check import Check, State, Unreachable, unfit
+from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+
+QUICK_SECONDS: Final = 1.0
+"""How long one answer may take; a server that is slower is waited for by the process itself."""
+
+log = structlog.get_logger()
+
+
+def before_reading(replica: ReplicaSettings, stream: KafkaSettings, server_id: int) -> None:
+    """What a reader needs, within a second or so. Raises Unfit; warnings are logged, a server that is away passes."""
+
+    from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts
+
+    def of_mysql() -> list[Check]:
+        facts = mysql_facts.collect(replica.address, QUICK_SECONDS)
+        return mysql.judge_quick(facts, mysql.Reader(server_id, None, time.time()))
+
+    def of_kafka() -> list[Check]:
+        return kafka.judge_quick(kafka_facts.collect(stream, "", QUICK_SECONDS, quick=True), stream)
+
+    with ThreadPoolExecutor(2) as pool:
+        _demand([check for part in pool.map(_present, (of_mysql, of_kafka)) for check in part])
+
+
+def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery: DiscoverySettings) -> None:
+    """What an applier needs of PostgreSQL; the topics it checks itself. As `before_reading`."""
+
+    from consumer.doctor import postgres, postgres_facts
+
+    def of_postgres() -> list[Check]:
+        facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
+        return postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode)
+
+    _demand(_present(of_postgres))
+
+
+def _present(step: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return step()
+    except Unreachable as error:
+        log.debug("not examined", reason=str(error))
+        return []
+
+
+def _demand(checks: list[Check]) -> None:
+    for check in checks:
+        if check.state is State.WARNING:
+            log.warning("precondition", server=check.server, reason=check.sentence, mend=check.mend)
+    failed = [check for check in checks if check.state is State.FAILED]
+    if failed:
+        raise unfit(failed)

@@ -1,0 +1,43 @@
+"""Checks for people as a table, for programs as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from consumer.doctor.check import Check, State
+
+COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+
+
+def has_failed(checks: Sequence[Check]) -> bool:
+    """Whether any check has."""
+    return any(check.state is State.FAILED for check in checks)
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, object]:
+    """The checks and how many there are of each state, as plain data."""
+    counts = Counter(check.state for check in checks)
+    return {
+        "checks": [check._asdict() for check in checks],
+        "counts": {state.value: counts[state] for state in State},
+    }
+
+
+def show(checks: Sequence[Check], console: Console) -> None:
+    """A table, and below it the statements alone, whole and ready to be copied."""
+    table = Table("server", "check", "state", "what is")
+    for check in checks:
+        state = f"[{COLOURS[check.state]}]{check.state}[/]"
+        table.add_row(check.server, check.name, state, check.sentence)
+    console.print(table)
+    for check in checks:
+        if check.mend:
+            console.print(f"{check.server}, {check.name}:", style=COLOURS[check.state], highlight=False)
+            console.print(f"  {check.mend}", soft_wrap=True, markup=False, highlight=False)
+    counts = Counter(check.state for check in checks)
+    console.print(", ".join(f"{counts[state]} {state}" for state in State))

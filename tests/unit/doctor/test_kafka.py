@@ -1,0 +1,120 @@
+"""What the doctor says of Kafka, from facts alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.doctor.check import Check, State
+from consumer.doctor.kafka import judge, judge_quick
+from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
+from consumer.settings import KafkaSettings
+from consumer.stream.topics import wanted
+
+KAFKA = KafkaSettings(kafka_bootstrap_servers="kafka:9092", topic_prefix="ls", lanes=6)
+GROUP = "ls.appliers"
+MAY = frozenset({"READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"})
+TOPICS = {
+    topic.name: TopicFacts(
+        topic.partitions, 3, 3, 0, MAY, {**topic.fixed, **topic.settings, "min.insync.replicas": "2"}
+    )
+    for topic in wanted(KAFKA)
+}
+WELL = KafkaFacts("kafka:9092", "User:ls", 3, {0: 13, 22: 5, 32: 4, 44: 1}, TOPICS, frozenset(), MAY)
+CONFIGS = (
+    "kafka-configs.sh --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name ls.users --add-config"
+)
+ACLS = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:ls"
+
+
+def users(**changed: object) -> KafkaFacts:
+    return replace(WELL, topics={**TOPICS, "ls.users": replace(TOPICS["ls.users"], **changed)})  # type: ignore[arg-type]
+
+
+def setting(**changed: str) -> KafkaFacts:
+    settings = {name.replace("_", "."): value for name, value in changed.items()}
+    return users(settings={**TOPICS["ls.users"].settings, **settings})
+
+
+def wrong(facts: KafkaFacts) -> list[Check]:
+    return [check for check in judge(facts, KAFKA, GROUP) if check.state is not State.OK]
+
+
+def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
+    assert wrong(WELL) == []
+    assert len(judge(WELL, KAFKA, GROUP)) == 13
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "state", "mend"),
+    [
+        (replace(WELL, versions={0: 7, 22: 1}), "version", "failed", "upgrade the brokers to Kafka 2.5 or later"),
+        (
+            replace(WELL, topics={name: topic for name, topic in TOPICS.items() if name != "ls.heartbeats"}), "topics",
+            "failed", "consumer setup",
+        ),
+        (
+            users(partitions=4), "partitions", "failed",
+            "kafka-topics.sh --bootstrap-server kafka:9092 --alter --topic ls.users --partitions 6",
+        ),
+        (
+            replace(WELL, topics={
+                name: replace(topic, partitions=min(topic.partitions, 4)) for name, topic in TOPICS.items()
+            }),
+            "partitions", "failed", "export LANES=4",
+        ),
+        (
+            users(partitions=8), "partitions", "failed",
+            "consumer setup with another TOPIC_PREFIX, then reconciler verify --repair",
+        ),
+        (setting(cleanup_policy="compact"), "cleanup.policy", "failed", f"{CONFIGS} cleanup.policy=delete"),
+        (setting(retention_ms="3600000"), "retention", "failed", f"{CONFIGS} retention.ms=604800000"),
+        (users(leaderless=2), "leaders", "failed", "start the brokers that are missing"),
+        (users(in_sync=2), "leaders", "warning", "start the brokers that are missing"),
+        (setting(min_insync_replicas="4"), "min.insync.replicas", "failed", f"{CONFIGS} min.insync.replicas=2"),
+        (setting(min_insync_replicas="3"), "min.insync.replicas", "warning", f"{CONFIGS} min.insync.replicas=2"),
+        (setting(min_insync_replicas="1"), "min.insync.replicas", "warning", f"{CONFIGS} min.insync.replicas=2"),
+        (
+            users(operations=MAY - {"WRITE"}), "topic ACLs", "failed",
+            f"{ACLS} --operation Write --topic ls. --resource-pattern-type prefixed",
+        ),
+        (
+            replace(WELL, hidden=frozenset({"ls.users"})), "topic ACLs", "failed",
+            f"{ACLS} --operation Read --operation Write --operation Describe --operation DescribeConfigs"
+            " --topic ls. --resource-pattern-type prefixed",
+        ),
+        (
+            replace(WELL, group_operations=frozenset()), "group ACLs", "failed",
+            f"{ACLS} --operation Read --operation Describe --group {GROUP}",
+        ),
+        (
+            replace(WELL, transactions="Transactional Id authorization failed"), "transactions", "failed",
+            f"{ACLS} --operation Write --operation Describe --transactional-id ls. --resource-pattern-type prefixed",
+        ),
+    ],
+)  # fmt: skip
+def test_each_wrong_thing_is_named_alone_with_its_mend(facts: KafkaFacts, name: str, state: str, mend: str) -> None:
+    (check,) = wrong(facts)
+    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+
+
+def test_one_copy_of_each_topic_is_a_warning_only() -> None:
+    one = {
+        name: replace(topic, replicas=1, in_sync=1, settings={**topic.settings, "min.insync.replicas": "1"})
+        for name, topic in TOPICS.items()
+    }
+    (check,) = wrong(replace(WELL, topics=one, brokers=1))
+    assert (check.name, check.state) == ("replication", State.WARNING)
+    assert check.sentence == "every partition has 1 copy on 1 broker"
+
+
+def test_before_setup_nothing_is_said_of_topics_but_that_they_are_missing() -> None:
+    names = [check.name for check in wrong(replace(WELL, topics={}))]
+    assert names == ["topics"]
+    assert judge_quick(replace(WELL, topics={}), KAFKA) == []
+
+
+def test_what_a_reader_waits_for_does_not_keep_it_from_starting() -> None:
+    late = users(leaderless=6, in_sync=0)
+    assert all(check.state is State.OK for check in judge_quick(late, KAFKA))

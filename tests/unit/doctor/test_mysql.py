@@ -1,0 +1,201 @@
+"""What the doctor says of a MySQL or MariaDB server, from facts alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.binlog.capture import CAPTURED
+from consumer.doctor.check import Check, State
+from consumer.doctor.mysql import Reader, judge
+from consumer.doctor.mysql_facts import MySQLFacts, Registered
+from consumer.stream.checkpoint import Checkpoint
+
+NOW = 1_800_000_000.0
+UUID = "b5eb23fe-e844-11f1-904d-02fc00000001"
+
+
+def checkpoint(behind: float = 1.0, gtid_set: str = f"{UUID}:1-50", file: str = "binlog.000007") -> Checkpoint:
+    version = round((NOW - behind) * 1e6)
+    return Checkpoint(
+        epoch=1, flavor="mysql", server=UUID, gtid_set=gtid_set, file=file, pos=4, version=version, next_seqs=[1]
+    )
+
+
+READER = Reader(4711, checkpoint(), NOW)
+WELL = MySQLFacts(
+    place="replica:3306",
+    database="company",
+    account="'leadstream'@'%'",
+    mariadb=False,
+    version="8.4.3",
+    variables={
+        "log_bin": "ON",
+        "binlog_format": "ROW",
+        "binlog_row_image": "FULL",
+        "binlog_row_metadata": "FULL",
+        "log_replica_updates": "ON",
+        "binlog_expire_logs_seconds": "604800",
+        "gtid_mode": "ON",
+        "server_id": "1",
+        "time_zone": "+00:00",
+    },
+    status={"File": "binlog.000009", "Position": 4, "Binlog_Do_DB": "", "Binlog_Ignore_DB": ""},
+    may_replicate=True,
+    columns={table: dict.fromkeys(captured.columns, "datetime") for table, captured in CAPTURED.items()},
+    indexed=frozenset({("claims", "user_id"), ("claim_requirements", "claim_id")}),
+    zone_seconds=0,
+    clock_seconds=0.1,
+    logs=["binlog.000007", "binlog.000008", "binlog.000009"],
+    purged_gtids=f"{UUID}:1-40",
+    replication=[{"Seconds_Behind_Source": 2}],
+    replicas=[],
+)
+
+
+def with_variables(**changed: str) -> MySQLFacts:
+    return replace(WELL, variables={**WELL.variables, **changed})
+
+
+def wrong(facts: MySQLFacts, reader: Reader = READER) -> list[Check]:
+    return [check for check in judge(facts, reader) if check.state is not State.OK]
+
+
+def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
+    checks = judge(WELL, READER)
+    assert wrong(WELL) == []
+    assert all(check.mend == "" for check in checks)
+    assert len({check.name for check in checks}) == len(checks) == 20
+
+
+WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
+NO_SIGNATURE = {**WELL.columns, "users": {"id": "bigint"}}
+NO_FLAG = {
+    **WELL.columns,
+    "users": {name: kind for name, kind in WELL.columns["users"].items() if name != "is_enabled"},
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "state", "mend"),
+    [
+        (replace(WELL, version="5.7.44"), "version", "failed", "upgrade the server to MySQL 8.0 or later"),
+        (
+            with_variables(log_bin="OFF"), "log_bin", "failed",
+            "put log_bin=binlog below [mysqld] and restart the server",
+        ),
+        (with_variables(binlog_format="MIXED"), "binlog_format", "failed", "SET PERSIST binlog_format = 'ROW'"),
+        (
+            with_variables(binlog_row_image="NOBLOB"), "binlog_row_image", "failed",
+            "SET PERSIST binlog_row_image = 'FULL'",
+        ),
+        (
+            with_variables(binlog_row_metadata="MINIMAL"), "binlog_row_metadata", "failed",
+            "SET PERSIST binlog_row_metadata = 'FULL'",
+        ),
+        (
+            with_variables(log_replica_updates="OFF"), "log_replica_updates", "failed",
+            "put log_replica_updates=ON below [mysqld] and restart the server",
+        ),
+        (
+            replace(WELL, status={"Binlog_Do_DB": "shop,other", "Binlog_Ignore_DB": ""}), "binlog filters", "failed",
+            "remove binlog_do_db and binlog_ignore_db and restart the server",
+        ),
+        (
+            replace(WELL, status={"Binlog_Do_DB": "", "Binlog_Ignore_DB": "company"}), "binlog filters", "failed",
+            "remove binlog_do_db and binlog_ignore_db and restart the server",
+        ),
+        (
+            WITHOUT_STATUS, "privileges", "failed",
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'leadstream'@'%'",
+        ),
+        (
+            replace(WELL, columns=NO_SIGNATURE), "columns of users", "failed",
+            "GRANT SELECT (current_signature_file_id) ON company.users TO 'leadstream'@'%'",
+        ),
+        (
+            replace(WELL, columns=NO_FLAG), "columns of users", "warning",
+            "GRANT SELECT (is_enabled) ON company.users TO 'leadstream'@'%'",
+        ),
+        (
+            replace(WELL, indexed=frozenset({("claims", "user_id")})), "index of claim_requirements", "failed",
+            "CREATE INDEX claim_requirements_claim_id ON company.claim_requirements (claim_id)",
+        ),
+        (
+            with_variables(binlog_expire_logs_seconds="3600"), "retention", "warning",
+            "SET PERSIST binlog_expire_logs_seconds = 604800",
+        ),
+        (
+            replace(WELL, purged_gtids=f"{UUID}:1-51"), "position", "failed",
+            "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew",
+        ),
+        (
+            with_variables(gtid_mode="OFF_PERMISSIVE"), "gtid", "warning",
+            "SET PERSIST enforce_gtid_consistency = ON; SET PERSIST gtid_mode = 'ON_PERMISSIVE';"
+            " SET PERSIST gtid_mode = 'ON'",
+        ),
+        (
+            with_variables(server_id="4711"), "server_id", "failed",
+            "set REPLICA_SERVER_ID to an id that no replica has",
+        ),
+        (
+            replace(WELL, replicas=[Registered(4711, "backup", UUID)]), "server_id", "failed",
+            "set REPLICA_SERVER_ID to an id that no replica has",
+        ),
+        (replace(WELL, zone_seconds=7200), "time zone", "warning", "SET PERSIST time_zone = '+00:00'"),
+        (replace(WELL, clock_seconds=-31.0), "clock", "warning", "chronyc makestep"),
+        (replace(WELL, replication=[{"Seconds_Behind_Source": 900}]), "replica lag", "warning", "SHOW REPLICA STATUS"),
+        (replace(WELL, replication=[{"Seconds_Behind_Source": None}]), "replica lag", "failed", "START REPLICA"),
+        (
+            replace(WELL, replication=None), "replica lag", "warning",
+            "GRANT REPLICATION CLIENT ON *.* TO 'leadstream'@'%'",
+        ),
+    ],
+)  # fmt: skip
+def test_each_wrong_thing_is_named_alone_with_its_mend(facts: MySQLFacts, name: str, state: str, mend: str) -> None:
+    (check,) = wrong(facts)
+    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+
+
+def test_mariadb_is_mended_in_its_own_words() -> None:
+    variables = {
+        "log_bin": "ON", "binlog_format": "MIXED", "binlog_row_image": "FULL", "binlog_row_metadata": "NO_LOG",
+        "log_slave_updates": "OFF", "expire_logs_days": "0.250000", "server_id": "1", "time_zone": "SYSTEM",
+    }  # fmt: skip
+    server = replace(
+        WELL, mariadb=True, version="10.4.1-MariaDB", variables=variables, status=None,
+        replication=[{"Seconds_Behind_Master": None}], purged_gtids="",
+    )  # fmt: skip
+    mends = {check.name: check.mend for check in wrong(server)}
+    assert mends == {
+        "version": "upgrade the server to MariaDB 10.5 or later",
+        "binlog_format": "SET GLOBAL binlog_format = 'ROW'",
+        "binlog_row_metadata": "SET GLOBAL binlog_row_metadata = 'FULL'",
+        "log_replica_updates": "put log_slave_updates=ON below [mysqld] and restart the server",
+        "privileges": "GRANT BINLOG MONITOR ON *.* TO 'leadstream'@'%'",
+        "retention": "SET GLOBAL expire_logs_days = 7",
+        "replica lag": "START ALL SLAVES",
+    }
+
+
+def test_binlogs_that_the_reader_will_hardly_reach_in_time_fail() -> None:
+    late = Reader(4711, checkpoint(behind=400_000), NOW)
+    (check,) = wrong(WELL, late)
+    assert (check.name, check.state) == ("retention", State.FAILED)
+    assert check.sentence == "replica:3306 keeps binlogs for 7 days; the reader is 5 days behind"
+    assert check.mend == "SET PERSIST binlog_expire_logs_seconds = 1600000"
+
+
+def test_a_position_without_gtids_is_there_as_long_as_its_file() -> None:
+    server = with_variables(gtid_mode="OFF")
+    for file, names in (("binlog.000007", ["gtid"]), ("binlog.000006", ["position", "gtid"])):
+        found = wrong(server, Reader(4711, checkpoint(gtid_set="", file=file), NOW))
+        assert [check.name for check in found] == names
+
+
+def test_our_own_reader_may_be_connected() -> None:
+    ours = Registered(4711, "leadstream", "f0d1e4f0-0000-5000-8000-000000000000")
+    assert [check.name for check in wrong(replace(WELL, replicas=[ours]))] == ["server_id"]
+    same = Registered(4711, "leadstream", "")
+    assert wrong(replace(WELL, replicas=[same])) == []

@@ -1,0 +1,143 @@
+"""What the doctor says of PostgreSQL, from facts alone; and that the plain words of `needs` are those of the schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
+
+from consumer.doctor.check import Check, State
+from consumer.doctor.postgres import judge, judge_quick
+from consumer.doctor.postgres_facts import PostgresFacts, Theirs, newest_revision
+from consumer.store import migrations
+from consumer.store.needs import ADDED_INDEX, PRIVILEGES, READ, WRITTEN
+from consumer.store.schema import call_centre
+
+ALL = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+THEIRS = {
+    table: Theirs(
+        name=table,
+        owner="centre",
+        privileges=frozenset(PRIVILEGES[table]),
+        columns=frozenset({*WRITTEN[table], *READ[table], "notes"}),
+        demanded=frozenset({"id", "user_id"}),
+        unique=frozenset({("id",), ("user_id",)}),
+        indexes=frozenset({ADDED_INDEX}),
+    )
+    for table in WRITTEN
+}
+WELL = PostgresFacts(
+    place="centre on pg:5432",
+    database="centre",
+    role="leadstream",
+    version=150_010,
+    encoding="UTF8",
+    read_only=False,
+    clock_seconds=0.0,
+    has_schema=True,
+    may_create_schema=True,
+    may_use_schema=True,
+    revision="0001",
+    newest_revision="0001",
+    ours={"leads": ALL, "lanes": ALL},
+    theirs=THEIRS,
+    lanes=(6, [1]),
+)
+SCHEMA_GRANT = (
+    "GRANT USAGE ON SCHEMA leadstream TO leadstream;"
+    " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA leadstream TO leadstream"
+)
+
+
+def scores(**changed: object) -> PostgresFacts:
+    return replace(WELL, theirs={**THEIRS, "user_call_scores": THEIRS["user_call_scores"]._replace(**changed)})  # type: ignore[arg-type]
+
+
+def without(name: str) -> frozenset[str]:
+    return THEIRS["user_call_scores"].columns - {name}
+
+
+def wrong(facts: PostgresFacts, *, shadow: bool = False) -> list[Check]:
+    return [check for check in judge(facts, 6, shadow=shadow) if check.state is not State.OK]
+
+
+def test_a_database_as_it_should_be_has_nothing_to_mend() -> None:
+    assert wrong(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "state", "mend"),
+    [
+        (replace(WELL, read_only=True), "writable", "failed", "set DATABASE_URL to the primary server"),
+        (replace(WELL, version=120_001), "version", "failed", "upgrade the server to PostgreSQL 13 or later"),
+        (
+            replace(WELL, encoding="LATIN1"), "encoding", "failed",
+            "CREATE DATABASE centre_utf8 ENCODING 'UTF8' TEMPLATE template0",
+        ),
+        (replace(WELL, clock_seconds=60.0), "clock", "warning", "chronyc makestep"),
+        (replace(WELL, has_schema=False, revision=None, ours={}, lanes=None), "migrations", "failed", "consumer setup"),
+        (
+            replace(WELL, has_schema=False, revision=None, ours={}, lanes=None, may_create_schema=False), "migrations",
+            "failed", "GRANT CREATE ON DATABASE centre TO leadstream",
+        ),
+        (replace(WELL, newest_revision="0002"), "migrations", "failed", "consumer setup"),
+        (replace(WELL, revision="0003"), "migrations", "warning", "start the release that the schema was made for"),
+        (replace(WELL, ours={"leads": ALL - {"UPDATE"}}), "our tables", "failed", SCHEMA_GRANT),
+        (replace(WELL, lanes=(4, [1])), "lanes", "failed", "export LANES=4"),
+        (
+            replace(WELL, lanes=(6, [1, 2])), "epochs", "warning",
+            "consumer status tells which lanes are being moved",
+        ),
+        (
+            replace(WELL, theirs={name: table for name, table in THEIRS.items() if name != "call_queue"}), "call_queue",
+            "failed", "consumer setup",
+        ),
+        (
+            scores(columns=without("is_active")), "columns of user_call_scores", "failed",
+            "ALTER TABLE user_call_scores ADD COLUMN is_active boolean",
+        ),
+        (
+            scores(privileges=frozenset({"SELECT"})), "privileges on user_call_scores", "failed",
+            "GRANT INSERT, UPDATE ON user_call_scores TO leadstream",
+        ),
+        (
+            scores(demanded=frozenset({"region"})), "rows of user_call_scores", "failed",
+            "ALTER TABLE user_call_scores ALTER COLUMN region DROP NOT NULL",
+        ),
+        (
+            scores(unique=frozenset({("id",), ("user_id", "region")})), "key of user_call_scores", "failed",
+            "CREATE UNIQUE INDEX ON user_call_scores (user_id)",
+        ),
+        (
+            scores(columns=without("last_conversion_check_at")), "checked at", "failed",
+            "ALTER TABLE user_call_scores ADD COLUMN last_conversion_check_at timestamp",
+        ),
+        (
+            scores(indexes=frozenset()), "score index", "warning",
+            f"CREATE INDEX CONCURRENTLY {ADDED_INDEX} ON user_call_scores (current_queue_type, last_call_at)",
+        ),
+    ],
+)  # fmt: skip
+def test_each_wrong_thing_is_named_alone_with_its_mend(facts: PostgresFacts, name: str, state: str, mend: str) -> None:
+    (check,) = wrong(facts)
+    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+
+
+def test_in_shadow_mode_the_call_centre_is_none_of_our_business() -> None:
+    alone = replace(WELL, theirs={})
+    assert len(wrong(alone)) == 3
+    assert wrong(alone, shadow=True) == []
+    assert all(check.state is State.OK for check in judge_quick(alone, 6, shadow=True))
+
+
+def test_the_columns_we_need_are_those_of_the_schema_with_their_types() -> None:
+    for table in call_centre.sorted_tables:
+        for column, kind in {**WRITTEN[table.name], **READ[table.name]}.items():
+            found = table.c[column].type.compile(dialect=postgresql.dialect()).lower()  # type: ignore[no-untyped-call]
+            assert found.removesuffix(" without time zone") == kind, (table.name, column)
+
+
+def test_the_newest_migration_is_told_by_its_file() -> None:
+    assert newest_revision() == ScriptDirectory(migrations.__path__[0]).get_current_head()
