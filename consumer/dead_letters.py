@@ -75,7 +75,7 @@ def retry(numbers: Numbers = None, every: Every = False) -> None:
         if users:
             reasons = {users[number]: f"a dead letter was retried: {chosen[number].reason}" for number in users}
             with (
-                LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream") as store,
+                LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "sweep") as store,
                 store.transaction() as tx,
             ):
                 tx.queue_rechecks(reasons)

@@ -191,7 +191,7 @@ class ReaderSettings(_Settings):
 class ApplierSettings(_Settings):
     """How an applier batches."""
 
-    applier_batch_rows: int = Field(default=20_000, ge=1)
+    applier_batch_rows: int = Field(default=10_000, ge=1)
     """Changes in one PostgreSQL transaction at the most."""
     applier_lane_buffer: int = Field(default=4_000, ge=10)
     """Messages held per partition before it is paused."""

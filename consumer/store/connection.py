@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -35,8 +35,8 @@ _REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
 
-def connect(conninfo: str, name: str) -> Connection:
-    """A session with our settings; `name` is what the server's activity view shows.
+def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Connection:
+    """A session with our settings and `more` of them; `name` is what the server's activity view shows.
 
     It takes `consumer.store.arrays` as parameters, prepares every statement, and in binary results gives times as
     `timestamptz` has them: µs since 2000. Raises StoreUnavailable.
@@ -45,7 +45,8 @@ def connect(conninfo: str, name: str) -> Connection:
         given = conninfo_to_dict(conninfo)
         ours = {key: value for key, value in {**_OURS, "application_name": name}.items() if key not in given}
         connection = psycopg.connect(make_conninfo(conninfo, **ours))
-        connection.execute(sql.SESSION)
+        for statement in (sql.SESSION, *more):
+            connection.execute(statement)
         connection.commit()
     connection.prepare_threshold = 0
     arrays.register(connection)

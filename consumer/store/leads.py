@@ -56,7 +56,8 @@ class LeadStore:
     """One connection to PostgreSQL, opened when it is first needed and again after it broke.
 
     `lanes` is the number of lanes, `shadow` leaves the call centre's tables alone, `source` says in the table of stints
-    who found out. The connection keeps settings and prepared statements, so a pooler between must pool sessions, not
+    who found out: what comes from the stream can be taken from there again, so its commits do not wait until they are
+    on disk. The connection keeps settings and prepared statements, so a pooler between must pool sessions, not
     transactions. Not for use by several threads at once.
     """
 
@@ -130,7 +131,8 @@ class LeadStore:
 
     def _session(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._conninfo, f"leadstream {self.source}")
+            more = [sql.STREAM_SESSION] if self.source == "stream" else []
+            self._connection = connect(self._conninfo, f"leadstream {self.source}", more)
         return self._connection
 
 

@@ -33,6 +33,11 @@ SET idle_in_transaction_session_timeout = '60s'
 """Times are UTC; our tables are reached by their indexes, whatever their statistics say at the moment; a process that
 stands still in mid-transaction loses its locks before others give up."""
 
+STREAM_SESSION: Final = "SET synchronous_commit = off"
+"""A batch is not waited for until it is on PostgreSQL's disk. Where the server dies in the fraction of a second before
+that, the effects are lost together with their lanes' steps, so they are applied again from Kafka; and whatever others
+commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away."""
+
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 READ_LANES: Final = """

@@ -106,6 +106,24 @@ def test_a_process_that_slept_through_its_eviction_finds_itself_fenced(world: Wo
     assert zombie.poll() is None
 
 
+def test_what_postgresql_forgets_when_it_dies_is_applied_again(servers: Servers, tmp_path: Path) -> None:
+    lazy = ["wal_writer_delay=10s", "wal_writer_flush_after=1GB"]
+    with (
+        servers.private_postgres(lazy) as postgres,
+        new_world(servers.kafka_bootstrap, postgres.url, tmp_path / "appliers.log") as world,
+    ):
+        process = world.applier()
+        live(world.scribe, range(1, 101))
+        world.drain()
+        postgres.kill()
+        postgres.start()
+        assert not world.applied(), "PostgreSQL has forgotten nothing, so this test shows nothing"
+        live(world.scribe, range(101, 151))
+        world.drain()
+        assert faults(world, range(1, 151)) == []
+        assert process.poll() is None
+
+
 def test_postgresql_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
     with (
         servers.private_postgres() as postgres,

@@ -103,7 +103,7 @@ def test_a_server_killed_in_mid_transaction_comes_back_with_what_was_committed()
     server = ensure(["postgres"]).private_postgres()
     try:
         prepare(server.url, LANES, 1)
-        with LeadStore(server.url, LANES, shadow=False, source="stream") as store:
+        with LeadStore(server.url, LANES, shadow=False, source="sweep") as store:
             desk = Desk(store)
             desk.register(1)
             with pytest.raises(StoreUnavailable):
