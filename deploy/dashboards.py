@@ -1,0 +1,439 @@
+"""Grafana's dashboards as code: `make dashboards` writes the JSON that Grafana is provisioned with.
+
+A dashboard is rows of panels; a panel is a question with its queries. Layout, ids and units follow from that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).with_name("grafana") / "dashboards"
+DATASOURCE: Final = {"type": "prometheus", "uid": "prometheus"}
+WIDTH: Final = 24
+"""Grafana's columns."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`queries` are PromQL by legend; `limits` are values from which on a stat turns yellow and red."""
+
+    title: str
+    about: str
+    queries: Mapping[str, str]
+    unit: str = "short"
+    kind: str = "timeseries"
+    limits: tuple[float, float] | None = None
+    stacked: bool = False
+
+    def as_json(self, number: int, place: Mapping[str, int]) -> dict[str, Any]:
+        """What Grafana reads."""
+        steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
+        if self.limits is not None:
+            steps += [{"color": color, "value": at} for color, at in zip(("yellow", "red"), self.limits, strict=True)]
+        defaults: dict[str, Any] = {"unit": self.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+        if self.kind == "timeseries":
+            defaults["custom"] = {"fillOpacity": 15, "showPoints": "never"}
+            if self.stacked:
+                defaults["custom"]["stacking"] = {"mode": "normal"}
+            options: dict[str, Any] = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}}
+            options["tooltip"] = {"mode": "multi", "sort": "desc"}
+        else:
+            options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "textMode": "auto"}
+        return {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.about,
+            "datasource": DATASOURCE,
+            "gridPos": dict(place),
+            "fieldConfig": {"defaults": defaults, "overrides": []},
+            "options": options,
+            "targets": [
+                {"refId": chr(ord("A") + place), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend}
+                for place, (legend, expr) in enumerate(self.queries.items())
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One page; each row's panels share its width, and stats are flatter than charts."""
+
+    uid: str
+    title: str
+    about: str
+    rows: Sequence[Sequence[Panel]]
+
+    def as_json(self) -> dict[str, Any]:
+        """What Grafana reads."""
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.about,
+            "tags": ["leadstream"],
+            "schemaVersion": 39,
+            "version": 1,
+            "editable": False,
+            "timezone": "browser",
+            "refresh": "10s",
+            "time": {"from": "now-6h", "to": "now"},
+            "templating": {"list": []},
+            "annotations": {"list": [_alerts()]},
+            "links": [{"type": "dashboards", "title": "leadstream", "tags": ["leadstream"], "asDropdown": True}],
+            "panels": list(self._panels()),
+        }
+
+    def _panels(self) -> Iterator[dict[str, Any]]:
+        number, y = 0, 0
+        for row in self.rows:
+            height = 4 if all(panel.kind == "stat" for panel in row) else 8
+            width = WIDTH // len(row)
+            for column, panel in enumerate(row):
+                number += 1
+                yield panel.as_json(number, {"x": column * width, "y": y, "w": width, "h": height})
+            y += height
+
+
+def _alerts() -> dict[str, Any]:
+    return {
+        "name": "Alerts",
+        "datasource": DATASOURCE,
+        "enable": True,
+        "iconColor": "red",
+        "expr": 'ALERTS{alertstate="firing", alertname!=""}',
+        "titleFormat": "{{alertname}}",
+    }
+
+
+def stat(title: str, about: str, query: str, unit: str = "short", limits: tuple[float, float] | None = None) -> Panel:
+    """One number."""
+    return Panel(title, about, {title: query}, unit, "stat", limits)
+
+
+STREAM: Final = Dashboard(
+    "leadstream-stream",
+    "Stream health",
+    "Whether changes get from MySQL through Kafka into PostgreSQL, how fast, and what is in the way.",
+    [
+        [
+            stat("Reader behind", "Age of what Kafka has.", "leadstream:reader_lag_seconds", "s", (30, 60)),
+            stat("Slowest lane", "Age of what PostgreSQL has.", "max(leadstream:lane_lag_seconds)", "s", (30, 120)),
+            stat(
+                "Rows waiting",
+                "In Kafka, not yet applied.",
+                "sum(leadstream:lane_lag_rows)",
+                "short",
+                (50_000, 500_000),
+            ),
+            stat("Rows/s", "Applied now.", 'sum(leadstream:rows:rate1m{process="applier"})', "cps"),
+            stat(
+                "Lost",
+                "Numbers that can no longer arrive, today.",
+                "sum(increase(leadstream_lost_numbers_total[24h]))",
+                "short",
+                (1, 1),
+            ),
+            stat(
+                "Set aside",
+                "Dead letters of today.",
+                "sum(increase(leadstream_dead_letters_total[24h]))",
+                "short",
+                (1, 100),
+            ),
+        ],
+        [
+            Panel(
+                "How far behind",
+                "Seconds from the commit in MySQL.",
+                {"reader": "leadstream:reader_lag_seconds", "lane {{lane}}": "leadstream:lane_lag_seconds"},
+                "s",
+            ),
+            Panel(
+                "Rows behind",
+                "In the binlog, about; and in each lane, exactly.",
+                {"binlog": "leadstream:reader_lag_rows", "lane {{lane}}": "leadstream:lane_lag_rows"},
+            ),
+        ],
+        [
+            Panel(
+                "Rows read",
+                "By table and operation.",
+                {"{{table}} {{operation}}": 'leadstream:rows:rate1m{process="reader"}'},
+                "cps",
+                stacked=True,
+            ),
+            Panel(
+                "Rows applied",
+                "By table and operation.",
+                {"{{table}} {{operation}}": 'leadstream:rows:rate1m{process="applier"}'},
+                "cps",
+                stacked=True,
+            ),
+        ],
+        [
+            Panel(
+                "Commit to visible",
+                "From the commit in MySQL to the one in PostgreSQL, of each batch's oldest change.",
+                {"median": "leadstream:delay_seconds:p50", "99 %": "leadstream:delay_seconds:p99"},
+                "s",
+            ),
+            Panel(
+                "Time to commit a batch",
+                "99 % of batches, in Kafka and in PostgreSQL.",
+                {
+                    "{{process}}": "histogram_quantile(0.99, sum by (process, le)"
+                    " (rate(leadstream_batch_seconds_bucket[$__rate_interval])))"
+                },
+                "s",
+            ),
+        ],
+        [
+            Panel(
+                "Reconnects",
+                "Attempts to reach a server that was lost.",
+                {"{{process}} to {{server}}": "sum by (process, server) (increase(leadstream_reconnects_total[5m]))"},
+            ),
+            Panel(
+                "Look-ups on the replica",
+                "Whose claim is it: asked, and remembered.",
+                {
+                    "queries": "sum(rate(leadstream_claim_queries_total[$__rate_interval]))",
+                    "claims asked": "sum(rate(leadstream_claims_asked_total[$__rate_interval]))",
+                    "remembered": "sum(rate(leadstream_claim_hits_total[$__rate_interval]))",
+                },
+                "cps",
+            ),
+            Panel(
+                "Lanes of each applier",
+                "Evenly shared, and none without an owner.",
+                {"{{instance}}": "leadstream_lanes"},
+                stacked=True,
+            ),
+        ],
+        [
+            Panel(
+                "Set aside and skipped",
+                "What was not applied, and why.",
+                {
+                    "dead letter: {{reason}}": "sum by (reason) (increase(leadstream_dead_letters_total[5m]))",
+                    "{{reason}}": "sum by (reason) (increase(leadstream_skipped_changes_total[5m]))",
+                    "refused by PostgreSQL": "sum(increase(leadstream_refused_leads_total[5m]))",
+                },
+            ),
+            Panel(
+                "Rows that the binlog lacks",
+                "Statements on captured tables.",
+                {"{{verb}} {{table}}": "sum by (verb, table) (increase(leadstream_unreadable_changes_total[1h]))"},
+            ),
+            Panel(
+                "Batches tried again",
+                "By what was in the way.",
+                {"{{reason}}": "sum by (reason) (increase(leadstream_retries_total[5m]))"},
+            ),
+        ],
+    ],
+)
+
+BUSINESS: Final = Dashboard(
+    "leadstream-business",
+    "Conversions",
+    "What the call centre wins, how long it takes, and who waits in the queues.",
+    [
+        [
+            stat("Conversions today", "Of the last 24 hours.", "sum(increase(leadstream_conversions_total[24h]))"),
+            stat(
+                "Signatures today",
+                "Of the last 24 hours.",
+                'sum(increase(leadstream_conversions_total{type="signature_obtained"}[24h]))',
+            ),
+            stat(
+                "Documents complete today",
+                "Of the last 24 hours.",
+                'sum(increase(leadstream_conversions_total{type="requirements_completed"}[24h]))',
+            ),
+            stat(
+                "Waiting for a signature",
+                "Customers in the queue now.",
+                'leadstream:queue_leads{queue_type="unsigned_users"}',
+            ),
+            stat(
+                "Waiting for documents",
+                "Customers in the queue now.",
+                'leadstream:queue_leads{queue_type="requirements_outstanding"}',
+            ),
+        ],
+        [
+            Panel(
+                "Conversions an hour",
+                "By type, and by what found them: the stream, or a sweep that mended.",
+                {"{{type}} ({{source}})": "leadstream:conversions:rate1h"},
+                stacked=True,
+            ),
+            Panel("Queues", "Customers in each.", {"{{queue_type}}": 'leadstream:queue_leads{queue_type!="none"}'}),
+        ],
+        [
+            Panel(
+                "Time in the queue until the conversion",
+                "Half of the customers need no longer than this, by type.",
+                {
+                    "{{type}}": "histogram_quantile(0.5, sum by (type, le)"
+                    " (increase(leadstream_time_to_conversion_seconds_bucket[24h])))"
+                },
+                "s",
+            ),
+            Panel(
+                "Slowest tenth",
+                "Nine in ten need no longer than this, by type.",
+                {
+                    "{{type}}": "histogram_quantile(0.9, sum by (type, le)"
+                    " (increase(leadstream_time_to_conversion_seconds_bucket[24h])))"
+                },
+                "s",
+            ),
+        ],
+        [
+            Panel(
+                "Why customers change queue",
+                "An hour, by reason.",
+                {"{{reason}}": "sum by (reason) (increase(leadstream_queue_changes_total[1h]))"},
+                stacked=True,
+            ),
+            Panel(
+                "Pre-call checks",
+                "By where the answer came from, and whether the dialler was right.",
+                {
+                    "{{source}}, expected: {{agrees}}": "sum by (source, agrees)"
+                    " (rate(leadstream_precalls_total[$__rate_interval]))"
+                },
+                "cps",
+            ),
+        ],
+    ],
+)
+
+RECONCILER: Final = Dashboard(
+    "leadstream-reconciler",
+    "Reconciler",
+    "The safety net: what the sweeps look at, what they find, and that they run at all.",
+    [
+        [
+            stat(
+                "Mended today",
+                "Should be zero: what the stream missed.",
+                "sum(increase(leadstream_reconciler_mended_total[24h]))",
+                "short",
+                (1, 10),
+            ),
+            stat(
+                "Conversions by sweeps today",
+                "Should be zero.",
+                'sum(increase(leadstream_conversions_total{source="sweep"}[24h]))',
+                "short",
+                (1, 10),
+            ),
+            stat(
+                "Rechecks due",
+                "Customers that wait to be read live.",
+                "max(leadstream_rechecks_due)",
+                "short",
+                (100, 1000),
+            ),
+            stat("Replica behind", "Its own source.", "max(leadstream_replica_lag_seconds)", "s", (60, 300)),
+            stat("MySQL answers", "1: yes.", "max(leadstream_replica_up)"),
+            stat("PostgreSQL answers", "1: yes.", "max(leadstream_store_up)"),
+        ],
+        [
+            Panel(
+                "Since the last success",
+                "Sweeps run hourly, ageing daily.",
+                {"{{run}}": "leadstream:sweep_age_seconds"},
+                "s",
+            ),
+            Panel(
+                "How long runs take",
+                "95 % of them; the plan allows 30 s.",
+                {
+                    "{{run}}": "histogram_quantile(0.95, sum by (run, le)"
+                    " (increase(leadstream_reconciler_run_seconds_bucket[1h])))"
+                },
+                "s",
+            ),
+        ],
+        [
+            Panel(
+                "Drift found",
+                "Confirmed differences from MySQL, an hour, by kind.",
+                {"{{kind}}": "sum by (kind) (increase(leadstream_reconciler_drift_total[1h]))"},
+                stacked=True,
+            ),
+            Panel(
+                "Drift mended",
+                "Customers, an hour, by run.",
+                {
+                    "{{run}}": "sum by (run) (increase(leadstream_reconciler_mended_total[1h]))",
+                    "{{run}}: not confirmed yet": "sum by (run) (increase(leadstream_reconciler_left_total[1h]))",
+                },
+            ),
+        ],
+        [
+            Panel(
+                "Compared with MySQL",
+                "Customers an hour, by run.",
+                {"{{run}}": "sum by (run) (increase(leadstream_reconciler_checked_total[1h]))"},
+            ),
+            Panel(
+                "Queries on the replica",
+                "An hour, by run.",
+                {"{{run}}": "sum by (run) (increase(leadstream_reconciler_replica_queries_total[1h]))"},
+            ),
+            Panel(
+                "How runs ended",
+                "An hour.",
+                {"{{run}}: {{outcome}}": "sum by (run, outcome) (increase(leadstream_reconciler_runs_total[1h]))"},
+            ),
+        ],
+        [
+            Panel(
+                "Rechecks",
+                "Queued, due, and worked off in five minutes.",
+                {
+                    "waiting": "max(leadstream_rechecks_waiting)",
+                    "due": "max(leadstream_rechecks_due)",
+                    "worked off": "sum(increase(leadstream_rechecks_done_total[5m]))",
+                    "queued by the stream": "sum(increase(leadstream_rechecks_queued_total[5m]))",
+                },
+            ),
+            Panel(
+                "Pre-call checks",
+                "How long the dialler waits.",
+                {
+                    "99 %": "leadstream:precall_seconds:p99",
+                    "median": "histogram_quantile(0.5, sum by (le) (rate(leadstream_precall_seconds_bucket[5m])))",
+                },
+                "s",
+            ),
+            Panel(
+                "Drift seen before a call",
+                "Each queued a recheck.",
+                {"an hour": "sum(increase(leadstream_precall_drift_total[1h]))"},
+            ),
+        ],
+    ],
+)
+
+DASHBOARDS: Final = {"stream": STREAM, "business": BUSINESS, "reconciler": RECONCILER}
+
+
+def write(folder: Path) -> None:
+    """Writes a file for each."""
+    for name, dashboard in DASHBOARDS.items():
+        text = json.dumps(dashboard.as_json(), indent=1, ensure_ascii=False) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(FOLDER)

@@ -1,0 +1,1 @@
+"""What operators see of the running system: Prometheus, its alerts, and the dashboards' queries."""

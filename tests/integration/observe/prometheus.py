@@ -1,0 +1,111 @@
+"""A real Prometheus with the configuration of `deploy/prometheus`, its targets on this machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+import yaml
+
+from tests.servers import ServerError
+from tests.servers.packages import install
+
+CONFIG: Final = Path(__file__).parents[3] / "deploy" / "prometheus"
+PATIENCE: Final = 90.0
+
+
+def program(name: str) -> str:
+    """The path of `prometheus` or `promtool`; Debian's package is installed where they are missing."""
+    if shutil.which(name) is None:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise ServerError(f"{name} is not on the PATH, and installing it needs root on Debian; install prometheus")
+        install("prometheus")
+    return shutil.which(name) or name
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Waits; an AssertionError names what did not come true."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"it never came about that {what}"
+        time.sleep(0.2)
+
+
+class Prometheus:
+    """Scrapes `targets` (job → ports) every second, and evaluates our rules as often."""
+
+    def __init__(self, folder: Path, targets: Mapping[str, Sequence[int]]) -> None:
+        self._folder = folder
+        self._log = folder / "prometheus.log"
+        config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
+        config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
+        config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
+        for job in config["scrape_configs"]:
+            del job["dns_sd_configs"]  # Docker's names; here everything is on one machine
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in targets[job["job_name"]]]}]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        port = free_port()
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    program("prometheus"),
+                    f"--config.file={folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={folder / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                    "--log.level=warn",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def query(self, expression: str) -> list[float]:
+        """The values of all series of an expression now; those that are no number are left out."""
+        return [
+            number for found in self._ask("query", query=expression)["result"]
+            if not math.isnan(number := float(found["value"][1]))
+        ]  # fmt: skip
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every rule, with its health and last error."""
+        groups: list[dict[str, Any]] = self._ask("rules")["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def _ask(self, what: str, **parameters: str) -> dict[str, Any]:
+        answer = self._client.get(f"/api/v1/{what}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return self._client.get("/-/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def __enter__(self) -> Self:
+        until(self._is_ready, "Prometheus was ready")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+        self._process.terminate()
+        self._process.wait(30)

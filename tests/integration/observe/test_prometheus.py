@@ -1,0 +1,119 @@
+"""Rules, alerts and dashboards, asked of a real Prometheus that scraped the running system."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from consumer.measures import CATALOGUE
+from deploy.dashboards import DASHBOARDS, Panel
+from reconciler import metrics as _declares  # noqa: F401
+from tests.integration.observe.prometheus import CONFIG, Prometheus, program, until
+from tests.servers.processes import run
+
+pytestmark = pytest.mark.servers
+
+RUNBOOK: Final = Path(__file__).parents[3] / "deploy" / "RUNBOOK.md"
+NAME: Final = re.compile(r"\bleadstream_\w+")
+RECORDED: Final = re.compile(r"\bleadstream:[\w:]+")
+
+
+def rules(file: str) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load((CONFIG / file).read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+ALERTS: Final = rules("alerts.yml")
+EXPRESSIONS: Final = [rule["expr"] for file in ("rules.yml", "alerts.yml") for rule in rules(file)]
+PANELS: Final = [
+    pytest.param(query, id=f"{page}: {panel.title}, {legend}")
+    for page, dashboard in DASHBOARDS.items()
+    for row in dashboard.rows
+    for panel in row
+    for legend, query in panel.queries.items()
+]
+
+
+def test_prometheus_takes_the_configuration_as_it_is() -> None:
+    result = run([program("promtool"), "check", "config", str(CONFIG / "prometheus.yml")])
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_alert_is_told_when_it_should_be_and_not_when_all_is_well() -> None:
+    result = run([program("promtool"), "test", "rules", str(CONFIG / "alerts_test.yml")])
+    assert result.returncode == 0, result.stdout + result.stderr
+    tests = yaml.safe_load((CONFIG / "alerts_test.yml").read_text())["tests"]
+    told = {check["alertname"] for test in tests for check in test["alert_rule_test"] if check["exp_alerts"]}
+    quiet = {check["alertname"] for test in tests for check in test["alert_rule_test"] if not check["exp_alerts"]}
+    assert told == quiet == {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_says_how_urgent_it_is_and_where_the_runbook_tells_of_it(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in ("page", "warn")
+    assert alert["annotations"]["summary"]
+    assert alert["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{alert['alert'].lower()}"
+
+
+def test_every_metric_that_the_code_declares_is_scraped(prometheus: Prometheus) -> None:
+    for measure in CATALOGUE:
+        name = f"{measure.name}_count" if measure.kind == "histogram" else measure.name
+        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+
+
+def test_every_metric_that_rules_and_alerts_use_has_data(prometheus: Prometheus) -> None:
+    used = {name for expression in EXPRESSIONS for name in NAME.findall(expression)}
+    assert len(used) > 20
+    for name in used:
+        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+
+
+def test_every_recording_rule_has_data_and_every_rule_can_be_evaluated(prometheus: Prometheus) -> None:
+    recorded = {rule["record"] for rule in rules("rules.yml")}
+    assert {name for expression in EXPRESSIONS for name in RECORDED.findall(expression)} <= recorded
+    for name in recorded:
+        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+    evaluated = prometheus.rules()
+    assert len(evaluated) == len(EXPRESSIONS)
+    assert [rule["lastError"] for rule in evaluated if rule["health"] != "ok"] == []
+
+
+@pytest.mark.parametrize("query", PANELS)
+def test_every_query_of_a_panel_has_data(prometheus: Prometheus, query: str) -> None:
+    asked = query.replace("$__rate_interval", "30s")
+    until(lambda: bool(prometheus.query(asked)), f"{query} had data")
+
+
+def test_numbers_of_the_dashboards_are_those_of_what_happened(prometheus: Prometheus) -> None:
+    until(lambda: prometheus.query("sum(leadstream_dead_letters_total)") == [1], "the dead letter was counted")
+    mended = 'sum(leadstream_reconciler_drift_total{kind="enabled"})'
+    until(lambda: prometheus.query(mended) == [1], "the mended drift was counted")
+    assert prometheus.query('sum(leadstream_conversions_total{source="stream"})')[0] > 0
+    applied, read = (
+        f'sum(leadstream_rows_total{{process="{process}", table="users"}})' for process in ("applier", "reader")
+    )
+    until(lambda: prometheus.query(applied) == prometheus.query(read), "every user's row that was read was applied")
+
+
+@pytest.mark.parametrize("alert", ["DeadLetters", "DriftMended"])
+def test_what_went_wrong_is_alerted(prometheus: Prometheus, alert: str) -> None:
+    firing = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+    until(lambda: prometheus.query(firing) == [1], f"{alert} was alerted")
+
+
+def test_a_panel_asks_for_nothing_that_is_not_declared() -> None:
+    declared = {measure.name for measure in CATALOGUE}
+    recorded = {rule["record"] for rule in rules("rules.yml")}
+    for dashboard in DASHBOARDS.values():
+        for row in dashboard.rows:
+            for panel in row:
+                assert _names(panel) <= declared | recorded, panel.title
+
+
+def _names(panel: Panel) -> set[str]:
+    found = {name for query in panel.queries.values() for name in NAME.findall(query) + RECORDED.findall(query)}
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in found}
