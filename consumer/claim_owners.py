@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from consumer.binlog.connection import Replica
-from consumer.binlog.events import RowChange
+from consumer.binlog.events import RowChange, Single
 from consumer.leads.model import Table
 
 CLAIMS: Final = Table.CLAIMS.value
@@ -118,7 +118,8 @@ class ClaimOwners:
         """
         wanted: dict[int, int | None] = {}
         fed: set[int] = set()
-        for event in coming:
+        for one in coming:
+            event = one.change if type(one) is Single else one
             if type(event) is not RowChange:
                 continue
             if event.table == CLAIMS:

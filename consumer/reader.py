@@ -20,7 +20,7 @@ from consumer import measures, metrics
 from consumer.backlog import Backlog
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import BinlogPurged, ConnectionLost
-from consumer.binlog.events import Begin, Event, SchemaChange, Statement
+from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader_progress import Progress
@@ -432,4 +432,4 @@ def print_changes(
 
 def is_before(end: Place, event: Event) -> bool:
     """False for the start of a transaction at `end` or later."""
-    return not isinstance(event, Begin) or place(event.file, event.pos) < end
+    return not isinstance(event, Begin | Single) or place(event.file, event.pos) < end

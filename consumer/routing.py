@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, SchemaChange, Statement
+from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, SchemaChange, Single, Statement
 from consumer.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, ClaimOwners
 from consumer.leads.model import Table
 from consumer.stream.numbering import Numbering
@@ -56,10 +56,12 @@ class Router:
         numbering, owners = self._numbering, self.owners
         if owners.unsure:
             owners.passed(numbering.ts_us)
-        begin, commit, route = numbering.begin, numbering.commit, self._route
+        begin, commit, route, single = numbering.begin, numbering.commit, self._route, self._single
         for index, event in enumerate(events):
             kind = type(event)
-            if kind is RowChange:
+            if kind is Single:
+                single(event, index)  # type: ignore[arg-type]
+            elif kind is RowChange:
                 route(event, index)  # type: ignore[arg-type]
             elif kind is Begin:
                 begin(*event)
@@ -84,6 +86,30 @@ class Router:
             elif isinstance(event, Rollback):
                 self._leaving_out = False
         return kept
+
+    def _single(self, event: Single, index: int) -> None:
+        """A transaction of one row: at one stroke where its user is plain, which spares a third of its time here."""
+        numbering = self._numbering
+        gtid, server_id, file, begun, ts_us, change, _ = event
+        table, op, before, after, before_id, before_ref, after_id, after_ref, pos, _ = change
+        user_id: int | None = None
+        if op != "u" or (before_ref == after_ref and before_id == after_id):
+            ref = before_ref if op == "d" else after_ref
+            if table == USERS:
+                user_id = ref
+            elif table == CLAIM_REQUIREMENTS:
+                user_id = UNKNOWN if ref is None else self.owners.get(ref)
+            elif op != "d":
+                self.owners.put(after_id, ref)  # type: ignore[arg-type]
+                user_id = ref
+        if user_id is None or user_id == UNKNOWN or not numbering.may_rest:
+            numbering.begin(gtid, server_id, file, begun, ts_us)
+            self._route(change, index)
+            numbering.commit()
+            self.owners.transaction_ended()
+        else:
+            self.counts[table][op] += 1
+            numbering.single(gtid, server_id, file, begun, ts_us, table, op, before, after, user_id, pos)
 
     def _route(self, change: RowChange, index: int) -> None:
         table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row = change

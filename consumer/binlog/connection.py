@@ -32,7 +32,7 @@ from consumer.binlog.errors import (
     WrongServer,
 )
 from consumer.binlog.events import Event
-from consumer.binlog.framing import PacketBuffer
+from consumer.binlog.framing import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.statements import Scope
 from consumer.replica_login import login
@@ -42,6 +42,8 @@ _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
 _MARIADB_GTID_CAPABILITY: Final = 4
 _THROUGH_GTID: Final = 4
 _PARSE_ERROR: Final = ER.PARSE_ERROR
+GATHERED: Final = FIRST_SIZE // 2
+"""Bytes of whole packets after which `read` does not look for more."""
 _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 """The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
 _REFUSED: Final = frozenset(
@@ -328,7 +330,18 @@ class _Line:
                 if self._closed:
                     return False
                 raise ConnectionLost(f"{self._address} closed the connection")
+        self._gather()
         return True
+
+    def _gather(self) -> None:
+        """Receives on while more is here: TLS hands out 16 KB at a time, and larger reads save 8 % of a row's time."""
+        self._socket.settimeout(0)
+        try:
+            with suppress(OSError):  # nothing more is here; if the connection broke, the next wait says so
+                while len(self._buffer) < GATHERED and self._buffer.fill(self._socket, 0):
+                    pass
+        finally:
+            self._socket.settimeout(self._deadline)
 
     def is_drained(self) -> bool:
         """Whether nothing waits, neither in the buffer nor on the socket."""

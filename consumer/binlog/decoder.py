@@ -17,8 +17,20 @@ import zstandard
 
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
-from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, Rotate, RowChange, SchemaChange, Statement
+from consumer.binlog.events import (
+    Begin,
+    Commit,
+    Event,
+    Heartbeat,
+    Rollback,
+    Rotate,
+    RowChange,
+    SchemaChange,
+    Single,
+    Statement,
+)
 from consumer.binlog.gtid_event import tagged_gtid
+from consumer.binlog.one_row import CRC_OF_CHECKED, FRAME, Known, frame_header, one_row
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
 from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, last_name, logged_statement, xid_of, xid_prepared
@@ -30,10 +42,6 @@ from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
 
 _E = EventType
 
-_FRAME: Final = 5
-"""Bytes before an event in a stream of packets: length (3), number, and a 0 that says that an event follows."""
-_CRC_OF_CHECKED: Final = 0x2144DF1C
-"""CRC32 over any bytes followed by their own CRC32."""
 _ARTIFICIAL: Final = 0x20
 _IGNORABLE: Final = 0x80
 _WRAP: Final = 1 << 32
@@ -75,7 +83,6 @@ _WITHOUT_MEANING: Final = frozenset(
 )
 """Events that change no row by themselves."""
 
-_frame_header = struct.Struct("<IB4xB4xII").unpack_from
 _event_header = struct.Struct("<IBIIIH").unpack_from
 _mysql_gtid = struct.Struct("<x16sq17xQ").unpack_from
 _mariadb_gtid = struct.Struct("<QIB").unpack_from
@@ -98,14 +105,6 @@ class _Names(dict[bytes | str | int, str]):
     def __missing__(self, source: bytes | str | int) -> str:
         text = self[source] = str(UUID(bytes=source)) if isinstance(source, bytes) else str(source)
         return text
-
-
-class _Known(NamedTuple):
-    """A table map as it was last written for a table id: raw body, event size, and the table's decoder if captured."""
-
-    raw: bytes
-    decoder: TableDecoder | None
-    size: int
 
 
 class _Prepared(NamedTuple):
@@ -133,8 +132,10 @@ class BinlogDecoder:
         *,
         mariadb: bool,
         charsets: Mapping[int, str],
+        singles: bool = True,
     ) -> None:
-        """`charsets` maps collation numbers to charsets. Raises ValueError for a GTID set that is none."""
+        """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
+        instead of three events. Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
         self.checksums = False
@@ -144,6 +145,7 @@ class BinlogDecoder:
         self._scope = scope
         self._mariadb = mariadb
         self._charsets = charsets
+        self._singles = singles
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -151,7 +153,7 @@ class BinlogDecoder:
         self._run_source: bytes | str | int | None = None
         self._run_first = self._run_next = 0
         self._names = _Names()
-        self._maps: dict[bytes, _Known] = {}
+        self._maps: dict[bytes, Known] = {}
         self._decoders: dict[bytes, TableDecoder] = {}
         self._gtid: _Gtid | None = None
         self._begun = False
@@ -235,7 +237,7 @@ class BinlogDecoder:
         rest = self._payload_rest
         rest += piece
         if len(rest) >= HEADER and len(rest) >= int.from_bytes(rest[9:13], "little"):
-            data = bytes(_FRAME) + rest
+            data = bytes(FRAME) + rest
             del rest[: self._run(data, framed=False)]
 
     def _run(self, data: bytes, *, framed: bool) -> int:
@@ -254,11 +256,12 @@ class BinlogDecoder:
         last_gtids = self.mariadb_gtids.last
         new = tuple.__new__
         crc32 = zlib.crc32
-        unpack = _frame_header
+        unpack = frame_header
         from_bytes = int.from_bytes
         starts_with = data.startswith
-        overlap = 0 if framed else _FRAME
+        overlap = 0 if framed else FRAME
         check = 4 if framed and self.checksums else 0
+        singles = framed and self._singles
         # The state, taken along and put back.
         file = self._file
         base = self._base
@@ -276,19 +279,19 @@ class BinlogDecoder:
         start = -1
         first_row = 0
         try:
-            while at + _FRAME + HEADER <= size_of_data:
+            while at + FRAME + HEADER <= size_of_data:
                 packet, marker, kind, size, position = unpack(data, at)
                 if framed and (marker or packet & 0xFFFFFF != size + 1):
                     strange = True
                     break
-                end = at + _FRAME + size
+                end = at + FRAME + size
                 if end > size_of_data:
                     break
-                body = at + _FRAME + HEADER
+                body = at + FRAME + HEADER
                 body_end = end - check
                 if body > body_end:
                     raise BinlogCorrupt(f"{self._at(kind, position)} has only {size} bytes")
-                if check and crc32(data[at + _FRAME : end]) != _CRC_OF_CHECKED and kind not in _SELF_CHECKED:
+                if check and crc32(data[at + FRAME : end]) != CRC_OF_CHECKED and kind not in _SELF_CHECKED:
                     raise BinlogCorrupt(f"the checksum of {self._at(kind, position + base - size)} is wrong")
 
                 if kind == 19:  # table map: known, if it says what it said before
@@ -325,7 +328,24 @@ class BinlogDecoder:
                 elif kind == 33 and gtid is None and size >= 73 + check:
                     source, number, ts_us = _mysql_gtid(data, body)
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
-                    gtid = (source, number, ts_us & _COMMIT_TIME, server_id, position + base - size)
+                    ts_us &= _COMMIT_TIME
+                    first = position + base - size
+                    found = one_row(data, end, check, maps, False) if singles else None
+                    if found is None or found[1] + base < first:  # 4 GB are passed on the way
+                        gtid = (source, number, ts_us, server_id, first)
+                    else:
+                        change, done, end = found
+                        if number == run_next and source == run_source:
+                            run_next += 1
+                        else:
+                            self._run_next = run_next
+                            self._start_run(source, number)
+                            run_source, run_next = source, number + 1
+                        if base:
+                            change = change._replace(pos=change.pos + base)
+                            done += base
+                        emit(new(Single, (f"{names[source]}:{number}", server_id, file, first, ts_us, change, done)))
+                        done_file, done_pos = file, done
 
                 elif (
                     kind == 2
@@ -404,8 +424,21 @@ class BinlogDecoder:
                     number, source, flags = _mariadb_gtid(data, body)
                     ts_us = from_bytes(data[at + 5 : at + 9], "little") * 1_000_000
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
-                    gtid = (source, number, ts_us, server_id, position + base - size)
-                    in_transaction = not flags & _STANDALONE
+                    first = position + base - size
+                    found = one_row(data, end, check, maps, True) if singles and not flags & _STANDALONE else None
+                    if found is None or found[1] + base < first:  # 4 GB are passed on the way
+                        gtid = (source, number, ts_us, server_id, first)
+                        in_transaction = not flags & _STANDALONE
+                    else:
+                        change, done, end = found
+                        if base:
+                            change = change._replace(pos=change.pos + base)
+                            done += base
+                        last_gtids[source] = (server_id, number)
+                        emit(
+                            new(Single, (f"{source}-{server_id}-{number}", server_id, file, first, ts_us, change, done))
+                        )
+                        done_file, done_pos = file, done
 
                 elif kind == 34 and gtid is None and size >= 73 + check:  # anonymous
                     _, number, ts_us = _mysql_gtid(data, body)
@@ -444,7 +477,7 @@ class BinlogDecoder:
             maps.clear()
         if framed and self._payload is None:
             rest = size_of_data - at
-            if strange or (_FRAME <= rest < _FRAME + HEADER and rest >= 4 + from_bytes(data[at : at + 3], "little")):
+            if strange or (FRAME <= rest < FRAME + HEADER and rest >= 4 + from_bytes(data[at : at + 3], "little")):
                 self._strange_packet(data, at)
         return at
 
@@ -456,7 +489,7 @@ class BinlogDecoder:
         kind = event[4]
         position = int.from_bytes(event[13:17], "little") + self._base
         if self.checksums:
-            if zlib.crc32(event) != _CRC_OF_CHECKED:
+            if zlib.crc32(event) != CRC_OF_CHECKED:
                 raise BinlogCorrupt(f"the checksum of {self._at(kind, position - len(event))} is wrong")
             event = event[:9] + (len(event) - 4).to_bytes(4, "little") + event[13:-4]
         self._run_inner(event, position - len(event), position)
@@ -465,7 +498,7 @@ class BinlogDecoder:
         """Decodes an event that was taken out of its packet, or out of another event from `start` to `end`."""
         self._outer = (start, end)
         self._outer_rows = 0
-        if self._run(bytes(_FRAME) + event, framed=False) != len(event):
+        if self._run(bytes(FRAME) + event, framed=False) != len(event):
             raise UndecodableEvent("its length is not what its header says")
 
     def _at(self, kind: int, start: int) -> str:
@@ -505,7 +538,7 @@ class BinlogDecoder:
                 if len(self._decoders) >= _DECODERS_KEPT:
                     self._decoders.clear()
                 decoder = self._decoders[content] = TableDecoder(table_map, CAPTURED[captured], self._charsets)
-        self._maps[event_body[:6]] = _Known(event_body, decoder, size)
+        self._maps[event_body[:6]] = Known(event_body, decoder, size)
 
     def _rows_without_map(self, table_id: bytes) -> None:
         """Rows of a table id that no map was seen for: only MySQL's empty closing event may come so."""
@@ -813,7 +846,7 @@ class BinlogDecoder:
 
     def _rotate(self, event: bytes, *, artificial: bool) -> None:
         """The stream goes on in another file. A made-up event at the start of a stream only names the first file."""
-        with_checksum = zlib.crc32(event) == _CRC_OF_CHECKED
+        with_checksum = zlib.crc32(event) == CRC_OF_CHECKED
         body = event[HEADER : len(event) - 4 if with_checksum else len(event)]
         position, name = int.from_bytes(body[:8], "little"), body[8:].decode()
         if self._gtid is not None and name != self._file:

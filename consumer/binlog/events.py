@@ -1,7 +1,7 @@
 """What the binlog says, as lean tuples: the interface between the binlog and whoever reads it.
 
-Every RowChange, Statement and SchemaChange stands between a Begin and a Commit. A source transaction that touches
-nothing captured produces no events at all; only the stream's position moves.
+Every RowChange, Statement and SchemaChange stands between a Begin and a Commit, or a RowChange in a Single. A source
+transaction that touches nothing captured produces no events at all; only the stream's position moves.
 """
 
 from __future__ import annotations
@@ -49,6 +49,22 @@ class Commit(NamedTuple):
     pos: int
 
 
+class Single(NamedTuple):
+    """A whole transaction of one row, as its Begin, its change and where its Commit ends: the commonest of all."""
+
+    gtid: str | None
+    server_id: int
+    file: str
+    pos: int
+    ts_us: int
+    change: RowChange
+    end: int
+
+    def parts(self) -> tuple[Begin, RowChange, Commit]:
+        """The same event by event."""
+        return Begin(*self[:5]), self.change, Commit(self.file, self.end)
+
+
 class Rollback(NamedTuple):
     """What came since the last Begin never happened (the server stopped while it wrote the transaction)."""
 
@@ -91,4 +107,4 @@ class Rotate(NamedTuple):
     pos: int
 
 
-Event = Begin | RowChange | Commit | Rollback | Statement | SchemaChange | Heartbeat | Rotate
+Event = Begin | RowChange | Commit | Single | Rollback | Statement | SchemaChange | Heartbeat | Rotate

@@ -168,6 +168,31 @@ class EnvelopeWriter:
             f',"seq":{seq},"user_id":{user}{_MOVED if moved else ""},"last":'
         )
 
+    def single(
+        self,
+        gtid: str | None,
+        server_id: int,
+        file: str,
+        begun: int,
+        ts_us: int,
+        version: int,
+        table: str,
+        op: str,
+        before: str | None,
+        after: str | None,
+        pos: int,
+        seq: int,
+        user: str,
+    ) -> str:
+        """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
+        name, quoted = (f"{file}:{begun}", "null") if gtid is None else (gtid, f'"{gtid}"')
+        return (
+            f'{{"before":{before or "null"},"after":{after or "null"},"op":"{op}{self._head}1'
+            f',"data_collection_order":1,"id":"{name}"}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us}'
+            f',"server_id":{server_id},"gtid":{quoted},"file":"{file}",{self._source}{table}","pos":{pos},"row":0'
+            f'{self._lane}{version},"seq":{seq},"user_id":{user},"last":true}}}}'
+        )
+
     def heartbeat(self, seq: int, version: int, ts_us: int) -> str:
         """A whole message that says: this lane has passed `version`. `ts_us` is the server's time it stands for."""
         return (

@@ -134,6 +134,39 @@ class Numbering:
             key_text,
         )
 
+    def single(
+        self,
+        gtid: str | None,
+        server_id: int,
+        file: str,
+        begun: int,
+        ts_us: int,
+        table: str,
+        op: str,
+        before: str | None,
+        after: str | None,
+        user_id: int,
+        pos: int,
+    ) -> None:
+        """A source transaction of one row, whole: `begin`, `row` and `commit` in one; only where `may_rest`."""
+        version = self.version + 1
+        version = max(ts_us, version)
+        self.version = version
+        self.ts_us = ts_us
+        self.rows = 1
+        key = f"{user_id}"
+        lane = crc32(key.encode()) % self.lanes
+        seqs = self._next_seqs
+        seq = seqs[lane]
+        seqs[lane] = seq + 1
+        self._send(
+            self._topics[table],
+            self._writer.single(gtid, server_id, file, begun, ts_us, version, table, op, before, after, pos, seq, key),
+            key,
+            lane,
+        )
+        self.sent += 1
+
     def orphan(
         self,
         table: str,

@@ -18,6 +18,7 @@ from consumer.binlog.events import Begin, Event, Rollback, RowChange, SchemaChan
 from consumer.binlog.position import Position
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.spelled_out import spelled_out
 
 DEADLINE_SECONDS = 15.0
 
@@ -99,7 +100,7 @@ def read_until(stream: BinlogStream, end: Position) -> list[Event]:
     """All events until the stream has passed a position."""
     events: list[Event] = []
     while (stream.file, stream.pos) < (end.file, end.pos):
-        events += stream.read()
+        events += spelled_out(stream.read())
     return events
 
 

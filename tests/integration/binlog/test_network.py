@@ -21,6 +21,7 @@ from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import Proxy
 from tests.integration.binlog.source import Source, read_until, replayed
 from tests.servers import PrivateServer, ensure, mysql_command
+from tests.spelled_out import spelled_out
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name LONGTEXT, current_signature_file_id INT)"
 
@@ -131,7 +132,7 @@ def test_a_connection_cut_anywhere_is_taken_up_again_without_loss(users: Source,
             part: list[Event] = []
             with suppress(ConnectionLost):
                 while (stream.file, stream.pos) < (end.file, end.pos):
-                    part += stream.read()
+                    part += spelled_out(stream.read())
             whole += completed(part)
     assert ids(whole) == list(range(1, 61))
 
@@ -149,7 +150,7 @@ def test_a_changed_bit_is_an_error_and_never_data(users: Source, proxy: Proxy, s
         events: list[Event] = []
         with pytest.raises((BinlogCorrupt, ConnectionLost, UndecodableEvent)):  # noqa: PT012 - keeps what came before
             while (stream.file, stream.pos) < (end.file, end.pos):
-                events += stream.read()
+                events += spelled_out(stream.read())
         seen = ids(completed(events))
         assert seen == list(range(1, len(seen) + 1))
         assert len(seen) < 30

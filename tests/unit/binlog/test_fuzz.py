@@ -16,24 +16,29 @@ from hypothesis import strategies as st
 
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogError
-from consumer.binlog.events import Commit, Event, RowChange
+from consumer.binlog.events import Commit, Event, RowChange, Single
 from consumer.binlog.wire import EventType
+from tests.spelled_out import spelled_out
 from tests.unit.binlog.wirebuild import Recording, recording
 
 FLOOD_BYTES = 64 * 2**20
 
 
 def decode_all(target: BinlogDecoder, data: bytes, events: list[Event]) -> int:
-    """Everything in `data`, as a connection would feed it; returns how many bytes were used."""
+    """Everything in `data`, as a connection would feed it, event by event; returns how many bytes were used."""
     at = 0
-    while True:
-        used = target.decode(data[at:], events)
-        at += used
-        while target.has_payload:
-            target.decode_payload(events)
-            used += 1
-        if not used:
-            return at
+    found: list[Event] = []
+    try:
+        while True:
+            used = target.decode(data[at:], found)
+            at += used
+            while target.has_payload:
+                target.decode_payload(found)
+                used += 1
+            if not used:
+                return at
+    finally:
+        events += spelled_out(found)
 
 
 @cache
@@ -66,6 +71,17 @@ def events_of(name: str) -> tuple[bytes, ...]:
 def packets(events: list[bytes]) -> bytes:
     """Events as packets, each as long as it is, whatever its header says."""
     return b"".join((len(event) + 1).to_bytes(3, "little") + b"\0\0" + event for event in events)
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+def test_transactions_of_one_row_read_at_one_stroke_say_the_same(name: str) -> None:
+    recorded, events = whole(name)
+    at_one_stroke: list[Event] = []
+    recorded.decoder().decode(recorded.packets, at_one_stroke)
+    assert any(isinstance(event, Single) for event in at_one_stroke)
+    one_by_one: list[Event] = []
+    decode_all(recorded.decoder(singles=False), recorded.packets, one_by_one)
+    assert events == one_by_one
 
 
 def test_the_recordings_hold_what_they_should() -> None:
@@ -133,11 +149,17 @@ def test_damage_behind_the_checksums_ends_in_named_errors(name: str, data: st.Da
         if data.draw(st.booleans()):
             event[9:13] = len(event).to_bytes(4, "little")
         events[number] = bytes(event)
+    damaged = packets([event for event in events if event])
+    at_one_stroke: list[Event] = []
+    one_by_one: list[Event] = []
     tracemalloc.start()
     try:
         with suppress(BinlogError):
-            decode_all(recorded.decoder(), packets([event for event in events if event]), [])
+            decode_all(recorded.decoder(), damaged, at_one_stroke)
+        with suppress(BinlogError):
+            decode_all(recorded.decoder(singles=False), damaged, one_by_one)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < FLOOD_BYTES
+    assert at_one_stroke == one_by_one

@@ -13,6 +13,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.position import Position
 from consumer.binlog.statements import Scope
 from consumer.binlog.wire import ColumnType, EventType
+from tests.spelled_out import spelled_out
 
 DATABASE = "shop"
 SOURCE = UUID("11111111-2222-3333-4444-555555555555")
@@ -21,9 +22,11 @@ SCOPE = Scope(DATABASE, frozenset(CAPTURED), fold=False)
 FIRST = Position("", "binlog.000001", 4)
 
 
-def decoder(*, mariadb: bool = False, start: Position = FIRST, scope: Scope = SCOPE) -> BinlogDecoder:
+def decoder(
+    *, mariadb: bool = False, start: Position = FIRST, scope: Scope = SCOPE, singles: bool = False
+) -> BinlogDecoder:
     """A decoder for the database `shop`."""
-    return BinlogDecoder(scope, start, mariadb=mariadb, charsets=CHARSETS)
+    return BinlogDecoder(scope, start, mariadb=mariadb, charsets=CHARSETS, singles=singles)
 
 
 class Log:
@@ -143,8 +146,10 @@ def table_map(columns: list[Shape], *, table: str = "users", table_id: int = 70,
 
 
 def decoded(log: Log, target: BinlogDecoder | None = None) -> list[Event]:
-    """Everything that a log says."""
-    target = target or decoder()
+    """Everything that a log says; without a decoder of the caller's, read at one stroke and event by event alike."""
+    if target is None:
+        target = decoder()
+        assert spelled_out(decoded(log, decoder(singles=True))) == decoded(log, decoder())
     events: list[Event] = []
     data = log.data
     used = target.decode(data, events)
@@ -164,10 +169,10 @@ class Recording(NamedTuple):
     start: Position
     mariadb: bool
 
-    def decoder(self) -> BinlogDecoder:
+    def decoder(self, *, singles: bool = True) -> BinlogDecoder:
         """A decoder at the start of the recording."""
         scope = Scope(self.database, frozenset(CAPTURED), fold=False)
-        return BinlogDecoder(scope, self.start, mariadb=self.mariadb, charsets=CHARSETS)
+        return BinlogDecoder(scope, self.start, mariadb=self.mariadb, charsets=CHARSETS, singles=singles)
 
 
 def recording(name: str) -> Recording:

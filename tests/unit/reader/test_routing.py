@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Statement
+from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Single, Statement
 from consumer.claim_owners import ClaimOwners, Owner
 from consumer.lane import lane_of
 from consumer.routing import RolledBack, Router
@@ -16,6 +18,7 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
+from tests.spelled_out import spelled_out
 
 LANES = 5
 BEGIN = Begin("g:1", 1, "b.000001", 4, 1_000)
@@ -216,3 +219,46 @@ def test_a_claim_changed_lately_is_the_likely_users_and_every_lane_is_told() -> 
     assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", 10)]
     assert sorted(trial.lanes) == sorted([lane_of(10, LANES), *range(LANES)])
     assert sum(message["op"] == "h" for message in trial.sent) == LANES
+
+
+@st.composite
+def one_row_transactions(draw: st.DrawFn) -> list[Single]:
+    """Transactions of one row, of few users and claims, so that claims move, go and come back."""
+    ids = st.integers(1, 3)
+    found = []
+    for number in range(draw(st.integers(1, 12))):
+        table = draw(st.sampled_from(["users", "claims", "claim_requirements"]))
+        op = draw(st.sampled_from(["c", "u", "d"]))
+        row_id = draw(ids)
+        old = row_id if table == "users" else draw(st.none() | ids)
+        new = row_id if table == "users" else draw(st.none() | ids)
+        before, after = f'{{"id":{row_id},"ref":"{old}"}}', f'{{"id":{row_id},"ref":"{new}"}}'
+        gone, come = op != "c", op != "d"
+        change = RowChange(
+            table,
+            op,
+            before if gone else None,
+            after if come else None,
+            row_id if gone else None,
+            old if gone else None,
+            row_id if come else None,
+            new if come else None,
+            70 + number,
+            0,
+        )
+        gtid = draw(st.sampled_from([None, f"g:{number}"]))
+        found.append(Single(gtid, 1, "b.000001", 40 + number, draw(st.integers(1, 2_000)), change, 99 + number))
+    return found
+
+
+@given(one_row_transactions())
+def test_a_transaction_of_one_row_at_one_stroke_gives_what_it_gives_event_by_event(transactions: list[Single]) -> None:
+    at_one_stroke, one_by_one = Trial({1: 7, 2: None}), Trial({1: 7, 2: None})
+    at_one_stroke.router.feed(list(transactions))
+    one_by_one.router.feed(spelled_out(transactions))
+    assert at_one_stroke.sent == one_by_one.sent
+    assert at_one_stroke.lanes == one_by_one.lanes
+    assert at_one_stroke.asked == one_by_one.asked
+    assert at_one_stroke.router.counts == one_by_one.router.counts
+    reached = [trial.numbering.checkpoint("s", "", "b.000001", 999, []) for trial in (at_one_stroke, one_by_one)]
+    assert reached[0] == reached[1]
