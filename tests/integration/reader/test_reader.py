@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from contextlib import closing
 from urllib.request import urlopen
@@ -18,6 +16,8 @@ import pytest
 from consumer.binlog.connection import Replica
 from consumer.lane import lane_of
 from consumer.settings import MySQLAddress
+from tests.integration.reader.kills import kill_again_and_again
+from tests.integration.reader.load import Load
 from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay
 from tests.servers import ensure
 
@@ -107,59 +107,10 @@ def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_s
     ]
 
 
-class Load(threading.Thread):
-    """Random changes, small and large transactions, until told to end."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self._world = world
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        choose = random.Random(7)
-        flip = "ON DUPLICATE KEY UPDATE is_enabled = NOT is_enabled"
-        with self._world.connection() as connection, connection.cursor() as cursor:
-            while not self.ended.is_set():
-                cursor.execute("BEGIN")
-                for _ in range(choose.choice([1, 1, 1, 2, 5, 300])):
-                    user, claim = choose.randint(1, 40), choose.randint(1, 80)
-                    cursor.execute(
-                        choose.choice(
-                            [
-                                f"INSERT INTO users (id) VALUES ({user}) {flip}",
-                                f"REPLACE INTO claims (id, user_id, status) VALUES ({claim}, {user}, 'open')",
-                                f"UPDATE claims SET user_id = {user} WHERE id = {claim}",
-                                f"UPDATE claims SET status = 'cancelled' WHERE user_id = {user}",
-                                f"INSERT INTO claim_requirements (claim_id, status) VALUES ({claim}, 'pending')",
-                                f"UPDATE claim_requirements SET status = 'approved' WHERE claim_id = {claim}",
-                                f"DELETE FROM claim_requirements WHERE claim_id = {claim}",
-                                f"DELETE FROM claims WHERE id = {claim}",
-                                f"DELETE FROM users WHERE id = {user}",
-                            ]
-                        )
-                    )
-                cursor.execute("COMMIT")
-
-
 def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: World) -> None:
-    world.setup()
-    load = Load(world)
-    load.start()
-    for _ in range(5):
-        reader = world.reader(READER_BATCH_ROWS="50").wait_for("reading")
-        time.sleep(random.Random().uniform(0.1, 1.5))
-        reader.kill()
-    load.ended.set()
-    load.join()
-    world.execute("INSERT INTO users (id) VALUES (999)")
-    reader = world.reader()
-    deadline = time.monotonic() + 60
-    while 999 not in replay(world.messages())["users"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    reader.stop()
-    assert reader.process.returncode == 0
-    assert_complete(world)
+    trial = kill_again_and_again(world, kills=16, seed=8911)
+    assert trial.rows > 100
+    assert trial.checkpoints > trial.kills  # it got on between them
 
 
 def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_it(world: World) -> None:
@@ -198,8 +149,7 @@ def test_a_signal_ends_it_within_seconds(world: World, how: signal.Signals, code
     reader = world.reader().wait_for("reading")
     time.sleep(2)
     took = reader.stop(how)
-    load.ended.set()
-    load.join()
+    load.end()
     assert reader.process.returncode == code
     assert took < 5
     assert reader.lines()[-1]["event"] == "reader stopped"

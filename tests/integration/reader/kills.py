@@ -1,0 +1,129 @@
+"""Kills the reader at random moments and compares what lies in Kafka with the binlog, change by change.
+
+By hand, for hundreds: `python -m tests.integration.reader.kills --kills 300`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from consumer.binlog.connection import BinlogStream, Replica
+from consumer.claim_owners import ClaimOwners
+from consumer.reader import position
+from consumer.routing import Router
+from consumer.settings import MySQLAddress
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.numbering import Numbering
+from consumer.stream.topics import Topics
+from tests.integration.reader.load import Load
+from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
+
+Change = tuple[str, str, Any, Any]
+"""Table, operation, and the row before and after."""
+
+
+class Trial(NamedTuple):
+    """What a trial came to."""
+
+    kills: int
+    rows: int
+    checkpoints: int
+
+
+def kill_again_and_again(world: World, kills: int, seed: int) -> Trial:
+    """Kills under load, at moments between the launch and a second of reading, and then compares."""
+    dice = random.Random(seed)
+    world.setup()
+    start = world.checkpoints()[-1]
+    load = Load(world, seed, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.02)
+    load.start()
+    try:
+        for _ in range(kills):
+            reader = world.reader(READER_BATCH_ROWS="20")
+            time.sleep(dice.uniform(0.3, 1.6))
+            reader.kill()
+    finally:
+        load.end()
+    with closing(Replica(MySQLAddress(world.url))) as replica:
+        end = replica.clock_and_position()
+    reader = world.reader()
+    deadline = time.monotonic() + 120
+    while (newest := world.checkpoints()[-1]) and (newest.file, newest.pos) < (end.file, end.pos):
+        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {end.file}:{end.pos}"
+        time.sleep(0.3)
+    reader.stop()
+    assert reader.process.returncode == 0
+    compare(world, start, (end.file, end.pos))
+    messages = world.messages()
+    return Trial(kills, sum(message.value["op"] != "h" for message in messages), len(world.checkpoints()))
+
+
+def compare(world: World, start: Checkpoint, end: tuple[str, int]) -> None:
+    """Every change of the binlog is in Kafka once, the numbers have no gap, and the checkpoint says what there is."""
+    messages = world.messages()
+    check_numbers(messages)
+    found = by_place(messages)
+    expected = logged(world, start, end)
+    assert found.keys() == expected.keys()
+    assert found == expected
+    for table, rows in replay(messages).items():
+        assert rows == world.rows(table)
+    newest = world.checkpoints()[-1]
+    ends = [max((m.value["lane"]["seq"] for m in messages if m.lane == lane), default=0) for lane in range(LANES)]
+    assert newest.next_seqs == [seq + 1 for seq in ends]
+    assert newest.version == max(message.value["lane"]["version"] for message in messages)
+    assert not newest.rows
+
+
+def by_place(messages: list[Message]) -> dict[tuple[str, int], Change]:
+    """Changes by transaction and their number in it. Fails where one lies there twice."""
+    changes: dict[tuple[str, int], Change] = {}
+    for message in messages:
+        value = message.value
+        if value["op"] != "h":
+            place = (value["transaction"]["id"], value["transaction"]["total_order"])
+            assert place not in changes, f"{place} was sent twice"
+            changes[place] = (message.topic, value["op"], value["before"], value["after"])
+    return changes
+
+
+def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[str, int], Change]:
+    """The same, straight from the binlog in one undisturbed go."""
+    prefix, sent = "undisturbed", []
+    numbering = Numbering(
+        start,
+        Topics(prefix),
+        EnvelopeWriter(prefix, start.flavor, world.name, start.epoch),
+        lambda topic, value, key, lane: sent.append(
+            Message(topic.removeprefix(f"{prefix}."), lane, str(key), json.loads(value))
+        ),
+    )
+    router = Router(numbering, ClaimOwners(1_000, lambda _: {}), lambda _: None)
+    stream = BinlogStream(MySQLAddress(world.url), world.name, position(start), random.getrandbits(30), 0.2, 20)
+    with closing(stream):
+        stream.connect()
+        while (stream.file, stream.pos) < end:
+            router.feed(stream.read())
+    return by_place(sent)
+
+
+def main() -> None:
+    """One long trial on the shared servers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=random.getrandbits(30))
+    parser.add_argument("--flavor", choices=["mysql", "mariadb"], default="mysql")
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    with World(options.flavor) as world:
+        print(kill_again_and_again(world, options.kills, options.seed))
+
+
+if __name__ == "__main__":
+    main()
