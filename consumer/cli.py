@@ -16,6 +16,7 @@ import typer
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
 from consumer.doctor.check import Unfit
+from consumer.more_lanes import raise_lanes
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -56,9 +57,16 @@ def setup(
     start: Annotated[
         Start, typer.Option("--from", help="Where the reader begins: the server's present, or its oldest binlog.")
     ] = Start.NOW,
+    lanes: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
+    ] = None,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
-    done = prepare(load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings), start)
+    database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
+    if lanes is not None:
+        kafka = kafka.model_copy(update={"lanes": lanes})
+        done = raise_lanes(kafka, database)
+    done += prepare(load(ReplicaSettings), database, kafka, load(DiscoverySettings), start)
     for sentence in done:
         typer.echo(sentence)
     if not done:

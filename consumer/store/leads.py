@@ -100,8 +100,17 @@ class LeadStore:
         tx.committed()
 
     def lanes(self, lane_numbers: Iterable[int]) -> dict[int, LaneState]:
-        """Where these lanes stand. Raises NotPrepared where one is missing, StoreUnavailable."""
+        """Where these lanes stand.
+
+        Raises NotPrepared where one is missing or there are not as many as LANES says, StoreUnavailable.
+        """
         wanted = sorted(set(lane_numbers))
+        ((count,),) = self._read(sql.COUNT_LANES)
+        if count and count != self.lane_count:
+            raise NotPrepared(
+                f"LANES is {self.lane_count}, but leadstream.lanes in {place(self._conninfo)} has {count};"
+                f" set LANES={count} everywhere"
+            )
         rows = self._read(sql.READ_LANES, lane=integers(wanted))
         states = {lane: LaneState(epoch, seq, version, offsets) for lane, epoch, seq, version, offsets in rows}
         missing = [str(lane) for lane in wanted if lane not in states]

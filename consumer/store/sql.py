@@ -45,6 +45,9 @@ SELECT lane, epoch, next_seq, version, offsets FROM leadstream.lanes WHERE lane 
 """
 """Where these lanes stand."""
 
+COUNT_LANES: Final = "SELECT count(*) FROM leadstream.lanes"
+"""How many lanes there are."""
+
 MOVE_LANES: Final = f"""
 UPDATE leadstream.lanes
 SET epoch = move.new_epoch, next_seq = move.next_seq, version = move.version, offsets = move.offsets::jsonb,

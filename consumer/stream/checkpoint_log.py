@@ -56,6 +56,17 @@ class CheckpointLog:
 
         Raises KafkaLost, and CheckpointUnreadable where it is not ours or has another number of lanes.
         """
+        found = self.newest()
+        if found is not None and len(found.next_seqs) != self._lanes:
+            held = len(found.next_seqs)
+            raising = f", or raise them with `consumer setup --lanes {self._lanes}`" if held < self._lanes else ""
+            raise CheckpointUnreadable(
+                f"the checkpoint in {self._topic} has {held} lanes, LANES is {self._lanes}; set LANES={held}{raising}"
+            )
+        return found
+
+    def newest(self) -> Checkpoint | None:
+        """As `last`, with however many lanes."""
         try:
             value = self._last_value()
         except KafkaException as error:
@@ -71,11 +82,6 @@ class CheckpointLog:
             raise CheckpointUnreadable(
                 f"the last message of {self._topic} is not a checkpoint of ours ({error}); use another TOPIC_PREFIX"
             ) from error
-        if len(found.next_seqs) != self._lanes:
-            raise CheckpointUnreadable(
-                f"the checkpoint in {self._topic} has {len(found.next_seqs)} lanes and LANES is {self._lanes};"
-                f" set LANES={len(found.next_seqs)}"
-            )
         return found
 
     def require(self) -> Checkpoint:

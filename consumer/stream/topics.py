@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from consumer.leads.model import Table
 from consumer.settings import KafkaSettings
@@ -91,6 +92,41 @@ def check(settings: KafkaSettings) -> list[str]:
             " check KAFKA_BOOTSTRAP_SERVERS and our rights there"
         ) from error
     return [topic.name for topic in needed if topic.name not in existing]
+
+
+def narrow(settings: KafkaSettings) -> list[str]:
+    """The lanes' topics that have fewer partitions than LANES. Raises KafkaLost."""
+    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    try:
+        found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    except KafkaException as error:
+        raise KafkaLost(
+            f"Kafka at {settings.kafka_bootstrap_servers} did not describe our topics ({error.args[0].str()})"
+        ) from error
+    names = [settings.topic(name) for name in LANE_TOPICS]
+    return [name for name in names if name in found and len(found[name].partitions) < settings.lanes]
+
+
+def widen(settings: KafkaSettings) -> list[str]:
+    """Gives the lanes' topics as many partitions as LANES says; the names of those that had fewer. Raises KafkaLost."""
+    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    names = narrow(settings)
+    if names:
+        try:
+            futures = admin.create_partitions([NewPartitions(name, settings.lanes) for name in names])
+            for future in futures.values():
+                future.result(ANSWER_SECONDS)
+        except KafkaException as error:
+            raise KafkaLost(
+                f"Kafka at {settings.kafka_bootstrap_servers} refused to add partitions ({error.args[0].str()});"
+                " check our rights there and run setup again"
+            ) from error
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while behind := narrow(settings):
+        if time.monotonic() > deadline:
+            raise KafkaLost(f"{', '.join(behind)} did not get its partitions in time; run setup again")
+        time.sleep(0.1)
+    return names
 
 
 def _check(admin: AdminClient, needed: list[Wanted], settings: KafkaSettings) -> set[str]:

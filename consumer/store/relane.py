@@ -1,0 +1,101 @@
+"""Another number of lanes: every lead gets its new lane, and the lanes begin a new epoch, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from consumer.lane import lane_of
+from consumer.store.connection import Connection, classified, place
+from consumer.store.errors import NotPrepared
+
+AT_ONCE: Final = 20_000
+"""Leads per statement."""
+
+LANES_NOW: Final = "SELECT lane, epoch, next_seq, offsets FROM leadstream.lanes ORDER BY lane FOR UPDATE"
+"""Where the lanes stand; nobody moves them meanwhile."""
+
+WRITERS: Final = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name IN ('leadstream stream', 'leadstream sweep')
+"""
+"""Appliers and reconcilers that are connected: they reckon with the old number of lanes."""
+
+NEXT_LEADS: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s ORDER BY user_id LIMIT %s"
+"""Leads in their order, a page at a time."""
+
+MOVE_LEADS: Final = """
+UPDATE leadstream.leads SET lane = moved.lane
+FROM (SELECT unnest(%s::bigint[]) AS user_id, unnest(%s::smallint[]) AS lane) AS moved
+WHERE leads.user_id = moved.user_id AND leads.lane <> moved.lane
+"""
+"""Leads to the lanes that are theirs now."""
+
+ADD_LANE: Final = """
+INSERT INTO leadstream.lanes (lane, epoch, next_seq, version, offsets, moved_at) VALUES (%s, %s, 1, %s, %s, now())
+"""
+"""A lane at the beginning of an epoch."""
+
+
+class NotDrained(NotPrepared):
+    """Changes of the old lanes are still to be applied, or somebody might still write by them."""
+
+
+def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int]) -> None:
+    """Changes nothing. Raises NotDrained where lanes of this epoch are not at these numbers, StoreUnavailable."""
+    with classified(conninfo), psycopg.connect(conninfo) as connection:
+        _held(connection, conninfo, epoch, next_seqs)
+
+
+def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, lanes: int) -> int:
+    """From the drained lanes of `epoch`, which end at `next_seqs` and `version`, to `lanes` lanes of the next epoch.
+
+    Every lane that was there is read on where it stopped, under its new numbers. Returns how many lanes there were; 0
+    where all this was done before. Raises NotDrained, StoreUnavailable; then nothing was changed.
+    """
+    with classified(conninfo), psycopg.connect(conninfo) as connection:
+        connection.execute("SET LOCAL lock_timeout = '20s'")
+        if _is_done(connection, epoch + 1, lanes):
+            return 0
+        offsets = _held(connection, conninfo, epoch, next_seqs)
+        _move_leads(connection, lanes)
+        connection.execute("DELETE FROM leadstream.lanes")
+        for lane in range(lanes):
+            reached = offsets[lane] if lane < len(offsets) else {}
+            connection.execute(ADD_LANE, (lane, epoch + 1, version, Jsonb(reached)))
+    return len(offsets)
+
+
+def _is_done(connection: Connection, epoch: int, lanes: int) -> bool:
+    rows = connection.execute(LANES_NOW).fetchall()
+    return [row[:2] for row in rows] == [(lane, epoch) for lane in range(lanes)]
+
+
+def _held(connection: Connection, conninfo: str, epoch: int, next_seqs: Sequence[int]) -> list[dict[str, int]]:
+    """The offsets of the lanes, which must be exactly those described."""
+    rows = connection.execute(LANES_NOW).fetchall()
+    if [row[:2] for row in rows] != [(lane, epoch) for lane in range(len(next_seqs))]:
+        raise NotPrepared(
+            f"leadstream.lanes in {place(conninfo)} does not hold the {len(next_seqs)} lanes of epoch {epoch} that the"
+            " reader's checkpoint names; check DATABASE_URL and TOPIC_PREFIX"
+        )
+    waiting = sum(wanted - row[2] for wanted, row in zip(next_seqs, rows, strict=True))
+    if waiting:
+        raise NotDrained(
+            f"{waiting} messages in Kafka are not applied yet; stop the reader, leave the appliers running until"
+            " `consumer status` shows nothing waiting, then stop them and try again"
+        )
+    writing = connection.execute(WRITERS).fetchone()
+    if writing and writing[0]:
+        raise NotDrained(f"an applier or a reconciler is still connected to {place(conninfo)}; stop all of them first")
+    return [row[3] for row in rows]
+
+
+def _move_leads(connection: Connection, lanes: int) -> None:
+    last = -(2**63)
+    while page := [user_id for (user_id,) in connection.execute(NEXT_LEADS, (last, AT_ONCE)).fetchall()]:
+        connection.execute(MOVE_LEADS, (page, [lane_of(user_id, lanes) for user_id in page]))
+        last = page[-1]

@@ -1,0 +1,151 @@
+"""More lanes for a stream in use: drained, stopped, `consumer setup --lanes`, and reader and applier started again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from consumer import more_lanes
+from consumer.lane import lane_of
+from consumer.more_lanes import raise_lanes
+from consumer.settings import DatabaseSettings, KafkaSettings
+from consumer.status import status
+from consumer.store.relane import NotDrained
+from consumer.stream.errors import TopicMismatch
+from consumer.stream.transactions import ReaderTransactions
+from tests.integration.reader.world import CONSUMER, LANES, World
+
+pytestmark = pytest.mark.servers
+
+MORE = 7
+CUSTOMERS = range(1, 61)
+
+
+def query(world: World, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of one statement at the call centre."""
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]:
+    """What a process with this LANES would load."""
+    kafka = KafkaSettings(kafka_bootstrap_servers=world.kafka, topic_prefix=world.name, lanes=lanes)
+    return kafka, DatabaseSettings(database_url=SecretStr(world.database_url))
+
+
+def waiting(world: World, lanes: int) -> int:
+    """Messages that `consumer status` shows waiting."""
+    return status(*settings(world, lanes)).waiting
+
+
+@contextmanager
+def applier(world: World, lanes: int, log: Path) -> Iterator[None]:
+    """`consumer apply`, ended with the block as an operator ends it."""
+    with log.open("ab") as errors:
+        process = subprocess.Popen([CONSUMER, "apply"], env=world.environment(LANES=str(lanes)), stderr=errors)
+    try:
+        yield
+        assert process.poll() is None, log.read_text()[-2000:]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def refused(world: World, *arguments: str, lanes: int) -> str:
+    """What a command says that ends with 1."""
+    said = world.consumer(*arguments, LANES=str(lanes))
+    assert said.returncode == 1, said.stdout + said.stderr
+    return said.stderr
+
+
+def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repeated(tmp_path: Path) -> None:
+    log = tmp_path / "appliers.log"
+    with World("mysql") as world:
+        world.setup()
+        reader = world.reader().wait_for("reading")
+        world.execute(*(f"INSERT INTO users (id) VALUES ({number})" for number in CUSTOMERS))
+
+        def known() -> bool:
+            return query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)]
+
+        with applier(world, LANES, log):
+            until(known)
+            reader.stop()
+            until(lambda: waiting(world, LANES) == 0)
+            with pytest.raises(NotDrained, match="is still connected"):
+                raise_lanes(*settings(world, MORE))
+
+        reader = world.reader().wait_for("reading")
+        world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 1, 'open')")
+        until(lambda: waiting(world, LANES) > 0)
+        with pytest.raises(NotDrained, match="not applied yet"):
+            raise_lanes(*settings(world, MORE))
+        assert reader.process.poll() is None, "what was refused has ended the reader"
+        with pytest.raises(TopicMismatch, match="cannot lose partitions"):
+            raise_lanes(*settings(world, LANES - 1))
+        reader.stop()
+        with applier(world, LANES, log):
+            until(lambda: waiting(world, LANES) == 0)
+
+        done = world.setup("--lanes", str(MORE))
+        assert f"raised the lanes from {LANES} to {MORE}, epoch 2; start everything with LANES={MORE}" in done
+        assert raise_lanes(*settings(world, MORE)) == []
+        for command in ("read", "apply"):
+            assert f"LANES={MORE}" in refused(world, command, lanes=LANES)
+
+        world.reader(LANES=str(MORE)).wait_for("reading")
+        world.execute(*(f"UPDATE users SET current_signature_file_id = {n} WHERE id = {n}" for n in CUSTOMERS))
+        world.execute("INSERT INTO users (id) VALUES (1001), (1002), (1003)")
+        with applier(world, MORE, log):
+            until(lambda: query(world, "SELECT count(*) FROM conversions") == [(len(CUSTOMERS),)])
+            until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS) + 3,)])
+        leads = query(world, "SELECT user_id, lane, judge_after FROM leadstream.leads")
+        assert leads == [(user_id, lane_of(user_id, MORE), None) for user_id, _, _ in leads]
+        assert query(world, "SELECT DISTINCT epoch, count(*) FROM leadstream.lanes GROUP BY 1") == [(2, MORE)]
+        assert query(world, "SELECT count(DISTINCT user_id), max(number) FROM leadstream.stints") == [
+            (len(CUSTOMERS) + 3, 2)
+        ]
+        assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+        assert not {"numbers lost", "dead letter", "lane taken"} & {
+            json.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")
+        }
+
+
+def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> int:
+        raise OSError("cut off")
+
+    with World("mysql") as world:
+        world.setup()
+        kafka, database = settings(world, MORE)
+        with monkeypatch.context() as cut:
+            cut.setattr(more_lanes, "relane", cut_off)
+            with pytest.raises(OSError, match="cut off"):
+                raise_lanes(kafka, database)
+        assert f"LANES={MORE}" in refused(world, "read", lanes=LANES)
+        assert f"consumer setup --lanes {MORE}" in refused(world, "read", lanes=MORE)
+        with monkeypatch.context() as cut:
+            cut.setattr(ReaderTransactions, "commit", cut_off)
+            with pytest.raises(OSError, match="cut off"):
+                raise_lanes(kafka, database)
+        assert query(world, "SELECT DISTINCT epoch FROM leadstream.lanes") == [(2,)]
+        assert raise_lanes(kafka, database)
+        assert raise_lanes(kafka, database) == []
+        assert [len(world.checkpoints()[-1].next_seqs), world.checkpoints()[-1].epoch] == [MORE, 2]
