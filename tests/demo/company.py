@@ -6,6 +6,7 @@ connection is lost during a COMMIT, the row it left in `activity_log` tells afte
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -235,13 +236,14 @@ class Company:
     """The workers together. `with Company(…) as company: company.load(2000); company.start(); …; company.stop()`.
 
     `rate` is in transactions a second over all workers. `moves=False` leaves claims with their customers, whose
-    histories are then exact without exception. `compressed` lets one worker write compressed transactions (MySQL).
+    histories are then exact without exception. Journals go into `folder`, or nowhere (None). `compressed` lets one
+    worker write compressed transactions (MySQL).
     """
 
     def __init__(
         self,
         url: str,
-        folder: Path,
+        folder: Path | None,
         *,
         rate: float = 50.0,
         seed: int = 1,
@@ -250,8 +252,11 @@ class Company:
         compressed: bool = False,
     ) -> None:
         self.address = Address.of(url)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.journals = [folder / f"journal-{worker}.jsonl" for worker in range(workers)]
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.journals = [
+            folder / f"journal-{worker}.jsonl" if folder is not None else Path(os.devnull) for worker in range(workers)
+        ]
         self.workers = [
             Worker(
                 self.address,

@@ -32,7 +32,10 @@ def names(docker: Engine) -> dict[str, str]:
 def stack(docker: Engine, names: dict[str, str]) -> Iterator[Stack]:
     """Everything up and healthy, with data of its own and ports that Docker chooses."""
     ports = {"RECONCILER_PORT": "0", "PROMETHEUS_PORT": "0", "GRAFANA_PORT": "0"}
-    up = Stack(docker, {**names, **ports, "LEADSTREAM_IMAGE": IMAGE})
+    files = ["docker-compose.yml"]
+    if not images.has_grafana(docker):
+        files.append("tests/deploy/without-grafana.yml")
+    up = Stack(docker, {**names, **ports, "LEADSTREAM_IMAGE": IMAGE}, files=files)
     up.down()
     try:
         up.up()

@@ -30,6 +30,8 @@ OFFICIAL = {
 }
 """The compose file's defaults, by the variable that overrides them."""
 
+GRAFANA = "grafana/grafana:12.1.0"
+
 _BASE = "leadstream-tests/python:bookworm"
 _SIZE = "{{.Size}}"
 
@@ -46,6 +48,11 @@ def provide(engine: Engine) -> dict[str, str]:
     for name in ("postgres", "prometheus"):
         images[f"{name.upper()}_IMAGE"] = _build(engine, name, {"BASE_IMAGE": _BASE})
     return images
+
+
+def has_grafana(engine: Engine) -> bool:
+    """Whether Grafana's image is there or can be pulled; nothing stands in for it."""
+    return _is_there(engine, GRAFANA) or engine.run("pull", "-q", GRAFANA).returncode == 0
 
 
 def build_ours(engine: Engine, base: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,12 @@ class Stack:
     engine: Engine
     variables: Mapping[str, str]
     project: str = "leadstream-tests"
+    files: Sequence[str] = ("docker-compose.yml",)
 
     def compose(self, *arguments: str, stdin: str = "") -> str:
         """The output of `docker compose …`. Raises ServerError with what it complained of."""
-        result = self.engine.run_compose(self.variables, "--project-name", self.project, *arguments, stdin=stdin)
+        where = ["--project-name", self.project, *(f"--file={file}" for file in self.files)]
+        result = self.engine.run_compose(self.variables, *where, *arguments, stdin=stdin)
         if result.returncode:
             raise ServerError(f"docker compose {' '.join(arguments)} fails: {result.stderr[-3000:]}")
         return result.stdout.strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,11 @@ def test_prometheus_finds_every_replica(stack: Stack) -> None:
     wait_until(lambda: _up(stack) == {"reader": 1, "applier": 2, "reconciler": 1}, 60, "all targets are up")
 
 
+def test_prometheus_evaluates_our_rules_and_nobody_is_paged(stack: Stack) -> None:
+    wait_until(lambda: _samples(stack, "leadstream:reader_lag_seconds") != [], 60, "recording rules have data")
+    assert _samples(stack, 'ALERTS{alertstate="firing", severity="page"}') == []
+
+
 def test_a_reader_that_loses_mysql_is_unhealthy_until_it_is_back(stack: Stack) -> None:
     check = ("sh", "-c", "HEALTH_SECONDS=5 python -m consumer.health; true")
     assert stack.inside("reader", *check) == "well"
@@ -145,10 +151,29 @@ def test_what_was_stopped_goes_on_where_it_stood(stack: Stack) -> None:
     wait_until(lambda: {stack.health(name) for name in STREAM} == {"healthy"}, 60, "all are healthy again")
 
 
+def test_the_simulated_company_of_the_demo_profile_brings_conversions(stack: Stack) -> None:
+    count = "SELECT count(*) FROM conversions"
+    before = int(stack.postgres(count))
+    stack.compose("--profile", "demo", "up", "--detach", "--no-build", "--no-deps", "company")
+    wait_until(lambda: int(stack.postgres(count)) >= before + 10, 120, "ten more conversions are recorded")
+    stack.compose("--profile", "demo", "stop", "company")
+    (container,) = stack.inspect("company")
+    assert container["State"]["ExitCode"] == 0
+
+
 def test_the_compose_file_can_be_read_with_every_profile(docker: Engine) -> None:
     result = docker.run_compose({}, "--profile", "*", "config", "--format", "json")
     services = json.loads(result.stdout)["services"]
-    assert {"grafana", "prometheus", "reader", "applier", "reconciler", "setup", "backfill"} <= services.keys()
+    assert {
+        "grafana",
+        "company",
+        "prometheus",
+        "reader",
+        "applier",
+        "reconciler",
+        "setup",
+        "backfill",
+    } <= services.keys()
     mounted = [
         Path(volume["source"])
         for service in services.values()
@@ -169,6 +194,12 @@ def _conversions(stack: Stack, user_id: int) -> str:
 
 def _up(stack: Stack) -> dict[str, int]:
     """How many targets of each job Prometheus could scrape."""
-    query = ["promtool", "query", "instant", "--format=json", "http://127.0.0.1:9090", "sum by (job) (up)"]
-    samples = json.loads(stack.inside("prometheus", *query))
+    samples = _samples(stack, "sum by (job) (up)")
     return {sample["metric"]["job"]: int(sample["value"][1]) for sample in samples}
+
+
+def _samples(stack: Stack, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers."""
+    command = ["promtool", "query", "instant", "--format=json", "http://127.0.0.1:9090", query]
+    found: list[dict[str, Any]] = json.loads(stack.inside("prometheus", *command))
+    return found
