@@ -6,7 +6,6 @@ import time
 from dataclasses import asdict, dataclass
 
 import psycopg
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -14,8 +13,7 @@ from consumer.settings import DatabaseSettings, KafkaSettings
 from consumer.store.errors import StoreUnavailable
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
-from consumer.stream.errors import KafkaLost
-from consumer.stream.topics import DEAD_LETTERS, Topics
+from consumer.stream.letter_box import LetterBox
 
 LANES = "SELECT lane, epoch, next_seq, version, owner FROM leadstream.lanes ORDER BY lane"
 """How far each lane was applied, and by whom."""
@@ -39,7 +37,7 @@ class LaneStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything at one moment. `dead_letters` counts what lies in their topic; `lag_seconds` is that of the reader."""
+    """Everything at one moment. `dead_letters` are those not settled; `lag_seconds` is that of the reader."""
 
     file: str
     pos: int
@@ -116,12 +114,5 @@ def _seconds(lag: float | None) -> str:
 
 
 def _dead_letters(kafka: KafkaSettings) -> int:
-    topic = Topics(kafka.topic_prefix).name(DEAD_LETTERS)
-    consumer = Consumer({**kafka.librdkafka, "group.id": f"{kafka.topic_prefix}.status", "log_level": "0"})
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_SECONDS)
-    except KafkaException as error:
-        raise KafkaLost(f"Kafka at {kafka.kafka_bootstrap_servers} did not tell about {topic} ({error})") from error
-    finally:
-        consumer.close()
-    return high - low
+    with LetterBox(kafka) as box:
+        return len(box.letters())

@@ -15,7 +15,7 @@ lane's leads have to be read live.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 
@@ -41,10 +41,25 @@ Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 
 
 class Source(msgspec.Struct, gc=False):
-    """Where a change comes from; Debezium's block, of which an applier needs this much."""
+    """Where a change comes from; Debezium's block, of which an applier needs this much. Each topic knows its table."""
 
     ts_us: Moment
-    table: str
+
+
+class _OfUsers(Source, gc=False):
+    table: Literal["users"]
+
+
+class _OfClaims(Source, gc=False):
+    table: Literal["claims"]
+
+
+class _OfRequirements(Source, gc=False):
+    table: Literal["claim_requirements"]
+
+
+class _OfBeats(Source, gc=False):
+    table: Literal["", "claim_requirements"]
 
 
 class LaneBlock(msgspec.Struct, gc=False):
@@ -226,28 +241,28 @@ Reader = Callable[[bytes | None], tuple[LaneBlock, Change]]
 
 
 class _UserChange(msgspec.Struct, gc=False):
-    source: Source
+    source: _OfUsers
     lane: LaneBlock
     before: Users | None = None
     after: Users | None = None
 
 
 class _ClaimChange(msgspec.Struct, gc=False):
-    source: Source
+    source: _OfClaims
     lane: LaneBlock
     before: Claims | None = None
     after: Claims | None = None
 
 
 class _RequirementChange(msgspec.Struct, gc=False):
-    source: Source
+    source: _OfRequirements
     lane: LaneBlock
     before: ClaimRequirements | None = None
     after: ClaimRequirements | None = None
 
 
 class _Beat(msgspec.Struct, gc=False):
-    source: Source
+    source: _OfBeats
     lane: LaneBlock
     before: ClaimRequirements | None = None
     after: ClaimRequirements | None = None

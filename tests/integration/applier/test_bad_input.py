@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from consumer.lane import lane_of
+from consumer.stream import topics
+from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import World, claim, faults, live, requirement, user
 
 pytestmark = pytest.mark.servers
@@ -101,6 +104,56 @@ def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: Wor
     world.drain()
     assert sorted(letter["reason"] for letter in letters(world, 2)) == ["other_epoch", "repeated_number"]
     assert world.value("SELECT count(*) FROM conversions") == 1
+
+
+def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_costs_its_lead_a_recheck(
+    world: World,
+) -> None:
+    world.applier()
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(
+            topic, envelope(world, 5, seq=2).replace(b'"table": "users"', b'"table": "invoices"'), lane, key=b"5"
+        )
+        scribe.withheld = 1
+        scribe.transaction(("users", user(5), user(5), 5))
+        scribe.transaction(("users", user(5), user(5, 9), 5))
+    world.drain()
+    assert [(letter["reason"], letter["offset"]) for letter in letters(world, 1)] == [("undecodable", "1")]
+    assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
+    assert world.value("SELECT count(*) FROM conversions") == 1
+    assert "numbers lost" not in world.lines()
+
+
+def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_recheck_and_the_lanes_go_on(
+    world: World,
+) -> None:
+    process = world.applier()
+    live(world.scribe, range(1, 21))
+    world.drain()
+    process.terminate()
+    process.wait()
+    live(world.scribe, range(21, 31))
+    name = world.kafka.topic("claims")
+    admin = AdminClient({"bootstrap.servers": world.kafka.kafka_bootstrap_servers})
+    admin.delete_topics([name])[name].result(30)
+    world.until(lambda: name not in admin.list_topics(timeout=10).topics)
+    topics.prepare(world.kafka)
+    world.scribe = Scribe(world.kafka, next_seqs=world.scribe.next_seqs)
+    world.applier()
+    live(world.scribe, range(31, 51))
+    world.drain()
+    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert set(lost) >= {lane_of(number, world.lanes) for number in range(21, 31)}
+    whole = world.query("SELECT user_id FROM conversions GROUP BY 1 HAVING count(*) = 2")
+    waiting = world.query("SELECT user_id FROM leadstream.rechecks")
+    assert {number for (number,) in whole + waiting} == set(range(1, 51))
+    assert {number for (number,) in waiting} >= set(range(21, 31))
+    assert world.value("SELECT count(*) FROM leadstream.claims WHERE user_id BETWEEN 21 AND 30") == 0
+    live(world.scribe, range(51, 61))
+    world.drain()
+    assert world.value("SELECT count(*) FROM conversions WHERE user_id > 50") == 20
 
 
 def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) -> None:
