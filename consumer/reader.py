@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import takewhile
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -45,6 +45,16 @@ PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
+
+NOTHING_CUT: Final[dict[str, Any]] = {
+    "rows": 0,
+    "lanes_open": [],
+    "unfinished": "",
+    "unfinished_version": 0,
+    "unfinished_ts_us": 0,
+    "prepared": [],
+}
+"""A checkpoint's fields where no transaction is cut and none prepared."""
 
 Place = tuple[int, int]
 """A binlog's number and a position in it."""
@@ -131,7 +141,7 @@ class Reader:
             file=now.file,
             pos=now.pos,
         )
-        present = msgspec.structs.replace(last, rows=0, lanes_open=[], unfinished="", prepared=[])
+        present = msgspec.structs.replace(last, **NOTHING_CUT)
         writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
         writer.clock(time.time_ns() // 1_000_000)
         numbering = Numbering(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
@@ -411,7 +421,7 @@ def print_changes(
     with CheckpointLog(kafka) as checkpoints:
         start = checkpoints.require()
     if begin is not None:
-        start = msgspec.structs.replace(start, version=0, rows=0, lanes_open=[], unfinished="", prepared=[])
+        start = msgspec.structs.replace(start, version=0, **NOTHING_CUT)
     writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         owners = claim_owners(replica, source, settings, start.flavor)

@@ -37,6 +37,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes in which the unfinished transaction has rows already and no `last` yet."""
     unfinished: str = ""
     """`transaction.id` of the transaction that `rows` belong to."""
+    unfinished_version: int = 0
+    unfinished_ts_us: int = 0
+    """Version and commit time (µs) that its rows in Kafka have: another replica has another time for it. 0: unknown."""
     prepared: list[PreparedTransaction] = []
 
 

@@ -77,6 +77,8 @@ class Numbering:
             )
         version = self.version + 1
         version = max(ts_us, version)
+        if self._skip and self._checkpoint.unfinished_version:
+            version, ts_us = self._checkpoint.unfinished_version, self._checkpoint.unfinished_ts_us
         self._begun_version = version
         self._begun_gtid = gtid
         self._begun_file = file
@@ -285,6 +287,7 @@ class Numbering:
         The arguments are where the first source transaction starts that was not received whole.
         """
         inside = self.in_transaction
+        unfinished, unfinished_version, unfinished_ts_us = self._unfinished()
         return Checkpoint(
             epoch=self._checkpoint.epoch,
             flavor=self._checkpoint.flavor,
@@ -296,11 +299,16 @@ class Numbering:
             next_seqs=list(self._next_seqs),
             rows=max(self.rows, self._skip) if inside else self._skip,
             lanes_open=sorted(self._open),
-            unfinished=self._unfinished(),
+            unfinished=unfinished,
+            unfinished_version=unfinished_version,
+            unfinished_ts_us=unfinished_ts_us,
             prepared=prepared,
         )
 
-    def _unfinished(self) -> str:
+    def _unfinished(self) -> tuple[str, int, int]:
+        """Id, version and commit time of the transaction that is in Kafka in part."""
         if self.in_transaction:
-            return transaction_id(self._begun_gtid, self._begun_file, self._begun_pos)
-        return self._checkpoint.unfinished if self._skip else ""
+            place = transaction_id(self._begun_gtid, self._begun_file, self._begun_pos)
+            return place, self._begun_version, self.ts_us
+        cut = self._checkpoint
+        return (cut.unfinished, cut.unfinished_version, cut.unfinished_ts_us) if self._skip else ("", 0, 0)

@@ -19,7 +19,7 @@ from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
 
 log = structlog.get_logger()
 
-QUEUE_KILOBYTES: Final = 32 * 1024
+QUEUE_KILOBYTES: Final = 16 * 1024
 """Messages waiting for the broker; beyond, `send` waits, so memory stays flat however large a batch is."""
 QUEUE_MESSAGES: Final = 200_000
 ANSWER_SECONDS: Final = 2.0

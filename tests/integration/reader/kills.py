@@ -50,18 +50,23 @@ def kill_again_and_again(world: World, kills: int, seed: int) -> Trial:
             reader.kill()
     finally:
         load.end()
+    compare(world, start, wait_for_end(world))
+    messages = world.messages()
+    return Trial(kills, sum(message.value["op"] != "h" for message in messages), len(world.checkpoints()))
+
+
+def wait_for_end(world: World) -> tuple[str, int]:
+    """Lets a last reader come to where the binlog ends now, and returns where that is."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        end = replica.clock_and_position()
+        file, pos, _ = replica.binlog_end()
     reader = world.reader()
     deadline = time.monotonic() + 120
-    while (newest := world.checkpoints()[-1]) and (newest.file, newest.pos) < (end.file, end.pos):
-        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {end.file}:{end.pos}"
+    while (newest := world.checkpoints()[-1]) and (newest.file, newest.pos) < (file, pos):
+        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {file}:{pos}"
         time.sleep(0.3)
     reader.stop()
     assert reader.process.returncode == 0
-    compare(world, start, (end.file, end.pos))
-    messages = world.messages()
-    return Trial(kills, sum(message.value["op"] != "h" for message in messages), len(world.checkpoints()))
+    return file, pos
 
 
 def compare(world: World, start: Checkpoint, end: tuple[str, int]) -> None:

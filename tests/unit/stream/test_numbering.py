@@ -229,6 +229,30 @@ def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
         resumed.begin("g:2", 1, "b.000001", 4, 5_000)
 
 
+@pytest.mark.parametrize("elsewhere", [4_000, 9_000])
+def test_a_cut_transaction_keeps_its_version_and_time_on_a_server_that_committed_it_at_another(elsewhere: int) -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin("g:1", 1, "b.000001", 4, 5_000)
+    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+    kafka.commit(numbering, 4)
+    kafka.commit(kafka.numbering(), 4)
+    resumed = kafka.numbering()
+    resumed.begin("g:1", 1, "b.000007", 99, elsewhere)
+    for row in range(2):
+        resumed.row("users", "c", None, "{}", 1, 1, 99, row)
+    resumed.commit()
+    resumed.begin("g:2", 1, "b.000007", 199, elsewhere)
+    resumed.row("users", "c", None, "{}", 1, 1, 199, 0)
+    resumed.commit()
+    kafka.commit(resumed, 299)
+    rows = [message.value for message in kafka.committed]
+    assert [row["lane"]["version"] for row in rows] == [5_000, 5_000, max(5_001, elsewhere)]
+    assert [row["source"]["ts_us"] for row in rows] == [5_000, 5_000, elsewhere]
+    assert [row["lane"]["last"] for row in rows] == [False, True, True]
+    assert (kafka.checkpoint.unfinished_version, kafka.checkpoint.unfinished_ts_us) == (0, 0)
+
+
 def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_not_repeat_it() -> None:
     kafka = Kafka()
     for again in (False, True):

@@ -1,0 +1,90 @@
+"""The reader moves between servers that replicate from each other, by GTID, while changes go on."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumer.binlog.connection import Replica
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from tests.integration.reader.kills import compare, wait_for_end
+from tests.integration.reader.load import Load
+from tests.integration.reader.world import World
+from tests.servers import ensure
+
+pytestmark = pytest.mark.servers
+
+FOLLOW = {
+    "mysql": (
+        "RESET BINARY LOGS AND GTIDS",
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{host}', SOURCE_PORT = {port}, SOURCE_USER = '{user}',"
+        " SOURCE_PASSWORD = '{password}', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+        "START REPLICA",
+    ),
+    "mariadb": (
+        "RESET MASTER",
+        "SET GLOBAL gtid_slave_pos = '{gtids}'",
+        "CHANGE MASTER TO MASTER_HOST = '{host}', MASTER_PORT = {port}, MASTER_USER = '{user}',"
+        " MASTER_PASSWORD = '{password}', MASTER_USE_GTID = slave_pos",
+        "START SLAVE",
+    ),
+}
+CAUGHT_UP = {"mysql": "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 30)", "mariadb": "SELECT MASTER_GTID_WAIT(%s, 30)"}
+
+
+def follow(flavor: str, replica: str, source: str) -> None:
+    """Makes one server replicate from another, from the other's present (MySQL: its beginning) on."""
+    address = MySQLAddress(source)
+    with closing(Replica(address)) as asked:
+        gtids = asked.binlog_end()[2]
+    parts = {
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "password": address.password,
+        "gtids": gtids,
+    }
+    with closing(login(MySQLAddress(replica), 10, 60)) as session, session.cursor() as cursor:
+        for statement in FOLLOW[flavor]:
+            cursor.execute(statement.format(**parts))
+
+
+def wait_for(flavor: str, replica: str, gtids: str) -> None:
+    """Until a replica has executed what a checkpoint covers."""
+    with closing(login(MySQLAddress(replica), 10, 60)) as session, session.cursor() as cursor:
+        cursor.execute(CAUGHT_UP[flavor], (gtids,))
+        assert cursor.fetchone() == (0,)
+
+
+def stay(world: World, flavor: str, url: str) -> str:
+    """Lets the reader work at one server for a while and kills it; returns which server the last checkpoint names."""
+    if urlsplit(url).port != urlsplit(world.url).port:
+        wait_for(flavor, url, world.checkpoints()[-1].gtid_set)
+    there = urlsplit(url)._replace(path=f"/{world.name}").geturl()
+    reader = world.reader(REPLICA_DATABASE_URL=there, READER_BATCH_ROWS="20").wait_for("reading")
+    time.sleep(1.2)
+    reader.kill()
+    return world.checkpoints()[-1].server
+
+
+def test_it_moves_to_another_replica_by_gtid_and_back_under_load(flavor: str) -> None:
+    servers = ensure(("kafka", "postgres"))
+    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
+        follow(flavor, second.url, first.url)
+        with World(flavor, first.url) as world:
+            world.setup()
+            start = world.checkpoints()[-1]
+            load = Load(world, seed=3, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.01)
+            load.start()
+            try:
+                seen = {stay(world, flavor, url) for url in (first.url, second.url, first.url)}
+            finally:
+                load.end()
+            end = wait_for_end(world)
+            compare(world, start, end)
+            assert len(seen) == 2
