@@ -38,8 +38,11 @@ PANELS: Final = [
 ]
 
 
-def test_prometheus_takes_the_configuration_as_it_is() -> None:
-    result = run([program("promtool"), "check", "config", str(CONFIG / "prometheus.yml")])
+@pytest.mark.parametrize("file", ["prometheus.yml", "kubernetes.yml"])
+def test_prometheus_takes_the_configuration_as_it_is(file: str) -> None:
+    result = run([program("promtool"), "check", "config", "--syntax-only", str(CONFIG / file)])
+    assert result.returncode == 0, result.stdout + result.stderr
+    result = run([program("promtool"), "check", "rules", str(CONFIG / "rules.yml"), str(CONFIG / "alerts.yml")])
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -57,6 +60,12 @@ def test_an_alert_says_how_urgent_it_is_and_where_the_runbook_tells_of_it(alert:
     assert alert["labels"]["severity"] in ("page", "warn")
     assert alert["annotations"]["summary"]
     assert alert["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{alert['alert'].lower()}"
+
+
+@pytest.mark.skipif(not RUNBOOK.exists(), reason="deploy/RUNBOOK.md is not written yet")
+def test_the_runbook_has_a_section_for_every_alert() -> None:
+    sections = re.findall(r"^#+ (\w+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert {alert["alert"] for alert in ALERTS} <= set(sections)
 
 
 def test_every_metric_that_the_code_declares_is_scraped(prometheus: Prometheus) -> None:

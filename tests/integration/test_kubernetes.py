@@ -1,0 +1,174 @@
+"""What is applied to Kubernetes, rendered by the real kustomize and held against the official schemas."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from consumer import settings as consumer_settings
+from consumer.settings import _Settings
+from reconciler import settings as reconciler_settings
+from tests.integration.kustomize import render
+
+pytestmark = pytest.mark.servers
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+KUBERNETES: Final = ("1.31", "1.34", "1.37")
+COMPONENTS: Final = {"setup", "reader", "applier", "reconciler", "verify"}
+
+Thing = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def things() -> list[Thing]:
+    """Everything that the example overlay applies."""
+    return render(DEPLOY / "kubernetes" / "overlays" / "example")
+
+
+def of_kind(things: list[Thing], kind: str) -> dict[str, Thing]:
+    return {thing["metadata"]["name"]: thing for thing in things if thing["kind"] == kind}
+
+
+def pods(things: list[Thing]) -> Iterator[tuple[Thing, Thing]]:
+    """Labels and spec of every pod template."""
+    for thing in things:
+        spec = thing.get("spec", {})
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+        if template is not None:
+            yield template["metadata"]["labels"], template["spec"]
+
+
+def component(labels: Thing) -> str:
+    return str(labels["app.kubernetes.io/component"])
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_everything_is_what_the_official_schemas_ask_for(things: list[Thing], version: str) -> None:
+    for thing in things:
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+def test_the_validation_sees_a_misspelled_field(things: list[Thing]) -> None:
+    wrong = copy.deepcopy(of_kind(things, "Deployment")["reader"])
+    wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
+        kubernetes_validate.validate(wrong, KUBERNETES[0], strict=True)
+
+
+def test_all_components_are_there_in_one_namespace(things: list[Thing]) -> None:
+    assert {component(labels) for labels, _ in pods(things)} == COMPONENTS
+    assert {thing["metadata"].get("namespace") for thing in things if thing["kind"] != "Namespace"} == {"leadstream"}
+
+
+def test_no_container_has_more_rights_than_the_restricted_standard_allows(things: list[Thing]) -> None:
+    namespace = of_kind(things, "Namespace")["leadstream"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for _, pod in pods(things):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert container["resources"]["limits"].keys() == {"memory"}
+
+
+def test_secrets_are_files_that_nobody_else_may_read(things: list[Thing]) -> None:
+    (secret,) = of_kind(things, "Secret").values()
+    (config,) = of_kind(things, "ConfigMap").values()
+    files = {name: path for name, path in config["data"].items() if name.endswith("_FILE")}
+    assert {Path(path).name for path in files.values()} == set(secret["data"])
+    assert not any("://" in value for value in config["data"].values())
+    for _, pod in pods(things):
+        (volume,) = pod["volumes"]
+        assert volume["secret"] == {"secretName": secret["metadata"]["name"], "defaultMode": 0o440}
+        (container,) = pod["containers"]
+        (mount,) = container["volumeMounts"]
+        assert {str(Path(path).parent) for path in files.values()} == {mount["mountPath"]}
+        assert all("valueFrom" not in variable for variable in container.get("env", []))
+
+
+def test_every_setting_that_is_set_is_one_that_we_know(things: list[Thing]) -> None:
+    known = {
+        name.upper()
+        for module in (consumer_settings, reconciler_settings)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, _Settings)
+        for name in kind.model_fields
+    }
+    (config,) = of_kind(things, "ConfigMap").values()
+    variables = {name.removesuffix("_FILE") for name in config["data"]}
+    variables |= {variable["name"] for _, pod in pods(things) for variable in pod["containers"][0].get("env", [])}
+    assert variables <= known
+
+
+def test_there_is_one_reader_which_ends_before_the_next_one_starts(things: list[Thing]) -> None:
+    reader = of_kind(things, "Deployment")["reader"]["spec"]
+    assert (reader["replicas"], reader["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_appliers_become_more_with_the_rows_that_wait_and_never_more_than_lanes(things: list[Thing]) -> None:
+    scaler = of_kind(things, "HorizontalPodAutoscaler")["applier"]["spec"]
+    (config,) = of_kind(things, "ConfigMap").values()
+    assert scaler["scaleTargetRef"]["name"] == "applier"
+    assert scaler["maxReplicas"] == int(config["data"]["LANES"])
+    assert scaler["metrics"][0]["external"]["metric"]["name"] == "leadstream_lag_rows"
+    assert "replicas" not in of_kind(things, "Deployment")["applier"]["spec"]
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"][0]["rules"]
+    adapter = (DEPLOY / "kubernetes" / "base" / "applier.yaml").read_text()
+    assert "sum(leadstream:lane_lag_rows)" in adapter
+    assert "leadstream:lane_lag_rows" in {rule["record"] for rule in rules}
+
+
+def test_every_deployment_says_when_it_is_well_and_survives_a_drained_node(things: list[Thing]) -> None:
+    budgets = of_kind(things, "PodDisruptionBudget")
+    for name, deployment in of_kind(things, "Deployment").items():
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+        assert budgets[name]["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/component": name}
+
+
+def test_each_may_reach_only_the_servers_that_it_needs(things: list[Thing]) -> None:
+    reaches: dict[str, set[int]] = {name: set() for name in COMPONENTS}
+    for policy in of_kind(things, "NetworkPolicy").values():
+        for name in _selected(policy["spec"]["podSelector"]):
+            for rule in policy["spec"].get("egress", []):
+                reaches[name] |= {port["port"] for port in rule["ports"]}
+    assert reaches == {
+        "setup": {53, 3307, 9092, 5432},
+        "reader": {53, 3307, 9092},
+        "applier": {53, 9092, 5432},
+        "reconciler": {53, 3307, 5432},
+        "verify": {53, 3307, 5432},
+    }
+    nothing = of_kind(things, "NetworkPolicy")["nothing"]["spec"]
+    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_only_prometheus_and_the_call_centre_may_come_in(things: list[Thing]) -> None:
+    for policy in of_kind(things, "NetworkPolicy").values():
+        for rule in policy["spec"].get("ingress", []):
+            spaces = [source["namespaceSelector"]["matchLabels"] for source in rule["from"]]
+            assert spaces in (
+                [{"kubernetes.io/metadata.name": "monitoring"}],
+                [{"kubernetes.io/metadata.name": "call-centre"}],
+            )
+
+
+def _selected(selector: Thing) -> set[str]:
+    if "matchLabels" in selector:
+        return {selector["matchLabels"]["app.kubernetes.io/component"]}
+    if "matchExpressions" in selector:
+        (expression,) = selector["matchExpressions"]
+        return set(expression["values"])
+    return set(COMPONENTS)
