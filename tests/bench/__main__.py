@@ -13,6 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=["reader", "applier", "latency", "sweeps"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="changes in the history")
+    parser.add_argument("--outage", type=int, default=10_000_000, help="changes to catch up with; 0: not measured")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the safety net's company")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is printed")
     parser.add_argument("--alone", action="store_true", help="without Debezium, mysqlbinlog and mysql-replication")
@@ -22,7 +23,7 @@ def main() -> None:
         if name == "reader":
             reader.bench(servers, options.rows, options.runs, not options.alone)
         elif name == "applier":
-            applier.bench(servers, options.rows, options.runs, not options.alone)
+            applier.bench(servers, options.rows, options.outage, options.runs, not options.alone)
         elif name == "sweeps":
             sweeps.bench(servers, options.users)
         else:

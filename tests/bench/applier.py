@@ -23,12 +23,24 @@ SELECT count(*) FILTER (WHERE number = 1) * 6 + count(*) FILTER (WHERE number = 
 """Rows applied, by the stints they opened: the 1st row of a customer opens one, the 7th and the 10th the others."""
 
 
-def bench(servers: Servers, rows: int, runs: int, with_peers: bool) -> None:
-    """The table of DESIGN section 8, second line: both halves at once, and catching up from Kafka alone."""
+MOST_APPLIERS = 3
+AT_ONCE = 100
+"""Rows in a transaction of the outage's history, so that it is written in minutes; in Kafka they are messages alike."""
+
+
+def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool) -> None:
+    """The table of DESIGN section 8, second line: both halves at once, and catching up from Kafka alone.
+
+    That by one applier and by several, and after an outage of `outage` changes (0: left out) by one.
+    """
     with history(servers, rows) as past:
-        entries = [whole(servers, past, runs), catching_up(servers, past, runs)]
+        entries = [whole(servers, past, runs)]
+        entries += [catching_up(servers, past, runs, appliers) for appliers in range(1, MOST_APPLIERS + 1)]
         if with_peers:
             entries.append(debezium(servers, past, runs))
+    if outage:
+        with history(servers, outage, AT_ONCE) as past:
+            entries.append({**catching_up(servers, past, 1, 1), "name": "leadstream after an outage"})
     results.keep("applier", f"binlog → PostgreSQL, {rows:,} single-row transactions", entries)
 
 
@@ -47,8 +59,8 @@ def whole(servers: Servers, past: History, runs: int) -> results.Entry:
     return _entry("leadstream", taken, past.rows)
 
 
-def catching_up(servers: Servers, past: History, runs: int) -> results.Entry:
-    """One applier alone, everything in Kafka already."""
+def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> results.Entry:
+    """Appliers alone, everything in Kafka already."""
     taken = []
     for _ in range(runs):
         prefix = f"bench-{uuid.uuid4().hex[:8]}"
@@ -57,9 +69,11 @@ def catching_up(servers: Servers, past: History, runs: int) -> results.Entry:
             env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
             ours.setup(env)
             measure.run([ours.reader(env, Path(folder))], partial(ours.read_rows, topics, past), past.rows)
-            taken.append(_until_applied([ours.applier(env, Path(folder))], postgres, past))
+            commands = [ours.applier(env, Path(folder), number) for number in range(appliers)]
+            taken.append(_until_applied(commands, postgres, past))
         topics.remove()
-    return _entry("leadstream from Kafka alone", taken, past.rows)
+    many = f", {appliers} appliers" if appliers > 1 else ""
+    return _entry(f"leadstream from Kafka alone{many}", taken, past.rows)
 
 
 def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
@@ -112,5 +126,6 @@ def _entry(name: str, taken: list[measure.Progress], rows: int) -> results.Entry
         rows,
         measure.median([progress.seconds_to(rows) for progress in taken]),
         max(progress.rss_mb for progress in taken),
+        rss_first_half_mb=round(max(progress.rss_mb_until(rows // 2) for progress in taken)),
         warm_rows_per_s=measure.median([progress.warm_rows_per_s(rows) for progress in taken]),
     )

@@ -21,10 +21,19 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How many rows had arrived at which second since launch, and the peak of memory in MB, all processes together."""
+    """How many rows had arrived at which second since launch, and memory in MB then, all processes together."""
 
     points: tuple[tuple[float, int], ...]
-    rss_mb: float
+    memory: tuple[float, ...]
+
+    @property
+    def rss_mb(self) -> float:
+        """The peak of memory."""
+        return max(self.memory)
+
+    def rss_mb_until(self, rows: int) -> float:
+        """The peak of memory while the first `rows` rows arrived: where it is flat, the whole peak is no higher."""
+        return max(rss for (_, arrived), rss in zip(self.points, self.memory, strict=True) if arrived <= rows)
 
     def seconds_to(self, rows: int) -> float:
         """Seconds since launch until `rows` had arrived."""
@@ -52,7 +61,7 @@ def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seco
     """
     began = time.monotonic()
     points: list[tuple[float, int]] = []
-    rss = 0
+    memory: list[float] = []
     processes = [_launch(command) for command in commands]
     try:
         while not points or points[-1][1] < rows:
@@ -64,7 +73,7 @@ def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seco
                 raise BenchFailed(f"only {points[-1][1] if points else 0:,} of {rows:,} rows in {seconds} s:\n{logs}")
             count = arrived()
             points.append((time.monotonic() - began, count))
-            rss = max(rss, sum(_rss(process.pid) for process in processes))
+            memory.append(sum(_rss(process.pid) for process in processes) / 1e6)
             time.sleep(POLL_SECONDS)
     finally:
         for process in processes:
@@ -74,7 +83,7 @@ def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seco
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-    return Progress(tuple(points), rss / 1e6)
+    return Progress(tuple(points), tuple(memory))
 
 
 def time_of(argv: Sequence[str]) -> tuple[float, float]:
