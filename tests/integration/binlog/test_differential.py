@@ -139,23 +139,30 @@ def test_mysqlbinlog_reads_the_same_rows(mysql: Source, seed: int, compressed: b
             1,
         )
     }
-    end = mysql.here()
-    address = mysql.address
-    shown = subprocess.run(
-        [
-            *(*mysqlbinlog_command(), "--read-from-remote-server", f"--host={address.host}", f"--port={address.port}"),
-            *(f"--user={address.user}", f"--password={address.password}", "--base64-output=DECODE-ROWS", "--verbose"),
-            *(f"--start-position={mysql.start.pos}", f"--stop-position={end.pos}", mysql.start.file),
-        ],
-        capture_output=True,
-        check=True,
-    ).stdout.decode("utf-8", "replace")
-    theirs = list(rows_of(shown, mysql.name, positions, unsigned))
+    theirs = shown_by_mysqlbinlog(mysql, positions, unsigned)
     assert theirs == [
         (change.table, change.op, change.before_id, change.after_id, change.before_ref, change.after_ref)
         for change in mysql.changes()
     ]
     assert len(theirs) > 20
+
+
+def shown_by_mysqlbinlog(
+    source: Source, positions: dict[tuple[str, str], int], unsigned: set[tuple[str, str]]
+) -> list[tuple[Any, ...]]:
+    """What `rows_of` finds between the source's start and now, in one file."""
+    end = source.here()
+    address = source.address
+    shown = subprocess.run(
+        [
+            *(*mysqlbinlog_command(), "--read-from-remote-server", f"--host={address.host}", f"--port={address.port}"),
+            *(f"--user={address.user}", f"--password={address.password}", "--base64-output=DECODE-ROWS", "--verbose"),
+            *(f"--start-position={source.start.pos}", f"--stop-position={end.pos}", source.start.file),
+        ],
+        capture_output=True,
+        check=True,
+    ).stdout.decode("utf-8", "replace")
+    return list(rows_of(shown, source.name, positions, unsigned))
 
 
 def rows_of(
