@@ -38,11 +38,18 @@ PANELS: Final = [
 ]
 
 
-@pytest.mark.parametrize("file", ["prometheus.yml", "kubernetes.yml"])
-def test_prometheus_takes_the_configuration_as_it_is(file: str) -> None:
-    result = run([program("promtool"), "check", "config", "--syntax-only", str(CONFIG / file)])
+def test_prometheus_takes_the_configuration_as_it_is() -> None:
+    result = run([program("promtool"), "check", "config", str(CONFIG / "prometheus.yml")])
     assert result.returncode == 0, result.stdout + result.stderr
-    result = run([program("promtool"), "check", "rules", str(CONFIG / "rules.yml"), str(CONFIG / "alerts.yml")])
+
+
+def test_prometheus_takes_the_configuration_for_kubernetes(tmp_path: Path) -> None:
+    config = yaml.safe_load((CONFIG / "kubernetes.yml").read_text())
+    (job,) = config["scrape_configs"]
+    del job["kubernetes_sd_configs"]  # Debian's Prometheus is built without it; the rest is checked
+    config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
+    (tmp_path / "kubernetes.yml").write_text(yaml.safe_dump(config))
+    result = run([program("promtool"), "check", "config", str(tmp_path / "kubernetes.yml")])
     assert result.returncode == 0, result.stdout + result.stderr
 
 

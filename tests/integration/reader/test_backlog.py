@@ -1,0 +1,38 @@
+"""How much of the binlog is still to be read, asked of real servers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from consumer import metrics
+from consumer.backlog import Backlog
+from consumer.binlog.connection import Replica
+from consumer.settings import MySQLAddress
+from tests.integration.reader.world import World
+
+
+def told() -> tuple[float, float]:
+    """Bytes and rows, as Prometheus would be told."""
+    return metrics.BACKLOG_BYTES._value.get(), metrics.BACKLOG_ROWS._value.get()
+
+
+def test_what_is_still_to_be_read_is_told_in_bytes_and_by_experience_in_rows(world: World) -> None:
+    with closing(Replica(MySQLAddress(world.url))) as replica:
+        backlog = Backlog(replica)
+        start = replica.binlog_place()
+        backlog.measure(*start, sent=0, drained=True)
+        assert told() == (0, 0)
+        for number in range(1, 11):
+            world.execute(f"INSERT INTO users (id) VALUES ({number})")
+        half = replica.binlog_place()
+        for number in range(11, 21):
+            world.execute(f"INSERT INTO users (id) VALUES ({number})")
+        backlog.measure(*half, sent=10, drained=False)
+        missing, rows = told()
+        assert missing >= 10 * 40, "a transaction of one row takes more than 40 bytes"
+        assert rows >= 9, "other tests write into the same binlog, so that there may be more"
+        world.execute("FLUSH BINARY LOGS")
+        backlog.measure(*half, sent=10, drained=False)
+        assert told()[0] > missing, "what lies behind the end of a file counts too"
+        backlog.measure(*replica.binlog_place(), sent=20, drained=True)
+        assert told() == (0, 0)
