@@ -1,0 +1,34 @@
+"""The runbook's commands are commands that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from typer.testing import CliRunner
+
+from consumer.cli import app as consumer
+from reconciler.cli import NAMES
+from reconciler.cli import app as reconciler
+
+RUNBOOK: Final = (Path(__file__).parents[2] / "deploy" / "RUNBOOK.md").read_text()
+COMMANDS: Final = sorted(set(re.findall(r"`((?:consumer|reconciler) [^`<]+)`", RUNBOOK)))
+RUNS: Final = {*NAMES, "all"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_runbook_is_one_that_we_have(command: str) -> None:
+    program, *words = command.split()
+    options = [word for word in words if word.startswith("-")]
+    names = [word for word in words if word not in options and word not in RUNS]
+    result = CliRunner().invoke(
+        consumer if program == "consumer" else reconciler, [*names, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}
+    )
+    assert result.exit_code == 0, result.output
+    assert all(option in result.output for option in options)
+
+
+def test_the_runbook_names_commands() -> None:
+    assert len(COMMANDS) > 5
