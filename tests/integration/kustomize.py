@@ -1,7 +1,8 @@
-"""The real kustomize: the one on the PATH, else built from its Go module and kept below `.servers`."""
+"""The real kustomize: on the PATH, in kubectl, else built from its Go module and kept below `.servers`."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -19,19 +20,26 @@ MODULE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.0.3"
 DEBIANS_GO: Final = "/usr/bin/go"
 
 
-def kustomize() -> str:
-    """The path of the program. Raises ServerError, naming what is missing, where it cannot be had."""
-    found = shutil.which("kustomize")
-    if found:
-        return found
+def kustomize() -> list[str]:
+    """The command that builds a folder. Raises ServerError, naming what is missing, where it cannot be had."""
+    if found := shutil.which("kustomize"):
+        return [found, "build"]
+    if (kubectl := shutil.which("kubectl")) and _kustomize_of(kubectl).startswith("v5."):
+        return [kubectl, "kustomize"]
     with locked("kustomize"):
-        return str(built(home() / "kustomize" / MODULE.rpartition("@")[2], _build) / "kustomize")
+        return [str(built(home() / "kustomize" / MODULE.rpartition("@")[2], _build) / "kustomize"), "build"]
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
-    """What `kustomize build` makes of a folder, object by object. Raises ServerError."""
-    text = run_or_raise([kustomize(), "build", str(folder)], f"kustomize build {folder.name}")
+    """What kustomize makes of a folder, object by object. Raises ServerError."""
+    text = run_or_raise([*kustomize(), str(folder)], f"kustomize build {folder.name}")
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def _kustomize_of(kubectl: str) -> str:
+    """The version of kustomize that is built into kubectl; empty for one too old to tell."""
+    told = run([kubectl, "version", "--client", "--output=json"])
+    return str(json.loads(told.stdout).get("kustomizeVersion", "")) if told.returncode == 0 else ""
 
 
 def _build(folder: Path) -> None:
