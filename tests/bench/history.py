@@ -31,6 +31,7 @@ class History:
     pos: int
     binlogs: tuple[tuple[str, int], ...]
     """Every binlog's name and size in bytes."""
+    one_transaction: bool = False
 
     @property
     def host(self) -> str:
@@ -75,7 +76,8 @@ def history(servers: Servers, rows: int, rows_a_transaction: int = 1) -> Iterato
             cursor.execute("SHOW BINARY LOGS")
             binlogs = tuple((str(name), int(length)) for name, length, *_ in cursor.fetchall())
         address = f"mysql://{url.username}:{url.password}@{url.hostname}:{url.port}/{DATABASE}"
-        yield History(server, address, users * CHANGES_A_USER, str(file), int(pos), binlogs)
+        changes = users * CHANGES_A_USER
+        yield History(server, address, changes, str(file), int(pos), binlogs, one_transaction=not rows_a_transaction)
 
 
 def connect(url: str, database: str) -> pymysql.Connection[pymysql.cursors.Cursor]:

@@ -176,6 +176,21 @@ def test_a_position_behind_the_end_of_a_file_is_refused(own: Source) -> None:
         drain(stream)
 
 
+def test_a_server_that_was_reset_is_refused() -> None:
+    for flavor, reset in (("mysql", "RESET BINARY LOGS AND GTIDS"), ("mariadb", "RESET MASTER")):
+        servers = ensure([flavor])
+        private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+        with private() as server, Source(server.url) as source:
+            source.run(USERS)
+            insert(source, 5)
+            reached = source.here()
+            source.run(reset)
+            insert(source)
+            for start in (reached, as_file(reached)):
+                with closing(source.stream(start)) as stream, pytest.raises((WrongServer, BinlogPurged)):
+                    drain(stream)
+
+
 def test_domains_of_mariadb_are_followed_each() -> None:
     with Source(ensure(["mariadb"]).mariadb_url) as source:
         source.run(USERS)
