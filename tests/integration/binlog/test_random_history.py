@@ -107,7 +107,7 @@ class Company:
         elif step == "select":
             self.run(f"INSERT IGNORE INTO {table} (id, {ref}) SELECT id + 7, {ref} FROM {table} AS other")
         elif step == "update":
-            self.run(f"UPDATE {table} SET {ref} = {self._dice.randint(-9, 9)}, id = id + 1000 {some}")
+            self.run(f"UPDATE IGNORE {table} SET {ref} = {self._dice.randint(-9, 9)}, id = id + 1000 {some}")
         elif step == "delete":
             self.run(f"DELETE FROM {table} {some}")
         elif step == "several tables":
@@ -126,7 +126,7 @@ class Company:
         ref = list(KINDS[table])[1]
 
         def row() -> str:
-            values = [f"{dice.randint(1, 30)}", f"{dice.randint(-(2**63), 2**63 - 1)}"]
+            values = [f"{dice.randint(1, 30)}", f"{dice.randint(-(2**62), 2**62)}"]
             values += ["'2026-02-03 04:05:06.789123'" if dice.random() < 0.7 else "NULL" for _ in MOVABLE]
             values += [value(dice) if dice.random() < 0.8 else "NULL" for value in others.values()]
             return f"({', '.join(values)})"
