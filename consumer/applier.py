@@ -30,6 +30,7 @@ from consumer import measures, metrics
 from consumer.decide import decide
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
+from consumer.memory import give_back_large_blocks
 from consumer.refusals import is_refusal, reason_of, refused_leads
 from consumer.settings import (
     ApplierSettings,
@@ -82,6 +83,7 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
         else:
             lag.processed(max(part.version for part in batch.lanes))
             _count(batch, outcome, time.monotonic() - began)
+            del outcome  # its leads would stay in memory while the next batch is worked on
 
 
 def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
@@ -215,6 +217,7 @@ def run(stop: threading.Event) -> None:
         with connect() as store:
             return _patiently(stop, store.lanes, numbers)
 
+    give_back_large_blocks()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
     with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:

@@ -193,7 +193,7 @@ class ApplierSettings(_Settings):
 
     applier_batch_rows: int = Field(default=10_000, ge=1)
     """Changes in one PostgreSQL transaction at the most."""
-    applier_lane_buffer: int = Field(default=4_000, ge=10)
+    applier_lane_buffer: int = Field(default=2_500, ge=10)
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
