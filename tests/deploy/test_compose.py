@@ -53,7 +53,7 @@ def test_both_programs_start_in_a_container_that_may_write_nothing(docker: Engin
     assert "Usage" in docker.ask("run", *alone, IMAGE, package, "--help")
     result = docker.run("run", *alone, IMAGE, package, "setup" if package == "consumer" else "verify")
     assert result.returncode == 2
-    assert "REPLICA_DATABASE_URL is not set" in result.stderr
+    assert "DATABASE_URL is not set" in result.stderr
 
 
 def test_a_signature_in_mysql_becomes_a_conversion_in_postgresql(stack: Stack) -> None:
