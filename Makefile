@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 3
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,6 +17,12 @@ demo: venv ## a simulated company, the whole pipeline, and a check that nothing 
 	@$(PYTHON) -m tests.demo
 
 test: lint unit integration ## lint, types and every test, against real servers
+
+audit: venv ## are weaknesses of the locked packages known? fails where one is
+	@$(PYTHON) -m tests.supply.audit
+
+sbom: venv ## a bill of materials of what the image runs, dist/sbom.json
+	@$(PYTHON) -m tests.supply.sbom
 
 lint: venv ## ruff, mypy --strict, import-linter
 	@.venv/bin/ruff check .

@@ -85,8 +85,8 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     logger, listener = logging.Logger("kafka"), _Listener()
     logger.addHandler(listener)
     place = kafka.kafka_bootstrap_servers
+    admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
     try:
-        admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
         brokers = len(admin.list_topics(wanted(kafka)[0].name, timeout=seconds).brokers)
         topics, hidden = _topics(admin, kafka, seconds)
         operations: frozenset[str] = frozenset()
@@ -97,6 +97,7 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         admin.poll(0)
     except KafkaException as error:
         reason = error.args[0].str()
+        admin.poll(0)  # hands over what was logged
         detail = f" ({listener.last_error})" if listener.last_error else ""
         raise Unreachable(f"Kafka at {place} cannot be asked: {reason}{detail}") from error
     principal = f"User:{kafka.librdkafka.get('sasl.username') or 'ANONYMOUS'}"
@@ -168,7 +169,9 @@ def _transaction(kafka: KafkaSettings, seconds: float) -> str:
         **kafka.librdkafka, "log_level": "0", "transactional.id": f"{kafka.topic_prefix}.doctor",
         "transaction.timeout.ms": "10000",
     }  # fmt: skip
-    producer, reason, until = Producer(settings), "", time.monotonic() + seconds
+    silent = logging.Logger("kafka")
+    silent.addHandler(logging.NullHandler())  # what it logs of a refusal, we say ourselves
+    producer, reason, until = Producer(settings, logger=silent), "", time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             producer.init_transactions(max(0.1, until - time.monotonic()))

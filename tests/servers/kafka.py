@@ -16,6 +16,9 @@ _COORDINATES = (
     "org.slf4j:slf4j-simple:1.7.36",  # Kafka's jars bring no logger
 )
 
+MORE = "+listener="
+"""An option that begins so adds a listener (`NAME://host:port`) to those that every node has."""
+
 
 def kafka_classpath() -> Path:
     """The folder with Kafka's jars, for `java -cp 'FOLDER/*' org.apache.kafka.tools…`."""
@@ -73,8 +76,11 @@ class Kafka(Engine):
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": str(site.data),
         }
+        more = [option.removeprefix(MORE) for option in site.options if option.startswith(MORE)]
+        for name in ("listeners", "advertised.listeners"):
+            properties[name] = ",".join([properties[name], *more])
         lines = [f"{name}={value}" for name, value in properties.items()]
-        return "\n".join([*lines, *site.options]) + "\n"
+        return "\n".join([*lines, *(option for option in site.options if not option.startswith(MORE))]) + "\n"
 
 
 def brokers_known_by(port: int) -> list[int]:

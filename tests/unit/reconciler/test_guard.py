@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
@@ -66,6 +68,27 @@ def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
         return [answer.status_code for answer in answers]
 
     assert asyncio.run(scenario()) == [503, 200, 200, 200]
+
+
+def test_pages_may_use_scripts_and_styles_of_ours_and_nothing_inline_or_from_elsewhere() -> None:
+    policy = post(Guard(echo), b"").headers["content-security-policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == rules["base-uri"] == rules["frame-ancestors"] == "'none'"
+    assert {rules[kind] for kind in ("script-src", "style-src", "img-src", "connect-src", "form-action")} == {"'self'"}
+
+
+def test_a_token_is_compared_by_the_function_that_takes_the_same_time_for_every_wrong_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = []
+
+    def spy(given: bytes, token: bytes) -> bool:
+        compared.append((given, token))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    assert not is_token("right", SecretStr("right"))
+    assert compared == [(b"right", b"right")]
 
 
 def test_only_the_token_is_the_token() -> None:

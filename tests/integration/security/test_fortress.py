@@ -1,0 +1,202 @@
+"""The whole system over mutual TLS and SCRAM, under the least grants, without a word of a secret in any output."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pymysql
+import pytest
+
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from tests.integration.doctor.conftest import findings
+from tests.integration.security.fortress import SECRETS, Fortress, built, wait_for
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
+    with built(tmp_path_factory.mktemp("fortress")) as fortress:
+        yield fortress
+
+
+@pytest.fixture(scope="module")
+def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What every command said while the system did its work over the locked doors; all of it went well."""
+    logs = tmp_path_factory.mktemp("logs")
+    said: dict[str, str] = {}
+
+    def run(program: str, *arguments: str) -> str:
+        done = fortress.run(program, *arguments)
+        said[f"{program} {' '.join(arguments)}"] = done.stdout
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    fortress.company("INSERT INTO users (id, email, password) VALUES (1, 'a@example.org', 'their-own-secret')")
+    run("consumer", "setup")
+    run("reconciler", "backfill")
+    with (
+        fortress.running("consumer", "read", log=logs / "read") as reader,
+        fortress.running("consumer", "apply", log=logs / "apply") as applier,
+        fortress.running("reconciler", "serve", log=logs / "serve") as server,
+    ):
+        wait_for(lambda: "reading" in (logs / "read").read_text() or reader.poll() is not None)
+        fortress.company("UPDATE users SET current_signature_file_id = 5 WHERE id = 1")
+        wait_for(
+            lambda: (
+                fortress.centre("SELECT user_id, conversion_type FROM conversions") == [(1, "signature_obtained")]
+                or {reader.poll(), applier.poll()} != {None}
+            )
+        )
+        assert {reader.poll(), applier.poll(), server.poll()} == {None}, [log.read_text() for log in logs.iterdir()]
+        run("consumer", "doctor", "--json")
+        run("consumer", "status")
+        run("consumer", "explain", "1")
+        run("consumer", "dead-letters", "list")
+        run("reconciler", "run", "all")
+        run("reconciler", "verify")
+        run("reconciler", "age")
+        wait_for(lambda: '"serving"' in (logs / "serve").read_text())
+        _use_the_api(logs / "serve", said)
+    return said | {log.name: log.read_text() for log in logs.iterdir()}
+
+
+def _use_the_api(log: Path, said: dict[str, str]) -> None:
+    """Starts a run with the token and with a wrong one."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    port = next(line["port"] for line in lines if line["event"] == "serving")
+    for name, token, expected in (("right", SECRETS["token"], 200), ("wrong", SECRETS["token"][:-1], 401)):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/sweeps/new-users", b"{}",
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (our own address)
+                status, said[f"{name} token"] = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, said[f"{name} token"] = error.code, error.read().decode()
+        assert status == expected, said[f"{name} token"]
+
+
+def test_everything_works_over_mutual_tls_and_scram_under_the_least_grants(outputs: dict[str, str]) -> None:
+    report = json.loads(next(text for name, text in outputs.items() if "doctor" in name).splitlines()[-1])
+    wrong = {check["name"] for check in report["checks"] if check["state"] != "ok"}
+    assert wrong <= {"replication"}  # one broker has one copy
+
+
+def test_no_output_of_any_command_holds_a_secret(fortress: Fortress, outputs: dict[str, str]) -> None:
+    failures = {}
+    closed = "KAFKA_SSL_CA_LOCATION", str(fortress.strangers / "ca.pem")
+    for name, file in (("REPLICA_DATABASE_URL", "replica-url"), ("DATABASE_URL", "database-url")):
+        url = (fortress.files / file).read_text()
+        for word, there in (
+            (url.replace("-word@", "-word-wrong@"), True),
+            (url.replace("127.0.0.1", "nowhere.invalid"), False),
+        ):
+            done = fortress.run("consumer", "doctor", **{name: word})
+            assert done.returncode == 1, done.stdout
+            failures[f"doctor {name} {there}"] = done.stdout
+            failures[f"setup {name} {there}"] = fortress.run("consumer", "setup", **{name: word}).stdout
+            failures[f"explain {name} {there}"] = fortress.run("consumer", "explain", "1", **{name: word}).stdout
+        failures[f"bad {name}"] = fortress.run("consumer", "setup", **{name: f"ftp://x:{SECRETS['mysql']}@h/"}).stdout
+    failures["kafka password"] = fortress.run(
+        "consumer", "doctor", KAFKA_SASL_PASSWORD=f"{SECRETS['kafka']}-wrong"
+    ).stdout
+    failures["kafka ca"] = fortress.run("consumer", "doctor", **dict([closed])).stdout
+    everything = outputs | failures
+    for command, text in everything.items():
+        for secret in (*SECRETS.values(), "their-own-secret", "a@example.org"):
+            assert secret not in text, command
+    assert len(everything) > 25
+    assert all(failures.values())
+
+
+def _without_certificates(url: str) -> str:
+    return urlsplit(url)._replace(query="").geturl()
+
+
+def test_servers_refuse_who_has_the_password_but_no_certificate(fortress: Fortress) -> None:
+    replica = _without_certificates((fortress.files / "replica-url").read_text())
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        login(MySQLAddress(f"{replica}?ssl_mode=REQUIRED"), 5, 5)
+    database = _without_certificates((fortress.files / "database-url").read_text())
+    with pytest.raises(psycopg.OperationalError, match="certificate"):
+        psycopg.connect(f"{database}?sslmode=require")
+    with pytest.raises(psycopg.OperationalError, match="rejects connection"):
+        psycopg.connect(f"{database}?sslmode=disable")
+    kafka = fortress.run("consumer", "doctor", "--json", KAFKA_SSL_CERTIFICATE_LOCATION="", KAFKA_SSL_KEY_LOCATION="")
+    assert "kafka reachable" in findings(kafka)
+
+
+def test_our_clients_refuse_a_server_whose_authority_they_do_not_know(fortress: Fortress) -> None:
+    ours, strangers = f"{fortress.files}/ca.pem", f"{fortress.strangers}/ca.pem"
+    changed = {
+        "REPLICA_DATABASE_URL": (fortress.files / "replica-url").read_text().replace(ours, strangers),
+        "DATABASE_URL": (fortress.files / "database-url").read_text().replace(ours, strangers),
+        "KAFKA_SSL_CA_LOCATION": strangers,
+    }
+    found = findings(fortress.run("consumer", "doctor", "--json", **changed))
+    assert found.keys() == {"mysql reachable", "kafka reachable", "postgres reachable"}
+    said = {name: check["sentence"].lower().replace("_", " ") for name, check in found.items()}
+    assert all("certificate" in sentence and "verif" in sentence for sentence in said.values()), list(said.values())
+
+
+def test_the_account_in_mysql_sees_no_personal_data_and_changes_nothing(fortress: Fortress) -> None:
+    replica = (fortress.files / "replica-url").read_text()
+    with closing(login(MySQLAddress(replica), 5, 30)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT u.id, c.status FROM users u LEFT JOIN claims c ON c.user_id = u.id")
+        for forbidden in (
+            "SELECT password FROM users",
+            "SELECT * FROM users",
+            "SELECT id FROM users WHERE phone = '1'",
+            "SELECT count(*) FROM payroll",
+            "UPDATE users SET is_enabled = 0",
+            "DELETE FROM claims",
+            "INSERT INTO claims (user_id) VALUES (1)",
+            "CREATE TABLE mine (id INT)",
+            "DROP TABLE claims",
+            "SELECT user FROM mysql.user",
+            "SET GLOBAL binlog_format = 'ROW'",
+            "PURGE BINARY LOGS BEFORE NOW()",
+        ):
+            with pytest.raises(pymysql.err.MySQLError, match="denied"):
+                cursor.execute(forbidden)
+
+
+def test_the_account_in_postgresql_cannot_touch_what_is_the_call_centres(fortress: Fortress, outputs: object) -> None:
+    database = (fortress.files / "database-url").read_text()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT count(*) FROM leadstream.leads")
+        for forbidden in (
+            "DROP TABLE user_call_scores",
+            "DELETE FROM conversions",
+            "UPDATE conversions SET final_score = 1",
+            "DELETE FROM user_call_scores",
+            "DELETE FROM call_queue",
+            "TRUNCATE call_queue",
+            "ALTER TABLE user_call_scores ADD COLUMN mine int",
+            "CREATE TABLE public.mine (id int)",
+            "SELECT * FROM agents",
+            "SELECT * FROM pg_authid",
+            "COPY call_queue TO '/tmp/queue'",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden.encode())
+
+
+def test_kafka_lets_us_touch_no_topics_but_our_own(fortress: Fortress) -> None:
+    result = fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="theirs")
+    assert result.stdout.startswith("{"), result.stdout
+    other = findings(result)
+    assert {"kafka topic ACLs", "kafka group ACLs", "kafka transactions"} <= other.keys()
+    refused = fortress.run("consumer", "setup", TOPIC_PREFIX="theirs")
+    assert refused.returncode == 1
+    assert "authoriz" in refused.stdout.lower()
