@@ -10,6 +10,7 @@ import json
 import random
 import time
 from contextlib import closing
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from consumer.binlog.connection import BinlogStream, Replica
@@ -29,11 +30,11 @@ Change = tuple[str, str, Any, Any]
 
 
 class Trial(NamedTuple):
-    """What a trial came to."""
+    """What a trial came to; `advanced` are the kills before which the reader had committed something."""
 
     kills: int
     rows: int
-    checkpoints: int
+    advanced: int
 
 
 def kill_again_and_again(world: World, kills: int, seed: int) -> Trial:
@@ -43,16 +44,19 @@ def kill_again_and_again(world: World, kills: int, seed: int) -> Trial:
     start = world.checkpoints()[-1]
     load = Load(world, seed, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.02)
     load.start()
+    reached = [start]
     try:
         for _ in range(kills):
             reader = world.reader(READER_BATCH_ROWS="20")
             time.sleep(dice.uniform(0.3, 1.6))
             reader.kill()
+            reached.append(world.checkpoints()[-1])
     finally:
         load.end()
     compare(world, start, wait_for_end(world))
     messages = world.messages()
-    return Trial(kills, sum(message.value["op"] != "h" for message in messages), len(world.checkpoints()))
+    advanced = sum(before != after for before, after in pairwise(reached))
+    return Trial(kills, sum(message.value["op"] != "h" for message in messages), advanced)
 
 
 def wait_for_end(world: World) -> tuple[str, int]:
