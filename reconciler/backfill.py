@@ -1,25 +1,28 @@
 """The historical migration: every user of MySQL gets a first stint where their state belongs, and no conversion.
 
 By primary key, a batch in one transaction, while the stream runs or not. Leads that are judged already are left to the
-stream; those it met but could not judge are settled. How far it came is recorded after every batch.
+stream, and so are users so new that their lane has yet to come to their creation: the stream brings all their history,
+where a live read would begin in the middle of it. A recheck sees to them should it not. Leads that the stream met but
+could not judge are settled. How far it came is recorded after every batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import NamedTuple, Protocol
 
 import psycopg
 import structlog
 
-from consumer.leads.model import Lead
+from consumer.lane import lane_of
+from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
-from reconciler.book import Book
-from reconciler.recheck import Tally, ask_later, mend_lead, piecewise, reading
+from reconciler.book import Book, LanePoint
+from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading
 from reconciler.replica import LiveRead, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 from reconciler.sweeps import Report
@@ -106,15 +109,33 @@ class Backfill:
         return False
 
     def _take(self, page: list[int]) -> None:
+        lanes = self._book.lanes()
         judged = self._book.judged(page)
         unknown = [user_id for user_id in page if user_id not in judged]
         if unknown:
             live = self._replica.read_users(unknown)
+            coming = [user_id for user_id in unknown if self._is_coming(user_id, live, lanes)]
+            self._leave(coming)
+            unknown = sorted({*unknown} - {*coming})
+        if unknown:
             for outcome in piecewise(lambda users: self._settle(users, live), unknown, self._refused):
                 self._tally.take(outcome)
                 self._tally.settled += len(outcome.queue_changes)
         self._tally.checked += len(page)
         self._tally.in_step += len(judged)
+
+    @staticmethod
+    def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:
+        """Whether the stream, once it has run at all, has yet to come to the user's creation."""
+        version = lanes[lane_of(user_id, len(lanes))].version
+        created_at = live.leads[user_id].created_at.get((Table.USERS, user_id))
+        return version > 0 and created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+
+    def _leave(self, user_ids: Sequence[int]) -> None:
+        if user_ids:
+            self._tally.left += len(user_ids)
+            with self._store.transaction() as tx:
+                ask_later(tx, user_ids, "created just now: the stream is to bring it")
 
     def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
         outcome = Outcome()

@@ -13,7 +13,7 @@ from reconciler.aging import age
 from reconciler.report import LineProgress
 from reconciler.settings import SWEEPS, AgingSettings
 from reconciler.sweeps import RECHECKS, Report, Scope
-from reconciler.tools import Settings, open_tools
+from reconciler.tools import Replicas, Settings, open_tools
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,11 @@ class Jobs:
         self.settings = settings
         self._aging = aging
         self._stop = stop
+        self._replicas = Replicas(settings.replica, stop)
+
+    def close(self) -> None:
+        """Ends the sessions that no run uses; after the last run."""
+        self._replicas.close()
 
     def allow(self, name: str) -> None:
         """Raises NotAllowed where settings forbid runs, or this sweep."""
@@ -42,20 +47,23 @@ class Jobs:
     def sweep(self, name: str, scope: Scope, *, dry_run: bool = False) -> Report:
         """Runs one of NAMES. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
         self.allow(name)
-        with open_tools(self.settings, self._stop) as tools:
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
 
     def verify(self, *, repair: bool, sample: int | None) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""
         self.allow("verify")
-        with open_tools(self.settings, self._stop) as tools, tools.verification(repair=repair) as verification:
+        with (
+            open_tools(self.settings, self._stop, self._replicas) as tools,
+            tools.verification(repair=repair) as verification,
+        ):
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
     def age(self) -> None:
         """Ages scores unless that was done today, or they are not ours. Raises AlreadyRunning and StoreError."""
         if self.settings.discovery.shadow_mode:
             return
-        with open_tools(self.settings, self._stop) as tools:
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
             aged = age(tools.book, tools.runs, self._aging, datetime.now(UTC))
         if aged is not None:
             log.info("aged", scores=aged)

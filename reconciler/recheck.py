@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isinf
 from threading import Event
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
@@ -45,6 +46,7 @@ CONDENSED_AT_ONCE: Final = 5000
 RECHECKS_AT_ONCE: Final = 1000
 RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or mended, is looked at again."""
+STANDS_STILL: Final = "replication on the replica stands still"
 
 
 @dataclass(slots=True)
@@ -104,10 +106,13 @@ class Reading(NamedTuple):
     ended: int
 
 
-def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
-    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one."""
+def reading(live: LiveRead, *, whole_seconds: bool, behind: float = 0.0) -> Reading:
+    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one.
+
+    A replica that is `behind` (s) its source surely holds only what is older by as much.
+    """
     ended = (live.ended // 1_000_000 + 1) * 1_000_000 if whole_seconds else live.ended
-    return Reading(live.started - COMMIT_SECONDS * 1_000_000, ended)
+    return Reading(live.started - round((COMMIT_SECONDS + behind) * 1_000_000), ended)
 
 
 def state_of(live: LiveLead) -> LiveState:
@@ -173,6 +178,7 @@ class Mender:
         self._batch_size = batch_size
         self._suspects: list[Suspect] = []
         self._rechecking = False
+        self._behind = 0.0
 
     def recheck_due(self) -> None:
         """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
@@ -225,7 +231,7 @@ class Mender:
             self.tally.checked += len(batch)
             self.tally.in_step += len(in_step)
             self._done(in_step)
-            if unsettled:
+            if unsettled and self._replication_moves(unsettled):
                 self._suspects += self._confirm(unsettled, live)
             if len(self._suspects) >= SUSPECTS_AT_ONCE:
                 self.settle()
@@ -233,9 +239,13 @@ class Mender:
     def settle(self) -> None:
         """Waits for the stream, reads the suspects again, and mends what still differs.
 
+        What a replica shows whose replication stands still may be old: nothing is mended by it.
+
         Raises ReplicaError, StoreError and Stopped.
         """
         suspects, self._suspects = self._suspects, []
+        if not suspects or not self._replication_moves(suspects):
+            return
         lanes = self.store.lane_count
         for _ in range(ROUNDS):
             if not suspects:
@@ -254,8 +264,16 @@ class Mender:
                 suspects += self._confirm(batch, self.replica.read_users(suspect.user_id for suspect in batch))
         self._leave(suspects, "its rows changed at every look")
 
+    def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
+        """Notes how far the replica is behind its source; where it stands still, the suspects are left for later."""
+        behind = self.replica.lag() or 0.0
+        self._behind = 0.0 if isinf(behind) else behind
+        if isinf(behind):
+            self._leave(suspects, STANDS_STILL)
+        return not isinf(behind)
+
     def _reading(self, live: LiveRead) -> Reading:
-        return reading(live, whole_seconds=self.replica.mariadb)
+        return reading(live, whole_seconds=self.replica.mariadb, behind=self._behind)
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""

@@ -180,7 +180,7 @@ SCHEMA = """
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
 """How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
-BEHIND = ("Seconds_Behind_Source", "Seconds_Behind_Master")
+THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
 CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
 
@@ -351,7 +351,7 @@ class Replica:
     def lag(self) -> float | None:
         """Seconds that the replica is behind its own source; None where it has no source, or does not tell us.
 
-        Infinite where replication stands still. Raises ReplicaAway.
+        Infinite where replication stands still: one of its threads does not run. Raises ReplicaAway.
         """
         if not self.is_open:
             self.present()
@@ -361,8 +361,18 @@ class Replica:
             return None
         if not rows:
             return None
-        behind = [row[self._names.index(name)] for row in rows for name in BEHIND if name in self._names]
-        return max((inf if seconds is None else float(seconds) for seconds in behind), default=None)
+        channels = [dict(zip(self._names, row, strict=True)) for row in rows]
+        if any(channel[name] != "Yes" for channel in channels for name in THREADS if name in channel):
+            return inf
+        return max(_seconds_behind(channel) for channel in channels)
+
+    def ping(self) -> None:
+        """Finds out whether the replica answers; no statement is run. Raises ReplicaAway."""
+        try:
+            self._open().ping(reconnect=False)
+        except (pymysql.err.MySQLError, TimeoutError, ConnectionError) as error:
+            self._drop()
+            raise self._away(error.args[-1] if error.args else error) from error
 
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
@@ -591,9 +601,21 @@ class Replica:
         return self._connection
 
     def _drop(self) -> None:
+        self._texts = None  # the tables may have changed
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _seconds_behind(channel: Mapping[str, Any]) -> float:
+    """How far one channel is behind, by time and by position: what waits for SQL_Delay does not count as time yet."""
+    source = "Source" if "Source_Log_File" in channel else "Master"
+    seconds = channel[f"Seconds_Behind_{source}"]
+    if seconds is None:
+        return inf
+    got = channel[f"{source}_Log_File"], channel[f"Read_{source}_Log_Pos"]
+    done = channel[f"Relay_{source}_Log_File"], channel[f"Exec_{source}_Log_Pos"]
+    return float(seconds) if got == done else max(float(seconds), float(channel["SQL_Delay"] or 0))
 
 
 def _users(rows: Iterable[tuple[Any, ...]]) -> list[int]:

@@ -69,6 +69,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
         if schedule is not None:
             schedule.stop()
         http.join()
+        jobs.close()
         watch.join()
     log.info("stopped")
     return failed

@@ -8,7 +8,10 @@ mended by `reconciler.recheck`.
 from __future__ import annotations
 
 import time
+from math import isinf
 from typing import Final, NamedTuple
+
+import structlog
 
 from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError
@@ -18,6 +21,8 @@ from reconciler.recheck import Mender, Tally, batches
 from reconciler.replica import Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 
+log = structlog.get_logger(__name__)
+
 HOUR: Final = 3_600_000_000
 PAGE: Final = 10_000
 """Users that a selection brings at a time."""
@@ -25,6 +30,8 @@ MARKED_AT_ONCE: Final = 1000
 """Leads that are held while the time of their check is noted."""
 SETTLED: Final = 60_000_000
 """Rows (µs) younger than a run's window by this much have higher keys than all that the run saw."""
+KNOWN: Final = 50 * 60_000_000
+"""For how long (µs) it is enough to know until when the replica had everything: windows end there."""
 
 RECHECKS: Final = "rechecks"
 CREATION_SWEEPS: Final = {"new-users": Table.USERS, "new-requirements": Table.CLAIM_REQUIREMENTS}
@@ -132,7 +139,7 @@ class Sweeper:
         self._mender.recheck_due()
         if name == RECHECKS:
             return None
-        window = window_for(name, scope, self._now(name), self._covered(name), self._plan)
+        window = self._window(name, scope)
         if run is not None and window is not None:
             run.set_window(window)
         table = CREATION_SWEEPS.get(name)
@@ -159,9 +166,29 @@ class Sweeper:
             for batch in batches(user_ids, MARKED_AT_ONCE):
                 self._book.mark_checked(batch)
 
-    def _now(self, name: str) -> int:
-        """Rows carry the replica's time, calls that of the call centre's database."""
-        return self._replica.clock() if name in CREATION_SWEEPS else self._book.clock()
+    def _window(self, name: str, scope: Scope) -> Window | None:
+        """Rows carry the replica's time, calls that of the call centre's database.
+
+        A window of created rows ends where what the replica holds does: what comes later, the next window looks at.
+        """
+        covered = self._covered(name)
+        if name not in CREATION_SWEEPS:
+            return window_for(name, scope, self._book.clock(), covered, self._plan)
+        now = self._replica.clock()
+        window = window_for(name, scope, now, covered, self._plan)
+        assert window is not None
+        return window._replace(end=max(window.start, self._complete_until(now)))
+
+    def _complete_until(self, now: int) -> int:
+        """Up to when (µs) the replica has everything; 0 where replication stands still, and nobody can say."""
+        seen = max((self._runs.looked_at_until(name) or 0 for name in CREATION_SWEEPS), default=0)
+        if now - seen < KNOWN:
+            return seen
+        behind = self._replica.lag() or 0.0
+        if isinf(behind):
+            log.warning("replication_stands_still", replica=str(self._replica.address))
+            return 0
+        return now - round(behind * 1_000_000)
 
     def _covered(self, name: str) -> int | None:
         """Up to when a sweep, or before its first run the backfill, has seen everything."""

@@ -109,14 +109,49 @@ class Tools:
             )
 
 
+class Replicas:
+    """Sessions on the replica that outlive a run, so that each run need not log in and look at the tables again."""
+
+    def __init__(self, settings: ReplicaSettings, stop: Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._idle: list[Replica] = []
+
+    @contextmanager
+    def one(self) -> Iterator[Replica]:
+        """A session for one run; any thread may ask. One that a run failed with is ended."""
+        try:
+            replica = self._idle.pop()
+        except IndexError:
+            replica = Replica(self._settings.address, self._settings.replica_query_seconds, stop=self._stop)
+        try:
+            yield replica
+        except BaseException:
+            replica.close()
+            raise
+        self._idle.append(replica)
+
+    def close(self) -> None:
+        """Ends those that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+
 @contextmanager
-def open_tools(settings: Settings, stop: Event) -> Iterator[Tools]:
+def open_tools(settings: Settings, stop: Event, replicas: Replicas | None = None) -> Iterator[Tools]:
     """Tools for one run; `stop` ends their waiting. Raises StoreError where PostgreSQL is away or not prepared."""
-    replica = Replica(settings.replica.address, settings.replica.replica_query_seconds, stop=stop)
+    own = Replicas(settings.replica, stop)
+    try:
+        with (replicas or own).one() as replica:
+            yield from _tools(settings, stop, replica)
+    finally:
+        own.close()
+
+
+def _tools(settings: Settings, stop: Event, replica: Replica) -> Iterator[Tools]:
     book = Book(settings.database.conninfo)
     try:
         with LeadStore(settings.database.conninfo, book.lane_count(), settings.discovery.shadow_mode, "sweep") as store:
             yield Tools(settings, replica, store, book, Runs(book), stop)
     finally:
         book.close()
-        replica.close()

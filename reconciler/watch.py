@@ -24,6 +24,8 @@ from reconciler.tools import Settings
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 2.0
+LAG_SECONDS: Final = 600.0
+"""How often the replica is asked how far it is behind while nobody checks before a call."""
 COUNT_SECONDS: Final = 60.0
 """How often queues are counted, which reads every lead."""
 
@@ -93,6 +95,7 @@ class Watch:
         self._stop = stop
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
+        self._lag_wanted = Event()
         self._threads = [
             threading.Thread(target=self._watch_store, name="watch store"),
             threading.Thread(target=self._watch_replica, name="watch replica"),
@@ -107,6 +110,10 @@ class Watch:
         """Waits for the last look, after `stop` was set."""
         for thread in self._threads:
             thread.join()
+
+    def want_lag(self) -> None:
+        """Somebody needs to know soon how far the replica is behind."""
+        self._lag_wanted.set()
 
     def snapshot(self) -> Snapshot:
         """What was seen last."""
@@ -136,17 +143,21 @@ class Watch:
 
     def _watch_replica(self) -> None:
         address, seconds = self._settings.replica.address, self._settings.replica.replica_query_seconds
+        asked = -LAG_SECONDS
         with closing(Replica(address, seconds, 0.0, self._stop)) as replica:
             while not self._stop.is_set():
                 try:
-                    lag = replica.lag()
-                    if lag is None:
-                        replica.present()
-                    self._see(replica_up=True, replica_error="", replica_lag=lag)
+                    if self._lag_wanted.is_set() or time.monotonic() - asked >= LAG_SECONDS:
+                        self._lag_wanted.clear()
+                        asked = time.monotonic()
+                        self._see(replica_lag=replica.lag())
+                    replica.ping()
+                    self._see(replica_up=True, replica_error="")
                 except ReplicaError as error:
                     self._tell("replica", error, was_up=self._snapshot.replica_up)
                     RECONNECTS.labels(RECONCILER, "mysql").inc()
                     self._see(replica_up=False, replica_error=str(error), replica_lag=None)
+                    self._lag_wanted.set()
                 self._stop.wait(LOOK_SECONDS)
 
     def _look_at_store(self, book: Book) -> None:

@@ -213,6 +213,7 @@ class Desk:
 
     def _as_of(self, live: LiveRead) -> datetime | None:
         """The time of the data: that of the read, less the replica's lag; None where replication stands still."""
+        self._watch.want_lag()
         lag = self._watch.snapshot().replica_lag
         if lag is None:
             return moment(live.ended)

@@ -35,6 +35,7 @@ def main(
     appliers: Annotated[int, typer.Option(help="Appliers at the beginning of a trial.")] = 3,
     brokers: Annotated[int, typer.Option(help="Kafka brokers: 1, or 3 with replication factor 3.")] = 1,
     dialler: Annotated[bool, typer.Option(help="Whether a dialler works beside us.")] = True,
+    net: Annotated[bool, typer.Option(help="Whether sweeps, backfill, verify and checks run all the time.")] = True,
     own_mysql: Annotated[bool, typer.Option(help="A MySQL of our own, which is restarted too.")] = True,
     pause: Annotated[float, typer.Option(help="Seconds between faults, on average.")] = 2.0,
 ) -> None:
@@ -54,7 +55,7 @@ def main(
             seconds = min(_TRIAL_SECONDS, left)
             left -= seconds
             typer.echo(f"seed {seed}: {rate:.0f} transactions/s, {customers:,} customers, {', '.join(picked)}")
-            load = Load(rate, customers, appliers, dialler, moves=True)
+            load = Load(rate, customers, appliers, dialler, moves=not net, net=net)
             with Trial(ground, _FOLDER, seed, load, typer.echo, cluster_settings(brokers)) as trial:
                 problems = _play(trial, picked, seconds, pause)
             for problem in problems:

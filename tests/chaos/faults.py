@@ -172,6 +172,22 @@ def slow_transaction(trial: Trial, random: Random) -> None:
     desk.long = min(500, len(desk.customers) // 2), random.uniform(0.5, 2)
 
 
+def hold_stream(trial: Trial, random: Random) -> None:
+    """All appliers stand still for a moment, and then lag; none for so long that it loses its lanes."""
+    for process in trial.pipeline.appliers:
+        process.check()
+        process.signal(signal.SIGSTOP)
+    time.sleep(random.uniform(2, SESSION_SECONDS - 2))
+    for process in trial.pipeline.appliers:
+        process.signal(signal.SIGCONT)
+
+
+def kill_net(trial: Trial, _: Random) -> None:
+    """The safety net crashes in the middle of what it does, where there is one."""
+    if trial.net is not None:
+        trial.net.kill()
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "kill-reader": kill_reader,
     "kill-applier": kill_applier,
@@ -187,6 +203,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "drop-mysql": drop_mysql,
     "drop-postgres": drop_postgres,
     "slow-transaction": slow_transaction,
+    "hold-stream": hold_stream,
+    "kill-net": kill_net,
 }
 """By the names that the command line knows; `kill-broker` is for clusters only."""
 CLUSTER_FAULTS: Final[dict[str, Fault]] = {"kill-broker": kill_broker}

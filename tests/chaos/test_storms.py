@@ -49,3 +49,12 @@ def test_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
         trial.prepare()
         trial.disturb(faults, pause=2.0)
         assert trial.judge() == []
+
+
+def test_the_safety_net_at_work_beside_a_lagging_stream_alters_nothing(ground: Ground, tmp_path: Path) -> None:
+    names = ("hold-stream", "kill-net", "slow-transaction", "kill-applier", "hold-stream")
+    with Trial(ground, tmp_path, 14, Load(rate=200, customers=1500, appliers=2, dialler=True, net=True)) as trial:
+        trial.prepare()
+        for name in names:
+            trial.disturb({name: FAULTS[name]}, pause=1.0)
+        assert trial.judge() == []

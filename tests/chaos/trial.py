@@ -17,12 +17,13 @@ import psycopg
 from tests.chaos.desk import ChaosDesk
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
 from tests.chaos.faults import SESSION_SECONDS
+from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
 from tests.demo import journal
 from tests.demo.company import Company
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import Oracle
-from tests.demo.pipeline import WORDS, Addresses, Pipeline, State
+from tests.demo.pipeline import WORDS, Addresses, NotDrained, Pipeline, State
 from tests.demo.processes import Process
 from tests.servers import PrivateServer, Servers, ensure
 
@@ -69,9 +70,10 @@ class Ground:
 
 @dataclass(frozen=True)
 class Load:
-    """How much goes on: transactions a second, customers at the beginning, appliers, and whether a dialler works.
+    """How much goes on: transactions a second, customers at the beginning, appliers, and who works beside them.
 
-    With `moves` claims move between customers, whose recheck may take a minute in the end.
+    With `net` sweeps, backfill, verify and pre-call checks do. With `moves` claims move between customers, whose
+    recheck may take a minute in the end.
     """
 
     rate: float = 250.0
@@ -79,6 +81,7 @@ class Load:
     appliers: int = 3
     dialler: bool = False
     moves: bool = False
+    net: bool = False
 
 
 class Trial:
@@ -107,6 +110,7 @@ class Trial:
         for worker, desk in zip(self.company.workers, self.desks, strict=True):
             worker.desk = desk
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
+        self.net = SafetyNet(self.pipeline, seed) if load.net else None
         self._numbers = itertools.count(2)
         self._began = 0.0
         self._told = 0.0
@@ -125,6 +129,9 @@ class Trial:
         self.company.start()
         for dialler in self.diallers:
             dialler.start()
+        if self.net is not None:
+            self._await_stream()
+            self.net.start()
         self._began = time.monotonic()
 
     def disturb(self, faults: Mapping[str, Callable[[Trial, Random], None]], pause: float) -> None:
@@ -152,6 +159,8 @@ class Trial:
         self.company.stop()
         for dialler in self.diallers:
             dialler.finish()
+        if self.net is not None:
+            self.net.finish()
         committed = self.company.committed
         self._say(f"{time.monotonic() - self._began:6.1f} s  load over: {committed:,} transactions; draining")
         self.pipeline.drain(_DRAIN_SECONDS, self._watch)
@@ -165,6 +174,9 @@ class Trial:
         problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]
         problems += compare_company(self.pipeline.mysql_url, oracle)
         problems += check_topics(self.pipeline)
+        if self.net is not None:
+            self._say(self.net.told)
+            problems += self.net.judge()
         if self.diallers:
             writes = sum(dialler.writes for dialler in self.diallers)
             self._say(f"the dialler wrote {writes:,} times")
@@ -193,6 +205,16 @@ class Trial:
                 f"{state.rechecks:,} rechecks due"
             )
 
+    def _await_stream(self) -> None:
+        """Until every lane has moved once: a backfill beside a stream that has not begun is another story."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        with psycopg.connect(self.pipeline.postgres_url, autocommit=True) as connection:
+            while connection.execute("SELECT 1 FROM leadstream.lanes WHERE version = 0 LIMIT 1").fetchone():
+                self.pipeline.check()
+                if time.monotonic() > deadline:
+                    raise NotDrained(f"no message came through within {_DRAIN_SECONDS:.0f} s")
+                time.sleep(0.2)
+
     def _deadlocks(self) -> int:
         with psycopg.connect(self.pipeline.postgres_url) as connection:
             row = connection.execute(
@@ -210,5 +232,7 @@ class Trial:
         for dialler in self.diallers:
             if dialler.is_alive():
                 dialler.finish()
+        if self.net is not None:
+            self.net.end()
         for problem in self.pipeline.discard():
             self._say(problem)

@@ -1,0 +1,147 @@
+"""The safety net at work beside a stream: sweeps, backfill, verify and pre-call checks, over and over, as processes."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import httpx
+import psycopg
+
+from tests.demo.pipeline import Pipeline
+from tests.demo.processes import Process
+
+_COMMANDS: Final = (
+    ("run", "all", "--everyone"),
+    ("backfill", "--restart"),
+    ("verify", "--repair"),
+    ("run", "all"),
+)
+_RUNS: Final = {
+    "new-users", "new-requirements", "unsigned-conversions", "requirements-conversions", "backfill", "verify",
+}  # fmt: skip
+_ANSWERS: Final = {200, 404, 503}
+_ENDS: Final = {0, 1, -signal.SIGKILL, -signal.SIGTERM}
+"""Done; a server was away or the same ran elsewhere; killed by a fault; ended by us while it came or went."""
+_TUNED: Final = "call_centre_queue"
+"""What a dialler empties is put right by a verify: no drift of ours."""
+_PAUSE: Final = 0.05
+_STOP_SECONDS: Final = 60.0
+_SETTINGS: Final = {
+    "RECHECK_SECONDS": "1",
+    "DISCOVERY_BATCH_SIZE": "1000",
+    # Scores that age are no writes of the stream's, which the judge of writes looks at.
+    "AGING_SKIPPED_WEEKDAYS": "monday,tuesday,wednesday,thursday,friday,saturday,sunday",
+}
+
+
+class SafetyNet:
+    """`reconciler serve`, a dialler that asks it, and a shell that runs one command after the other, until `finish`."""
+
+    def __init__(self, pipeline: Pipeline, seed: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
+        self._pipeline = pipeline
+        self._random = Random(f"net {seed}")
+        self._env = pipeline.env | _SETTINGS | {"HTTP_PORT": str(port)}
+        self._serve = Process("serve", "reconciler", ["serve"], self._env, pipeline.folder)
+        self._shell: Process | None = None
+        self._url = f"http://127.0.0.1:{port}"
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._run, self._ask)]
+        self._answers: Counter[int] = Counter()
+        self._problems: list[str] = []
+
+    def start(self) -> None:
+        """Begins."""
+        self._serve.start()
+        for thread in self._threads:
+            thread.start()
+
+    def kill(self) -> None:
+        """Everything of it crashes; a service manager starts it again."""
+        if self._shell is not None and self._shell.pid is not None:
+            with suppress(ProcessLookupError):
+                self._shell.signal(signal.SIGKILL)
+        self._serve.check()
+        self._serve.kill()
+        self._serve.start()
+
+    def finish(self) -> None:
+        """Ends it in good order and waits."""
+        self._over.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        self._serve.terminate()
+        if self._serve.pid is not None and (code := self._serve.outcome(_STOP_SECONDS)):
+            self._problems.append(f"reconciler serve ended with {code}:\n{self._serve.tail()}")
+
+    def end(self) -> None:
+        """Makes sure that it is gone."""
+        self._over.set()
+        self._serve.end()
+        if self._shell is not None:
+            self._shell.end()
+
+    def judge(self) -> list[str]:
+        """Sentences on what it did that it must not: it mends nothing, for the stream brings everything."""
+        problems = list(self._problems)
+        for log in (self._serve.log, *self._pipeline.folder.glob("net-*.log")):
+            if log.exists() and "Traceback" in log.read_text(errors="replace"):
+                problems.append(f"there is a traceback in {log}")
+        with psycopg.connect(self._pipeline.postgres_url) as connection:
+            done = {name for (name,) in connection.execute("SELECT name FROM leadstream.runs WHERE outcome = 'ok'")}
+            drift = connection.execute(
+                "SELECT name, kind, sum(leads::int) FROM leadstream.runs, jsonb_each_text(counts -> 'drift')"
+                " AS found (kind, leads) WHERE kind <> %s GROUP BY 1, 2",
+                [_TUNED],
+            ).fetchall()
+        problems += [
+            f"{name} mended {leads} leads that the stream had not missed: {kind}" for name, kind, leads in drift
+        ]
+        problems += [f"no {name} ever came to its end" for name in sorted(_RUNS - done)]
+        if not self._answers[200]:
+            problems.append(f"no pre-call check was answered: {dict(self._answers)}")
+        return problems
+
+    @property
+    def told(self) -> str:
+        """What it did, in a few words."""
+        return f"{self._answers.total():,} pre-call checks, answered {dict(self._answers)}"
+
+    def _run(self) -> None:
+        for number, command in zip(itertools.count(1), itertools.cycle(_COMMANDS), strict=False):
+            if self._over.wait(_PAUSE):
+                return
+            shell = Process(f"net-{command[0]}", "reconciler", list(command), self._env, self._pipeline.folder)
+            self._shell = shell
+            shell.start()
+            while shell.pid is not None:
+                if self._over.wait(_PAUSE):
+                    shell.terminate()
+                    break
+            code = shell.outcome(_STOP_SECONDS)
+            if code not in _ENDS:
+                self._problems.append(f"run {number}, {' '.join(command)}, ended with {code}:\n{shell.tail()}")
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=10) as client:
+            while not self._over.wait(_PAUSE):
+                user = self._random.randint(1, 30_000)
+                queue = self._random.choice(("unsigned_users", "requirements_outstanding", "none"))
+                try:
+                    status = client.get(f"/leads/{user}/precall", params={"expected": queue}).status_code
+                except httpx.TransportError:
+                    time.sleep(_PAUSE)
+                    continue
+                self._answers[status] += 1
+                if status not in _ANSWERS:
+                    self._problems.append(f"a pre-call check was answered with {status}")
