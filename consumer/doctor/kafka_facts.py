@@ -85,7 +85,10 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     logger, listener = logging.Logger("kafka"), _Listener()
     logger.addHandler(listener)
     place = kafka.kafka_bootstrap_servers
-    admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
+    if quick:
+        admin = AdminClient({**kafka.librdkafka, "log_level": "0"})
+    else:
+        admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
     try:
         brokers = len(admin.list_topics(wanted(kafka)[0].name, timeout=seconds).brokers)
         topics, hidden = _topics(admin, kafka, seconds)
@@ -169,9 +172,7 @@ def _transaction(kafka: KafkaSettings, seconds: float) -> str:
         **kafka.librdkafka, "log_level": "0", "transactional.id": f"{kafka.topic_prefix}.doctor",
         "transaction.timeout.ms": "10000",
     }  # fmt: skip
-    silent = logging.Logger("kafka")
-    silent.addHandler(logging.NullHandler())  # what it logs of a refusal, we say ourselves
-    producer, reason, until = Producer(settings, logger=silent), "", time.monotonic() + seconds
+    producer, reason, until = Producer(settings), "", time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             producer.init_transactions(max(0.1, until - time.monotonic()))

@@ -28,5 +28,5 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def findings(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     """What `consumer doctor --json` found not to be ok, by `server name`."""
-    checks = json.loads(result.stdout)["checks"]
+    checks = json.loads(result.stdout.splitlines()[-1])["checks"]
     return {f"{check['server']} {check['name']}": check for check in checks if check["state"] != "ok"}
