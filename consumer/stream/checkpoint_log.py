@@ -102,12 +102,13 @@ class CheckpointLog:
         look_back = FIRST_LOOK_BACK
         while True:
             start = max(low, high - look_back)
-            found = self._newest_from(start)
+            found = self._newest_from(start, high)
             if found is not None or start == low:
                 return found
             look_back *= 2
 
-    def _newest_from(self, start: int) -> bytes | None:
+    def _newest_from(self, start: int, high: int) -> bytes | None:
+        """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
         self._consumer.assign([TopicPartition(self._topic, 0, start)])
         newest = None
         while True:
@@ -123,6 +124,8 @@ class CheckpointLog:
                 raise KafkaException(error)
             if message.key() == KEY:
                 newest = message.value()
+                if (message.offset() or 0) >= high:
+                    return newest
 
     def close(self) -> None:
         """Ends the connection."""

@@ -114,6 +114,13 @@ def test_a_reader_refuses_a_server_without_metadata_and_starts_once_the_statemen
         world.reader().wait_for("reading")
 
 
+def test_a_reader_that_never_rests_keeps_nobody_from_being_told_where_it_stands(world: World) -> None:
+    world.setup()
+    world.reader(READER_HEARTBEAT_SECONDS="0.05").wait_for("reading")
+    for command in ("status", "doctor"):
+        assert "reader" in world.consumer(command).stdout
+
+
 def test_servers_that_are_away_are_waited_for_and_not_refused(world: World) -> None:
     world.setup()
     nowhere = "mysql://nobody:nothing@127.0.0.1:1/company"
