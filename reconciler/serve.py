@@ -13,12 +13,13 @@ import uvicorn
 
 from consumer import metrics as process_metrics
 from consumer.measures import RECONCILER
-from consumer.settings import RunSettings, SettingsError
+from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
 from reconciler import metrics
 from reconciler.jobs import Jobs
 from reconciler.schedule import Schedule
-from reconciler.settings import AgingSettings, ServeSettings
+from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
+from reconciler.stream_watch import StreamWatch
 from reconciler.tools import Settings
 from reconciler.watch import Watch
 from reconciler.web.app import create_app
@@ -42,7 +43,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
     watch = Watch(settings, stop.event)
     jobs = Jobs(settings, aging, stop.event)
     desk = Desk(settings, watch, serving.precall_deadline_ms)
-    app = create_app(desk, jobs, watch, serving.api_token)
+    stream = StreamWatch(load(StreamSettings), stop.event)
+    app = create_app(desk, jobs, watch, serving.api_token, stream.seen, aging.aging_timezone)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -58,6 +60,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
     with metrics.watched(watch.snapshot):
         watch.start()
+        stream.start()
         http.start()
         if schedule is not None:
             schedule.start()
@@ -71,6 +74,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
         http.join()
         jobs.close()
         watch.join()
+        stream.join()
     log.info("stopped")
     return failed
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from consumer.settings import Words, _Settings
+from consumer.settings import KafkaSettings, Words, _Settings
 
 SWEEPS = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
 """The plan's four sweeps in the order of their minutes (:00, :15, :30, :45)."""
@@ -54,7 +54,7 @@ class AgingSettings(_Settings):
     """The daily ageing of scores."""
 
     aging_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    """Whose midnight begins a day."""
+    """Whose midnight begins a day, for the ageing and on the status page."""
     aging_ceiling: int = Field(default=200, ge=1)
     """Scores from here on no longer age."""
     aging_skipped_weekdays: Annotated[Words, AfterValidator(_weekdays)] = frozenset({"sunday"})
@@ -63,6 +63,13 @@ class AgingSettings(_Settings):
     def is_skipped(self, day: datetime) -> bool:
         """Whether nothing ages on the weekday of this local time."""
         return WEEKDAYS[day.weekday()] in self.aging_skipped_weekdays
+
+
+class StreamSettings(KafkaSettings):
+    """Where the status page looks for the reader's lag and the dead letters."""
+
+    kafka_bootstrap_servers: str = ""
+    """Empty: the page does without."""
 
 
 class ServeSettings(_Settings):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -77,6 +77,8 @@ class Snapshot:
     last_runs: Mapping[str, LastSuccess] = field(default_factory=dict)
     replica_lag: float | None = None
     queues: Mapping[str, int] = field(default_factory=dict)
+    counted_at: datetime | None = None
+    """When the queues were counted."""
     streamed_users: int = 0
     streamed_conversions: int = 0
 
@@ -172,7 +174,7 @@ class Watch:
         with book.session() as connection:
             queues = dict(connection.execute(QUEUES).fetchall())
             users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
-        self._see(queues=queues, streamed_users=users, streamed_conversions=conversions)
+        self._see(queues=queues, counted_at=datetime.now(UTC), streamed_users=users, streamed_conversions=conversions)
 
     def _see(self, **seen: object) -> None:
         with self._lock:

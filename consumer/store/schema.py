@@ -97,6 +97,7 @@ stints = Table(
         unique=True,
         postgresql_where=text("conversion_type = 'signature_obtained'"),
     ),
+    Index("stints_conversions", "closed_at", postgresql_where=text("conversion_type IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )
 

@@ -42,7 +42,19 @@ class LetterBox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
         self._consumer.close()
+
+    def end(self) -> int:
+        """The offset after the journal's last message: as long as it stays, so do the letters."""
+        try:
+            return self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)[1]
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
 
     def letters(self) -> dict[int, Letter]:
         """Letters that nobody has settled, by their number: the offset in the journal, oldest first."""

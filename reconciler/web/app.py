@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
@@ -25,13 +26,16 @@ from reconciler.lanes import Stopped
 from reconciler.replica import ReplicaError
 from reconciler.report import as_dict
 from reconciler.runs import AlreadyRunning, Record, Runs
+from reconciler.stream_watch import StreamSeen
 from reconciler.sweeps import Report
 from reconciler.watch import Watch
 from reconciler.web import models
 from reconciler.web.guard import Guard, is_token
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
+from reconciler.web.pages import Boards, add_pages
 from reconciler.web.precall import Desk, NoAnswer, Precall, UnknownUser
+from reconciler.web.view import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +55,13 @@ BEARER: Final = HTTPBearer(
 Answers = dict[int | str, dict[str, Any]]
 
 
-def create_app(desk: Desk, jobs: Jobs, watch: Watch, token: SecretStr | None) -> FastAPI:
-    """The API; it ends `desk` and waits for the runs it started when it is shut down."""
+def create_app(
+    desk: Desk, jobs: Jobs, watch: Watch, token: SecretStr | None, stream: Callable[[], StreamSeen], zone: str
+) -> FastAPI:
+    """The API and the pages; it ends `desk` and waits for the runs it started when it is shut down.
+
+    `stream` is what is known of Kafka, `zone` the time zone of the pages.
+    """
     pool = ThreadPoolExecutor(RUNS_AT_ONCE, "run")
 
     @asynccontextmanager
@@ -75,6 +84,15 @@ def create_app(desk: Desk, jobs: Jobs, watch: Watch, token: SecretStr | None) ->
     _leads(app, desk)
     _health(app, jobs, watch)
     _runs(app, jobs, _Starter(pool), token)
+    settings = jobs.settings
+    policy = Policy(
+        ZoneInfo(zone),
+        settings.sweeps.sweeps,
+        settings.discovery.smart_discovery_enabled,
+        bool(token and token.get_secret_value()),
+        settings.discovery.shadow_mode,
+    )
+    add_pages(app, desk, watch, Boards(settings.database.conninfo, policy.zone), stream, policy)
     return app
 
 

@@ -51,8 +51,8 @@ def until(condition: Callable[[], Any], what: str) -> None:
 
 
 @contextmanager
-def serving(world: World, folder: Path, **settings: str) -> Iterator[Served]:
-    """Serves a world on a free port, and is ready."""
+def serving(world: World, folder: Path, *, ready: str = "/health/ready", **settings: str) -> Iterator[Served]:
+    """Serves a world on a free port, until what `ready` names answers well."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = folder / "serve.log"
@@ -70,7 +70,7 @@ def serving(world: World, folder: Path, **settings: str) -> Iterator[Served]:
         def answers() -> bool:
             assert process.poll() is None, log.read_text()
             try:
-                return served.get("/health/ready").status_code == 200
+                return served.get(ready).status_code == 200
             except httpx.TransportError:
                 return False
 

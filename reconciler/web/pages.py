@@ -1,0 +1,197 @@
+"""The pages for people: the status page at `/`, and one customer explained at `/customers/{id}`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from consumer.explain import Explanation
+from consumer.store.errors import StoreError
+from reconciler import board
+from reconciler.board import Board
+from reconciler.book import Book
+from reconciler.stream_watch import StreamSeen
+from reconciler.watch import Watch
+from reconciler.web.precall import Desk, UnknownUser
+from reconciler.web.view import Facts, Policy, page
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS: Final = 1.0
+"""However many look at the page, PostgreSQL is asked once in so long."""
+ANSWER_SECONDS: Final = 2.0
+LARGEST_ID: Final = 2**63 - 1
+HERE: Final = Path(__file__).parent
+STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""A page may use what comes from here, and nothing inline."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A static file, and the name that changes with its content."""
+
+    content: bytes
+    kind: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Stint:
+    """One stay in one queue, told; `won` where it ended as a conversion."""
+
+    sentence: str
+    won: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """An explanation in the order of the page: what is, the history, what else there is to say."""
+
+    lead: str
+    before: list[str]
+    stints: list[Stint]
+    after: list[str]
+
+
+def told(explanation: Explanation) -> Told:
+    """The sentences of `consumer explain`, all of them, with the stints apart."""
+    sentences = explanation.sentences
+    first = next((at for at, text in enumerate(sentences) if text.startswith("Stint ")), len(sentences))
+    last = first + len(explanation.stints)
+    stints = [
+        Stint(sentence, stint.conversion_type is not None)
+        for sentence, stint in zip(sentences[first:last], explanation.stints, strict=True)
+    ]
+    return Told(sentences[0], sentences[1:first], stints, sentences[last:])
+
+
+class Boards:
+    """The newest board, kept a moment, so that a page that many look at costs what one costs."""
+
+    def __init__(self, conninfo: str, zone: ZoneInfo) -> None:
+        self._conninfo = conninfo
+        self._zone = zone
+        self._lock = threading.Lock()
+        self._looked = -FRESH_SECONDS
+        self._newest: Board | None = None
+
+    def newest(self) -> Board | None:
+        """The newest that could be had, perhaps old; None where PostgreSQL has never answered. Never raises."""
+        with self._lock:
+            if time.monotonic() - self._looked >= FRESH_SECONDS:
+                try:
+                    with closing(Book(self._conninfo, answer_seconds=ANSWER_SECONDS)) as book:
+                        self._newest = board.look(book, self._zone, datetime.now(UTC))
+                except (StoreError, psycopg.Error) as error:
+                    log.debug("page_from_memory", reason=str(error))
+                self._looked = time.monotonic()
+            return self._newest
+
+
+class Pages:
+    """Templates and static files, read once."""
+
+    def __init__(self) -> None:
+        self._assets = {name: _asset(HERE / "static" / name, kind) for name, kind in STATIC.items()}
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals["asset"] = lambda name: f"/static/{self._assets[name].digest}/{name}"
+
+    def html(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
+        """A page."""
+        text = self._templates.get_template(template).render(**values)
+        return HTMLResponse(text, status, {"content-security-policy": POLICY})
+
+    def asset(self, digest: str, name: str) -> Response:
+        """A static file; browsers keep it, for another content has another address."""
+        found = self._assets.get(name)
+        if found is None or found.digest != digest:
+            return Response("there is no such file", 404, media_type="text/plain")
+        return Response(found.content, media_type=found.kind, headers={"cache-control": "public, max-age=31536000"})
+
+
+def _asset(path: Path, kind: str) -> Asset:
+    content = path.read_bytes()
+    return Asset(content, kind, sha256(content).hexdigest()[:12])
+
+
+def add_pages(
+    app: FastAPI, desk: Desk, watch: Watch, boards: Boards, stream: Callable[[], StreamSeen], policy: Policy
+) -> None:
+    """Adds the pages to the API."""
+    pages = Pages()
+
+    @app.get("/", include_in_schema=False)
+    async def status() -> HTMLResponse:
+        newest = await asyncio.to_thread(boards.newest)
+        facts = Facts(datetime.now(UTC), watch.snapshot(), newest, stream(), policy)
+        return pages.html("status.html", page=page(facts))
+
+    @app.get("/customers", include_in_schema=False)
+    async def search(user: str = "") -> Response:
+        number = _user_id(user)
+        if number is None:
+            return _no_number(pages, user)
+        return RedirectResponse(f"/customers/{number}", 303)
+
+    @app.get("/customers/{user}", include_in_schema=False)
+    async def customer(user: str) -> HTMLResponse:
+        number = _user_id(user)
+        if number is None:
+            return _no_number(pages, user)
+        title = f"Customer {number}"
+        try:
+            explanation = await desk.explain(number)
+        except UnknownUser as error:
+            return pages.html("customer.html", 404, title=title, asked=number, wrong=_sentence(str(error)))
+        except StoreError as error:
+            log.warning("customer_not_explained", reason=str(error))
+            wrong = "PostgreSQL does not answer, so nothing can be said of any customer now. Try again in a moment."
+            return pages.html("customer.html", 503, title=title, asked=number, wrong=wrong)
+        return pages.html("customer.html", title=title, asked=number, told=told(explanation))
+
+    @app.get("/static/{digest}/{name}", include_in_schema=False)
+    async def static(digest: str, name: str) -> Response:
+        return pages.asset(digest, name)
+
+
+def _user_id(text: str) -> int | None:
+    """The id in a search field; blanks, commas and a leading # are what people paste along."""
+    digits = text.strip().lstrip("#").replace(",", "").replace(" ", "")
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    number = int(digits[:20])
+    return number if 1 <= number <= LARGEST_ID else None
+
+
+def _no_number(pages: Pages, asked: str) -> HTMLResponse:
+    wrong = "Give the customer's id in MySQL (users.id), a number such as 8911."
+    return pages.html("customer.html", 422, title="That is no customer's id", asked=asked[:40], wrong=wrong)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

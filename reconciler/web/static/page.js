@@ -1,0 +1,121 @@
+// Keeps the status page current, and starts sweeps. Without it the page is whole, but stands still.
+"use strict";
+
+const EVERY = 2000, PATIENCE = 8000, FINISHED = 120000;
+const at = (id) => document.getElementById(id);
+const pause = at("pause"), lost = at("lost"), told = at("told"), ask = at("ask"), token = at("token");
+let timer = 0, lastSeen = at("clock").textContent;
+
+/* ---- live updates: every part with data-live is replaced when it says something else ---- */
+
+async function refresh() {
+  const answer = await fetch("/", { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+  if (!answer.ok) throw new Error(String(answer.status));
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = fresh.getElementById(part.id);
+    if (!other || part.innerHTML === other.innerHTML) continue;
+    part.replaceChildren(...other.childNodes);
+    if (part.matches("dd")) highlight(part);
+  }
+  document.title = fresh.title;
+  lastSeen = at("clock").textContent;
+}
+
+function highlight(part) {
+  if (/[\d.]+ s\b/.test(part.textContent)) return; // lags change at every look
+  part.classList.remove("fresh");
+  requestAnimationFrame(() => part.classList.add("fresh"));
+}
+
+function say(element, sentence) {
+  if (element.textContent !== sentence) element.textContent = sentence;
+  element.hidden = element === lost && !sentence;
+}
+
+async function tick() {
+  clearTimeout(timer);
+  try {
+    await refresh();
+    say(lost, "");
+  } catch {
+    say(lost, `The connection is lost since ${lastSeen}, so this may be old. Trying again.`);
+  }
+  if (isLive()) timer = setTimeout(tick, EVERY);
+}
+
+const isLive = () => !document.hidden && pause.getAttribute("aria-pressed") === "false";
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (isLive()) tick();
+});
+
+pause.addEventListener("click", () => {
+  const paused = pause.getAttribute("aria-pressed") === "false";
+  pause.setAttribute("aria-pressed", String(paused));
+  clearTimeout(timer);
+  if (!paused) tick();
+});
+pause.hidden = false;
+timer = setTimeout(tick, EVERY);
+
+/* ---- run a sweep: the token is asked for once and stays in this tab ---- */
+
+const KEY = "leadstream token";
+
+for (const button of document.querySelectorAll("[data-run]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => start(button));
+}
+
+async function start(button) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  const name = button.dataset.run, title = button.dataset.title;
+  const given = sessionStorage.getItem(KEY) || (await askForToken(title));
+  if (!given) return;
+  button.setAttribute("aria-disabled", "true");
+  say(told, `${title} is running …`);
+  try {
+    const [sentence, kept] = await run(name, title, given);
+    if (kept) sessionStorage.setItem(KEY, given);
+    else sessionStorage.removeItem(KEY);
+    say(told, sentence);
+    await tick();
+  } catch {
+    say(told, `${title}: the server did not answer.`);
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}
+
+/** Returns a sentence, and whether the token was right. */
+async function run(name, title, given) {
+  const answer = await fetch(`/sweeps/${name}`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${given}` },
+    signal: AbortSignal.timeout(FINISHED),
+  });
+  const found = await answer.json().catch(() => ({}));
+  if (answer.status === 401) return ["That token is wrong. Press “Run now” to enter another.", false];
+  if (answer.status === 202) return [`${title} is under way; its row here tells how it ends.`, true];
+  if (found.outcome === undefined) return [`${title}: ${found.detail || answer.status}`, answer.status !== 403];
+  if (found.outcome !== "ok") return [`${title} ended as ${found.outcome}${found.error ? `: ${found.error}` : ""}.`, true];
+  const mended = found.mended ? `${found.mended} mended` : "nothing to mend";
+  return [`${title} is done: ${found.checked} checked, ${mended}.`, true];
+}
+
+function askForToken(title) {
+  at("ask-title").textContent = `Run “${title}”`;
+  token.value = "";
+  ask.returnValue = "cancel";
+  ask.showModal();
+  token.focus();
+  return new Promise((resolve) => {
+    ask.addEventListener("close", () => {
+      const given = ask.returnValue === "run" ? token.value.trim() : "";
+      token.value = "";
+      resolve(given);
+    }, { once: true });
+  });
+}

@@ -1,0 +1,391 @@
+"""The status page in a real browser, over real servers: a shift leader's and an on-call engineer's view."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pydantic import SecretStr
+
+from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+from consumer.setup import Start, prepare
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.dead_letters import DeadLetters, Letter
+from consumer.stream.transactions import ReaderTransactions
+from reconciler.board import CONVERSIONS, KINDS, NAMES, NEWEST, TODAY, calendar
+from tests.bench.kafka import Topics
+from tests.integration.reconciler.browser import axe, chromium
+from tests.integration.reconciler.serving import Served, serving, until
+from tests.integration.reconciler.world import LANES, World, close_world, open_world
+from tests.servers import Servers, ensure
+
+PATIENCE = 30_000
+"""Milliseconds."""
+expect.set_options(timeout=PATIENCE)
+
+
+@dataclass
+class Shift:
+    """A call centre at work, its page, and a browser that looks at it."""
+
+    world: World
+    served: Served
+    browser: Browser
+    axe: str | None
+    kafka: KafkaSettings
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.served.port}/"
+
+    def stream_is_at(self, seconds_ago: float) -> None:
+        """Plays the stream: every lane has come so far."""
+        self.world.pg(
+            "UPDATE leadstream.lanes SET version = %s, owner = 'applier-1'", int((time.time() - seconds_ago) * 1e6)
+        )
+
+    def convert(self, user_id: int, ago: str = "0 s") -> None:
+        """A conversion, as the applier records it."""
+        self.world.pg(
+            "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at,"
+            " closed_reason, conversion_type) VALUES (%s, 1, 'requirements_outstanding', now() - interval '9 days',"
+            " 'first_seen', now() - %s::interval, 'requirements_completed', 'requirements_completed')",
+            user_id, ago,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
+    """One for all tests of this file."""
+    folder = tmp_path_factory.mktemp("page")
+    servers: Servers = ensure(["mysql", "kafka", "postgres"])
+    world = open_world(servers.mysql_url, servers.postgres_url)
+    kafka = KafkaSettings(
+        kafka_bootstrap_servers=servers.kafka_bootstrap, topic_prefix=f"page-{uuid.uuid4().hex[:8]}", lanes=LANES
+    )
+    replica = ReplicaSettings(replica_database_url=SecretStr(world.replica_url))
+    prepare(replica, DatabaseSettings(database_url=SecretStr(world.conninfo)), kafka, DiscoverySettings(), Start.NOW)
+    world.user(1)
+    world.user(2, signature=5)
+    world.claim(20, 2)
+    world.requirement(200, 20)
+    world.backfill()
+    world.age_everything()
+    settings = {
+        "API_TOKEN": "right", "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
+        "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
+    }  # fmt: skip
+    with serving(world, folder, **settings) as served, chromium() as browser:
+        shift = Shift(world, served, browser, axe(folder / "npm"), kafka)
+        shift.stream_is_at(0.5)
+        yield shift
+    close_world(world, servers.postgres_url)
+    Topics(servers.kafka_bootstrap, kafka.topic_prefix).remove()
+
+
+@pytest.fixture
+def page(shift: Shift) -> Iterator[Page]:
+    """The status page, open; the browser must have nothing to complain about."""
+    with looking(shift) as page:
+        yield page
+
+
+@contextmanager
+def looking(shift: Shift, **options: Any) -> Iterator[Page]:
+    context: BrowserContext = shift.browser.new_context(**options)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(shift.url)
+    yield page
+    context.close()
+    assert [line for line in complaints if "the server responded with a status of 4" not in line] == []
+
+
+def test_it_shows_queues_conversions_lag_and_runs(shift: Shift, page: Page) -> None:
+    shift.stream_is_at(0.5)
+    expect(page).to_have_title(re.compile("leadstream"))
+    expect(page.locator("#queue-unsigned_users .value")).to_have_text("1")
+    expect(page.locator("#queue-requirements_outstanding .value")).to_have_text("1")
+    expect(page.locator("#new-users-outcome")).to_contain_text("done")
+    expect(page.locator("#new-users-when")).to_contain_text("next at")
+    expect(page.locator("#lag-lanes .value")).to_contain_text(re.compile(r"[\d.]+ (s|min)"))
+    expect(page.locator("#clock")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+    assert "user_id" not in page.content()
+
+
+def test_a_conversion_appears_without_the_page_being_loaded_anew(shift: Shift, page: Page) -> None:
+    page.evaluate("window.loadedOnce = true")
+    before = int(page.locator("#won-today .big").inner_text())
+    shift.convert(501)
+    expect(page.locator("#won-today .big")).to_have_text(str(before + 1))
+    expect(page.locator("#won-chart rect[height]").first).to_be_attached()
+    expect(page.locator("#won-chart figcaption")).to_contain_text(f"{before + 1} conversion")
+    assert page.evaluate("window.loadedOnce") is True
+
+
+def test_a_paused_or_hidden_page_asks_nothing_and_catches_up_afterwards(shift: Shift, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    pause = page.get_by_role("button", name="Pause updates")
+    pause.click()
+    expect(pause).to_have_attribute("aria-pressed", "true")
+    page.wait_for_timeout(500)
+    asked.clear()
+    page.wait_for_timeout(2500)
+    assert asked == []
+    with page.expect_request(shift.url):
+        pause.click()
+    expect(pause).to_have_attribute("aria-pressed", "false")
+
+    show = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    event = "document.dispatchEvent(new Event('visibilitychange'))"
+    page.evaluate(show % "true" + event)
+    page.wait_for_timeout(500)
+    asked.clear()
+    page.wait_for_timeout(2500)
+    assert asked == []
+    with page.expect_request(shift.url):
+        page.evaluate(show % "false" + event)
+
+
+def test_the_search_explains_a_customer_in_the_words_of_explain(shift: Shift, page: Page) -> None:
+    page.get_by_label("Customer").fill(" #2 ")
+    page.get_by_role("button", name="Explain").click()
+    expect(page).to_have_url(f"{shift.url}customers/2")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Customer 2")
+    told = shift.served.get("/leads/2").json()["sentences"]
+    text = page.get_by_role("main").inner_text()
+    shown = [sentence for sentence in told if not sentence.startswith("MySQL, read at")]
+    assert [sentence for sentence in shown if sentence not in text] == []
+    assert "says the same" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [("99", 404, "There is no user 99 in MySQL"), ("x", 422, "a number such as 8911"), ("0", 422, "a number")],
+)
+def test_the_search_says_what_is_wrong(shift: Shift, page: Page, asked: str, status: int, said: str) -> None:
+    page.get_by_label("Customer").fill(asked)
+    with page.expect_response(lambda response: response.status == status):
+        page.get_by_label("Customer").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_label("Customer")).to_be_focused()
+    expect(page.get_by_label("Customer")).to_have_value(asked)
+
+
+def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: Shift, page: Page) -> None:
+    run = page.get_by_role("button", name="Run Rechecks now")
+    told = page.locator("#told")
+    run.click()
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_label("Token").press("Enter")
+    expect(told).to_contain_text("That token is wrong")
+    assert page.evaluate("sessionStorage.length") == 0
+    run.click()
+    page.get_by_label("Token").fill("right")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(told).to_contain_text("Rechecks is done: 0 checked, nothing to mend.")
+    expect(page.locator("#rechecks-outcome")).to_contain_text("done")
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    run.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(told).to_contain_text("Rechecks is done")
+
+
+def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) -> None:
+    keys = page.keyboard
+    keys.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    keys.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    reached = []
+    for _ in range(12):
+        keys.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.innerText")
+        )
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        if reached[-1] == "Run New users now":
+            break
+    assert reached == ["Pause updates", "By hour, as a table", "Lane by lane", "Run New users now"]
+    keys.press("Enter")
+    expect(page.get_by_role("dialog", name="Run “New users”")).to_be_visible()
+    expect(page.get_by_label("Token")).to_be_focused()
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_role("button", name="Run New users now")).to_be_focused()
+    page.wait_for_timeout(2500)
+    expect(page.get_by_role("button", name="Run New users now")).to_be_focused()
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(shift: Shift) -> None:
+    with looking(shift, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        small = page.evaluate(
+            "[...document.querySelectorAll('button, input, summary')].filter(e => e.offsetHeight)"
+            ".filter(e => e.offsetHeight < 24 || e.offsetWidth < 24).map(e => e.outerHTML)"
+        )
+        assert small == []
+        page.goto(f"{shift.url}customers/2")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_dark_mode_is_dark_and_reduced_motion_is_still(shift: Shift) -> None:
+    brightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    with looking(shift, color_scheme="dark", reduced_motion="reduce") as page:
+        assert max(page.evaluate(brightness)) < 64
+        shift.convert(502)
+        number = page.locator("#won-today .big").inner_text()
+        expect(page.locator("#won-today .big")).not_to_have_text(number)
+        moving = "document.getAnimations().length"
+        assert page.evaluate(moving) == 0
+    with looking(shift, color_scheme="light") as page:
+        assert min(page.evaluate(brightness)) > 192
+
+
+def test_a_screen_reader_finds_landmarks_headings_captions_and_names(shift: Shift, page: Page) -> None:
+    for role in ("banner", "search", "main"):
+        expect(page.get_by_role(role)).to_have_count(1)
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    headings = page.get_by_role("heading", level=2).all_inner_texts()
+    assert headings == ["Queues now", "Conversions today", "Lag", "Safety net"]
+    assert page.evaluate("[...document.querySelectorAll('table')].every(table => table.caption)")
+    runs = page.get_by_role("table", name="The last run of each sweep")
+    expect(runs.get_by_role("rowheader").first).to_contain_text("New users")
+    nameless = (
+        "[...document.querySelectorAll('button, input, a')].filter(e => !e.closest('dialog'))"
+        ".filter(e => !(e.ariaLabel || e.innerText.trim() || e.labels?.length))"
+    )
+    assert page.evaluate(f"{nameless}.length") == 0
+    expect(page.locator("#standing")).to_have_attribute("aria-live", "polite")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(shift: Shift, scheme: str) -> None:
+    if shift.axe is None:
+        pytest.skip("npm cannot install axe-core here")
+    with looking(shift, color_scheme=scheme, bypass_csp=True) as page:
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert violations(page, shift.axe) == []
+        page.get_by_role("button", name="Run New users now").click()
+        assert violations(page, shift.axe) == []
+        page.goto(f"{shift.url}customers/2")
+        assert violations(page, shift.axe) == []
+        page.goto(f"{shift.url}customers/x")
+        assert violations(page, shift.axe) == []
+
+
+def violations(page: Page, source: str) -> list[str]:
+    """What axe-core finds: rule, place and what is the matter."""
+    page.evaluate(source)
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+
+
+def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
+    shift.stream_is_at(400)
+    expect(page.locator("#headline")).to_contain_text("attention")
+    expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at `consumer read`")
+    page.get_by_text("Lane by lane").click()
+    expect(page.locator("#lanes tr").first).to_contain_text("(very late)")
+    shift.stream_is_at(0.5)
+    expect(page.locator("#standing")).not_to_contain_text("behind")
+
+
+def test_dead_letters_and_the_readers_lag_come_from_kafka(shift: Shift, page: Page) -> None:
+    with CheckpointLog(shift.kafka) as log:
+        first = log.require()
+    reader = ReaderTransactions(shift.kafka, Event().is_set)
+    reader.take_over()
+    reader.ready()
+    reader.commit(msgspec.structs.replace(first, version=int((time.time() - 7200) * 1e6), next_seqs=[8] * LANES))
+    reader.settle()
+    reader.close()
+    letters = DeadLetters(shift.kafka, Event().is_set)
+    letters.put(Letter(f"{shift.kafka.topic_prefix}.users", 0, 7, b"1", b"{", "undecodable", "no JSON"))
+    assert letters.settle()
+    expect(page.locator("#letters .value")).to_contain_text("1")
+    expect(page.locator("#standing")).to_contain_text("`consumer read` is 2 h")
+    expect(page.locator("#lag-reader .value")).to_contain_text("2 h")
+    expect(page.locator("#standing")).to_contain_text(
+        "1 message could not be applied; see `consumer dead-letters list`."
+    )
+    page.get_by_text("Lane by lane").click()
+    expect(page.locator("#lanes tr").first).to_contain_text("7")
+
+
+def test_a_page_that_lost_its_server_says_since_when(shift: Shift) -> None:
+    context = shift.browser.new_context()
+    page = context.new_page()
+    page.goto(shift.url)
+    context.set_offline(True)
+    expect(page.locator("#lost")).to_contain_text(re.compile(r"connection is lost since \d\d:\d\d:\d\d"))
+    context.set_offline(False)
+    expect(page.locator("#lost")).to_be_hidden()
+    context.close()
+
+
+def test_pages_allow_nothing_inline_and_files_are_kept(shift: Shift) -> None:
+    status = shift.served.get("/")
+    assert "script-src 'self'" in status.headers["content-security-policy"]
+    assert "unsafe" not in status.headers["content-security-policy"]
+    assert status.headers["cache-control"] == "no-store"
+    (style,) = re.findall(r'href="(/static/\w+/page\.css)"', status.text)
+    assert "max-age" in shift.served.get(style).headers["cache-control"]
+    assert shift.served.get("/static/0/page.css").status_code == 404
+    assert shift.served.get("/leads/2").headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
+    world = shift.world
+    world.pg(
+        "INSERT INTO leadstream.runs (name, started_at, outcome)"
+        " SELECT 'rechecks', now() - interval '9 days', 'ok' FROM generate_series(1, 5000)"
+    )
+    world.pg(
+        "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at)"
+        " SELECT user_id, 1, 'none', now(), 'first_seen', now() FROM generate_series(100000, 105000) AS user_id"
+    )
+    world.pg("ANALYZE leadstream.runs, leadstream.stints")
+    moments = calendar(datetime.now(UTC), ZoneInfo("Europe/London"))
+    names = list(NAMES)
+    for statement, parameters in (
+        (CONVERSIONS, {"zone": "Europe/London", **moments._asdict()}),
+        (NEWEST, [names]), (TODAY, [names, moments.today]), (KINDS, [names, moments.today]),
+    ):  # fmt: skip
+        plan = "\n".join(line for (line,) in world.centre.execute("EXPLAIN " + statement, parameters))
+        assert "Seq Scan" not in plan, plan
+
+
+def test_before_anything_is_set_up_the_page_says_so(shift: Shift, tmp_path: Path) -> None:
+    name = f"fresh_{uuid.uuid4().hex[:8]}"
+    world = shift.world
+    world.pg(f"CREATE DATABASE {name}")
+    url = urlsplit(world.conninfo)._replace(path=f"/{name}").geturl()
+    with serving(world, tmp_path, ready="/health/live", DATABASE_URL=url) as served:
+        until(lambda: "consumer setup" in served.get("/").text, "it said what to do")
+        status = served.get("/")
+        assert status.status_code == 200
+        assert "Nothing is known yet" in status.text
+        assert served.get("/customers/1").status_code == 503
+        assert "PostgreSQL does not answer" in served.get("/customers/1").text
+    world.pg(f"DROP DATABASE {name} WITH (FORCE)")
