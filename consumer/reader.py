@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -429,7 +430,9 @@ def print_changes(
             start, Topics(kafka.topic_prefix), writer, lambda _topic, value, _key, _lane: show(str(value))
         )
         router = Router(numbering, owners, say_unread)
-        stream = open_stream(source, kafka, settings, begin or position(start), start.server)
+        # The server ends whoever comes with an id that is taken: the reader, if it were its own.
+        guest = source.model_copy(update={"replica_server_id": own_server_id(f"{kafka.topic_prefix}.{os.getpid()}")})
+        stream = open_stream(guest, kafka, settings, begin or position(start), start.server)
         with stop.waking(stream.close), closing(stream):
             stream.connect()
             while not stop:
