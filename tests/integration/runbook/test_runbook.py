@@ -1,0 +1,218 @@
+"""Every command of the runbook, in its order, against real servers; the replica follows a primary, and is changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from tests.integration.runbook.text import alert_commands, sections
+from tests.integration.security.fortress import script
+from tests.integration.store.databases import new_database
+from tests.servers import PrivateServer, ensure
+from tests.servers.places import PROJECT
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+
+FOLLOW = """
+CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'leadstream',
+    SOURCE_PASSWORD = 'leadstream', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1
+"""
+
+SHELL = "while read -r; do source ./block.sh </dev/null >block.out 2>&1; echo done; done"
+"""Our processes are this shell's children, so that it notices their end."""
+
+
+class Company:
+    """A primary server, two replicas of it, and a call centre with an old system's queues."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        servers = ensure(("kafka", "postgres"))
+        self.folder = folder
+        self.prefix = f"runbook-{uuid.uuid4().hex[:8]}"
+        self.primary = stack.enter_context(servers.private_mysql())
+        self.replicas = [stack.enter_context(servers.private_mysql([f"--server-id={number}"])) for number in (2, 3)]
+        self.centre = stack.enter_context(new_database(servers.postgres_url))
+        self.at(self.primary, *script(PROJECT / "deploy" / "mysql" / "05-company.sql"))
+        for replica in self.replicas:
+            self.at(replica, FOLLOW.format(port=urlsplit(self.primary.url).port), "START REPLICA")
+        self.change("INSERT INTO users (id, email) VALUES (8911, 'a@example.org'), (8912, 'b@example.org')")
+        self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text())
+        self.ask("INSERT INTO user_call_scores (user_id, current_queue_type) VALUES (8912, 'requirements_outstanding')")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        admin = urlsplit(self.replicas[0].url)
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MYSQL_ADMIN": f"-h127.0.0.1 -P{admin.port} -uleadstream -pleadstream",
+            "CENTRE_OWNER": self.centre,
+            "CENTRE": self.centre,
+            "REPLICA": admin._replace(path="/company").geturl(),
+            "OTHER_REPLICA": urlsplit(self.replicas[1].url)._replace(path="/company").geturl(),
+            "BROKERS": servers.kafka_bootstrap,
+            "PREFIX": self.prefix,
+            "HTTP_PORT": str(port),
+            "LOG_FORMAT": "json",
+            "READER_HEARTBEAT_SECONDS": "0.4",
+            "RECHECK_WAIT_SECONDS": "1",
+        }
+        (folder / "deploy").symlink_to(PROJECT / "deploy")
+        self.shell = subprocess.Popen(
+            ["bash", "-eo", "pipefail", "-c", SHELL], cwd=folder, env=self.environment, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        stack.callback(self._tidy, servers.kafka_bootstrap)
+
+    def at(self, server: PrivateServer, *statements: str) -> list[tuple[Any, ...]]:
+        """Runs statements at one of the MySQL servers; rows of the last."""
+        with closing(login(MySQLAddress(server.url), 10, 60)) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def change(self, *statements: str) -> None:
+        """Changes the company's rows at the primary server."""
+        self.at(self.primary, "USE company", *statements)
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Runs a statement in the call centre's database."""
+        with psycopg.connect(self.centre, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def run(self, block: str) -> None:
+        """Runs one block as a person does who pastes it into the one shell, which a block that fails ends."""
+        script, output = self.folder / "block.sh", self.folder / "block.out"
+        script.write_text(block)
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        self.shell.stdin.write(b"x\n")
+        self.shell.stdin.flush()
+        if self.shell.stdout.readline() != b"done\n":
+            logs = {path.name: path.read_text()[-1500:] for path in self.folder.glob("*.log")}
+            raise AssertionError(f"{block}\n{output.read_text()}\n{logs}")
+
+    def wait_for(self, statement: str, expected: list[tuple[Any, ...]], seconds: float = 90.0) -> None:
+        """Until the call centre's database answers so."""
+        deadline = time.monotonic() + seconds
+        while (found := self.ask(statement)) != expected:
+            logs = {path.name: path.read_text()[-1500:] for path in self.folder.glob("*.log")}
+            assert time.monotonic() < deadline, f"{statement}: {found}\n{logs}"
+            time.sleep(0.2)
+
+    def _end(self, name: str) -> None:
+        path = self.folder / f"{name}.pid"
+        if path.exists():
+            try:
+                os.kill(int(path.read_text()), signal.SIGKILL)
+            except ProcessLookupError:
+                path.unlink()
+
+    def stop(self, name: str) -> None:
+        """Ends one of our processes, as an outage would, and waits for its end."""
+        self._end(name)
+        self.run(f'tail --pid="$(cat {name}.pid)" -f /dev/null')
+
+    def _tidy(self, bootstrap: str) -> None:
+        for name in ("reader", "applier", "reconciler"):
+            self._end(name)
+        self.shell.kill()
+        self.shell.wait()
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(self.prefix)]
+        for future in admin.delete_topics(names).values():
+            future.exception(30)
+
+
+CONVERSIONS = "SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at"
+QUEUES = "SELECT user_id, current_queue_type FROM user_call_scores ORDER BY user_id"
+
+
+def purge(company: Company) -> None:
+    """A customer signs while the reader is away, and the binlog that says so is purged."""
+    company.stop("reader")
+    company.change("INSERT INTO users (id, email, current_signature_file_id) VALUES (8913, 'c@example.org', 7)")
+    replica = company.replicas[1]
+    deadline = time.monotonic() + 60
+    while not company.at(replica, "SELECT id FROM company.users WHERE id = 8913"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    company.at(replica, "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
+
+
+def shadowed(company: Company) -> None:
+    """After the roll back nothing is written to the call centre; we cut over again for what follows."""
+    before = company.ask(QUEUES)
+    assert before == [(8911, "unsigned_users"), (8912, "unsigned_users")]
+    for block in next(section for section in sections() if section.heading == "First deployment").blocks[-2:-1]:
+        company.run(block)
+    company.change("UPDATE users SET current_signature_file_id = 5 WHERE id = 8911")
+    company.wait_for(CONVERSIONS, [(8911, "signature_obtained")])
+
+
+def on_the_other_replica(company: Company) -> None:
+    """The stream goes on from the other server."""
+    port = urlsplit(company.replicas[1].url).port
+    company.run(f"export MYSQL_ADMIN='-h127.0.0.1 -P{port} -uleadstream -pleadstream'")
+    company.at(company.replicas[0], "STOP REPLICA")
+    company.change("UPDATE users SET current_signature_file_id = 6 WHERE id = 8912")
+    company.wait_for(CONVERSIONS, [(8911, "signature_obtained"), (8912, "signature_obtained")])
+
+
+def known_again(company: Company) -> None:
+    """What the purged binlog held is known all the same."""
+    company.wait_for("SELECT queue_type FROM leadstream.leads WHERE user_id = 8913", [("none",)])
+
+
+def nothing_twice(company: Company) -> None:
+    """A restored schema is caught up with, and no conversion was written twice."""
+    company.change("INSERT INTO users (id, email) VALUES (8914, 'd@example.org')")
+    company.wait_for("SELECT current_queue_type FROM user_call_scores WHERE user_id = 8914", [("unsigned_users",)])
+    assert company.ask(CONVERSIONS) == [(8911, "signature_obtained"), (8912, "signature_obtained")]
+
+
+BEFORE: dict[str, Callable[[Company], None]] = {"Purged binlogs": purge}
+AFTER: dict[str, Callable[[Company], None]] = {
+    "First deployment": shadowed,
+    "Moving to another replica": on_the_other_replica,
+    "Purged binlogs": known_again,
+    "Backup and restore of our own schema": nothing_twice,
+}
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[Company]:
+    with ExitStack() as stack:
+        yield Company(tmp_path, stack)
+
+
+def nothing_before(company: Company) -> None:
+    """Most sections need no preparation."""
+
+
+def test_every_command_of_the_runbook_does_what_it_says(company: Company) -> None:
+    found = sections()
+    assert {*BEFORE, *AFTER} <= {section.heading for section in found}
+    for section in found:
+        BEFORE.get(section.heading, nothing_before)(company)
+        for block in section.blocks:
+            company.run(block)
+        AFTER.get(section.heading, nothing_before)(company)
+    for command in alert_commands():
+        company.run(command)
