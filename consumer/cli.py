@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -52,7 +53,7 @@ app = typer.Typer(
 app.add_typer(dead_letters.app, name="dead-letters")
 
 
-@app.command()
+@app.command(epilog="Example: consumer setup --from earliest")
 def setup(
     start: Annotated[
         Start, typer.Option("--from", help="Where the reader begins: the server's present, or its oldest binlog.")
@@ -100,7 +101,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-@app.command()
+@app.command(epilog="Example: consumer read --dry-run --from binlog.000007:4")
 def read(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the messages from the checkpoint on; send none.")
@@ -139,7 +140,7 @@ def read(
     _exit_as_asked(stop)
 
 
-@app.command()
+@app.command(epilog="Example: METRICS_PORT=9100 consumer apply")
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
     from consumer import applier
@@ -152,7 +153,7 @@ def apply() -> None:
     _exit_as_asked(stop)
 
 
-@app.command("status")
+@app.command("status", epilog="Example: consumer status --json")
 def show_status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -168,7 +169,7 @@ def show_status(
         status.show(found, Console())
 
 
-@app.command("explain")
+@app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
     user_id: Annotated[int, typer.Argument(help="The customer's id in MySQL.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -211,5 +212,9 @@ def run(command: Callable[[], object]) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    log.error("failed", kind=type(error).__name__, reason=str(error))
+    if sys.stderr.isatty():
+        plain = str(error)
+        typer.echo(plain if os.environ.get("NO_COLOR") else typer.style(plain, fg=typer.colors.RED), err=True)
+    else:
+        log.error("failed", kind=type(error).__name__, reason=str(error))
     return code

@@ -30,7 +30,7 @@ class NoSuchLetter(StreamError):
     """A number that no letter has, or no number at all."""
 
 
-@app.command("list")
+@app.command("list", epilog="Example: consumer dead-letters list --json")
 def list_letters(as_json: AsJson = False) -> None:
     """Show the letters that nobody has settled, and how many there are of each kind."""
     with LetterBox(load(KafkaSettings)) as box:
@@ -57,7 +57,7 @@ def list_letters(as_json: AsJson = False) -> None:
     console.print(", ".join(f"{count} {reason}" for reason, count in counts.most_common()) or "no dead letters")
 
 
-@app.command()
+@app.command(epilog="Example: consumer dead-letters show 3")
 def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
     """Show one letter with its original bytes."""
     with LetterBox(load(KafkaSettings)) as box:
@@ -65,7 +65,7 @@ def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it
     typer.echo(json.dumps(_plain(number, letter, whole=True), indent=2))
 
 
-@app.command()
+@app.command(epilog="Example: consumer dead-letters retry --all")
 def retry(numbers: Numbers = None, every: Every = False) -> None:
     """Have the leads of these letters read live, and settle the letters; those that name no lead stay."""
     kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
@@ -86,7 +86,7 @@ def retry(numbers: Numbers = None, every: Every = False) -> None:
         typer.echo(f"name no lead: {', '.join(map(str, left))}; look at them with `show`, then `discard` them")
 
 
-@app.command()
+@app.command(epilog="Example: consumer dead-letters discard 3 4")
 def discard(numbers: Numbers = None, every: Every = False) -> None:
     """Settle letters without doing anything about them."""
     with LetterBox(load(KafkaSettings)) as box:

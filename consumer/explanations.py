@@ -27,7 +27,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
         with psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
             held = look.dossier(connection, user_id)
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"PostgreSQL does not answer: {error}; see DATABASE_URL") from error
+        raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}; see DATABASE_URL") from error
     try:
         with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
             found = read_lead(replica, user_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
@@ -11,11 +12,12 @@ from consumer.settings import RunSettings
 
 
 def configure(settings: RunSettings) -> None:
-    """Sets structlog up for this process, as LOG_FORMAT and LOG_LEVEL say."""
+    """Sets structlog up for this process, as LOG_FORMAT, LOG_LEVEL and NO_COLOR say."""
     on_terminal = sys.stderr.isatty()
+    colours = on_terminal and not os.environ.get("NO_COLOR")
     console = settings.log_format == "console" or (settings.log_format == "auto" and on_terminal)
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=on_terminal) if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=colours) if console else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

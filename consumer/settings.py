@@ -9,7 +9,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -66,10 +66,18 @@ def _words(value: object) -> object:
     return frozenset(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
+def _check_port(url: SplitResult) -> None:
+    try:
+        _ = url.port
+    except ValueError:
+        raise ValueError("its port should be a number up to 65535; write it as host:3306") from None
+
+
 def _mysql_url(value: SecretStr) -> SecretStr:
     url = urlsplit(value.get_secret_value())
     if url.scheme.partition("+")[0] not in ("mysql", "mariadb") or not url.hostname or len(url.path) < 2:
         raise ValueError("it should look like mysql://user:password@host:3306/database")
+    _check_port(url)
     return value
 
 

@@ -59,7 +59,7 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
             lanes = connection.execute(LANES).fetchall()
             rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"PostgreSQL does not answer: {error}; see DATABASE_URL") from error
+        raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}; see DATABASE_URL") from error
     now = time.time()
     applied = [_lane(row, checkpoint, now) for row in lanes]
     return Status(

@@ -43,7 +43,7 @@ PAPER = 120
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
-@app.command()
+@app.command(epilog="Example: reconciler run new-users --hours-back 24 --dry-run")
 def run(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"{', '.join(NAMES)}, or all.")],
     *,
@@ -90,7 +90,7 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop)
     return reports
 
 
-@app.command()
+@app.command(epilog="Example: reconciler backfill")
 def backfill(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin at the first user, not where the last one ended.")
@@ -118,7 +118,7 @@ def backfill(
     _leave(stop, failed=report.outcome == "failed")
 
 
-@app.command()
+@app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
 def verify(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, not only report it.")] = False,
@@ -139,21 +139,22 @@ def verify(
     _leave(stop, failed=drift_left)
 
 
-@app.command()
+@app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
     """Adds 1 to every active score below the ceiling; does nothing when that was done today."""
     settings = load(AgingSettings)
-    with _tools() as (tools, _):
+    with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
         aged = age_scores(tools.book, tools.runs, settings, datetime.now(UTC))
     typer.echo("nothing to age today" if aged is None else f"{aged:,} scores aged by one")
+    _leave(stop, failed=False)
 
 
-@app.command()
+@app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
 def serve() -> None:
-    """Runs the schedule and answers HTTP: pre-call checks, explanations, health, metrics; until stopped."""
+    """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
     from reconciler.serve import serve as serve_forever
 
     configure(load(RunSettings))
@@ -169,8 +170,14 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
     if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
         raise typer.Exit(0)
-    with Stop() as stop, open_tools(settings, stop.event) as tools:
-        yield tools, stop
+    with Stop() as stop:
+        try:
+            with open_tools(settings, stop.event) as tools:
+                yield tools, stop
+        except (StoreError, ReplicaError):
+            if stop.by == signal.SIGINT:
+                raise typer.Exit(130) from None
+            raise
 
 
 def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:

@@ -6,6 +6,7 @@ Nothing that sweeps or mends depends on it; it runs only where KAFKA_BOOTSTRAP_S
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from threading import Event
 from typing import Final
@@ -32,6 +33,13 @@ class StreamSeen:
     reader_version: int = 0
     next_seqs: tuple[int, ...] = ()
     dead_letters: int | None = None
+    seen_at: float = 0.0
+    """When that was (seconds since 1970)."""
+
+    @property
+    def reader_lag(self) -> float | None:
+        """How far (s) the reader was behind MySQL at that moment; None where that is not known."""
+        return max(0.0, self.seen_at - self.reader_version / 1e6) if self.reader_version else None
 
 
 NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this process", is_watched=False)
@@ -66,7 +74,7 @@ class StreamWatch:
         with KafkaLook(self._settings) as kafka:
             while not self._stop.is_set():
                 try:
-                    self._seen = StreamSeen("", True, *kafka.look())
+                    self._seen = StreamSeen("", True, *kafka.look(), seen_at=time.time())
                 except Unknown as error:
                     if not self._seen.problem:
                         log.warning("server_away", server="kafka", reason=str(error))

@@ -238,11 +238,11 @@ def _remarks(facts: Facts) -> list[Remark]:
 
 
 def _remark_stream(facts: Facts, board: Board, say: Callable[[State, str], None]) -> None:
-    lags = {lane.number: lag for lane in board.lanes if (lag := _lag(lane, facts.now)) is not None}
+    lags = {lane.number: lag for lane in board.lanes if (lag := _lag(lane, board.seen_at)) is not None}
     if not lags:
         say(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
         return
-    reader = _reader_lag(facts)
+    reader = facts.stream.reader_lag
     if reader is not None and reader >= LATE_SECONDS:
         say(_lag_state(reader), f"`consumer read` is {span(reader)} behind MySQL, and everything after it with it.")
         return
@@ -310,10 +310,11 @@ def _queues_note(facts: Facts) -> str:
 
 
 def _lags(facts: Facts) -> list[Figure]:
-    lanes = facts.board.lanes if facts.board else []
-    lags = [lag for lane in lanes if (lag := _lag(lane, facts.now)) is not None]
+    lags: list[float] = []
+    if facts.board is not None:
+        lags = [lag for lane in facts.board.lanes if (lag := _lag(lane, facts.board.seen_at)) is not None]
     stream = max(lags, default=None)
-    reader = _reader_lag(facts)
+    reader = facts.stream.reader_lag
     if reader is not None:
         note = "MySQL to Kafka"
     else:
@@ -351,9 +352,11 @@ def _lag_state(lag: float | None) -> State:
 
 
 def _lanes(facts: Facts) -> list[LaneRow]:
-    rows = []
-    for lane in facts.board.lanes if facts.board else []:
-        lag = _lag(lane, facts.now)
+    rows: list[LaneRow] = []
+    if facts.board is None:
+        return rows
+    for lane in facts.board.lanes:
+        lag = _lag(lane, facts.board.seen_at)
         ahead = facts.stream.next_seqs[lane.number] if lane.number < len(facts.stream.next_seqs) else None
         rows.append(
             LaneRow(
@@ -458,13 +461,8 @@ def _next(name: str, facts: Facts) -> str:
     return "next at 02:00" if name == "age" else "on demand"
 
 
-def _lag(lane: Lane, now: datetime) -> float | None:
-    return max(0.0, now.timestamp() - lane.version / 1e6) if lane.version else None
-
-
-def _reader_lag(facts: Facts) -> float | None:
-    version = facts.stream.reader_version
-    return max(0.0, facts.now.timestamp() - version / 1e6) if version else None
+def _lag(lane: Lane, seen_at: datetime) -> float | None:
+    return max(0.0, seen_at.timestamp() - lane.version / 1e6) if lane.version else None
 
 
 def _replica_lag(lag: float) -> str:

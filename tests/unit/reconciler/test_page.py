@@ -43,7 +43,9 @@ def a_board(*lanes: Lane, **seen: object) -> Board:
 
 
 def facts(board: Board | None = None, snapshot: Snapshot = WELL, policy: Policy = POLICY) -> Facts:
-    return Facts(NOW, snapshot, board or a_board(), StreamSeen("", True, microseconds(NOW), (7, 5), 0), policy)
+    return Facts(
+        NOW, snapshot, board or a_board(), StreamSeen("", True, microseconds(NOW), (7, 5), 0, NOW.timestamp()), policy
+    )
 
 
 def remarks(seen: Facts) -> str:
@@ -89,6 +91,13 @@ def test_without_kafka_the_readers_lag_is_bounded_by_the_foremost_lane() -> None
     assert [(figure.value, figure.note) for figure in shown.lags[:1]] == [("8.0 s", "at most: the foremost lane")]
     assert shown.lags[3].note == "KAFKA_BOOTSTRAP_SERVERS is not set for this process"
     assert shown.state is State.GOOD
+
+
+def test_lags_are_those_of_the_moment_they_were_seen_not_older_by_the_wait_since() -> None:
+    later = replace(facts(), now=NOW + timedelta(seconds=40))
+    assert [figure.value for figure in page(later).lags[:2]] == ["0.0 s", "0.4 s"]
+    behind = replace(later, stream=StreamSeen("", True, microseconds(NOW), (7, 5), 0, NOW.timestamp() + 90))
+    assert remarks(behind) == "`consumer read` is 90 s behind MySQL, and everything after it with it."
 
 
 def test_a_sweep_that_failed_or_is_overdue_needs_attention_unless_it_is_switched_off() -> None:

@@ -1,0 +1,122 @@
+"""The commands as a newcomer meets them: help, wrong usage, missing settings, colours, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import consumer.cli
+import reconciler.cli
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+WELL = {
+    "REPLICA_DATABASE_URL": "mysql://u:secret@127.0.0.1:1/db",
+    "DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/db",
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+}
+
+
+def commands() -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for program, app in (("consumer", consumer.cli.app), ("reconciler", reconciler.cli.app)):
+        for name, command in getattr(typer.main.get_command(app), "commands", {}).items():
+            nested = getattr(command, "commands", None)
+            inner = nested.items() if nested else [(None, command)]
+            found += [(" ".join(filter(None, (program, name, sub))), one) for sub, one in inner]
+    return [(line, command) for line, command in found if line != "consumer doctor"]
+
+
+def run(line: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = line.split()
+    return subprocess.run(
+        [str(BIN / program), *arguments], env=clean(settings), cwd=folder, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+def clean(settings: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", **settings}
+
+
+@pytest.mark.parametrize(("line", "command"), commands())
+def test_every_command_says_what_it_does_in_a_line_and_gives_an_example(line: str, command: object) -> None:
+    text = str(getattr(command, "help", ""))
+    assert text.endswith(".")
+    assert "\n" not in text
+    example = str(getattr(command, "epilog", ""))
+    assert example.startswith("Example: ")
+    assert line in example
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("consumer nothing", "No such command"),
+        ("consumer explain x", "integer"),
+        ("reconciler run nothing", "there are new-users"),
+        ("reconciler verify", "REPLICA_DATABASE_URL is not set"),
+        ("consumer status", "KAFKA_BOOTSTRAP_SERVERS is not set"),
+    ],
+)
+def test_wrong_usage_and_missing_settings_end_with_2_and_what_to_do(tmp_path: Path, line: str, said: str) -> None:
+    done = run(line, tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("port", ["zz", "99999"])
+def test_a_port_that_is_no_number_is_a_wrong_setting(tmp_path: Path, port: str) -> None:
+    done = run(
+        "consumer explain 3", tmp_path, **{**WELL, "REPLICA_DATABASE_URL": f"mysql://u:secret@127.0.0.1:{port}/db"}
+    )
+    assert done.returncode == 2
+    assert "REPLICA_DATABASE_URL is wrong: its port should be a number" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["consumer explain 3", "reconciler verify", "reconciler run all", "reconciler age"])
+def test_a_server_that_is_away_ends_with_1_and_one_sentence(tmp_path: Path, line: str) -> None:
+    done = run(line, tmp_path, **WELL)
+    assert done.returncode == 1
+    assert "PostgreSQL" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["consumer explain 3", "reconciler verify"])
+def test_ctrl_c_ends_with_130_while_a_server_is_silent(tmp_path: Path, line: str) -> None:
+    program, *arguments = line.split()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/db"
+        process = subprocess.Popen(
+            [str(BIN / program), *arguments], env=clean({**WELL, "DATABASE_URL": url}), cwd=tmp_path,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        with connection:
+            assert process.wait(60) == 130
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_errors_are_a_plain_sentence_on_a_terminal_and_coloured_unless_no_color(tmp_path: Path, quiet: bool) -> None:
+    master, slave = pty.openpty()
+    settings = {"NO_COLOR": "1"} if quiet else {}
+    line = [str(BIN / "consumer"), "status"]
+    assert subprocess.run(line, env=clean(settings), cwd=tmp_path, stderr=slave, check=False).returncode == 2
+    os.close(slave)
+    text = os.read(master, 10_000).decode()
+    os.close(master)
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set" in text
+    assert ("\x1b[" in text) is not quiet
+    assert "{" not in text
