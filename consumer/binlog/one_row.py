@@ -23,6 +23,9 @@ CRC_OF_CHECKED: Final = 0x2144DF1C
 frame_header: Final = struct.Struct("<IB4xB4xII").unpack_from
 """Length and number of the packet, its mark, and the event's kind, size and end."""
 
+XID_SIZE: Final = HEADER + 8
+"""An XID event's size without its checksum."""
+
 _QUERY, _TABLE_MAP, _XID = int(EventType.QUERY), int(EventType.TABLE_MAP), int(EventType.XID)
 _INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
 _UPDATES: Final = frozenset((int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1)))
@@ -114,6 +117,7 @@ def one_row(
         if (
             kind != _XID
             or marker
+            or size != XID_SIZE + check
             or packet & 0xFFFFFF != size + 1
             or at > len(data)
             or (check and crc32(data[end + FRAME : at]) != CRC_OF_CHECKED)
