@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pymysql
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -41,6 +41,8 @@ from tests.servers import ensure
 CONSUMER = Path(sys.executable).with_name("consumer")
 LANES = 4
 CANNOT_CONVERT = 3854
+LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT)
+"""What a broker that has just been started says of its partitions, or nothing."""
 
 TABLES = (
     """
@@ -283,8 +285,15 @@ class World:
 
     @staticmethod
     def _end(consumer: Consumer, topic: str, partition: int) -> int:
-        """The offset behind a partition's last committed message."""
-        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1])
+        """The offset behind a partition's last committed message; asked again while a broker starts to lead it."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1])
+            except KafkaException as error:
+                if error.args[0].code() not in LEADERLESS or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.2)
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every committed checkpoint that compaction left."""
