@@ -63,8 +63,10 @@ class Intake:
                 detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
                 self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
             elif not lane.merge.push(partition, block.seq, offset, change) and offset >= (lane.starts[partition] or 0):
-                # Below the start Kafka has sent us back (a truncated log): what we know already is no news.
+                # Below that Kafka has sent us back (a truncated log, a lost broker): what we know already is no news.
                 self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
+            if offset >= (lane.starts[partition] or 0):
+                lane.starts[partition] = offset + 1
         return touched
 
     def _event(self, message: Message) -> None:

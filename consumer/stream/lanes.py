@@ -49,7 +49,7 @@ class LaneMerge(Generic[Item]):
         if self._counts[partition]:
             self._tails[partition] = offset + 1
         else:
-            self.offsets[partition] = offset + 1
+            self.offsets[partition] = max(offset + 1, self.offsets[partition] or 0)
 
     def pop(self, limit: int) -> list[Item]:
         """Up to `limit` items in order, as far as there is no gap."""
