@@ -13,13 +13,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import psycopg
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
 from tests.demo.pipeline import Pipeline
+from tests.whole_topics import messages_of, partitions_of
 
 _LANE_TOPICS: Final = ("users", "claims", "claim_requirements", "heartbeats")
-_SHOWN: Final = 5
-_PATIENCE: Final = 30.0
 
 
 class _Source(msgspec.Struct):
@@ -161,32 +160,5 @@ def _check_applied(pipeline: Pipeline, lanes: dict[int, list[Numbered]]) -> Iter
 
 def _messages(pipeline: Pipeline, topics: list[str]) -> Iterator[Message]:
     """Every committed message of these topics."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": pipeline.servers.kafka,
-            "group.id": f"{pipeline.name}.check",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "log_level": 3,
-        }
-    )
-    known = consumer.list_topics(timeout=_PATIENCE).topics
-    waiting = {(topic, number) for topic in topics for number in known[topic].partitions}
-    consumer.assign([TopicPartition(topic, number, 0) for topic, number in waiting])
-    try:
-        while waiting:
-            message = consumer.poll(_PATIENCE)
-            if message is None:
-                raise TimeoutError(
-                    f"Kafka at {pipeline.servers.kafka} sends nothing more of {sorted(waiting)[:_SHOWN]}"
-                )
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                waiting.discard((message.topic() or "", message.partition() or 0))
-            elif not error.retriable():
-                raise ConnectionError(f"Kafka at {pipeline.servers.kafka}: {error}")
-    finally:
-        consumer.close()
+    properties = {"bootstrap.servers": pipeline.servers.kafka}
+    return messages_of(properties, partitions_of(properties, topics))

@@ -15,7 +15,7 @@ import msgspec
 import psutil
 import psycopg
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from tests.demo.demo import Demo, Options
 from tests.demo.pipeline import Addresses, Pipeline
 from tests.demo.view import LineView
 from tests.servers import ensure
+from tests.whole_topics import messages_of, partitions_of
 
 pytestmark = pytest.mark.servers
 
@@ -63,29 +64,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 
 def every_message(pipeline: Pipeline) -> Iterator[Sent]:
     """Every message of every topic of a trial, those of aborted transactions included."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": pipeline.servers.kafka,
-            "group.id": f"{pipeline.name}.test",
-            "isolation.level": "read_uncommitted",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-        }
-    )
-    names = pipeline.topics()
-    topics = consumer.list_topics(timeout=10).topics
-    open_partitions = {(name, number) for name in names for number in topics[name].partitions}
-    consumer.assign([TopicPartition(name, number, 0) for name, number in open_partitions])
-    while open_partitions:
-        message = consumer.poll(10)
-        assert message is not None, f"nothing more comes from {open_partitions}"
-        error = message.error()
-        if error is None:
-            yield sent(message)
-        else:
-            assert error.code() == KafkaError._PARTITION_EOF, error
-            open_partitions.discard((message.topic(), message.partition()))
-    consumer.close()
+    properties = {"bootstrap.servers": pipeline.servers.kafka}
+    partitions = partitions_of(properties, pipeline.topics())
+    yield from map(sent, messages_of(properties, partitions, committed=False))
 
 
 def sent(message: Message) -> Sent:

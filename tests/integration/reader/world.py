@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pymysql
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -37,12 +36,11 @@ from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
 from tests.servers import ensure
+from tests.whole_topics import messages_of
 
 CONSUMER = Path(sys.executable).with_name("consumer")
 LANES = 4
 CANNOT_CONVERT = 3854
-LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT)
-"""What a broker that has just been started says of its partitions, or nothing."""
 
 TABLES = (
     """
@@ -254,46 +252,10 @@ class World:
         return sorted(found, key=lambda message: (message.lane, message.value["lane"]["seq"]))
 
     def _raw(self, partitions: list[tuple[str, int]]) -> Iterator[tuple[str, int, bytes, bytes]]:
-        """Every committed message of some partitions, as far as they reach when they are asked.
-
-        A partition that heartbeats come to more often than a fetch waits (0.5 s) never says that it is at its end.
-        """
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.kafka,
-                "group.id": "test",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": "true",
-                "enable.auto.commit": "false",
-            }
-        )
-        with closing(consumer):
-            ends = {place: self._end(consumer, *place) for place in partitions}
-            unfinished = {place for place, end in ends.items() if end}
-            consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in unfinished])
-            while unfinished:
-                message = consumer.poll(10)
-                assert message is not None, f"{unfinished} do not answer"
-                error = message.error()
-                topic, partition = str(message.topic()), int(message.partition() or 0)
-                if error is None:
-                    yield topic, partition, message.key() or b"", message.value() or b""
-                else:
-                    assert error.code() == KafkaError._PARTITION_EOF, error
-                if error is not None or (message.offset() or 0) + 1 >= ends[topic, partition]:
-                    unfinished.discard((topic, partition))
-
-    @staticmethod
-    def _end(consumer: Consumer, topic: str, partition: int) -> int:
-        """The offset behind a partition's last committed message; asked again while a broker starts to lead it."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1])
-            except KafkaException as error:
-                if error.args[0].code() not in LEADERLESS or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.2)
+        """Every committed message of some partitions, as far as they reach when they are asked."""
+        for message in messages_of({"bootstrap.servers": self.kafka}, partitions):
+            topic, partition = str(message.topic()), int(message.partition() or 0)
+            yield topic, partition, message.key() or b"", message.value() or b""
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every committed checkpoint that compaction left."""

@@ -6,7 +6,6 @@ import json
 import zlib
 
 import pytest
-import zstandard
 
 from consumer.binlog.errors import (
     BinlogCorrupt,
@@ -19,7 +18,7 @@ from consumer.binlog.errors import (
 from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, Rotate, RowChange, SchemaChange, Statement
 from consumer.binlog.position import Position
 from consumer.binlog.wire import ColumnType, EventType
-from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, table_map
+from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
 
 
 def ids(events: list[Event]) -> list[int | None]:
@@ -315,17 +314,6 @@ def test_prepared_xa_transactions_do_not_count_as_executed() -> None:
     assert ids(events) == [2, 1]
     assert target.gtid_set() == f"{SOURCE}:1-3"
     assert target.prepared() == ()
-
-
-def payload(content: bytes, *, compression: int = 0, length: int | None = None) -> bytes:
-    compressed = content if compression == 255 else zstandard.ZstdCompressor().compress(content)
-    length = len(content) if length is None else length
-    fields = b""
-    for kind, number in ((2, compression), (3, length), (1, len(compressed))):
-        data = number.to_bytes(1, "little") if number < 251 else b"\xfd" + number.to_bytes(3, "little")
-        data = b"\xfc\xff\0" if number == 255 else data
-        fields += bytes((kind,)) + packed(data)
-    return fields + b"\0" + compressed
 
 
 def compressed_transaction(rows: int) -> bytes:

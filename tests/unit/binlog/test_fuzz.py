@@ -6,7 +6,6 @@ reaches every decoder, whatever comes out must be an event or a named error.
 
 from __future__ import annotations
 
-import tracemalloc
 from contextlib import suppress
 from functools import cache
 
@@ -14,31 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogError
-from consumer.binlog.events import Begin, Commit, Event, RowChange, Single
+from consumer.binlog.events import Commit, Event, RowChange, Single
 from consumer.binlog.wire import EventType
-from tests.spelled_out import spelled_out
+from tests.unit.binlog.damage import both_ways, damaged_event, decode_all, examples, packets
 from tests.unit.binlog.wirebuild import Recording, recording
-
-FLOOD_BYTES = 64 * 2**20
-
-
-def decode_all(target: BinlogDecoder, data: bytes, events: list[Event]) -> int:
-    """Everything in `data`, as a connection would feed it, event by event; returns how many bytes were used."""
-    at = 0
-    found: list[Event] = []
-    try:
-        while True:
-            used = target.decode(data[at:], found)
-            at += used
-            while target.has_payload:
-                target.decode_payload(found)
-                used += 1
-            if not used:
-                return at
-    finally:
-        events += spelled_out(found)
 
 
 @cache
@@ -66,11 +45,6 @@ def events_of(name: str) -> tuple[bytes, ...]:
         events.append(event)
         at += 4 + length
     return tuple(events)
-
-
-def packets(events: list[bytes]) -> bytes:
-    """Events as packets, each as long as it is, whatever its header says."""
-    return b"".join((len(event) + 1).to_bytes(3, "little") + b"\0\0" + event for event in events)
 
 
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])
@@ -103,7 +77,7 @@ def test_the_recordings_hold_what_they_should() -> None:
 
 
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_nothing_changed_passes_the_checksums(name: str, data: st.DataObject) -> None:
     recorded, expected = whole(name)
@@ -121,53 +95,16 @@ def test_nothing_changed_passes_the_checksums(name: str, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(st.data())
 def test_damage_behind_the_checksums_ends_in_named_errors(name: str, data: st.DataObject) -> None:
     recorded, _ = whole(name)
     events = list(events_of(name))
     for _ in range(data.draw(st.integers(1, 4))):
         number = data.draw(st.integers(1, len(events) - 1))
-        event = bytearray(events[number])
-        if len(event) < 5:
-            continue
-        match data.draw(st.sampled_from(["byte", "cut", "insert", "number", "drop", "swap"])):
-            case "byte":
-                event[data.draw(st.integers(4, len(event) - 1))] = data.draw(st.integers(0, 255))
-            case "cut":
-                del event[data.draw(st.integers(0, len(event))) :]
-            case "insert":
-                at = data.draw(st.integers(19, max(19, len(event))))
-                event[at:at] = data.draw(st.binary(max_size=20))
-            case "number":
-                at = data.draw(st.integers(19, max(19, len(event) - 1)))
-                event[at : at + 4] = data.draw(st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xfe\xff\xff\x7f"]))
-            case "drop":
-                event.clear()
-            case "swap":
-                event[4:5] = bytes((data.draw(st.sampled_from(list(EventType))),))
-        if data.draw(st.booleans()):
-            event[9:13] = len(event).to_bytes(4, "little")
-        events[number] = bytes(event)
+        events[number] = damaged_event(data, events[number])
     damaged = packets([event for event in events if event])
-    at_one_stroke: list[Event] = []
-    one_by_one: list[Event] = []
-    tracemalloc.start()
-    try:
-        with suppress(BinlogError):
-            decode_all(recorded.decoder(), damaged, at_one_stroke)
-        with suppress(BinlogError):
-            decode_all(recorded.decoder(singles=False), damaged, one_by_one)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < FLOOD_BYTES
-    assert without_bare_begin(at_one_stroke) == without_bare_begin(one_by_one)
-
-
-def without_bare_begin(events: list[Event]) -> list[Event]:
-    """What was said before an error, less the beginning of a transaction of which nothing else was said."""
-    return events[:-1] if events and isinstance(events[-1], Begin) else events
+    both_ways(recorded, damaged)
 
 
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+import zstandard
+
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.events import Event
@@ -159,6 +161,17 @@ def decoded(log: Log, target: BinlogDecoder | None = None) -> list[Event]:
             used += target.decode(data[used:], events)
     assert used == len(data)
     return events
+
+
+def payload(content: bytes, *, compression: int = 0, length: int | None = None) -> bytes:
+    """The body of a TRANSACTION_PAYLOAD event; `length` is what it says of its content, `compression` 255 none."""
+    compressed = content if compression == 255 else zstandard.ZstdCompressor().compress(content)
+    length = len(content) if length is None else length
+    fields = b""
+    for kind, number in ((2, compression), (3, length), (1, len(compressed))):
+        data = number.to_bytes(1, "little") if number < 251 else b"\xfe" + number.to_bytes(8, "little")
+        fields += bytes((kind,)) + packed(data)
+    return fields + b"\0" + compressed
 
 
 class Recording(NamedTuple):
