@@ -5,6 +5,9 @@ is first looked for in what the stream brings next (the image before a change sa
 replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
 was changed since may have had another user where the stream stands. Such a claim is unsure, until the stream itself
 says whose it is or has come so far that the change lies behind it.
+
+A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
+do not log what their foreign keys do. What was remembered of such a user's claims until then is not believed any more.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ UNKNOWN: Final = -(2**63)
 """What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is unsure."""
 QUERY_CLAIMS: Final = 5_000
 """Claims asked for in one query."""
+
+DEPARTED_KEPT: Final = 20_000
+"""Departed users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
 
 COMMIT_US: Final = 60_000_000
 """Longest time from a row's `updated_at` to its being committed and visible, in µs."""
@@ -56,6 +62,11 @@ class ClaimOwners:
         self.unsure: dict[int, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
         self._unsure_until = 0
+        self.departing: set[int] = set()
+        """Users deleted by the transaction at hand."""
+        self._departed: set[int] = set()
+        self._believed_of_departed: set[int] = set()
+        """Claims of departed users that were put after the departure."""
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -63,14 +74,17 @@ class ClaimOwners:
     def get(self, claim_id: int) -> int | None:
         """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
         owner = self._young.get(claim_id, UNKNOWN)
-        if owner is not UNKNOWN:
+        if owner is not UNKNOWN and not (self._departed and self._is_stale(claim_id, owner)):
             return owner
         owner = self._old.pop(claim_id, UNKNOWN)
-        if owner is not UNKNOWN:
+        if owner is not UNKNOWN and not (self._departed and self._is_stale(claim_id, owner)):
             self.put(claim_id, owner)
-        elif claim_id in self.unsure:
-            return None
-        return owner
+            return owner
+        return None if claim_id in self.unsure else UNKNOWN
+
+    def _is_stale(self, claim_id: int, user_id: int | None) -> bool:
+        """Whether this was the claim's user before that user departed."""
+        return user_id in self._departed and claim_id not in self._believed_of_departed
 
     def put(self, claim_id: int, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
@@ -78,6 +92,10 @@ class ClaimOwners:
             self.leaving.discard(claim_id)
         if self.unsure:
             self.unsure.pop(claim_id, None)
+        if self._departed and user_id in self._departed:
+            if len(self._believed_of_departed) >= DEPARTED_KEPT:
+                self._forget_owners()
+            self._believed_of_departed.add(claim_id)
         young = self._young
         young[claim_id] = user_id
         if len(young) > self._half:
@@ -91,17 +109,39 @@ class ClaimOwners:
         self.put(claim_id, user_id)
         self.leaving.add(claim_id)
 
+    def user_deleted(self, user_id: int) -> None:
+        """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
+        self.departing.add(user_id)
+
+    def user_renumbered(self, user_id: int) -> None:
+        """The user has another number from here on, and so may the user's claims, whether or not the stream says so."""
+        self._depart({user_id})
+
     def transaction_ended(self) -> None:
-        """Forgets the claims that are `leaving`."""
+        """Forgets the claims that are `leaving`, and those of users that are `departing`."""
         for claim_id in self.leaving:
             self._young.pop(claim_id, None)
             self._old.pop(claim_id, None)
         self.leaving.clear()
+        if self.departing:
+            self._depart(self.departing)
+            self.departing.clear()
+
+    def _depart(self, users: set[int]) -> None:
+        if not self._departed.isdisjoint(users) or len(self._departed) >= DEPARTED_KEPT:
+            self._forget_owners()
+        self._departed |= users
+
+    def _forget_owners(self) -> None:
+        self._young.clear()
+        self._old.clear()
+        self._departed.clear()
+        self._believed_of_departed.clear()
 
     def forget(self) -> None:
         """Empties the memory, where the stream is taken up again at an earlier point."""
-        self._young.clear()
-        self._old.clear()
+        self._forget_owners()
+        self.departing.clear()
         self.leaving.clear()
         self.unsure.clear()
 

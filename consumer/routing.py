@@ -27,9 +27,10 @@ class RolledBack(Exception):
 class Router:
     """Hands every row of the stream to `numbering` under its user, in order.
 
-    A row whose key or owner changes is a delete and a create. `unread` is told of statements and schema changes, whose
-    rows nobody can tell; where these may have changed any, every lane is asked for a recheck. `left_out` are the places
-    of transactions known to be rolled back.
+    A row whose key or owner changes is a delete and a create. Such a create of a user or a claim, and one of a row that
+    the same transaction has deleted, is marked as moved: what belongs to it is not told again. `unread` is told of
+    statements and schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for
+    a recheck. `left_out` are the places of transactions known to be rolled back.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Router:
                 begin(*event)
             elif kind is Commit:
                 commit()
-                if owners.leaving:
+                if owners.leaving or owners.departing:
                     owners.transaction_ended()
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
@@ -96,7 +97,7 @@ class Router:
         if op != "u" or (before_ref == after_ref and before_id == after_id):
             ref = before_ref if op == "d" else after_ref
             if table == USERS:
-                user_id = ref
+                user_id = ref if op != "d" else None
             elif table == CLAIM_REQUIREMENTS:
                 user_id = UNKNOWN if ref is None else self.owners.get(ref)
             elif op != "d":
@@ -115,9 +116,11 @@ class Router:
         table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row = change
         self.counts[table][op] += 1
         if op == "u" and (before_ref != after_ref or before_id != after_id):
-            # Requirements do not travel with a claim that moves, so its new lead has to be read afresh.
-            moved = table == CLAIMS
-            gone = self._user(table, "d", before_id, before_ref, index)
+            # What belongs to a claim or a user does not travel with it, so the new lead has to be read afresh.
+            moved = table != CLAIM_REQUIREMENTS
+            if table == USERS:
+                self.owners.user_renumbered(before_id)  # type: ignore[arg-type]
+            gone = before_ref if table == USERS else self._user(table, "d", before_id, before_ref, index)
             self._pass_on(table, "d", before, None, gone, before_ref, before_id, pos, row)
             come = self._user(table, "c", after_id, after_ref, index)
             self._pass_on(table, "c", None, after, come, after_ref, after_id, pos, row, moved)
@@ -127,12 +130,26 @@ class Router:
             user_id = self.owners.get(ref)
             if user_id is UNKNOWN:
                 user_id = self._ask(ref, index)
+        elif op == "c" and self._is_back(table, row_id):
+            user_id = self._user(table, op, row_id, ref, index)
+            self._pass_on(table, op, before, after, user_id, ref, row_id, pos, row, moved=True)
+            return
         else:
-            user_id = ref if table == USERS else self._user(table, op, row_id, ref, index)
+            user_id = ref if table == USERS and op != "d" else self._user(table, op, row_id, ref, index)
         if user_id is not None:
             self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
         else:
             self._pass_on(table, op, before, after, None, ref, row_id, pos, row)
+
+    def _is_back(self, table: str, row_id: int | None) -> bool:
+        """Whether a user or claim that comes is one that this transaction has deleted, as REPLACE does.
+
+        Whether that took along what belongs to it depends on the server: MariaDB cascades and does not log it, MySQL
+        9.7 does not cascade there, and without foreign keys everything stays.
+        """
+        if table == CLAIM_REQUIREMENTS:
+            return False
+        return row_id in (self.owners.leaving if table == CLAIMS else self.owners.departing)
 
     def _pass_on(
         self,
@@ -162,6 +179,8 @@ class Router:
             else:
                 owners.put(row_id, ref)  # type: ignore[arg-type]
             return ref
+        if table == USERS and op == "d":
+            owners.user_deleted(row_id)  # type: ignore[arg-type]
         if table == USERS or ref is None:
             return ref
         user_id = self.owners.get(ref)

@@ -41,8 +41,8 @@ def replay(
 
     A new user, inserted before our eyes, is known whole and judged at once, even where a change of a claim that is only
     to move in was filed under it before. Of any other unknown lead too little is known: it takes changes, waits for a
-    live read (`judge_after` NEVER), and a recheck is asked for. The same goes for a claim that moved in from another
-    user, because the stream does not repeat its requirements. Users that are `set_aside` are among the leads, with
+    live read (`judge_after` NEVER), and a recheck is asked for. The same goes for a user or claim that moved in (see
+    Change), because the stream does not repeat what belongs to it. Users that are `set_aside` are among the leads, with
     `judge_after` NEVER, and keep it whatever comes.
     """
     waiting = _Waiting(leads, rules, outcome)
@@ -64,7 +64,7 @@ def replay(
             if apply(change, lead, outcome):
                 touched[user_id] = lead
                 if change.moved and change.after is not None:
-                    _await_read(lead, "claim moved in from another user", outcome)
+                    _await_read(lead, "user or claim moved in", outcome)
         if change.last:
             lane_version = max(lane_version, version)
             if touched:
@@ -81,14 +81,14 @@ def replay(
 
 def _is_first_insert(change: Change, lead: Lead) -> bool:
     """Whether this is the user's own row, inserted where we held none."""
-    return change.table is Table.USERS and change.before is None and not lead.version
+    return change.table is Table.USERS and change.before is None and not lead.version and not change.moved
 
 
 def _meet(change: Change, outcome: Outcome) -> Lead:
     """The working copy of a lead of which the stream brings the first we hear."""
     lead = Lead(change.user_id)
     outcome.leads[lead.user_id] = lead
-    if not (change.table is Table.USERS and change.before is None):
+    if not (change.table is Table.USERS and change.before is None) or change.moved:
         _await_read(lead, "met in the stream before anything was known of it", outcome)
     return lead
 

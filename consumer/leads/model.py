@@ -122,8 +122,9 @@ class Change(NamedTuple):
     """One row change of one lead, or with `table` None the end of a source transaction in a lane (a heartbeat).
 
     `before` is None for an insert, `after` is None for a delete. `at` is the commit time on the server, `last`
-    says that no further change of the same source transaction follows in this lane. `moved` marks a claim that came
-    from another user, whose requirements the stream does not repeat. `recheck`, only where `table` is None, is why all
+    says that no further change of the same source transaction follows in this lane. `moved` marks a user or claim that
+    had another key before, a claim that came from another user, and either where the same transaction had deleted it:
+    what belongs to them the stream does not repeat. `recheck`, only where `table` is None, is why all
     leads of the lane have to be read live.
     """
 

@@ -700,6 +700,29 @@ class TestJudgeAfter:
         assert world.books.leads[2].claims.keys() == {11}
         assert world.books.rechecks.keys() == {2}
 
+    @pytest.mark.parametrize("claim_first", [False, True])
+    def test_so_does_a_user_that_had_another_number_for_claims_may_have_come_untold(
+        self, world: World, claim_first: bool
+    ) -> None:
+        with world.company.transaction():
+            if claim_first:  # a cascade that is logged stands before what it follows from
+                world.company.claim(11, 5)
+            world.company.user(5, "file-1")
+        world.books.replay([change._replace(moved=True) for change in world.company.stream])
+        assert world.books.leads[5].judge_after == NEVER
+        assert world.books.rechecks.keys() == {5}
+        assert world.stints == []
+
+    def test_so_does_a_user_or_claim_that_was_deleted_and_inserted_in_one_transaction(self, world: World) -> None:
+        owing(world)
+        with world.company.transaction():
+            world.company.delete_claim(11)
+            world.company.claim(11, 1)
+        deleted, inserted = world.company.stream[-2:]
+        world.books.replay([deleted, inserted._replace(moved=True)])
+        assert world.books.leads[1].judge_after == NEVER
+        assert world.books.rechecks.keys() == {1}
+
     def test_even_where_it_was_to_be_judged_in_the_same_batch(self, world: World) -> None:
         owing(world)
         with world.company.transaction():

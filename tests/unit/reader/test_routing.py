@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Single, Statement
-from consumer.claim_owners import ClaimOwners, Owner
+from consumer.claim_owners import UNKNOWN, ClaimOwners, Owner
 from consumer.lane import lane_of
 from consumer.routing import RolledBack, Router
 from consumer.stream.checkpoint import Checkpoint
@@ -262,3 +262,73 @@ def test_a_transaction_of_one_row_at_one_stroke_gives_what_it_gives_event_by_eve
     assert at_one_stroke.router.counts == one_by_one.router.counts
     reached = [trial.numbering.checkpoint("s", "", "b.000001", 999, []) for trial in (at_one_stroke, one_by_one)]
     assert reached[0] == reached[1]
+
+
+def moved_rows(trial: Trial) -> list[tuple[str, str, int | None]]:
+    return [
+        (message["source"]["table"], message["op"], message["lane"]["user_id"])
+        for message in trial.sent
+        if message["lane"].get("moved")
+    ]
+
+
+def test_a_user_with_another_number_is_marked_because_cascades_may_not_be_told() -> None:
+    trial = Trial()
+    trial.feed(BEGIN, user("u", 10, 11), COMMIT)
+    assert moved_rows(trial) == [("users", "c", 11)]
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_claim_of_a_user_with_another_number_is_asked_for_unless_the_stream_says_whose_it_is(logged: bool) -> None:
+    trial = Trial({1: 11})
+    trial.feed(BEGIN, claim("c", 1, None, 10), COMMIT)
+    cascade = [claim("u", 1, 10, 11)] if logged else []
+    trial.feed(BEGIN, *cascade, user("u", 10, 11), requirement("c", None, 1, 5), COMMIT)
+    trial.feed(Single("g:2", 1, "b.000001", 99, 2_000, requirement("c", None, 1, 6), 150))
+    rows = [message for message in trial.sent if message["op"] != "h"]
+    assert [row["lane"]["user_id"] for row in rows if row["source"]["table"] == "claim_requirements"] == [11, 11]
+    assert trial.asked == ([] if logged else [[1]])
+
+
+def test_the_claims_of_a_deleted_user_are_asked_for_once_the_transaction_is_over() -> None:
+    trial = Trial({1: None, 2: 20})
+    trial.feed(BEGIN, claim("c", 1, None, 10), claim("c", 2, None, 10), COMMIT)
+    trial.feed(BEGIN, user("d", 10, None), requirement("d", 1, None), COMMIT)
+    assert trial.asked == []
+    trial.feed(BEGIN, requirement("c", None, 1, 5), requirement("c", None, 2, 6), COMMIT)
+    assert trial.asked == [[1, 2]], "a foreign key may have set them to NULL, and somebody else given them to another"
+    assert [message["lane"]["user_id"] for message in trial.sent if message["op"] == "c"][2:] == [None, 20]
+    trial.feed(BEGIN, user("c", None, 10), claim("c", 3, None, 10), requirement("c", None, 3, 7), COMMIT)
+    assert trial.asked == [[1, 2]], "what came after is believed"
+
+
+@pytest.mark.parametrize("one_row", [True, False])
+def test_a_deleted_user_is_noticed_in_a_transaction_of_one_row_too(one_row: bool) -> None:
+    trial = Trial({1: 20})
+    trial.feed(BEGIN, claim("c", 1, None, 10), COMMIT)
+    gone = user("d", 10, None)
+    trial.feed(*([Single("g:2", 1, "b.000001", 99, 2_000, gone, 150)] if one_row else [BEGIN, gone, COMMIT]))
+    trial.feed(BEGIN, requirement("c", None, 1), COMMIT)
+    assert trial.asked == [[1]]
+
+
+def test_a_user_or_claim_that_a_transaction_deletes_and_inserts_again_is_marked() -> None:
+    trial = Trial()
+    trial.feed(BEGIN, user("c", None, 10), claim("c", 1, None, 10), COMMIT)
+    trial.feed(BEGIN, user("d", 10, None), user("c", None, 10), COMMIT)
+    assert moved_rows(trial) == [("users", "c", 10)]
+    trial.feed(BEGIN, claim("d", 1, 10, None), claim("c", 1, None, 10), COMMIT)
+    assert moved_rows(trial) == [("users", "c", 10), ("claims", "c", 10)]
+    trial.feed(BEGIN, claim("d", 1, 10, None), COMMIT)
+    trial.feed(BEGIN, claim("c", 1, None, 10), COMMIT)
+    assert len(moved_rows(trial)) == 2, "in another transaction it is a new one"
+
+
+def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.claim_owners.DEPARTED_KEPT", 10)
+    trial = Trial(dict.fromkeys(range(1000), 5))
+    for number in range(100):
+        trial.feed(BEGIN, claim("c", number, None, number), user("d", number, None), COMMIT)
+        trial.feed(BEGIN, user("c", None, number), claim("c", 500 + number, None, number), COMMIT)
+        assert len(trial.owners._departed) + len(trial.owners._believed_of_departed) <= 2 * 10 + 1
+        assert trial.owners.get(number) == UNKNOWN

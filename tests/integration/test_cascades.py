@@ -1,0 +1,134 @@
+"""What foreign keys do to claims and requirements reaches PostgreSQL, whether or not the server's binlog tells it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.reader.world import CONSUMER, World
+
+pytestmark = pytest.mark.servers
+
+RECONCILER = CONSUMER.with_name("reconciler")
+USERS = range(1, 6)
+
+
+def keys(action: str) -> tuple[str, str]:
+    """Foreign keys that do the same when a row goes and when its number changes."""
+    does = f"ON DELETE {action} ON UPDATE {action}"
+    return (
+        f"ALTER TABLE claims ADD FOREIGN KEY (user_id) REFERENCES users (id) {does}",
+        f"ALTER TABLE claim_requirements ADD FOREIGN KEY (claim_id) REFERENCES claims (id) {does}",
+    )
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A company on each kind of server."""
+    with World(request.param) as ready:
+        yield ready
+
+
+@contextmanager
+def pipeline(world: World, folder: Path) -> Iterator[None]:
+    """Reader and applier at work."""
+    world.setup()
+    world.reader()
+    with (folder / "applier.log").open("wb") as log:
+        applier = subprocess.Popen([CONSUMER, "apply"], env=world.environment(), stderr=log)
+    try:
+        yield
+        assert applier.poll() is None, (folder / "applier.log").read_text()[-2000:]
+    finally:
+        applier.kill()
+        applier.wait()
+
+
+def held(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """What we hold: users that exist, claims with their user, requirements with their user and claim."""
+    statements = {
+        "users": "SELECT user_id FROM leadstream.leads WHERE present ORDER BY 1",
+        "claims": "SELECT id, user_id FROM leadstream.claims ORDER BY 1",
+        "requirements": "SELECT id, user_id, claim_id FROM leadstream.requirements ORDER BY 1",
+    }
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        return {name: connection.execute(sql.encode()).fetchall() for name, sql in statements.items()}
+
+
+def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """The same at the company: what belongs to a user."""
+    statements = {
+        "users": "SELECT id FROM users ORDER BY 1",
+        "claims": "SELECT id, user_id FROM claims WHERE user_id IS NOT NULL ORDER BY 1",
+        "requirements": "SELECT r.id, c.user_id, c.id FROM claim_requirements r JOIN claims c ON c.id = r.claim_id"
+        " WHERE c.user_id IS NOT NULL ORDER BY 1",
+    }
+    with world.connection() as connection, connection.cursor() as cursor:
+        found = {}
+        for name, sql in statements.items():
+            cursor.execute(sql)
+            found[name] = list(cursor.fetchall())
+        return found
+
+
+def reconciler(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `reconciler …` to its end."""
+    return subprocess.run(
+        [RECONCILER, *arguments], env=world.environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def until(condition: Callable[[], bool], world: World, seconds: float = 120) -> None:
+    """Waits for a condition, working off what is to be read live."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"we hold {held(world)}, there is {there(world)}"
+        assert reconciler(world, "run", "rechecks").returncode == 0
+        time.sleep(0.3)
+
+
+def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
+    """Queue, why it opened and why it closed."""
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT queue_type, opened_reason, closed_reason FROM leadstream.stints WHERE user_id = %s ORDER BY number",
+            (user_id,),
+        ).fetchall()
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World, action: str, tmp_path: Path) -> None:
+    world.execute(*keys(action))
+    with pipeline(world, tmp_path):
+        world.transaction(
+            *(f"INSERT INTO users (id, current_signature_file_id) VALUES ({n}, {n})" for n in USERS),
+            *(f"INSERT INTO claims (id, user_id, status) VALUES ({n}0, {n}, 'open')" for n in USERS),
+            *(f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ({n}00, {n}0, 'pending')" for n in USERS),
+        )
+        until(lambda: held(world) == there(world), world)
+        assert len(held(world)["requirements"]) == 5
+        world.execute(
+            "DELETE FROM users WHERE id = 1",
+            "DELETE FROM claims WHERE id = 20",
+            "UPDATE users SET id = 33 WHERE id = 3",
+            "INSERT INTO claim_requirements (id, claim_id, status) VALUES (301, 30, 'pending')",
+            "UPDATE claims SET id = 44 WHERE id = 40",
+            "DELETE FROM users WHERE id = 5",
+            "INSERT INTO users (id) VALUES (5)",
+        )
+        until(lambda: held(world) == there(world), world)
+        verified = reconciler(world, "verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        outstanding = "requirements_outstanding"
+        assert stints(world, 1) == [(outstanding, "first_seen", "user_deleted"), ("none", "user_deleted", None)]
+        assert stints(world, 2)[0] == (outstanding, "first_seen", "requirements_withdrawn")
+        assert stints(world, 33)[-1][0] == (outstanding if action == "CASCADE" else "none")
+        with psycopg.connect(world.database_url, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM conversions").fetchone() == (0,)
