@@ -3,7 +3,7 @@
 `ensure()` gives the shared ones, started if need be; its result starts private ones to be killed at will.
 """
 
-from tests.servers.api import PrivateServer, Servers, ensure, mysql_command, mysqlbinlog_command
+from tests.servers.api import PrivateServer, Servers, ensure, mariadb_binlog_command, mysql_command, mysqlbinlog_command
 from tests.servers.kafka import kafka_classpath
 from tests.servers.packages import maven_libs
 from tests.servers.places import ServerError
@@ -14,6 +14,7 @@ __all__ = [
     "Servers",
     "ensure",
     "kafka_classpath",
+    "mariadb_binlog_command",
     "maven_libs",
     "mysql_command",
     "mysqlbinlog_command",

@@ -161,6 +161,11 @@ def mysqlbinlog_command() -> list[str]:
     return choice.choose().tool("mysqlbinlog")
 
 
+def mariadb_binlog_command() -> list[str]:
+    """The command, without arguments, that runs MariaDB's own `mariadb-binlog`."""
+    return choice.choose().mariadb_tool("mariadb-binlog")
+
+
 def together(do: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
     """`do(item)` for all items at once; their results in order.
 

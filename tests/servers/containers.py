@@ -83,15 +83,21 @@ class ContainersProvider:
 
     def tool(self, program: str) -> list[str]:
         """MySQL's image brings its client but not every program; the machine's own has to do for those."""
-        record = state.load("mysql")
+        return self._tool("mysql", program)
+
+    def mariadb_tool(self, program: str) -> list[str]:
+        return self._tool("mariadb", program)
+
+    def _tool(self, kind: str, program: str) -> list[str]:
+        record = state.load(kind)
         if record is None or not self.is_running(record):
-            raise ServerError(f"{program} runs in the container of mysql; start it: python -m tests.servers start")
+            raise ServerError(f"{program} runs in the container of {kind}; start it: python -m tests.servers start")
         inside = ["docker", "exec", "-i", str(record.container), program]
         if run([*inside, "--version"]).returncode == 0:
             return inside
         outside = shutil.which(program)
         if outside is None:
-            raise ServerError(f"the image {IMAGES['mysql']} has no {program}; install MySQL's clients on this machine")
+            raise ServerError(f"the image {IMAGES[kind]} has no {program}; install its clients on this machine")
         return [outside]
 
 

@@ -13,6 +13,7 @@ from tests.servers.engine import Engine, Site
 from tests.servers.kafka import Kafka
 from tests.servers.mariadb import MariaDB
 from tests.servers.mysql import MySQL, mysql_tool
+from tests.servers.packages import install
 from tests.servers.places import ServerError, home, locked, remove, say
 from tests.servers.postgres import PostgreSQL
 from tests.servers.processes import ProcessId, end, is_alive, spawn
@@ -68,6 +69,10 @@ class DebianProvider:
     def tool(self, program: str) -> list[str]:
         self.install("mysql")
         return mysql_tool(program)
+
+    def mariadb_tool(self, program: str) -> list[str]:
+        install("mariadb-client")
+        return [program]
 
 
 class ProcessServer:

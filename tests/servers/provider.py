@@ -71,3 +71,6 @@ class Provider(Protocol):
 
     def tool(self, program: str) -> list[str]:
         """The command, without arguments, that runs a client program of the MySQL this provider installs."""
+
+    def mariadb_tool(self, program: str) -> list[str]:
+        """The same of the MariaDB."""

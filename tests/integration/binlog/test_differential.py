@@ -1,4 +1,4 @@
-"""The same binlog read three ways: by us, by `mysql-replication`, and by MySQL's own `mysqlbinlog`.
+"""The same binlog read three ways: by us, by `mysql-replication`, and by the server's own tool.
 
 What the library silently skips (compressed transactions, MariaDB's compressed columns) is left out where it reads.
 """
@@ -23,11 +23,12 @@ from consumer.binlog.capture import CAPTURED
 from consumer.binlog.events import RowChange
 from tests.integration.binlog.source import Source
 from tests.integration.binlog.test_types import MARIADB_TYPES, MYSQL_TYPES, RandomTables
-from tests.servers import mysqlbinlog_command
+from tests.servers import mariadb_binlog_command, mysqlbinlog_command
 
 Change = tuple[str, str, dict[str, Any] | None, dict[str, Any] | None]
 SKIPPED_BY_THE_LIBRARY = ("VECTOR", "COMPRESSED", "UUID", "INET", "VARCHAR(0)", "CHAR(0)", "utf32", "utf16", "ZEROFILL")
-SKIPPED_BY_MYSQLBINLOG = ("GEOMETRY", "POINT", "POLYGON")
+SKIPPED_BY_THE_TOOL = {False: ("GEOMETRY", "POINT", "POLYGON"), True: ()}
+"""By whether it is MariaDB's: types after which it shows no more values of a row."""
 
 
 def ours(source: Source) -> list[Change]:
@@ -114,9 +115,16 @@ def test_mysql_replication_reads_the_same_rows(source: Source, seed: int, monkey
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("seed", range(200, 203))
-def test_mysqlbinlog_reads_the_same_rows(mysql: Source, seed: int, compressed: bool) -> None:
-    mysql.run(f"SET SESSION binlog_transaction_compression = {'ON' if compressed else 'OFF'}")
-    tables = random_history(mysql, seed, SKIPPED_BY_MYSQLBINLOG)
+def test_the_tool_of_the_server_reads_the_same_rows(source: Source, seed: int, compressed: bool) -> None:
+    if source.is_mariadb:
+        source.run(f"SET GLOBAL log_bin_compress = {'ON' if compressed else 'OFF'}, log_bin_compress_min_len = 10")
+    else:
+        source.run(f"SET SESSION binlog_transaction_compression = {'ON' if compressed else 'OFF'}")
+    try:
+        tables = random_history(source, seed, SKIPPED_BY_THE_TOOL[source.is_mariadb])
+    finally:
+        if source.is_mariadb:
+            source.run("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
     unsigned = {
         (table, name)
         for table, columns in tables.columns.items()
@@ -127,23 +135,23 @@ def test_mysqlbinlog_reads_the_same_rows(mysql: Source, seed: int, compressed: b
         (table, name): at
         for table in CAPTURED
         for at, (name,) in enumerate(
-            mysql.ask(
+            source.ask(
                 "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
                 " ORDER BY ordinal_position",
-                (mysql.name, table),
+                (source.name, table),
             ),
             1,
         )
     }
-    theirs = shown_by_mysqlbinlog(mysql, positions, unsigned)
+    theirs = shown_by_the_tool(source, positions, unsigned)
     assert theirs == [
         (change.table, change.op, change.before_id, change.after_id, change.before_ref, change.after_ref)
-        for change in mysql.changes()
+        for change in source.changes()
     ]
     assert len(theirs) > 20
 
 
-def shown_by_mysqlbinlog(
+def shown_by_the_tool(
     source: Source, positions: dict[tuple[str, str], int], unsigned: set[tuple[str, str]]
 ) -> list[tuple[Any, ...]]:
     """What `rows_of` finds between the source's start and now."""
@@ -152,7 +160,8 @@ def shown_by_mysqlbinlog(
     address = source.address
     shown = subprocess.run(
         [
-            *(*mysqlbinlog_command(), "--read-from-remote-server", f"--host={address.host}", f"--port={address.port}"),
+            *(mariadb_binlog_command() if source.is_mariadb else mysqlbinlog_command()),
+            *("--no-defaults", "--read-from-remote-server", f"--host={address.host}", f"--port={address.port}"),
             *(f"--user={address.user}", f"--password={address.password}", "--base64-output=DECODE-ROWS", "--verbose"),
             *(f"--start-position={source.start.pos}", f"--stop-position={end.pos}", *files),
         ],
@@ -165,7 +174,7 @@ def shown_by_mysqlbinlog(
 def rows_of(
     shown: str, database: str, positions: dict[tuple[str, str], int], unsigned: set[tuple[str, str]]
 ) -> Iterator[tuple[Any, ...]]:
-    """Table, operation, ids and refs of every row that `mysqlbinlog --verbose` shows."""
+    """Table, operation, ids and refs of every row that the tool shows with `--verbose`."""
     blocks = re.findall(
         rf"^### (INSERT INTO|UPDATE|DELETE FROM) `{database}`\.`(\w+)`\n"
         r"((?:(?!### (?:INSERT|UPDATE|DELETE))### .*\n|(?!#).*\n)*)",

@@ -1,7 +1,7 @@
 """Random DDL and DML, drawn by hypothesis, and the stream compared three ways.
 
-With the tables themselves, by replaying it; with `mysql-replication`; and on MySQL with `mysqlbinlog --verbose`. The
-statements of an example that fails are printed with it.
+With the tables themselves, by replaying it; with `mysql-replication`; and with the server's own `mysqlbinlog` or
+`mariadb-binlog --verbose`. The statements of an example that fails are printed with it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from consumer.binlog.events import RowChange, SchemaChange
 from tests.integration.binlog.source import Source, replayed
 from tests.integration.binlog.test_differential import (
-    SKIPPED_BY_MYSQLBINLOG,
     SKIPPED_BY_THE_LIBRARY,
+    SKIPPED_BY_THE_TOOL,
     library,
     ours,
-    shown_by_mysqlbinlog,
+    shown_by_the_tool,
 )
 from tests.integration.binlog.test_types import MARIADB_TYPES, MYSQL_TYPES, TYPES, Value
 from tests.servers import ensure
@@ -41,7 +41,7 @@ class Company:
     def __init__(self, source: Source, dice: random.Random) -> None:
         self.source = source
         self._dice = dice
-        skipped = (*SKIPPED_BY_THE_LIBRARY, *SKIPPED_BY_MYSQLBINLOG)
+        skipped = (*SKIPPED_BY_THE_LIBRARY, *SKIPPED_BY_THE_TOOL[source.is_mariadb])
         known = {**TYPES, **(MARIADB_TYPES if source.is_mariadb else MYSQL_TYPES)}
         self._types = {name: value for name, value in known.items() if not any(word in name for word in skipped)}
         self._others: dict[str, dict[str, Value]] = {table: {} for table in KINDS}
@@ -166,9 +166,8 @@ def test_random_histories_are_read_alike_three_ways(flavor: str, seed: int, step
         told = rebuilt(source)
         assert {place: [row[list(KINDS[place[0]])[1]]] for place, row in told.items()} == held
         assert ours(source) == list(library(source, KINDS))
-        if flavor == "mysql":
-            positions = {(table, name): at for table, kinds in KINDS.items() for at, name in enumerate(kinds, 1)}
-            assert shown_by_mysqlbinlog(source, positions, {(table, "id") for table in KINDS}) == [
-                (change.table, change.op, change.before_id, change.after_id, change.before_ref, change.after_ref)
-                for change in source.changes()
-            ]
+        positions = {(table, name): at for table, kinds in KINDS.items() for at, name in enumerate(kinds, 1)}
+        assert shown_by_the_tool(source, positions, {(table, "id") for table in KINDS}) == [
+            (change.table, change.op, change.before_id, change.after_id, change.before_ref, change.after_ref)
+            for change in source.changes()
+        ]
