@@ -59,17 +59,34 @@ def differences(held: Lead | None, live: LiveLead, rules: Rules) -> list[Differe
     return found
 
 
-def confirmed(found: list[Difference], first: LiveLead, second: LiveLead) -> list[Difference]:
-    """Those of the differences from the second read whose row is the same in both reads.
+def confirmed(
+    found: list[Difference], held: Lead | None, first: LiveLead, second: LiveLead, floor: int
+) -> list[Difference]:
+    """Those of the differences between `held` and the second read that the stream is not about to settle.
 
-    A row that changed in between is on its way in the stream; a lead that differs as a whole is confirmed.
+    It has passed the first read, whose floor (µs) is given. A row that is not the same in both reads changed in
+    between, and one that the stream wrote or removed above the floor may have changed there and back again, and be held
+    as it was for a while: the rest is on its way. A lead that differs as a whole is confirmed.
     """
     return [
         difference
         for difference in found
         if difference.table is None
-        or row_of(first, difference.table, difference.row_id) == row_of(second, difference.table, difference.row_id)
+        or (
+            row_of(first, difference.table, difference.row_id) == row_of(second, difference.table, difference.row_id)
+            and written(held, difference.table, difference.row_id) <= floor
+        )
     ]
+
+
+def written(held: Lead | None, table: Table, row_id: int) -> int:
+    """The version of a row that we hold; where we hold none, the one up to which it may have been removed."""
+    if held is None:
+        return 0
+    if table is Table.USERS:
+        return held.version
+    row = held.claims.get(row_id) if table is Table.CLAIMS else held.requirements.get(row_id)
+    return held.read_floor if row is None else row.version
 
 
 def row_of(live: LiveLead, table: Table, row_id: int) -> Row | None:

@@ -132,11 +132,11 @@ def _dated(live: LiveLead, table: Table, row: RowT) -> LiveRow[RowT]:
 
 
 class Suspect(NamedTuple):
-    """A lead that differed when it was read first, and when (µs) that read had ended."""
+    """A lead that differed when it was read first, and that read's times."""
 
     user_id: int
     first: LiveLead
-    read_ended: int
+    read: Reading
 
 
 @dataclass(slots=True)
@@ -217,10 +217,10 @@ class Mender:
                 raise Stopped
             live = self.replica.read_users(batch)
             held = self.book.leads(batch)
-            ended = self._reading(live).ended
+            read = self._reading(live)
             in_step, unsettled = [], []
             for user_id in batch:
-                suspect = Suspect(user_id, live.leads[user_id], ended)
+                suspect = Suspect(user_id, live.leads[user_id], read)
                 found = differences(held.get(user_id), suspect.first, self._rules)
                 if not found:
                     in_step.append(user_id)
@@ -253,7 +253,7 @@ class Mender:
             marks: dict[int, int] = {}
             for suspect in suspects:
                 lane = lane_of(suspect.user_id, lanes)
-                marks[lane] = max(marks.get(lane, 0), suspect.read_ended)
+                marks[lane] = max(marks.get(lane, 0), suspect.read.ended)
             lagging = self._watch.wait(marks)
             self._leave([s for s in suspects if lane_of(s.user_id, lanes) in lagging], "the stream lags")
             ready = [s for s in suspects if lane_of(s.user_id, lanes) not in lagging]
@@ -305,21 +305,21 @@ class Mender:
     def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead]) -> _Batch:
         batch = _Batch()
         read = self._reading(live)
-        for user_id, first, _ in suspects:
-            second = live.leads[user_id]
-            found = differences(leads.get(user_id), second, self._rules)
-            sure = confirmed(found, first, second)
+        for user_id, first, first_read in suspects:
+            second, held = live.leads[user_id], leads.get(user_id)
+            found = differences(held, second, self._rules)
+            sure = confirmed(found, held, first, second, first_read.floor)
             if not found:
                 batch.brought.append(user_id)
             elif not sure:
-                batch.again.append(Suspect(user_id, second, read.ended))
+                batch.again.append(Suspect(user_id, second, read))
             else:
                 if sure[0].kind is Drift.UNSETTLED:
                     batch.settled.append(user_id)
                 else:
                     batch.mended.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                mend_lead(leads.get(user_id) or Lead(user_id), second, read, self._rules, batch.outcome)
+                mend_lead(held or Lead(user_id), second, read, self._rules, batch.outcome)
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:

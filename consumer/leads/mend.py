@@ -41,15 +41,15 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
     judged. A lead without differences is judged too: the rules may have changed.
 
     A read that was overtaken alters nothing, and a recheck is asked for if it showed anything new: overtaken by a
-    removal in the stream, by a later read, or, where the lead waits for a read (`judge_after` NEVER), by any row of the
-    stream, because this read may lack the requirements of a claim that moved in.
+    removal in the stream, by a later read, in all that it shows by rows of the stream, or, where the lead waits for a
+    read (`judge_after` NEVER), by any of them, because this read may lack the requirements of a claim that moved in.
     """
     fresh = lead.stint == 0
     blind = lead.judge_after == NEVER
     differences = _differences(lead, live, read_ended)
     taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
     mixed = len(taken) < len(differences)
-    if floor < lead.read_floor or (blind and mixed):
+    if floor < lead.read_floor or (mixed and (blind or not taken)):
         if differences or fresh or blind:
             outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
         return

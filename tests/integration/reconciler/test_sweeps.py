@@ -206,6 +206,23 @@ def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World
     assert (mender.tally.left, mender.tally.mended) == (1, 0)
 
 
+def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stream(world: World) -> None:
+    world.user(1)
+    world.backfill()
+    world.age_everything()
+    mender = world.mender()
+    mender.check([1])
+    world.sql("UPDATE users SET current_signature_file_id = 99")
+    mender.check([1])
+    world.sql("UPDATE users SET current_signature_file_id = NULL")
+    now = mender.replica.clock()
+    world.pg("UPDATE leadstream.leads SET signature = '98', version = %s, queue_type = 'none'", now)
+    world.sql("UPDATE users SET current_signature_file_id = 99")
+    mender.settle()
+    assert (mender.tally.left, mender.tally.mended) == (1, 0)
+    assert world.pg("SELECT judge_after FROM leadstream.leads") == [(None,)]
+
+
 def test_every_run_works_off_leads_that_the_stream_could_not_judge(world: World) -> None:
     world.user(1, signature=5)
     world.claim(10, 1)

@@ -229,6 +229,24 @@ class TestReadAndStream:
         books.mend(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
         assert books.replay(company.stream).skipped == {"read live already": 3}
 
+    def test_a_read_that_shows_nothing_but_what_the_stream_has_passed_leaves_every_judgement_to_it(
+        self, company: Company, books: Books
+    ) -> None:
+        taken = len(company.stream)
+        read, started = company.read(1), company.now
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+        books.replay(company.stream[taken:])
+        books.mend(1, read, started - MINUTE, company.now + MINUTE)
+        assert books.rechecks
+        for document in (102, 103):
+            for status in ("pending", "approved"):
+                with company.transaction():
+                    company.requirement(document, 11, status)
+        assert company.now < started + MINUTE
+        books.replay(company.stream[taken + 1 :])
+        assert books.conversions.keys() == {(1, 1), (1, 3), (1, 5)}
+
     def test_a_row_that_the_stream_wrote_after_the_read_stays_and_the_judgement_waits(
         self, company: Company, books: Books
     ) -> None:

@@ -88,7 +88,30 @@ def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference
     second = LIVE._replace(user=UserRow(1, "7", True), claims={10: ClaimRow(10, 1, "paused")})
     found = differences(held(), second, RULES)
     assert [difference.kind for difference in found] == [Drift.SIGNATURE, Drift.CLAIM_STATUS]
-    assert [difference.kind for difference in confirmed(found, first, second)] == [Drift.CLAIM_STATUS]
+    assert [difference.kind for difference in confirmed(found, held(), first, second, 1)] == [Drift.CLAIM_STATUS]
+
+
+@pytest.mark.parametrize(
+    ("live", "newer"),
+    [
+        (LIVE._replace(user=UserRow(1, "6", True)), replace(held(), version=6)),
+        (LIVE._replace(user=None), replace(held(), version=6)),
+        (LIVE._replace(claims={10: ClaimRow(10, 1, "paused")}), replace(held(), claims={10: Claim(10, "open", 6)})),
+        (LIVE, replace(held(), claims={}, read_floor=6)),
+        (
+            LIVE._replace(requirements={}),
+            replace(held(), requirements={100: Requirement(100, 10, "id", "pending", None, 6)}),
+        ),
+        (LIVE, replace(held(), requirements={}, read_floor=6)),
+    ],
+)
+def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there_and_back(
+    live: LiveLead, newer: Lead
+) -> None:
+    found = differences(newer, live, RULES)
+    assert found
+    assert confirmed(found, newer, live, live, floor=5) == []
+    assert confirmed(found, newer, live, live, floor=6) == found
 
 
 def test_a_text_that_postgresql_cannot_hold_is_no_drift() -> None:
