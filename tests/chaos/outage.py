@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import msgspec
+import psycopg
 
 from tests.chaos.trial import Ground
 from tests.demo.company import Address, Worker, now
@@ -16,8 +17,11 @@ from tests.demo.compare import Clock, compare, compare_company
 from tests.demo.desk import Desk, Draft
 from tests.demo.journal import Journal, Transaction
 from tests.demo.oracle import NONE, Oracle
-from tests.demo.pipeline import WORDS, Pipeline
+from tests.demo.pipeline import WORDS, NotDrained, Pipeline
 from tests.demo.processes import Process
+
+Part = Literal["reader", "kafka", "appliers"]
+"""What may be away: nobody reads the binlog, nothing keeps messages, or nobody applies them."""
 
 _UNSEEN: Final = ("bring_back", "renumber", "move", "second_thoughts")
 """New rows under old ids, which no sweep looks for, and what stays as it was."""
@@ -89,21 +93,33 @@ class Diary(Journal):
 
 
 class Outage:
-    """Use as a context manager: `prepare`, `endure` some rounds, `recover`; each returns what is wrong."""
+    """Use as a context manager: `prepare`, `endure` some rounds, `recover`; the latter two return what is wrong."""
 
-    def __init__(self, ground: Ground, folder: Path, seed: int, say: Callable[[str], None] = print) -> None:
+    def __init__(self, ground: Ground, folder: Path, seed: int, away: Part, say: Callable[[str], None] = print) -> None:
         self.pipeline = Pipeline(ground.addresses, folder, appliers=2, settings=_SETTINGS)
         self.oracle = Oracle(WORDS)
         self.desk = SweptDesk(seed, self.oracle)
+        self._ground = ground
+        self._away = away
         self._diary = Diary(self.pipeline.folder / "journal-0.jsonl")
         self._worker = Worker(Address.of(self.pipeline.mysql_url), self.desk, 1.0, self._diary, compressed=False)
+        self._since = 0
         self._say = say
 
     def prepare(self, customers: int) -> None:
-        """Tables, customers, setup and backfill; no stream."""
+        """Tables, customers, setup and backfill; the stream runs, and then a part of it goes away."""
         self.pipeline.create()
         self._worker.load(customers)
         self.pipeline.prepare()
+        self.pipeline.start()
+        self._await_stream()
+        if self._away == "kafka":
+            self._ground.kafka.kill()
+        for process in self._stopped:
+            process.terminate()
+        for process in self._stopped:
+            process.stopped()
+        self._since = self.pipeline.server_clock()
         self._tell()
 
     def endure(self, transactions: int) -> list[str]:
@@ -113,7 +129,13 @@ class Outage:
         self.pipeline.command("sweeps", "reconciler", "run", "all", "--everyone")
         self.desk.touched.clear()
         self._tell(until=now())
-        return self._judge("sweeps alone", settled=False)
+        problems = self._judge(f"sweeps alone, without {self._away}", settled=False)
+        for process in self.pipeline.processes:
+            if process not in self._stopped:
+                process.check()
+        if self._reached(max) > self._since:
+            problems.append(f"the stream went on although {self._away} was away")
+        return problems
 
     def recover(self, transactions: int) -> list[str]:
         """The stream returns and replays the whole outage, while the company goes on and sweeps run.
@@ -121,7 +143,9 @@ class Outage:
         They have patience now: a sweep that mends ahead of the stream sees fewer stays than there were.
         """
         self.desk.outage = False
-        self.pipeline.start()
+        self._ground.kafka.start()
+        for process in self._stopped:
+            process.start()
         patient = self.pipeline.env | {"RECHECK_WAIT_SECONDS": "60"}
         sweeps = Process("late", "reconciler", ["run", "all", "--everyone"], patient, self.pipeline.folder)
         sweeps.start()
@@ -135,6 +159,24 @@ class Outage:
         self.pipeline.drain(_DRAIN_SECONDS)
         self.pipeline.stop()
         return self._judge("the stream is back", settled=True)
+
+    @property
+    def _stopped(self) -> list[Process]:
+        return {"reader": [self.pipeline.reader], "kafka": [], "appliers": self.pipeline.appliers}[self._away]
+
+    def _reached(self, which: Callable[[Iterable[int]], int]) -> int:
+        """The version (µs) of the lane that is the farthest (max), or the least far (min)."""
+        with psycopg.connect(self.pipeline.postgres_url) as connection:
+            return which(version for (version,) in connection.execute("SELECT version FROM leadstream.lanes"))
+
+    def _await_stream(self) -> None:
+        """Until a message came through every lane."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while not self._reached(min):
+            self.pipeline.check()
+            if time.monotonic() > deadline:
+                raise NotDrained(f"no message came through within {_DRAIN_SECONDS:.0f} s")
+            time.sleep(0.1)
 
     def _tell(self, until: int = 0) -> None:
         """Tells the oracle what happened; what is gone from MySQL is dated by the sweep that missed it."""
@@ -160,5 +202,6 @@ class Outage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._worker.close()
+        self._ground.kafka.start()
         for problem in self.pipeline.discard():
             self._say(problem)
