@@ -78,6 +78,19 @@ TIME_TO_CONVERSION: Final = durations(
     type=tuple(ConversionType),
 )
 
+BINLOG_FILE: Final = gauge(
+    "leadstream_reader_binlog_file",
+    "Number of the binlog file that the last checkpoint stands in; it falls where the reader moves to another server.",
+    READER,
+)
+BINLOG_POSITION: Final = gauge(
+    "leadstream_reader_binlog_position_bytes", "Where in that file the last checkpoint stands.", READER
+)
+COMMITTED_AT: Final = gauge(
+    "leadstream_reader_source_timestamp_seconds",
+    "Until when, by the source's clock, everything it committed is in Kafka; 0 before the first batch.",
+    READER,
+)
 BACKLOG_BYTES: Final = gauge(
     "leadstream_reader_lag_bytes",
     "Bytes of the binlog that are still to be read, at the last heartbeat; files between count with max_binlog_size.",

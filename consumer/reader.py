@@ -289,7 +289,11 @@ class Copy:
         self._tell()
 
     def _tell(self) -> None:
-        """Moves the counts of the batch to the metrics."""
+        """Moves the place and the counts of the batch to the metrics."""
+        file, pos = place(self._stream.file, self._stream.pos)
+        metrics.BINLOG_FILE.set(file)
+        metrics.BINLOG_POSITION.set(pos)
+        metrics.COMMITTED_AT.set(self._numbering.ts_us / 1e6)
         metrics.BATCHES.labels(measures.READER).inc()
         self._lag.processed(self._numbering.ts_us)
         owners = self._router.owners
