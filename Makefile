@@ -16,7 +16,10 @@ venv:
 demo: venv ## a simulated company, the whole pipeline, and a check that nothing was lost (DEMO_SERVER=mariadb, DEMO_SECONDS=60)
 	@$(PYTHON) -m tests.demo
 
-test: lint unit integration ## lint, types and every test, against real servers
+test: venv ## lint, types and every test, against real servers
+# Servers are fetched and started while what needs none of them runs.
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint unit servers
+	@$(MAKE) --no-print-directory integration
 
 audit: venv ## are weaknesses of the locked packages known? fails where one is
 	@$(PYTHON) -m tests.supply.audit
@@ -35,9 +38,10 @@ unit: venv ## the pure parts
 
 integration: servers ## everything that needs servers
 # What fails beside others is tried once more alone: these tests have deadlines, and two cores may miss them together.
-	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadfile \
+	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		|| $(PYTHON) -m pytest tests/servers tests/integration --last-failed --last-failed-no-failures none
-	@$(PYTHON) -m pytest tests/chaos || $(PYTHON) -m pytest tests/chaos --last-failed --last-failed-no-failures none
+	@$(PYTHON) -m pytest tests/chaos -n 2 --dist worksteal \
+		|| $(PYTHON) -m pytest tests/chaos --last-failed --last-failed-no-failures none
 
 servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
 	@$(PYTHON) -m tests.servers start
