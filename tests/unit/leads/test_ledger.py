@@ -19,6 +19,7 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
 
@@ -291,6 +292,20 @@ class TestReasons:
             world.company.delete_requirement(102)
         world.catch_up()
         assert world.reasons[1:] == [Reason.REQUIREMENT_ADDED, Reason.REQUIREMENTS_WITHDRAWN]
+        assert world.conversions == []
+
+    def test_requirements_withdrawn_when_all_that_was_settled_is_of_a_type_that_never_counts(
+        self, world: World
+    ) -> None:
+        world.books.rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+        owing(world)
+        with world.company.transaction():
+            world.company.requirement(102, 11, type_="newsletter")
+        with world.company.transaction():
+            world.company.requirement(102, 11, "approved", type_="newsletter")
+            world.company.delete_requirement(101)
+        world.catch_up()
+        assert world.reasons[1:] == [Reason.REQUIREMENTS_WITHDRAWN]
         assert world.conversions == []
 
     def test_what_was_outstanding_only_inside_a_transaction_completes_nothing(self, world: World) -> None:

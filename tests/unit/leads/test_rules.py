@@ -127,6 +127,13 @@ def test_a_status_is_judged_the_same_the_second_time_and_after_many_others() -> 
         assert RULES.is_closed(Claim(1, "Cancelled", 0))
 
 
+def test_what_is_remembered_of_free_text_is_bounded() -> None:
+    rules = Rules()
+    for number in range(12_000):
+        assert not rules.is_settled(Requirement(1, 1, None, f"free text {number}", None, 0))
+    assert len(rules._settled) <= 10_000
+
+
 def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where no .env is
     for name in RuleSettings.model_fields:
@@ -140,6 +147,7 @@ def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pyt
 def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     used = Rules()
     used.is_closed(Claim(1, "whatever", 0))
+    used.is_outstanding(Requirement(1, 1, "whatever", "whatever", None, 0))
     assert used == Rules()
     assert used != Rules(closed_claim_statuses=frozenset({"lost"}))
     with pytest.raises(AttributeError):
