@@ -80,7 +80,8 @@ def retry(numbers: Numbers = None, every: Every = False) -> None:
             ):
                 tx.queue_rechecks(reasons)
             box.settle([chosen[number] for number in users], "retried")
-    typer.echo(f"{len(users)} letters settled, {len(set(users.values()))} leads queued to be read live")
+    leads = _many(len(set(users.values())), "lead")
+    typer.echo(f"{_many(len(users), 'letter')} settled, {leads} queued to be read live")
     left = sorted(chosen.keys() - users.keys())
     if left:
         typer.echo(f"name no lead: {', '.join(map(str, left))}; look at them with `show`, then `discard` them")
@@ -92,7 +93,7 @@ def discard(numbers: Numbers = None, every: Every = False) -> None:
     with LetterBox(load(KafkaSettings)) as box:
         chosen = _chosen(box.letters(), numbers, every=every)
         box.settle(chosen.values(), "discarded")
-    typer.echo(f"{len(chosen)} letters discarded")
+    typer.echo(f"{_many(len(chosen), 'letter')} discarded")
 
 
 def user_of(letter: Letter) -> int | None:
@@ -132,6 +133,10 @@ def _plain(number: int, letter: Letter, *, whole: bool = False) -> dict[str, Any
         plain["key"] = _text(letter.key)
         plain["value"] = _text(letter.value)
     return plain
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _text(value: bytes | None) -> str | None:

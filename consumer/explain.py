@@ -53,10 +53,22 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A row as the newest change of it that we saw left it: `row` is user, claim or requirement; when it was committed,
+    or a minute before it was read live."""
+
+    row: str
+    id: int
+    status: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Explanation:
     """One customer, whole: for programs the facts, for people `sentences`.
 
     `agrees` says whether MySQL, read live, puts the lead where our open stint has it; None where either is unknown.
+    `changes` are the last changes seen, newest first.
     """
 
     user_id: int
@@ -68,6 +80,7 @@ class Explanation:
     conversions: list[Won]
     desk: Desk | None
     recheck: Waiting | None
+    changes: list[Seen]
     live: Live | None
     agrees: bool | None
     sentences: list[str]
@@ -91,6 +104,15 @@ def lead_of(user_id: int, live: LiveState) -> Lead:
     return lead
 
 
+def last_changes(lead: Lead) -> list[Seen]:
+    """The newest changes among the rows that we hold of a lead, newest first."""
+    rows: list[tuple[int, str, int, str | None]] = [(lead.version, "user", lead.user_id, None)]
+    rows += [(claim.version, "claim", claim.id, claim.status) for claim in lead.claims.values()]
+    rows += [(asked.version, "requirement", asked.id, asked.status) for asked in lead.requirements.values()]
+    newest = sorted((row for row in rows if row[0]), key=lambda row: row[0], reverse=True)[:_SHOWN]
+    return [Seen(row, id_, status, _moment(version)) for version, row, id_, status in newest]
+
+
 def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
     """Tells what we hold of one lead and, where MySQL was read, whether it agrees.
 
@@ -101,7 +123,14 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
     queue_type = None if lead is None else lead.queue_type
     agrees = None if live is None or queue_type is None else live.verdict.queue_type is queue_type
     known_at = max(held.lane_version, lead.read_floor if lead else 0)
-    sentences = [*_standing(held, own), *_past(held), *_calls(held, queue_type), *_mysql(live, agrees)]
+    changes = [] if lead is None else last_changes(lead)
+    sentences = [
+        *_standing(held, own),
+        *_past(held),
+        *_seen(changes),
+        *_calls(held, queue_type),
+        *_mysql(live, agrees),
+    ]
     if without_live is not None:
         sentences.append(without_live)
     return Explanation(
@@ -114,6 +143,7 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
         held.conversions,
         held.desk,
         held.recheck,
+        changes,
         live,
         agrees,
         sentences,
@@ -187,6 +217,16 @@ def _past(held: Dossier) -> list[str]:
             sentence += f": a conversion, {stint.conversion_type}"
         sentences.append(sentence + ".")
     return sentences
+
+
+def _seen(changes: list[Seen]) -> list[str]:
+    if not changes:
+        return []
+    told = [
+        f"{change.row} {change.id}{f' ({change.status})' if change.status else ''} at {_when(change.at)}"
+        for change in changes
+    ]
+    return [f"The last changes seen: {', '.join(told)}."]
 
 
 def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:

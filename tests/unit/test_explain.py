@@ -78,7 +78,13 @@ def test_a_live_state_is_judged_as_the_ledger_would() -> None:
 def test_a_life_is_told_stint_by_stint() -> None:
     later = NOON.replace(hour=14)
     held = dossier(
-        lead(signature="9", stint=2, queue_type=QueueType.NONE),
+        lead(
+            signature="9",
+            stint=2,
+            queue_type=QueueType.NONE,
+            version=NOON_US + 60_000_000,
+            claims={5: Claim(5, "open", NOON_US)},
+        ),
         stints=[
             PastStint(
                 1, "unsigned_users", NOON, "first_seen", later, "signature_obtained", "signature_obtained", "stream"
@@ -97,7 +103,26 @@ def test_a_life_is_told_stint_by_stint() -> None:
         "Stint 1: in unsigned_users from 2026-03-01 12:00:00 UTC, because this is where we first saw them, until"
         " 2026-03-01 14:00:00 UTC, when the customer signed: a conversion, signature_obtained.",
         "Stint 2: in no queue from 2026-03-01 14:00:00 UTC, because the customer signed, until now.",
+        "The last changes seen: user 8911 at 2026-03-01 12:01:00 UTC, claim 5 (open) at 2026-03-01 12:00:00 UTC.",
         "MySQL, read at 2026-03-01 14:00:00 UTC, says the same.",
+    ]
+
+
+def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() -> None:
+    held = lead(
+        version=NOON_US + 3,
+        claims={5: Claim(5, "open", NOON_US + 9), 6: Claim(6, None, 0)},
+        requirements={
+            number: Requirement(number, 5, "id", "pending", None, NOON_US + number) for number in range(1, 9)
+        },
+    )
+    changes = explain(dossier(held), None, RULES).changes
+    assert [(change.row, change.id, change.at.microsecond) for change in changes] == [
+        ("claim", 5, 9),
+        ("requirement", 8, 8),
+        ("requirement", 7, 7),
+        ("requirement", 6, 6),
+        ("requirement", 5, 5),
     ]
 
 

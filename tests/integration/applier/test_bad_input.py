@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.lane import lane_of
@@ -156,6 +156,34 @@ def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_reche
     assert world.value("SELECT count(*) FROM conversions WHERE user_id > 50") == 20
 
 
+def test_records_that_retention_took_while_no_applier_ran_cost_their_leads_a_recheck_and_the_lanes_go_on(
+    world: World,
+) -> None:
+    process = world.applier()
+    live(world.scribe, range(1, 21))
+    world.drain()
+    process.terminate()
+    process.wait()
+    live(world.scribe, range(21, 31))
+    name = world.kafka.topic("claim_requirements")
+    admin = AdminClient({"bootstrap.servers": world.kafka.kafka_bootstrap_servers})
+    gone = [TopicPartition(name, lane, -1) for lane in range(world.lanes)]  # -1: everything there is
+    for future in admin.delete_records(gone).values():
+        future.result(30)
+    live(world.scribe, range(31, 41))
+    with world.scribe as scribe:
+        scribe.beat()
+    world.applier()
+    world.drain()
+    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert set(lost) == {lane_of(number, world.lanes) for number in range(21, 31)}
+    waiting = {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")}
+    assert waiting >= set(range(21, 31))
+    assert world.value("SELECT count(*) FROM leadstream.claims WHERE user_id BETWEEN 21 AND 30") > 0
+    whole = {number for (number,) in world.query("SELECT user_id FROM conversions GROUP BY 1 HAVING count(*) = 2")}
+    assert whole == set(range(1, 41)) - set(range(21, 31))
+
+
 def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) -> None:
     process = world.applier()
     with world.scribe as scribe:
@@ -232,14 +260,14 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> No
     assert json.loads(command(world, "show", str(listed["claims"]["number"]))[2:])["value"] == "\\xff"
     with world.connect() as connection:
         connection.execute("DELETE FROM leadstream.rechecks")
-    assert "1 letters settled, 1 leads queued" in command(world, "retry", "--all")
+    assert "1 letter settled, 1 lead queued" in command(world, "retry", "--all")
     assert world.query("SELECT user_id, reason FROM leadstream.rechecks") == [
         (5, "a dead letter was retried: undecodable")
     ]
     assert [letter["number"] for letter in json.loads(command(world, "list", "--json")[2:])] == [
         listed["claims"]["number"]
     ]
-    assert command(world, "discard", str(listed["claims"]["number"])).startswith("0 1 letters discarded")
+    assert command(world, "discard", str(listed["claims"]["number"])).startswith("0 1 letter discarded")
     assert command(world, "list") == "0 no dead letters\n"
     assert command(world, "discard", "0").startswith("1 ")
 
