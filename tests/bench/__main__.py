@@ -12,7 +12,7 @@ def main() -> None:
     """Starts the servers that are needed and runs the benchmarks asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=["reader", "applier", "latency", "sweeps"])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="changes in the history")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="changes in the history; 0: the outage alone")
     parser.add_argument("--outage", type=int, default=10_000_000, help="changes to catch up with; 0: not measured")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the safety net's company")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is printed")

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 
 from tests.bench import measure, ours, peers, results
-from tests.bench.history import DATABASE, TABLES, History, history
+from tests.bench.history import CHANGES_A_USER, DATABASE, TABLES, History, history
 from tests.bench.kafka import Topics, table_topics
 from tests.bench.postgres import database
 from tests.servers import Servers
 
-APPLIED = """
-SELECT count(*) FILTER (WHERE number = 1) * 6 + count(*) FILTER (WHERE number = 2)
-     + count(*) FILTER (WHERE number = 3) * 3 FROM leadstream.stints
-"""
-"""Rows applied, by the stints they opened: the 1st row of a customer opens one, the 7th and the 10th the others."""
-
-
 MOST_APPLIERS = 3
 AT_ONCE = 100
 """Rows in a transaction of the outage's history, so that it is written in minutes; in Kafka they are messages alike."""
+MEMORY_POINTS = 40
+"""So many points of memory over time are kept of an outage."""
+LONGEST = 1_500.0
+
+PASSED = "SELECT sum(next_seq) FROM leadstream.lanes"
+"""How many messages were applied: of twelve rows, so that asking costs the server nothing."""
+HISTORIES = "SELECT count(*) FROM leadstream.leads WHERE stint = 3"
+"""Customers whose whole history was applied: they entered a queue, signed, and handed in the last document."""
+WON = "SELECT count(*) FROM conversions"
 
 
 def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool) -> None:
@@ -33,47 +37,83 @@ def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool)
 
     That by one applier and by several, and after an outage of `outage` changes (0: left out) by one.
     """
-    with history(servers, rows) as past:
-        entries = [whole(servers, past, runs)]
-        entries += [catching_up(servers, past, runs, appliers) for appliers in range(1, MOST_APPLIERS + 1)]
-        if with_peers:
-            entries.append(debezium(servers, past, runs))
+    if rows:
+        with history(servers, rows) as past:
+            entries = [whole(servers, past, runs)]
+            if with_peers:
+                entries.append(debezium(servers, past, runs))
+            entries += [catching_up(servers, past, runs, appliers) for appliers in range(1, MOST_APPLIERS + 1)]
+        results.keep("applier", f"binlog → PostgreSQL, {rows:,} single-row transactions", entries)
     if outage:
-        with history(servers, outage, AT_ONCE) as past:
-            entries.append({**catching_up(servers, past, 1, 1), "name": "leadstream after an outage"})
-    results.keep("applier", f"binlog → PostgreSQL, {rows:,} single-row transactions", entries)
+        with history(servers, outage, AT_ONCE, side_by_side=True) as past:
+            entry = after_an_outage(servers, past)
+        results.keep("outage", f"one applier after an outage, {outage:,} changes piled up in Kafka", [entry])
+
+
+@dataclass(frozen=True)
+class Run:
+    """The servers of one run of ours, empty."""
+
+    env: dict[str, str]
+    postgres: str
+    topics: Topics
+    folder: Path
+
+
+@contextmanager
+def prepared(servers: Servers, past: History) -> Iterator[Run]:
+    """A database and topics of its own, after `consumer setup`."""
+    prefix = f"bench-{uuid.uuid4().hex[:8]}"
+    topics = Topics(servers.kafka_bootstrap, prefix)
+    try:
+        with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
+            env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
+            ours.setup(env)
+            yield Run(env, postgres, topics, Path(folder))
+    finally:
+        topics.remove()
 
 
 def whole(servers: Servers, past: History, runs: int) -> results.Entry:
     """Reader and one applier launched together, until the last requirement is settled in PostgreSQL."""
     taken = []
     for _ in range(runs):
-        prefix = f"bench-{uuid.uuid4().hex[:8]}"
-        topics = Topics(servers.kafka_bootstrap, prefix)
-        with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
-            env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
-            ours.setup(env)
-            commands = [ours.reader(env, Path(folder)), ours.applier(env, Path(folder))]
-            taken.append(_until_applied(commands, postgres, past))
-        topics.remove()
-    return _entry("leadstream", taken, past.rows)
+        with prepared(servers, past) as run:
+            commands = [ours.reader(run.env, run.folder), ours.applier(run.env, run.folder)]
+            taken.append(_until_applied(commands, run.postgres, past))
+    return _entry("leadstream", ["reader", "applier"], taken, past.rows)
 
 
 def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> results.Entry:
     """Appliers alone, everything in Kafka already."""
     taken = []
     for _ in range(runs):
-        prefix = f"bench-{uuid.uuid4().hex[:8]}"
-        topics = Topics(servers.kafka_bootstrap, prefix)
-        with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
-            env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
-            ours.setup(env)
-            measure.run([ours.reader(env, Path(folder))], partial(ours.read_rows, topics, past), past.rows)
-            commands = [ours.applier(env, Path(folder), number) for number in range(appliers)]
-            taken.append(_until_applied(commands, postgres, past))
-        topics.remove()
+        with prepared(servers, past) as run:
+            measure.run([ours.reader(run.env, run.folder)], partial(ours.read_rows, run.topics, past), past.rows)
+            commands = [ours.applier(run.env, run.folder, number) for number in range(appliers)]
+            taken.append(_until_applied(commands, run.postgres, past))
     many = f", {appliers} appliers" if appliers > 1 else ""
-    return _entry(f"leadstream from Kafka alone{many}", taken, past.rows)
+    names = [f"applier {number + 1}" for number in range(appliers)]
+    return _entry(f"leadstream from Kafka alone{many}", names, taken, past.rows)
+
+
+def after_an_outage(servers: Servers, past: History) -> results.Entry:
+    """One applier that finds a day's changes in Kafka; memory over time, the reader's while it piled them up too."""
+    with prepared(servers, past) as run:
+        reader = ours.reader(run.env, run.folder)
+        piling = measure.run([reader], partial(ours.read_rows, run.topics, past), past.rows, LONGEST)
+        applying = _until_applied([ours.applier(run.env, run.folder)], run.postgres, past)
+    tenth = past.rows // 10
+    seconds = applying.seconds_to(past.rows)
+    return {
+        **_entry("leadstream after an outage", ["applier"], [applying], past.rows),
+        "rss_first_tenth_mb": round(applying.rss_mb_until(tenth)),
+        "applier_second_rows_mb": applying.every(seconds / MEMORY_POINTS),
+        "reader_rss_mb": round(piling.rss_mb),
+        "reader_rss_first_tenth_mb": round(piling.rss_mb_until(tenth)),
+        "reader_rows_per_s": round(past.rows / piling.seconds_to(past.rows)),
+        "reader_second_rows_mb": piling.every(piling.seconds_to(past.rows) / MEMORY_POINTS),
+    }
 
 
 def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
@@ -85,23 +125,35 @@ def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
         topics.create(table_topics(prefix, DATABASE), ours.LANES)
         topics.create([f"{prefix}.schema-history"], 1)
         with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
-            parts = urlsplit(postgres)
-            sink = f"jdbc:postgresql://{parts.hostname}:{parts.port}{parts.path}"
-            command = peers.debezium(past, servers.kafka_bootstrap, prefix, Path(folder), sink)
+            command = peers.debezium(past, servers.kafka_bootstrap, prefix, Path(folder), postgres)
             with psycopg.connect(postgres, autocommit=True) as connection:
                 taken.append(measure.run([command], partial(_mirrored, connection), past.rows))
         topics.remove()
-    return _entry("debezium + jdbc sink", taken, past.rows)
+    return _entry("debezium + jdbc sink", ["debezium"], taken, past.rows)
 
 
 def _until_applied(commands: list[measure.Command], postgres: str, past: History) -> measure.Progress:
+    """Runs appliers until every customer's whole history is applied. Raises BenchFailed where that is not so."""
+    users = past.rows // CHANGES_A_USER
     with psycopg.connect(postgres, autocommit=True) as connection:
+        first = _number(connection, PASSED)
 
         def applied() -> int:
-            row = connection.execute(APPLIED).fetchone()
-            return int(row[0]) if row else 0
+            passed = _number(connection, PASSED) - first
+            if passed < past.rows:
+                return passed
+            return past.rows if _number(connection, HISTORIES) == users else past.rows - 1
 
-        return measure.run(commands, applied, past.rows)
+        progress = measure.run(commands, applied, past.rows, LONGEST, share=0.25)
+        won = _number(connection, WON)
+        if won != 2 * users:
+            raise measure.BenchFailed(f"{won:,} conversions were recorded for {users:,} customers, not two each")
+    return progress
+
+
+def _number(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _mirrored(connection: psycopg.Connection) -> int:
@@ -112,20 +164,37 @@ def _mirrored(connection: psycopg.Connection) -> int:
     ).fetchone()
     if not present or present[0] < len(tables):
         return 0
-    row = connection.execute(
+    return _number(
+        connection,
         "SELECT (SELECT count(*) + count(current_signature_file_id) FROM debezium_users)"
         " + (SELECT count(*) FROM debezium_claims)"
-        " + (SELECT count(*) + count(*) FILTER (WHERE status = 'approved') FROM debezium_claim_requirements)"
-    ).fetchone()
-    return int(row[0]) if row else 0
+        " + (SELECT count(*) + count(*) FILTER (WHERE status = 'approved') FROM debezium_claim_requirements)",
+    )
 
 
-def _entry(name: str, taken: list[measure.Progress], rows: int) -> results.Entry:
-    return results.entry(
+def _entry(name: str, processes: Sequence[str], taken: list[measure.Progress], rows: int) -> results.Entry:
+    """The medians of all runs, the highest memory of any, and each run by itself."""
+
+    def each(what: Callable[[measure.Progress], float]) -> list[float]:
+        return [what(progress) for progress in taken]
+
+    figures = results.entry(
         name,
         rows,
-        measure.median([progress.seconds_to(rows) for progress in taken]),
-        max(progress.rss_mb for progress in taken),
-        rss_first_half_mb=round(max(progress.rss_mb_until(rows // 2) for progress in taken)),
-        warm_rows_per_s=measure.median([progress.warm_rows_per_s(rows) for progress in taken]),
+        measure.median(each(lambda progress: progress.seconds_to(rows))),
+        max(each(lambda progress: progress.rss_mb)),
+        rss_first_half_mb=round(max(each(lambda progress: progress.rss_mb_until(rows // 2)))),
+        warm_rows_per_s=round(measure.median(each(lambda progress: progress.warm_rows_per_s(rows)))),
+        cpu_us_a_row=measure.median(each(lambda progress: sum(progress.cpu) * 1e6 / rows)),
     )
+    return {**figures, "runs": [_run(progress, processes, rows) for progress in taken]}
+
+
+def _run(progress: measure.Progress, processes: Sequence[str], rows: int) -> dict[str, object]:
+    return {
+        "seconds": round(progress.seconds_to(rows), 2),
+        "rows_per_s": round(rows / progress.seconds_to(rows)),
+        "warm_rows_per_s": round(progress.warm_rows_per_s(rows)),
+        "rss_mb": dict(zip(processes, map(round, progress.rss_mb_each), strict=True)),
+        "cpu_s": {name: round(seconds, 1) for name, seconds in zip(processes, progress.cpu, strict=True)},
+    }

@@ -51,8 +51,14 @@ class History:
 
 
 @contextmanager
-def history(servers: Servers, rows: int, rows_a_transaction: int = 1) -> Iterator[History]:
-    """A MySQL server whose binlog holds `rows` changes, `rows_a_transaction` (0: all) in one transaction."""
+def history(
+    servers: Servers, rows: int, rows_a_transaction: int = 1, *, side_by_side: bool = False
+) -> Iterator[History]:
+    """A MySQL server whose binlog holds `rows` changes, `rows_a_transaction` (0: all) in one transaction.
+
+    `side_by_side`: a transaction is one statement that takes so many customers one step on. The changes and what is
+    judged of them are those of the history of single rows, and ten times as many are written in a minute.
+    """
     users = rows // CHANGES_A_USER
     with servers.private_mysql(extra_args=["--max-binlog-size=1073741824"]) as server:
         url = urlsplit(server.url)
@@ -60,13 +66,14 @@ def history(servers: Servers, rows: int, rows_a_transaction: int = 1) -> Iterato
         subprocess.run([*client, "-e", f"CREATE DATABASE {DATABASE}"], check=True, capture_output=True)
         tables = (Path(__file__).parent / "history.sql").read_bytes()
         subprocess.run([*client, DATABASE], input=tables, check=True, capture_output=True)
-        writers = 4 if rows_a_transaction == 1 else 1
+        writers = 4 if rows_a_transaction == 1 else 2 if side_by_side else 1
+        procedure = "live_side_by_side" if side_by_side else "live"
         bounds = [1 + users * n // writers for n in range(writers + 1)]
         size = rows_a_transaction or rows + 1
 
         def live(n: int) -> None:
             with connect(server.url, DATABASE) as connection, connection.cursor() as cursor:
-                cursor.execute("CALL live(%s, %s, %s)", (bounds[n], bounds[n + 1], size))
+                cursor.execute(f"CALL {procedure}(%s, %s, %s)", (bounds[n], bounds[n + 1], size))
 
         with ThreadPoolExecutor(writers) as pool:
             list(pool.map(live, range(writers)))

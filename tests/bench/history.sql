@@ -90,4 +90,38 @@ BEGIN
     COMMIT;
     SET autocommit = 1;
 END //
+
+CREATE PROCEDURE live_side_by_side(first_user BIGINT, past_user BIGINT, customers INT)
+BEGIN
+    DECLARE u BIGINT DEFAULT first_user;
+    DECLARE past BIGINT;
+    CREATE TEMPORARY TABLE n (n INT PRIMARY KEY)
+        WITH RECURSIVE counted AS (SELECT 0 AS n UNION ALL SELECT n + 1 FROM counted WHERE n + 1 < customers)
+        SELECT n FROM counted;
+    WHILE u < past_user DO
+        SET past = LEAST(u + customers, past_user);
+        INSERT INTO users (id, uuid, title, first_name, last_name, email, password, phone, birth_date, street,
+            house_number, postcode, city, country, iban, credit, preferences, notes)
+        SELECT u + n, UUID(), 'mrs', 'Ada', CONCAT('Customer', u + n), CONCAT('ada.', u + n, '@example.org'),
+            '$2y$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz', '+49 30 1234567', '1980-02-29',
+            'Musterstraße', '12a', '10115', 'Berlin', 'DE', 'DE02120300000000202051', 12.34,
+            '{"language": "de", "channel": "phone"}', 'calls back in the evening' FROM n WHERE u + n < past;
+        INSERT INTO claims (id, user_id, lender, amount, status)
+            SELECT 2 * (u + n), u + n, 'Bank', 100.50, 'open' FROM n WHERE u + n < past;
+        INSERT INTO claims (id, user_id, lender, amount, status)
+            SELECT 2 * (u + n) + 1, u + n, 'Lender', 7, 'open' FROM n WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status)
+            SELECT 3 * (u + n), 2 * (u + n), 'identity', 'pending' FROM n WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status)
+            SELECT 3 * (u + n) + 1, 2 * (u + n), 'payslip', 'pending' FROM n WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status)
+            SELECT 3 * (u + n) + 2, 2 * (u + n) + 1, 'contract', 'pending' FROM n WHERE u + n < past;
+        UPDATE users SET current_signature_file_id = id WHERE id >= u AND id < past;
+        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 0;
+        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 1;
+        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 2;
+        SET u = past;
+    END WHILE;
+    DROP TEMPORARY TABLE n;
+END //
 DELIMITER ;

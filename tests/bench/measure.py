@@ -21,19 +21,25 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How many rows had arrived at which second since launch, and memory in MB then, all processes together."""
+    """How many rows had arrived at which second since launch; each process's memory in MB then, and its CPU seconds."""
 
     points: tuple[tuple[float, int], ...]
-    memory: tuple[float, ...]
+    memory: tuple[tuple[float, ...], ...]
+    cpu: tuple[float, ...]
 
     @property
     def rss_mb(self) -> float:
-        """The peak of memory."""
-        return max(self.memory)
+        """The peak of memory, all processes together."""
+        return max(map(sum, self.memory))
+
+    @property
+    def rss_mb_each(self) -> list[float]:
+        """Each process's own peak."""
+        return [max(held) for held in zip(*self.memory, strict=True)]
 
     def rss_mb_until(self, rows: int) -> float:
         """The peak of memory while the first `rows` rows arrived: where it is flat, the whole peak is no higher."""
-        return max(rss for (_, arrived), rss in zip(self.points, self.memory, strict=True) if arrived <= rows)
+        return max(sum(held) for (_, arrived), held in zip(self.points, self.memory, strict=True) if arrived <= rows)
 
     def seconds_to(self, rows: int) -> float:
         """Seconds since launch until `rows` had arrived."""
@@ -43,6 +49,14 @@ class Progress:
         """Rows a second over the second half of the rows."""
         half = next((at, arrived) for at, arrived in self.points if arrived >= rows / 2)
         return (rows - half[1]) / max(self.seconds_to(rows) - half[0], POLL_SECONDS)
+
+    def every(self, seconds: float) -> list[tuple[int, int, int]]:
+        """(second, rows arrived, MB held by all processes), one point about every so many seconds."""
+        chosen: list[tuple[int, int, int]] = []
+        for (at, arrived), held in zip(self.points, self.memory, strict=True):
+            if at >= seconds * len(chosen):
+                chosen.append((round(at), arrived, round(sum(held))))
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -54,27 +68,35 @@ class Command:
     env: Mapping[str, str] | None = None
 
 
-def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900) -> Progress:
-    """Launches all commands at once and polls `arrived` until it says `rows`; then ends them.
+def run(
+    commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900, share: float = 0.05
+) -> Progress:
+    """Launches all commands at once and asks `arrived` until it says `rows`; then ends them.
 
-    Raises BenchFailed where one dies before, or the time is up.
+    At most this `share` of the time is spent on asking: counting rows is work for the very server under measurement.
+    Raises BenchFailed where a process dies before, or the time is up.
     """
     began = time.monotonic()
     points: list[tuple[float, int]] = []
-    memory: list[float] = []
+    memory: list[tuple[float, ...]] = []
     processes = [_launch(command) for command in commands]
+    count, due = 0, began
     try:
-        while not points or points[-1][1] < rows:
+        while count < rows:
             for process, command in zip(processes, commands, strict=True):
                 if process.poll() is not None:
                     raise BenchFailed(f"{command.argv[0]} ended with {process.returncode}:\n{_tail(command.log)}")
-            if time.monotonic() - began > seconds:
+            asked = time.monotonic()
+            if asked > began + seconds:
                 logs = "\n".join(_tail(command.log) for command in commands)
-                raise BenchFailed(f"only {points[-1][1] if points else 0:,} of {rows:,} rows in {seconds} s:\n{logs}")
-            count = arrived()
-            points.append((time.monotonic() - began, count))
-            memory.append(sum(_rss(process.pid) for process in processes) / 1e6)
+                raise BenchFailed(f"only {count:,} of {rows:,} rows in {seconds} s:\n{logs}")
+            if asked >= due:
+                count = arrived()
+                due = asked + (time.monotonic() - asked) / share
+            points.append((asked - began, count))
+            memory.append(tuple(_rss(process.pid) / 1e6 for process in processes))
             time.sleep(POLL_SECONDS)
+        cpu = tuple(_cpu_seconds(process.pid) for process in processes)
     finally:
         for process in processes:
             process.terminate()
@@ -83,7 +105,7 @@ def run(commands: Sequence[Command], arrived: Callable[[], int], rows: int, seco
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-    return Progress(tuple(points), tuple(memory))
+    return Progress(tuple(points), tuple(memory), cpu)
 
 
 def time_of(argv: Sequence[str]) -> tuple[float, float]:
@@ -115,6 +137,13 @@ def _rss(pid: int) -> int:
         process = psutil.Process(pid)
         return int(process.memory_info().rss) + sum(int(child.memory_info().rss) for child in process.children(True))
     return 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    with suppress(psutil.NoSuchProcess):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def _tail(log: Path) -> str:

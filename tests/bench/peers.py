@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.bench.history import DATABASE, TABLES, History
 from tests.bench.measure import Command
@@ -41,7 +42,7 @@ def debezium_libs() -> Path:
 
 
 def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str | None = None) -> Command:
-    """Connect standalone with the MySQL source, and with `sink` (a JDBC address) the sink beside it."""
+    """Connect standalone with the MySQL source, and with `sink` (a PostgreSQL address) the sink beside it."""
     schemas = "true" if sink else "false"
     worker = {
         "bootstrap.servers": kafka,
@@ -82,7 +83,7 @@ def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str 
     }
     files = [_properties(folder / "worker.properties", worker), _properties(folder / "source.properties", source)]
     if sink:
-        files.append(_properties(folder / "sink.properties", _sink(prefix, sink, history)))
+        files.append(_properties(folder / "sink.properties", _sink(prefix, sink)))
     log4j = folder / "log4j2.yaml"
     log4j.write_text(
         "Configuration:\n  Appenders:\n    Console:\n      name: STDOUT\n      PatternLayout:\n"
@@ -140,15 +141,17 @@ def library(history: History, rows: int) -> list[str]:
     return [sys.executable, "-c", program]
 
 
-def _sink(prefix: str, url: str, history: History) -> dict[str, str]:
+def _sink(prefix: str, postgres: str) -> dict[str, str]:
+    """Upserts in batches of several rows to a statement, as the driver's and the connector's manuals advise."""
+    url = urlsplit(postgres)
     return {
         "name": "sink",
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": "1",
         "topics": ",".join(f"{prefix}.{DATABASE}.{table}" for table in TABLES),
-        "connection.url": url,
-        "connection.username": history.user,
-        "connection.password": history.password,
+        "connection.url": f"jdbc:postgresql://{url.hostname}:{url.port}{url.path}?reWriteBatchedInserts=true",
+        "connection.username": url.username or "",
+        "connection.password": url.password or "",
         "insert.mode": "upsert",
         "delete.enabled": "true",
         "primary.key.mode": "record_key",

@@ -11,15 +11,17 @@ from rich.table import Table
 
 FOLDER = Path(__file__).parent / "results"
 
-Entry = Mapping[str, str | float | int]
-"""`name` and figures: `rows, seconds, rows_per_s, rss_mb`, or `p50_ms, p99_ms`."""
+Entry = Mapping[str, str | float | int | Sequence[object]]
+"""`name` and figures: `rows, seconds, rows_per_s, rss_mb`, or `p50_ms, p99_ms`; lists (single runs) are not printed."""
 
 
 def keep(name: str, title: str, entries: Sequence[Entry]) -> None:
     """Writes `results/NAME.json` and prints the table."""
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(list(entries), indent=2) + "\n")
-    columns = list(dict.fromkeys(key for entry in entries for key in entry))
+    columns = list(
+        dict.fromkeys(key for entry in entries for key in entry if isinstance(entry[key], str | float | int))
+    )
     table = Table(title=title)
     for column in columns:
         table.add_column(column, justify="left" if column == "name" else "right")
@@ -28,7 +30,7 @@ def keep(name: str, title: str, entries: Sequence[Entry]) -> None:
     Console().print(table)
 
 
-def entry(name: str, rows: int, seconds: float, rss_mb: float, **more: float) -> Entry:
+def entry(name: str, rows: int, seconds: float, rss_mb: float, **more: float) -> dict[str, str | float | int]:
     """One line of a table of rates."""
     return {
         "name": name,
@@ -40,7 +42,7 @@ def entry(name: str, rows: int, seconds: float, rss_mb: float, **more: float) ->
     }
 
 
-def _figure(value: str | float | int | None) -> str:
-    if value is None:
+def _figure(value: object) -> str:
+    if not isinstance(value, str | float | int):
         return ""
     return value if isinstance(value, str) else f"{value:,}"
