@@ -24,6 +24,7 @@ AT_ONCE = 100
 MEMORY_POINTS = 40
 """So many points of memory over time are kept of an outage."""
 LONGEST = 1_500.0
+"""Seconds that any run may take."""
 
 PASSED = "SELECT sum(next_seq) FROM leadstream.lanes"
 """How many messages were applied: of twelve rows, so that asking costs the server nothing."""
@@ -127,7 +128,7 @@ def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
         with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
             command = peers.debezium(past, servers.kafka_bootstrap, prefix, Path(folder), postgres)
             with psycopg.connect(postgres, autocommit=True) as connection:
-                taken.append(measure.run([command], partial(_mirrored, connection), past.rows))
+                taken.append(measure.run([command], partial(_mirrored, connection), past.rows, LONGEST, share=0.05))
         topics.remove()
     return _entry("debezium + jdbc sink", ["debezium"], taken, past.rows)
 

@@ -69,11 +69,11 @@ class Command:
 
 
 def run(
-    commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900, share: float = 0.05
+    commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900, share: float = 1.0
 ) -> Progress:
     """Launches all commands at once and asks `arrived` until it says `rows`; then ends them.
 
-    At most this `share` of the time is spent on asking: counting rows is work for the very server under measurement.
+    At most this `share` of the time is spent on asking: counting rows may be work for the server under measurement.
     Raises BenchFailed where a process dies before, or the time is up.
     """
     began = time.monotonic()
