@@ -368,6 +368,7 @@ def open_stream(
         settings.reader_heartbeat_seconds / 2,
         settings.reader_deadline_seconds,
         server,
+        strict=True,
     )
 
 

@@ -383,8 +383,11 @@ class BinlogStream:
         heartbeat_seconds: float,
         deadline_seconds: float,
         expected_server: str = "",
+        *,
+        strict: bool = False,
     ) -> None:
-        """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any."""
+        """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
+        `strict`, rows of a table that lacks a column that is needed to judge are an error."""
         self.server = ""
         self.flavor = ""
         self._address = address
@@ -394,6 +397,7 @@ class BinlogStream:
         self._heartbeat = heartbeat_seconds
         self._deadline = deadline_seconds
         self._expected_server = expected_server
+        self._strict = strict
         self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
@@ -505,7 +509,8 @@ class BinlogStream:
     def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
-        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=dict(self._collations(mariadb)))
+        charsets = dict(self._collations(mariadb))
+        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=charsets, strict=self._strict)
 
     def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
         """Reads the rows of an XA transaction that was prepared before our position.

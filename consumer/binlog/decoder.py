@@ -133,9 +133,11 @@ class BinlogDecoder:
         mariadb: bool,
         charsets: Mapping[int, str],
         singles: bool = True,
+        strict: bool = False,
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
-        instead of three events. Raises ValueError for a GTID set that is none."""
+        instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
+        Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
         self.checksums = False
@@ -146,6 +148,7 @@ class BinlogDecoder:
         self._mariadb = mariadb
         self._charsets = charsets
         self._singles = singles
+        self._strict = strict
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -537,7 +540,9 @@ class BinlogDecoder:
                 table_map = parse(content, self._mariadb)
                 if len(self._decoders) >= _DECODERS_KEPT:
                     self._decoders.clear()
-                decoder = self._decoders[content] = TableDecoder(table_map, CAPTURED[captured], self._charsets)
+                decoder = self._decoders[content] = TableDecoder(
+                    table_map, CAPTURED[captured], self._charsets, strict=self._strict
+                )
         self._maps[event_body[:6]] = Known(event_body, decoder, size)
 
     def _rows_without_map(self, table_id: bytes) -> None:

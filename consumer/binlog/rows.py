@@ -112,10 +112,13 @@ class _Images(dict[bytes, Image]):
 class TableDecoder:
     """Reads the row images of one table as one table map describes it.
 
-    Raises PreconditionFailed, on making, where the table cannot be captured: names missing, no integer `id` or ref.
+    Raises PreconditionFailed, on making, where the table cannot be captured: names missing, no integer `id` or ref, and
+    with `strict` none of the columns that are needed to judge.
     """
 
-    def __init__(self, table_map: TableMap, captured: Captured, charsets: Mapping[int, str]) -> None:
+    def __init__(
+        self, table_map: TableMap, captured: Captured, charsets: Mapping[int, str], *, strict: bool = False
+    ) -> None:
         where = f"{table_map.database}.{table_map.table}"
         if table_map.columns is None:
             raise PreconditionFailed(
@@ -139,6 +142,12 @@ class TableDecoder:
         self._partial: dict[tuple[bytes, bytes], Image] = {}
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
         self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
+        for name in captured.needed if strict else ():
+            if name not in by_name:
+                raise PreconditionFailed(
+                    f"{where} has no column {name} here, without which no lead can be judged; "
+                    "put it back, set up a new starting point behind that, and verify everything"
+                )
         for name in ("id", captured.ref):
             if name not in by_name:
                 raise PreconditionFailed(f"{where} has no column {name}, without which its rows cannot be attributed")

@@ -18,12 +18,6 @@ SERVER: Final = "mysql"
 OLDEST: Final = {False: (8, 0), True: (10, 5)}
 """The oldest version that is supported, by whether it is MariaDB."""
 ROW_SETTINGS: Final = (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"))
-NEEDED: Final = {
-    "users": ("id", "current_signature_file_id"),
-    "claims": ("id", "user_id", "status"),
-    "claim_requirements": ("id", "claim_id", "type", "status"),
-}
-"""Columns without which no lead can be judged; the other captured ones may be absent."""
 SHORT_RETENTION_SECONDS: Final = 24 * 3600
 LATE_REPLICA_SECONDS: Final = 60.0
 CLOCK_SECONDS: Final = 5.0
@@ -130,7 +124,7 @@ def _columns(facts: MySQLFacts) -> Iterator[Check]:
     for table, captured in CAPTURED.items():
         seen = facts.columns.get(table, {})
         hidden = [column for column in captured.columns if column not in seen]
-        needed = [column for column in hidden if column in NEEDED[table]]
+        needed = [column for column in hidden if column in captured.needed]
         columns = needed or hidden
         state = State.FAILED if needed else State.WARNING if hidden else State.OK
         sentence = f"{facts.account} reads {facts.database}.{table} as it must"

@@ -339,6 +339,28 @@ def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: Wo
     ]
 
 
+def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_without(world: World) -> None:
+    world.setup()
+    reader = world.reader()
+    world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 5, 'open')")
+    world.wait_for_rows(1)
+    world.execute(
+        "ALTER TABLE claims DROP COLUMN amount, DROP COLUMN created_at",
+        "INSERT INTO claims (id, user_id, status) VALUES (2, 5, 'open')",
+        "ALTER TABLE claims RENAME COLUMN status TO state",
+        "INSERT INTO claims (id, user_id, state) VALUES (3, 5, 'cancelled')",
+    )
+    assert reader.process.wait(60) == 1
+    assert re.search(
+        rf"TABLE_MAP event at \S+: {world.name}.claims has no column status here", reader.lines()[-1]["reason"]
+    )
+    rows = [message.value["after"] for message in world.messages() if message.value["op"] != "h"]
+    assert [(row["id"], row["status"], "created_at" in row) for row in rows] == [(1, "open", True), (2, "open", False)]
+    again = world.consumer("read")
+    assert again.returncode == 1
+    assert f"{world.name}.claims has no column status" in again.stderr
+
+
 def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane() -> None:
     servers = ensure(("kafka", "postgres"))
     with servers.private_mysql() as server, World("mysql", server.url) as world:
