@@ -38,11 +38,6 @@ ANSWER_SECONDS: Final = 2.0
 LARGEST_ID: Final = 2**63 - 1
 HERE: Final = Path(__file__).parent
 STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-"""A page may use what comes from here, and nothing inline."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ class Pages:
     def html(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """A page."""
         text = self._templates.get_template(template).render(**values)
-        return HTMLResponse(text, status, {"content-security-policy": POLICY})
+        return HTMLResponse(text, status)
 
     def asset(self, digest: str, name: str) -> Response:
         """A static file; browsers keep it, for another content has another address."""
