@@ -308,6 +308,15 @@ class TestReasons:
         assert world.reasons[1:] == [Reason.REQUIREMENTS_WITHDRAWN]
         assert world.conversions == []
 
+    def test_requirements_withdrawn_when_it_turns_into_one_of_a_type_that_never_counts(self, world: World) -> None:
+        world.books.rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+        owing(world)
+        with world.company.transaction():
+            world.company.requirement(101, 11, type_="newsletter")
+        world.catch_up()
+        assert world.reasons[1:] == [Reason.REQUIREMENTS_WITHDRAWN]
+        assert world.conversions == []
+
     def test_what_was_outstanding_only_inside_a_transaction_completes_nothing(self, world: World) -> None:
         owing(world)
         with world.company.transaction():
@@ -549,6 +558,14 @@ class TestWhatTheCallCentreIsTold:
             world.company.requirement(101, 11, "approved")
         world.catch_up()
         assert [conversion.after_reset for conversion in world.books.conversions.values()] == [False, True]
+
+    def test_a_first_sight_in_the_same_batch_has_reset_no_score(self, world: World) -> None:
+        with world.company.transaction():
+            world.company.user(1)
+        with world.company.transaction():
+            world.company.user(1, "file-1")
+        world.catch_up()
+        assert [conversion.after_reset for conversion in world.books.conversions.values()] == [False]
 
 
 class TestVersions:
