@@ -718,6 +718,31 @@ class TestJudgeAfter:
         world.books.replay(world.company.stream[3:])
         assert [(stint.user_id, stint.opened_reason) for stint in world.stints] == [(1, Reason.FIRST_SEEN)]
 
+    def test_but_not_when_its_row_is_altered_for_its_claims_may_be_older_than_what_we_heard(self, world: World) -> None:
+        with world.company.transaction():
+            world.company.user(1)
+            world.company.claim(11, 1)
+        claim = world.company.stream[-1]
+        with world.company.transaction():
+            world.company.user(1, "file-1")
+        world.books.replay([claim])
+        world.books.replay(world.company.stream[2:])
+        assert world.books.leads[1].judge_after == NEVER
+        assert world.stints == []
+
+    def test_nor_when_its_row_comes_back_after_we_had_one(self, world: World) -> None:
+        with world.company.transaction():
+            world.company.user(1)
+        with world.company.transaction():
+            world.company.user(1, "file-1")
+        with world.company.transaction():
+            world.company.delete_user(1)
+        with world.company.transaction():
+            world.company.user(1)
+        world.books.replay(world.company.stream[1:])
+        assert world.books.leads[1].judge_after == NEVER
+        assert world.stints == []
+
     def test_a_claim_that_moved_in_makes_its_lead_wait_for_a_recheck(self, world: World) -> None:
         owing(world)
         with world.company.transaction():
