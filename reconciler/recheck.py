@@ -183,9 +183,11 @@ class Mender:
     def recheck_due(self) -> None:
         """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
         self._rechecking = True
-        seen: set[int] = set()
+        seen: set[int] = set()  # those may be due still: a dry run strikes none off
         try:
-            while due := [r.user_id for r in self.store.due_rechecks(RECHECKS_AT_ONCE) if r.user_id not in seen]:
+            while due := [
+                r.user_id for r in self.store.due_rechecks(RECHECKS_AT_ONCE + len(seen)) if r.user_id not in seen
+            ]:
                 seen.update(due)
                 self._compare(due)
                 self.settle()

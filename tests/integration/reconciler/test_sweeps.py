@@ -160,6 +160,18 @@ def test_in_shadow_mode_our_tables_are_mended_and_the_call_centres_left_alone(wo
     assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == []
 
 
+def test_a_dry_run_looks_at_every_recheck_that_is_due_and_strikes_none_off(
+    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = mysql_world
+    monkeypatch.setattr("reconciler.recheck.RECHECKS_AT_ONCE", 2)
+    world.pg("INSERT INTO leadstream.rechecks (user_id, reason) SELECT number, 'met' FROM generate_series(1, 5) number")
+    assert world.sweep("rechecks", dry_run=True).tally.rechecks == 5
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(5,)]
+    assert world.sweep("rechecks").tally.rechecks == 5
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
 def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     world.user(1)
     world.backfill()
