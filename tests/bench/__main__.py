@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--outage", type=int, default=10_000_000, help="changes to catch up with; 0: not measured")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the safety net's company")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is printed")
+    parser.add_argument("--fill-only", action="store_true", help="sweeps: only make the company; the next run uses it")
     parser.add_argument("--alone", action="store_true", help="without Debezium, mysqlbinlog and mysql-replication")
     options = parser.parse_args()
     servers = ensure(("mysql", "kafka", "postgres"))
@@ -24,6 +25,8 @@ def main() -> None:
             reader.bench(servers, options.rows, options.runs, not options.alone)
         elif name == "applier":
             applier.bench(servers, options.rows, options.outage, options.runs, not options.alone)
+        elif name == "sweeps" and options.fill_only:
+            sweeps.fill(servers, options.users)
         elif name == "sweeps":
             sweeps.bench(servers, options.users)
         else:

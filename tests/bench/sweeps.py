@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,9 +30,10 @@ from consumer.settings import MySQLAddress
 from consumer.store.setup import prepare
 from tests.bench import precall, results
 from tests.bench.measure import BenchFailed
-from tests.bench.postgres import database
 from tests.servers import Servers
 
+NAME = "bench_sweeps"
+"""Of the databases on both servers."""
 LANES = 12
 AT_ONCE = 20_000
 """Users in one transaction of the filling."""
@@ -122,31 +122,67 @@ def bench(servers: Servers, users: int) -> None:
 
 @contextmanager
 def _company(servers: Servers, users: int) -> Iterator[Company]:
-    name = f"bench_{uuid.uuid4().hex[:8]}"
-    shared = MySQLAddress(urlsplit(servers.mysql_url)._replace(path="/mysql").geturl())
-    connection = login(shared, 10, 600)
-    with database(servers.postgres_url) as postgres, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
+    """The filled company, dropped afterwards."""
+    fill(servers, users)
+    with _connected(servers) as connection:
         try:
-            cursor.execute(f"USE {name}")
-            cursor.execute("SET time_zone = '+00:00', SESSION cte_max_recursion_depth = 1000000")
-            for table in TABLES:
-                cursor.execute(table)
-            cursor.execute("CREATE TABLE numbers (n INT NOT NULL PRIMARY KEY)")
-            cursor.execute(
-                "INSERT INTO numbers WITH RECURSIVE series AS (SELECT 0 AS n UNION ALL SELECT n + 1 FROM series"
-                f" WHERE n + 1 < {AT_ONCE}) SELECT n FROM series"
-            )
-            prepare(postgres, LANES, 1)
-            address = urlsplit(servers.mysql_url)._replace(path=f"/{name}").geturl()
-            company = Company(address, connection, postgres, users)
-            _fill(company, 1, users, LONG_AGO)
-            for table in ("users", "claims", "claim_requirements"):
-                cursor.execute(f"ANALYZE TABLE {table}")
-            yield company
+            connection.cursor().execute(f"USE {NAME}")
+            yield Company(_mysql(servers, NAME), connection, _postgres(servers), users)
         finally:
-            cursor.execute(f"DROP DATABASE {name}")
-            connection.close()
+            _drop(servers, connection)
+
+
+def fill(servers: Servers, users: int) -> None:
+    """Makes a company of so many users on both servers, unless it is there: it takes minutes, and nothing is timed."""
+    with _connected(servers) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            [NAME, f"filled_{users}"],
+        )
+        if cursor.fetchone():
+            return
+        _drop(servers, connection)
+        cursor.execute(f"CREATE DATABASE {NAME}")
+        cursor.execute(f"USE {NAME}")
+        for table in (*TABLES, "CREATE TABLE numbers (n INT NOT NULL PRIMARY KEY)"):
+            cursor.execute(table)
+        cursor.execute(
+            "INSERT INTO numbers WITH RECURSIVE series AS (SELECT 0 AS n UNION ALL SELECT n + 1 FROM series"
+            f" WHERE n + 1 < {AT_ONCE}) SELECT n FROM series"
+        )
+        with psycopg.connect(servers.postgres_url, autocommit=True) as server:
+            server.execute(f"CREATE DATABASE {NAME}")
+        prepare(_postgres(servers), LANES, 1)
+        _fill(Company(_mysql(servers, NAME), connection, _postgres(servers), users), 1, users, LONG_AGO)
+        for table in ("users", "claims", "claim_requirements"):
+            cursor.execute(f"ANALYZE TABLE {table}")
+        cursor.execute(f"CREATE TABLE filled_{users} (n INT)")
+
+
+def _drop(servers: Servers, connection: pymysql.Connection[pymysql.cursors.Cursor]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {NAME}")
+    with psycopg.connect(servers.postgres_url, autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+
+
+def _mysql(servers: Servers, name: str) -> str:
+    return urlsplit(servers.mysql_url)._replace(path=f"/{name}").geturl()
+
+
+def _postgres(servers: Servers) -> str:
+    return urlsplit(servers.postgres_url)._replace(path=f"/{NAME}").geturl()
+
+
+@contextmanager
+def _connected(servers: Servers) -> Iterator[pymysql.Connection[pymysql.cursors.Cursor]]:
+    connection = login(MySQLAddress(_mysql(servers, "mysql")), 10, 600)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00', SESSION cte_max_recursion_depth = 1000000")
+        yield connection
+    finally:
+        connection.close()
 
 
 def _fill(company: Company, first: int, users: int, at: str) -> None:
