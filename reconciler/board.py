@@ -12,12 +12,7 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from reconciler.book import Book
-from reconciler.runs import Record
-from reconciler.settings import SWEEPS
-from reconciler.sweeps import RECHECKS
-
-NAMES: Final = (*SWEEPS, RECHECKS, "verify", "backfill", "age")
-"""Every run there is, in the order people look for them."""
+from reconciler.runs import NAMES, Record, Runs
 
 CONVERSIONS: Final = """
 SELECT extract(hour FROM closed_at AT TIME ZONE %(zone)s)::int, closed_at >= %(today)s, conversion_type,
@@ -27,13 +22,6 @@ WHERE conversion_type IS NOT NULL AND closed_at >= %(yesterday)s AND closed_at <
 GROUP BY 1, 2, 3, 4
 """
 """Conversions of yesterday and today by local hour, and whether yesterday's clock had come to the present time."""
-
-NEWEST: Final = """
-SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error
-FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC LIMIT 1) AS run
-"""
-"""The newest run of each name."""
 
 TODAY: Final = """
 SELECT name, coalesce(sum((counts ->> 'mended')::bigint), 0)::bigint,
@@ -128,7 +116,6 @@ def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
     since = [list(NAMES), moments.today]
     with book.session() as connection:
         conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
-        newest = [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = [Lane(*row) for row in connection.execute(LANES)]
@@ -136,7 +123,7 @@ def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
     return Board(
         now,
         days(conversions),
-        {record.name: record for record in newest},
+        {record.name: record for record in Runs(book).newest()},
         {name: drift for name, _, drift in today if drift},
         {name: mended for name, mended, _ in today if mended},
         kinds,

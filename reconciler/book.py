@@ -83,11 +83,11 @@ SELECT 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_IN_RANGE}
 """Rows and checksum of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
 
 CHECKSUMS: Final = f"""
-SELECT user_id, 1, {_USERS} FROM leadstream.leads WHERE {_AMONG} AND present GROUP BY user_id
+SELECT 1, user_id, {_USERS} FROM leadstream.leads WHERE {_AMONG} AND present GROUP BY user_id
 UNION ALL
-SELECT user_id, 2, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
+SELECT 2, user_id, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
 UNION ALL
-SELECT user_id, 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
+SELECT 3, user_id, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
 """  # noqa: S608
 """Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
 

@@ -10,6 +10,7 @@ import structlog
 
 from reconciler import metrics
 from reconciler.aging import age
+from reconciler.replica import Known
 from reconciler.report import LineProgress
 from reconciler.settings import SWEEPS, AgingSettings
 from reconciler.sweeps import RECHECKS, Report, Scope
@@ -27,11 +28,12 @@ class NotAllowed(Exception):
 class Jobs:
     """Starts runs; any thread may."""
 
-    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event) -> None:
+    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
+        """`known` is what other sessions of the process know of the replica too."""
         self.settings = settings
         self._aging = aging
         self._stop = stop
-        self._replicas = Replicas(settings.replica, stop)
+        self._replicas = Replicas(settings.replica, stop, known)
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""

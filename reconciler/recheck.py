@@ -26,7 +26,7 @@ from consumer.store.leads import LeadStore, LeadTransaction
 from reconciler.book import Book
 from reconciler.drift import Drift, confirmed, differences
 from reconciler.lanes import LaneWatch, Stopped
-from reconciler.replica import LiveLead, LiveRead, Replica
+from reconciler.replica import Checksums, LiveLead, LiveRead, Replica
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -195,17 +195,19 @@ class Mender:
         finally:
             self._rechecking = False
 
-    def check(self, user_ids: Iterable[int]) -> None:
+    def check(self, user_ids: Iterable[int], condensed: Checksums | None = None) -> None:
         """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
 
-        Leads that the stream left to a live read are mended at once: it can bring nothing that would settle them.
+        `condensed` is what the replica holds of them, where the caller knows that already. Leads that
+        the stream left to a live read are mended at once: it can bring nothing that would settle them.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
         """
         for chunk in batches(user_ids, CONDENSED_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
-            live, held = self.replica.checksums(chunk), self.book.checksums(chunk)
+            live = self.replica.checksums(chunk) if condensed is None else condensed
+            held = self.book.checksums(chunk)
             misjudged = set(self.book.misjudged(chunk, self._rules))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
             self.tally.checked += len(chunk) - len(doubtful)

@@ -1,10 +1,7 @@
 """Every query that the reconciler makes on the replica, by name; nothing else of it talks to MySQL.
 
-Each is one read-only statement with a time limit, reads by key ranges or indexed columns, and is a consistent read by
-itself: InnoDB takes one snapshot for all parts of a statement.
+The session is read-only, and each statement of `reconciler.queries` has a time limit.
 """
-
-# ruff: noqa: S608 (what is put into statements is our own words and numbers)
 
 from __future__ import annotations
 
@@ -33,12 +30,12 @@ from tenacity import (
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from reconciler import queries
+from reconciler.queries import CLAIMS, ENDED, REPLICATION, REQUIREMENTS, SCHEMA, USERS, Queries, Schema
 
 log = structlog.get_logger(__name__)
 
 TABLES: Final = tuple(table.value for table in Table)
-BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-
 CONNECTION_LOST: Final = (
     2002,
     2003,
@@ -106,6 +103,21 @@ class Present(NamedTuple):
     last_requirement: int
 
 
+class LagReading(NamedTuple):
+    """How far (s) the replica was behind its source, None where it has none, and our clock (monotonic s) then."""
+
+    behind: float | None
+    at: float
+
+
+class Known:
+    """What sessions of one process know of the replica together, so that each need not ask."""
+
+    def __init__(self) -> None:
+        self.lag: LagReading | None = None
+        self.texts: Queries | None = None
+
+
 class ClockReading(NamedTuple):
     """The server's clock (µs) and ours (monotonic seconds) when it was seen."""
 
@@ -113,11 +125,41 @@ class ClockReading(NamedTuple):
     seen: float
 
 
+Checksums = dict[int, frozenset[tuple[int, int, int]]]
+"""(table, rows, checksum) by user: equal on both sides where all rows of the user are equal."""
+
+
+def condensed(rows: Iterable[tuple[Any, ...]]) -> Checksums:
+    """Checksums from rows of (table, user, rows, checksum)."""
+    found: dict[int, set[tuple[int, int, int]]] = {}
+    for table, user_id, count, checksum in rows:
+        found.setdefault(int(user_id), set()).add((int(table), int(count), int(checksum)))
+    return {user_id: frozenset(parts) for user_id, parts in found.items()}
+
+
 class Created(NamedTuple):
     """Users of new rows, each once; with `last_id`, every row up to that primary key has been looked at."""
 
     users: list[int]
     last_id: int | None
+    checksums: Checksums
+    """What the replica holds of these users, condensed."""
+
+
+class _Fresh(NamedTuple):
+    """A new row, whose it is and when (µs) it was made, where that is known."""
+
+    user_id: int | None
+    row_id: int
+    made: int | None
+
+
+class _Page(NamedTuple):
+    """New rows, what their users are condensed to, and the highest primary key of the table."""
+
+    rows: list[_Fresh]
+    checksums: Checksums
+    last_id: int
 
 
 class Fingerprints(NamedTuple):
@@ -126,25 +168,6 @@ class Fingerprints(NamedTuple):
     users: tuple[int, int]
     claims: tuple[int, int]
     requirements: tuple[int, int]
-
-
-Checksums = dict[int, frozenset[tuple[int, int, int]]]
-"""(table, rows, checksum) by user: equal on both sides where all rows of the user are equal."""
-
-
-def condensed(rows: Iterable[tuple[Any, ...]]) -> Checksums:
-    """Checksums from rows of (user, table, rows, checksum)."""
-    found: dict[int, set[tuple[int, int, int]]] = {}
-    for user_id, table, count, checksum in rows:
-        found.setdefault(int(user_id), set()).add((int(table), int(count), int(checksum)))
-    return {user_id: frozenset(parts) for user_id, parts in found.items()}
-
-
-class Schema(NamedTuple):
-    """Which columns the company's tables have, with their data types, and which columns lead an index."""
-
-    columns: dict[tuple[str, str], str]
-    indexed: frozenset[tuple[str, str]]
 
 
 def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
@@ -166,146 +189,9 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
-USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
-"""First column of the parts of `read_users`; 0 is the clock before them."""
-
-SCHEMA = """
-    SELECT 'column', table_name, column_name, data_type FROM information_schema.columns
-     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
-    UNION ALL
-    SELECT 'index', table_name, column_name, '' FROM information_schema.statistics
-     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
-"""
-REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
-"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
-THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
-CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
-CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
-
-
-def _checksum(*values: str) -> str:
-    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
-    text = ", '|', ".join(f"IFNULL(CONCAT('=', {value}), '-')" for value in values)
-    return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
-
-
-class Queries:
-    """The statements, in the words of the tables that the server really has."""
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-
-    def present(self) -> str:
-        """The clock and the highest ids: the end of a sweep's window."""
-        return (
-            f"SELECT {CLOCK}, (SELECT COALESCE(MAX(id), 0) FROM users),"
-            " (SELECT COALESCE(MAX(id), 0) FROM claim_requirements)"
-        )
-
-    def read_users(self, user_ids: Iterable[int]) -> str:
-        """Everything about these users in one snapshot, between two looks at the clock."""
-        ids = ",".join(map(str, user_ids))
-        return f"""
-            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-            UNION ALL
-            SELECT {USERS}, t.id, NULL, {self._words("users", "current_signature_file_id")}, NULL, NULL,
-                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")},
-                   {self._moment("users", "created_at")}
-              FROM users t WHERE t.id IN ({ids})
-            UNION ALL
-            SELECT {CLAIMS}, t.id, t.user_id, {self._words("claims", "status")}, NULL, NULL,
-                   NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
-              FROM claims t WHERE t.user_id IN ({ids})
-            UNION ALL
-            SELECT {REQUIREMENTS}, t.id, t.claim_id, {self._words("claim_requirements", "type")},
-                   {self._words("claim_requirements", "status")},
-                   {self._words("claim_requirements", "claim_requirement_reason")},
-                   NULL, {self._moment("claim_requirements", "updated_at")},
-                   {self._moment("claim_requirements", "created_at")}
-              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
-            UNION ALL
-            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-        """
-
-    def user_page(self, after: int, limit: int) -> str:
-        """The next users by primary key."""
-        return f"SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {limit}"
-
-    def created(self, table: Table, condition: str, order: str, limit: int) -> str:
-        """Id, time of creation and user of rows of `users` or `claim_requirements`."""
-        created_at = self._moment(table, "created_at")
-        if table is Table.USERS:
-            return f"SELECT t.id, {created_at}, t.id FROM users t WHERE {condition} ORDER BY {order} LIMIT {limit}"
-        return (
-            f"SELECT t.id, {created_at}, c.user_id FROM (SELECT id, created_at, claim_id FROM {table.value} t"
-            f" WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
-            f" LEFT JOIN claims c ON c.id = t.claim_id ORDER BY {order}"
-        )
-
-    def newest_from(self, table: Table, row_id: int, limit: int) -> str:
-        """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
-        created_at = self._moment(table, "created_at")
-        return (
-            f"SELECT MAX({created_at}), MAX(t.id) FROM"
-            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
-        )
-
-    def end_of_range(self, after: int, users: int) -> str:
-        """The highest id among the next so many users."""
-        return f"SELECT MAX(id) FROM (SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {users}) t"
-
-    def fingerprints(self, after: int, upto: int) -> str:
-        """Rows and checksum of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
-        users, claims, requirements = self._checksums()
-        return f"""
-            SELECT {USERS}, {users} FROM users t WHERE t.id > {after} AND t.id <= {upto}
-            UNION ALL
-            SELECT {CLAIMS}, {claims} FROM claims t WHERE t.user_id > {after} AND t.user_id <= {upto}
-            UNION ALL
-            SELECT {REQUIREMENTS}, {requirements} FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
-             WHERE c.user_id > {after} AND c.user_id <= {upto}
-        """
-
-    def checksums(self, user_ids: Iterable[int]) -> str:
-        """Rows and checksum of each table for each of these users: `reconciler.book.CHECKSUMS` here."""
-        ids = ",".join(map(str, user_ids))
-        users, claims, requirements = self._checksums()
-        return f"""
-            SELECT t.id, {USERS}, {users} FROM users t WHERE t.id IN ({ids}) GROUP BY t.id
-            UNION ALL
-            SELECT t.user_id, {CLAIMS}, {claims} FROM claims t WHERE t.user_id IN ({ids}) GROUP BY t.user_id
-            UNION ALL
-            SELECT c.user_id, {REQUIREMENTS}, {requirements}
-              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids}) GROUP BY c.user_id
-        """
-
-    def _checksums(self) -> tuple[str, str, str]:
-        signature = f"NULLIF({self._words('users', 'current_signature_file_id')}, '')"
-        enabled = f"IFNULL({self._number('users', 'is_enabled')}, 1) <> 0"
-        kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
-        reason = self._words("claim_requirements", "claim_requirement_reason")
-        return (
-            _checksum("t.id", signature, enabled),
-            _checksum("t.id", "t.user_id", self._words("claims", "status")),
-            _checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason),
-        )
-
-    def _words(self, table: str, column: str) -> str:
-        data_type = self.schema.columns.get((table, column))
-        if data_type is None:
-            return "NULL"
-        if data_type in BINARY_TYPES:
-            return f"CAST(LOWER(HEX(t.{column})) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
-        return f"CAST(t.{column} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
-
-    def _number(self, table: str, column: str) -> str:
-        return f"t.{column} + 0" if (table, column) in self.schema.columns else "1"
-
-    def _moment(self, table: str, column: str) -> str:
-        known = (table, column) in self.schema.columns
-        return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
 
 
 class Replica:
@@ -319,10 +205,11 @@ class Replica:
         stop: Event | None = None,
         connect_seconds: float = 10.0,
         grace_seconds: float = 5.0,
+        known: Known | None = None,
     ) -> None:
         """`query_seconds` limits each statement, `retry_seconds` how long a replica that is away is tried again;
         `stop` ends such waiting. `connect_seconds` limits logging in, and a server that says nothing for
-        `grace_seconds` longer than a statement may take is away.
+        `grace_seconds` longer than a statement may take is away. `known` is what other sessions know too.
         """
         self._stop = stop or Event()
         self.address = address
@@ -334,7 +221,7 @@ class Replica:
         self._grace_seconds = grace_seconds
         self._connection: Connection[Cursor] | None = None
         self._clock: ClockReading | None = None
-        self._texts: Queries | None = None
+        self._known = known or Known()
         self._names: list[str] = []
 
     def close(self) -> None:
@@ -353,8 +240,18 @@ class Replica:
 
         Infinite where replication stands still: one of its threads does not run. Raises ReplicaAway.
         """
+        behind = self._lag()
+        self._known.lag = LagReading(behind, time.monotonic())
+        return behind
+
+    def lag_lately(self, seconds: float) -> LagReading | None:
+        """The lag as some session of this process saw it not longer ago than so many seconds."""
+        lag = self._known.lag
+        return lag if lag is not None and time.monotonic() - lag.at <= seconds else None
+
+    def _lag(self) -> float | None:
         if not self.is_open:
-            self.present()
+            self.ping()
         try:
             rows = self._run(REPLICATION[self.mariadb])
         except ReplicaUnfit:
@@ -457,29 +354,44 @@ class Replica:
         return self._created_by_key(table, since, limit, after)
 
     def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
-        condition = f"t.created_at >= {_time(since)}"
+        condition = queries.since(since)
         while True:
-            rows = self._run(self.texts.created(table, condition, "t.created_at, t.id", limit))
-            yield Created(_users(rows), None)
+            page = self._page(self.texts.created(table, condition, "t.created_at, t.id", since, limit))
+            rows = sorted(page.rows, key=lambda row: (row.made or 0, row.row_id))
+            yield Created(_users(rows), None, page.checksums)
             if len(rows) < limit:
                 return
-            row_id, created_at, _ = rows[-1]
-            moment = _time(int(created_at))
-            condition = f"(t.created_at > {moment} OR (t.created_at = {moment} AND t.id > {int(row_id)}))"
+            condition = queries.following(rows[-1].made or 0, rows[-1].row_id)
 
     def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[Created]:
         remembered = after is not None
         position = self.first_created(table, since) - 1 if after is None else after
         while True:
-            rows = self._run(self.texts.created(table, f"t.id > {position}", "t.id", limit))
-            if remembered and not rows and self._last(table) < position:  # emptied and begun anew
+            page = self._page(self.texts.created(table, f"t.id > {position}", "t.id", since, limit))
+            if remembered and not page.rows and page.last_id < position:  # emptied and begun anew
                 remembered, position = False, self.first_created(table, since) - 1
                 continue
             remembered = False
-            position = int(rows[-1][0]) if rows else position
-            yield Created(_users([row for row in rows if row[1] is None or int(row[1]) >= since]), position)
-            if len(rows) < limit:
+            position = max((row.row_id for row in page.rows), default=position)
+            young = [row for row in page.rows if row.made is None or row.made >= since]
+            yield Created(_users(young), position, page.checksums)
+            if len(page.rows) < limit:
                 return
+
+    def _page(self, text: str) -> _Page:
+        fresh: list[_Fresh] = []
+        condensed_rows: list[tuple[Any, ...]] = []
+        last_id = 0
+        for row in self._run(text):
+            part, user_id, row_id, made = row
+            if part == ENDED:
+                last_id = int(row_id)
+            elif part:
+                condensed_rows.append(row)
+            else:
+                owner = None if user_id is None else int(user_id)
+                fresh.append(_Fresh(owner, int(row_id), None if made is None else int(made)))
+        return _Page(fresh, condensed(condensed_rows), last_id)
 
     def _last(self, table: Table) -> int:
         present = self.present()
@@ -504,9 +416,10 @@ class Replica:
     @property
     def texts(self) -> Queries:
         """The statements for this server's tables; asks for them once."""
-        if self._texts is None:
-            self._texts = Queries(self._schema())
-        return self._texts
+        texts = self._known.texts
+        if texts is None:
+            texts = self._known.texts = Queries(self._schema())
+        return texts
 
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
@@ -601,7 +514,7 @@ class Replica:
         return self._connection
 
     def _drop(self) -> None:
-        self._texts = None  # the tables may have changed
+        self._known.texts = None  # the tables may have changed
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -618,10 +531,5 @@ def _seconds_behind(channel: Mapping[str, Any]) -> float:
     return float(seconds) if got == done else max(float(seconds), float(channel["SQL_Delay"] or 0))
 
 
-def _users(rows: Iterable[tuple[Any, ...]]) -> list[int]:
-    return sorted({int(user_id) for _, _, user_id in rows if user_id is not None})
-
-
-def _time(moment: int) -> str:
-    """A time in µs as the server's expression."""
-    return f"FROM_UNIXTIME({moment // 1_000_000}.{moment % 1_000_000:06d})"
+def _users(rows: Iterable[_Fresh]) -> list[int]:
+    return sorted({row.user_id for row in rows if row.user_id is not None})

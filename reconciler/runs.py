@@ -13,6 +13,10 @@ from zlib import crc32
 from psycopg.types.json import Jsonb
 
 from reconciler.book import Book, microseconds, moment
+from reconciler.settings import SWEEPS
+
+NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age")
+"""Every run there is, in the order people look for them."""
 
 LOCK_SPACE: Final = 0x1EAD
 """First key of our advisory locks; the second is derived from the run's name."""
@@ -57,16 +61,27 @@ WHERE name = %s AND outcome = 'ok' AND window_from IS NOT NULL ORDER BY started_
 
 LAST: Final = """
 SELECT id, started_at, outcome, cursor, window_from, window_to
-FROM leadstream.runs WHERE name = %s ORDER BY id DESC LIMIT 1
+FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 """
 """The newest run of a name."""
 
 
 NEWEST: Final = """
-SELECT DISTINCT ON (name) name, outcome, started_at, finished_at, milliseconds, queries, counts, error
-FROM leadstream.runs ORDER BY name, id DESC
+SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error
+FROM unnest(%s::text[]) AS wanted, LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS run
 """
 """The newest run of each name, under way or not."""
+
+FORGET: Final = """
+DELETE FROM leadstream.runs WHERE name = %(name)s AND started_at < least(
+    now() - make_interval(days => %(days)s),
+    coalesce(
+        (SELECT started_at FROM leadstream.runs
+         WHERE name = %(name)s AND outcome = 'ok' ORDER BY started_at DESC LIMIT 1),
+        (SELECT started_at FROM leadstream.runs WHERE name = %(name)s ORDER BY started_at DESC LIMIT 1)))
+"""
+"""Runs of a name that nobody needs any more: too old, and from before its last successful one, or else its last one."""
 
 
 class AlreadyRunning(Exception):
@@ -141,8 +156,10 @@ class Run:
 class Runs:
     """The records of all runs."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, kept_days: int = 90) -> None:
+        """Records older than `kept_days` are deleted when their name runs again, except those that are still needed."""
         self._book = book
+        self._kept_days = kept_days
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -157,6 +174,7 @@ class Runs:
         try:
             with self._book.session() as connection:
                 connection.execute(ABANDON, [name])
+                connection.execute(FORGET, {"name": name, "days": self._kept_days})
             yield
         finally:
             if self._book.is_open():
@@ -184,7 +202,7 @@ class Runs:
     def newest(self) -> list[Record]:
         """The newest run of each name."""
         with self._book.session() as connection:
-            return [Record(*row) for row in connection.execute(NEWEST).fetchall()]
+            return [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
 
     def cursor_before(self, name: str, time: int) -> int | None:
         """The primary key that a successful run had come to whose window ended by `time` (µs)."""

@@ -41,7 +41,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
     listening = _listen(serving)
     process_metrics.serve(RECONCILER, run)
     watch = Watch(settings, stop.event)
-    jobs = Jobs(settings, aging, stop.event)
+    jobs = Jobs(settings, aging, stop.event, watch.known)
     desk = Desk(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(load(StreamSettings), stop.event)
     app = create_app(desk, jobs, watch, serving.api_token, stream.seen, aging.aging_timezone)

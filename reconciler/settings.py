@@ -48,6 +48,8 @@ class SweepSettings(_Settings):
     """How long drift waits for a lane that moves but lags; later it is left to a recheck of a later run."""
     backfill_batch_size: int = Field(default=1000, ge=1, le=10_000)
     """Users in one transaction of the backfill."""
+    runs_kept_days: int = Field(default=90, ge=1, le=36_500)
+    """How long records of runs are kept."""
 
 
 class AgingSettings(_Settings):

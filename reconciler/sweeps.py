@@ -18,7 +18,7 @@ from consumer.store.errors import StoreError
 from reconciler.book import Book
 from reconciler.lanes import Stopped
 from reconciler.recheck import Mender, Tally, batches
-from reconciler.replica import Replica, ReplicaError
+from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 
 log = structlog.get_logger(__name__)
@@ -151,14 +151,14 @@ class Sweeper:
         else:
             assert window is not None
             after = self._runs.cursor_before(name, window.start - SETTLED)
-            for users, last_id in self._replica.created(table, window.start, PAGE, after):
-                self._look(users)
+            for users, last_id, condensed in self._replica.created(table, window.start, PAGE, after):
+                self._look(users, condensed)
                 if run is not None and last_id is not None:
                     run.set_cursor(last_id)
         return window
 
-    def _look(self, user_ids: list[int]) -> None:
-        self._mender.check(user_ids)
+    def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
+        self._mender.check(user_ids, condensed)
         self._mender.settle()
 
     def _mark(self, user_ids: list[int]) -> None:
@@ -180,15 +180,22 @@ class Sweeper:
         return window._replace(end=max(window.start, self._complete_until(now)))
 
     def _complete_until(self, now: int) -> int:
-        """Up to when (µs) the replica has everything; 0 where replication stands still, and nobody can say."""
-        seen = max((self._runs.looked_at_until(name) or 0 for name in CREATION_SWEEPS), default=0)
-        if now - seen < KNOWN:
-            return seen
-        behind = self._replica.lag() or 0.0
-        if isinf(behind):
+        """Up to when (µs) the replica has everything; 0 where replication stands still, and nobody can say.
+
+        It is enough to know that of a moment of the last hour: the next window begins there.
+        """
+        lag = self._replica.lag_lately(KNOWN / 1_000_000)
+        if lag is None:
+            seen = max((self._runs.looked_at_until(name) or 0 for name in CREATION_SWEEPS), default=0)
+            if now - seen < KNOWN:
+                return seen
+            lag = LagReading(self._replica.lag(), time.monotonic())
+        if lag.behind is None:
+            return now
+        if isinf(lag.behind):
             log.warning("replication_stands_still", replica=str(self._replica.address))
             return 0
-        return now - round(behind * 1_000_000)
+        return now - round((lag.behind + time.monotonic() - lag.at) * 1_000_000)
 
     def _covered(self, name: str) -> int | None:
         """Up to when a sweep, or before its first run the backfill, has seen everything."""

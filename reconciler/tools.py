@@ -13,7 +13,7 @@ from consumer.store.leads import LeadStore
 from reconciler.book import Book
 from reconciler.lanes import LaneWatch
 from reconciler.recheck import Mender
-from reconciler.replica import Replica
+from reconciler.replica import Known, Replica
 from reconciler.runs import Runs
 from reconciler.settings import SweepSettings
 from reconciler.sweeps import Sweeper, SweepPlan
@@ -112,9 +112,11 @@ class Tools:
 class Replicas:
     """Sessions on the replica that outlive a run, so that each run need not log in and look at the tables again."""
 
-    def __init__(self, settings: ReplicaSettings, stop: Event) -> None:
+    def __init__(self, settings: ReplicaSettings, stop: Event, known: Known | None = None) -> None:
+        """`known` is what other sessions of the process know too."""
         self._settings = settings
         self._stop = stop
+        self._known = known or Known()
         self._idle: list[Replica] = []
 
     @contextmanager
@@ -123,7 +125,8 @@ class Replicas:
         try:
             replica = self._idle.pop()
         except IndexError:
-            replica = Replica(self._settings.address, self._settings.replica_query_seconds, stop=self._stop)
+            seconds = self._settings.replica_query_seconds
+            replica = Replica(self._settings.address, seconds, stop=self._stop, known=self._known)
         try:
             yield replica
         except BaseException:
@@ -152,6 +155,6 @@ def _tools(settings: Settings, stop: Event, replica: Replica) -> Iterator[Tools]
     book = Book(settings.database.conninfo)
     try:
         with LeadStore(settings.database.conninfo, book.lane_count(), settings.discovery.shadow_mode, "sweep") as store:
-            yield Tools(settings, replica, store, book, Runs(book), stop)
+            yield Tools(settings, replica, store, book, Runs(book, settings.sweeps.runs_kept_days), stop)
     finally:
         book.close()

@@ -18,14 +18,19 @@ from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
 from consumer.store.errors import StoreError
 from reconciler.book import Book, LanePoint
-from reconciler.replica import Replica, ReplicaError
+from reconciler.replica import Known, Replica, ReplicaError
+from reconciler.runs import NAMES
 from reconciler.tools import Settings
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 2.0
-LAG_SECONDS: Final = 600.0
-"""How often the replica is asked how far it is behind while nobody checks before a call."""
+LAG_SECONDS: Final = 2400.0
+"""How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
+LAG_CHECKED_SECONDS: Final = 10.0
+"""How often while somebody does, or while it is late or was away."""
+LATE_SECONDS: Final = 30.0
+"""A replica that is so far behind is watched closely."""
 COUNT_SECONDS: Final = 60.0
 """How often queues are counted, which reads every lead."""
 
@@ -38,18 +43,19 @@ SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL G
 """Leads in each queue."""
 
 LAST_RUNS: Final = """
-SELECT DISTINCT ON (name) name, started_at, coalesce(milliseconds, 0),
-       coalesce((counts ->> 'first_seen')::int, 0),
-       coalesce((SELECT sum(value::int) FROM jsonb_each_text(counts -> 'conversions')), 0)::int
-FROM leadstream.runs WHERE outcome = 'ok' ORDER BY name, started_at DESC
+SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
+       coalesce((run.counts ->> 'first_seen')::int, 0),
+       coalesce((SELECT sum(value::int) FROM jsonb_each_text(run.counts -> 'conversions')), 0)::int
+FROM unnest(%s::text[]) AS wanted, LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome = 'ok' ORDER BY started_at DESC LIMIT 1) AS run
 """
 """The last successful run of each name."""
 
 STREAMED: Final = """
-SELECT count(*) FILTER (WHERE number = 1 AND opened_at >= now() - interval '1 hour'),
-       count(*) FILTER (WHERE conversion_type IS NOT NULL AND closed_at >= now() - interval '1 hour')
-FROM leadstream.stints
-WHERE source = 'stream' AND (opened_at >= now() - interval '1 hour' OR closed_at >= now() - interval '1 hour')
+SELECT (SELECT count(*) FROM leadstream.stints
+        WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 hour'),
+       (SELECT count(*) FROM leadstream.stints
+        WHERE conversion_type IS NOT NULL AND source = 'stream' AND closed_at >= now() - interval '1 hour')
 """
 """Users first seen and conversions of the last hour that came by the stream."""
 
@@ -97,7 +103,9 @@ class Watch:
         self._stop = stop
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
-        self._lag_wanted = Event()
+        self.known = Known()
+        self._lag_wanted = True
+        self._lag_asked = -LAG_SECONDS
         self._threads = [
             threading.Thread(target=self._watch_store, name="watch store"),
             threading.Thread(target=self._watch_replica, name="watch replica"),
@@ -115,7 +123,7 @@ class Watch:
 
     def want_lag(self) -> None:
         """Somebody needs to know soon how far the replica is behind."""
-        self._lag_wanted.set()
+        self._lag_wanted = True
 
     def snapshot(self) -> Snapshot:
         """What was seen last."""
@@ -124,7 +132,7 @@ class Watch:
     def look_at_runs(self, book: Book) -> None:
         """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
         with book.session() as connection:
-            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS)}
+            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS, [list(NAMES)])}
         self._see(last_runs=runs)
 
     def _watch_store(self) -> None:
@@ -145,22 +153,31 @@ class Watch:
 
     def _watch_replica(self) -> None:
         address, seconds = self._settings.replica.address, self._settings.replica.replica_query_seconds
-        asked = -LAG_SECONDS
-        with closing(Replica(address, seconds, 0.0, self._stop)) as replica:
+        with closing(Replica(address, seconds, 0.0, self._stop, known=self.known)) as replica:
             while not self._stop.is_set():
-                try:
-                    if self._lag_wanted.is_set() or time.monotonic() - asked >= LAG_SECONDS:
-                        self._lag_wanted.clear()
-                        asked = time.monotonic()
-                        self._see(replica_lag=replica.lag())
-                    replica.ping()
-                    self._see(replica_up=True, replica_error="")
-                except ReplicaError as error:
-                    self._tell("replica", error, was_up=self._snapshot.replica_up)
-                    RECONNECTS.labels(RECONCILER, "mysql").inc()
-                    self._see(replica_up=False, replica_error=str(error), replica_lag=None)
-                    self._lag_wanted.set()
+                self.look_at_replica(replica, time.monotonic())
                 self._stop.wait(LOOK_SECONDS)
+
+    def look_at_replica(self, replica: Replica, now: float) -> None:
+        """Finds out whether the replica answers, without a statement, and from time to time how far it is behind.
+
+        `now` is any clock's seconds that only goes forward.
+        """
+        pause = LAG_CHECKED_SECONDS if self._lag_wanted else LAG_SECONDS
+        try:
+            if now - self._lag_asked >= pause:
+                self._lag_wanted = False
+                self._lag_asked = now
+                lag = replica.lag()
+                self._lag_wanted |= (lag or 0.0) >= LATE_SECONDS
+                self._see(replica_lag=lag)
+            replica.ping()
+            self._see(replica_up=True, replica_error="")
+        except ReplicaError as error:
+            self._tell("replica", error, was_up=self._snapshot.replica_up)
+            RECONNECTS.labels(RECONCILER, "mysql").inc()
+            self._see(replica_up=False, replica_error=str(error), replica_lag=None)
+            self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
 
     def _look_at_store(self, book: Book) -> None:
         lanes = book.lanes()

@@ -98,6 +98,7 @@ stints = Table(
         postgresql_where=text("conversion_type = 'signature_obtained'"),
     ),
     Index("stints_conversions", "closed_at", postgresql_where=text("conversion_type IS NOT NULL")),
+    Index("stints_first_seen", "opened_at", postgresql_where=text("number = 1 AND source = 'stream'")),
     postgresql_with={"fillfactor": 80},
 )
 
@@ -142,6 +143,7 @@ runs = Table(
     Column("milliseconds", Integer),
     Column("error", Text),
     Index("runs_name_started", "name", "started_at"),
+    Index("runs_under_way", "name", postgresql_where=text("outcome = 'running'")),
 )
 
 user_call_scores = Table(

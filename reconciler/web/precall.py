@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 REPLICA_SESSIONS: Final = 4
 STORE_SESSIONS: Final = 4
+GRACE_SECONDS: Final = 1.0
+"""How much longer than a statement may take the replica may say nothing."""
 WARM_SECONDS: Final = 3.0
 STRIKES: Final = 3
 SILENT_SECONDS: Final = 1.0
@@ -94,7 +96,7 @@ class Desk:
         self._live = Reads(
             "replica",
             [
-                Replica(address, seconds, 0.0, connect_seconds=max(1.0, seconds), grace_seconds=1.0)
+                Replica(address, seconds, 0.0, None, max(1.0, seconds), GRACE_SECONDS, watch.known)
                 for _ in range(REPLICA_SESSIONS)
             ],
             _read_live,

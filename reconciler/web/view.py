@@ -10,9 +10,9 @@ from math import isinf
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reconciler.board import NAMES, Board, Lane
+from reconciler.board import Board, Lane
 from reconciler.jobs import NAMES as STARTABLE
-from reconciler.runs import Record
+from reconciler.runs import NAMES, Record
 from reconciler.schedule import last_slot
 from reconciler.settings import SWEEPS
 from reconciler.stream_watch import StreamSeen

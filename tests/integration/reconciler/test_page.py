@@ -25,7 +25,8 @@ from consumer.setup import Start, prepare
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.dead_letters import DeadLetters, Letter
 from consumer.stream.transactions import ReaderTransactions
-from reconciler.board import CONVERSIONS, KINDS, NAMES, NEWEST, TODAY, calendar
+from reconciler.board import CONVERSIONS, KINDS, TODAY, calendar
+from reconciler.runs import NAMES, NEWEST
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
 from tests.integration.reconciler.serving import Served, serving, until

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from pymysql.cursors import DictCursor
+import ast
+import asyncio
+import inspect
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+from pymysql.cursors import Cursor, DictCursor
 
 from consumer.leads.model import Table
+from consumer.replica_login import login
+from consumer.settings import MySQLAddress
+from reconciler import queries
+from reconciler import replica as replica_module
+from reconciler.jobs import Jobs
+from reconciler.queries import Queries
 from reconciler.replica import Replica
-from reconciler.runs import Runs
-from reconciler.settings import SWEEPS
-from reconciler.sweeps import Scope, Sweeper, SweepPlan
+from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.sweeps import HOUR, Scope
+from reconciler.tools import load_settings
+from reconciler.watch import LOOK_SECONDS, Watch
+from reconciler.web.precall import Desk
 from tests.integration.reconciler.world import World
 
 CUSTOMERS = 12_000
@@ -19,6 +38,7 @@ NEW_AN_HOUR = 87
 CALLED_AN_HOUR = 100
 OLD_BATCH = 100
 OLD_SCANS = 24 * 4
+LOOKS_IN_A_QUARTER = round(900 / LOOK_SECONDS)
 
 
 def customers(world: World) -> None:
@@ -46,8 +66,8 @@ def customers(world: World) -> None:
 
 def an_hour_passes(world: World, hour: int) -> None:
     """Everything is an hour older, some are new and known to the stream, some were called. None of it is counted."""
-    world.sql("UPDATE users SET created_at = created_at - INTERVAL 1 HOUR")
-    world.sql("UPDATE claim_requirements SET created_at = created_at - INTERVAL 1 HOUR")
+    world.sql("UPDATE users SET created_at = created_at - INTERVAL 1 HOUR WHERE id > %s", CUSTOMERS)
+    world.sql("UPDATE claim_requirements SET created_at = created_at - INTERVAL 1 HOUR WHERE id > %s", CUSTOMERS)
     world.pg(
         "UPDATE leadstream.runs SET started_at = started_at - interval '1 hour',"
         " window_from = window_from - interval '1 hour', window_to = window_to - interval '1 hour'"
@@ -56,7 +76,11 @@ def an_hour_passes(world: World, hour: int) -> None:
     first = CUSTOMERS + 1 + hour * NEW_AN_HOUR
     for user_id in range(first, first + NEW_AN_HOUR):
         world.user(user_id, ago=1800)
-    world.backfill(1000)
+    world.claim(first, first)
+    world.requirement(first, first, ago=1800)
+    mender = world.mender(batch_size=100)
+    mender.check(range(first, first + NEW_AN_HOUR))
+    mender.settle()
     world.pg(
         "UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc'"
         " WHERE user_id IN (SELECT user_id FROM user_call_scores ORDER BY hashint8(user_id + %s) LIMIT %s)",
@@ -65,48 +89,139 @@ def an_hour_passes(world: World, hour: int) -> None:
     )
 
 
-def questions(replica: Replica) -> int:
-    """Statements that the server ran for this session."""
-    return int(replica._run("SELECT variable_value FROM performance_schema.session_status "
-                            "WHERE variable_name = 'Questions'")[0][0])  # fmt: skip
-
-
-def one_old_scan(world: World, replica: Replica) -> int:
+def one_old_scan(address: MySQLAddress) -> None:
     """What the old system did every 15 minutes: all users, in batches, each with its claims and requirements."""
-    before = questions(replica)
-    for start in range(0, CUSTOMERS, OLD_BATCH):
-        batch = f"BETWEEN {start + 1} AND {start + OLD_BATCH}"
-        replica._run(f"SELECT id, current_signature_file_id FROM users WHERE id {batch}")
-        replica._run(f"SELECT id, user_id, status FROM claims WHERE user_id {batch}")
-        replica._run(
-            f"SELECT r.id FROM claim_requirements r JOIN claims c ON c.id = r.claim_id WHERE c.user_id {batch}"
+    with closing(login(address, 10, 60)) as connection, connection.cursor() as cursor:
+        for start in range(0, CUSTOMERS, OLD_BATCH):
+            batch = f"BETWEEN {start + 1} AND {start + OLD_BATCH}"
+            cursor.execute(f"SELECT id, current_signature_file_id FROM users WHERE id {batch}")
+            cursor.execute(f"SELECT id, user_id, status FROM claims WHERE user_id {batch}")
+            cursor.execute(
+                f"SELECT r.id FROM claim_requirements r JOIN claims c ON c.id = r.claim_id WHERE c.user_id {batch}"
+            )
+
+
+@pytest.fixture
+def account(mysql_world: World) -> Iterator[str]:
+    """An account of its own on the replica, so that the server tells what it ran for nobody else."""
+    world, name = mysql_world, f"day_{os.getpid()}"
+    url = urlsplit(world.replica_url)
+    world.sql(f"CREATE USER {name} IDENTIFIED BY 'secret'")
+    world.sql(f"GRANT SELECT ON {url.path[1:]}.* TO {name}")
+    world.sql(f"GRANT REPLICATION CLIENT ON *.* TO {name}")
+    yield url._replace(netloc=f"{name}:secret@{url.hostname}:{url.port}").geturl()
+    world.sql(f"DROP USER {name}")
+
+
+def ran(world: World, account: str) -> Counter[str]:
+    """Every command that the server ran for an account, by what it was: statements, logging in, pings."""
+    return Counter(
+        dict(
+            world.sql(
+                "SELECT SUBSTRING_INDEX(event_name, '/', -1), CAST(SUM(count_star) AS SIGNED)"
+                " FROM performance_schema.events_statements_summary_by_user_by_event_name"
+                " WHERE user = %s AND count_star > 0 GROUP BY 1",
+                MySQLAddress(account).user,
+            )
         )
-    return questions(replica) - before - 1
+    )
 
 
-def test_a_day_of_sweeps_asks_the_replica_less_than_a_two_hundredth_of_what_the_old_scan_did(
-    mysql_world: World,
+NO_STATEMENTS = ("Ping", "Quit")
+"""Commands of the protocol that run no statement."""
+
+
+def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the_old_scan_did(
+    mysql_world: World, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Everything that `reconciler serve` does in a day, its start included; pre-call checks come on top."""
     world = mysql_world
     customers(world)
     world.pass_lanes()
-    replica = world.replica()
-    mender = world.mender(replica=replica, batch_size=100)
-    sweeper = Sweeper(replica, mender.book, Runs(mender.book), mender, SweepPlan(600, 48, shadow=False))
-    checked = 0
-    before = 0
-    for hour in range(STARTING + HOURS):
+    for name, value in world.environment(REPLICA_DATABASE_URL=account).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    for hour in range(STARTING):
         an_hour_passes(world, hour)
-        if hour == STARTING:
-            before = questions(replica)
         for name in SWEEPS:
-            report = sweeper.run(name, Scope())
+            world.sweep(name)
+    before = ran(world, account)
+    watch = Watch(settings, world.stop)
+    jobs = Jobs(settings, AgingSettings(), world.stop, watch.known)
+    replica = Replica(MySQLAddress(account), known=watch.known)
+    asyncio.run(opens_and_closes(Desk(settings, watch, 2000)))
+    checked = 0
+    for hour in range(STARTING, STARTING + HOURS):
+        an_hour_passes(world, hour)
+        for quarter, name in enumerate(SWEEPS):
+            report = jobs.sweep(name, Scope())
             assert (report.outcome, report.tally.drift) == ("ok", {})
             checked += report.tally.checked
-    asked = questions(replica) - before - 1
-    old = one_old_scan(world, replica) * OLD_SCANS
+            for look in range(LOOKS_IN_A_QUARTER):
+                watch.look_at_replica(replica, hour * 3600 + quarter * 900 + look * LOOK_SECONDS)
+    jobs.close()
+    replica.close()
+    day = ran(world, account) - before
+    one_old_scan(MySQLAddress(account))
+    old = counted(ran(world, account) - before - day) * OLD_SCANS
     assert checked > HOURS * NEW_AN_HOUR
-    assert asked <= 0.005 * old, f"{asked} statements in a day, the old scan {old}"
+    assert day["Ping"] == HOURS * 4 * LOOKS_IN_A_QUARTER
+    assert old > 30_000
+    assert counted(day) <= 0.005 * old, f"{counted(day)} statements in a day ({dict(day)}), the old scan {old}"
+
+
+def counted(commands: Counter[str]) -> int:
+    """Statements among the commands."""
+    return sum(count for kind, count in commands.items() if kind not in NO_STATEMENTS)
+
+
+async def opens_and_closes(desk: Desk) -> None:
+    """The desk's sessions, opened as they are when serving begins."""
+    await desk.warm()
+    desk.close()
+
+
+SOME = range(5_000, 5_100)
+ASKED = {
+    "present": (),
+    "read_users": (SOME,),
+    "checksums": (SOME,),
+    "fingerprints": (5_000, 5_100),
+    "user_page": (5_000, 100),
+    "end_of_range": (5_000, 100),
+}
+"""What each statement of Queries is asked with; those about new rows are asked for both tables and both ways."""
+
+
+def statements(texts: Queries) -> dict[str, str]:
+    """Every statement on the company's tables, by name."""
+    now = 1_000_000 * int(time.time())
+    found = {name: getattr(texts, name)(*arguments) for name, arguments in ASKED.items()}
+    for table, row_id in ((Table.USERS, 11_000), (Table.CLAIM_REQUIREMENTS, 11_000)):
+        ways = {
+            "by key": (f"t.id > {row_id}", "t.id"),
+            "by index": (queries.since(now - 3 * HOUR), "t.created_at, t.id"),
+            "by index, on": (queries.following(now - 2 * HOUR, row_id), "t.created_at, t.id"),
+        }
+        for way, (condition, order) in ways.items():
+            found[f"created {table} {way}"] = texts.created(table, condition, order, now - 3 * HOUR, 10_000)
+        found[f"newest_from {table}"] = texts.newest_from(table, row_id, 20)
+    return found
+
+
+def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -> None:
+    texts = mysql_world.replica().texts
+    methods = {name for name, member in inspect.getmembers(Queries, inspect.isfunction) if not name.startswith("_")}
+    assert methods == {name.split(" ")[0] for name in statements(texts)}
+    constants = {name for name, value in vars(queries).items() if isinstance(value, str) and "SELECT" in value.upper()}
+    assert constants - {"__doc__"} == {"SCHEMA"}
+    sent = [
+        ast.unparse(call.args[0])
+        for call in ast.walk(ast.parse(inspect.getsource(replica_module)))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in {"_run", "_page"}
+    ]
+    known = {"SCHEMA", "REPLICATION[self.mariadb]", "text"}
+    assert [text for text in sent if text not in known and not text.startswith("self.texts.")] == []
 
 
 def test_no_statement_reads_a_whole_table(world: World) -> None:
@@ -114,25 +229,44 @@ def test_no_statement_reads_a_whole_table(world: World) -> None:
     world.sql("CREATE INDEX requirements_created ON claim_requirements (created_at)")
     world.sql("CREATE INDEX users_created ON users (created_at)")
     world.sql("ANALYZE TABLE users, claims, claim_requirements")
-    texts = world.replica().texts
-    some = range(5_000, 5_100)
-    statements = {
-        "read_users": texts.read_users(some),
-        "checksums": texts.checksums(some),
-        "fingerprints": texts.fingerprints(5_000, 5_100),
-        "user_page": texts.user_page(5_000, 100),
-        "end_of_range": texts.end_of_range(5_000, 100),
-        "newest_from": texts.newest_from(Table.USERS, 5_000, 20),
-        "created by key": texts.created(Table.USERS, "t.id > 11000", "t.id", 100),
-        "created by index": texts.created(
-            Table.CLAIM_REQUIREMENTS, "t.created_at >= UTC_TIMESTAMP() - INTERVAL 3 HOUR", "t.created_at, t.id", 100
-        ),
-        "present": texts.present(),
-    }
-    explain = "EXPLAIN " if "mariadb" in world.replica_url else "EXPLAIN FORMAT=TRADITIONAL "
-    for name, text in statements.items():
+    ((version,),) = world.sql("SELECT VERSION()")
+    explain = "EXPLAIN " if "MariaDB" in version else "EXPLAIN FORMAT=TRADITIONAL "
+    company = {"users", "claims", "claim_requirements", "t", "c"}
+    for name, text in statements(world.replica().texts).items():
         with world.company.cursor(DictCursor) as cursor:
             cursor.execute(explain + text)
             plan = cursor.fetchall()
-        whole = [step for step in plan if step["type"] in {"ALL", "index"} and step["table"] in {"users", "t", "c"}]
-        assert [step for step in whole if (step["rows"] or 0) > OLD_BATCH] == [], (name, plan)
+        whole = [step for step in plan if step["type"] in {"ALL", "index"} and step["table"] in company]
+        assert [step for step in whole if step["rows"] is None or step["rows"] > OLD_BATCH] == [], (name, plan)
+
+
+def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world: World) -> None:
+    a_customer(world)
+    replica = Replica(MySQLAddress(world.replica_url), query_seconds=12.5)
+    sent = []
+
+    class Listening(Cursor):
+        def execute(self, query: str, args: object = None) -> int:
+            sent.append(query)
+            return super().execute(query, args)
+
+    connection = replica._open()
+    connection.cursorclass = Listening
+    for text in (*statements(replica.texts).values(), queries.SCHEMA):
+        sent.clear()
+        replica._run(text)
+        limit = (
+            "SET STATEMENT max_statement_time=12.5 FOR SELECT"
+            if replica.mariadb
+            else "SELECT /*+ MAX_EXECUTION_TIME(12500) */"
+        )
+        assert [" ".join(said.split())[: len(limit)] for said in sent] == [limit]
+    mode = "@@tx_read_only" if replica.mariadb else "@@transaction_read_only"
+    assert replica._run(f"SELECT {mode}") == ((1,),)
+    replica.close()
+
+
+def a_customer(world: World) -> None:
+    world.user(1)
+    world.claim(10, 1)
+    world.requirement(100, 10)

@@ -101,6 +101,28 @@ def test_missing_tables_and_indexes_are_named_with_their_mend(world: World) -> N
         world.replica().read_users([1])
 
 
+def test_new_rows_come_with_what_their_users_are_condensed_to(world: World) -> None:
+    for user_id, ago in ((1, 9000), (2, 60), (3, 9000)):
+        world.user(user_id, signature=user_id, ago=ago)
+        world.claim(10 * user_id, user_id)
+        world.requirement(100 * user_id, 10 * user_id, ago=60 if user_id == 3 else 9000)
+    world.sql("INSERT INTO users (id, created_at) VALUES (4, NULL)")
+    replica = world.replica()
+    since = (replica.present().clock // 1_000_000 - 3600) * 1_000_000
+    for indexed in (False, True):
+        if indexed:
+            world.sql("CREATE INDEX users_created ON users (created_at)")
+            world.sql("CREATE INDEX requirements_created ON claim_requirements (created_at)")
+            replica = world.replica()
+        pages = list(replica.created(Table.USERS, since, 2, None if indexed else 0))
+        found = {user for page in pages for user in page.users}
+        assert found == ({2} if indexed else {2, 4})
+        asked = [page for page in pages for _ in page.users]
+        assert all(page.checksums == replica.checksums(page.users) for page in asked)
+        (page,) = replica.created(Table.CLAIM_REQUIREMENTS, since, 10, None if indexed else 0)
+        assert (page.users, page.checksums) == ([3], replica.checksums([3]))
+
+
 def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_order(world: World) -> None:
     for number in range(1, 120):
         world.user(number * 37, ago=100_000 - 500 * number + (900 if number % 7 == 0 else 0))
@@ -120,8 +142,11 @@ def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_b
         world.user(user_id, ago=60)
     replica = world.replica()
     since = replica.present().clock - 3600 * 1_000_000
+    expected = Created([700], 700, replica.checksums([700]))
     before = replica.queries
-    assert list(replica.created(Table.USERS, since, 10, after=2)) == [Created([700], 700)]
+    assert list(replica.created(Table.USERS, since, 10, after=2)) == [expected]
     assert replica.queries == before + 1
-    assert list(replica.created(Table.USERS, since, 10, after=700)) == [Created([], 700)]
-    assert list(replica.created(Table.USERS, since, 10, after=5000)) == [Created([1, 2, 700], 700)]
+    assert list(replica.created(Table.USERS, since, 10, after=700)) == [Created([], 700, {})]
+    assert list(replica.created(Table.USERS, since, 10, after=5000)) == [
+        Created([1, 2, 700], 700, replica.checksums([1, 2, 700]))
+    ]

@@ -1,0 +1,196 @@
+"""Every statement that the reconciler sends to MySQL, in the words of the tables that the server really has.
+
+Each is one read-only statement, reads by key ranges or indexed columns, and is a consistent read by itself: InnoDB
+takes one snapshot for all parts of a statement. `reconciler.replica` runs them, each with a time limit.
+"""
+
+# ruff: noqa: S608 (what is put into statements is our own words and numbers)
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from consumer.leads.model import Table
+
+BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+
+USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
+"""First column of the parts of statements that tell of several tables; 0 is what stands before them."""
+
+SCHEMA = """
+    SELECT 'column', table_name, column_name, data_type FROM information_schema.columns
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
+    UNION ALL
+    SELECT 'index', table_name, column_name, '' FROM information_schema.statistics
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
+"""
+REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
+"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
+CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
+CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+
+
+def _checksum(*values: str) -> str:
+    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
+    text = ", '|', ".join(f"IFNULL(CONCAT('=', {value}), '-')" for value in values)
+    return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
+
+
+class Schema(NamedTuple):
+    """Which columns the company's tables have, with their data types, and which columns lead an index."""
+
+    columns: dict[tuple[str, str], str]
+    indexed: frozenset[tuple[str, str]]
+
+
+class Queries:
+    """The statements, in the words of the tables that the server really has."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def present(self) -> str:
+        """The clock and the highest ids: the end of a sweep's window."""
+        return (
+            f"SELECT {CLOCK}, (SELECT COALESCE(MAX(id), 0) FROM users),"
+            " (SELECT COALESCE(MAX(id), 0) FROM claim_requirements)"
+        )
+
+    def read_users(self, user_ids: Iterable[int]) -> str:
+        """Everything about these users in one snapshot, between two looks at the clock."""
+        ids = ",".join(map(str, user_ids))
+        return f"""
+            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            UNION ALL
+            SELECT {USERS}, t.id, NULL, {self._words("users", "current_signature_file_id")}, NULL, NULL,
+                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")},
+                   {self._moment("users", "created_at")}
+              FROM users t WHERE t.id IN ({ids})
+            UNION ALL
+            SELECT {CLAIMS}, t.id, t.user_id, {self._words("claims", "status")}, NULL, NULL,
+                   NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
+              FROM claims t WHERE t.user_id IN ({ids})
+            UNION ALL
+            SELECT {REQUIREMENTS}, t.id, t.claim_id, {self._words("claim_requirements", "type")},
+                   {self._words("claim_requirements", "status")},
+                   {self._words("claim_requirements", "claim_requirement_reason")},
+                   NULL, {self._moment("claim_requirements", "updated_at")},
+                   {self._moment("claim_requirements", "created_at")}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
+            UNION ALL
+            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        """
+
+    def user_page(self, after: int, limit: int) -> str:
+        """The next users by primary key."""
+        return f"SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {limit}"
+
+    def created(self, table: Table, condition: str, order: str, since: int, limit: int) -> str:
+        """New rows of `users` or `claim_requirements`, and what `checksums` says of their users.
+
+        Rows of (0, user, row's id, time of creation) for each of the next `limit` rows, and of (table, user, rows,
+        checksum) for the users of those that were created at or after `since` (µs), or nobody knows when; at last
+        (ENDED, 0, highest id, None).
+        """
+        made = self._moment(table, "created_at")
+        if table is Table.USERS:
+            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition}"
+            fresh += f" ORDER BY {order} LIMIT {limit}"
+        else:
+            fresh = f"SELECT t.id, {made} AS made, c.user_id FROM (SELECT t.id, t.created_at, t.claim_id"
+            fresh += f" FROM claim_requirements t WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
+            fresh += " LEFT JOIN claims c ON c.id = t.claim_id"
+        young = f"f.user_id IS NOT NULL AND (f.made IS NULL OR f.made >= {since})"
+        owners = f"(SELECT DISTINCT f.user_id FROM ({fresh}) f WHERE {young}) o STRAIGHT_JOIN"
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT 0, f.user_id, f.id, f.made FROM ({fresh}) f
+            UNION ALL
+            SELECT {USERS}, o.user_id, {users} FROM {owners} users t ON t.id = o.user_id GROUP BY o.user_id
+            UNION ALL
+            SELECT {CLAIMS}, o.user_id, {claims} FROM {owners} claims t ON t.user_id = o.user_id GROUP BY o.user_id
+            UNION ALL
+            SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
+              STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
+            UNION ALL
+            SELECT {ENDED}, 0, COALESCE(MAX(id), 0), NULL FROM {table.value}
+        """
+
+    def newest_from(self, table: Table, row_id: int, limit: int) -> str:
+        """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
+        created_at = self._moment(table, "created_at")
+        return (
+            f"SELECT MAX({created_at}), MAX(t.id) FROM"
+            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
+        )
+
+    def end_of_range(self, after: int, users: int) -> str:
+        """The highest id among the next so many users."""
+        return f"SELECT MAX(id) FROM (SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {users}) t"
+
+    def fingerprints(self, after: int, upto: int) -> str:
+        """Rows and checksum of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT {USERS}, {users} FROM users t WHERE t.id > {after} AND t.id <= {upto}
+            UNION ALL
+            SELECT {CLAIMS}, {claims} FROM claims t WHERE t.user_id > {after} AND t.user_id <= {upto}
+            UNION ALL
+            SELECT {REQUIREMENTS}, {requirements} FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
+             WHERE c.user_id > {after} AND c.user_id <= {upto}
+        """
+
+    def checksums(self, user_ids: Iterable[int]) -> str:
+        """Rows and checksum of each table for each of these users: `reconciler.book.CHECKSUMS` here."""
+        ids = ",".join(map(str, user_ids))
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT {USERS}, t.id, {users} FROM users t WHERE t.id IN ({ids}) GROUP BY t.id
+            UNION ALL
+            SELECT {CLAIMS}, t.user_id, {claims} FROM claims t WHERE t.user_id IN ({ids}) GROUP BY t.user_id
+            UNION ALL
+            SELECT {REQUIREMENTS}, c.user_id, {requirements}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids}) GROUP BY c.user_id
+        """
+
+    def _checksums(self) -> tuple[str, str, str]:
+        signature = f"NULLIF({self._words('users', 'current_signature_file_id')}, '')"
+        enabled = f"IFNULL({self._number('users', 'is_enabled')}, 1) <> 0"
+        kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
+        reason = self._words("claim_requirements", "claim_requirement_reason")
+        return (
+            _checksum("t.id", signature, enabled),
+            _checksum("t.id", "t.user_id", self._words("claims", "status")),
+            _checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason),
+        )
+
+    def _words(self, table: str, column: str) -> str:
+        data_type = self.schema.columns.get((table, column))
+        if data_type is None:
+            return "NULL"
+        if data_type in BINARY_TYPES:
+            return f"CAST(LOWER(HEX(t.{column})) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+        return f"CAST(t.{column} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+
+    def _number(self, table: str, column: str) -> str:
+        return f"t.{column} + 0" if (table, column) in self.schema.columns else "1"
+
+    def _moment(self, table: str, column: str) -> str:
+        known = (table, column) in self.schema.columns
+        return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
+
+
+def since(moment: int) -> str:
+    """Rows `t` created at or after a time (µs), for `created`."""
+    return f"t.created_at >= {_time(moment)}"
+
+
+def following(moment: int, row_id: int) -> str:
+    """Rows `t` after this one in the order of `created_at` and `id`, for `created`."""
+    return f"(t.created_at > {_time(moment)} OR (t.created_at = {_time(moment)} AND t.id > {row_id}))"
+
+
+def _time(moment: int) -> str:
+    """A time in µs as the server's expression."""
+    return f"FROM_UNIXTIME({moment // 1_000_000}.{moment % 1_000_000:06d})"
