@@ -1,0 +1,120 @@
+"""Records of runs: looked up by index however many there are, and forgotten when nobody needs them any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from reconciler import aging, board, runs, schedule, watch
+from reconciler.runs import NAMES, Runs
+from tests.integration.reconciler.world import World
+
+NOW = datetime.now(UTC)
+EARLIER = NOW - timedelta(days=1)
+DAYS = {
+    "zone": "Europe/London", "today": EARLIER, "yesterday": EARLIER - timedelta(days=1), "tomorrow": NOW,
+    "same_time": EARLIER - timedelta(days=1),
+}  # fmt: skip
+SINCE = [list(NAMES), EARLIER]
+ASKED: dict[ModuleType, dict[str, Any]] = {
+    runs: {
+        "ABANDON": ["rechecks"],
+        "START": ["age", None, None, None],
+        "SET_WINDOW": [EARLIER, NOW, 7],
+        "SET_CURSOR": [7, 7],
+        "CURSOR_BEFORE": ["new-users", NOW],
+        "MOVE": [7, "{}", 7, 7, 7],
+        "FINISH": ["ok", "{}", 7, 7, None, 7],
+        "WINDOWS": ["new-users"],
+        "LAST": ["rechecks"],
+        "NEWEST": [list(NAMES)],
+        "FORGET": {"name": "verify", "days": 400},
+    },
+    watch: {"RECHECKS": [], "QUEUES": [], "LAST_RUNS": [list(NAMES)], "STREAMED": []},
+    schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
+    aging: {"AGED_SINCE": [EARLIER], "AGE": [200], "RECORD": ["{}"]},
+    board: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
+}
+"""Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""
+LARGE = {"runs", "stints"}
+
+
+def statements(module: ModuleType) -> dict[str, str]:
+    words = ("SELECT", "UPDATE", "INSERT", "DELETE")
+    texts = {name: value.strip() for name, value in vars(module).items() if isinstance(value, str)}
+    return {name: text for name, text in texts.items() if name.isupper() and text.startswith(words)}
+
+
+@pytest.fixture
+def old_world(mysql_world: World) -> World:
+    """Years of runs and of customers."""
+    world = mysql_world
+    world.pg(
+        "INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, cursor, counts)"
+        " SELECT name, now() - make_interval(mins => n * 30), now(), CASE WHEN n %% 50 = 3 THEN 'failed' ELSE 'ok' END,"
+        " now() - make_interval(mins => n * 30 + 60), now() - make_interval(mins => n * 30), n, '{\"drift\": {}}'"
+        " FROM unnest(%s::text[]) AS name, generate_series(1, 8000) AS n",
+        list(NAMES),
+    )
+    world.pg(
+        "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at,"
+        " conversion_type, source)"
+        " SELECT n, 1 + n %% 2, 'unsigned_users', now() - make_interval(mins => n), 'first_seen',"
+        " CASE WHEN n %% 3 = 0 THEN now() - make_interval(mins => n) END,"
+        " CASE WHEN n %% 9 = 0 THEN 'requirements_completed' END, 'stream' FROM generate_series(1, 60000) AS n"
+    )
+    world.pg("ANALYZE leadstream.runs, leadstream.stints")
+    return world
+
+
+def scans(plan: dict[str, Any]) -> Iterator[str]:
+    """Tables that a plan reads from end to end."""
+    if plan["Node Type"] == "Seq Scan":
+        yield plan["Relation Name"]
+    for part in plan.get("Plans", ()):
+        yield from scans(part)
+
+
+def test_no_statement_reads_all_runs_or_all_stints(old_world: World) -> None:
+    for module, asked in ASKED.items():
+        assert statements(module).keys() == asked.keys(), module.__name__
+        for name, text in statements(module).items():
+            with old_world.centre.transaction(force_rollback=True):
+                cursor = old_world.centre.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", asked[name])
+                ((answer,),) = cursor.fetchall()
+            (plan,) = answer
+            assert LARGE.isdisjoint(scans(plan["Plan"])), (name, plan)
+
+
+def test_records_are_forgotten_once_they_are_old_but_not_those_that_the_next_run_needs(mysql_world: World) -> None:
+    world = mysql_world
+    record = (
+        "INSERT INTO leadstream.runs (name, started_at, outcome, window_from, window_to) VALUES (%s, %s, %s, %s, %s)"
+    )
+
+    def ago(name: str, days: int, outcome: str) -> None:
+        at = NOW - timedelta(days=days)
+        world.pg(record, name, at, outcome, at - timedelta(days=1), at)
+
+    for days, outcome in ((300, "ok"), (200, "ok"), (150, "failed"), (100, "failed")):
+        ago("new-users", days, outcome)
+    for days, outcome in ((300, "ok"), (50, "ok"), (40, "failed")):
+        ago("verify", days, outcome)
+    for days, outcome in ((300, "stopped"), (200, "stopped")):
+        ago("backfill", days, outcome)
+    kept = Runs(world.book(), kept_days=90)
+    for name in ("new-users", "verify", "backfill"):
+        with kept.alone(name):
+            pass
+    left = world.pg("SELECT name, extract(day FROM now() - started_at)::int FROM leadstream.runs ORDER BY 1, 2")
+    assert left == [
+        ("backfill", 200), ("new-users", 100), ("new-users", 150), ("new-users", 200), ("verify", 40), ("verify", 50)
+    ]  # fmt: skip
+    assert kept.looked_at_until("new-users") is not None
+    for _ in range(2):
+        assert world.command("verify", RUNS_KEPT_DAYS="35").returncode == 0
+    assert world.pg("SELECT count(*) FROM leadstream.runs WHERE name = 'verify'") == [(2,)]
