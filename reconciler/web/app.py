@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
@@ -95,8 +96,27 @@ def create_app(
         bool(token and token.get_secret_value()),
         settings.discovery.shadow_mode,
     )
+    _keep_nulls(app)
     add_pages(app, desk, watch, Boards(settings.database.conninfo, policy.zone), stream, policy)
     return app
+
+
+def _keep_nulls(app: FastAPI) -> None:
+    """Puts the examples into the OpenAPI document as they are: FastAPI leaves out what is null in them."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        for route in app.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for status, answer in route.responses.items():
+                    for method in route.methods or ():
+                        told = document["paths"][route.path][method.lower()]["responses"][str(status)]
+                        for kind, media in answer.get("content", {}).items():
+                            told["content"][kind].update(media)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -128,6 +148,7 @@ def _leads(app: FastAPI, desk: Desk) -> None:
         responses={
             200: _examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
             404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+            422: _wrong(models.WRONG),
             503: _problem("Neither server answers.", "the replica does not answer, and PostgreSQL does not answer"),
         },
     )
@@ -149,6 +170,8 @@ def _leads(app: FastAPI, desk: Desk) -> None:
         responses={
             200: _examples(a_customer=models.EXPLANATION),
             404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+            422: _wrong(models.WRONG_ID),
+            503: _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment"),
         },
     )
     async def lead(user_id: Annotated[UserId, Path()]) -> Explanation:
@@ -157,20 +180,33 @@ def _leads(app: FastAPI, desk: Desk) -> None:
 
 
 def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
-    @app.get("/health/live", tags=["health"], summary="Does the process answer?")
-    async def live() -> dict[str, str]:
-        return {"status": "alive"}
+    @app.get(
+        "/health/live",
+        tags=["health"],
+        summary="Does the process answer?",
+        responses={200: _examples(alive={"status": "alive"})},
+    )
+    async def live() -> models.Alive:
+        return models.Alive()
 
-    @app.get("/health/ready", tags=["health"], summary="Can it work?", responses={503: {"description": "Not now."}})
-    async def ready(response: Response) -> dict[str, str]:
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="Can it work?",
+        responses={
+            200: _examples(ready=models.READY),
+            503: {"model": models.Readiness, "description": "Not now.", **_examples(not_ready=models.NOT_READY)},
+        },
+    )
+    async def ready(response: Response) -> models.Readiness:
         """Ready as long as PostgreSQL answers; without the replica, pre-call checks answer from what we hold."""
         seen = watch.snapshot()
         response.status_code = 200 if seen.store_up else 503
-        return {
-            "status": "ready" if seen.store_up else "not ready",
-            "store": "up" if seen.store_up else seen.store_error,
-            "replica": "up" if seen.replica_up else seen.replica_error,
-        }
+        return models.Readiness(
+            status="ready" if seen.store_up else "not ready",
+            store="up" if seen.store_up else seen.store_error,
+            replica="up" if seen.replica_up else seen.replica_error,
+        )
 
     @app.get("/api/health/smart-discovery", include_in_schema=False)
     @app.get("/health/smart-discovery", tags=["health"], summary="The plan's health page")
@@ -234,7 +270,8 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         409: _problem(
             "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
         ),
-        502: {"description": "The run has failed; its report says why."},
+        422: _wrong(models.WRONG_BODY),
+        502: {"description": "The run has failed; its report says why.", **_examples(failed=models.FAILED)},
     }
 
     @app.post(
@@ -271,14 +308,27 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         jobs.allow("verify")
         return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample))
 
-    @app.get("/runs", tags=["runs"], summary="The newest run of each name")
+    @app.get(
+        "/runs",
+        tags=["runs"],
+        summary="The newest run of each name",
+        responses={
+            200: _examples(after_the_first_sweep=models.RUNS),
+            503: _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment"),
+        },
+    )
     def runs() -> list[Record]:
         """Those under way and those that ended, however they were started."""
         with closing(Book(jobs.settings.database.conninfo, answer_seconds=5.0)) as book:
             return Runs(book).newest()
 
 
-def _examples(**examples: models.Example) -> dict[str, Any]:
+def _wrong(example: models.Example) -> dict[str, Any]:
+    answer = {"application/json": {"example": example}}
+    return {"model": models.Wrong, "description": "The question is wrong.", "content": answer}
+
+
+def _examples(**examples: models.Example | list[models.Example]) -> dict[str, Any]:
     named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
     return {"content": {"application/json": {"examples": named}}}
 

@@ -55,6 +55,52 @@ class Problem(BaseModel):
     detail: str
 
 
+class Fault(BaseModel):
+    """One thing that is wrong with a question."""
+
+    type: str
+    loc: list[str | int] = Field(description="Where it stands.")
+    msg: str
+
+
+class Wrong(BaseModel):
+    """What is wrong with a question."""
+
+    detail: list[Fault]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether it can work, and what each server is like: `up`, or a sentence."""
+
+    status: str
+    store: str
+    replica: str
+
+
+READY: Final[Example] = {"status": "ready", "store": "up", "replica": "up"}
+NOT_READY: Final[Example] = {
+    "status": "not ready",
+    "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or mend DATABASE_URL",
+    "replica": "up",
+}
+WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
+WRONG_ID: Final[Example] = {
+    "detail": [
+        {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}
+    ]
+}
+WRONG_BODY: Final[Example] = {
+    "detail": [
+        {"type": "extra_forbidden", "loc": ["body", "hour_back"], "msg": "Extra inputs are not permitted"},
+    ]
+}
+
 PRECALL: Final[Example] = {
     "user_id": 8911,
     "expected": "unsigned_users",
@@ -172,3 +218,27 @@ REPORT: Final[Example] = {
     "milliseconds": 41,
     "error": None,
 }
+
+FAILED: Final[Example] = {
+    **REPORT,
+    "outcome": "failed",
+    "window": None,
+    "checked": 0,
+    "in_step": 0,
+    "queries": 0,
+    "milliseconds": 60_112,
+    "error": "db:3306 does not answer (timed out); start it or mend REPLICA_DATABASE_URL",
+}
+
+RUNS: Final[list[Example]] = [
+    {
+        "name": "new-users",
+        "outcome": "ok",
+        "started_at": "2026-03-02T09:00:00.018Z",
+        "finished_at": "2026-03-02T09:00:00.059Z",
+        "milliseconds": 41,
+        "queries": 1,
+        "counts": {"checked": 87, "in_step": 87, "mended": 0},
+        "error": None,
+    }
+]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from reconciler.runs import Runs
@@ -250,18 +253,55 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World, tmp_pat
         assert page["metrics"]["conversionsDetected"] == 1
 
 
-def test_openapi_has_an_example_for_every_answer_of_a_lead(mysql_world: World, tmp_path: Path) -> None:
+def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema_allows(
+    mysql_world: World, tmp_path: Path
+) -> None:
     with serving(mysql_world, tmp_path) as served:
-        paths = served.get("/openapi.json").json()["paths"]
+        document = served.get("/openapi.json").json()
         assert served.get("/docs").status_code == 404
+    paths = document["paths"]
     assert set(paths) == {
         "/leads/{user_id}/precall", "/leads/{user_id}", "/health/live", "/health/ready", "/health/smart-discovery",
         "/metrics", "/sweeps/{name}", "/verify", "/runs",
     }  # fmt: skip
-    for path in ("/leads/{user_id}/precall", "/leads/{user_id}"):
-        for status, answer in paths[path]["get"]["responses"].items():
-            content = answer["content"]["application/json"]
-            assert status == "422" or "example" in content or "examples" in content, (path, status)
+    operations = [(path, name, told) for path, methods in paths.items() for name, told in methods.items()]
+    for path, method, operation in operations:
+        answers = {**operation["responses"], "body": operation.get("requestBody", {"content": {}})}
+        for status, answer in answers.items():
+            for kind, media in answer.get("content", {}).items():
+                if kind == "application/json":
+                    shown = examples(media, document)
+                    assert shown, (method, path, status)
+                    for example in shown:
+                        jsonschema.validate(example, {**media.get("schema", {}), "components": document["components"]})
+
+
+def examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
+    """What is shown of one question or answer, where it stands or at its schema."""
+    if "example" in media:
+        return [media["example"]]
+    if "examples" in media:
+        return [example["value"] for example in media["examples"].values()]
+    name = media.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return list(document["components"]["schemas"].get(name, {}).get("examples", []))
+
+
+def test_the_health_page_is_the_plans_json_and_nothing_else(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    with serving(world, tmp_path, AGING_SKIPPED_WEEKDAYS="") as served:
+        until(lambda: all(runs_of(world, name) for name in SWEEPS), "everything missed has run")
+        page = served.get("/health/smart-discovery")
+        assert served.get("/api/health/smart-discovery").json() == page.json()
+    sweeps = ("newUsers", "newRequirements", "unsignedConversions", "requirementsConversions")
+    assert list(page.json()) == ["lastRun", "metrics"]
+    assert list(page.json()["lastRun"]) == list(sweeps)
+    for when in page.json()["lastRun"].values():
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", when)
+    metrics = page.json()["metrics"]
+    assert list(metrics) == ["newUsersFound", "conversionsDetected", "processingTimeMs"]
+    assert (metrics["newUsersFound"], metrics["conversionsDetected"]) == (1, 0)
+    assert all(isinstance(number, int) for number in metrics.values())
 
 
 def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:

@@ -155,6 +155,7 @@ def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> 
         WHERE indpred IS NOT NULL AND relnamespace = 'leadstream'::regnamespace ORDER BY 1"""
     assert rows(empty, partial) == [
         ("leads_to_judge", "(judge_after IS NOT NULL)"),
+        ("runs_under_way", "(outcome = 'running'::text)"),
         ("stints_conversions", "(conversion_type IS NOT NULL)"),
         ("stints_first_seen", "((number = 1) AND (source = 'stream'::text))"),
         ("stints_one_conversion_per_signature", "(conversion_type = 'signature_obtained'::text)"),
