@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, L
 from consumer.binlog.events import Commit, Event, RowChange
 from consumer.binlog.position import Position
 from consumer.settings import MySQLAddress
-from tests.integration.binlog.proxy import Proxy
+from tests.integration.binlog.proxy import CHUNK, Proxy
 from tests.integration.binlog.source import Source, read_until, replayed
 from tests.servers import PrivateServer, ensure, mysql_command
 from tests.spelled_out import spelled_out
@@ -200,6 +201,56 @@ def test_rows_larger_than_a_packet_are_read(users: Source) -> None:
     left = {("users", row[0]): row[1] for row in source.ask("SELECT id, current_signature_file_id FROM users")}
     rows = replayed(source.changes())
     assert {key: row["current_signature_file_id"] for key, row in rows.items()} == left
+
+
+def test_compressed_transactions_larger_than_a_packet_are_read(users: Source) -> None:
+    """Text that hardly shrinks, so that what is compressed is continued over packets too."""
+    noise = base64.b64encode(random.Random(8911).randbytes(21_000_000)).decode()
+    if users.is_mariadb:
+        users.run("SET GLOBAL log_bin_compress = ON", "SET SESSION binlog_annotate_row_events = OFF")
+    else:
+        users.run("SET SESSION binlog_transaction_compression = ON")
+    try:
+        before = users.here()
+        users.ask("INSERT INTO users (name, current_signature_file_id) VALUES (%s, 7), ('small', 8)", (noise,))
+        users.run("UPDATE users SET current_signature_file_id = 9", "DELETE FROM users WHERE id = 1")
+        after = users.here()
+    finally:
+        if users.is_mariadb:
+            users.run("SET GLOBAL log_bin_compress = OFF")
+    logged = after.pos - before.pos if after.file == before.file else after.pos
+    assert 4 * len(noise) * 0.7 < logged < 4 * len(noise) * 0.95, "the row was logged four times, compressed"
+    changes = users.changes()
+    assert [(change.op, change.before_id, change.after_id) for change in changes] == [
+        ("c", None, 1),
+        ("c", None, 2),
+        ("u", 1, 1),
+        ("u", 2, 2),
+        ("d", 1, None),
+    ]
+    assert replayed(changes) == {("users", 2): {"id": 2, "current_signature_file_id": 9}}
+
+
+def test_a_server_killed_in_the_middle_of_an_event_is_read_on_without_loss(
+    server: PrivateServer, users: Source, proxy: Proxy
+) -> None:
+    with closing(through(proxy, users)) as stream:
+        stream.connect()
+        insert(users, 1)
+        seen = read_until(stream, users.here())
+        proxy.chunk, proxy.pause = 65536, 0.05
+        users.run("INSERT INTO users (name) VALUES (REPEAT('x', 20000000))")
+        killer = threading.Timer(0.5, server.kill)  # the row takes 15 seconds to pass
+        killer.start()
+        with pytest.raises(ConnectionLost):
+            read_until(stream, Position("", "z", 0))
+        killer.join()
+        server.start()
+        users.connection = users.session()
+        proxy.chunk, proxy.pause = CHUNK, 0.0
+        insert(users, 1)
+        stream.connect()
+        assert ids(seen + read_until(stream, users.here())) == [1, 2, 3]
 
 
 def test_closing_wakes_a_blocked_read(users: Source) -> None:

@@ -225,15 +225,21 @@ def test_null_bitmaps_of_any_width_are_read(source: Source, columns: int) -> Non
     }
 
 
-def test_zero_dates_are_null(source: Source) -> None:
+@pytest.mark.parametrize("digits", range(7))
+def test_zero_dates_are_null_and_fractions_keep_their_digits(source: Source, digits: int) -> None:
     source.run(
         "SET sql_mode = ''",
-        "CREATE TABLE users (id INT PRIMARY KEY, created_at DATETIME(3), updated_at TIMESTAMP(2) NULL)",
-        "INSERT INTO users VALUES (1, '0000-00-00', '0000-00-00'), (2, '2024-00-10', '1970-01-01 00:00:01')",
+        f"CREATE TABLE users (id INT PRIMARY KEY, created_at DATETIME({digits}), updated_at TIMESTAMP({digits}) NULL)",
+        "INSERT INTO users VALUES (1, '0000-00-00', '0000-00-00'), (2, '2024-00-10', '1970-01-01 00:00:01'),"
+        " (3, '9999-12-31 23:59:59.000000', '2038-01-19 03:14:07.000000'), (4, '1000-01-01 00:00:00.123', NULL)",
     )
+    zeros = "." + "0" * digits if digits else ""
+    fraction = ".123000"[: digits + 1] if digits else ""
     assert texts(source.changes()) == [
         {"id": 1, "created_at": None, "updated_at": None},
-        {"id": 2, "created_at": None, "updated_at": "1970-01-01T00:00:01.00Z"},
+        {"id": 2, "created_at": None, "updated_at": f"1970-01-01T00:00:01{zeros}Z"},
+        {"id": 3, "created_at": f"9999-12-31T23:59:59{zeros}", "updated_at": f"2038-01-19T03:14:07{zeros}Z"},
+        {"id": 4, "created_at": f"1000-01-01T00:00:00{fraction}", "updated_at": None},
     ]
 
 

@@ -17,7 +17,7 @@ TABLES = (
     "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), current_signature_file_id INT)",
     "CREATE TABLE claims (id INT PRIMARY KEY AUTO_INCREMENT, user_id INT, status VARCHAR(20), FOREIGN KEY (user_id)"
     " REFERENCES users (id) ON DELETE CASCADE)",
-    "CREATE TABLE claim_requirements (id INT PRIMARY KEY AUTO_INCREMENT, claim_id INT, status VARCHAR(20))",
+    "CREATE TABLE claim_requirements (id INT PRIMARY KEY AUTO_INCREMENT, claim_id INT, status VARCHAR(40))",
     "CREATE TABLE other (id INT PRIMARY KEY, t LONGTEXT)",
 )
 
@@ -212,8 +212,11 @@ def test_load_data_is_row_changes(company: Source, tmp_path: Path) -> None:
     assert len(held(company)) == 5000
 
 
-def test_engines_without_transactions_commit_each_statement(source: Source) -> None:
-    source.run("CREATE TABLE users (id INT PRIMARY KEY, name TEXT) ENGINE=MyISAM")
+@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
+def test_engines_without_transactions_commit_each_statement(source: Source, engine: str) -> None:
+    if engine == "Aria" and not source.is_mariadb:
+        engine = "MEMORY"
+    source.run(f"CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(9)) ENGINE={engine}")
     source.start = source.here()
     source.run(
         "INSERT INTO users VALUES (1, 'a'), (2, 'b')", "UPDATE users SET name = 'c'", "DELETE FROM users WHERE id = 1"
@@ -256,6 +259,21 @@ def test_statement_format_is_detected_and_named(company: Source, sql: str, expec
     groups = transactions(company.events())
     assert groups[-2] == [expected]
     assert said(groups[-1])[0][0] == "users"
+
+
+def test_a_session_left_in_mixed_format_is_detected(company: Source) -> None:
+    """There what is safe to repeat is logged as a statement, and what is not as rows."""
+    company.run(
+        "INSERT INTO claim_requirements (claim_id) VALUES (7)",
+        "SET SESSION binlog_format = 'MIXED'",
+        "UPDATE claim_requirements SET status = 'approved' WHERE id = 1",
+        "UPDATE claim_requirements SET status = UUID() WHERE id = 1",
+    )
+    assert [said(group) for group in transactions(company.events())] == [
+        [("claim_requirements", "c", None, 1)],
+        [Statement("claim_requirements", "UPDATE")],
+        [("claim_requirements", "u", 1, 1)],
+    ]
 
 
 def test_load_data_in_statement_format_is_detected(company: Source, tmp_path: Path) -> None:

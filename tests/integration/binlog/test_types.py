@@ -29,7 +29,7 @@ def _hex(longest: int) -> Value:
     return lambda dice: "X'" + dice.randbytes(dice.randint(0, longest)).hex() + "'"
 
 
-def _number(low: int, high: int) -> Value:
+def number_between(low: int, high: int) -> Value:
     return lambda dice: str(dice.choice([low, high, 0, dice.randint(low, high)]))
 
 
@@ -54,19 +54,19 @@ INTEGERS: dict[str, tuple[int, int]] = {
     "BIGINT UNSIGNED": (0, 2**64 - 1),
 }
 TYPES: dict[str, Value] = {
-    **{name: _number(*bounds) for name, bounds in INTEGERS.items()},
-    "INT(5) UNSIGNED ZEROFILL": _number(0, 99999),
-    "BOOLEAN": _number(0, 1),
-    "YEAR": _number(1901, 2155),
+    **{name: number_between(*bounds) for name, bounds in INTEGERS.items()},
+    "INT(5) UNSIGNED ZEROFILL": number_between(0, 99999),
+    "BOOLEAN": number_between(0, 1),
+    "YEAR": number_between(1901, 2155),
     "FLOAT": lambda dice: repr(dice.uniform(-1e30, 1e30)),
     "FLOAT UNSIGNED": lambda dice: repr(dice.uniform(0, 1e6)),
     "DOUBLE": lambda dice: repr(dice.uniform(-1e300, 1e300)),
-    "DECIMAL(1,0)": _number(-9, 9),
+    "DECIMAL(1,0)": number_between(-9, 9),
     "DECIMAL(10,2) UNSIGNED": lambda dice: f"{dice.randint(0, 10**10 - 1) / 100:.2f}",
     "DECIMAL(65,30)": lambda dice: f"{dice.randint(-(10**35), 10**35)}.{dice.randint(0, 10**29)}",
     "DECIMAL(9,9)": lambda dice: f"0.{dice.randint(0, 10**9 - 1):09d}",
     "DECIMAL(18,9)": lambda dice: f"{dice.randint(-(10**9) + 1, 10**9 - 1)}.5",
-    **{f"BIT({bits})": _number(0, 2**bits - 1) for bits in (1, 2, 8, 9, 31, 64)},
+    **{f"BIT({bits})": number_between(0, 2**bits - 1) for bits in (1, 2, 8, 9, 31, 64)},
     "DATE": lambda dice: f"'{date(1000, 1, 1) + timedelta(days=dice.randrange(3_000_000))}'",
     **{
         f"TIME{digits}": lambda dice: f"'{dice.randint(-838, 837)}:{dice.randint(0, 59)}:{dice.randint(0, 59)}.123456'"
@@ -119,7 +119,7 @@ MARIADB_TYPES: dict[str, Value] = {
     "LONGTEXT COMPRESSED CHARACTER SET utf16": _text(300),
 }
 SIGNATURES: dict[str, Value] = {
-    **{name: _number(*bounds) for name, bounds in INTEGERS.items()},
+    **{name: number_between(*bounds) for name, bounds in INTEGERS.items()},
     "CHAR(36)": lambda dice: f"'{dice.randbytes(18).hex()}'",
     "VARCHAR(36) CHARACTER SET ascii": lambda dice: f"'{dice.randbytes(18).hex()}'",
     "VARCHAR(100)": _text(100),
@@ -137,11 +137,12 @@ SIGNATURES: dict[str, Value] = {
     "DECIMAL(20,3)": lambda dice: f"{dice.randint(-(10**17) + 1, 10**17 - 1)}.{dice.randint(0, 999)}",
     "DECIMAL(3,3)": lambda dice: f"{dice.choice(['', '-'])}0.{dice.randint(0, 999):03d}",
     "DOUBLE": lambda dice: repr(dice.uniform(-1e300, 1e300)),
-    "YEAR": _number(1901, 2155),
+    "YEAR": number_between(1901, 2155),
     "DATE": lambda dice: "'2024-02-29'",
 }
 ENABLED: dict[str, Value] = {
-    name: _number(0, 1) for name in ("BIT(1)", "TINYINT(1)", "BOOLEAN", "TINYINT UNSIGNED", "INT", "BIT(8)", "BIGINT")
+    name: number_between(0, 1)
+    for name in ("BIT(1)", "TINYINT(1)", "BOOLEAN", "TINYINT UNSIGNED", "INT", "BIT(8)", "BIGINT")
 }
 MOMENTS: dict[str, Value] = {
     **{f"DATETIME({digits})": _moment(digits) for digits in range(7)},
@@ -157,7 +158,7 @@ WORDS: dict[str, Value] = {
     "ENUM('open','cancelled','ö')": lambda dice: dice.choice(["'open'", "'cancelled'", "'ö'"]),
     "TEXT": _text(300),
     "VARCHAR(40) CHARACTER SET utf16": _text(40),
-    "TINYINT": _number(-128, 127),
+    "TINYINT": number_between(-128, 127),
 }
 
 
@@ -199,13 +200,13 @@ class RandomTables:
                 "updated_at": dice.choice(list(MOMENTS.items())),
             },
             "claims": {
-                "user_id": ("INT UNSIGNED", _number(0, 2**32 - 1)),
+                "user_id": ("INT UNSIGNED", number_between(0, 2**32 - 1)),
                 "status": dice.choice(list(words.items())),
                 "created_at": dice.choice(list(MOMENTS.items())),
                 "updated_at": dice.choice(list(MOMENTS.items())),
             },
             "claim_requirements": {
-                "claim_id": dice.choice([(name, _number(*bounds)) for name, bounds in INTEGERS.items()]),
+                "claim_id": dice.choice([(name, number_between(*bounds)) for name, bounds in INTEGERS.items()]),
                 "type": dice.choice(list(words.items())),
                 "status": dice.choice(list(words.items())),
                 "claim_requirement_reason": dice.choice(list(words.items())),
@@ -218,7 +219,7 @@ class RandomTables:
             names = dice.sample(sorted(others), dice.randint(0, 40))
             columns = list(captured.items()) + [(f"o{n}", (name, others[name])) for n, name in enumerate(names)]
             dice.shuffle(columns)
-            columns.insert(dice.randint(0, len(columns)), ("id", ("INT UNSIGNED", _number(0, 2**32 - 1))))
+            columns.insert(dice.randint(0, len(columns)), ("id", ("INT UNSIGNED", number_between(0, 2**32 - 1))))
             self.columns[table] = dict(columns)
             source.run(
                 f"CREATE TABLE {table} ("
