@@ -30,6 +30,11 @@ def judged(server: str, name: str, wrong: State | bool, sentence: str, mend: str
     return Check(server, name, state, sentence, "" if state is State.OK else mend)
 
 
+def offset(seconds: float) -> str:
+    """How far a clock is ahead, in words; what is too little to show has no sign of its own."""
+    return f"{round(seconds, 1) + 0.0:+.1f} s"
+
+
 class Unreachable(Exception):
     """A server cannot be asked: it is away, or lets us not in; the message says why."""
 

@@ -178,9 +178,9 @@ def _in_sync(facts: KafkaFacts) -> Check:
 
 def _acls(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> Iterator[Check]:
     add = f"kafka-acls.sh --bootstrap-server {facts.place} --add --allow-principal {facts.principal}"
-    missing = [
-        op for op in OPERATIONS if facts.hidden or any(op not in topic.operations for topic in facts.topics.values())
-    ]
+    missing = [op for op in OPERATIONS if any(op not in topic.operations for topic in facts.topics.values())]
+    if facts.hidden:
+        missing = [*OPERATIONS, "CREATE"]
     words = " ".join(f"--operation {operation.title().replace('_', '')}" for operation in missing)
     sentence = f"{facts.principal} may read, write and describe our topics"
     if missing:

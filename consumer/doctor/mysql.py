@@ -10,8 +10,8 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.position import MySQLGtids
-from consumer.doctor.check import Check, State, judged
-from consumer.doctor.mysql_facts import MySQLFacts, Row
+from consumer.doctor.check import Check, State, judged, offset
+from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.stream.checkpoint import Checkpoint
 
 SERVER: Final = "mysql"
@@ -122,16 +122,25 @@ def _grant_monitor(facts: MySQLFacts) -> str:
 
 def _columns(facts: MySQLFacts) -> Iterator[Check]:
     for table, captured in CAPTURED.items():
+        name, full = f"columns of {table}", f"{facts.database}.{table}"
+        view = facts.views.get(table, View.NONE)
+        elsewhere = f"set REPLICA_DATABASE_URL to the database that has {', '.join(CAPTURED)}"
+        if view is View.ABSENT:
+            yield _check(name, True, f"there is no table {full} on {facts.place}", elsewhere)
+            continue
         seen = facts.columns.get(table, {})
         hidden = [column for column in captured.columns if column not in seen]
         needed = [column for column in hidden if column in captured.needed]
-        columns = needed or hidden
+        listed = ", ".join(needed or hidden)
         state = State.FAILED if needed else State.WARNING if hidden else State.OK
-        sentence = f"{facts.account} reads {facts.database}.{table} as it must"
-        if hidden:
-            sentence = f"{facts.database}.{table} has no column {', '.join(columns)} that {facts.account} may read"
-        mend = f"GRANT SELECT ({', '.join(columns)}) ON {facts.database}.{table} TO {facts.account}"
-        yield _check(f"columns of {table}", state, sentence, mend)
+        sentence = f"{facts.account} reads {full} as it must"
+        mend = f"GRANT SELECT ({listed}) ON {full} TO {facts.account}"
+        if hidden and view is View.WHOLE:
+            state, mend = (State.FAILED if needed else State.OK), elsewhere
+            sentence = f"{full} has no column {listed}" + (" and cannot do without" if needed else ", which may be so")
+        elif hidden:
+            sentence = f"{facts.account} may not read {listed} of {full}, if there is such a thing"
+        yield _check(name, state, sentence, mend)
 
 
 def _server_id(facts: MySQLFacts, reader: Reader) -> Check:
@@ -224,7 +233,7 @@ def _zone(facts: MySQLFacts) -> Check:
 
 def _clock(facts: MySQLFacts) -> Check:
     off = abs(facts.clock_seconds) > CLOCK_SECONDS
-    sentence = f"the clock of {facts.place} is {facts.clock_seconds:+.1f} s from ours"
+    sentence = f"the clock of {facts.place} is {offset(facts.clock_seconds)} from ours"
     return _check("clock", State.WARNING if off else State.OK, sentence, "chronyc makestep")
 
 

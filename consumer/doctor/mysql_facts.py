@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import pymysql
@@ -56,6 +57,24 @@ _OTHER_WORDS: Final = ER.PARSE_ERROR
 _DENIED: Final = (ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
 
 
+class View(StrEnum):
+    """What we see of a table: all its columns, those that were granted to us, nothing at all; or it is not there."""
+
+    WHOLE = "whole"
+    GRANTED = "granted"
+    NONE = "none"
+    ABSENT = "absent"
+
+
+_VIEWS: Final = {
+    ER.BAD_FIELD_ERROR: View.WHOLE,
+    ER.COLUMNACCESS_DENIED_ERROR: View.GRANTED,
+    ER.TABLEACCESS_DENIED_ERROR: View.NONE,
+    ER.NO_SUCH_TABLE: View.ABSENT,
+}
+"""What a server answers when it is asked for a column that no table has."""
+
+
 class Registered(NamedTuple):
     """A replica that is registered with the server."""
 
@@ -68,9 +87,10 @@ class Registered(NamedTuple):
 class MySQLFacts:
     """All that is judged. What our account may not ask is None.
 
-    `columns` maps tables to the columns we may read and their types; `indexed` are (table, column) that an index begins
-    with. `zone_seconds` is how far the server's zone is from UTC, `clock_seconds` how far its clock is ahead of ours.
-    `status` is one row, `replication` a row for each source that the server follows.
+    `columns` maps tables to the columns we may read and their types, `views` to how much of a table that is; `indexed`
+    are (table, column) that an index begins with. `zone_seconds` is how far the server's zone is from UTC,
+    `clock_seconds` how far its clock is ahead of ours. `status` is one row, `replication` a row for each source that
+    the server follows.
     """
 
     place: str
@@ -82,6 +102,7 @@ class MySQLFacts:
     status: Row | None
     may_replicate: bool
     columns: Mapping[str, Mapping[str, str]]
+    views: Mapping[str, View]
     indexed: frozenset[tuple[str, str]]
     zone_seconds: int | None
     clock_seconds: float
@@ -132,6 +153,7 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
         variables=variables,
         status=None if status is None else (status[0] if status else {}),
         columns=columns,
+        views={table: _view(connection, table) for table in CAPTURED},
         indexed=indexed,
         zone_seconds=None if zone is None else int(zone),
         clock_seconds=offset,
@@ -162,6 +184,17 @@ def _ask(connection: Connection[Cursor], spellings: Sequence[str]) -> list[Row] 
                 if error.args[0] != _OTHER_WORDS:
                     raise
     return None
+
+
+def _view(connection: Connection[Cursor], table: str) -> View:
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(f"SELECT no_such_column FROM {table} LIMIT 0")  # noqa: S608 (one of our own table names)
+        except pymysql.err.MySQLError as error:
+            if error.args[0] in _VIEWS:
+                return _VIEWS[error.args[0]]
+            raise
+    return View.WHOLE
 
 
 def _registered(rows: list[Row] | None) -> list[Registered] | None:

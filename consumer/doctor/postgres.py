@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from consumer.doctor.check import Check, State, judged
+from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.postgres_facts import PostgresFacts, Theirs
 from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, PRIVILEGES, READ, UNIQUE, WRITTEN
 
@@ -50,7 +50,7 @@ def _encoding(facts: PostgresFacts) -> Check:
 
 def _clock(facts: PostgresFacts) -> Check:
     off = State.WARNING if abs(facts.clock_seconds) > CLOCK_SECONDS else State.OK
-    sentence = f"the clock of {facts.place} is {facts.clock_seconds:+.1f} s from ours"
+    sentence = f"the clock of {facts.place} is {offset(facts.clock_seconds)} from ours"
     return _check("clock", off, sentence, "chronyc makestep")
 
 

@@ -148,7 +148,7 @@ def test_each_may_reach_only_the_servers_that_it_needs(things: list[Thing]) -> N
         "setup": {53, 3307, 9092, 5432},
         "reader": {53, 3307, 9092},
         "applier": {53, 9092, 5432},
-        "reconciler": {53, 3307, 5432},
+        "reconciler": {53, 3307, 9092, 5432},
         "verify": {53, 3307, 5432},
     }
     nothing = of_kind(things, "NetworkPolicy")["nothing"]["spec"]

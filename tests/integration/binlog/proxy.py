@@ -29,6 +29,11 @@ class Proxy:
         self.cut_after: int | None = None
         self.flip_at: int | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many clients have come so far."""
+        return len(self._sockets) // 2
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

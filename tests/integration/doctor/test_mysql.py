@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from consumer.doctor import mysql, mysql_facts
 from consumer.doctor.check import Check, State, Unreachable
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from consumer.stream.checkpoint import Checkpoint
 from tests.integration.reader.world import TABLES, World
 from tests.servers import PrivateServer, ensure
 
@@ -81,6 +82,77 @@ def test_an_index_that_is_missing_is_created_by_the_printed_statement() -> None:
         assert names <= found.keys()
         world.execute(*(found[name].mend for name in names))
         assert not names & wrong(world.url).keys()
+
+
+def test_a_table_that_does_not_exist_is_said_to_be_missing_and_an_optional_column_is_not_missed() -> None:
+    with World("mysql") as world:
+        world.execute("DROP TABLE claim_requirements", "ALTER TABLE users DROP COLUMN is_enabled")
+        found = wrong(world.url)
+        assert "columns of users" not in found
+        assert f"there is no table {world.name}.claim_requirements" in found["columns of claim_requirements"].sentence
+        world.execute(TABLES[2], "ALTER TABLE claims DROP COLUMN status")
+        found = wrong(world.url)
+        assert "columns of claim_requirements" not in found
+        assert "claims has no column status" in found["columns of claims"].sentence
+        refused = world.consumer("read")
+        assert refused.returncode == 1
+        assert "claims has no column status" in refused.stderr
+
+
+def test_a_replica_is_found_not_to_follow_or_to_bear_our_id_and_starts_to_follow_by_the_printed_statement(
+    badly_set: PrivateServer,
+) -> None:
+    """Its source is the shared server, of which it is told to replicate nothing."""
+    source = ensure(("mysql",)).mysql_url
+    if "mariadb" in run(badly_set.url, "SELECT VERSION()")[0][0].lower():
+        pytest.skip("MySQL's replica here; MariaDB's statements are judged by the unit tests")
+    file, position, *_ = run(source, "SHOW BINARY LOG STATUS")[0]
+    number = 4_200_000_000 + int(time.time()) % 90_000_000
+    run(
+        badly_set.url, f"SET GLOBAL server_id = {number}", "CHANGE REPLICATION FILTER REPLICATE_DO_DB = (nothing)",
+        f"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {urlsplit(source).port},"
+        " SOURCE_USER = 'leadstream', SOURCE_PASSWORD = 'leadstream', GET_SOURCE_PUBLIC_KEY = 1,"
+        f" SOURCE_AUTO_POSITION = 0, SOURCE_LOG_FILE = '{file}', SOURCE_LOG_POS = {position}",
+    )  # fmt: skip
+    stopped = wrong(badly_set.url)["replica lag"]
+    assert (stopped.state, stopped.mend) == (State.FAILED, "START REPLICA")
+    run(badly_set.url, stopped.mend)
+    wait_until(lambda: "replica lag" not in wrong(badly_set.url))
+    wait_until(lambda: "server_id" in wrong(source, server_id=number))
+    assert "is that of the replica" in wrong(source, server_id=number)["server_id"].sentence
+    run(badly_set.url, "STOP REPLICA")
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Asks until it is so."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(badly_set: PrivateServer) -> None:
+    file = run(badly_set.url, "SHOW BINARY LOGS")[0][0]
+    kind = "mariadb" if "mariadb" in run(badly_set.url, "SELECT VERSION()")[0][0].lower() else "mysql"
+    stands = Checkpoint(
+        epoch=1, flavor=kind, server="", gtid_set="", file=file, pos=4, version=round(time.time() * 1e6), next_seqs=[1]
+    )
+
+    def position() -> Check:
+        facts = mysql_facts.collect(MySQLAddress(badly_set.url), 10)
+        checks = mysql.judge(facts, mysql.Reader(4711, stands, time.time()))
+        return next(check for check in checks if check.name == "position")
+
+    assert position().state is State.OK
+    run(badly_set.url, "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
+    wait_until(lambda: position().state is State.FAILED)
+    assert position().mend.startswith("ON_PURGED=reconcile consumer read")
+
+
+def test_a_server_without_a_binlog_is_refused_and_told_what_to_be_started_with() -> None:
+    with ensure(()).private_mysql(["--skip-log-bin", "--skip-log-replica-updates"]) as server:
+        found = wrong(server.url)["log_bin"]
+    assert (found.state, found.mend) == (State.FAILED, "put log_bin=binlog below [mysqld] and restart the server")
 
 
 def test_the_servers_own_id_is_no_id_for_a_reader() -> None:

@@ -50,16 +50,20 @@ def test_topics_are_mended_by_the_printed_commands(world: World, tools: Path) ->
     world.setup()
     world.alter_topic("claims", "cleanup.policy", "compact")
     world.alter_topic("users", "retention.ms", "3600000")
+    world.alter_topic("claims", "min.insync.replicas", "2")
     more = {"LANES": "5"}
     found = findings(world.consumer("doctor", "--json", **more))
     assert found["kafka partitions"]["mend"] == "export LANES=4"
     assert found["postgres lanes"]["mend"] == "export LANES=4"
     found = findings(world.consumer("doctor", "--json"))
-    assert found.keys() - {"kafka replication"} == {"kafka cleanup.policy", "kafka retention"}
+    assert found.keys() - {"kafka replication"} == {
+        "kafka cleanup.policy", "kafka retention", "kafka min.insync.replicas",
+    }  # fmt: skip
+    assert "claims can never be written" in found["kafka min.insync.replicas"]["sentence"]
     read = world.consumer("read")
     assert read.returncode == 1
     assert "cleanup.policy=compact, which would lose changes" in read.stderr
-    for name in ("kafka cleanup.policy", "kafka retention"):
+    for name in ("kafka cleanup.policy", "kafka retention", "kafka min.insync.replicas"):
         shell(found[name]["mend"], world, tools)
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
 
@@ -96,9 +100,21 @@ def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
                         connection.execute(statement.encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert not [name for name in left if name.startswith("postgres")]
+        connection.execute("DROP TABLE call_queue")
+        connection.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on".encode())
+        left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
+        assert left["postgres call_queue"]["mend"] == "consumer setup"
+        assert left["postgres writable"]["mend"] == "set DATABASE_URL to the primary server"
+        assert world.consumer("apply", DATABASE_URL=least).returncode == 1
+        connection.execute(f"ALTER ROLE {role} RESET default_transaction_read_only".encode())
+        assert world.consumer("setup").returncode == 0
+        connection.execute(f"GRANT SELECT, INSERT, UPDATE ON call_queue TO {role}".encode())
         connection.execute("UPDATE leadstream.alembic_version SET version_num = '0000'")
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert left["postgres migrations"]["mend"] == "consumer setup"
+        connection.execute("UPDATE leadstream.alembic_version SET version_num = '9999'")
+        newer = findings(world.consumer("doctor", "--json", DATABASE_URL=least))["postgres migrations"]
+        assert (newer["state"], "newer than our" in newer["sentence"]) == ("warning", True)
         connection.execute(f"DROP OWNED BY {role}".encode())
         connection.execute(f"DROP ROLE {role}".encode())
 

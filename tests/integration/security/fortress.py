@@ -49,6 +49,8 @@ class Fortress:
     environment: dict[str, str]
     mysql_admin: str
     postgres_admin: str
+    brokers: str
+    """Where Kafka lets its administrator in."""
     tools: Path
     files: Path
     strangers: Path
@@ -66,6 +68,12 @@ class Fortress:
         with psycopg.connect(self.postgres_admin, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def administer(self, command: str) -> None:
+        """Runs one of Kafka's commands as its administrator; `$BROKERS` is where."""
+        env = {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}", "BROKERS": self.brokers}
+        done = subprocess.run(["bash", "-ec", command], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def run(self, program: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
         """Runs one of our programs to its end; both streams in `stdout`."""
@@ -216,12 +224,12 @@ def _fortress(mysql: str, postgres: str, port: int, plain: str, folder: Path, fi
         "HTTP_PORT": "0",
     }
     fortress = Fortress(
-        environment, theirs._replace(path="/company").geturl(), ours._replace(path="/centre").geturl(), tools, files,
-        strangers,
+        environment, theirs._replace(path="/company").geturl(), ours._replace(path="/centre").geturl(), plain, tools,
+        files, strangers,
     )  # fmt: skip
     _company(fortress, mysql)
     _centre(fortress, postgres)
-    _acls(fortress, plain)
+    _acls(fortress)
     return fortress
 
 
@@ -251,13 +259,12 @@ def _centre(fortress: Fortress, url: str) -> None:
     fortress.centre("CREATE TABLE agents (id int PRIMARY KEY)")
 
 
-def _acls(fortress: Fortress, plain: str) -> None:
+def _acls(fortress: Fortress) -> None:
     """The rights in Kafka that SECURITY.md names, given by Kafka's own tool."""
     text = (PROJECT / "SECURITY.md").read_text()
     commands = re.findall(r"^kafka-acls\.sh (?:.*\\\n)*.*", text, re.MULTILINE)
     assert commands
     for command in commands:
-        line = command.replace("$KAFKA_BOOTSTRAP_SERVERS", plain).replace("leadstream.", f"{PREFIX}.")
-        env = {**os.environ, "PATH": f"{fortress.tools}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(["bash", "-ec", line], env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        fortress.administer(
+            command.replace("$KAFKA_BOOTSTRAP_SERVERS", "$BROKERS").replace("leadstream.", f"{PREFIX}.")
+        )

@@ -198,3 +198,14 @@ def test_kafka_lets_us_touch_no_topics_but_our_own(fortress: Fortress) -> None:
     refused = fortress.run("consumer", "setup", TOPIC_PREFIX="theirs")
     assert refused.returncode == 1
     assert "authoriz" in refused.stdout.lower()
+
+
+def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fortress: Fortress) -> None:
+    for _ in range(2):  # what a topic lacks is seen when it exists
+        found = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
+        for check in found.values():
+            if check["mend"].startswith("kafka-acls.sh"):
+                fortress.administer(check["mend"].replace(fortress.environment["KAFKA_BOOTSTRAP_SERVERS"], "$BROKERS"))
+        assert fortress.run("consumer", "setup", TOPIC_PREFIX="granted").returncode in (0, 1)
+    left = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
+    assert not {"kafka topics", "kafka topic ACLs", "kafka group ACLs", "kafka transactions"} & left.keys(), left

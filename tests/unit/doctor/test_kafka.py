@@ -82,7 +82,7 @@ def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
         (
             replace(WELL, hidden=frozenset({"ls.users"})), "topic ACLs", "failed",
             f"{ACLS} --operation Read --operation Write --operation Describe --operation DescribeConfigs"
-            " --topic ls. --resource-pattern-type prefixed",
+            " --operation Create --topic ls. --resource-pattern-type prefixed",
         ),
         (
             replace(WELL, group_operations=frozenset()), "group ACLs", "failed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from consumer.binlog.capture import CAPTURED
 from consumer.doctor.check import Check, State
 from consumer.doctor.mysql import Reader, judge
-from consumer.doctor.mysql_facts import MySQLFacts, Registered
+from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
 from consumer.stream.checkpoint import Checkpoint
 
 NOW = 1_800_000_000.0
@@ -44,6 +45,7 @@ WELL = MySQLFacts(
     status={"File": "binlog.000009", "Position": 4, "Binlog_Do_DB": "", "Binlog_Ignore_DB": ""},
     may_replicate=True,
     columns={table: dict.fromkeys(captured.columns, "datetime") for table, captured in CAPTURED.items()},
+    views=dict.fromkeys(CAPTURED, View.GRANTED),
     indexed=frozenset({("claims", "user_id"), ("claim_requirements", "claim_id")}),
     zone_seconds=0,
     clock_seconds=0.1,
@@ -56,6 +58,11 @@ WELL = MySQLFacts(
 
 def with_variables(**changed: str) -> MySQLFacts:
     return replace(WELL, variables={**WELL.variables, **changed})
+
+
+def seen(view: View, columns: Mapping[str, Mapping[str, str]]) -> MySQLFacts:
+    """Facts with other columns, and another view of `users`."""
+    return replace(WELL, columns=columns, views={**WELL.views, "users": view})
 
 
 def wrong(facts: MySQLFacts, reader: Reader = READER) -> list[Check]:
@@ -119,6 +126,14 @@ NO_FLAG = {
             "GRANT SELECT (is_enabled) ON company.users TO 'leadstream'@'%'",
         ),
         (
+            seen(View.WHOLE, NO_SIGNATURE), "columns of users", "failed",
+            "set REPLICA_DATABASE_URL to the database that has users, claims, claim_requirements",
+        ),
+        (
+            seen(View.ABSENT, NO_SIGNATURE), "columns of users", "failed",
+            "set REPLICA_DATABASE_URL to the database that has users, claims, claim_requirements",
+        ),
+        (
             replace(WELL, indexed=frozenset({("claims", "user_id")})), "index of claim_requirements", "failed",
             "CREATE INDEX claim_requirements_claim_id ON company.claim_requirements (claim_id)",
         ),
@@ -156,6 +171,27 @@ NO_FLAG = {
 def test_each_wrong_thing_is_named_alone_with_its_mend(facts: MySQLFacts, name: str, state: str, mend: str) -> None:
     (check,) = wrong(facts)
     assert (check.name, check.state.value, check.mend) == (name, state, mend)
+
+
+def test_what_is_missing_is_told_apart_from_what_may_not_be_seen() -> None:
+    def said(view: View, columns: Mapping[str, Mapping[str, str]]) -> str:
+        checks = judge(seen(view, columns), READER)
+        return next(check.sentence for check in checks if check.name == "columns of users")
+
+    assert said(View.ABSENT, {}) == "there is no table company.users on replica:3306"
+    assert said(View.WHOLE, NO_SIGNATURE) == (
+        "company.users has no column current_signature_file_id and cannot do without"
+    )
+    assert said(View.GRANTED, NO_SIGNATURE).startswith("'leadstream'@'%' may not read current_signature_file_id of")
+
+
+def test_an_optional_column_that_is_not_there_is_nothing_to_mend() -> None:
+    assert wrong(seen(View.WHOLE, NO_FLAG)) == []
+
+
+def test_a_clock_that_is_hardly_off_is_not_off_by_less_than_nothing() -> None:
+    (clock,) = (check for check in judge(replace(WELL, clock_seconds=-0.04), READER) if check.name == "clock")
+    assert clock.sentence == "the clock of replica:3306 is +0.0 s from ours"
 
 
 def test_mariadb_is_mended_in_its_own_words() -> None:

@@ -1,0 +1,176 @@
+"""What each workload of Kubernetes connects to when it does its work, held against the doors its policies open."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.binlog.proxy import Proxy
+from tests.integration.kustomize import render
+from tests.integration.reader.world import World
+from tests.servers.places import PROJECT
+
+pytestmark = pytest.mark.servers
+
+OVERLAY: Final = PROJECT / "deploy" / "kubernetes" / "overlays" / "example"
+NAMES_PORT: Final = 53
+
+Thing = dict[str, Any]
+
+
+class Workload:
+    """One workload's command, behind doors of its own to the three servers, which count who comes through."""
+
+    def __init__(self, arguments: list[str], world: World, folder: Path, stack: ExitStack) -> None:
+        mysql, postgres = urlsplit(world.url), urlsplit(world.database_url)
+        broker = world.kafka.split(",")[0].rpartition(":")
+        self.doors = {
+            server: stack.enter_context(Proxy(host, port))
+            for server, host, port in (
+                ("mysql", str(mysql.hostname), mysql.port or 3306),
+                ("postgres", str(postgres.hostname), postgres.port or 5432),
+                ("kafka", broker[0], int(broker[2])),
+            )
+        }
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        at = {server: f"127.0.0.1:{door.port}" for server, door in self.doors.items()}
+        self.log = folder / f"{'-'.join(arguments)}.log"
+        self._command = [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
+        self._environment = world.environment(
+            REPLICA_DATABASE_URL=mysql._replace(netloc=f"{mysql.username}:{mysql.password}@{at['mysql']}").geturl(),
+            DATABASE_URL=postgres._replace(
+                netloc=f"{postgres.username}:{postgres.password}@{at['postgres']}"
+            ).geturl(),
+            KAFKA_BOOTSTRAP_SERVERS=at["kafka"],
+            HTTP_PORT=str(self.port),
+            METRICS_PORT="0",
+        )  # fmt: skip
+
+    @property
+    def reached(self) -> set[str]:
+        """The servers that it has connected to."""
+        return {server for server, door in self.doors.items() if door.connections}
+
+    def run(self) -> None:
+        """Runs it to its end."""
+        with self.log.open("wb") as log:
+            done = subprocess.run(
+                self._command, env=self._environment, stdout=log, stderr=log, timeout=120, check=False
+            )
+        assert done.returncode == 0, self.log.read_text()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Runs it for the block's time; it ends well when it is asked to."""
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+        try:
+            yield
+            process.terminate()
+            assert process.wait(60) == 0, self.log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def until(true: Callable[[], bool], workloads: dict[str, Workload]) -> None:
+    """Waits until it is so."""
+    deadline = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < deadline, {name: one.log.read_text()[-1500:] for name, one in workloads.items()}
+        time.sleep(0.1)
+
+
+def commands(things: list[Thing]) -> dict[str, list[str]]:
+    """What each workload runs."""
+    found = {}
+    for thing in things:
+        spec = thing.get("spec", {})
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+        if template is not None:
+            (container,) = template["spec"]["containers"]
+            found[str(template["metadata"]["labels"]["app.kubernetes.io/component"])] = list(container["args"])
+    return found
+
+
+def opened(things: list[Thing]) -> dict[str, set[int]]:
+    """The ports that each workload's policies let it reach, but for names."""
+    ports: dict[str, set[int]] = {name: set() for name in commands(things)}
+    for policy in (thing["spec"] for thing in things if thing["kind"] == "NetworkPolicy"):
+        selector = policy["podSelector"]
+        chosen = set(ports)
+        for expression in selector.get("matchExpressions", []):
+            chosen &= set(expression["values"])
+        if "matchLabels" in selector:
+            chosen &= {selector["matchLabels"]["app.kubernetes.io/component"]}
+        for name in chosen:
+            for rule in policy.get("egress", []):
+                ports[name] |= {port["port"] for port in rule["ports"]} - {NAMES_PORT}
+    return ports
+
+
+def server_ports(things: list[Thing]) -> dict[str, set[int]]:
+    """The ports at which the settings say that each server is."""
+    secrets = OVERLAY / "secrets"
+    (config,) = (thing["data"] for thing in things if thing["kind"] == "ConfigMap")
+    brokers = config["KAFKA_BOOTSTRAP_SERVERS"].split(",")
+    return {
+        "mysql": {urlsplit((secrets / "replica-database-url").read_text().strip()).port or 3306},
+        "postgres": {urlsplit((secrets / "database-url").read_text().strip()).port or 5432},
+        "kafka": {int(broker.rpartition(":")[2]) for broker in brokers},
+    }
+
+
+def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open(tmp_path: Path) -> None:
+    things = render(OVERLAY)
+    with World("mysql") as world, ExitStack() as stack:
+        doing = {name: Workload(arguments, world, tmp_path, stack) for name, arguments in commands(things).items()}
+        world.execute(
+            "CREATE INDEX by_user ON claims (user_id)", "CREATE INDEX by_claim ON claim_requirements (claim_id)"
+        )
+        doing["setup"].run()
+        with ExitStack() as processes:
+            for name in ("reader", "applier", "reconciler"):
+                processes.enter_context(doing[name].running())
+            until(lambda: '"reading"' in doing["reader"].log.read_text(), doing)
+            world.execute(
+                "INSERT INTO users (id) VALUES (1)",
+                "INSERT INTO claims (id, user_id, status) VALUES (2, 1, 'open')",
+                "INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (3, 2, 'id', 'pending')",
+                "UPDATE users SET current_signature_file_id = 5 WHERE id = 1",
+            )
+            with psycopg.connect(world.database_url, autocommit=True) as centre:
+                count = b"SELECT count(*) FROM conversions"
+                until(lambda: centre.execute(count).fetchall() == [(1,)], doing)
+            _use(doing["reconciler"], doing)
+            doing["verify"].run()
+        ports = server_ports(things)
+        reached = {name: set().union(*(ports[server] for server in one.reached)) for name, one in doing.items()}
+    assert reached == opened(things)
+
+
+def _use(reconciler: Workload, doing: dict[str, Workload]) -> None:
+    """Looks at the page until it knows where the reader stands, and asks what the dialler asks."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{reconciler.port}", timeout=30) as client:
+
+        def knows() -> bool:
+            try:
+                return "MySQL to Kafka" in client.get("/").text
+            except httpx.TransportError:
+                return False
+
+        until(knows, doing)
+        assert client.get("/leads/1/precall", params={"expected": "none"}).is_success
+        assert client.get("/leads/1").is_success
