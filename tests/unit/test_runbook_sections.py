@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.integration.runbook.text import RUNBOOK, alert_commands, sections
+from tests.integration.runbook.text import RUNBOOK, alert_commands, alert_queries, lasting_commands, sections
 from tests.servers.places import PROJECT
 
 
@@ -25,3 +25,5 @@ def test_every_block_of_commands_is_one_that_the_test_runs() -> None:
     assert set(fences[::2]) == {"sh"}
     assert sum(len(section.blocks) for section in sections()) == len(fences) / 2 > 10
     assert "consumer doctor" in alert_commands()
+    assert "reconciler serve" in lasting_commands()
+    assert len(alert_queries()) > 2

@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
-from tests.integration.runbook.text import alert_commands, sections
+from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections
 from tests.integration.security.fortress import script
 from tests.integration.store.databases import new_database
 from tests.servers import PrivateServer, ensure
@@ -140,6 +140,8 @@ class Company:
             future.exception(30)
 
 
+READY = "curl --silent --fail --retry 40 --retry-all-errors --retry-delay 1 http://127.0.0.1:$HTTP_PORT/health/ready"
+"""Waits until the reconciler can work."""
 CONVERSIONS = "SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at"
 QUEUES = "SELECT user_id, current_queue_type FROM user_call_scores ORDER BY user_id"
 
@@ -216,3 +218,11 @@ def test_every_command_of_the_runbook_does_what_it_says(company: Company) -> Non
         AFTER.get(section.heading, nothing_before)(company)
     for command in alert_commands():
         company.run(command)
+    for query in alert_queries():
+        company.at(company.replicas[1], query) if query.startswith("SHOW") else company.ask(query)
+    for command in lasting_commands():
+        assert command == "reconciler serve"  # the others lasted since their blocks
+        company.run(f"{command} >>reconciler.log 2>&1 & echo $! >reconciler.pid")
+        company.run(READY)
+    for name in ("reconciler", "reader", "applier"):
+        company.run(f'kill "$(cat {name}.pid)"; wait "$(cat {name}.pid)"')  # whose exit code is theirs

@@ -27,11 +27,26 @@ def sections() -> list[Section]:
     ]
 
 
+LASTING = ("consumer read", "consumer apply", "reconciler serve")
+"""Commands that run until they are stopped."""
+
+
 def alert_commands() -> list[str]:
-    """The commands that the alerts' sections name in passing, but for those that run until they are stopped."""
-    _, _, alerts = RUNBOOK.read_text().partition("## Alerts")
-    found = sorted(set(re.findall(r"`((?:consumer|reconciler) [^`<]+)`", alerts)))
-    ended = [
-        command for command in found if not command.startswith(("consumer read", "consumer apply", "reconciler serve"))
-    ]
+    """The commands that the alerts' sections name in passing and that end by themselves."""
+    ended = [command for command in _in_passing("(?:consumer|reconciler) ") if not command.startswith(LASTING)]
     return [f"{command} --all" if command.endswith(("retry", "discard")) else command for command in ended]
+
+
+def lasting_commands() -> list[str]:
+    """The commands that the alerts' sections name in passing and that run until they are stopped."""
+    return [command for command in _in_passing("(?:consumer|reconciler) ") if command.startswith(LASTING)]
+
+
+def alert_queries() -> list[str]:
+    """The statements that the alerts' sections name in passing: MySQL's begin with SHOW, PostgreSQL's with SELECT."""
+    return _in_passing("(?:SELECT|SHOW) ")
+
+
+def _in_passing(begin: str) -> list[str]:
+    _, _, alerts = RUNBOOK.read_text().partition("## Alerts")
+    return sorted(set(re.findall(rf"`({begin}[^`<]+)`", alerts)))
