@@ -19,6 +19,7 @@ import structlog
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
 from consumer.store.errors import StoreError
@@ -114,6 +115,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["commands"] = commands
         self._templates.globals["asset"] = lambda name: f"/static/{self._assets[name].digest}/{name}"
 
     def html(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
@@ -127,6 +129,13 @@ class Pages:
         if found is None or found.digest != digest:
             return Response("there is no such file", 404, media_type="text/plain")
         return Response(found.content, media_type=found.kind, headers={"cache-control": "public, max-age=31536000"})
+
+
+def commands(sentence: str) -> Markup:
+    """A sentence as HTML, with what stands between backticks as code."""
+    parts = sentence.split("`")
+    marked = (Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+    return Markup("").join(marked) if len(parts) % 2 else escape(sentence)
 
 
 def _asset(path: Path, kind: str) -> Asset:

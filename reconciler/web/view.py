@@ -53,12 +53,13 @@ class State(StrEnum):
     GOOD = "good"
     NOTICE = "notice"
     BAD = "bad"
+    BUSY = "busy"
     UNKNOWN = "unknown"
 
     @property
     def sign(self) -> str:
         """What stands for it where there is no colour."""
-        return {"good": "✓", "notice": "!", "bad": "✕", "unknown": "—"}[self.value]
+        return {"good": "✓", "notice": "!", "bad": "✕", "busy": "…", "unknown": "—"}[self.value]
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class Page:
     conversion_types: str
     chart: Chart
     chart_words: str
+    hour: int
+    """Of the local clock."""
     lags: list[Figure]
     lanes: list[LaneRow]
     drift: list[Figure]
@@ -183,6 +186,7 @@ def page(facts: Facts) -> Page:
         conversion_types=types,
         chart=drawn,
         chart_words=words,
+        hour=facts.now.astimezone(facts.policy.zone).hour,
         lags=_lags(facts),
         lanes=_lanes(facts),
         drift=_drift(facts),
@@ -289,6 +293,8 @@ def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str, str]:
     figure = Figure("conversions", "Conversions today", f"{today:,}", difference(today, days.yesterday_by_now))
     types = " · ".join(f"{days.types[kind]:,} {words}" for kind, words in CONVERSIONS)
     words = f"{counted(today, 'conversion')} today, {whole:,} on the whole of yesterday."
+    if not today and not whole:
+        words = "No conversion yet today, and none yesterday."
     if drawn.busiest is not None:
         words += f" Busiest hour today: {drawn.busiest.span}, with {drawn.busiest.today:,}."
     return figure, types, words
@@ -405,7 +411,7 @@ def _run(facts: Facts, name: str, record: Record | None) -> RunRow:
         about,
         state,
         word,
-        "" if record is None else ago(record.started_at, facts.now),
+        "" if record is None else _when(record, facts.now),
         None if record is None else record.started_at,
         "" if record is None else _detail(record),
         "" if record is None or not record.error else _sentence(record.error),
@@ -414,12 +420,18 @@ def _run(facts: Facts, name: str, record: Record | None) -> RunRow:
     )
 
 
+def _when(record: Record, now: datetime) -> str:
+    if record.outcome == "running":
+        return f"for {span((now - record.started_at).total_seconds())}"
+    return ago(record.started_at, now)
+
+
 def _outcome(record: Record | None) -> tuple[State, str]:
     if record is None:
         return State.UNKNOWN, "never ran"
     return {
         "ok": (State.GOOD, "done"),
-        "running": (State.NOTICE, "running"),
+        "running": (State.BUSY, "running"),
         "drift": (State.NOTICE, "drift left"),
         "stopped": (State.NOTICE, "stopped"),
         "dry-run": (State.GOOD, "dry run"),

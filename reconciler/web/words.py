@@ -48,6 +48,8 @@ def counted(number: int, noun: str) -> str:
 
 def difference(now: int, before: int) -> str:
     """How a number compares with the one before."""
+    if not now and not before:
+        return "none yesterday by now either"
     if now == before:
         return f"as many as yesterday by now ({before:,})"
     more = "more" if now > before else "fewer"

@@ -18,8 +18,18 @@ async function refresh() {
     part.replaceChildren(...other.childNodes);
     if (part.matches("dd")) highlight(part);
   }
+  markBusy();
   document.title = fresh.title;
   lastSeen = at("clock").textContent;
+}
+
+/** A run that is under way, whoever started it, cannot be started. */
+function markBusy() {
+  for (const button of document.querySelectorAll("[data-run]")) {
+    if (button.dataset.asked) continue;
+    if (at(button.dataset.busy).querySelector(".busy")) button.setAttribute("aria-disabled", "true");
+    else button.removeAttribute("aria-disabled");
+  }
 }
 
 function highlight(part) {
@@ -68,12 +78,14 @@ for (const button of document.querySelectorAll("[data-run]")) {
   button.hidden = false;
   button.addEventListener("click", () => start(button));
 }
+markBusy();
 
 async function start(button) {
   if (button.getAttribute("aria-disabled") === "true") return;
   const name = button.dataset.run, title = button.dataset.title;
   const given = sessionStorage.getItem(KEY) || (await askForToken(title));
   if (!given) return;
+  button.dataset.asked = "yes";
   button.setAttribute("aria-disabled", "true");
   say(told, `${title} is running …`);
   try {
@@ -85,7 +97,8 @@ async function start(button) {
   } catch {
     say(told, `${title}: the server did not answer.`);
   } finally {
-    button.removeAttribute("aria-disabled");
+    delete button.dataset.asked;
+    markBusy();
   }
 }
 

@@ -34,7 +34,8 @@ from tests.integration.reconciler.world import LANES, World, close_world, open_w
 from tests.servers import Servers, ensure
 
 PATIENCE = 30_000
-"""Milliseconds."""
+UPDATE = 2_000
+"""Milliseconds; the latter between two updates of the page."""
 expect.set_options(timeout=PATIENCE)
 
 
@@ -112,10 +113,16 @@ def looking(shift: Shift, **options: Any) -> Iterator[Page]:
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.clock.install()
     page.goto(shift.url)
     yield page
     context.close()
     assert [line for line in complaints if "the server responded with a status of 4" not in line] == []
+
+
+def settle(page: Page) -> None:
+    """Lets what is under way in the page come to its end."""
+    page.wait_for_load_state("networkidle")
 
 
 def test_it_shows_queues_conversions_lag_and_runs(shift: Shift, page: Page) -> None:
@@ -146,9 +153,10 @@ def test_a_paused_or_hidden_page_asks_nothing_and_catches_up_afterwards(shift: S
     pause = page.get_by_role("button", name="Pause updates")
     pause.click()
     expect(pause).to_have_attribute("aria-pressed", "true")
-    page.wait_for_timeout(500)
+    settle(page)
     asked.clear()
-    page.wait_for_timeout(2500)
+    page.clock.run_for(3 * UPDATE)
+    settle(page)
     assert asked == []
     with page.expect_request(shift.url):
         pause.click()
@@ -157,9 +165,10 @@ def test_a_paused_or_hidden_page_asks_nothing_and_catches_up_afterwards(shift: S
     show = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
     event = "document.dispatchEvent(new Event('visibilitychange'))"
     page.evaluate(show % "true" + event)
-    page.wait_for_timeout(500)
+    settle(page)
     asked.clear()
-    page.wait_for_timeout(2500)
+    page.clock.run_for(3 * UPDATE)
+    settle(page)
     assert asked == []
     with page.expect_request(shift.url):
         page.evaluate(show % "false" + event)
@@ -209,6 +218,21 @@ def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: 
     expect(told).to_contain_text("Rechecks is done")
 
 
+def test_a_sweep_under_way_is_seen_and_cannot_be_started_again(shift: Shift, page: Page) -> None:
+    button = page.get_by_role("button", name="Run Documents now")
+    expect(button).not_to_have_attribute("aria-disabled", "true")
+    shift.world.pg(
+        "INSERT INTO leadstream.runs (name, started_at, outcome) VALUES ('requirements-conversions', now(), 'running')"
+    )
+    expect(page.locator("#requirements-conversions-outcome")).to_contain_text("running")
+    expect(page.locator("#requirements-conversions-when")).to_contain_text(re.compile(r"for [\d.]+ s"))
+    expect(button).to_have_attribute("aria-disabled", "true")
+    button.click(force=True)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    shift.world.pg("DELETE FROM leadstream.runs WHERE outcome = 'running'")
+    expect(button).not_to_have_attribute("aria-disabled", "true")
+
+
 def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) -> None:
     keys = page.keyboard
     keys.press("Tab")
@@ -231,7 +255,9 @@ def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) ->
     keys.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.get_by_role("button", name="Run New users now")).to_be_focused()
-    page.wait_for_timeout(2500)
+    with page.expect_response(shift.url):
+        page.clock.run_for(UPDATE)
+    settle(page)
     expect(page.get_by_role("button", name="Run New users now")).to_be_focused()
 
 
@@ -305,7 +331,7 @@ def violations(page: Page, source: str) -> list[str]:
 def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
     shift.stream_is_at(400)
     expect(page.locator("#headline")).to_contain_text("attention")
-    expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at `consumer read`")
+    expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at consumer read")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("(very late)")
     shift.stream_is_at(0.5)
@@ -325,11 +351,9 @@ def test_dead_letters_and_the_readers_lag_come_from_kafka(shift: Shift, page: Pa
     letters.put(Letter(f"{shift.kafka.topic_prefix}.users", 0, 7, b"1", b"{", "undecodable", "no JSON"))
     assert letters.settle()
     expect(page.locator("#letters .value")).to_contain_text("1")
-    expect(page.locator("#standing")).to_contain_text("`consumer read` is 2 h")
+    expect(page.locator("#standing")).to_contain_text("consumer read is 2 h")
     expect(page.locator("#lag-reader .value")).to_contain_text("2 h")
-    expect(page.locator("#standing")).to_contain_text(
-        "1 message could not be applied; see `consumer dead-letters list`."
-    )
+    expect(page.locator("#standing")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("7")
 

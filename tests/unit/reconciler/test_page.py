@@ -20,6 +20,7 @@ from reconciler.settings import SWEEPS
 from reconciler.stream_watch import NOT_WATCHED, StreamSeen
 from reconciler.watch import LastSuccess, Snapshot
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
+from reconciler.web.pages import commands
 from reconciler.web.view import Facts, Policy, State, page
 from reconciler.web.words import ago, clock, difference, span
 
@@ -50,6 +51,24 @@ def facts(board: Board | None = None, snapshot: Snapshot = WELL, policy: Policy 
 
 def remarks(seen: Facts) -> str:
     return " ".join(remark.sentence for remark in page(seen).remarks)
+
+
+def test_commands_in_a_sentence_are_code_and_everything_else_is_text() -> None:
+    assert commands("look at `consumer read` <now>") == "look at <code>consumer read</code> &lt;now&gt;"
+    assert commands("`<b>`") == "<code>&lt;b&gt;</code>"
+    assert commands("an odd ` one") == "an odd ` one"
+
+
+def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
+    record = Record("new-users", "running", NOW - timedelta(seconds=42), None, None, 0, {}, None)
+    row = next(run for run in page(facts(a_board(newest={"new-users": record}))).runs if run.name == "new-users")
+    assert (row.state, row.word, row.when) == (State.BUSY, "running", "for 42 s")
+
+
+def test_a_day_without_conversions_after_another_is_said_in_words() -> None:
+    shown = page(facts())
+    assert shown.chart_words == "No conversion yet today, and none yesterday."
+    assert shown.conversions.note == "none yesterday by now either"
 
 
 def test_where_nothing_is_wrong_all_is_well() -> None:
