@@ -49,6 +49,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="MySQL's binlog becomes queues and conversions in PostgreSQL, each exactly once.",
+    epilog="Example: consumer status",
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 
@@ -171,7 +172,7 @@ def show_status(
 
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
-    user_id: Annotated[int, typer.Argument(help="The customer's id in MySQL.")],
+    user_id: Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The customer's id in MySQL.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""

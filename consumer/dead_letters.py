@@ -23,11 +23,15 @@ Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` sho
 Every = Annotated[bool, typer.Option("--all", help="All letters.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
-app = typer.Typer(no_args_is_help=True, help="Messages that no applier could apply.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Messages that no applier could apply.",
+    epilog="Example: consumer dead-letters list",
+)
 
 
 class NoSuchLetter(StreamError):
-    """A number that no letter has, or no number at all."""
+    """A number that no letter has."""
 
 
 @app.command("list", epilog="Example: consumer dead-letters list --json")
@@ -68,6 +72,7 @@ def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it
 @app.command(epilog="Example: consumer dead-letters retry --all")
 def retry(numbers: Numbers = None, every: Every = False) -> None:
     """Have the leads of these letters read live, and settle the letters; those that name no lead stay."""
+    _named_or_all(numbers, every=every)
     kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
     with LetterBox(kafka) as box:
         chosen = _chosen(box.letters(), numbers, every=every)
@@ -90,6 +95,7 @@ def retry(numbers: Numbers = None, every: Every = False) -> None:
 @app.command(epilog="Example: consumer dead-letters discard 3 4")
 def discard(numbers: Numbers = None, every: Every = False) -> None:
     """Settle letters without doing anything about them."""
+    _named_or_all(numbers, every=every)
     with LetterBox(load(KafkaSettings)) as box:
         chosen = _chosen(box.letters(), numbers, every=every)
         box.settle(chosen.values(), "discarded")
@@ -107,11 +113,18 @@ def user_of(letter: Letter) -> int | None:
     return user_id if user_id < 2**63 else None
 
 
+def _named_or_all(numbers: list[int] | None, *, every: bool) -> None:
+    if every and numbers:
+        raise typer.BadParameter("give either numbers or --all, not both")
+    if not every and not numbers:
+        raise typer.BadParameter(
+            "no letter was named; give numbers as `consumer dead-letters list` shows them, or --all"
+        )
+
+
 def _chosen(letters: Mapping[int, Letter], numbers: list[int] | None, *, every: bool) -> dict[int, Letter]:
-    if every:
+    if every or numbers is None:
         return dict(letters)
-    if not numbers:
-        raise NoSuchLetter("no letter was named; give numbers as `consumer dead-letters list` shows them, or --all")
     unknown = [str(number) for number in numbers if number not in letters]
     if unknown:
         raise NoSuchLetter(f"there is no unsettled letter {', '.join(unknown)}; see `consumer dead-letters list`")

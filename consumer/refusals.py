@@ -79,6 +79,7 @@ def _trial(
         with store.transaction() as tx:
             outcome = decide(replace(batch, lanes=parts), tx.load(users), due, (), lanes=store.lane_count, rules=rules)
             tx.write(outcome)
+            tx.check_deferred()
             tx.pending(batch.versions, 1)  # waits for all the answers
             _undo()
     except _UndoneError:

@@ -266,6 +266,10 @@ class LeadTransaction:
             self._handled.update(users)
             self._execute(sql.POSTPONE_RECHECKS, user_id=bigints(users), error=error, seconds=seconds)
 
+    def check_deferred(self) -> None:
+        """Has constraints that others made deferrable checked before the commit; the error comes with a later call."""
+        self._execute(sql.CHECK_NOW)
+
     def confirm_lanes(self) -> None:
         """Waits until PostgreSQL has moved the lanes taken. Raises LaneTaken where it could not."""
         if self._moving is not None:

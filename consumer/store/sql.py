@@ -38,6 +38,9 @@ STREAM_SESSION: Final = "SET synchronous_commit = off"
 that, the effects are lost together with their lanes' steps, so they are applied again from Kafka; and whatever others
 commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away."""
 
+CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
+"""Deferred constraints are checked here instead of at the commit."""
+
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 READ_LANES: Final = """

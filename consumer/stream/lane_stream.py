@@ -3,6 +3,8 @@
 A thread of its own fetches, decodes and merges the next batch while the caller is busy with the last one. Where a lane
 stands is PostgreSQL's to say: positions are asked for on every assignment, and the offsets that Kafka is told are only
 for lag tools. All four topics use the range assignor, so that a lane's partitions come together; that is checked.
+It is an eager one: all lanes stand still for the moment of a rebalance. The cooperative-sticky assignor, which would
+move only some, tears lanes apart: it counts partitions, whatever their numbers (of two members each got two topics).
 """
 
 from __future__ import annotations

@@ -62,6 +62,10 @@ def test_every_command_says_what_it_does_in_a_line_and_gives_an_example(line: st
     [
         ("consumer nothing", "No such command"),
         ("consumer explain x", "integer"),
+        ("consumer explain 99999999999999999999", "less than or equal to"),
+        ("consumer dead-letters show x", "integer"),
+        ("consumer dead-letters discard", "no letter was named"),
+        ("consumer dead-letters retry 1 --all", "not both"),
         ("reconciler run nothing", "there are new-users"),
         ("reconciler verify", "REPLICA_DATABASE_URL is not set"),
         ("consumer status", "KAFKA_BOOTSTRAP_SERVERS is not set"),
