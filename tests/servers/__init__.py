@@ -3,7 +3,15 @@
 `ensure()` gives the shared ones, started if need be; its result starts private ones to be killed at will.
 """
 
-from tests.servers.api import PrivateServer, Servers, ensure, mariadb_binlog_command, mysql_command, mysqlbinlog_command
+from tests.servers.api import (
+    PrivateServer,
+    Servers,
+    ensure,
+    mariadb_binlog_command,
+    mariadb_plugins,
+    mysql_command,
+    mysqlbinlog_command,
+)
 from tests.servers.kafka import kafka_classpath
 from tests.servers.packages import maven_libs
 from tests.servers.places import ServerError
@@ -15,6 +23,7 @@ __all__ = [
     "ensure",
     "kafka_classpath",
     "mariadb_binlog_command",
+    "mariadb_plugins",
     "maven_libs",
     "mysql_command",
     "mysqlbinlog_command",

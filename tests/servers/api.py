@@ -166,6 +166,11 @@ def mariadb_binlog_command() -> list[str]:
     return choice.choose().mariadb_tool("mariadb-binlog")
 
 
+def mariadb_plugins() -> list[str]:
+    """Options of a private MariaDB that is to load plugins of its own."""
+    return choice.choose().mariadb_plugins()
+
+
 def together(do: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
     """`do(item)` for all items at once; their results in order.
 

@@ -88,6 +88,9 @@ class ContainersProvider:
     def mariadb_tool(self, program: str) -> list[str]:
         return self._tool("mariadb", program)
 
+    def mariadb_plugins(self) -> list[str]:
+        return []
+
     def _tool(self, kind: str, program: str) -> list[str]:
         record = state.load(kind)
         if record is None or not self.is_running(record):

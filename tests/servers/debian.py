@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.servers import settings, state
 from tests.servers.engine import Engine, Site
 from tests.servers.kafka import Kafka
-from tests.servers.mariadb import MariaDB
+from tests.servers.mariadb import MariaDB, plugins
 from tests.servers.mysql import MySQL, mysql_tool
 from tests.servers.packages import install
 from tests.servers.places import ServerError, home, locked, remove, say
@@ -73,6 +73,10 @@ class DebianProvider:
     def mariadb_tool(self, program: str) -> list[str]:
         install("mariadb-client")
         return [program]
+
+    def mariadb_plugins(self) -> list[str]:
+        self.install("mariadb")
+        return [f"--plugin-dir={plugins()}"]
 
 
 class ProcessServer:

@@ -6,8 +6,23 @@ from tests.servers import settings
 from tests.servers.engine import Engine, Site
 from tests.servers.mysql import lasting_options
 from tests.servers.packages import install
-from tests.servers.places import built, data_home, own, socket_folder
+from tests.servers.places import built, data_home, locked, own, socket_folder
 from tests.servers.processes import run, run_or_raise
+
+
+def plugins() -> Path:
+    """The plugins, which Debian packs with the system service; they are taken out of that package."""
+
+    def unpack(part: Path) -> None:
+        own(part, MariaDB.user)
+        fetch = 'cd "$1" && apt-get -q download mariadb-server'
+        run_or_raise(["sh", "-c", fetch, "sh", str(part)], "fetching MariaDB's plugins")
+        (package,) = part.glob("mariadb-server_*.deb")
+        run_or_raise(["dpkg-deb", "-x", str(package), str(part)], "unpacking MariaDB's plugins")
+        package.unlink()
+
+    with locked("mariadb-plugins"):
+        return built(data_home() / "mariadb-plugins", unpack) / "usr/lib/mysql/plugin"
 
 
 class MariaDB(Engine):

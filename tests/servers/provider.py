@@ -74,3 +74,6 @@ class Provider(Protocol):
 
     def mariadb_tool(self, program: str) -> list[str]:
         """The same of the MariaDB."""
+
+    def mariadb_plugins(self) -> list[str]:
+        """The options with which a MariaDB finds the plugins that come with it."""

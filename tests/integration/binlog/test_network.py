@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from consumer.binlog.position import Position
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import CHUNK, Proxy
 from tests.integration.binlog.source import Source, read_until, replayed
-from tests.servers import PrivateServer, ensure, mysql_command
+from tests.servers import PrivateServer, ensure, mariadb_plugins, mysql_command
 from tests.spelled_out import spelled_out
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name LONGTEXT, current_signature_file_id INT)"
@@ -46,8 +47,12 @@ SM1NY68atbhmmDxK9EvXx2lovhFdFoO1
 def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
     """A server of this module's own, on which nobody else writes."""
     servers = ensure([request.param])
-    with servers.private_mysql() if request.param == "mysql" else servers.private_mariadb() as private:
-        yield private
+    if request.param == "mysql":
+        with servers.private_mysql() as private:
+            yield private
+    else:
+        with servers.private_mariadb([*mariadb_plugins(), "--plugin-load-add=auth_ed25519"]) as private:
+            yield private
 
 
 @pytest.fixture
@@ -319,8 +324,9 @@ def test_accounts_of_each_kind_log_in(users: Source, plugin: str) -> None:
     create = f"CREATE USER {name} IDENTIFIED WITH {plugin} BY 'secret'"
     if users.is_mariadb:
         create = f"CREATE USER {name} IDENTIFIED VIA {plugin} USING PASSWORD('secret')"
-    if plugin not in kinds:
-        assert users.is_mariadb == (plugin == "caching_sha2_password") or plugin != "caching_sha2_password"
+    theirs = {"mysql_native_password", "ed25519"} if users.is_mariadb else {"caching_sha2_password"}
+    assert theirs <= kinds
+    if plugin not in theirs:
         return
     users.run(
         create,
@@ -332,6 +338,10 @@ def test_accounts_of_each_kind_log_in(users: Source, plugin: str) -> None:
         address = MySQLAddress(users.url)
         address.user, address.password = name, "secret"
         with closing(BinlogStream(address, users.name, users.start, 77_005, 0.2, 5)) as stream:
+            if plugin == "ed25519" and find_spec("nacl") is None:
+                with pytest.raises(LoginRefused, match="'pynacl' package is required"):
+                    stream.connect()
+                return
             stream.connect()
             assert ids(read_until(stream, users.here())) == [1]
     finally:
