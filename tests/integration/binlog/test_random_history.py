@@ -23,6 +23,7 @@ from tests.integration.binlog.test_differential import (
 )
 from tests.integration.binlog.test_types import MARIADB_TYPES, MYSQL_TYPES, TYPES, Value
 from tests.servers import ensure
+from tests.unit.binlog.damage import examples
 
 REFS = {"users": "current_signature_file_id", "claims": "user_id", "claim_requirements": "claim_id"}
 KINDS = {
@@ -147,7 +148,7 @@ def rebuilt(source: Source) -> dict[tuple[str, int], dict[str, object]]:
 
 
 @pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.integers(0, 2**32),
     st.lists(st.tuples(st.sampled_from([*STEPS, *CHANGES, *CHANGES]), st.sampled_from(list(KINDS))), min_size=8),

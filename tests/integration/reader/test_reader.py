@@ -361,9 +361,10 @@ def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_
     assert f"{world.name}.claims has no column status" in again.stderr
 
 
-def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane() -> None:
+def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane(flavor: str) -> None:
     servers = ensure(("kafka", "postgres"))
-    with servers.private_mysql() as server, World("mysql", server.url) as world:
+    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with private() as server, World(flavor, server.url) as world:
         world.setup()
         reader = world.reader()
         world.execute("INSERT INTO users (id) VALUES (1)")

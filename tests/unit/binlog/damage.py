@@ -1,6 +1,7 @@
 """Damage done to binlog events, and what must hold whatever it is.
 
-FUZZ_TIMES in the environment multiplies the examples: `FUZZ_TIMES=50 pytest tests/unit/binlog --hypothesis-seed=7`.
+FUZZ_TIMES in the environment multiplies the examples:
+`FUZZ_TIMES=50 pytest --timeout=0 tests/unit/binlog --hypothesis-seed=7`.
 """
 
 from __future__ import annotations
