@@ -61,6 +61,8 @@ def test_a_lead_waiting_for_a_live_read_is_unsettled_whatever_it_holds() -> None
         (LIVE._replace(requirements={}), Drift.REQUIREMENT_GONE),
         (LIVE._replace(requirements={100: DOCUMENT._replace(status=None)}), Drift.REQUIREMENT_STATUS),
         (LIVE._replace(requirements={100: DOCUMENT._replace(type="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={100: DOCUMENT._replace(reason="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={100: DOCUMENT._replace(claim_id=11)}), Drift.REQUIREMENT_OTHER),
         (LIVE._replace(requirements={100: DOCUMENT, 101: DOCUMENT._replace(id=101)}), Drift.REQUIREMENT_MISSING),
     ],
 )
@@ -112,6 +114,12 @@ def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there
     assert found
     assert confirmed(found, newer, live, live, floor=5) == []
     assert confirmed(found, newer, live, live, floor=6) == found
+
+
+def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:
+    waiting = Lead(1, judge_after=NEVER, read_floor=6)
+    found = differences(waiting, LIVE, RULES)
+    assert confirmed(found, waiting, LIVE._replace(user=None), LIVE, floor=5) == found
 
 
 def test_a_text_that_postgresql_cannot_hold_is_no_drift() -> None:

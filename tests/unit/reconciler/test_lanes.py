@@ -13,8 +13,9 @@ from reconciler.lanes import LaneWatch, Stopped
 
 
 def test_a_lane_that_has_passed_is_not_waited_for() -> None:
-    watch = LaneWatch(lambda: {0: LanePoint(10, 1)}, 30, 30, Event())
-    assert watch.wait({0: 10}) == set()
+    patience = 0.0  # one look, no more
+    assert LaneWatch(lambda: {0: LanePoint(10, 1)}, 30, patience, Event()).wait({0: 10}) == set()
+    assert LaneWatch(lambda: {0: LanePoint(9, 1)}, 30, patience, Event()).wait({0: 10}) == {0}
 
 
 def test_a_lane_that_stands_still_is_waited_for_once() -> None:

@@ -29,7 +29,8 @@ def test_a_window_never_begins_later_than_an_hour_ago() -> None:
 
 
 def test_what_somebody_asks_for_is_what_is_looked_at() -> None:
-    assert window_for("new-users", Scope(since=5), NOW, NOW, PLAN) == Window(5, NOW)
+    for since in (0, 5):
+        assert window_for("new-users", Scope(since=since), NOW, NOW, PLAN) == Window(since, NOW)
     assert window_for("new-users", Scope(hours_back=2.5), NOW, NOW, PLAN) == Window(NOW - 5 * HOUR // 2, NOW)
 
 
@@ -38,9 +39,15 @@ def test_conversion_sweeps_look_at_recent_calls_or_at_everyone() -> None:
     assert window_for("unsigned-conversions", Scope(everyone=True), NOW, 1, PLAN) is None
 
 
+def test_sweeps_of_what_is_new_have_a_window_even_when_everyone_is_meant_and_rechecks_have_none() -> None:
+    assert window_for("new-users", Scope(everyone=True), NOW, None, PLAN) == Window(NOW - HOUR, NOW)
+    assert window_for("rechecks", Scope(since=5), NOW, 1, PLAN) is None
+
+
 def test_windows_that_leave_a_gap_cover_only_what_is_before_it() -> None:
     assert covered_until([]) is None
     assert covered_until([Window(0, 10), Window(5, 20)]) == 20
+    assert covered_until([Window(0, 10), Window(10, 20)]) == 20
     assert covered_until([Window(0, 10), Window(15, 20)]) == 10
     assert covered_until([Window(0, 10), Window(15, 20), Window(8, 30)]) == 30
     assert covered_until([Window(5, 10), Window(0, 8)]) == 10

@@ -75,3 +75,13 @@ def test_while_kafka_does_not_say_where_partitions_end_nothing_is_given_up() -> 
     ends.at = None
     gaps.lost(lane, 0.0)
     assert gaps.lost(lane, 5.0) == 0
+
+
+def test_what_was_read_before_lanes_are_read_from_other_places_says_nothing() -> None:
+    gaps, lane = Gaps(Ends()), waiting_lane()
+    read_to(gaps, 10)
+    gaps.forget()
+    gaps.lost(lane, 0.0)
+    assert gaps.lost(lane, 5.0) == 0, "the missing number may lie in what is read once more"
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 6.0) == 2

@@ -150,3 +150,11 @@ def test_at_most_as_many_are_popped_as_asked_for() -> None:
     assert lane.pop(3) == [1, 2, 3]
     assert lane.ready
     assert lane.next_seq == 4
+
+
+def test_what_kafka_sends_again_moves_no_offset_back() -> None:
+    lane: LaneMerge[str] = LaneMerge(1, [None, None], 10)
+    assert lane.push(0, 1, 7, "first")
+    assert lane.pop(10) == ["first"]
+    assert not lane.push(0, 1, 3, "first")
+    assert lane.offsets == [8, None]
