@@ -39,12 +39,15 @@ def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool)
     That by one applier and by several, and after an outage of `outage` changes (0: left out) by one.
     """
     if rows:
+        title = f"binlog → PostgreSQL, {rows:,} single-row transactions"
         with history(servers, rows) as past:
-            entries = [whole(servers, past, runs)]
-            if with_peers:
-                entries.append(debezium(servers, past, runs))
-            entries += [catching_up(servers, past, runs, appliers) for appliers in range(1, MOST_APPLIERS + 1)]
-        results.keep("applier", f"binlog → PostgreSQL, {rows:,} single-row transactions", entries)
+            measured = [partial(whole, servers, past, runs)]
+            measured += [partial(debezium, servers, past, runs)] * with_peers
+            measured += [partial(catching_up, servers, past, runs, number + 1) for number in range(MOST_APPLIERS)]
+            entries: list[results.Entry] = []
+            for measure_one in measured:
+                entries.append(measure_one())
+                results.keep("applier", title, entries)
     if outage:
         with history(servers, outage, AT_ONCE, side_by_side=True) as past:
             entry = after_an_outage(servers, past)
