@@ -254,7 +254,12 @@ def _mysql(live: Live | None, agrees: bool | None) -> list[str]:
     if live is None:
         return []
     read = f"MySQL, read at {_when(live.as_of)},"
-    says = f"puts them in {live.verdict.queue_type}, because {live.verdict.because}"
+    if agrees is None and not live.exists:
+        return [f"{read} has no such customer."]
+    place = "no queue" if live.verdict.queue_type is QueueType.NONE else live.verdict.queue_type
+    says = f"puts them in {place}, because {live.verdict.because}"
+    if agrees is None:
+        return [f"{read} {says}."]
     if not agrees:
         return [f"{read} {says}: that is not what we hold."]
     if live.drift:

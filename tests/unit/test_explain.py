@@ -154,3 +154,17 @@ def test_of_a_stranger_we_say_that_we_know_nothing_and_why_mysql_was_not_read() 
         "We know nothing of user 8911 yet.",
         "MySQL was not read: the replica does not answer.",
     ]
+
+
+def test_of_a_stranger_it_is_told_what_mysql_has_and_no_disagreement_is_claimed() -> None:
+    nobody = Live(False, verdict(lead_of(8911, LiveState(None)), RULES), NOON)
+    assert explain(dossier(None), nobody, RULES).sentences[1:] == [
+        "MySQL, read at 2026-03-01 12:00:00 UTC, has no such customer."
+    ]
+    somebody = Live(True, verdict(lead(), RULES), NOON)
+    told = explain(dossier(None), somebody, RULES)
+    assert told.agrees is None
+    assert told.sentences[1:] == [
+        "MySQL, read at 2026-03-01 12:00:00 UTC, puts them in unsigned_users, because the customer has not signed"
+        " (current_signature_file_id is empty)."
+    ]
