@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import Consumer
 
 from consumer.applier import apply, apply_forever
 from consumer.leads.rules import Rules
@@ -95,3 +96,32 @@ def test_partitions_that_run_ahead_are_paused_and_nothing_gets_stuck(world: Worl
     world.applier(APPLIER_LANE_BUFFER="10", APPLIER_BATCH_ROWS="30")
     world.drain()
     assert faults(world, customers) == []
+
+
+def test_a_member_of_the_group_that_reads_one_topic_alone_ends_the_applier_before_it_applies_half_a_lane(
+    world: World,
+) -> None:
+    process = world.applier()
+    live(world.scribe, range(1, 11))
+    world.drain()
+    stranger = Consumer(
+        {
+            "bootstrap.servers": world.kafka.kafka_bootstrap_servers,
+            "group.id": f"{world.kafka.topic_prefix}.appliers",
+            "partition.assignment.strategy": "range",
+        }
+    )
+    stranger.subscribe([world.kafka.topic("users")])
+
+    def ended() -> bool:
+        stranger.poll(0.1)
+        return process.poll() is not None
+
+    world.until(ended, 60)
+    stranger.close()
+    assert process.returncode == 1
+    assert "the topics' partitions were not assigned together" in world.lines()
+    world.applier()
+    live(world.scribe, range(11, 21))
+    world.drain()
+    assert faults(world, range(1, 21)) == []
