@@ -44,6 +44,10 @@ _THROUGH_GTID: Final = 4
 _PARSE_ERROR: Final = ER.PARSE_ERROR
 GATHERED: Final = FIRST_SIZE // 2
 """Bytes of whole packets after which `read` does not look for more."""
+_ROW_ENDS: Final = (
+    "SELECT LOWER(table_name), column_name FROM information_schema.columns"
+    " WHERE table_schema = %s AND generation_expression = 'ROW END'"
+)
 _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 """The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
 _REFUSED: Final = frozenset(
@@ -510,7 +514,8 @@ class BinlogStream:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
         charsets = dict(self._collations(mariadb))
-        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=charsets, strict=self._strict)
+        row_ends = dict(self._replica.query(_ROW_ENDS, (self._database,))) if mariadb else None
+        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=charsets, strict=self._strict, row_ends=row_ends)
 
     def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
         """Reads the rows of an XA transaction that was prepared before our position.

@@ -134,9 +134,11 @@ class BinlogDecoder:
         charsets: Mapping[int, str],
         singles: bool = True,
         strict: bool = False,
+        row_ends: Mapping[str, str] | None = None,
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
+        `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
         Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
@@ -149,6 +151,7 @@ class BinlogDecoder:
         self._charsets = charsets
         self._singles = singles
         self._strict = strict
+        self._row_ends = row_ends or {}
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -541,7 +544,11 @@ class BinlogDecoder:
                 if len(self._decoders) >= _DECODERS_KEPT:
                     self._decoders.clear()
                 decoder = self._decoders[content] = TableDecoder(
-                    table_map, CAPTURED[captured], self._charsets, strict=self._strict
+                    table_map,
+                    CAPTURED[captured],
+                    self._charsets,
+                    strict=self._strict,
+                    row_end=self._row_ends.get(captured, ""),
                 )
         self._maps[event_body[:6]] = Known(event_body, decoder, size)
 
@@ -577,7 +584,8 @@ class BinlogDecoder:
         if what in (_UPDATE, _PARTIAL):
             after = data[at : at + bitmap]
             at += bitmap
-        if what is not _PARTIAL and decoder.is_full(before) and decoder.is_full(after):
+        versioned = decoder.row_end is not None
+        if what is not _PARTIAL and not versioned and decoder.is_full(before) and decoder.is_full(after):
             decoder.usual[kind] = (data[head:at], decoder.table, bitmap, decoder.images)
 
         def image(present: bytes, at: int) -> tuple[str, int, int | None, int]:
@@ -588,7 +596,9 @@ class BinlogDecoder:
         table = decoder.table
         while at < len(data):
             text, id_, ref, at = image(before, at)
-            if what is _INSERT:
+            if versioned and what in (_INSERT, _DELETE) and not text:
+                pass  # history
+            elif what is _INSERT:
                 emit(RowChange(table, "c", None, text, None, None, id_, ref, start, row))
             elif what is _DELETE:
                 emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row))
@@ -596,6 +606,13 @@ class BinlogDecoder:
                 if what is _PARTIAL:
                     at = decoder.behind_value_options(data, at)
                 new_text, new_id, new_ref, at = image(after, at)
+                if versioned and not (text and new_text):
+                    if text:  # it becomes history
+                        emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row))
+                    elif new_text:
+                        emit(RowChange(table, "c", None, new_text, None, None, new_id, new_ref, start, row))
+                    row += 1
+                    continue
                 emit(RowChange(table, "u", text, new_text, id_, ref, new_id, new_ref, start, row))
             row += 1
         if at != len(data):

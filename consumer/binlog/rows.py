@@ -21,7 +21,10 @@ from consumer.binlog.wire import ColumnType, packed_integer
 _C = ColumnType
 
 Image = Callable[[bytes, int], tuple[str, int, int | None, int]]
-"""Reads the image whose first value starts at an offset: its JSON text, its id, its ref, and where it ends."""
+"""Reads the image whose first value starts at an offset: its JSON text, its id, its ref, and where it ends.
+
+The text is empty where the table is system-versioned and the row is one of its history, which no SELECT shows.
+"""
 
 _INTEGERS: Final = {_C.TINY: "b", _C.SHORT: "h", _C.LONG: "i", _C.LONGLONG: "q"}
 _FIXED: Final = {
@@ -57,6 +60,11 @@ _BLOBS: Final = frozenset(
 _STRINGS: Final = frozenset({_C.VARCHAR, _C.VAR_STRING, _C.STRING, _C.VARCHAR_COMPRESSED})
 _IMAGES_KEPT: Final = 4096
 _PARTIAL_JSON: Final = 1
+ROW_START: Final = "row_start"
+ROW_END: Final = "row_end"
+"""What MariaDB calls the columns of a system-versioned table where their names are not given."""
+_LIVE_SECONDS: Final = (b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff")
+_LIVE_MICROSECONDS: Final = (999_999).to_bytes(3, "big")
 
 
 def fixed_width(column: Column) -> int | None:
@@ -76,6 +84,11 @@ def fixed_width(column: Column) -> int | None:
     if kind not in _BY_LENGTH:
         raise UndecodableEvent(f"column {column.name} has the type {kind.name}, whose size is unknown")
     return (length + 7) // 8 if kind is _C.BIT else length
+
+
+def is_live(row_end: bytes) -> bool:
+    """Whether a TIMESTAMP(6) is the end of time, which stands for "still valid" (2038, from MariaDB 11.5 on 2106)."""
+    return row_end[:4] in _LIVE_SECONDS and row_end[4:] == _LIVE_MICROSECONDS
 
 
 def length_bytes(column: Column) -> int:
@@ -113,11 +126,18 @@ class TableDecoder:
     """Reads the row images of one table as one table map describes it.
 
     Raises PreconditionFailed, on making, where the table cannot be captured: names missing, no integer `id` or ref, and
-    with `strict` none of the columns that are needed to judge.
+    with `strict` none of the columns that are needed to judge. `row_end` is the name of the column that says until when
+    a row of MariaDB's system-versioned tables is valid; empty: the name that it has by itself.
     """
 
     def __init__(
-        self, table_map: TableMap, captured: Captured, charsets: Mapping[int, str], *, strict: bool = False
+        self,
+        table_map: TableMap,
+        captured: Captured,
+        charsets: Mapping[int, str],
+        *,
+        strict: bool = False,
+        row_end: str = "",
     ) -> None:
         where = f"{table_map.database}.{table_map.table}"
         if table_map.columns is None:
@@ -142,6 +162,8 @@ class TableDecoder:
         self._partial: dict[tuple[bytes, bytes], Image] = {}
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
         self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
+        self.row_end = self._row_end(table_map, by_name, row_end)
+        """The number of that column; None where the table is not versioned."""
         for name in captured.needed if strict else ():
             if name not in by_name:
                 raise PreconditionFailed(
@@ -153,6 +175,15 @@ class TableDecoder:
                 raise PreconditionFailed(f"{where} has no column {name}, without which its rows cannot be attributed")
             if self.columns[by_name[name]].type not in (*_INTEGERS, _C.INT24):
                 raise PreconditionFailed(f"{where}.{name} is {self.columns[by_name[name]].type.name}, not an integer")
+
+    def _row_end(self, table_map: TableMap, by_name: Mapping[str, int], name: str) -> int | None:
+        number = by_name.get(name.lower() or ROW_END)
+        if number is None:
+            return None
+        if not name and (ROW_START not in by_name or number not in table_map.primary_key):
+            return None  # somebody's own column of that name
+        column = self.columns[number]
+        return number if column.type is _C.TIMESTAMP2 and column.length == 6 else None
 
     def present(self, bitmap: bytes) -> int:
         """How many columns a bitmap says are present."""
@@ -193,9 +224,9 @@ class TableDecoder:
         for i, column in enumerate(self.columns):
             name = names.get(i)
             if not present[i // 8] >> i % 8 & 1:
-                if name is not None:
+                if name is not None or i == self.row_end:
                     raise UndecodableEvent(
-                        f"{self._where}.{name} is missing from a row image; some session writes with another "
+                        f"{self._where}.{column.name} is missing from a row image; some session writes with another "
                         "binlog_row_image than FULL, set it back to FULL"
                     )
                 continue
@@ -204,6 +235,8 @@ class TableDecoder:
             if null:
                 if name is not None:
                     found[name] = "null"
+            elif i == self.row_end:
+                writer.step_over_row_end()
             elif name is None:
                 writer.step_over(column)
             else:
@@ -236,6 +269,7 @@ class _Writer:
         self._lines: list[str] = []
         self._run: list[tuple[str, str | None]] = []
         self._width = 0
+        self._live = ""
 
     def step_over(self, column: Column) -> None:
         """A column that is not captured."""
@@ -247,6 +281,12 @@ class _Writer:
             self._flush()
             size = length_bytes(column)
             self._lines.append(f"p += {_length(size)} + {size}")
+
+    def step_over_row_end(self) -> None:
+        """The TIMESTAMP(6) that says whether the row is valid still."""
+        self._run.append(("7s", "row_end"))
+        self._width += 7
+        self._live = f"{self._constant('is_live', is_live)}(row_end)"
 
     def capture(self, column: Column, name: str) -> str:
         """A captured column: the expression of its JSON text, or of an integer's value. Raises UndecodableEvent."""
@@ -269,7 +309,8 @@ class _Writer:
             f'"{name}":{{{expression}}}' if expression != "null" else f'"{name}":null' for name, expression in members
         )
         lines = ["def image(data, p):", *(f"    {line}" for line in self._lines)]
-        lines.append(f"    return f'{{{{{text}}}}}', {row_id}, {ref}, p")
+        live = f" if {self._live} else ''" if self._live else ""
+        lines.append(f"    return f'{{{{{text}}}}}'{live}, {row_id}, {ref}, p")
         return "\n".join(lines) + "\n"
 
     def _flush(self) -> None:

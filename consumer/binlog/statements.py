@@ -164,9 +164,12 @@ class _Reader:
     def _create(self) -> Iterator[tuple[str, str]]:
         if self._skip("OR", "REPLACE", "TEMPORARY") and any(token.word == "TEMPORARY" for token in self._tokens[:4]):
             return
+        replaced = any(token.word == "REPLACE" for token in self._tokens[:3])
         if self._skip("TABLE"):
             self._skip("IF", "NOT", "EXISTS")
             for table in self._captured():
+                if replaced:
+                    yield table, "DROP"
                 yield table, "CREATE"
 
     def _alter(self) -> Iterator[tuple[str, str]]:
@@ -185,7 +188,11 @@ class _Reader:
                 continue
             if word in _PARTITION_VERBS and self._word() in ("PARTITION", "TABLESPACE"):
                 verb = "TRUNCATE"
-            elif word == "WITH" and self._skip("TABLE"):
+            elif word == "CONVERT" and self._word() in ("PARTITION", "TABLE"):
+                verb = "TRUNCATE"  # MariaDB: rows leave with a partition that becomes a table, or come with one
+                if self._skip("TABLE"):
+                    tables += self._captured()
+            elif word in ("WITH", "TO") and self._skip("TABLE"):
                 tables += self._captured()
             elif word == "RENAME" and self._word() not in ("COLUMN", "INDEX", "KEY"):
                 self._skip("TO", "AS", "=")

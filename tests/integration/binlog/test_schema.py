@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
-from consumer.binlog.events import RowChange, SchemaChange
+from consumer.binlog.events import RowChange, SchemaChange, Statement
 from tests.integration.binlog.source import Source, as_file, read_until, replayed, transactions
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(50), current_signature_file_id INT)"
@@ -109,6 +109,85 @@ def test_partitions_that_lose_their_rows_are_told(source: Source) -> None:
         ("c", None, 15),
         ("u", 1, 16),
     ]
+
+
+def test_tables_that_mariadb_replaces_or_converts_lose_their_rows(mariadb: Source) -> None:
+    parts = "PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20))"
+    mariadb.run(
+        USERS,
+        "INSERT INTO users VALUES (1, 'a', 10)",
+        f"CREATE OR REPLACE TABLE users (id INT PRIMARY KEY) {parts}",
+        "ALTER TABLE users CONVERT PARTITION p0 TO TABLE spare",
+        "ALTER TABLE spare CONVERT TO CHARACTER SET latin1",
+        "CREATE OR REPLACE TABLE spare (id INT PRIMARY KEY)",
+    )
+    assert schema_changes(mariadb) == [
+        SchemaChange("users", "CREATE"),
+        SchemaChange("users", "DROP"),
+        SchemaChange("users", "CREATE"),
+        SchemaChange("users", "TRUNCATE"),
+    ]
+
+
+PERIODS = {
+    "unnamed": "",
+    "named": ", Since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, Until TIMESTAMP(6) GENERATED ALWAYS AS ROW END,"
+    " PERIOD FOR SYSTEM_TIME (Since, Until)",
+}
+
+
+@pytest.mark.parametrize("period", PERIODS)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_history_of_versioned_tables_is_none_of_our_business(
+    mariadb: Source, period: str, compressed: bool
+) -> None:
+    """MariaDB logs what it keeps of the past as rows of the table like any other."""
+    mariadb.run(
+        f"CREATE TABLE users (id INT PRIMARY KEY, t VARCHAR(400){PERIODS[period]}, current_signature_file_id INT)"
+        " WITH SYSTEM VERSIONING",
+        "SET sql_mode = ''",
+    )
+    mariadb.start = mariadb.here()
+    if compressed:
+        mariadb.run("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
+    try:
+        mariadb.run(
+            "INSERT INTO users (id, t, current_signature_file_id) VALUES (1, REPEAT('x', 300), 10), (2, NULL, 20)",
+            "UPDATE users SET current_signature_file_id = 11 WHERE id = 1",
+            "DELETE FROM users WHERE id = 2",
+            "REPLACE INTO users (id, current_signature_file_id) VALUES (1, 12), (3, 30)",
+            "UPDATE users SET id = 4 WHERE id = 3",
+            "INSERT INTO users (id, current_signature_file_id) VALUES (2, 21)",
+            "DELETE HISTORY FROM users",
+            "UPDATE users SET current_signature_file_id = current_signature_file_id + 1",
+        )
+    finally:
+        if compressed:
+            mariadb.run("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
+    held = mariadb.ask("SELECT id, current_signature_file_id FROM users ORDER BY id")
+    assert held == [(1, 13), (2, 22), (4, 31)]
+    rows = replayed(mariadb.changes())
+    assert {id_: row["current_signature_file_id"] for (_, id_), row in rows.items()} == dict(held)
+
+
+def test_tables_versioned_by_transaction_are_logged_as_statements_and_reported(mariadb: Source) -> None:
+    mariadb.run(
+        "CREATE TABLE users (id INT PRIMARY KEY, a BIGINT UNSIGNED GENERATED ALWAYS AS ROW START INVISIBLE,"
+        " z BIGINT UNSIGNED GENERATED ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (a, z))"
+        " WITH SYSTEM VERSIONING"
+    )
+    mariadb.start = mariadb.here()
+    mariadb.run("INSERT INTO users (id) VALUES (1)")
+    assert transactions(mariadb.events()) == [[Statement("users", "INSERT")]]
+
+
+def test_a_column_that_is_only_called_so_is_no_history(source: Source) -> None:
+    source.run(
+        "CREATE TABLE users (id INT PRIMARY KEY, row_start TIMESTAMP(6) NULL, row_end TIMESTAMP(6) NULL)",
+        "INSERT INTO users VALUES (1, NULL, '2020-01-01')",
+        "UPDATE users SET row_end = NULL",
+    )
+    assert [(change.op, change.after_id) for change in source.changes()] == [("c", 1), ("u", 1)]
 
 
 def test_online_schema_changes_swap_tables(source: Source) -> None:

@@ -13,6 +13,8 @@ from contextlib import closing
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from confluent_kafka import Consumer, TopicPartition
+
 from consumer.binlog.connection import BinlogStream, Replica
 from consumer.claim_owners import ClaimOwners
 from consumer.reader import position
@@ -23,10 +25,10 @@ from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
+from tests.integration.reader.world import LANES, Message, Reader, World, check_numbers, replay
 
 READING = 0.85
-"""How many of the kills are to meet a reader that reads; the others one that starts."""
+"""How many of the kills are to meet a reader that has committed something; the others one that starts."""
 
 Change = tuple[str, str, Any, Any]
 """Table, operation, and the row before and after."""
@@ -52,11 +54,12 @@ def kill_again_and_again(world: World, kills: int, seed: int, minutes: float = 6
     load = Load(world, seed, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.02)
     load.start()
     reached = [start]
+    committed = Committed(world)
     try:
         while len(reached) <= kills and time.monotonic() < ends:
             reader = world.reader(READER_BATCH_ROWS="20")
             if dice.random() < READING:
-                reader.wait_for("reading")  # however long that takes on a crowded machine
+                committed.wait_for_more(reader)  # however long that takes on a crowded machine
             time.sleep(dice.uniform(0, 1))
             reader.kill()
             reached.append(world.checkpoints()[-1])
@@ -66,6 +69,27 @@ def kill_again_and_again(world: World, kills: int, seed: int, minutes: float = 6
     messages = world.messages()
     advanced = sum(before != after for before, after in pairwise(reached))
     return Trial(len(reached) - 1, sum(message.value["op"] != "h" for message in messages), advanced)
+
+
+class Committed:
+    """How far the checkpoints reach."""
+
+    def __init__(self, world: World) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": world.kafka, "group.id": "kills", "isolation.level": "read_committed"}
+        )
+        self._topic = TopicPartition(f"{world.name}.checkpoints", 0)
+
+    def wait_for_more(self, reader: Reader) -> None:
+        """Until a checkpoint has been committed since the call."""
+        end, deadline = self._end(), time.monotonic() + 60
+        while self._end() <= end + 1:  # what a dead reader left open may be aborted in the meantime
+            assert reader.process.poll() is None, f"the reader ended: {reader.lines()}"
+            assert time.monotonic() < deadline, f"nothing was committed: {reader.lines()}"
+            time.sleep(0.05)
+
+    def _end(self) -> int:
+        return int(self._consumer.get_watermark_offsets(self._topic, timeout=20)[1])
 
 
 def wait_for_end(world: World) -> tuple[str, int]:

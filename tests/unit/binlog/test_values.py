@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.binlog import values
 from consumer.binlog.charsets import decoder
+from consumer.binlog.rows import is_live
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,10 @@ def test_character_sets_are_decoded(charset: str, text: str, data: bytes) -> Non
 
 def test_a_character_set_without_an_exact_codec_is_none() -> None:
     assert decoder("geostd8") is None
+
+
+def test_the_end_of_time_says_that_a_versioned_row_is_valid_still() -> None:
+    last = (999_999).to_bytes(3, "big")
+    for seconds, valid in ((2**31 - 1, True), (2**32 - 1, True), (1_700_000_000, False)):
+        assert is_live(seconds.to_bytes(4, "big") + last) is valid
+    assert not is_live((2**31 - 1).to_bytes(4, "big") + bytes(3))
