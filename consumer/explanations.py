@@ -15,19 +15,22 @@ from consumer.leads.rules import Rules
 from consumer.live import read_lead
 from consumer.settings import DatabaseSettings, ReplicaSettings, RuleSettings
 from consumer.store import look
-from consumer.store.errors import StoreUnavailable
+from consumer.store.connection import classified
 
 CONNECT_SECONDS = 5
 
 
 def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSettings, words: RuleSettings) -> Explanation:
-    """Everything about one customer. Raises StoreUnavailable; where MySQL does not answer, the explanation says so."""
+    """Everything about one customer; where MySQL does not answer, the explanation says so.
+
+    Raises StoreUnavailable, and NotPrepared before `consumer setup`.
+    """
     rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
-    try:
-        with psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
-            held = look.dossier(connection, user_id)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}; see DATABASE_URL") from error
+    with (
+        classified(database.conninfo),
+        psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection,
+    ):
+        held = look.dossier(connection, user_id)
     try:
         with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
             found = read_lead(replica, user_id)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.store.errors import StoreUnavailable
+from consumer.store.connection import classified
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.letter_box import LetterBox
@@ -21,7 +21,7 @@ LANES = "SELECT lane, epoch, next_seq, version, owner FROM leadstream.lanes ORDE
 RECHECKS = "SELECT count(*), count(*) FILTER (WHERE not_before <= now()) FROM leadstream.rechecks"
 """Leads that wait to be read live, and those of them that are due."""
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,18 @@ class Status:
 
 
 def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
-    """Asks Kafka and PostgreSQL. Raises NoCheckpoint before `consumer setup`, KafkaLost and StoreUnavailable."""
+    """Asks Kafka and PostgreSQL.
+
+    Raises NoCheckpoint or NotPrepared before `consumer setup`, KafkaLost and StoreUnavailable.
+    """
     with CheckpointLog(kafka) as checkpoints:
         checkpoint = checkpoints.require()
-    try:
-        with psycopg.connect(database.conninfo, connect_timeout=int(ANSWER_SECONDS)) as connection:
-            lanes = connection.execute(LANES).fetchall()
-            rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}; see DATABASE_URL") from error
+    with (
+        classified(database.conninfo),
+        psycopg.connect(database.conninfo, connect_timeout=ANSWER_SECONDS) as connection,
+    ):
+        lanes = connection.execute(LANES).fetchall()
+        rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
     now = time.time()
     applied = [_lane(row, checkpoint, now) for row in lanes]
     return Status(

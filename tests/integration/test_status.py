@@ -62,4 +62,13 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
             cursor.execute("UPDATE users SET current_signature_file_id = NULL WHERE id = 7")
         told = json.loads(consumer(env, "explain", "7", "--json"))
         assert (told["agrees"], told["live"]["verdict"]["queue_type"]) == (False, "unsigned_users")
+        with database(servers.postgres_url) as other:
+            for arguments in (["status"], ["explain", "7"]):
+                command = [str(ours.SCRIPTS / "consumer"), *arguments]
+                failed = subprocess.run(
+                    command, env={**env, "DATABASE_URL": other}, capture_output=True, text=True, check=False
+                )
+                assert failed.returncode == 1
+                assert len(failed.stderr.splitlines()) == 1, failed.stderr
+                assert "run `consumer setup`" in failed.stderr
     topics.remove()
