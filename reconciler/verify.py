@@ -62,7 +62,10 @@ class Verification:
         self._range_users = range_users
 
     def run(self, progress: Progress, *, sample: int | None = None) -> Report:
-        """Runs to the end, or until asked to stop. Raises AlreadyRunning; what fails is in the report and recorded."""
+        """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
+
+        What was mended until then stays mended. Raises AlreadyRunning; what fails is in the report and recorded.
+        """
         with self._runs.alone(NAME):
             tally = self._mender.tally = Tally()
             run = self._runs.start(NAME)
