@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 import shutil
-import sys
+import signal
+import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Final, get_args
 
+import psycopg
+import pymysql
 import typer
+from confluent_kafka import KafkaException
 
 from tests.chaos.faults import CLUSTER_FAULTS, FAULTS, Fault, NotFenced
+from tests.chaos.outage import Outage, Part
 from tests.chaos.trial import Ground, Load, Trial
 from tests.demo.company import CompanyFailed
 from tests.demo.pipeline import NotDrained
@@ -20,14 +29,38 @@ from tests.demo.processes import ProcessFailed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_FOLDER = Path(".demo")
-_TRIAL_SECONDS = 300.0
+_FOLDER: Final = Path(".demo")
+_TRIAL_SECONDS: Final = 300.0
+_SHORTEST_SECONDS: Final = 30.0
+_OUTAGE_CUSTOMERS: Final = 2000
+_OUTAGE_ROUNDS: Final = 3
+_OUTAGE_TRANSACTIONS: Final = 600
+_INTERRUPTED: Final = 130
+_FAILURES: Final = (
+    ProcessFailed, CompanyFailed, NotDrained, NotFenced,
+    psycopg.Error, pymysql.MySQLError, KafkaException, TimeoutError, ConnectionError,
+)  # fmt: skip
+
+
+@dataclass
+class Sum:
+    """What all trials that were right come to."""
+
+    trials: int = 0
+    transactions: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def tell(self) -> None:
+        """Says so, and what memory this process took at most; its servers and the pipeline's processes apart."""
+        kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        typer.echo(f"{self.trials} trials right, {self.transactions:,} transactions; {kinds}; {peak} MB at most")
 
 
 @app.command()
 def main(
     *,
-    minutes: Annotated[float, typer.Option(help="How long things go wrong, in trials of five minutes.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="How long it goes on, in trials of five minutes at most.")] = 10.0,
     seed: Annotated[int | None, typer.Option(help="What the first trial does follows from it; else by chance.")] = None,
     faults: Annotated[str, typer.Option(help=f"Only these, with commas between: {', '.join(FAULTS)}")] = "",
     rate: Annotated[float, typer.Option(help="Transactions a second.")] = 1000.0,
@@ -38,8 +71,12 @@ def main(
     net: Annotated[bool, typer.Option(help="Whether sweeps, backfill, verify and checks run all the time.")] = True,
     own_mysql: Annotated[bool, typer.Option(help="A MySQL of our own, which is restarted too.")] = True,
     pause: Annotated[float, typer.Option(help="Seconds between faults, on average.")] = 2.0,
+    outages: Annotated[bool, typer.Option(help="Long outages instead: sweeps alone, then the stream again.")] = False,
 ) -> None:
-    """Disturb everything and compare what happened with what was recorded; exit code 1 where they differ."""
+    """Disturb everything and compare what happened with what was recorded.
+
+    Exit code 0 where everything is right, 1 where something is not, 130 after Ctrl-C or SIGTERM.
+    """
     known = FAULTS | (CLUSTER_FAULTS if brokers > 1 else {})
     chosen = {name.strip(): known.get(name.strip()) for name in faults.split(",") if name.strip()} or dict(known)
     wrong = [name for name, fault in chosen.items() if fault is None]
@@ -47,39 +84,84 @@ def main(
         typer.echo(f"there is no fault {wrong[0]}; there are {', '.join(known)}")
         raise typer.Exit(2)
     picked = {name: fault for name, fault in chosen.items() if fault is not None}
+    load = Load(rate, customers, appliers, dialler, moves=not net, net=net)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    left = 60 * minutes
-    with ExitStack() as stack:
-        ground = Ground.prepare(stack, brokers=brokers, own_mysql=own_mysql)
-        while left > 0:
-            seconds = min(_TRIAL_SECONDS, left)
-            left -= seconds
-            typer.echo(f"seed {seed}: {rate:.0f} transactions/s, {customers:,} customers, {', '.join(picked)}")
-            load = Load(rate, customers, appliers, dialler, moves=not net, net=net)
-            with Trial(ground, _FOLDER, seed, load, typer.echo, cluster_settings(brokers)) as trial:
-                problems = _play(trial, picked, seconds, pause)
-            for problem in problems:
-                typer.echo(problem)
-            if problems:
-                typer.echo(f"wrong with seed {seed}; logs and journals are below {trial.pipeline.folder}")
-                sys.exit(1)
-            typer.echo(f"seed {seed}: right")
-            shutil.rmtree(trial.pipeline.folder)
-            seed += 1
-
-
-def _play(trial: Trial, faults: Mapping[str, Fault], seconds: float, pause: float) -> list[str]:
+    signal.signal(signal.SIGTERM, _interrupt)
+    done = Sum()
+    end = time.monotonic() + 60 * minutes
     try:
-        trial.prepare()
-        trial.storm(faults, seconds, pause)
-        return trial.judge()
-    except (ProcessFailed, CompanyFailed, NotDrained, NotFenced) as error:
-        return [str(error)]
+        with ExitStack() as stack:
+            typer.echo("starting servers")
+            ground = Ground.prepare(stack, brokers=brokers, own_mysql=own_mysql)
+            while not done.trials or time.monotonic() + _SHORTEST_SECONDS < end:
+                seconds = min(_TRIAL_SECONDS, max(_SHORTEST_SECONDS, end - time.monotonic()))
+                if outages:
+                    right = _outage(ground, seed, done)
+                else:
+                    typer.echo(f"seed {seed}: {rate:.0f} transactions/s, {customers:,} customers, {', '.join(picked)}")
+                    trial = Trial(ground, _FOLDER, seed, load, typer.echo, cluster_settings(brokers))
+                    right = _storm(trial, seed, picked, seconds, pause, done)
+                if not right:
+                    raise typer.Exit(1)
+                ground.tidy()
+                seed += 1
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: the trial with seed {seed} was not judged")
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        done.tell()
+
+
+def _storm(trial: Trial, seed: int, faults: Mapping[str, Fault], seconds: float, pause: float, done: Sum) -> bool:
+    with trial:
+        try:
+            trial.prepare()
+            trial.storm(faults, seconds, pause)
+            problems = trial.judge()
+        except _FAILURES as error:
+            problems = [f"not judged: {type(error).__name__}: {error}"]
+    if _verdict(seed, problems, trial.pipeline.folder):
+        done.trials += 1
+        done.transactions += trial.company.committed
+        done.faults += trial.faults
+    return not problems
+
+
+def _outage(ground: Ground, seed: int, done: Sum) -> bool:
+    away: Part = get_args(Part)[seed % len(get_args(Part))]
+    typer.echo(f"seed {seed}: an outage of {away}")
+    with Outage(ground, _FOLDER, seed, away, typer.echo) as outage:
+        try:
+            outage.prepare(_OUTAGE_CUSTOMERS)
+            problems = [problem for _ in range(_OUTAGE_ROUNDS) for problem in outage.endure(_OUTAGE_TRANSACTIONS)]
+            problems += outage.recover(_OUTAGE_TRANSACTIONS)
+        except _FAILURES as error:
+            problems = [f"not judged: {type(error).__name__}: {error}"]
+    if _verdict(seed, problems, outage.pipeline.folder):
+        done.trials += 1
+        done.transactions += (_OUTAGE_ROUNDS + 1) * _OUTAGE_TRANSACTIONS
+        done.faults[f"outage of {away}"] += 1
+    return not problems
+
+
+def _verdict(seed: int, problems: list[str], folder: Path) -> bool:
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        typer.echo(f"wrong with seed {seed}; logs and journals are below {folder}")
+        return False
+    typer.echo(f"seed {seed}: right")
+    shutil.rmtree(folder)
+    return True
 
 
 def cluster_settings(brokers: int) -> dict[str, str]:
     """What the pipeline is told of a cluster."""
     return {"TOPIC_REPLICATION_FACTOR": "3"} if brokers > 1 else {}
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ _TUNED: Final = "call_centre_queue"
 """What a dialler empties is put right by a verify: no drift of ours."""
 _PAUSE: Final = 0.05
 _STOP_SECONDS: Final = 60.0
+_CONCLUDE_SECONDS: Final = 180.0
 _SETTINGS: Final = {
     "RECHECK_SECONDS": "1",
     "DISCOVERY_BATCH_SIZE": "1000",
@@ -57,6 +58,7 @@ class SafetyNet:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._run, self._ask)]
         self._answers: Counter[int] = Counter()
+        self._whole = 0
         self._problems: list[str] = []
 
     def start(self) -> None:
@@ -83,6 +85,15 @@ class SafetyNet:
         self._serve.terminate()
         if self._serve.pid is not None and (code := self._serve.outcome(_STOP_SECONDS)):
             self._problems.append(f"reconciler serve ended with {code}:\n{self._serve.tail()}")
+
+    def conclude(self) -> None:
+        """Each command once more, to its end, when the load is over and the stream has brought everything."""
+        for command in _COMMANDS:
+            shell = Process(f"net-{command[0]}", "reconciler", list(command), self._env, self._pipeline.folder)
+            self._shell = shell
+            shell.start()
+            if code := shell.outcome(_CONCLUDE_SECONDS):
+                self._problems.append(f"{' '.join(command)} in the end ended with {code}:\n{shell.tail()}")
 
     def end(self) -> None:
         """Makes sure that it is gone."""
@@ -115,7 +126,10 @@ class SafetyNet:
     @property
     def told(self) -> str:
         """What it did, in a few words."""
-        return f"{self._answers.total():,} pre-call checks, answered {dict(self._answers)}"
+        return (
+            f"{self._whole} commands of the safety net came to their end while things went wrong; "
+            f"{self._answers.total():,} pre-call checks, answered {dict(self._answers)}"
+        )
 
     def _run(self) -> None:
         for number, command in zip(itertools.count(1), itertools.cycle(_COMMANDS), strict=False):
@@ -129,6 +143,7 @@ class SafetyNet:
                     shell.terminate()
                     break
             code = shell.outcome(_STOP_SECONDS)
+            self._whole += code == 0
             if code not in _ENDS:
                 self._problems.append(f"run {number}, {' '.join(command)}, ended with {code}:\n{shell.tail()}")
 

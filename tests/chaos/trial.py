@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tests.chaos.faults import SESSION_SECONDS
 from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
 from tests.demo import journal
-from tests.demo.company import Company
+from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import Oracle
 from tests.demo.pipeline import WORDS, Addresses, NotDrained, Pipeline, State
@@ -67,6 +68,13 @@ class Ground:
             stack.enter_context(servers.private_mysql()) if own_mysql else None,
         )
 
+    def tidy(self) -> None:
+        """Deletes the binlogs of earlier trials, which would fill the disk in hours, where MySQL is the trials' own."""
+        if self.mysql is not None:
+            connection = Address.of(self.mysql.url).connect()
+            with connection:
+                run(connection, "FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW()")
+
 
 @dataclass(frozen=True)
 class Load:
@@ -111,6 +119,8 @@ class Trial:
             worker.desk = desk
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
         self.net = SafetyNet(self.pipeline, seed) if load.net else None
+        self.faults: Counter[str] = Counter()
+        """How often each of them was brought about."""
         self._numbers = itertools.count(2)
         self._began = 0.0
         self._told = 0.0
@@ -144,6 +154,7 @@ class Trial:
             self.pipeline.check()
             self.company.check()
             self._say(f"{time.monotonic() - self._began:6.1f} s  {name}")
+            self.faults[name] += 1
             fault(self, self.random)
         time.sleep(_QUIET_SECONDS)
 
@@ -162,8 +173,11 @@ class Trial:
         if self.net is not None:
             self.net.finish()
         committed = self.company.committed
-        self._say(f"{time.monotonic() - self._began:6.1f} s  load over: {committed:,} transactions; draining")
+        seconds = time.monotonic() - self._began
+        self._say(f"{seconds:6.1f} s  load over: {committed:,} transactions, {committed / seconds:.0f}/s; draining")
         self.pipeline.drain(_DRAIN_SECONDS, self._watch)
+        if self.net is not None:
+            self.net.conclude()
         clock = self.pipeline.clock()
         self.pipeline.stop()
         oracle = Oracle(WORDS)
