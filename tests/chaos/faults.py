@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SESSION_SECONDS: Final = 6.0
 """How long Kafka waits for a member of the group that says nothing: the brokers' shortest."""
-_STOPPED_SECONDS: Final = 9.0
+_STOPPED_SECONDS: Final = SESSION_SECONDS + 2.0
+_POLL_SECONDS: Final = 0.1
 _FENCED_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
 _MOST_APPLIERS: Final = 4
@@ -68,7 +69,9 @@ def zombie_reader(trial: Trial, _: Random) -> None:
     zombie.check()
     zombie.signal(signal.SIGSTOP)
     successor.start()
-    time.sleep(_STOPPED_SECONDS)
+    end = time.monotonic() + _STOPPED_SECONDS
+    while time.monotonic() < end and b'"event": "reading"' not in successor.log.read_bytes():
+        time.sleep(_POLL_SECONDS)
     successor.check()
     trial.pipeline.reader = successor
     zombie.signal(signal.SIGCONT)
