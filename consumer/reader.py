@@ -153,7 +153,11 @@ class Reader:
 
     def _copy(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, until stopped or until something fails."""
-        if self._transactions.abort():
+        if self._transactions.broken:
+            self._transactions.renew()
+            self._last_checkpoint()
+            owners.forget()
+        elif self._transactions.abort():
             owners.forget()  # it knows claims from beyond the checkpoint
         start = self._transactions.committed
         if self._stop or start is None:

@@ -38,12 +38,25 @@ TUNING: Final = {
 }
 
 
+FENCING: Final = {
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError._FATAL,
+}
+"""What Kafka says to the older of two readers; `_FATAL` is any of these, when nothing more is said."""
+
+
 class ReaderTransactions:
     """The transactional producer: `ready`, then `send` at will, then `commit`, again and again.
 
     `commit` works in the background, so that the binlog is read on meanwhile; `ready` waits for it and raises what
     went wrong. All methods raise ReaderFenced when another reader took over, and KafkaLost for what trying again may
     mend, after `abort`. `committed` is the checkpoint of the last transaction known to be committed.
+
+    Where `broken`, librdkafka gave the producer up although nobody fenced it: it does so where Kafka answers that there
+    is no such transaction to end, as it may after a commit that took long (confluentinc/librdkafka, issues 3297, 4849).
+    Only `renew` helps then, and what was committed last has to be looked up.
     """
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
@@ -52,11 +65,14 @@ class ReaderTransactions:
         self._id = f"{settings.topic_prefix}.reader"
         self._stopping = stopping
         self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
-        self._producer = Producer({**TUNING, **settings.librdkafka, "transactional.id": self._id})
+        self._properties = {**TUNING, **settings.librdkafka, "transactional.id": self._id}
+        self._producer = Producer(self._properties)
         self._produce = self._producer.produce
+        self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
         self._pending: Future[Checkpoint] | None = None
         self._open = False
+        self.broken = False
         self.committed: Checkpoint | None = None
         self.commit_seconds: list[float] = []
         """How long commits took since this list was last emptied."""
@@ -64,6 +80,18 @@ class ReaderTransactions:
     def take_over(self) -> None:
         """Fences any older reader and waits until what it left open is decided."""
         self._insist(self._producer.init_transactions)
+
+    def renew(self) -> None:
+        """Another producer in place of a broken one; `take_over` comes next. Nothing is open, whatever was."""
+        try:
+            self.settle()
+        except KafkaLost as error:
+            log.info("whether a commit succeeded is to be looked up", reason=str(error))
+        self._drop()
+        self._producer = Producer(self._properties)
+        self._produce = self._producer.produce
+        self._fatal = None
+        self._open = self.broken = False
 
     def ready(self) -> None:
         """Waits for the last commit and opens the next transaction; nothing to do where one is open."""
@@ -84,8 +112,8 @@ class ReaderTransactions:
 
     def _wait_and_send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
         while True:
-            self._producer.poll(0.05)
             try:
+                self._producer.poll(0.05)
                 self._produce(topic, value, key, partition)
             except BufferError:
                 if self._stopping():
@@ -138,6 +166,9 @@ class ReaderTransactions:
                 self._producer.abort_transaction(ANSWER_SECONDS)
             except KafkaException as error:
                 log.info("an open transaction is left to the next reader", reason=error.args[0].str())
+        self._drop()
+
+    def _drop(self) -> None:
         try:
             self._producer.purge()
             self._producer.flush(1.0)
@@ -163,9 +194,24 @@ class ReaderTransactions:
 
     def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced:
         reason: KafkaError = error.args[0]
-        if reason.fatal() or reason.code() in (KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCED):
+        if reason.code() == KafkaError._FATAL:
+            reason = self._why() or reason
+        elif reason.fatal():
+            self._fatal = reason
+        if reason.fatal() and reason.code() not in FENCING:
+            self.broken = True
+        elif reason.fatal() or reason.code() in (KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCED):
             return ReaderFenced(
                 f"another reader took over {self._id} on {self._servers} ({reason.str()});"
                 " run one reader per TOPIC_PREFIX"
             )
         return KafkaLost(f"Kafka at {self._servers} did not take our changes ({reason.str()})")
+
+    def _why(self) -> KafkaError | None:
+        """What was fatal: the client says so once, and afterwards only that it was."""
+        if self._fatal is None:
+            try:
+                self._producer.poll(0)
+            except KafkaException as error:
+                self._fatal = error.args[0]
+        return self._fatal

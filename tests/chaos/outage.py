@@ -44,6 +44,8 @@ class SweptDesk(Desk):
         super().__init__(0, 1, seed, moves=False)
         self.outage = True
         self.touched: set[int] = set()
+        self.stamp = 0
+        """When the statements of the last transaction were made (µs), which is what its rows are dated by."""
         self._oracle = oracle
 
     def next(self) -> Draft:
@@ -51,7 +53,8 @@ class SweptDesk(Desk):
         while True:
             draft = super().next()
             # MySQL dates rows by the statement: all of one transaction's are to carry the same second.
-            draft.statements.insert(0, f"SET timestamp = {time.time()}")
+            self.stamp = now()
+            draft.statements.insert(0, f"SET timestamp = {self.stamp / 1_000_000:.6f}")
             if not self.outage:
                 return draft
             owners = {step: self._owner_or_new(draft, step) for step in range(len(draft.steps))}
@@ -80,16 +83,17 @@ class SweptDesk(Desk):
 
 
 class Diary(Journal):
-    """A journal that also keeps what is to be told the oracle."""
+    """A journal that also keeps what is to be told the oracle, each transaction from its statements on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, desk: SweptDesk) -> None:
         super().__init__(path)
+        self._desk = desk
         self.fresh: list[Transaction] = []
 
     def write(self, transaction: Transaction) -> None:
         """Adds a transaction."""
         super().write(transaction)
-        self.fresh.append(transaction)
+        self.fresh.append(msgspec.structs.replace(transaction, low=min(transaction.low, self._desk.stamp)))
 
 
 class Outage:
@@ -101,7 +105,7 @@ class Outage:
         self.desk = SweptDesk(seed, self.oracle)
         self._ground = ground
         self._away = away
-        self._diary = Diary(self.pipeline.folder / "journal-0.jsonl")
+        self._diary = Diary(self.pipeline.folder / "journal-0.jsonl", self.desk)
         self._worker = Worker(Address.of(self.pipeline.mysql_url), self.desk, 1.0, self._diary, compressed=False)
         self._since = 0
         self._say = say
