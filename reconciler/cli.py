@@ -126,7 +126,7 @@ def verify(
     sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Compares every user between MySQL and PostgreSQL; exit code 1 where drift is left, or not everybody was compared."""
+    """Compares every user between MySQL and PostgreSQL; exit code 1 where drift is left or not all were compared."""
     console = Console(stderr=True)
     with _tools() as (tools, stop), tools.verification(repair=repair) as verification:
         progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
