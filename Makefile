@@ -8,7 +8,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards lock clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
 
 venv:
 	@.ci/venv

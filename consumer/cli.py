@@ -97,7 +97,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(checks)))
     else:
-        report.show(checks, Console())
+        report.show(checks, Console() if sys.stdout.isatty() else Console(width=report.PAPER))
     if report.has_failed(checks):
         raise typer.Exit(FAILED)
 

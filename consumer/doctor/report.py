@@ -11,6 +11,8 @@ from rich.table import Table
 
 from consumer.doctor.check import Check, State
 
+PAPER: Final = 160
+"""Characters in a line where the table does not go to a terminal."""
 COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
 
 

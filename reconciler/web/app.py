@@ -37,7 +37,7 @@ from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import Boards, add_pages
 from reconciler.web.precall import Desk, NoAnswer, Precall, UnknownUser
-from reconciler.web.view import Policy
+from reconciler.web.shown import Policy
 
 log = structlog.get_logger(__name__)
 

@@ -29,7 +29,8 @@ from reconciler.book import Book
 from reconciler.stream_watch import StreamSeen
 from reconciler.watch import Watch
 from reconciler.web.precall import Desk, UnknownUser
-from reconciler.web.view import Facts, Policy, page
+from reconciler.web.shown import Facts, Policy
+from reconciler.web.view import page
 
 log = structlog.get_logger(__name__)
 

@@ -109,6 +109,16 @@ def test_setting_up_twice_changes_nothing(stack: Stack) -> None:
     assert "nothing changed" in stack.compose("run", "--rm", "--no-deps", "setup")
 
 
+def test_the_status_page_knows_of_all_three_servers(stack: Stack) -> None:
+    look = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/').read().decode())"
+    wait_until(
+        lambda: "MySQL to Kafka" in stack.inside("reconciler", "python", "-c", look), 60, "the reader's lag shows"
+    )
+    page = stack.inside("reconciler", "python", "-c", look)
+    assert "does not answer" not in page
+    assert "signed" in page
+
+
 def test_prometheus_finds_every_replica(stack: Stack) -> None:
     wait_until(lambda: _up(stack) == {"reader": 1, "applier": 2, "reconciler": 1}, 60, "all targets are up")
 

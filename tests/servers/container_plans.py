@@ -1,5 +1,6 @@
 """What the containers are made of: images, environments, commands, and how to ask them whether they work."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,11 @@ IMAGES = {
     "kafka": "apache/kafka:4.1.1",
     "postgres": "postgres:17",
 }
+
+
+def image(kind: str) -> str:
+    """The image of a kind: the compose file's variable (MYSQL_IMAGE …) where it is set, else the official one."""
+    return os.environ.get(f"{kind.upper()}_IMAGE") or IMAGES[kind]
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Plan:
 
     @property
     def image(self) -> str:
-        return IMAGES[self.kind]
+        return image(self.kind)
 
 
 def plan(kind: str, record: Record, options: Sequence[str]) -> Plan:

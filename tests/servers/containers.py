@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from tests.servers import settings, state
-from tests.servers.container_plans import IMAGES, Plan, plan, plan_kafka
+from tests.servers.container_plans import Plan, image, plan, plan_kafka
 from tests.servers.kafka import brokers_known_by
 from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import ProcessId, complaint, run, run_or_raise
@@ -41,14 +41,14 @@ class ContainersProvider:
         if find_spec("testcontainers") is None:
             return "testcontainers is not installed in this Python"
         try:
-            _pull(IMAGES["postgres"])  # an engine may be cut off from every registry
+            _pull(image("postgres"))  # an engine may be cut off from every registry
         except ServerError as error:
             return str(error)
         return None
 
     def install(self, kind: str) -> None:
         with locked(f"pull-{kind}"):
-            _pull(IMAGES[kind])
+            _pull(image(kind))
 
     def server(self, kind: str, name: str, options: Sequence[str], owner: ProcessId | None) -> "ContainerServer":
         record = _record(kind, name, owner)
@@ -100,7 +100,7 @@ class ContainersProvider:
             return inside
         outside = shutil.which(program)
         if outside is None:
-            raise ServerError(f"the image {IMAGES[kind]} has no {program}; install its clients on this machine")
+            raise ServerError(f"the image {image(kind)} has no {program}; install its clients on this machine")
         return [outside]
 
 
@@ -167,7 +167,7 @@ class ContainerServer:
     def _end_of_log(self) -> str:
         log = run(["docker", "logs", "--tail", "15", str(self._record().container)])
         lines = (log.stdout + log.stderr).splitlines()
-        return f"its log ({IMAGES[self._plan.kind]}) ends:\n" + "\n".join(f"  {line}" for line in lines)
+        return f"its log ({image(self._plan.kind)}) ends:\n" + "\n".join(f"  {line}" for line in lines)
 
     def _record(self) -> Record:
         record = state.load(self.name)

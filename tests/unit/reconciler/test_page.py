@@ -21,7 +21,8 @@ from reconciler.stream_watch import NOT_WATCHED, StreamSeen
 from reconciler.watch import LastSuccess, Snapshot
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.pages import commands
-from reconciler.web.view import Facts, Policy, State, page
+from reconciler.web.shown import Facts, Policy, State
+from reconciler.web.view import page
 from reconciler.web.words import ago, clock, difference, span
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
