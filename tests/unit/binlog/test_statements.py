@@ -44,7 +44,7 @@ SCOPE = Scope("shop", ("users", "claims", "claim_requirements"), fold=False)
         ("ALTER TABLE old CONVERT PARTITION p TO TABLE users", [SchemaChange("users", "TRUNCATE")]),
         ("ALTER TABLE old CONVERT TABLE users TO PARTITION p VALUES IN (1)", [SchemaChange("users", "TRUNCATE")]),
         ("ALTER TABLE users CONVERT TO CHARACTER SET utf8mb4", [SchemaChange("users", "ALTER")]),
-        ("CREATE OR REPLACE TABLE IF NOT EXISTS shop . users LIKE t", [SchemaChange("users", "CREATE")]),
+        ("CREATE TABLE IF NOT EXISTS shop . users LIKE t", [SchemaChange("users", "CREATE")]),
         ("CREATE TABLE visits (u INT REFERENCES users (id))", []),
         ("CREATE TEMPORARY TABLE users (id INT)", []),
         ("CREATE OR REPLACE TEMPORARY TABLE users (id INT)", []),
