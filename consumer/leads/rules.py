@@ -98,7 +98,7 @@ def all_closed(lead: Lead, rules: Rules) -> bool:
 def is_on_open_claim(requirement: Requirement, lead: Lead, rules: Rules) -> bool:
     """Whether the requirement's claim is known and not closed; a claim we do not hold is not an open one."""
     claim = lead.claims.get(requirement.claim_id)
-    return claim is not None and not rules._closed[claim.status]
+    return claim is not None and not rules.is_closed(claim)
 
 
 def outstanding(lead: Lead, rules: Rules) -> list[int]:
