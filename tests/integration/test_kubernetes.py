@@ -132,7 +132,9 @@ def test_appliers_become_more_with_the_rows_that_wait_and_never_more_than_lanes(
 
 def test_every_deployment_says_when_it_is_well_and_survives_a_drained_node(things: list[Thing]) -> None:
     budgets = of_kind(things, "PodDisruptionBudget")
-    for name, deployment in of_kind(things, "Deployment").items():
+    deployments = of_kind(things, "Deployment")
+    assert deployments.keys() == {"reader", "applier", "reconciler"}
+    for name, deployment in deployments.items():
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
         assert budgets[name]["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/component": name}
@@ -156,13 +158,13 @@ def test_each_may_reach_only_the_servers_that_it_needs(things: list[Thing]) -> N
 
 
 def test_only_prometheus_and_the_call_centre_may_come_in(things: list[Thing]) -> None:
-    for policy in of_kind(things, "NetworkPolicy").values():
-        for rule in policy["spec"].get("ingress", []):
-            spaces = [source["namespaceSelector"]["matchLabels"] for source in rule["from"]]
-            assert spaces in (
-                [{"kubernetes.io/metadata.name": "monitoring"}],
-                [{"kubernetes.io/metadata.name": "call-centre"}],
-            )
+    spaces = {
+        source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for policy in of_kind(things, "NetworkPolicy").values()
+        for rule in policy["spec"].get("ingress", [])
+        for source in rule["from"]
+    }
+    assert spaces == {"monitoring", "call-centre"}
 
 
 def _selected(selector: Thing) -> set[str]:

@@ -109,10 +109,11 @@ def test_a_connection_that_goes_silent_is_given_up_after_the_deadline(users: Sou
 
 
 def test_heartbeats_keep_a_quiet_connection(users: Source) -> None:
-    stream = BinlogStream(users.address, users.name, users.start, 77_001, 0.2, 2.0)
+    deadline = 2.0  # of silence, which ends the connection
+    stream = BinlogStream(users.address, users.name, users.start, 77_001, 0.2, deadline)
     with closing(stream):
         stream.connect()
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + 1.5 * deadline
         while time.monotonic() < ends:
             stream.read()
 

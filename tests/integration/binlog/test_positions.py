@@ -82,20 +82,18 @@ def test_reading_goes_on_over_rotated_files(own: Source) -> None:
 
 
 def test_every_transaction_is_a_place_to_resume_from(own: Source) -> None:
-    insert(own, 3)
-    own.run("FLUSH BINARY LOGS")
-    insert(own, 3)
     places = []
     with closing(own.stream()) as stream:
         stream.connect()
-        end = own.here()
-        while (stream.file, stream.pos) < (end.file, end.pos):
-            stream.read()
+        for number in range(1, 7):
+            insert(own)
+            if number == 3:
+                own.run("FLUSH BINARY LOGS")
+            read_until(stream, own.here())  # one at a time: what lies ready is read in one go
             places.append(stream.position())
-    for place in places:
-        seen = ids(own, place)
-        assert ids(own, as_file(place)) == seen
-        assert seen == list(range(7 - len(seen), 7))
+    for number, place in enumerate(places, 1):
+        expected = list(range(number + 1, 7))
+        assert ids(own, place) == ids(own, as_file(place)) == expected
 
 
 def test_the_gtid_set_is_known_from_the_start_of_a_file_on(own: Source) -> None:

@@ -129,7 +129,7 @@ def test_in_shadow_mode_the_call_centre_is_none_of_our_business() -> None:
     alone = replace(WELL, theirs={})
     assert len(wrong(alone)) == 3
     assert wrong(alone, shadow=True) == []
-    assert all(check.state is State.OK for check in judge_quick(alone, 6, shadow=True))
+    assert {check.state for check in judge_quick(alone, 6, shadow=True)} == {State.OK}
 
 
 def test_the_columns_we_need_are_those_of_the_schema_with_their_types() -> None:

@@ -122,4 +122,6 @@ def test_the_memory_is_bounded_and_never_wrong(writes: list[tuple[int, int]], ca
         truth[claim_id] = user_id
         assert owners.get(claim_id) == user_id
         assert len(owners) <= capacity + 2
+    lately = list(dict.fromkeys(claim_id for claim_id, _ in reversed(writes)))[: max(1, capacity // 2)]
+    assert [owners.get(claim_id) for claim_id in lately] == [truth[claim_id] for claim_id in lately]
     assert all(owners.get(claim_id) in (UNKNOWN, user_id) for claim_id, user_id in truth.items())
