@@ -1,4 +1,7 @@
-"""`consumer`: prepares, runs and explains the streaming side."""
+"""`consumer`: prepares, runs and explains the streaming side.
+
+What only one command needs is imported in it: the reader runs without PostgreSQL's client, the applier without MySQL's.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ import typer
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
 from consumer.doctor.check import Unfit
-from consumer.more_lanes import raise_lanes
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -30,9 +32,9 @@ from consumer.settings import (
     SettingsError,
     load,
 )
-from consumer.setup import Start, prepare
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
+from consumer.stream.checkpoint import Start
 from consumer.stream.errors import StreamError
 
 FAILED = 1
@@ -64,6 +66,9 @@ def setup(
     ] = None,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.more_lanes import raise_lanes
+    from consumer.setup import prepare
+
     database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})

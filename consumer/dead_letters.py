@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
-from consumer.store.leads import LeadStore
 from consumer.stream.dead_letters import Letter
 from consumer.stream.envelope import lane_block
 from consumer.stream.errors import StreamError
@@ -72,6 +71,8 @@ def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it
 @app.command(epilog="Example: consumer dead-letters retry --all")
 def retry(numbers: Numbers = None, every: Every = False) -> None:
     """Have the leads of these letters read live, and settle the letters; those that name no lead stay."""
+    from consumer.store.leads import LeadStore
+
     _named_or_all(numbers, every=every)
     kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
     with LetterBox(kafka) as box:

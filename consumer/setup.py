@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import threading
-from enum import StrEnum
 from typing import Final
 
 from consumer.binlog.connection import earliest_position, server_info
 from consumer.binlog.position import Position
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.stream import topics
-from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint import Checkpoint, Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.transactions import ReaderTransactions
 
 FIRST_EPOCH: Final = 1
-
-
-class Start(StrEnum):
-    """Where a reader without a checkpoint begins."""
-
-    NOW = "now"
-    EARLIEST = "earliest"
 
 
 def prepare(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
+
+
+class Start(StrEnum):
+    """Where a reader without a checkpoint begins."""
+
+    NOW = "now"
+    EARLIEST = "earliest"
 
 
 class PreparedTransaction(msgspec.Struct, frozen=True):

@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
-from consumer.setup import Start, prepare
+from consumer.setup import prepare
+from consumer.stream.checkpoint import Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.dead_letters import DeadLetters, Letter
 from consumer.stream.transactions import ReaderTransactions
