@@ -116,7 +116,7 @@ CLAIMS_AHEAD: Final = counter(
     "leadstream_claims_ahead", "Claims that the replica had moved or deleted before the stream did.", READER
 )
 VERBS: Final = (
-    "ALTER", "CREATE", "DELETE", "DROP", "INSERT", "LOAD", "RENAME", "REPLACE", "TRUNCATE", "UPDATE", "OTHER",
+    "ALTER", "CREATE", "DELETE", "DROP", "INSERT", "LOAD", "MODIFY", "RENAME", "REPLACE", "TRUNCATE", "UPDATE", "OTHER",
 )  # fmt: skip
 UNREADABLE: Final = counter(
     "leadstream_unreadable_changes",

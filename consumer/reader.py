@@ -25,7 +25,7 @@ from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader_progress import Progress
-from consumer.routing import EMPTYING, RolledBack, Router
+from consumer.routing import UNTOLD, RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -395,7 +395,7 @@ def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
     metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
-    if isinstance(event, Statement) or event.verb in EMPTYING:
+    if isinstance(event, Statement) or event.verb in UNTOLD:
         log.error(
             "the binlog does not hold the rows of this change; every lead is queued for a recheck",
             table=table,

@@ -12,8 +12,8 @@ from consumer.leads.model import Table
 from consumer.stream.numbering import Numbering
 
 USERS: Final = Table.USERS.value
-EMPTYING: Final = frozenset(("TRUNCATE", "DROP", "RENAME"))
-"""Schema changes that rows come and go with."""
+UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", "MODIFY"))
+"""Schema changes that rows come, go or change with."""
 
 
 class RolledBack(Exception):
@@ -72,7 +72,7 @@ class Router:
                     owners.transaction_ended()
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
-                if type(event) is Statement or event.verb in EMPTYING:
+                if type(event) is Statement or event.verb in UNTOLD:
                     numbering.recheck(f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog")
             elif kind is Rollback:
                 raise RolledBack(numbering.begun)

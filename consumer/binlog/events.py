@@ -86,7 +86,8 @@ class Statement(NamedTuple):
 class SchemaChange(NamedTuple):
     """A captured table was created, altered, emptied, renamed (from or to its name) or dropped.
 
-    `verb` is CREATE, ALTER, TRUNCATE, RENAME or DROP; dropping the database drops each table.
+    `verb` is CREATE, ALTER, MODIFY (an ALTER of a column that leads are judged by: the values in it may have changed),
+    TRUNCATE, RENAME or DROP; dropping the database drops each table.
     """
 
     table: str

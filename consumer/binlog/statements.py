@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from consumer.binlog.capture import CAPTURED
 from consumer.binlog.events import SchemaChange, Statement
 
 _TOKEN: Final = re.compile(
@@ -50,6 +52,27 @@ _HARMLESS: Final = frozenset(
         "USE",
     ]
 )
+_INFORMATIVE: Final = frozenset(("created_at", "updated_at"))
+"""Captured columns that no lead is judged by."""
+_COLUMN_VERBS: Final = frozenset(("ADD", "DROP", "CHANGE", "MODIFY"))
+_NO_COLUMNS: Final = frozenset(
+    (
+        "CHECK",
+        "CONSTRAINT",
+        "FOREIGN",
+        "FULLTEXT",
+        "INDEX",
+        "KEY",
+        "PARTITION",
+        "PERIOD",
+        "PRIMARY",
+        "SPATIAL",
+        "SYSTEM",
+        "UNIQUE",
+    )
+)
+"""What an ALTER may add or drop besides columns."""
+_WAITING: Final = frozenset(("WAIT", "NOWAIT"))
 _PARTITION_VERBS: Final = frozenset(("TRUNCATE", "DROP", "EXCHANGE", "DISCARD", "IMPORT"))
 
 
@@ -178,7 +201,7 @@ class _Reader:
             return
         self._skip("IF", "EXISTS")
         tables = self._captured()
-        verb = "ALTER"
+        verb = "MODIFY" if tables and self._changes_values(tables[0]) else "ALTER"
         depth = 0
         while self._at < len(self._tokens):
             word = self._word()
@@ -202,6 +225,28 @@ class _Reader:
                     verb = "RENAME"
         for table in tables:
             yield table, verb
+
+    def _changes_values(self, table: str) -> bool:
+        """Whether what follows in an ALTER adds, drops or changes a column that leads are judged by."""
+        judged = set(CAPTURED[table].columns) - _INFORMATIVE
+        clause: list[Token] = []
+        depth = 0
+        for token in (*self._tokens[self._at :], Token(",", ",", False)):
+            depth += (token.word == "(") - (token.word == ")")
+            if token.word != "," or depth:
+                clause.append(token)
+                continue
+            first, second = [
+                *(part.word for part in clause if part.word not in _WAITING and not part.word.isdigit()),
+                "",
+                "",
+            ][:2]
+            if (first in _COLUMN_VERBS and second not in _NO_COLUMNS) or (first, second) == ("RENAME", "COLUMN"):
+                for before, part in pairwise(clause):
+                    if part.is_name and part.value.lower() in judged and before.word != "AFTER":
+                        return True
+            clause.clear()
+        return False
 
     def _drop(self) -> Iterator[tuple[str, str]]:
         if self._skip("DATABASE", "SCHEMA"):
