@@ -15,6 +15,7 @@ from uuid import UUID
 
 import zstandard
 
+from consumer.binlog.alike import Alike
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import (
@@ -161,6 +162,7 @@ class BinlogDecoder:
         self._names = _Names()
         self._maps: dict[bytes, Known] = {}
         self._decoders: dict[bytes, TableDecoder] = {}
+        self._alike = Alike()
         self._gtid: _Gtid | None = None
         self._begun = False
         """Whether the transaction's Begin was handed out (or must not be)."""
@@ -184,6 +186,7 @@ class BinlogDecoder:
         self._file = ""
         self._base = 0
         self._maps.clear()
+        self._alike.clear()
         self._payload = None
         self._payload_rest = bytearray()
         self.checksums = False
@@ -268,6 +271,7 @@ class BinlogDecoder:
         overlap = 0 if framed else FRAME
         check = 4 if framed and self.checksums else 0
         singles = framed and self._singles
+        alike = self._alike if singles and check and not mariadb else None
         # The state, taken along and put back.
         file = self._file
         base = self._base
@@ -333,24 +337,30 @@ class BinlogDecoder:
 
                 elif kind == 33 and gtid is None and size >= 73 + check:
                     source, number, ts_us = _mysql_gtid(data, body)
+                    if alike is not None and number == run_next and source == run_source:
+                        at, run_next, done = alike.read(data, at, source, names[source], number, file, base, emit)
+                        if done:
+                            done_file, done_pos = file, done
+                            continue
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
                     ts_us &= _COMMIT_TIME
                     first = position + base - size
                     found = one_row(data, end, check, maps, False) if singles else None
-                    if found is None or found[1] + base < first:  # 4 GB are passed on the way
+                    if found is None or found.done + base < first:  # 4 GB are passed on the way
                         gtid = (source, number, ts_us, server_id, first)
                     else:
-                        change, done, end = found
+                        if alike is not None:
+                            alike.learn(data, at, source, found.decoder)
+                        change, pos, done, end, _ = found
+                        done += base
                         if number == run_next and source == run_source:
                             run_next += 1
                         else:
                             self._run_next = run_next
                             self._start_run(source, number)
                             run_source, run_next = source, number + 1
-                        if base:
-                            change = change._replace(pos=change.pos + base)
-                            done += base
-                        emit(new(Single, (f"{names[source]}:{number}", server_id, file, first, ts_us, change, done)))
+                        name = f"{names[source]}:{number}"
+                        emit(new(Single, (name, server_id, file, first, ts_us, *change, pos + base, done)))
                         done_file, done_pos = file, done
 
                 elif (
@@ -432,18 +442,15 @@ class BinlogDecoder:
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
                     first = position + base - size
                     found = one_row(data, end, check, maps, True) if singles and not flags & _STANDALONE else None
-                    if found is None or found[1] + base < first:  # 4 GB are passed on the way
+                    if found is None or found.done + base < first:  # 4 GB are passed on the way
                         gtid = (source, number, ts_us, server_id, first)
                         in_transaction = not flags & _STANDALONE
                     else:
-                        change, done, end = found
-                        if base:
-                            change = change._replace(pos=change.pos + base)
-                            done += base
+                        change, pos, done, end, _ = found
+                        done += base
                         last_gtids[source] = (server_id, number)
-                        emit(
-                            new(Single, (f"{source}-{server_id}-{number}", server_id, file, first, ts_us, change, done))
-                        )
+                        name = f"{source}-{server_id}-{number}"
+                        emit(new(Single, (name, server_id, file, first, ts_us, *change, pos + base, done)))
                         done_file, done_pos = file, done
 
                 elif kind == 34 and gtid is None and size >= 73 + check:  # anonymous
@@ -464,6 +471,7 @@ class BinlogDecoder:
                     holding = self._held is not None
                     emit = (self._events if self._held is None else self._held).append
                     check = 4 if framed and self.checksums else 0
+                    alike = self._alike if singles and check and not mariadb else None
                     if self._payload is not None and framed:
                         break
                 at = end - overlap

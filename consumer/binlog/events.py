@@ -50,15 +50,30 @@ class Commit(NamedTuple):
 
 
 class Single(NamedTuple):
-    """A whole transaction of one row, as its Begin, its change and where its Commit ends: the commonest of all."""
+    """A whole transaction of one row, the commonest of all: its Begin, its RowChange (less `row`, which is 0), and
+    where its Commit ends. One flat tuple, because a nested one costs 0.2 µs more to make and take apart.
+    """
 
     gtid: str | None
     server_id: int
     file: str
     pos: int
     ts_us: int
-    change: RowChange
+    table: str
+    op: str
+    before: str | None
+    after: str | None
+    before_id: int | None
+    before_ref: int | None
+    after_id: int | None
+    after_ref: int | None
+    row_pos: int
     end: int
+
+    @property
+    def change(self) -> RowChange:
+        """Its row."""
+        return RowChange(*self[5:14], 0)
 
     def parts(self) -> tuple[Begin, RowChange, Commit]:
         """The same event by event."""

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog.errors import UndecodableEvent
-from consumer.binlog.events import RowChange
 from consumer.binlog.rows import TableDecoder
 from consumer.binlog.wire import HEADER, EventType
 
@@ -29,7 +28,6 @@ XID_SIZE: Final = HEADER + 8
 _QUERY, _TABLE_MAP, _XID = int(EventType.QUERY), int(EventType.TABLE_MAP), int(EventType.XID)
 _INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
 _UPDATES: Final = frozenset((int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1)))
-_new = tuple.__new__
 
 
 class Known(NamedTuple):
@@ -40,13 +38,22 @@ class Known(NamedTuple):
     size: int
 
 
-def one_row(
-    data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun: bool
-) -> tuple[RowChange, int, int] | None:
+class OneRow(NamedTuple):
+    """The row (a RowChange's members without `pos` and `row`); where its event starts and where the commit ends in
+    their file, 32 bits wide as events say it; where the commit ends in the data; what decoded the row.
+    """
+
+    row: tuple[str, str, str | None, str | None, int | None, int | None, int | None, int | None]
+    pos: int
+    done: int
+    end: int
+    decoder: TableDecoder
+
+
+def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun: bool) -> OneRow | None:
     """BEGIN (unless the GTID event was one: `begun`), a known table map, an event of one row, and the commit.
 
-    `at` is behind the GTID event and `check` the size of checksums. Returns the row, where the commit ends in its file
-    (both places 32 bits wide, as the events have them), and where it ends in `data`; None for anything else.
+    `at` is behind the GTID event and `check` the size of checksums. None for anything else.
     """
     unpack, crc32 = frame_header, zlib.crc32
     try:
@@ -100,15 +107,16 @@ def one_row(
             return None
         prefix, table, bitmap, images = usual
         at += FRAME + HEADER + 8 + len(prefix)
-        row: tuple[object, ...]
+        start = position - size
+        row: tuple[str, str, str | None, str | None, int | None, int | None, int | None, int | None]
         text, id_, ref, at = images[data[at : at + bitmap]](data, at + bitmap)
         if kind in _INSERTS:
-            row = (table, "c", None, text, None, None, id_, ref, position - size, 0)
+            row = (table, "c", None, text, None, None, id_, ref)
         elif kind in _UPDATES:
             new, new_id, new_ref, at = images[data[at : at + bitmap]](data, at + bitmap)
-            row = (table, "u", text, new, id_, ref, new_id, new_ref, position - size, 0)
+            row = (table, "u", text, new, id_, ref, new_id, new_ref)
         else:
-            row = (table, "d", text, None, id_, ref, None, None, position - size, 0)
+            row = (table, "d", text, None, id_, ref, None, None)
         if at != end - check:  # more rows
             return None
 
@@ -125,4 +133,4 @@ def one_row(
             return None
     except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent):
         return None
-    return _new(RowChange, row), done, at
+    return OneRow(row, start, done, at, decoder)

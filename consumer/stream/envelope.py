@@ -129,6 +129,27 @@ MORE = "false}}"
 """How a message of `EnvelopeWriter` ends, once it is known whether it is its transaction's last one in the lane."""
 
 
+SingleRow = tuple[
+    str | None,
+    int,
+    str,
+    int,
+    int,
+    str,
+    str,
+    str | None,
+    str | None,
+    int | None,
+    int | None,
+    int | None,
+    int | None,
+    int,
+    int,
+]
+"""A source transaction of one row as the binlog's Single has it: GTID, server id, file, place and commit time in µs;
+table, operation, images before and after, ids and refs of both; the places of the row and of the end."""
+
+
 class EnvelopeWriter:
     """Formats the messages of one source; what does not change is formatted once a batch or once a transaction.
 
@@ -183,24 +204,13 @@ class EnvelopeWriter:
             f',"seq":{seq},"user_id":{user}{_MOVED if moved else ""},"last":'
         )
 
-    def single(
-        self,
-        gtid: str | None,
-        server_id: int,
-        file: str,
-        begun: int,
-        ts_us: int,
-        version: int,
-        table: str,
-        op: str,
-        before: str | None,
-        after: str | None,
-        pos: int,
-        seq: int,
-        user: str,
-    ) -> str:
+    def single(self, row: SingleRow, version: int, seq: int, user: str) -> str:
         """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
-        name, quoted = (f"{file}:{begun}", "null") if gtid is None else (gtid, f'"{gtid}"')
+        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _ = row
+        if gtid is None:
+            name, quoted = f"{file}:{begun}", "null"
+        else:
+            name, quoted = gtid, f'"{gtid}"'
         return (
             f'{{"before":{before or "null"},"after":{after or "null"},"op":"{op}{self._head}1'
             f',"data_collection_order":1,"id":"{name}"}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us}'

@@ -247,7 +247,7 @@ def one_row_transactions(draw: st.DrawFn) -> list[Single]:
             0,
         )
         gtid = draw(st.sampled_from([None, f"g:{number}"]))
-        found.append(Single(gtid, 1, "b.000001", 40 + number, draw(st.integers(1, 2_000)), change, 99 + number))
+        found.append(Single(gtid, 1, "b.000001", 40 + number, draw(st.integers(1, 2_000)), *change[:9], 99 + number))
     return found
 
 
