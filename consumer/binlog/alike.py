@@ -26,15 +26,14 @@ from consumer.binlog.wire import HEADER, EventType
 _CHECK: Final = 4
 _HEAD: Final = 4
 """Bytes before a packet's content, whose first byte says that an event follows."""
-_XID: Final = int(EventType.XID)
 _XID_END: Final = FRAME + XID_SIZE + _CHECK
 _INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
 _UPDATES: Final = frozenset((int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1)))
 _COMMIT_TIME: Final = (1 << 55) - 1
 _KEPT: Final = 500
 _new = tuple.__new__
-_xid = struct.Struct("<9xB8xI").unpack_from
-"""The last event's kind and where it ends in its file."""
+_xid = struct.Struct("<9x9sI").unpack_from
+"""The last event's kind, server id and size, and where it ends in its file."""
 
 _Unpack = Callable[[bytes, int], tuple[Any, ...]]
 
@@ -54,6 +53,8 @@ class Template(NamedTuple):
     usual: dict[int, tuple[bytes, str, int, dict[bytes, Image]]]
     """As in TableDecoder."""
     server_id: int
+    xid: bytes
+    """Kind, server id and size of the XID event."""
 
 
 def _sums(*sizes: int) -> tuple[int, ...]:
@@ -80,12 +81,12 @@ _SUMS_OF_ROWS: Final = _sums(XID_SIZE + _CHECK)
 def _layout(gtid: int, begin: int, table_map: int) -> tuple[_Unpack, _Unpack, tuple[int, ...]]:
     """`same`, `differing` and `sums` of a Template for events of these sizes."""
     same = (
-        f"<3sxB4xBI10xx16s{gtid - HEADER - 17}x"  # GTID: length of its packet, mark, kind, server id, source
-        f"9xB14x8xB2xH{begin - HEADER - 18 - _CHECK}x5s4x"  # BEGIN: kind, lengths of database and status, text
-        f"9xB14x{table_map - HEADER - _CHECK}s4x"  # table map: kind, all it says
+        f"<3sxB4x9s6xx16s{gtid - HEADER - 17}x"  # GTID: length of its packet, mark; kind, server id and size; source
+        f"9x9s6x8xB2xH{begin - HEADER - 18 - _CHECK}x5s4x"  # BEGIN: the same; lengths of database and status; text
+        f"9x9s6x{table_map - HEADER - _CHECK}s4x"  # table map: the same; all that it says
         "24x6s"  # rows: table id
     )
-    differing = f"<3xB14xI19xq17xQ{gtid - 69 + 2 * FRAME + begin + table_map}xIB4xB8xI"
+    differing = f"<3xB14xI19xq17xQ{gtid - 69 + 2 * FRAME + begin + table_map}xIB4xB4xII"
     return struct.Struct(same).unpack_from, struct.Struct(differing).unpack_from, _sums(begin, table_map)
 
 
@@ -114,6 +115,8 @@ class Alike:
         gtid, begin, _ = sizes
         same, differing, sums = _layout(*sizes)
         expected = same(data, start)
+        server_id = data[start + 10 : start + 14]
+        xid = bytes((EventType.XID,)) + server_id + (XID_SIZE + _CHECK).to_bytes(4, "little")
         if begin + 1 > 0xFF:  # its length is looked for in one byte
             return
         if source != self._source or gtid != self._gtid - FRAME or sum(map(len, self._by_table.values())) >= _KEPT:
@@ -121,7 +124,9 @@ class Alike:
             self._gtid = gtid + FRAME
             self._source = source
         by_table = self._by_table.setdefault(begin + 1, {})
-        by_table[expected[-1]] = Template(same, expected, differing, sums, at - start, decoder.usual, expected[3])
+        by_table[expected[-1]] = Template(
+            same, expected, differing, sums, at - start, decoder.usual, int.from_bytes(server_id, "little"), xid
+        )
 
     def read(
         self,
@@ -152,20 +157,21 @@ class Alike:
                 begin = at + gtid
                 size = data[begin]
                 table = begin + size + (_HEAD + FRAME + HEADER)
-                same, expected, differing, sums, rows, usual, server_id = by_table[size][data[table : table + 6]]
+                same, expected, differing, sums, rows, usual, server_id, last = by_table[size][data[table : table + 6]]
                 if same(data, at) != expected:
                     break
-                packet, position, found, ts_us, length, mark, kind, rows_end = differing(data, at)
+                packet, position, found, ts_us, length, mark, kind, rows_size, rows_end = differing(data, at)
                 rows += at + FRAME
                 end = rows - 1 + (length & 0xFFFFFF)
-                last, done = xid(data, end)
+                found_last, done = xid(data, end)
                 prefix, table_name, bitmap, images = usual[kind]
                 if (
                     found != number
                     or mark
                     or crc32(data[at + FRAME : rows - FRAME]) != sums[packet]
                     or crc32(data[rows : end + _XID_END]) != sums_of_rows[(packet + 3) & 0xFF]
-                    or last != _XID
+                    or rows_size != end - rows
+                    or found_last != last
                     or done < position
                     or not data.startswith(prefix, rows + HEADER + 8)
                 ):
@@ -175,7 +181,7 @@ class Alike:
                 gtid_name = f"{name}:{number}"
                 first = position + base - gtid_size
                 ts_us &= _COMMIT_TIME
-                start = rows_end + base - (end - rows)
+                start = rows_end + base - rows_size
                 single: tuple[object, ...]
                 if kind in _INSERTS:
                     single = (

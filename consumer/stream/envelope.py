@@ -167,6 +167,8 @@ class EnvelopeWriter:
         self._version = ""
         self._source = f'"connector":{_text(connector)},"name":{self._name},"db":{_text(database)},"table":"'
         self._lane = f'}},"lane":{{"epoch":{epoch},"version":'
+        self._file, self._server_id = "", -1
+        self._server = self._in_file = ""
         self.clock(0)
 
     def clock(self, now_ms: int) -> None:
@@ -207,15 +209,17 @@ class EnvelopeWriter:
     def single(self, row: SingleRow, version: int, seq: int, user: str) -> str:
         """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
         gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _ = row
-        if gtid is None:
-            name, quoted = f"{file}:{begun}", "null"
-        else:
-            name, quoted = gtid, f'"{gtid}"'
+        if file is not self._file or server_id != self._server_id:
+            self._file, self._server_id = file, server_id
+            self._server = f',"server_id":{server_id},"gtid":'
+            self._in_file = f',"file":"{file}",{self._source}'
+        name, quoted = (f"{file}:{begun}", "null") if gtid is None else (gtid, f'"{gtid}"')
+        us = f"{ts_us}"
         return (
             f'{{"before":{before or "null"},"after":{after or "null"},"op":"{op}{self._head}1'
-            f',"data_collection_order":1,"id":"{name}"}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us}'
-            f',"server_id":{server_id},"gtid":{quoted},"file":"{file}",{self._source}{table}","pos":{pos},"row":0'
-            f'{self._lane}{version},"seq":{seq},"user_id":{user},"last":true}}}}'
+            f',"data_collection_order":1,"id":"{name}"}},"source":{{"ts_ms":{us[:-3] or "0"},"ts_us":{us}'
+            f'{self._server}{quoted}{self._in_file}{table}","pos":{pos},"row":0'
+            f'{self._lane}{us if version == ts_us else version},"seq":{seq},"user_id":{user},"last":true}}}}'
         )
 
     def heartbeat(self, seq: int, version: int, ts_us: int) -> str:

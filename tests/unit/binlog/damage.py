@@ -45,8 +45,11 @@ def decode_all(target: BinlogDecoder, data: bytes, events: list[Event]) -> int:
 
 
 def packets(events: list[bytes]) -> bytes:
-    """Events as packets, each as long as it is, whatever its header says."""
-    return b"".join((len(event) + 1).to_bytes(3, "little") + b"\0\0" + event for event in events)
+    """Events as packets, numbered and each as long as it is, whatever its header says."""
+    return b"".join(
+        (len(event) + 1).to_bytes(3, "little") + bytes((number & 0xFF, 0)) + event
+        for number, event in enumerate(events)
+    )
 
 
 def damaged_event(data: st.DataObject, event: bytes) -> bytes:
