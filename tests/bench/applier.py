@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from tests.bench import measure, ours, peers, results
 from tests.bench.history import CHANGES_A_USER, DATABASE, TABLES, History, history
 from tests.bench.kafka import Topics, table_topics
 from tests.bench.postgres import database
+from tests.bench.runs import entry_of
 from tests.servers import Servers
 
 MOST_APPLIERS = 3
@@ -85,7 +86,7 @@ def whole(servers: Servers, past: History, runs: int) -> results.Entry:
         with prepared(servers, past) as run:
             commands = [ours.reader(run.env, run.folder), ours.applier(run.env, run.folder)]
             taken.append(_until_applied(commands, run.postgres, past))
-    return _entry("leadstream", ["reader", "applier"], taken, past.rows)
+    return entry_of("leadstream", ["reader", "applier"], taken, past.rows)
 
 
 def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> results.Entry:
@@ -98,7 +99,7 @@ def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> re
             taken.append(_until_applied(commands, run.postgres, past))
     many = f", {appliers} appliers" if appliers > 1 else ""
     names = [f"applier {number + 1}" for number in range(appliers)]
-    return _entry(f"leadstream from Kafka alone{many}", names, taken, past.rows)
+    return entry_of(f"leadstream from Kafka alone{many}", names, taken, past.rows)
 
 
 def after_an_outage(servers: Servers, past: History) -> results.Entry:
@@ -110,7 +111,7 @@ def after_an_outage(servers: Servers, past: History) -> results.Entry:
     tenth = past.rows // 10
     seconds = applying.seconds_to(past.rows)
     return {
-        **_entry("leadstream after an outage", ["applier"], [applying], past.rows),
+        **entry_of("leadstream after an outage", ["applier"], [applying], past.rows),
         "rss_first_tenth_mb": round(applying.rss_mb_until(tenth)),
         "applier_second_rows_mb": applying.every(seconds / MEMORY_POINTS),
         "reader_rss_mb": round(piling.rss_mb),
@@ -133,7 +134,7 @@ def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
             with psycopg.connect(postgres, autocommit=True) as connection:
                 taken.append(measure.run([command], partial(_mirrored, connection), past.rows, LONGEST, share=0.05))
         topics.remove()
-    return _entry("debezium + jdbc sink", ["debezium"], taken, past.rows)
+    return entry_of("debezium + jdbc sink", ["debezium"], taken, past.rows)
 
 
 def _until_applied(commands: list[measure.Command], postgres: str, past: History) -> measure.Progress:
@@ -174,31 +175,3 @@ def _mirrored(connection: psycopg.Connection) -> int:
         " + (SELECT count(*) FROM debezium_claims)"
         " + (SELECT count(*) + count(*) FILTER (WHERE status = 'approved') FROM debezium_claim_requirements)",
     )
-
-
-def _entry(name: str, processes: Sequence[str], taken: list[measure.Progress], rows: int) -> results.Entry:
-    """The medians of all runs, the highest memory of any, and each run by itself."""
-
-    def each(what: Callable[[measure.Progress], float]) -> list[float]:
-        return [what(progress) for progress in taken]
-
-    figures = results.entry(
-        name,
-        rows,
-        measure.median(each(lambda progress: progress.seconds_to(rows))),
-        max(each(lambda progress: progress.rss_mb)),
-        rss_first_half_mb=round(max(each(lambda progress: progress.rss_mb_until(rows // 2)))),
-        warm_rows_per_s=round(measure.median(each(lambda progress: progress.warm_rows_per_s(rows)))),
-        cpu_us_a_row=measure.median(each(lambda progress: sum(progress.cpu) * 1e6 / rows)),
-    )
-    return {**figures, "runs": [_run(progress, processes, rows) for progress in taken]}
-
-
-def _run(progress: measure.Progress, processes: Sequence[str], rows: int) -> dict[str, object]:
-    return {
-        "seconds": round(progress.seconds_to(rows), 2),
-        "rows_per_s": round(rows / progress.seconds_to(rows)),
-        "warm_rows_per_s": round(progress.warm_rows_per_s(rows)),
-        "rss_mb": dict(zip(processes, map(round, progress.rss_mb_each), strict=True)),
-        "cpu_s": {name: round(seconds, 1) for name, seconds in zip(processes, progress.cpu, strict=True)},
-    }

@@ -93,7 +93,7 @@ def run(
             if asked >= due:
                 count = arrived()
                 due = asked + (time.monotonic() - asked) / share
-            points.append((asked - began, count))
+            points.append((time.monotonic() - began, count))  # what is known only now had arrived by now
             memory.append(tuple(_rss(process.pid) / 1e6 for process in processes))
             time.sleep(POLL_SECONDS)
         cpu = tuple(_cpu_seconds(process.pid) for process in processes)

@@ -45,10 +45,15 @@ def applier(env: Mapping[str, str], folder: Path, number: int = 1) -> Command:
 
 
 def read_rows(topics: Topics, history: History) -> int:
-    """Rows of the history that the newest checkpoint covers: all of them, or what the binlog's share amounts to."""
+    """Rows of the history that the newest checkpoint covers: all of them, or what the binlog's share amounts to.
+
+    Inside one transaction a checkpoint's position stands still, and it counts the rows itself.
+    """
     checkpoint = topics.checkpointed()
     if not checkpoint:
         return 0
+    if history.one_transaction and checkpoint["rows"]:
+        return min(int(checkpoint["rows"]), history.rows - 1)
     return int(history.rows * covered(checkpoint["file"], checkpoint["pos"], history))
 
 

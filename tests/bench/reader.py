@@ -11,10 +11,12 @@ from tests.bench import measure, ours, peers, results
 from tests.bench.history import DATABASE, History, history
 from tests.bench.kafka import Topics, table_topics
 from tests.bench.postgres import database
+from tests.bench.runs import entry_of
 from tests.servers import Servers
 
-LIBRARY_ROWS = 50_000
+LIBRARY_ROWS = 100_000
 """mysql-replication reads a part only: at some 4,000 rows/s the whole would take four minutes a run."""
+QUARTERS = 4
 
 
 def bench(servers: Servers, rows: int, runs: int, with_peers: bool) -> None:
@@ -22,7 +24,7 @@ def bench(servers: Servers, rows: int, runs: int, with_peers: bool) -> None:
     with history(servers, rows) as single:
         entries = [leadstream(servers, single, runs)]
         if with_peers:
-            entries += [debezium(servers, single, runs), pipe(single, runs), library(single)]
+            entries += [debezium(servers, single, runs), pipe(single, runs), library(single, runs)]
     results.keep("reader", f"binlog → committed Kafka, {rows:,} single-row transactions", entries)
     for size, name in ((100, "reader-100-rows"), (0, "reader-one-transaction")):
         with history(servers, rows, size) as larger:
@@ -31,29 +33,31 @@ def bench(servers: Servers, rows: int, runs: int, with_peers: bool) -> None:
 
 
 def leadstream(servers: Servers, past: History, runs: int) -> results.Entry:
-    """Our reader from launch to the checkpoint that covers the last row.
-
-    Inside one transaction a checkpoint's position stands still, so that nothing can be said of the warm half.
-    """
-    seconds, rss, warm = [], [], []
+    """Our reader from launch to the checkpoint that covers the last row; the first run's memory over its time."""
+    taken = []
     for _ in range(runs):
         prefix = f"bench-{uuid.uuid4().hex[:8]}"
         topics = Topics(servers.kafka_bootstrap, prefix)
         with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
             env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
             ours.setup(env)
-            progress = measure.run([ours.reader(env, Path(folder))], partial(ours.read_rows, topics, past), past.rows)
+            taken.append(
+                measure.run([ours.reader(env, Path(folder))], partial(ours.read_rows, topics, past), past.rows)
+            )
         topics.remove()
-        seconds.append(progress.seconds_to(past.rows))
-        warm.append(progress.warm_rows_per_s(past.rows))
-        rss.append(progress.rss_mb)
-    figures = {} if past.one_transaction else {"warm_rows_per_s": measure.median(warm)}
-    return results.entry("leadstream", past.rows, measure.median(seconds), max(rss), **figures)
+    quarter = taken[0].seconds_to(past.rows) / QUARTERS
+    memory = taken[0].every(quarter)
+    shown = " / ".join(str(held) for _, _, held in memory[1:])
+    return {
+        **entry_of("leadstream", ["reader"], taken, past.rows),
+        "rss_mb_by_quarter": shown,
+        "second_rows_mb": memory,
+    }
 
 
 def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
     """Debezium in Connect standalone from launch to the last row in its topics."""
-    seconds, rss, warm = [], [], []
+    taken = []
     for _ in range(runs):
         prefix = f"debezium-{uuid.uuid4().hex[:8]}"
         topics = Topics(servers.kafka_bootstrap, prefix)
@@ -62,24 +66,24 @@ def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
         topics.create([f"{prefix}.schema-history"], 1)
         with tempfile.TemporaryDirectory() as folder:
             command = peers.debezium(past, servers.kafka_bootstrap, prefix, Path(folder))
-            progress = measure.run([command], partial(topics.rows, names), past.rows)
+            taken.append(measure.run([command], partial(topics.rows, names), past.rows))
         topics.remove()
-        seconds.append(progress.seconds_to(past.rows))
-        warm.append(progress.warm_rows_per_s(past.rows))
-        rss.append(progress.rss_mb)
-    return results.entry("debezium", past.rows, measure.median(seconds), max(rss), warm_rows_per_s=measure.median(warm))
+    return entry_of("debezium", ["debezium"], taken, past.rows)
 
 
 def pipe(past: History, runs: int) -> results.Entry:
     """The binlog's bytes through a socket to a file."""
-    timed = [measure.time_of(peers.pipe(past)) for _ in range(runs)]
-    return results.entry(
-        "mysqlbinlog --raw", past.rows, measure.median([t[0] for t in timed]), max(t[1] for t in timed)
-    )
+    return _timed("mysqlbinlog --raw", peers.pipe(past), past.rows, runs)
 
 
-def library(past: History) -> results.Entry:
+def library(past: History, runs: int) -> results.Entry:
     """mysql-replication, decoding only."""
     rows = min(LIBRARY_ROWS, past.rows)
-    seconds, rss = measure.time_of(peers.library(past, rows))
-    return results.entry("mysql-replication", rows, seconds, rss)
+    return _timed("mysql-replication", peers.library(past, rows), rows, runs)
+
+
+def _timed(name: str, argv: list[str], rows: int, runs: int) -> results.Entry:
+    taken = [measure.time_of(argv) for _ in range(runs)]
+    seconds = [took for took, _ in taken]
+    figures = results.entry(name, rows, measure.median(seconds), max(rss for _, rss in taken))
+    return {**figures, "runs": [{"seconds": round(took, 2), "rows_per_s": round(rows / took)} for took in seconds]}
