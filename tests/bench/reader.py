@@ -19,12 +19,12 @@ LIBRARY_ROWS = 100_000
 QUARTERS = 4
 
 
-def bench(servers: Servers, rows: int, runs: int, with_peers: bool) -> None:
-    """The table of DESIGN section 8, first line; and large transactions of ours alone."""
+def bench(servers: Servers, rows: int, runs: int, peer_runs: int) -> None:
+    """The table of DESIGN section 8, first line; and large transactions of ours alone. 0 `peer_runs`: no peers."""
     with history(servers, rows) as single:
         entries = [leadstream(servers, single, runs)]
-        if with_peers:
-            entries += [debezium(servers, single, runs), pipe(single, runs), library(single, runs)]
+        if peer_runs:
+            entries += [pipe(single, peer_runs), debezium(servers, single, peer_runs), library(single, peer_runs)]
     results.keep("reader", f"binlog → committed Kafka, {rows:,} single-row transactions", entries)
     for size, name in ((100, "reader-100-rows"), (0, "reader-one-transaction")):
         with history(servers, rows, size) as larger:
