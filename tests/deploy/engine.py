@@ -19,7 +19,7 @@ from subprocess import CompletedProcess
 from tests.servers.mysql import MySQL, mysql_tool
 from tests.servers.packages import install
 from tests.servers.places import PROJECT, ServerError, built, home, locked, say, socket_folder
-from tests.servers.processes import ProcessId, complaint, end, is_alive, run, run_or_raise, spawn
+from tests.servers.processes import ProcessId, end, is_alive, run, run_or_raise, spawn
 
 PATIENCE = 60.0
 """Seconds an engine has to start, and to stop with all its containers."""
@@ -95,9 +95,15 @@ def _start() -> ProcessId:
     while run(["/usr/bin/docker", "--host", f"unix://{_socket()}", "info"]).returncode:
         if not is_alive(process) or time.monotonic() > deadline:
             end(process, signal.SIGTERM, PATIENCE)
-            raise ServerError(f"dockerd does not answer at {_socket()}: {complaint(log.read_text())}; see {log}")
+            raise ServerError(f"dockerd does not answer at {_socket()}: {_last_word(log)}; see {log}")
         time.sleep(0.3)
     return process
+
+
+def _last_word(log: Path) -> str:
+    """What dockerd, which tells of much that does not matter, said last."""
+    lines = [line for line in log.read_text().splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
 
 
 def _compose(docker: str) -> tuple[str, ...]:

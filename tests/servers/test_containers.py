@@ -45,3 +45,9 @@ def test_a_broker_tells_clients_the_published_port_and_brokers_its_name() -> Non
     assert broker.environment["KAFKA_DEFAULT_REPLICATION_FACTOR"] == "3"
     assert broker.environment["KAFKA_LOG_RETENTION_HOURS"] == "1"
     assert broker.extras == {"network": "network"}
+
+
+def test_the_variables_of_the_compose_file_name_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYSQL_IMAGE", "mirror.example.org/mysql:8.4")
+    assert plan("mysql", record("mysql"), ()).image == "mirror.example.org/mysql:8.4"
+    assert plan("kafka", record("kafka"), ()).image == IMAGES["kafka"]
