@@ -16,6 +16,7 @@ from typing import Annotated
 
 import structlog
 import typer
+from confluent_kafka import KafkaError, KafkaException
 
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
@@ -210,6 +211,12 @@ def run(command: Callable[[], object]) -> int:
         return _fail(error, WRONG_SETTINGS)
     except (BinlogError, StreamError, StoreError, Unfit, OSError) as error:
         return _fail(error, FAILED)
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.code() != KafkaError._INVALID_ARG:
+            raise
+        sentence = f"Kafka's client refuses its settings ({reason.str()}); look at the variables KAFKA_…"
+        return _fail(SettingsError(sentence), WRONG_SETTINGS)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except KeyboardInterrupt:

@@ -29,8 +29,13 @@ class KafkaLook:
     """A context manager for one thread."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._checkpoints = CheckpointLog(settings)
-        self._letters = LetterBox(settings)
+        """Asks nothing yet. Raises Unknown where Kafka's client refuses its settings."""
+        try:
+            self._checkpoints = CheckpointLog(settings)
+            self._letters = LetterBox(settings)
+        except KafkaException as error:
+            reason = error.args[0].str()
+            raise Unknown(f"Kafka's client refuses its settings ({reason}); look at the variables KAFKA_…") from error
         self._counted: tuple[int, int] | None = None
 
     def look(self) -> Standing:

@@ -71,7 +71,13 @@ class StreamWatch:
     def _watch(self) -> None:
         from consumer.standing import KafkaLook, Unknown
 
-        with KafkaLook(self._settings) as kafka:
+        try:
+            look = KafkaLook(self._settings)
+        except Unknown as error:
+            log.warning("stream_not_watched", reason=str(error))
+            self._seen = StreamSeen(str(error))
+            return
+        with look as kafka:
             while not self._stop.is_set():
                 try:
                     self._seen = StreamSeen("", True, *kafka.look(), seen_at=time.time())

@@ -98,6 +98,11 @@ def test_secrets_are_files_that_nobody_else_may_read(things: list[Thing]) -> Non
         assert all("valueFrom" not in variable for variable in container.get("env", []))
 
 
+def test_a_service_named_kafka_sets_nothing_that_would_be_taken_for_a_property(things: list[Thing]) -> None:
+    """Kubernetes gives pods KAFKA_PORT and KAFKA_SERVICE_HOST otherwise, and every KAFKA_… is librdkafka's."""
+    assert {pod.get("enableServiceLinks") for _, pod in pods(things)} == {False}
+
+
 def test_every_setting_that_is_set_is_one_that_we_know(things: list[Thing]) -> None:
     known = {
         name.upper()

@@ -88,6 +88,16 @@ def test_a_port_that_is_no_number_is_a_wrong_setting(tmp_path: Path, port: str) 
     assert "secret" not in done.stderr
 
 
+@pytest.mark.parametrize("line", ["consumer setup", "consumer status", "consumer dead-letters list"])
+def test_a_variable_that_is_no_property_of_kafkas_client_is_a_wrong_setting(tmp_path: Path, line: str) -> None:
+    done = run(line, tmp_path, **WELL, KAFKA_SERVICE_HOST="10.0.0.1")
+    assert done.returncode == 2
+    assert "No such configuration property" in done.stderr
+    assert "service.host" in done.stderr
+    assert "look at the variables KAFKA_" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("line", ["consumer explain 3", "reconciler verify", "reconciler run all", "reconciler age"])
 def test_a_server_that_is_away_ends_with_1_and_one_sentence(tmp_path: Path, line: str) -> None:
     done = run(line, tmp_path, **WELL)
