@@ -118,22 +118,23 @@ def _configure(facts: KafkaFacts, topic: str, setting: str) -> str:
 
 
 def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) -> Check:
-    wanted_ms = kafka.topic_retention_hours * 3_600_000
-    short = [
-        topic.name
-        for topic in topics
-        if "retention.ms" in topic.settings
-        and (found := facts.topics.get(topic.name))
-        and 0 <= int(found.settings.get("retention.ms", -1)) < wanted_ms
-    ]
     hours = kafka.topic_retention_hours
-    sentence = (
-        f"changes are kept for {hours} hours at least"
-        if not short
-        else (f"{', '.join(short)} keep changes for less than TOPIC_RETENTION_HOURS={hours}")
-    )
-    mend = "; ".join(_configure(facts, name, f"retention.ms={wanted_ms}") for name in short)
-    return _check("retention", bool(short), sentence, mend)
+    kept = {
+        topic.name: found.settings
+        for topic in topics
+        if "retention.ms" in topic.settings and (found := facts.topics.get(topic.name))
+    }
+    short = [name for name, settings in kept.items() if 0 <= int(settings.get("retention.ms", -1)) < hours * 3_600_000]
+    small = [name for name, settings in kept.items() if int(settings.get("retention.bytes", -1)) >= 0]
+    sentence = f"changes are kept for {hours} hours at least"
+    if short:
+        sentence = f"{', '.join(short)} keep changes for less than TOPIC_RETENTION_HOURS={hours}"
+    elif small:
+        sentence = f"{', '.join(small)} may drop changes before TOPIC_RETENTION_HOURS={hours}, by retention.bytes"
+    mends = [_configure(facts, name, f"retention.ms={hours * 3_600_000}") for name in short]
+    mends += [_configure(facts, name, "retention.bytes=-1") for name in small]
+    state = State.FAILED if short else State.WARNING if small else State.OK
+    return _check("retention", state, sentence, "; ".join(mends))
 
 
 def _leaders(facts: KafkaFacts) -> Check:

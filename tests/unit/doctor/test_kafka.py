@@ -70,6 +70,11 @@ def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
         ),
         (setting(cleanup_policy="compact"), "cleanup.policy", "failed", f"{CONFIGS} cleanup.policy=delete"),
         (setting(retention_ms="3600000"), "retention", "failed", f"{CONFIGS} retention.ms=604800000"),
+        (setting(retention_bytes="1073741824"), "retention", "warning", f"{CONFIGS} retention.bytes=-1"),
+        (
+            setting(retention_ms="3600000", retention_bytes="1073741824"), "retention", "failed",
+            f"{CONFIGS} retention.ms=604800000; {CONFIGS} retention.bytes=-1",
+        ),
         (users(leaderless=2), "leaders", "failed", "start the brokers that are missing"),
         (users(in_sync=2), "leaders", "warning", "start the brokers that are missing"),
         (setting(min_insync_replicas="4"), "min.insync.replicas", "failed", f"{CONFIGS} min.insync.replicas=2"),
