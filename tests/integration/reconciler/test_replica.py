@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
+
 import pymysql
 import pytest
 
+from consumer.binlog.connection import BinlogStream
+from consumer.binlog.connection import Replica as Live
+from consumer.binlog.events import RowChange
+from consumer.binlog.position import Position
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.live import read_lead
 from consumer.settings import MySQLAddress
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import World, close_world, open_world
+from tests.servers import Servers
+from tests.spelled_out import spelled_out
 
 
 def redeclare(world: World, *statements: str) -> None:
@@ -62,6 +72,37 @@ def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: Wor
     world.sql("ALTER TABLE users MODIFY current_signature_file_id BINARY(4)")
     world.sql("INSERT INTO users (id, current_signature_file_id) VALUES (1, UNHEX('00FF'))")
     assert world.replica().read_users([1]).leads[1].user == UserRow(1, "00ff0000", True)
+
+
+def test_a_uuid_signature_of_mariadb_is_its_hexadecimal_digits_as_in_the_stream(servers: Servers) -> None:
+    """Everywhere alike: in the binlog, in the reconciler's reads and in those of `consumer explain`."""
+    world = open_world(servers.mariadb_url, servers.postgres_url)
+    try:
+        world.sql(
+            "ALTER TABLE users DROP COLUMN current_signature_file_id, ADD COLUMN current_signature_file_id UUID NULL"
+        )
+        with closing(Live(MySQLAddress(world.replica_url))) as live:
+            start = Position("", *live.binlog_place())
+            world.sql(
+                "INSERT INTO users (id, current_signature_file_id) VALUES (1, '00112233-4455-4677-8899-aabbccddeeff')"
+            )
+            user = UserRow(1, "00112233445546778899aabbccddeeff", True)
+            assert world.replica().read_users([1]).leads[1].user == user
+            told = read_lead(live, 1).state.user
+            assert told is not None
+            assert told.row == user
+            end = live.binlog_place()
+        address = MySQLAddress(world.replica_url)
+        stream = BinlogStream(address, address.database, start, 77_100, 0.2, 10)
+        with closing(stream):
+            stream.connect()
+            events = []
+            while (stream.file, stream.pos) < end:
+                events += spelled_out(stream.read())
+        (row,) = [json.loads(event.after or "") for event in events if isinstance(event, RowChange)]
+        assert row["current_signature_file_id"] == user.signature
+    finally:
+        close_world(world, servers.postgres_url)
 
 
 def test_the_session_cannot_write_and_a_slow_query_is_ended(world: World) -> None:
