@@ -151,7 +151,7 @@ class Router:
             user_id = self.owners.get(ref)
             if user_id is UNKNOWN:
                 user_id = self._ask(ref, index)
-        elif op == "c" and self._is_back(table, row_id):
+        elif op == "c" and (self.owners.leaving or self.owners.departing) and self._is_back(table, row_id):
             user_id = self._user(table, op, row_id, ref, index)
             self._pass_on(table, op, before, after, user_id, ref, row_id, pos, row, moved=True)
             return
