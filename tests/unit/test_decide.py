@@ -1,10 +1,11 @@
-"""Orphans: changes whose user the reader could not tell, in the lane that can."""
+"""Orphans: changes whose user the reader could not tell, in the lane that can. And leads that PostgreSQL refused."""
 
 from __future__ import annotations
 
 from consumer.decide import decide
 from consumer.lane import lane_of
 from consumer.leads.model import (
+    NEVER,
     Change,
     Claim,
     ClaimRow,
@@ -103,3 +104,45 @@ def test_a_deleted_customers_claims_lead_nowhere() -> None:
     outcome = outcome_of(lane_of(USER, LANES), [(10, USER)], deleted, orphan(30, OWED, APPROVED))
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}
+
+
+def test_a_refused_lead_takes_its_changes_and_is_not_judged() -> None:
+    lane = lane_of(USER, LANES)
+    changes = [change(20, OWED, APPROVED)]
+    part = LaneBatch(lane, 1, 1, 2, 0, 20, {}, changes, frozenset({USER}), False, 0, (), {5: "a letter"})
+    outcome = decide(
+        Batch(1, [part], 1), {USER: owing()}, (), (), lanes=LANES, rules=RULES, refused={USER: "it was refused"}
+    )
+    lead = outcome.leads[USER]
+    assert (lead.judge_after, lead.requirements[100].status) == (NEVER, "approved")
+    assert not outcome.conversions
+    assert not outcome.stints
+    assert outcome.rechecks == {USER: "it was refused", 5: "a letter"}
+
+
+def test_a_refused_lead_that_only_waited_to_be_judged_is_not_judged_either() -> None:
+    waiting = owing()
+    waiting.judge_after, waiting.changed_at = 10, 5
+    waiting.requirements[100].status = "approved"
+    part = LaneBatch(lane_of(USER, LANES), 1, 1, 1, 15, 15, {}, [], frozenset(), False, 0, (), {})
+    leads = {USER: waiting}
+    outcome = decide(Batch(1, [part], 0), leads, (USER,), (), lanes=LANES, rules=RULES, refused={USER: "refused"})
+    assert outcome.leads[USER].judge_after == NEVER
+    assert not outcome.conversions
+
+
+def test_a_refused_user_of_whom_nothing_is_held_stays_set_aside_when_its_row_arrives() -> None:
+    part = LaneBatch(
+        lane_of(USER, LANES), 1, 1, 2, 0, 20, {}, [change(20, None, UserRow(USER, None, True))], frozenset({USER}),
+        False, 0, (), {},
+    )  # fmt: skip
+    outcome = decide(Batch(1, [part], 1), {}, (), (), lanes=LANES, rules=RULES, refused={USER: "refused"})
+    lead = outcome.leads[USER]
+    assert (lead.exists, lead.judge_after, lead.stint) == (True, NEVER, 0)
+    assert not outcome.stints
+
+
+def test_an_orphans_lead_that_was_loaded_for_it_is_judged_although_nothing_else_names_it() -> None:
+    outcome = outcome_of(lane_of(USER, LANES), [(10, USER)], orphan(20, OWED, APPROVED))
+    assert [conversion.user_id for conversion in outcome.conversions] == [USER]
+    assert outcome.stints[USER, 1].closed_at == 20

@@ -90,6 +90,32 @@ def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
     assert (part.lost, part.next_seq) == (2, 8)
 
 
+def test_a_dead_letter_explains_one_missing_number_once_and_one_without_a_number_explains_none() -> None:
+    one = lane()
+    one.set_aside("undecodable", 77, holds_number=True)
+    one.set_aside("other_epoch", None, holds_number=False)
+    assert [one.skip(1), one.skip(1)] == [0, 1]
+
+
+def test_what_there_is_to_tell_is_told_once() -> None:
+    one = lane()
+    one.set_aside("undecodable", 77, holds_number=False)
+    one.gather(0)
+    assert not one.remarkable
+    assert one.take() is not None
+    one.gather(0)
+    assert one.take() is None
+
+
+def test_the_version_of_a_lane_never_falls() -> None:
+    one = lane()
+    one.merge.push(3, 5, 0, beat(30))
+    one.gather(99)
+    part = one.take()
+    assert part is not None
+    assert (part.version_before, part.version) == (40, 40)
+
+
 def test_rows_without_a_user_mark_the_batch_and_are_nobodys() -> None:
     one = lane()
     one.merge.push(2, 5, 0, change(NOBODY, 50))
