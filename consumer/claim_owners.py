@@ -74,13 +74,14 @@ class ClaimOwners:
     def get(self, claim_id: int) -> int | None:
         """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
         owner = self._young.get(claim_id, UNKNOWN)
-        if owner is not UNKNOWN and not (self._departed and self._is_stale(claim_id, owner)):
-            return owner
-        owner = self._old.pop(claim_id, UNKNOWN)
-        if owner is not UNKNOWN and not (self._departed and self._is_stale(claim_id, owner)):
+        is_old = owner is UNKNOWN
+        if is_old:
+            owner = self._old.pop(claim_id, UNKNOWN)
+        if owner is UNKNOWN or (self._departed and self._is_stale(claim_id, owner)):
+            return None if claim_id in self.unsure else UNKNOWN
+        if is_old:
             self.put(claim_id, owner)
-            return owner
-        return None if claim_id in self.unsure else UNKNOWN
+        return owner
 
     def _is_stale(self, claim_id: int, user_id: int | None) -> bool:
         """Whether this was the claim's user before that user departed."""

@@ -79,6 +79,17 @@ def test_a_claim_changed_long_before_the_stream_is_whose_the_replica_says() -> N
     assert owners.get(1) == 11
 
 
+def test_a_claim_whose_user_departed_is_not_taken_for_the_one_before_who_had_it() -> None:
+    owners = ClaimOwners(4, Replica())
+    for claim_id in (1, 2, 3):
+        owners.put(claim_id, 10)
+    owners.put(1, 20)
+    owners.user_renumbered(20)
+    assert owners.get(1) == UNKNOWN
+    assert owners.get(1) == UNKNOWN
+    assert owners.get(2) == 10
+
+
 def test_many_claims_are_asked_for_in_several_queries() -> None:
     replica = Replica()
     owners = ClaimOwners(100_000, replica)
