@@ -8,7 +8,8 @@ could not judge are settled. How far it came is recorded after every batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import NamedTuple, Protocol
 
@@ -42,6 +43,16 @@ class Progress(Protocol):
         """It came to a primary key, having looked at so many more users."""
 
 
+class Page(NamedTuple):
+    """The next users by primary key, those of them that were judged already, and a live read of the others."""
+
+    users: list[int]
+    judged: set[int]
+    live: LiveRead | None
+    lanes: Mapping[int, LanePoint]
+    """How far the lanes had come before it."""
+
+
 class Resumed(NamedTuple):
     """Where a backfill begins: the primary key it had come to, and the span of time it answers for."""
 
@@ -55,6 +66,7 @@ class Backfill:
     def __init__(
         self, replica: Replica, store: LeadStore, book: Book, runs: Runs, rules: Rules, *, batch_size: int, stop: Event
     ) -> None:
+        """`replica` and `book` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
         self._store = store
         self._book = book
@@ -98,31 +110,43 @@ class Backfill:
 
     def _batches(self, cursor: int, run: Run, progress: Progress, queries: int) -> bool:
         """Every batch after this primary key; False where it was asked to stop."""
-        while not self._stop.is_set():
-            page = self._replica.user_page(cursor, self._batch_size)
-            if not page:
-                return True
+        for page in self._pages(cursor):
             self._take(page)
-            cursor = page[-1]
-            run.move(cursor, self._tally.as_counts(), self._replica.queries - queries)
-            progress.advance(cursor, len(page))
-        return False
+            last = page.users[-1]
+            run.move(last, self._tally.as_counts(), self._replica.queries - queries)
+            progress.advance(last, len(page.users))
+            if self._stop.is_set():
+                return False
+        return True
 
-    def _take(self, page: list[int]) -> None:
+    def _pages(self, cursor: int) -> Iterator[Page]:
+        """Every page after this primary key; the next one is read while the caller is at work."""
+        with ThreadPoolExecutor(1, "reads ahead") as pool:
+            page = self._read(cursor)
+            while page.users:
+                ahead = pool.submit(self._read, page.users[-1])
+                yield page
+                page = ahead.result()
+
+    def _read(self, after: int) -> Page:
+        users = self._replica.user_page(after, self._batch_size)
         lanes = self._book.lanes()
-        judged = self._book.judged(page)
-        unknown = [user_id for user_id in page if user_id not in judged]
-        if unknown:
-            live = self._replica.read_users(unknown)
-            coming = [user_id for user_id in unknown if self._is_coming(user_id, live, lanes)]
-            self._leave(coming)
-            unknown = sorted({*unknown} - {*coming})
-        if unknown:
-            for outcome in piecewise(lambda users: self._settle(users, live), unknown, self._refused):
-                self._tally.take(outcome)
-                self._tally.settled += len(outcome.queue_changes)
-        self._tally.checked += len(page)
-        self._tally.in_step += len(judged)
+        judged = self._book.judged(users)
+        unknown = [user_id for user_id in users if user_id not in judged]
+        return Page(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
+
+    def _take(self, page: Page) -> None:
+        live = page.live
+        if live is not None:
+            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, page.lanes)}
+            self._leave(sorted(coming))
+            unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
+            if unknown:
+                for outcome in piecewise(lambda users: self._settle(users, live), unknown, self._refused):
+                    self._tally.take(outcome)
+                    self._tally.settled += len(outcome.queue_changes)
+        self._tally.checked += len(page.users)
+        self._tally.in_step += len(page.judged)
 
     @staticmethod
     def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:

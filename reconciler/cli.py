@@ -21,7 +21,6 @@ from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
 from reconciler.aging import age as age_scores
-from reconciler.backfill import Backfill
 from reconciler.book import microseconds
 from reconciler.lanes import Stopped
 from reconciler.replica import ReplicaError
@@ -100,17 +99,8 @@ def backfill(
 ) -> None:
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
     console = Console(stderr=True)
-    with _tools() as (tools, stop):
+    with _tools() as (tools, stop), tools.backfill() as filling:
         progress = TerminalProgress(console, "backfill") if console.is_terminal else LineProgress("backfill")
-        filling = Backfill(
-            tools.replica,
-            tools.store,
-            tools.book,
-            tools.runs,
-            tools.rules,
-            batch_size=tools.settings.sweeps.backfill_batch_size,
-            stop=tools.stop,
-        )
         try:
             report = filling.run(progress, restart=restart)
         finally:

@@ -10,6 +10,7 @@ from threading import Event
 from consumer.leads.rules import Rules
 from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, RuleSettings, load
 from consumer.store.leads import LeadStore
+from reconciler.backfill import Backfill
 from reconciler.book import Book
 from reconciler.lanes import LaneWatch
 from reconciler.recheck import Mender
@@ -93,6 +94,20 @@ class Tools:
             self.discovery.shadow_mode,
         )
         return Sweeper(self.replica, self.book, self.runs, self.mender(dry_run=dry_run), plan)
+
+    @contextmanager
+    def backfill(self) -> Iterator[Backfill]:
+        """What gives everybody a first stint, with the session for reading ahead."""
+        with closing(Book(self.settings.database.conninfo)) as ahead:
+            yield Backfill(
+                self.replica,
+                self.store,
+                ahead,
+                self.runs,
+                self.rules,
+                batch_size=self.settings.sweeps.backfill_batch_size,
+                stop=self.stop,
+            )
 
     @contextmanager
     def verification(self, *, repair: bool) -> Iterator[Verification]:

@@ -75,7 +75,7 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
 
 def differs(lead: Lead, live: LiveState) -> bool:
     """Whether a live read shows other rows than we hold: drift, unless the stream is about to bring it."""
-    return bool(_differences(lead, live, 0))
+    return any(not holds(lead, row.row) for row in _rows(live)) or next(_gone(lead, live), None) is not None
 
 
 class _Difference(NamedTuple):

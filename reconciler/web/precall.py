@@ -25,7 +25,7 @@ from reconciler import metrics
 from reconciler.book import Book, moment
 from reconciler.drift import differences
 from reconciler.recheck import again_if_in_the_way, state_of
-from reconciler.replica import LiveRead, Replica, ReplicaAway, ReplicaError
+from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
 from reconciler.tools import Settings
 from reconciler.watch import Watch
 from reconciler.web.reads import Reads
@@ -43,6 +43,8 @@ STRIKES: Final = 3
 SILENT_SECONDS: Final = 1.0
 REST_SECONDS: Final = 2.0
 """After so many failures in a row, and so long without an answer, the replica is left alone for so long."""
+LAG_FRESH_SECONDS: Final = 60.0
+"""For how long the lag counts that was seen last; the watch looks again within seconds of the first check."""
 QUEUED_AGAIN_SECONDS: Final = 30.0
 """A lead whose recheck was queued is not queued again for so long, however often it is asked for."""
 REMEMBERED: Final = 10_000
@@ -214,12 +216,8 @@ class Desk:
         return sorted({difference.kind.value for difference in found})
 
     def _as_of(self, live: LiveRead) -> datetime | None:
-        """The time of the data: that of the read, less the replica's lag; None where replication stands still."""
         self._watch.want_lag()
-        lag = self._watch.snapshot().replica_lag
-        if lag is None:
-            return moment(live.ended)
-        return None if isinf(lag) else moment(live.ended - round(lag * 1_000_000))
+        return as_of(live.ended, self._watch.known.lag, time.monotonic())
 
     def _note(self) -> str | None:
         lag = self._watch.snapshot().replica_lag
@@ -256,6 +254,18 @@ class Desk:
         except (StoreError, psycopg.Error) as error:
             self._queued.pop(user_id, None)
             log.warning("recheck_not_queued", reason=str(error))
+
+
+def as_of(read_ended: int, lag: LagReading | None, now: float) -> datetime | None:
+    """The time of the data of a live read: that of its end (µs), less the replica's lag.
+
+    None where replication stands still, or the lag was seen so long before `now` that nobody knows.
+    """
+    if lag is None or lag.behind is None:
+        return moment(read_ended)
+    if isinf(lag.behind) or now - lag.at > LAG_FRESH_SECONDS:
+        return None
+    return moment(read_ended - round(lag.behind * 1_000_000))
 
 
 def _store(settings: Settings) -> LeadStore:

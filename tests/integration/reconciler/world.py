@@ -166,9 +166,9 @@ class World:
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
         """Runs the backfill in this process."""
-        book = self.book()
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
-        filling = Backfill(self.replica(), store, book, Runs(book), self.rules, batch_size=batch_size, stop=self.stop)
+        runs = Runs(self.book())
+        filling = Backfill(self.replica(), store, self.book(), runs, self.rules, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
     def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
