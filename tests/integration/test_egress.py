@@ -159,6 +159,7 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open(tm
         ports = server_ports(things)
         reached = {name: set().union(*(ports[server] for server in one.reached)) for name, one in doing.items()}
     assert reached == opened(things)
+    assert opened(things)["reconciler"] == set().union(*ports.values())  # the runbook has the doctor asked there
 
 
 def _use(reconciler: Workload, doing: dict[str, Workload]) -> None:
