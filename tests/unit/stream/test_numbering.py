@@ -182,9 +182,12 @@ def test_orders_count_all_rows_and_those_of_each_table() -> None:
     for table in ("users", "claims", "users", "claims", "claims"):
         numbering.row(table, "c", None, "{}", 1, 1, 4, 0)
     numbering.commit()
+    numbering.begin(None, 1, "b.000001", 99, 6_000)
+    numbering.row("claims", "c", None, "{}", 1, 1, 99, 0)
+    numbering.commit()
     orders = [message.value["transaction"] for message in kafka.open]
-    assert [order["total_order"] for order in orders] == [1, 2, 3, 4, 5]
-    assert [order["data_collection_order"] for order in orders] == [1, 1, 2, 2, 3]
+    assert [order["total_order"] for order in orders] == [1, 2, 3, 4, 5, 1]
+    assert [order["data_collection_order"] for order in orders] == [1, 1, 2, 2, 3, 1]
 
 
 def test_no_heartbeat_may_come_while_a_cut_transaction_waits_for_its_rest() -> None:
@@ -277,6 +280,17 @@ def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_
         assert [block["last"] for block in blocks] == [False] * (len(blocks) - 1) + [True]
     block, change = READERS["heartbeats"](json.dumps(notices[0].value).encode())
     assert (change.table, change.recheck, block.user_id) == (None, "TRUNCATE of users", None)
+
+
+def test_the_same_reason_in_the_next_transaction_is_a_notice_once_more() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    for pos in (1, 2):
+        numbering.begin(f"g:{pos}", 1, "b.000001", pos, 5_000 * pos)
+        numbering.recheck("TRUNCATE of users")
+        numbering.commit()
+    notices = [sent.value["lane"] for sent in kafka.open]
+    assert sorted(block["version"] for block in notices) == [5_000] * LANES + [10_000] * LANES
 
 
 def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
