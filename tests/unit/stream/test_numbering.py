@@ -175,6 +175,34 @@ def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_w
     assert {orphan.value["transaction"]["total_order"] for orphan in orphans} == {2}
 
 
+def test_an_orphan_with_a_likely_user_lies_with_that_user_and_every_lane_gets_the_notice() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 8911, 77, 4, 1)
+    numbering.commit()
+    rows = [message for message in kafka.open if message.topic == "p.claim_requirements"]
+    assert [(row.lane, row.key, row.value["lane"]["user_id"]) for row in rows] == [(lane_of(8911, LANES), "8911", 8911)]
+    notices = [message for message in kafka.open if message.topic == "p.heartbeats"]
+    assert sorted((notice.lane, notice.value["lane"]["user_id"]) for notice in notices) == [
+        (lane, None) for lane in range(LANES)
+    ]
+
+
+def test_an_orphan_is_not_sent_again_where_its_transaction_was_cut() -> None:
+    kafka = Kafka()
+    for again in (False, True):
+        numbering = kafka.numbering()
+        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+        numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
+        if not again:
+            kafka.commit(numbering, 0)
+    numbering.commit()
+    kafka.commit(numbering, 1)
+    sent = [(message.topic, message.lane) for message in kafka.committed if message.value["source"].get("table")]
+    assert len(sent) == len(set(sent)) == LANES
+
+
 def test_orders_count_all_rows_and_those_of_each_table() -> None:
     kafka = Kafka()
     numbering = kafka.numbering()
