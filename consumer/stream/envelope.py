@@ -15,6 +15,7 @@ lane's leads have to be read live.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
@@ -75,8 +76,11 @@ class LaneBlock(msgspec.Struct, gc=False):
 
 
 def _word(value: int | str | None) -> str | None:
-    """Statuses and types as the rules compare them; an id of a look-up table is its decimal digits."""
-    return value if value.__class__ is str or value is None else str(value)
+    """Statuses and types as the rules compare them; an id of a look-up table is its decimal digits.
+
+    They are few, and a hundred thousand changes may lie in memory: interned, a change takes a third less of it.
+    """
+    return intern(value) if isinstance(value, str) else None if value is None else str(value)
 
 
 class Users(msgspec.Struct, gc=False):
