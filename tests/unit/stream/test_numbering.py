@@ -144,12 +144,13 @@ def test_a_heartbeat_moves_every_lane_past_the_servers_clock() -> None:
 def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> None:
     kafka = Kafka()
     numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-    numbering.commit()
+    for pos in (4, 9):
+        numbering.begin(None, 1, "b.000001", pos, 5_000)
+        numbering.row("users", "c", None, "{}", 1, 1, pos, 0)
+        numbering.commit()
     numbering.heartbeat(0)
     beats = [message.value for message in kafka.open if message.value["op"] == "h"]
-    assert [beat["lane"]["version"] for beat in beats] == [5_000] * LANES
+    assert [beat["lane"]["version"] for beat in beats] == [5_001] * LANES
     assert [beat["source"]["ts_us"] for beat in beats] == [5_000] * LANES
 
 
@@ -308,6 +309,48 @@ def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_
         assert [block["last"] for block in blocks] == [False] * (len(blocks) - 1) + [True]
     block, change = READERS["heartbeats"](json.dumps(notices[0].value).encode())
     assert (change.table, change.recheck, block.user_id) == (None, "TRUNCATE of users", None)
+
+
+def test_a_notice_behind_the_place_where_its_transaction_was_cut_is_sent() -> None:
+    kafka = Kafka()
+    for again in (False, True):
+        numbering = kafka.numbering()
+        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+        numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+        if not again:
+            kafka.commit(numbering, 0)
+    numbering.recheck("TRUNCATE of users")
+    numbering.commit()
+    assert [sent.value["lane"]["recheck"] for sent in kafka.open] == ["TRUNCATE of users"] * LANES
+
+
+def test_a_checkpoint_before_the_place_where_a_transaction_was_cut_forgets_none_of_its_rows() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+    for row in range(2):
+        numbering.row("users", "u", "{}", "{}", 1, 1, 0, row)
+    kafka.commit(numbering, 0)
+    resumed = kafka.numbering()
+    resumed.begin("g:1", 1, "b.000001", 0, 5_000)
+    resumed.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+    kafka.commit(resumed, 0)
+    assert kafka.checkpoint.rows == 2
+
+
+def test_lanes_that_a_cut_left_open_are_closed_once() -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+    numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+    kafka.commit(numbering, 0)
+    numbering.commit()
+    numbering.begin("g:2", 1, "b.000001", 9, 6_000)
+    numbering.row("users", "u", "{}", "{}", 2, 2, 9, 0)
+    numbering.commit()
+    assert [(sent.value["op"], sent.value["lane"]["version"]) for sent in kafka.open] == [("h", 5_000), ("u", 6_000)]
+    kafka.commit(numbering, 10)
+    assert kafka.checkpoint.lanes_open == []
 
 
 def test_the_same_reason_in_the_next_transaction_is_a_notice_once_more() -> None:
