@@ -35,6 +35,23 @@ def test_containing_means_being_a_superset(first: list[tuple[str, int]], second:
     assert gtid_set(first).contains(gtid_set(second)) == (set(first) >= set(second))
 
 
+ranges = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 15)), max_size=20)
+"""First numbers, and how many more follow each."""
+
+
+@given(ranges)
+def test_ranges_that_overlap_hold_the_numbers_of_all(added: list[tuple[int, int]]) -> None:
+    whole, numbers = MySQLGtids(), set[int]()
+    for first, more in added:
+        whole.add_range(SOURCES[0], first, first + more)
+        numbers.update(range(first, first + more + 1))
+    assert whole == gtid_set([(SOURCES[0], number) for number in numbers])
+
+
+def test_tags_are_the_same_in_any_case() -> None:
+    assert MySQLGtids(f"{SOURCES[0]}:Tag_1:1-3") == MySQLGtids(f"{SOURCES[1]}:1-3")
+
+
 @given(gtids)
 def test_text_and_bytes_give_the_same_set_back(items: list[tuple[str, int]]) -> None:
     whole = gtid_set(items)
