@@ -28,6 +28,7 @@ LONGEST_FIRST: Final = (
     "integration/applier/test_bad_input.py",
     "integration/reader/test_moving.py",
     "integration/applier/test_exactly_once.py",
+    "integration/security/test_mariadb.py",
     "integration/doctor/test_stream.py",
     "integration/reconciler/test_lag.py",
     "integration/reconciler/test_queries.py",
@@ -36,6 +37,9 @@ LONGEST_FIRST: Final = (
     "integration/test_status.py",
     "integration/compatibility/test_debezium.py",
     "integration/test_more_lanes.py",
+    "integration/applier/test_hand_over.py",
+    "integration/test_cascades.py",
+    "integration/reconciler/test_stopping.py",
 )
 """Files that take longer than half a minute: begun last, one of them would keep the other workers waiting."""
 

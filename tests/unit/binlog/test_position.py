@@ -35,6 +35,14 @@ def test_containing_means_being_a_superset(first: list[tuple[str, int]], second:
     assert gtid_set(first).contains(gtid_set(second)) == (set(first) >= set(second))
 
 
+@pytest.mark.parametrize("text", [f"{SOURCES[0]}:1-3:7", f"{SOURCES[0]}:1-3,{SOURCES[1]}:5,{SOURCES[2]}:9"])
+def test_bytes_that_are_cut_off_are_no_set(text: str) -> None:
+    whole = MySQLGtids(text).encode()
+    for length in range(1, len(whole)):
+        with pytest.raises((IndexError, ValueError)):
+            MySQLGtids.decode(whole[:length])
+
+
 ranges = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 15)), max_size=20)
 """First numbers, and how many more follow each."""
 
