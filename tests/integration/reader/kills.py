@@ -95,15 +95,15 @@ class Committed:
 def wait_for_end(world: World) -> tuple[str, int]:
     """Lets a last reader come to where the binlog ends now, and returns where that is."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        file, pos, _ = replica.binlog_end()
-    reader = world.reader()
+        end, server = replica.binlog_place(), replica.server()
+    reader = world.reader().wait_for("reading")
     deadline = time.monotonic() + 120
-    while (newest := world.checkpoints()[-1]) and (newest.file, newest.pos) < (file, pos):
-        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {file}:{pos}"
+    while (newest := world.checkpoints()[-1]) and (newest.server != server or (newest.file, newest.pos) < end):
+        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {end}: {reader.lines()}"
         time.sleep(0.3)
     reader.stop()
-    assert reader.process.returncode == 0
-    return file, pos
+    assert reader.process.returncode == 0, reader.lines()
+    return end
 
 
 def compare(world: World, start: Checkpoint, end: tuple[str, int]) -> None:
