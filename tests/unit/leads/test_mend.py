@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from consumer.leads.ledger import differs
+from consumer.leads.ledger import differs, mend
+from consumer.leads.mend import _moments
 from consumer.leads.model import (
     NEVER,
+    Claim,
     ClaimRow,
     ConversionType,
     Lead,
@@ -15,9 +20,11 @@ from consumer.leads.model import (
     QueueType,
     Reason,
     RequirementRow,
+    Rule,
     Stint,
     UserRow,
 )
+from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
@@ -417,3 +424,67 @@ def test_a_lead_differs_from_what_is_live_where_any_row_does() -> None:
     assert differs(lead, LiveState(None))
     assert differs(Lead(1), live())
     assert not differs(Lead(1), LiveState(None))
+
+
+class TestFloors:
+    """What a read holds for certain, to the microsecond, and what refuses it."""
+
+    FLOOR = LATER - MINUTE
+
+    def lead(self, **changed: Any) -> Lead:
+        """Customer 1, unsigned, as the stream brought the row at START."""
+        known = Lead(
+            1, exists=True, version=START, changed_at=START, stint=1, queue_type=UNSIGNED, rule=Rule.NO_SIGNATURE,
+            opened_at=START,
+        )  # fmt: skip
+        return replace(known, **changed)
+
+    def mend(self, lead: Lead, read: LiveState) -> Outcome:
+        outcome = Outcome()
+        mend(lead, read, self.FLOOR, LATER, Rules(), outcome)
+        return outcome
+
+    def test_a_row_that_the_stream_wrote_at_the_floor_itself_is_taken_from_the_read(self) -> None:
+        assert self.mend(self.lead(version=self.FLOOR), live("file-1", claims={})).conversions
+
+    def test_a_read_no_older_than_the_one_before_is_taken(self) -> None:
+        assert self.mend(self.lead(read_floor=self.FLOOR), live("file-1", claims={})).conversions
+        refused = self.mend(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims={}))
+        assert not refused.conversions
+        assert refused.rechecks.keys() == {1}
+
+    def test_a_lead_never_judged_is_asked_for_again_where_a_read_is_refused_though_it_shows_nothing_new(self) -> None:
+        fresh = self.lead(stint=0, queue_type=None, rule=None, read_floor=self.FLOOR + 1)
+        assert self.mend(fresh, live(None, claims={})).rechecks.keys() == {1}
+
+    def test_so_is_one_that_waits_for_a_read(self) -> None:
+        waiting = self.lead(judge_after=NEVER, read_floor=self.FLOOR + 1)
+        assert self.mend(waiting, live(None, claims={})).rechecks.keys() == {1}
+        assert waiting.judge_after == NEVER
+
+    def test_a_lead_that_waits_for_a_read_is_not_settled_by_one_that_the_stream_overtook_in_part(self) -> None:
+        claims = {11: Claim(11, "cancelled", self.FLOOR + 1)}
+        waiting = self.lead(judge_after=NEVER, claims=claims)
+        outcome = self.mend(waiting, live("file-1"))
+        assert outcome.rechecks.keys() == {1}
+        assert (waiting.judge_after, waiting.signature) == (NEVER, None)
+
+    def test_where_changes_wait_to_be_judged_the_outcome_is_dated_by_the_newest_of_what_the_read_brings(self) -> None:
+        waiting = self.lead(judge_after=START + MINUTE, changed_at=START + 1)
+        (conversion,) = self.mend(waiting, live("file-1", user_at=START + 30 * MINUTE, claims={})).conversions
+        assert conversion.converted_at == START + 30 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("times", "moments"),
+    [
+        ([7_000_000, 7_100_000, 7_900_000], [7_100_000, 7_100_000, 7_900_000]),
+        ([7_000_000, 8_000_000], [7_000_000, 8_000_000]),
+        ([7_123_000, 7_123_456], [7_123_456, 7_123_456]),
+        ([7_123_456, 7_123_900], [7_123_456, 7_123_900]),
+        ([7_000_000, 7_123_000, 7_123_456], [7_123_456, 7_123_456, 7_123_456]),
+    ],
+)
+def test_a_coarse_time_is_the_first_finer_one_that_it_may_mean(times: list[int], moments: list[int]) -> None:
+    found = _moments(set(times))
+    assert [found[time] for time in times] == moments
