@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from consumer.binlog.events import Begin, Event, Rollback, RowChange, SchemaChan
 from consumer.binlog.position import Position
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.servers.places import locked
 from tests.spelled_out import spelled_out
 
 DEADLINE_SECONDS = 15.0
@@ -94,6 +95,24 @@ class Source:
     def changes(self, start: Position | None = None) -> list[RowChange]:
         """Only the row changes."""
         return [event for event in self.events(start) if isinstance(event, RowChange)]
+
+
+@contextmanager
+def compression(source: Source, wanted: bool) -> Iterator[None]:
+    """Whether the server compresses what is written in this block, whoever else has it do so at other times.
+
+    MariaDB's setting is one of the whole server, which tests share; some of them cannot read what is compressed.
+    """
+    if not source.is_mariadb:
+        source.run(f"SET SESSION binlog_transaction_compression = {'ON' if wanted else 'OFF'}")
+        yield
+        return
+    with locked("mariadb-log-bin-compress"):
+        source.run(f"SET GLOBAL log_bin_compress = {'ON' if wanted else 'OFF'}, log_bin_compress_min_len = 10")
+        try:
+            yield
+        finally:
+            source.run("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
 
 
 def read_until(stream: BinlogStream, end: Position) -> list[Event]:

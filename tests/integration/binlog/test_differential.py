@@ -21,7 +21,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, Write
 
 from consumer.binlog.capture import CAPTURED
 from consumer.binlog.events import RowChange
-from tests.integration.binlog.source import Source
+from tests.integration.binlog.source import Source, compression
 from tests.integration.binlog.test_types import MARIADB_TYPES, MYSQL_TYPES, RandomTables
 from tests.servers import mariadb_binlog_command, mysqlbinlog_command
 
@@ -105,7 +105,8 @@ def random_history(source: Source, seed: int, skipped: tuple[str, ...]) -> Rando
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_mysql_replication_reads_the_same_rows(source: Source, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")  # it gives TIMESTAMP in local time
-    tables = random_history(source, seed, SKIPPED_BY_THE_LIBRARY)
+    with compression(source, False):
+        tables = random_history(source, seed, SKIPPED_BY_THE_LIBRARY)
     kinds = {
         table: {"id": "INT UNSIGNED", **{name: kind for name, (kind, _) in captured.items()}}
         for table, captured in tables.captured.items()
@@ -116,15 +117,8 @@ def test_mysql_replication_reads_the_same_rows(source: Source, seed: int, monkey
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("seed", range(200, 203))
 def test_the_tool_of_the_server_reads_the_same_rows(source: Source, seed: int, compressed: bool) -> None:
-    if source.is_mariadb:
-        source.run(f"SET GLOBAL log_bin_compress = {'ON' if compressed else 'OFF'}, log_bin_compress_min_len = 10")
-    else:
-        source.run(f"SET SESSION binlog_transaction_compression = {'ON' if compressed else 'OFF'}")
-    try:
+    with compression(source, compressed):
         tables = random_history(source, seed, SKIPPED_BY_THE_TOOL[source.is_mariadb])
-    finally:
-        if source.is_mariadb:
-            source.run("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
     unsigned = {
         (table, name)
         for table, columns in tables.columns.items()

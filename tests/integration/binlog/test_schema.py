@@ -10,7 +10,7 @@ import pytest
 
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import RowChange, SchemaChange, Statement
-from tests.integration.binlog.source import Source, as_file, read_until, replayed, transactions
+from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(50), current_signature_file_id INT)"
 
@@ -148,9 +148,7 @@ def test_the_history_of_versioned_tables_is_none_of_our_business(
         "SET sql_mode = ''",
     )
     mariadb.start = mariadb.here()
-    if compressed:
-        mariadb.run("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
-    try:
+    with compression(mariadb, compressed):
         mariadb.run(
             "INSERT INTO users (id, t, current_signature_file_id) VALUES (1, REPEAT('x', 300), 10), (2, NULL, 20)",
             "UPDATE users SET current_signature_file_id = 11 WHERE id = 1",
@@ -161,9 +159,6 @@ def test_the_history_of_versioned_tables_is_none_of_our_business(
             "DELETE HISTORY FROM users",
             "UPDATE users SET current_signature_file_id = current_signature_file_id + 1",
         )
-    finally:
-        if compressed:
-            mariadb.run("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
     held = mariadb.ask("SELECT id, current_signature_file_id FROM users ORDER BY id")
     assert held == [(1, 13), (2, 22), (4, 31)]
     rows = replayed(mariadb.changes())

@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from consumer.binlog.events import Begin, Commit, Event, RowChange, SchemaChange, Statement
-from tests.integration.binlog.source import Source, as_file, read_until, replayed, transactions
+from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
 TABLES = (
     "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), current_signature_file_id INT)",
@@ -368,8 +368,7 @@ def test_compressed_xa_transactions_are_read(mysql_company: Source) -> None:
 def test_compressed_events_of_mariadb_are_read(mariadb: Source) -> None:
     mariadb.run(*TABLES)
     mariadb.start = mariadb.here()
-    mariadb.run("SET GLOBAL log_bin_compress = ON", "SET GLOBAL log_bin_compress_min_len = 10")
-    try:
+    with compression(mariadb, True):
         mariadb.run(
             "INSERT INTO users (name) VALUES (REPEAT('x', 50)), (REPEAT('y', 50))",
             "UPDATE users SET current_signature_file_id = id, name = REPEAT('z', 50)",
@@ -378,8 +377,6 @@ def test_compressed_events_of_mariadb_are_read(mariadb: Source) -> None:
             "SET SESSION binlog_format = 'STATEMENT'",
             "UPDATE users SET name = 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabc'",
         )
-    finally:
-        mariadb.run("SET GLOBAL log_bin_compress = OFF", "SET GLOBAL log_bin_compress_min_len = DEFAULT")
     groups = transactions(mariadb.events())
     assert groups[-1] == [Statement("users", "UPDATE")]
     changes = [event for group in groups[:-1] for event in group if isinstance(event, RowChange)]
