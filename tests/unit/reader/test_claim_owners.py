@@ -90,6 +90,28 @@ def test_a_claim_whose_user_departed_is_not_taken_for_the_one_before_who_had_it(
     assert owners.get(2) == 10
 
 
+def test_a_claim_changed_less_than_a_commits_time_before_the_stream_is_nobodys() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW - COMMIT_US))
+    owners.learn([requirement(1)], NOW)
+    assert owners.get(1) is None
+
+
+def test_a_deleted_claim_is_forgotten_in_every_generation() -> None:
+    owners = ClaimOwners(4, Replica())
+    for claim_id in (1, 2, 3):
+        owners.put(claim_id, 10)
+    owners.put(1, 10)
+    owners.deleted(1, 10)
+    owners.transaction_ended()
+    assert owners.get(1) == UNKNOWN
+
+
+def test_a_claim_that_goes_before_it_was_ever_heard_of_is_not_from_beyond_the_stream() -> None:
+    owners = ClaimOwners(1000, Replica())
+    owners.deleted(1, 10)
+    assert owners.ahead == 0
+
+
 def test_many_claims_are_asked_for_in_several_queries() -> None:
     replica = Replica()
     owners = ClaimOwners(100_000, replica)
