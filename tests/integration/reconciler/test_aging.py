@@ -39,6 +39,13 @@ def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: Wor
     assert scores(world)[1] == 2
 
 
+def test_the_ceiling_is_a_setting(aging_world: World) -> None:
+    book = aging_world.book()
+    lower = AgingSettings(aging_ceiling=1, aging_skipped_weekdays=frozenset())
+    assert age(book, Runs(book), lower, datetime.now(UTC)) == 1
+    assert scores(aging_world) == {1: 1, 2: 200, 3: 199, 4: 0}
+
+
 def test_a_day_begins_at_the_local_midnight(aging_world: World) -> None:
     book = aging_world.book()
     assert age(book, Runs(book), SETTINGS, datetime.now(UTC)) == 2
