@@ -177,6 +177,10 @@ EXPLANATION: Final[Example] = {
         "pending": ["requirements_outstanding"],
     },
     "recheck": None,
+    "changes": [
+        {"row": "user", "id": 8911, "status": None, "at": "2026-03-01T14:00:05.120443Z"},
+        {"row": "requirement", "id": 77120, "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},
+    ],
     "live": {
         "exists": True,
         "verdict": {
@@ -194,6 +198,8 @@ EXPLANATION: Final[Example] = {
         "Stint 1: in unsigned_users from 2026-02-20 10:11:12 UTC, because this is where we first saw them, until"
         " 2026-03-01 14:00:05 UTC, when the customer signed: a conversion, signature_obtained.",
         "Stint 2: in requirements_outstanding from 2026-03-01 14:00:05 UTC, because the customer signed, until now.",
+        "The last changes seen: user 8911 at 2026-03-01 14:00:05 UTC, requirement 77120 (pending) at 2026-02-21 09:30:00"
+        " UTC.",
         "MySQL, read at 2026-03-02 09:14:07 UTC, says the same.",
     ],
 }
