@@ -35,13 +35,17 @@ def complaint(metrics: str, now: float, patience: float) -> str | None:
 
 def check(arguments: list[str], environment: Mapping[str, str]) -> str | None:
     """Asks, and returns what is wrong or None."""
+    given = environment.get("HEALTH_SECONDS", "60")
+    try:
+        patience = float(given)
+    except ValueError:
+        return f"HEALTH_SECONDS is {given!r}; set it to a number of seconds"
     url = arguments[0] if arguments else f"http://127.0.0.1:{environment.get('METRICS_PORT', '0')}/metrics"
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (an address of this container)
             text = answer.read().decode()
     except (OSError, ValueError) as error:
         return f"{url}: {error}"
-    patience = float(environment.get("HEALTH_SECONDS", "60"))
     return None if arguments else complaint(text, time.time(), patience)
 
 

@@ -62,3 +62,9 @@ def test_the_metrics_that_are_looked_for_are_those_that_are_served() -> None:
 def test_a_page_that_says_503_or_does_not_answer_is_not_well(down: str) -> None:
     assert "503" in str(check([down], {}))
     assert check([], {"METRICS_PORT": "0"}) is not None
+
+
+def test_patience_that_is_no_number_is_said() -> None:
+    assert check([], {"METRICS_PORT": "0", "HEALTH_SECONDS": "soon"}) == (
+        "HEALTH_SECONDS is 'soon'; set it to a number of seconds"
+    )
