@@ -119,6 +119,12 @@ def test_the_status_page_knows_of_all_three_servers(stack: Stack) -> None:
     assert "signed" in page
 
 
+def test_the_doctor_finds_nothing_that_fails_in_the_reconcilers_container(stack: Stack) -> None:
+    said = json.loads(stack.inside("reconciler", "consumer", "doctor", "--json"))
+    assert said["counts"]["failed"] == 0
+    assert {check["server"] for check in said["checks"]} == {"mysql", "kafka", "postgres"}
+
+
 def test_prometheus_finds_every_replica(stack: Stack) -> None:
     wait_until(lambda: _up(stack) == {"reader": 1, "applier": 2, "reconciler": 1}, 60, "all targets are up")
 
