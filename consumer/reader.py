@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_whe
 from consumer import measures, metrics
 from consumer.backlog import Backlog
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
-from consumer.binlog.errors import BinlogPurged, ConnectionLost
+from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
@@ -81,6 +81,7 @@ class Reader:
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._attempt: RetryCallState | None = None
+        self._connected = False
 
     def run(self) -> None:
         """Reads until stopped.
@@ -162,9 +163,12 @@ class Reader:
         start = self._transactions.committed
         if self._stop or start is None:
             return
+        if self._connected:
+            self._transactions.assure()  # the server ends the stream of whoever has our id: that may be our successor
         stream = open_stream(self._source, self._kafka, self._settings, position(start), start.server)
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
+            self._connected = True
             log.info(
                 "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
             )
@@ -187,6 +191,10 @@ class Reader:
                     self._progressed()
             except RolledBack as undone:
                 self._leave_out(undone, start)
+                raise
+            except IdTaken:
+                self._transactions.abort()
+                self._transactions.assure()  # it may have been our successor, which is no wrong setting
                 raise
 
     def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:

@@ -33,3 +33,7 @@ class BinlogCorrupt(BinlogError):
 
 class UndecodableEvent(BinlogError):
     """An event of a captured transaction holds something that we cannot read exactly."""
+
+
+class IdTaken(PreconditionFailed):
+    """Somebody else with our id among the server's replicas connected, and the server let us go for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, ConnectionLost, PreconditionFailed, WrongServer
+from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, ConnectionLost, IdTaken, PreconditionFailed, WrongServer
 
 _FATAL: Final = 1236
 """ER_SOURCE_FATAL_ERROR_READING_BINLOG; the text alone says which."""
@@ -39,7 +39,7 @@ def refused(packet: bytes, where: str) -> NoReturn:
         if any(words in lower for words in _OTHER_HISTORY):
             raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset")
         if "same server" in lower:
-            raise PreconditionFailed(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
+            raise IdTaken(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
         if "gtid_mode" in lower:
             raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
         if "checksum" in lower or "corrupt" in lower or "bogus" in lower:

@@ -157,6 +157,13 @@ class ReaderTransactions:
             self.committed = pending.result()
             self._open = False
 
+    def assure(self) -> None:
+        """Raises ReaderFenced where another reader took over: committing anew what is committed already shows it."""
+        assert self.committed is not None
+        self.ready()
+        self.commit(self.committed)
+        self.settle()
+
     def abort(self) -> bool:
         """Drops everything sent since the last commit that succeeded, so that it may be sent anew.
 

@@ -182,6 +182,22 @@ def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
     assert_complete(world)
 
 
+def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor(world: World) -> None:
+    world.setup()
+    rarely = {"READER_HEARTBEAT_SECONDS": "60"}  # nothing but the lost connection tells the first one
+    first = world.reader(**rarely).wait_for("reading")
+    first.process.send_signal(signal.SIGSTOP)
+    second = world.reader(**rarely).wait_for("reading")
+    first.process.send_signal(signal.SIGCONT)
+    first.process.wait(timeout=60)
+    assert first.process.returncode == 1
+    assert "another reader took over" in first.lines()[-1]["reason"]
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    world.finish(second, 1)
+    assert len([line for line in second.lines() if line["event"] == "reading"]) == 1
+    assert_complete(world)
+
+
 def test_a_lost_connection_to_the_server_is_said_in_one_line_and_mended(world: World) -> None:
     world.setup()
     reader = world.reader()
