@@ -111,7 +111,7 @@ def test_a_server_that_is_away_ends_with_1_and_one_sentence(tmp_path: Path, line
 def test_ctrl_c_ends_with_130_while_a_server_is_silent(tmp_path: Path, line: str) -> None:
     program, *arguments = line.split()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/db"
+        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2"  # as long as libpq waits
         process = subprocess.Popen(
             [str(BIN / program), *arguments], env=clean({**WELL, "DATABASE_URL": url}), cwd=tmp_path,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
