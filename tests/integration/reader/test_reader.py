@@ -123,14 +123,14 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
                 + ",".join(f"({n}, '{'x' * 90}')" for n in range(start, start + 1000))
             )
         cursor.execute("COMMIT")
-    cuts = 0
     for _ in range(3):
-        reader = world.reader(READER_BATCH_ROWS="1000")
-        deadline = time.monotonic() + 20
-        while len(world.checkpoints()) <= cuts and time.monotonic() < deadline and reader.process.poll() is None:
+        before = len(world.checkpoints())
+        reader = world.reader(READER_BATCH_ROWS="1000").wait_for("reading")
+        deadline = time.monotonic() + 60
+        while len(world.checkpoints()) <= before:
+            assert time.monotonic() < deadline, reader.lines()
             time.sleep(0.05)
         reader.kill()
-        cuts = len(world.checkpoints())
     assert any(checkpoint.rows for checkpoint in world.checkpoints())
     reader = world.reader(READER_BATCH_ROWS="1000")
     messages = world.finish(reader, 120_000)
