@@ -52,9 +52,9 @@ class Sum:
 
     def tell(self) -> None:
         """Says so, and what memory this process took at most; its servers and the pipeline's processes apart."""
-        kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        kinds = "".join(f"; {name} {count}" for name, count in sorted(self.faults.items()))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        typer.echo(f"{self.trials} trials right, {self.transactions:,} transactions; {kinds}; {peak} MB at most")
+        typer.echo(f"{self.trials} trials right, {self.transactions:,} transactions{kinds}; {peak} MB at most")
 
 
 @app.command()

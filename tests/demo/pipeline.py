@@ -282,7 +282,7 @@ class Pipeline:
         self.discard()
 
     def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.servers.kafka, "log_level": 3})
+        return AdminClient({"bootstrap.servers": self.servers.kafka, "log_level": 0})
 
     def _drop_mysql(self) -> None:
         connection = Address.of(self.servers.mysql)._replace(database="").connect()
