@@ -329,7 +329,7 @@ class Mender:
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
         log.error("lead_refused", user_id=suspect.user_id, sqlstate=error.sqlstate, error=type(error).__name__)
         self.tally.failed += 1
-        self._postpone([suspect.user_id], f"PostgreSQL refused it with {error.sqlstate}")
+        self._postpone([suspect.user_id], f"PostgreSQL refused it with {error.sqlstate}", doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
@@ -337,9 +337,9 @@ class Mender:
             log.info("drift_not_confirmed", leads=len(suspects), why=why)
             self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
 
-    def _postpone(self, user_ids: Sequence[int], why: str) -> None:
+    def _postpone(self, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
         if not self.dry_run:
-            self._transact(lambda tx: ask_later(tx, user_ids, why))
+            self._transact(lambda tx: ask_later(tx, user_ids, why, doubled=doubled))
 
     def _done(self, user_ids: Sequence[int]) -> None:
         if user_ids and self._rechecking and not self.dry_run:
@@ -372,10 +372,10 @@ def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return retrying(work, *args, **kwargs)
 
 
-def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str) -> None:
-    """Queues rechecks that are not due at once, with the reason as their last error."""
+def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
+    """Queues rechecks that are not due at once, with the reason as their last error; `doubled`: later each time."""
     tx.queue_rechecks(dict.fromkeys(user_ids, why))
-    tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS)
+    tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS, doubled=doubled)
 
 
 def piecewise(

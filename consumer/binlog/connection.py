@@ -42,6 +42,8 @@ _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
 _MARIADB_GTID_CAPABILITY: Final = 4
 _THROUGH_GTID: Final = 4
 _PARSE_ERROR: Final = ER.PARSE_ERROR
+_LAST_POSITION: Final = (1 << 32) - 1
+"""COM_BINLOG_DUMP has four bytes for where to begin in a file."""
 GATHERED: Final = FIRST_SIZE // 2
 """Bytes of whole packets after which `read` does not look for more."""
 _ROW_ENDS: Final = (
@@ -282,7 +284,12 @@ class _Line:
             raise _named(error, self._address, "read the binlog of") from error
 
     def ask_file(self, file: str, pos: int) -> None:
-        """Asks for everything from a position on."""
+        """Asks for everything from a position on. Raises PreconditionFailed where the protocol cannot name it."""
+        if pos > _LAST_POSITION:
+            raise PreconditionFailed(
+                f"{file}:{pos} lies beyond 4 GB, where MySQL's protocol finds nothing without GTIDs; "
+                "set gtid_mode=ON on the server, or set up a new starting point in the next file and verify everything"
+            )
         with self._naming_errors():
             self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, pos, 0, self._server_id) + file.encode())
 

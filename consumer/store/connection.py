@@ -42,9 +42,7 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     `timestamptz` has them: µs since 2000. Raises StoreUnavailable.
     """
     with classified(conninfo):
-        given = conninfo_to_dict(conninfo)
-        ours = {key: value for key, value in {**_OURS, "application_name": name}.items() if key not in given}
-        connection = psycopg.connect(make_conninfo(conninfo, **ours))
+        connection = psycopg.connect(watchful(conninfo, name))
         for statement in (sql.SESSION, *more):
             connection.execute(statement)
         connection.commit()
@@ -52,6 +50,13 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     arrays.register(connection)
     connection.adapters.register_loader("timestamptz", Int8BinaryLoader)
     return connection
+
+
+def watchful(conninfo: str, name: str) -> str:
+    """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there."""
+    given = conninfo_to_dict(conninfo)
+    ours = {key: value for key, value in {**_OURS, "application_name": name}.items() if key not in given}
+    return make_conninfo(conninfo, **ours)
 
 
 def roll_back(connection: Connection) -> None:

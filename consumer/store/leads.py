@@ -259,12 +259,15 @@ class LeadTransaction:
             asked_at = moments([self._handed_out[user_id] for user_id in done])
             self._execute(sql.DONE_RECHECKS, user_id=bigints(done), asked_at=asked_at)
 
-    def postpone_rechecks(self, user_ids: Iterable[int], error: str, seconds: float) -> None:
-        """Notes one more failed attempt at these rechecks, to be repeated in so many seconds."""
+    def postpone_rechecks(self, user_ids: Iterable[int], error: str, seconds: float, *, doubled: bool = False) -> None:
+        """Notes one more failed attempt at these rechecks, to be repeated in so many seconds, at most an hour.
+
+        With `doubled`, every attempt before has doubled them.
+        """
         users = sorted(set(user_ids))
         if users:
             self._handled.update(users)
-            self._execute(sql.POSTPONE_RECHECKS, user_id=bigints(users), error=error, seconds=seconds)
+            self._execute(sql.POSTPONE_RECHECKS, user_id=bigints(users), error=error, seconds=seconds, doubled=doubled)
 
     def check_deferred(self) -> None:
         """Has constraints that others made deferrable checked before the commit; the error comes with a later call."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.store import schema
-from consumer.store.connection import classified, place
+from consumer.store.connection import classified, place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, READ, UNIQUE, WRITTEN
 from consumer.store.schema import SCHEMA, call_centre, user_call_scores
@@ -38,7 +38,8 @@ def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> l
     All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
     Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
     """
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool)
+    address = watchful(conninfo, "leadstream setup")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(address), poolclass=NullPool)
     with _errors(conninfo), engine.begin() as connection:
         connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
         connection.execute(text("SET LOCAL lock_timeout = '20s'"))

@@ -273,10 +273,11 @@ WHERE rechecks.user_id = done.user_id AND rechecks.asked_at = done.asked_at
 
 POSTPONE_RECHECKS: Final = """
 UPDATE leadstream.rechecks
-SET attempts = attempts + 1, last_error = %(error)s, not_before = now() + make_interval(secs => %(seconds)s)
+SET attempts = attempts + 1, last_error = %(error)s,
+    not_before = now() + make_interval(secs => least(%(seconds)s * 2 ^ least(attempts * %(doubled)s::int, 10), 3600))
 WHERE user_id = ANY(%(user_id)s::bigint[])
 """
-"""Rechecks that failed and are tried again later."""
+"""Rechecks that failed and are tried again later; with `doubled`, each time after twice as long, an hour at most."""
 
 # --- the call centre's tables -----------------------------------------------------------------------------------------
 

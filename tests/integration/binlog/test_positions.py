@@ -174,6 +174,12 @@ def test_a_position_behind_the_end_of_a_file_is_refused(own: Source) -> None:
         drain(stream)
 
 
+def test_a_position_that_the_protocol_cannot_ask_for_is_refused(own: Source) -> None:
+    far = as_file(own.here())._replace(pos=1 << 32)
+    with closing(own.stream(far)) as stream, pytest.raises(PreconditionFailed, match=r"beyond 4 GB.*gtid_mode=ON"):
+        drain(stream)
+
+
 def test_a_server_that_was_reset_is_refused() -> None:
     for flavor, reset in (("mysql", "RESET BINARY LOGS AND GTIDS"), ("mariadb", "RESET MASTER")):
         servers = ensure([flavor])

@@ -55,6 +55,18 @@ def test_a_postponed_recheck_waits_and_counts_its_attempts(store: LeadStore, dat
     assert Recheck(7, "first", 1) in store.due_rechecks(10)
 
 
+def test_a_recheck_that_is_refused_again_and_again_waits_twice_as_long_each_time_and_an_hour_at_most(
+    store: LeadStore, database: str
+) -> None:
+    attempt(store, lambda tx: tx.queue_rechecks({7: "first"}))
+    waits: list[int] = []
+    for _ in range(8):
+        attempt(store, lambda tx: tx.postpone_rechecks([7], "refused", 60, doubled=True))
+        waiting = "SELECT round(extract(epoch FROM not_before - now()) / 60)::int FROM leadstream.rechecks"
+        waits.extend(row(database, waiting))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
 def test_a_postponed_recheck_asked_for_again_is_due_at_once(store: LeadStore) -> None:
     attempt(store, lambda tx: tx.queue_rechecks({7: "first"}), lambda tx: tx.postpone_rechecks([7], "away", 60))
     attempt(store, lambda tx: tx.queue_rechecks({7: "second"}))
