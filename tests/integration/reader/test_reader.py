@@ -157,8 +157,8 @@ def test_a_signal_ends_it_within_seconds(world: World, how: signal.Signals, code
 
 
 def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
-    world.setup()
     started = time.time()
+    world.setup()
     reader = world.reader().wait_for("reading")
     time.sleep(3)
     reader.stop()
@@ -364,6 +364,9 @@ def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_
     world.execute(
         "ALTER TABLE claims DROP COLUMN amount, DROP COLUMN created_at",
         "INSERT INTO claims (id, user_id, status) VALUES (2, 5, 'open')",
+    )
+    world.wait_for_rows(2)
+    world.execute(
         "ALTER TABLE claims RENAME COLUMN status TO state",
         "INSERT INTO claims (id, user_id, state) VALUES (3, 5, 'cancelled')",
     )

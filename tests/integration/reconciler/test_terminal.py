@@ -46,7 +46,7 @@ def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -
     for command in ("backfill", "verify"):
         code, seen = on_a_terminal(world, command)
         assert code == 0, seen
-        (bars) = re.findall(command + r" .*?(\d+)% +(\d+) users, +(\d+)/s, +(\S+) +left", seen)
+        (bars) = re.findall(command + r" .*?(\d+)% +(\d+) users, +([\d,]+)/s, +(\S+) +left", seen)
         assert bars, seen
         assert bars[-1][:2] == ("100", "40")
         assert re.fullmatch(r"\d+:\d\d:\d\d|-:--:--", bars[-1][3])
