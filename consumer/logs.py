@@ -13,6 +13,7 @@ from consumer.settings import RunSettings
 
 def configure(settings: RunSettings) -> None:
     """Sets structlog up for this process, as LOG_FORMAT, LOG_LEVEL and NO_COLOR say."""
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what it raises as well
     on_terminal = sys.stderr.isatty()
     colours = on_terminal and not os.environ.get("NO_COLOR")
     console = settings.log_format == "console" or (settings.log_format == "auto" and on_terminal)

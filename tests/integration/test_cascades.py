@@ -123,7 +123,7 @@ def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World
             "DELETE FROM users WHERE id = 5",
             "INSERT INTO users (id) VALUES (5)",
         )
-        until(lambda: held(world) == there(world), world)
+        until(lambda: held(world) == there(world) and bool(stints(world, 33)), world)
         verified = reconciler(world, "verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
         outstanding = "requirements_outstanding"

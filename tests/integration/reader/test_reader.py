@@ -167,7 +167,11 @@ def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
     beats = [message.value for message in world.messages() if message.value["op"] == "h"]
     check_numbers(world.messages())
     assert len(beats) >= 3 * LANES
-    assert all(started - 1 < beat["lane"]["version"] / 1e6 < ended + 1 for beat in beats)
+    versions = [beat["lane"]["version"] / 1e6 for beat in beats]
+    assert max(versions) < ended + 1
+    assert max(versions) > started - 1, (
+        "a long transaction of another test may have begun before, but not the last beats"
+    )
 
 
 def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
@@ -381,6 +385,9 @@ def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_
     assert f"{world.name}.claims has no column status" in again.stderr
 
 
+PASSED_OVER = "binlogs were purged before they were read; going on at the present, every lead is queued for a recheck"
+
+
 def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane(flavor: str) -> None:
     servers = ensure(("kafka", "postgres"))
     private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
@@ -406,7 +413,7 @@ def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane(fl
         assert failed.process.wait(30) == 1
         assert any("ON_PURGED=reconcile" in line.get("reason", "") for line in failed.lines())
         reader = world.reader(ON_PURGED="reconcile")
-        reader.wait_for("reading")
+        reader.wait_for(PASSED_OVER)
         world.execute("INSERT INTO users (id) VALUES (3)")
         messages = world.finish(reader, 2)
         check_numbers(messages)
