@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Thread
 from typing import Final
 
 import structlog
@@ -25,8 +24,6 @@ QUEUE_KILOBYTES: Final = 16 * 1024
 QUEUE_MESSAGES: Final = 200_000
 ANSWER_SECONDS: Final = 2.0
 """How long one call waits for Kafka before it looks whether to stop."""
-DELIVERED_SECONDS: Final = 0.2
-"""How long one wait for delivered messages takes, and so how long closing waits for it."""
 
 TUNING: Final = {
     "linger.ms": "20",  # a commit sends at once whatever waits, so this costs no latency
@@ -73,23 +70,12 @@ class ReaderTransactions:
         self._produce = self._producer.produce
         self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
-        self._closing = False
-        self._letting_go = Thread(target=self._let_go, name="kafka-delivered", daemon=True)
-        self._letting_go.start()
         self._pending: Future[Checkpoint] | None = None
         self._open = False
         self.broken = False
         self.committed: Checkpoint | None = None
         self.commit_seconds: list[float] = []
         """How long commits took since this list was last emptied."""
-
-    def _let_go(self) -> None:
-        """Frees what was delivered beside the thread that reads, which would otherwise do so when the queue is full.
-
-        Costs that thread 0.35 µs a row less, and the queue stays shorter.
-        """
-        while not self._closing:
-            self._producer.poll(DELIVERED_SECONDS)
 
     def take_over(self) -> None:
         """Fences any older reader and waits until what it left open is decided."""
@@ -182,8 +168,6 @@ class ReaderTransactions:
     def close(self) -> None:
         """Ends the connection; an open transaction is taken back."""
         self._worker.shutdown(wait=True)
-        self._closing = True
-        self._letting_go.join()
         if self._open or self._pending is not None:
             try:
                 self._producer.abort_transaction(ANSWER_SECONDS)
