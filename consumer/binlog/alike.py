@@ -178,68 +178,25 @@ class Alike:
                     break
                 p = rows + (HEADER + 8) + len(prefix)
                 text, id_, ref, p = images[data[p : p + bitmap]](data, p + bitmap)
-                gtid_name = f"{name}:{number}"
-                first = position + base - gtid_size
-                ts_us &= _COMMIT_TIME
-                start = rows_end + base - rows_size
-                single: tuple[object, ...]
+                row: tuple[object, ...] = "d", text, None, id_, ref, None, None
                 if kind in _INSERTS:
-                    single = (
-                        gtid_name,
-                        server_id,
-                        file,
-                        first,
-                        ts_us,
-                        table_name,
-                        "c",
-                        None,
-                        text,
-                        None,
-                        None,
-                        id_,
-                        ref,
-                        start,
-                        done + base,
-                    )
+                    row = "c", None, text, None, None, id_, ref
                 elif kind in _UPDATES:
                     after, after_id, after_ref, p = images[data[p : p + bitmap]](data, p + bitmap)
-                    single = (
-                        gtid_name,
-                        server_id,
-                        file,
-                        first,
-                        ts_us,
-                        table_name,
-                        "u",
-                        text,
-                        after,
-                        id_,
-                        ref,
-                        after_id,
-                        after_ref,
-                        start,
-                        done + base,
-                    )
-                else:
-                    single = (
-                        gtid_name,
-                        server_id,
-                        file,
-                        first,
-                        ts_us,
-                        table_name,
-                        "d",
-                        text,
-                        None,
-                        id_,
-                        ref,
-                        None,
-                        None,
-                        start,
-                        done + base,
-                    )
+                    row = "u", text, after, id_, ref, after_id, after_ref
                 if p != end - _CHECK:  # more rows
                     break
+                single = (
+                    f"{name}:{number}",
+                    server_id,
+                    file,
+                    position + base - gtid_size,
+                    ts_us & _COMMIT_TIME,
+                    table_name,
+                    *row,
+                    rows_end + base - rows_size,
+                    done + base,
+                )
                 emit(new(Single, single))
                 at = end + _XID_END
                 number += 1
