@@ -147,7 +147,7 @@ def _leads(app: FastAPI, desk: Desk) -> None:
         summary="May the dialler call?",
         responses={
             200: _examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
-            404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+            404: _nobody(),
             422: _wrong(models.WRONG),
             503: _problem("Neither server answers.", "the replica does not answer, and PostgreSQL does not answer"),
         },
@@ -169,9 +169,9 @@ def _leads(app: FastAPI, desk: Desk) -> None:
         summary="Why is this customer (not) in a queue?",
         responses={
             200: _examples(a_customer=models.EXPLANATION),
-            404: _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know"),
+            404: _nobody(),
             422: _wrong(models.WRONG_ID),
-            503: _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment"),
+            503: _silent(),
         },
     )
     async def lead(user_id: Annotated[UserId, Path()]) -> Explanation:
@@ -314,7 +314,7 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         summary="The newest run of each name",
         responses={
             200: _examples(after_the_first_sweep=models.RUNS),
-            503: _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment"),
+            503: _silent(),
         },
     )
     def runs() -> list[Record]:
@@ -335,3 +335,11 @@ def _examples(**examples: models.Example | list[models.Example]) -> dict[str, An
 
 def _problem(what: str, sentence: str) -> dict[str, Any]:
     return {"model": Problem, "description": what, "content": {"application/json": {"example": {"detail": sentence}}}}
+
+
+def _nobody() -> dict[str, Any]:
+    return _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know")
+
+
+def _silent() -> dict[str, Any]:
+    return _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment")

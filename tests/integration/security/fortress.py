@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
@@ -40,6 +40,21 @@ DEPLOY = PROJECT / "deploy"
 BIN = Path(sys.executable).parent
 PREFIX = "fort"
 LANES = 2
+
+FORBIDDEN: Final = (
+    "SELECT password FROM users",
+    "SELECT * FROM users",
+    "SELECT count(*) FROM payroll",
+    "UPDATE users SET is_enabled = 0",
+    "DELETE FROM claims",
+    "INSERT INTO claims (user_id) VALUES (1)",
+    "CREATE TABLE mine (id INT)",
+    "DROP TABLE claims",
+    "SELECT user FROM mysql.user",
+    "SET GLOBAL binlog_format = 'ROW'",
+    "PURGE BINARY LOGS BEFORE NOW()",
+)
+"""Statements that our account on MySQL or MariaDB has no right to."""
 
 
 @dataclass
