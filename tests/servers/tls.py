@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.servers import choice
 from tests.servers.places import home, open_folder
 
 
@@ -70,6 +71,7 @@ class ServerFiles:
     """A folder that servers read from; `seen` is its path as MySQL, which lives in a chroot, names it."""
 
     def __init__(self) -> None:
+        choice.choose().install("mysql")  # whose folder this lies in: made before it, it would pass for a MySQL
         name = f"tls-{uuid.uuid4().hex[:8]}"
         self.folder = open_folder(home() / "mysql" / "srv" / name)
         self.seen = Path("/srv") / name
