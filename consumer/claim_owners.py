@@ -64,9 +64,10 @@ class ClaimOwners:
         self._unsure_until = 0
         self.departing: set[int] = set()
         """Users deleted by the transaction at hand."""
-        self._departed: set[int] = set()
-        self._believed_of_departed: set[int] = set()
-        """Claims of departed users that were put after the departure."""
+        self._departed: dict[int, set[int]] = {}
+        """Users who departed, each with the claims that were put as theirs since then."""
+        self._believed_count = 0
+        """How many claims that are."""
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -77,15 +78,16 @@ class ClaimOwners:
         is_old = owner is UNKNOWN
         if is_old:
             owner = self._old.pop(claim_id, UNKNOWN)
-        if owner is UNKNOWN or (self._departed and self._is_stale(claim_id, owner)):
+        if owner is UNKNOWN or (self._departed and owner is not None and self._is_stale(claim_id, owner)):
             return None if claim_id in self.unsure else UNKNOWN
         if is_old:
             self.put(claim_id, owner)
         return owner
 
-    def _is_stale(self, claim_id: int, user_id: int | None) -> bool:
+    def _is_stale(self, claim_id: int, user_id: int) -> bool:
         """Whether this was the claim's user before that user departed."""
-        return user_id in self._departed and claim_id not in self._believed_of_departed
+        believed = self._departed.get(user_id)
+        return believed is not None and claim_id not in believed
 
     def put(self, claim_id: int, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
@@ -93,15 +95,23 @@ class ClaimOwners:
             self.leaving.discard(claim_id)
         if self.unsure:
             self.unsure.pop(claim_id, None)
-        if self._departed and user_id in self._departed:
-            if len(self._believed_of_departed) >= DEPARTED_KEPT:
-                self._forget_owners()
-            self._believed_of_departed.add(claim_id)
+        if self._departed and user_id is not None and user_id in self._departed:
+            self._believe(claim_id, user_id)
         young = self._young
         young[claim_id] = user_id
         if len(young) > self._half:
             self._old = young
             self._young = {}
+
+    def _believe(self, claim_id: int, departed: int) -> None:
+        believed = self._departed[departed]
+        if claim_id in believed:
+            return
+        if self._believed_count >= DEPARTED_KEPT:
+            self._forget_owners()
+            return
+        believed.add(claim_id)
+        self._believed_count += 1
 
     def deleted(self, claim_id: int, user_id: int | None) -> None:
         """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
@@ -129,15 +139,18 @@ class ClaimOwners:
             self.departing.clear()
 
     def _depart(self, users: set[int]) -> None:
-        if not self._departed.isdisjoint(users) or len(self._departed) >= DEPARTED_KEPT:
+        if len(self._departed) + len(users) > DEPARTED_KEPT:
             self._forget_owners()
-        self._departed |= users
+            return
+        for user_id in users:
+            self._believed_count -= len(self._departed.get(user_id, ()))
+            self._departed[user_id] = set()
 
     def _forget_owners(self) -> None:
         self._young.clear()
         self._old.clear()
         self._departed.clear()
-        self._believed_of_departed.clear()
+        self._believed_count = 0
 
     def forget(self) -> None:
         """Empties the memory, where the stream is taken up again at an earlier point."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -64,6 +65,7 @@ class Schedule:
         self._jobs = jobs
         self._zone = ZoneInfo(zone)
         self._recheck_seconds = recheck_seconds
+        self._rechecking = Lock()
         chosen = jobs.settings.sweeps.sweeps
         self.names = [name for name in SWEEPS if name in chosen] + [aging.NAME]
         self._scheduler = BackgroundScheduler(
@@ -82,7 +84,8 @@ class Schedule:
                 id=f"{name}, if missed", next_run_time=now,
             )  # fmt: skip
         every = IntervalTrigger(seconds=self._recheck_seconds)
-        self._scheduler.add_job(self._recheck, every, id=RECHECKS, next_run_time=now)
+        # A second one finds the first still waiting for the stream, and ends: the scheduler would warn each time.
+        self._scheduler.add_job(self._recheck, every, id=RECHECKS, next_run_time=now, max_instances=2)
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -115,7 +118,11 @@ class Schedule:
             if self._asked(DUE):
                 self._jobs.sweep(RECHECKS, Scope())
 
-        self._guarded(RECHECKS, work)
+        if self._rechecking.acquire(blocking=False):
+            try:
+                self._guarded(RECHECKS, work)
+            finally:
+                self._rechecking.release()
 
     def _asked(self, statement: str, *parameters: object) -> bool:
         with closing(Book(self._jobs.settings.database.conninfo)) as book, book.session() as connection:

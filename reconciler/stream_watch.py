@@ -30,6 +30,8 @@ class StreamSeen:
 
     problem: str = "Kafka has not been asked yet"
     is_watched: bool = True
+    failed: bool = False
+    """Kafka was asked and could not answer."""
     reader_version: int = 0
     next_seqs: tuple[int, ...] = ()
     dead_letters: int | None = None
@@ -75,14 +77,14 @@ class StreamWatch:
             look = KafkaLook(self._settings)
         except Unknown as error:
             log.warning("stream_not_watched", reason=str(error))
-            self._seen = StreamSeen(str(error))
+            self._seen = StreamSeen(str(error), failed=True)
             return
         with look as kafka:
             while not self._stop.is_set():
                 try:
-                    self._seen = StreamSeen("", True, *kafka.look(), seen_at=time.time())
+                    self._seen = StreamSeen("", True, False, *kafka.look(), seen_at=time.time())
                 except Unknown as error:
                     if not self._seen.problem:
                         log.warning("server_away", server="kafka", reason=str(error))
-                    self._seen = StreamSeen(str(error))
+                    self._seen = StreamSeen(str(error), failed=True)
                 self._stop.wait(LOOK_SECONDS)

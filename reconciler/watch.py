@@ -16,7 +16,7 @@ import structlog
 
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
-from consumer.store.errors import StoreError
+from consumer.store.errors import NotPrepared, StoreError
 from reconciler.book import Book, LanePoint
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs import NAMES
@@ -75,8 +75,11 @@ class Snapshot:
 
     store_up: bool = False
     store_error: str = "PostgreSQL has not been asked yet"
+    store_failed: bool = False
+    """It was asked and could not answer; a store that was not asked yet, or is not set up yet, has not failed."""
     replica_up: bool = False
     replica_error: str = "the replica has not been asked yet"
+    replica_failed: bool = False
     lanes: Mapping[int, LanePoint] = field(default_factory=dict)
     rechecks_due: int | None = None
     rechecks_waiting: int | None = None
@@ -147,7 +150,8 @@ class Watch:
                 except (StoreError, psycopg.Error) as error:
                     self._tell("store", error, was_up=self._snapshot.store_up)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
-                    self._see(store_up=False, store_error=str(error))
+                    failed = not isinstance(error, NotPrepared)
+                    self._see(store_up=False, store_error=str(error), store_failed=failed)
                     book.close()
                 self._stop.wait(LOOK_SECONDS)
 
@@ -172,11 +176,11 @@ class Watch:
                 self._lag_wanted |= (lag or 0.0) >= LATE_SECONDS
                 self._see(replica_lag=lag)
             replica.ping()
-            self._see(replica_up=True, replica_error="")
+            self._see(replica_up=True, replica_error="", replica_failed=False)
         except ReplicaError as error:
             self._tell("replica", error, was_up=self._snapshot.replica_up)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
-            self._see(replica_up=False, replica_error=str(error), replica_lag=None)
+            self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
 
     def _look_at_store(self, book: Book) -> None:
@@ -185,7 +189,10 @@ class Watch:
             due, waiting = connection.execute(RECHECKS).fetchone() or (0, 0)
         self.look_at_runs(book)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
-        self._see(store_up=bool(lanes), store_error=missing, lanes=lanes, rechecks_due=due, rechecks_waiting=waiting)
+        self._see(
+            store_up=bool(lanes), store_error=missing, store_failed=False,
+            lanes=lanes, rechecks_due=due, rechecks_waiting=waiting,
+        )  # fmt: skip
 
     def _count(self, book: Book) -> None:
         with book.session() as connection:

@@ -50,19 +50,17 @@ def remarks(facts: Facts) -> list[Remark]:
 
     seen = facts.snapshot
     if not seen.store_up:
-        fresh = "has not been asked" in seen.store_error or "run `consumer setup`" in seen.store_error
-        say(State.UNKNOWN if fresh else State.BAD, sentence(seen.store_error))
-        if facts.board is not None and not fresh:
+        say(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))
+        if facts.board is not None and seen.store_failed:
             say(State.NOTICE, f"What follows is as of {clock(facts.board.seen_at, facts.now, facts.policy.zone)}.")
     if not seen.replica_up:
-        fresh = "has not been asked" in seen.replica_error
-        say(State.UNKNOWN if fresh else State.BAD, sentence(seen.replica_error))
+        say(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
     elif seen.replica_lag is not None and seen.replica_lag >= LATE_SECONDS:
         say(State.BAD, _replica_lag(seen.replica_lag))
     if seen.store_up and facts.board is not None:
         _remark_stream(facts, facts.board, say)
         _remark_runs(facts, facts.board, say)
-    if facts.stream.is_watched and facts.stream.problem and "not been asked" not in facts.stream.problem:
+    if facts.stream.failed:
         say(State.BAD, sentence(facts.stream.problem))
     if facts.stream.dead_letters:
         count = counted(facts.stream.dead_letters, "message")

@@ -31,6 +31,9 @@ from tests.servers import PrivateServer, Servers, ensure
 _DRAIN_SECONDS: Final = 240.0
 _QUIET_SECONDS: Final = 2.0
 _TELL_SECONDS: Final = 5.0
+_WORKERS: Final = 8
+_CATCH_UP_SECONDS: Final = 30.0
+"""So that the rate asked for is the one on average, restarts of MySQL included."""
 _SETTINGS: Final = {
     "KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
     "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
@@ -111,8 +114,9 @@ class Trial:
             ground.addresses, folder, appliers=load.appliers, settings={**_SETTINGS, **(settings or {})}
         )
         self.company = Company(
-            self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, compressed=True
-        )
+            self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, workers=_WORKERS, compressed=True,
+            catch_up=_CATCH_UP_SECONDS,
+        )  # fmt: skip
         workers = len(self.company.workers)
         self.desks = [ChaosDesk(number, workers, seed, moves=load.moves) for number in range(workers)]
         for worker, desk in zip(self.company.workers, self.desks, strict=True):
@@ -174,7 +178,11 @@ class Trial:
             self.net.finish()
         committed = self.company.committed
         seconds = time.monotonic() - self._began
-        self._say(f"{seconds:6.1f} s  load over: {committed:,} transactions, {committed / seconds:.0f}/s; draining")
+        issued = (committed + self.company.rolled_back) / seconds
+        self._say(
+            f"{seconds:6.1f} s  load over: {committed:,} transactions committed and {self.company.rolled_back:,} rolled"
+            f" back, {issued:.0f}/s; draining"
+        )
         self.pipeline.drain(_DRAIN_SECONDS, self._watch)
         if self.net is not None:
             self.net.conclude()

@@ -101,10 +101,13 @@ def create_tables(address: Address) -> None:
 class Worker(threading.Thread):
     """One desk, one connection, one journal."""
 
-    def __init__(self, address: Address, desk: Desk, rate: float, journal: Journal, compressed: bool) -> None:
+    def __init__(
+        self, address: Address, desk: Desk, rate: float, journal: Journal, compressed: bool, catch_up: float = 1.0
+    ) -> None:
         super().__init__(name=f"worker {desk.worker}", daemon=True)
         self.desk = desk
         self.rate = rate
+        self.catch_up = catch_up
         self.committed = 0
         self.rolled_back = 0
         self.refused = 0
@@ -149,8 +152,8 @@ class Worker(threading.Thread):
                 wait = due - time.monotonic()
                 if wait > 0:
                     self._over.wait(wait)
-                elif wait < -1:
-                    due = time.monotonic()  # a server that cannot keep up is not made to catch up
+                elif wait < -self.catch_up:
+                    due = time.monotonic() - self.catch_up
         except (pymysql.MySQLError, OSError, LookupError, ValueError) as error:
             self.failure = error
         finally:
@@ -237,7 +240,8 @@ class Company:
 
     `rate` is in transactions a second over all workers. `moves=False` leaves claims with their customers, whose
     histories are then exact without exception. Journals go into `folder`, or nowhere (None). `compressed` lets one
-    worker write compressed transactions (MySQL).
+    worker write compressed transactions (MySQL). What was not done while the server was away is made up for, as far as
+    it is the work of the last `catch_up` seconds.
     """
 
     def __init__(
@@ -250,6 +254,7 @@ class Company:
         workers: int = 4,
         moves: bool = True,
         compressed: bool = False,
+        catch_up: float = 1.0,
     ) -> None:
         self.address = Address.of(url)
         if folder is not None:
@@ -264,6 +269,7 @@ class Company:
                 rate / workers,
                 Journal(path),
                 compressed and worker == 0,
+                catch_up,
             )
             for worker, path in enumerate(self.journals)
         ]

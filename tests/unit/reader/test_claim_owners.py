@@ -90,6 +90,27 @@ def test_a_claim_whose_user_departed_is_not_taken_for_the_one_before_who_had_it(
     assert owners.get(2) == 10
 
 
+def test_a_user_who_departs_again_leaves_the_claims_of_others_remembered() -> None:
+    owners = ClaimOwners(1000, Replica())
+    owners.put(1, 10)
+    owners.put(2, 20)
+    owners.user_renumbered(10)
+    owners.put(1, 10)
+    assert owners.get(1) == 10
+    owners.user_renumbered(10)
+    assert [owners.get(1), owners.get(2)] == [UNKNOWN, 20]
+
+
+def test_a_claim_that_came_to_a_returned_user_and_went_on_departs_with_the_next_one() -> None:
+    owners = ClaimOwners(1000, Replica())
+    owners.user_renumbered(10)
+    owners.put(1, 10)
+    owners.put(1, 20)
+    assert owners.get(1) == 20
+    owners.user_renumbered(20)
+    assert owners.get(1) == UNKNOWN
+
+
 def test_a_claim_changed_less_than_a_commits_time_before_the_stream_is_nobodys() -> None:
     owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW - COMMIT_US))
     owners.learn([requirement(1)], NOW)

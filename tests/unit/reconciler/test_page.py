@@ -33,6 +33,7 @@ WELL = Snapshot(
     last_runs={name: LastSuccess(NOW - timedelta(minutes=9), 5, 0, 0) for name in SWEEPS}, replica_lag=0.2,
     queues={"unsigned_users": 1200, "requirements_outstanding": 30}, counted_at=NOW,
 )  # fmt: skip
+STREAM = StreamSeen("", reader_version=microseconds(NOW), next_seqs=(7, 5), dead_letters=0, seen_at=NOW.timestamp())
 
 
 def lane(number: int, seconds_ago: float) -> Lane:
@@ -45,9 +46,7 @@ def a_board(*lanes: Lane, **seen: object) -> Board:
 
 
 def facts(board: Board | None = None, snapshot: Snapshot = WELL, policy: Policy = POLICY) -> Facts:
-    return Facts(
-        NOW, snapshot, board or a_board(), StreamSeen("", True, microseconds(NOW), (7, 5), 0, NOW.timestamp()), policy
-    )
+    return Facts(NOW, snapshot, board or a_board(), STREAM, policy)
 
 
 def remarks(seen: Facts) -> str:
@@ -83,13 +82,16 @@ def test_where_nothing_is_wrong_all_is_well() -> None:
 def test_before_anything_was_seen_nothing_is_known_and_nothing_is_claimed() -> None:
     shown = page(Facts(NOW, Snapshot(), None, StreamSeen(), POLICY))
     assert (shown.headline, shown.state) == ("Nothing is known yet", State.UNKNOWN)
+    assert {remark.state for remark in shown.remarks} == {State.UNKNOWN}
     figures = [*shown.queues, shown.conversions, *shown.lags, *shown.drift]
     assert {figure.value for figure in figures} == {"—"}
     assert [row.word for row in shown.runs if row.name in SWEEPS] == ["never ran"] * 4
 
 
 def test_a_server_that_is_away_is_named_and_old_figures_are_dated() -> None:
-    away = replace(WELL, store_up=False, store_error="PostgreSQL centre on db:5432 cannot be reached: refused")
+    away = replace(
+        WELL, store_up=False, store_failed=True, store_error="PostgreSQL centre on db:5432 cannot be reached: refused"
+    )
     shown = page(facts(snapshot=away))
     assert shown.headline == "One thing needs attention"
     assert [remark.sentence for remark in shown.remarks] == [
@@ -116,7 +118,7 @@ def test_without_kafka_the_readers_lag_is_bounded_by_the_foremost_lane() -> None
 def test_lags_are_those_of_the_moment_they_were_seen_not_older_by_the_wait_since() -> None:
     later = replace(facts(), now=NOW + timedelta(seconds=40))
     assert [figure.value for figure in page(later).lags[:2]] == ["0.0 s", "0.4 s"]
-    behind = replace(later, stream=StreamSeen("", True, microseconds(NOW), (7, 5), 0, NOW.timestamp() + 90))
+    behind = replace(later, stream=replace(STREAM, seen_at=NOW.timestamp() + 90))
     assert remarks(behind) == "`consumer read` is 90 s behind MySQL, and everything after it with it."
 
 
