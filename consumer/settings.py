@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -20,19 +21,25 @@ class SettingsError(Exception):
     """A setting is missing or wrong; the message names it and says what it should be."""
 
 
+_FILE: Final = "_FILE"
+_KAFKA: Final = "KAFKA_"
+
+
+def _text_of(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable} names {path}, which cannot be read ({error.strerror})") from error
+
+
 class FileSecretsSource(PydanticBaseSettingsSource):
     """Takes a field's value from the file that `<NAME>_FILE` names, as Docker and Kubernetes secrets are mounted."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
-        variable = f"{field_name.upper()}_FILE"
+        variable = f"{field_name.upper()}{_FILE}"
         path = os.environ.get(variable)
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except OSError as error:
-            raise SettingsError(f"{variable} names {path}, which cannot be read ({error.strerror})") from error
+        return _text_of(variable, path) if path else None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """All values found in files."""
@@ -152,20 +159,21 @@ class KafkaSettings(_Settings):
 
     @property
     def librdkafka(self) -> dict[str, str]:
-        """The properties that the environment names, `KAFKA_<NAME>_FILE` included (for passwords)."""
-        properties: dict[str, str] = {}
-        for variable, value in os.environ.items():
-            if not variable.startswith("KAFKA_"):
-                continue
-            name = variable.removeprefix("KAFKA_")
-            text = value
-            if name.endswith("_FILE"):
-                name = name.removesuffix("_FILE")
-                try:
-                    text = Path(value).read_text(encoding="utf-8").strip()
-                except OSError as error:
-                    raise SettingsError(f"{variable} names {value}, which cannot be read ({error.strerror})") from error
-            properties[name.lower().replace("_", ".")] = text
+        """The properties that `.env`, files named by `KAFKA_<NAME>_FILE` (for passwords) and the environment name.
+
+        The later of them wins. Raises SettingsError where a file cannot be read.
+        """
+        written = {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
+        named = {
+            variable.removesuffix(_FILE): _text_of(variable, path)
+            for variable, path in {**written, **os.environ}.items()
+            if variable.startswith(_KAFKA) and variable.endswith(_FILE)
+        }
+        properties = {
+            variable.removeprefix(_KAFKA).lower().replace("_", "."): value
+            for variable, value in {**written, **named, **os.environ}.items()
+            if variable.startswith(_KAFKA) and not variable.endswith(_FILE)
+        }
         return {**properties, "bootstrap.servers": self.kafka_bootstrap_servers}
 
     def topic(self, name: str) -> str:
@@ -174,7 +182,7 @@ class KafkaSettings(_Settings):
 
 
 class RuleSettings(_Settings):
-    """What the business calls closed, settled and excluded (design, section 3)."""
+    """What the business calls closed, settled and excluded ."""
 
     closed_claim_statuses: Words = frozenset({"cancelled"})
     settled_requirement_statuses: Words = frozenset({"approved"})
@@ -208,10 +216,10 @@ class ApplierSettings(_Settings):
 
 
 class DiscoverySettings(_Settings):
-    """The plan's own settings, and those of the reconciler."""
+    """What of the safety net runs, and how far it looks."""
 
     smart_discovery_enabled: bool = True
-    """False stops everything that writes."""
+    """False: appliers idle, and no sweep, recheck, verify, backfill or aging runs."""
     shadow_mode: bool = False
     """True writes only our own schema, so that the stream can run beside the old system."""
     recent_activity_hours: int = Field(default=48, ge=1)

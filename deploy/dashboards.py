@@ -355,7 +355,7 @@ RECONCILER: Final = Dashboard(
             ),
             Panel(
                 "How long runs take",
-                "95 % of them; the plan allows 30 s.",
+                "95 % of them; 30 s are allowed.",
                 {
                     "{{run}}": "histogram_quantile(0.95, sum by (run, le)"
                     " (increase(leadstream_reconciler_run_seconds_bucket[1h])))"
