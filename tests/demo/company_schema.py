@@ -174,7 +174,8 @@ def personal_change(rng: Random, user_id: int) -> str:
     return rng.choice(
         (
             f"email = 'pii-{user_id}-{rng.randrange(10**6)}@example.invalid', version = version + 1",
-            f"last_login_at = UTC_TIMESTAMP(3), login_count = LEAST(login_count + 1, 65535), ip_address = {literal(_address(rng))}",
+            "last_login_at = UTC_TIMESTAMP(3), login_count = LEAST(login_count + 1, 65535),"
+            f" ip_address = {literal(_address(rng))}",
             f"preferences = {literal(_preferences(rng))}, credit_score = {rng.uniform(1, 999):.3f}",
             f"address_line_1 = 'pii-{rng.randrange(999)} New Street', monthly_income = {_income(rng)}",
             f"notes = {literal('pii-note ' + 'called back, ' * rng.randrange(60))}, avatar = {literal(_blob(rng))}",

@@ -87,7 +87,7 @@ def test_secrets_are_files_that_nobody_else_may_read(things: list[Thing]) -> Non
     (secret,) = of_kind(things, "Secret").values()
     (config,) = of_kind(things, "ConfigMap").values()
     files = {name: path for name, path in config["data"].items() if name.endswith("_FILE")}
-    assert {Path(path).name for path in files.values()} == set(secret["data"])
+    assert {Path(path).name for path in files.values()} | {"ca.pem"} == set(secret["data"])
     assert not any("://" in value for value in config["data"].values())
     for _, pod in pods(things):
         (volume,) = pod["volumes"]
