@@ -23,10 +23,14 @@ SELECT count(*) FROM leadstream.runs WHERE name = 'age' AND outcome = 'ok' AND s
 """Whether the day that began then has been aged already."""
 
 AGE: Final = """
-UPDATE user_call_scores SET current_score = current_score + 1, updated_at = now() AT TIME ZONE 'utc'
-WHERE is_active AND current_score < %s
+WITH held AS (
+    SELECT user_id FROM user_call_scores WHERE is_active AND current_score < %s ORDER BY user_id FOR NO KEY UPDATE
+)
+UPDATE user_call_scores AS score
+SET current_score = score.current_score + 1, updated_at = now() AT TIME ZONE 'utc'
+FROM held WHERE score.user_id = held.user_id
 """
-"""A day passes for every active lead."""
+"""A day passes for every active lead; their scores are taken in user order, as all writers do."""
 
 RECORD: Final = """
 INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, counts, milliseconds)

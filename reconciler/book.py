@@ -56,13 +56,14 @@ ORDER BY user_id LIMIT %(limit)s
 """
 """All leads whose open stint is in this queue."""
 
-LOCK_SCORES: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE"
-"""Holds these leads, so that nobody who works on them waits for us in another order."""
-
 MARK_CHECKED: Final = """
-UPDATE user_call_scores SET last_conversion_check_at = now() AT TIME ZONE 'utc' WHERE user_id = ANY(%s)
+WITH held AS (
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE
+)
+UPDATE user_call_scores AS score SET last_conversion_check_at = now() AT TIME ZONE 'utc'
+FROM held WHERE score.user_id = held.user_id
 """
-"""Notes when these leads were last checked for a conversion."""
+"""Notes when these leads were last checked for a conversion; scores are taken in user order, as all writers do."""
 
 
 _USERS, _CLAIMS, _REQUIREMENTS = (
@@ -260,8 +261,7 @@ class Book:
 
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
-        with self.session() as connection, connection.transaction():
-            connection.execute(LOCK_SCORES, [list(user_ids)])
+        with self.session() as connection:
             connection.execute(MARK_CHECKED, [list(user_ids)])
 
 

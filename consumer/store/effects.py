@@ -26,13 +26,19 @@ def conversion_id(user_id: int, stint: int) -> UUID:
 def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
-    The leads concerned must be locked. Returns the cursor whose rowcount is the number of conversions added.
+    The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
+    never meets us in a deadlock: scores by user, then entries by user. Returns the cursor whose rowcount is the number
+    of conversions added.
     """
     if not outcome.queue_changes and not outcome.conversions:
         return None
     connection.execute(sql.PLAN_FREELY)
     changes = sorted(outcome.queue_changes.values())
-    won = _add_conversions(connection, outcome.conversions) if outcome.conversions else None
+    won = None
+    if outcome.conversions:
+        converted = {conversion.user_id for conversion in outcome.conversions}
+        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(converted.union(outcome.queue_changes)))})
+        won = _add_conversions(connection, outcome.conversions)
     _put_scores(connection, changes)
     _close_entries(connection, changes)
     _add_entries(connection, changes)
@@ -41,13 +47,11 @@ def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
 
 def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) -> Cursor:
     won = sorted(conversions)
-    users = bigints([conversion.user_id for conversion in won])
-    connection.execute(sql.LOCK_SCORES, {"user_id": users})
     return connection.execute(
         sql.ADD_CONVERSIONS,
         {
             "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
-            "user_id": users,
+            "user_id": bigints([conversion.user_id for conversion in won]),
             "previous": texts([conversion.previous_queue_type for conversion in won]),
             "type": texts([conversion.conversion_type for conversion in won]),
             "reason": texts([_reason(conversion) for conversion in won]),

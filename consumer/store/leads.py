@@ -3,8 +3,8 @@
 Writers never deadlock with each other: a transaction takes lanes first, in their order, then locks the leads it knows
 in user order (`load`), then adds the ones nobody knew in user order (`write`), and touches everything else of a lead
 only while it holds that lead; what it asks to be read live comes last. Two writers that create the same lead at once
-meet on its primary key: one of them gets TryAgain. Other programs may lock the call centre's rows in any order they
-like; where that ends in a deadlock, somebody gets TryAgain too.
+meet on its primary key: one of them gets TryAgain. Rows of the call centre are taken as `effects` says; other programs
+that keep to this order never meet us in a deadlock, and where another order ends in one, somebody gets TryAgain too.
 """
 
 from __future__ import annotations

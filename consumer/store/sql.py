@@ -285,9 +285,11 @@ PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
 
 LOCK_SCORES: Final = """
-SELECT user_id FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[]) ORDER BY user_id FOR NO KEY UPDATE
+SELECT count(*)
+FROM (SELECT FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
+      ORDER BY user_id FOR NO KEY UPDATE) AS held
 """
-"""Holds the scores that conversions are about to copy."""
+"""Holds scores, in user order; conversions are about to copy some of them."""
 
 ADD_CONVERSIONS: Final = f"""
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
@@ -332,10 +334,17 @@ SET current_queue_type = excluded.current_queue_type, is_active = excluded.is_ac
 CLOSE_ENTRIES: Final = f"""
 UPDATE call_queue AS entry
 SET status = 'closed', updated_at = now() AT TIME ZONE 'UTC'
-FROM {_batch("gone", user_id="bigint", queue_type="text")}
-WHERE entry.user_id = gone.user_id AND entry.queue_type = gone.queue_type AND entry.status = 'pending'
+FROM (
+    SELECT pending.id
+    FROM {_batch("gone", user_id="bigint", queue_type="text")}
+    JOIN call_queue AS pending ON pending.user_id = gone.user_id AND pending.queue_type = gone.queue_type
+    WHERE pending.status = 'pending'
+    ORDER BY pending.user_id
+    FOR NO KEY UPDATE OF pending
+) AS held
+WHERE entry.id = held.id
 """
-"""Pending entries of queues that were left."""
+"""Pending entries of queues that were left, held in user order."""
 
 ADD_ENTRIES: Final = f"""
 INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)

@@ -9,6 +9,7 @@ import pytest
 from reconciler.aging import age
 from reconciler.runs import Runs
 from reconciler.settings import AgingSettings
+from tests.integration.agents import CALLED, meanwhile
 from tests.integration.reconciler.world import World
 
 SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
@@ -70,3 +71,32 @@ def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_
     assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "1 scores aged by one\n"
     assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n"
     assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2
+
+
+def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mysql_world: World) -> None:
+    """Whatever order the table itself has."""
+    world, book = mysql_world, mysql_world.book()
+    for user_id in (9, 5, 1):
+        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+    now = datetime.now(UTC)
+    assert meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: age(book, Runs(book), SETTINGS, now)) == 3
+    assert scores(world) == {1: 11, 5: 11, 9: 11}
+
+
+def test_what_agents_write_while_ageing_waits_for_them_is_kept_and_counts(mysql_world: World) -> None:
+    world, book = mysql_world, mysql_world.book()
+    for user_id in (1, 2):
+        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+    called = "UPDATE user_call_scores SET current_score = CASE user_id WHEN 1 THEN 50 ELSE 200 END WHERE user_id = %s"
+    assert meanwhile(world.conninfo, called, [1, 2], lambda: age(book, Runs(book), SETTINGS, datetime.now(UTC))) == 1
+    assert scores(world) == {1: 51, 2: 200}
+
+
+def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_sweep_that_notes_its_checks(
+    mysql_world: World,
+) -> None:
+    world, book = mysql_world, mysql_world.book()
+    for user_id in (9, 5, 1):
+        world.pg("INSERT INTO user_call_scores (user_id) VALUES (%s)", user_id)
+    meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: book.mark_checked([9, 1, 5]))
+    assert world.pg("SELECT count(last_conversion_check_at) FROM user_call_scores") == [(3,)]

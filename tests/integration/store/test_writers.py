@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -17,7 +17,8 @@ from consumer.leads.model import Lead, QueueType, Rule
 from consumer.leads.outcome import Outcome
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
-from tests.integration.store.databases import row, rows
+from tests.integration.agents import ASSIGNED, CALLED, meanwhile
+from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, RULES, START, Desk
 from tests.integration.store.test_leads import outcome_of
 
@@ -129,7 +130,7 @@ def _counted_up(store: LeadStore, wanted: list[int], rnd: random.Random) -> str 
 
 
 def test_a_deadlock_with_another_program_can_be_repeated(desk: Desk, database: str) -> None:
-    """An agent's program locks scores in its own order; the server picks whom to stop."""
+    """An agent's program takes scores against the order of users; the server picks whom to stop."""
     desk.register(1)
     desk.register(2)
     repeated: list[TryAgain] = []
@@ -158,6 +159,42 @@ def test_a_deadlock_with_another_program_can_be_repeated(desk: Desk, database: s
     ours.join(20)
     assert stopped or "deadlock detected" in str(repeated[0])
     assert rows(database, "SELECT user_id FROM conversions ORDER BY 1") == [(1,), (2,)]
+
+
+def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_batch(desk: Desk, database: str) -> None:
+    """Only some of the leads whose queue changes convert: their scores may not be taken before the others'."""
+    for user_id in (1, 5, 9):
+        desk.register(user_id)
+    meanwhile(database, CALLED, [1, 5, 9], lambda: _sign_some_and_close_others(desk.store, signed=[5, 9], closed=[1]))
+    assert rows(database, "SELECT user_id FROM conversions ORDER BY 1") == [(5,), (9,)]
+    outcomes = "SELECT DISTINCT last_outcome, current_queue_type FROM user_call_scores"
+    assert rows(database, outcomes) == [("busy", "none")]
+
+
+def test_an_agent_who_takes_entries_in_user_order_never_deadlocks_with_a_batch(desk: Desk, database: str) -> None:
+    """Whatever order the table itself has, and though it lacks an index on its users."""
+    for user_id in (9, 5, 1):
+        desk.register(user_id)
+    index = row(database, "SELECT indexdef FROM pg_indexes WHERE indexname = 'idx_call_queue_user_status'")[0]
+    run(database, "DROP INDEX idx_call_queue_user_status")
+    try:
+        meanwhile(database, ASSIGNED, [1, 5, 9], lambda: _sign_some_and_close_others(desk.store, signed=[1, 5, 9]))
+    finally:
+        run(database, index)
+    assert rows(database, "SELECT DISTINCT status, assigned_to_agent_id FROM call_queue") == [("closed", 7)]
+
+
+def _sign_some_and_close_others(store: LeadStore, signed: Iterable[int], closed: Iterable[int] = ()) -> None:
+    outcome = Outcome()
+    with store.transaction() as tx:
+        for user_id, lead in tx.load([*signed, *closed]).items():
+            if user_id in signed:
+                lead.signature = f"file-{user_id}"
+            else:
+                lead.enabled = False
+            outcome.leads[user_id] = lead
+            judge(lead, START + 60_000_000, RULES, outcome)
+        tx.write(outcome)
 
 
 def _sign_both(store: LeadStore) -> None:
