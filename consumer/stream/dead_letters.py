@@ -7,19 +7,43 @@ the same letter again, so a letter is told by its place.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.settings import KafkaSettings
-from consumer.stream.topics import DEAD_LETTERS, MAX_MESSAGE_BYTES, Topics
+from consumer.stream.errors import KafkaLost, LettersRefused
+from consumer.stream.topics import DEAD_LETTERS, Topics
 
 ANSWER_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 240.0
+"""How long Kafka may refuse letters before we give up: less than max.poll.interval.ms, when the lanes would be lost."""
+FIRST_PAUSE_SECONDS: Final = 0.05
 KEPT_BYTES: Final = 1024 * 1024
-"""What is kept of a value that is too large for the topic with its headers."""
+"""What is kept at the most of a message that is too large for the topic: one that was compressed, or whose topic takes
+larger messages than ours."""
+MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+HOPELESS: Final = MISSING | {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.INVALID_RECORD,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+}
+"""What trying again does not mend."""
+
+_DEFAULTS: Final = {
+    "client.id": "leadstream-dead-letters",
+    "message.max.bytes": "1000000000",  # the topic decides, not we: what was compressed may unpack to more
+    "compression.type": "lz4",
+    "message.timeout.ms": "30000",
+    "log_level": "0",
+}
 
 log: Final = structlog.get_logger()
 
@@ -44,6 +68,11 @@ class Letter(NamedTuple):
     detail: str
 
     @property
+    def size(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key or b"") + len(self.value or b"")
+
+    @property
     def headers(self) -> list[tuple[str, str | bytes | None]]:
         """As Kafka carries them."""
         return [
@@ -55,21 +84,25 @@ class Letter(NamedTuple):
         ]
 
 
+class _Post(NamedTuple):
+    """A letter to be sent, of which so many bytes of key and value are to be kept."""
+
+    letter: Letter
+    keep: int
+
+
 class DeadLetters:
     """Writes letters; `settle` returns when all of them are safe in Kafka."""
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
         """`stopping` says that waiting for Kafka is no longer worth while."""
         self._topic = Topics(settings.topic_prefix).name(DEAD_LETTERS)
+        self._servers = settings.kafka_bootstrap_servers
         self._stopping = stopping
-        self._properties = {
-            "message.max.bytes": str(MAX_MESSAGE_BYTES),
-            "log_level": "3",
-            **settings.librdkafka,
-            "enable.idempotence": "true",
-        }
+        self._properties = {**_DEFAULTS, **settings.librdkafka, "enable.idempotence": "true"}
         self._producer: Producer | None = None
-        self._unsent: list[Letter] = []
+        self._unsent: list[_Post] = []
+        self._refusal: KafkaError | None = None
 
     def put(self, letter: Letter) -> None:
         """Sends a letter, and says so in the log."""
@@ -82,38 +115,84 @@ class DeadLetters:
             offset=letter.offset,
             mend="see `consumer dead-letters`",
         )
-        self._unsent.append(letter)
+        self._unsent.append(_Post(letter, letter.size))
 
     def settle(self) -> bool:
-        """Waits until every letter is in Kafka; False where the process is to stop before that."""
-        if not self._unsent:
-            return True
-        producer = self._producer = self._producer or Producer(self._properties)
-        while self._unsent and not self._stopping():
-            sending, self._unsent = self._unsent, []
-            for letter in sending:
-                self._send(producer, letter)
-            while producer.flush(ANSWER_SECONDS) and not self._stopping():
-                log.warning("waiting for kafka", what="dead letters")
-        return not self._unsent and not len(producer)
+        """Waits until every letter is in Kafka; False where the process is to stop before that.
 
-    def _send(self, producer: Producer, letter: Letter) -> None:
+        Raises LettersRefused where Kafka will never take them, KafkaLost where it did not within PATIENCE_SECONDS.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        while self._unsent:
+            if not self._try(deadline):
+                return False
+            if self._refusal is not None:
+                raise LettersRefused(self._why(self._refusal))
+            if self._unsent:
+                time.sleep(pause)
+                pause = min(2 * pause, ANSWER_SECONDS)
+        return True
+
+    def _try(self, deadline: float) -> bool:
+        """Sends all that is unsent and hears what became of it; False where the process is to stop before that."""
+        sending, self._unsent = self._unsent, []
+        producer = self._producer = self._producer or Producer(self._properties)
+        for post in sending:
+            self._send(producer, post)
+        while producer.flush(ANSWER_SECONDS) or self._unsent:
+            if self._stopping():
+                return False
+            if time.monotonic() > deadline:
+                raise KafkaLost(
+                    f"Kafka at {self._servers} did not take dead letters within {PATIENCE_SECONDS:.0f} s"
+                    f" ({self._topic}); look at its brokers"
+                )
+            if not len(producer):
+                break
+            log.warning("waiting for kafka", what="dead letters")
+        return True
+
+    def _send(self, producer: Producer, post: _Post) -> None:
+        letter = _kept(post.letter, post.keep)
+
         def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is None:
-                return
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                self._unsent.append(_shortened(letter))
-            else:
-                log.warning("dead letter not written", reason=error.str(), offset=letter.offset)
-                self._unsent.append(letter)
+            if error is not None:
+                self._failed(post, error)
 
         try:
             producer.produce(self._topic, letter.value, letter.key, headers=letter.headers, on_delivery=delivered)
         except BufferError:
-            self._unsent.append(letter)
+            self._unsent.append(post)
+        except KafkaException as error:
+            self._failed(post, error.args[0])
+
+    def _failed(self, post: _Post, error: KafkaError) -> None:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and post.keep:
+            self._unsent.append(post._replace(keep=min(KEPT_BYTES, post.keep // 2)))
+            return
+        if error.code() in HOPELESS or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._refusal = error
+        elif error.fatal() or error.code() == KafkaError._FATAL:
+            self._producer = None
+        log.warning("dead letter not written", reason=error.str(), offset=post.letter.offset)
+        self._unsent.append(post)
+
+    def _why(self, error: KafkaError) -> str:
+        if error.code() in MISSING:
+            return f"topic {self._topic} does not exist; run `consumer setup`"
+        return (
+            f"Kafka at {self._servers} refuses dead letters ({error.str()}); look at our rights on {self._topic}"
+            " and at the topic's settings"
+        )
 
 
-def _shortened(letter: Letter) -> Letter:
-    value = letter.value or b""
-    detail = f"{letter.detail}; of {len(value)} bytes the first {KEPT_BYTES} are kept"
-    return letter._replace(value=value[:KEPT_BYTES], detail=detail)
+def _kept(letter: Letter, keep: int) -> Letter:
+    """The letter with the first `keep` bytes of its key and value, and a word on what is missing."""
+    if keep >= letter.size:
+        return letter
+    key = None if letter.key is None else letter.key[:keep]
+    value = None if letter.value is None else letter.value[: keep - len(key or b"")]
+    return letter._replace(
+        key=key, value=value, detail=f"{letter.detail}; of {letter.size} bytes the first {keep} are kept"
+    )

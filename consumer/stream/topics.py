@@ -20,6 +20,8 @@ DEAD_LETTERS: Final = "dead-letters"
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
+MAX_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 64 * 1024
+"""Every message that a lane's topic took, with the headers of a dead letter."""
 ANSWER_SECONDS: Final = 30.0
 
 
@@ -56,7 +58,7 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     return [
         *(Wanted(topics.name(name), settings.lanes, changes, kept) for name in LANE_TOPICS),
         Wanted(topics.name(CHECKPOINTS), 1, compact, tidy),
-        Wanted(topics.name(DEAD_LETTERS), 1, changes, kept),
+        Wanted(topics.name(DEAD_LETTERS), 1, changes, {**kept, "max.message.bytes": str(MAX_LETTER_BYTES)}),
     ]
 
 

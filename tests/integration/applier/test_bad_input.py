@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.lane import lane_of
@@ -39,6 +40,15 @@ def letters(world: World, count: int) -> list[dict[str, Any]]:
     return found
 
 
+def stranger(world: World, value: bytes, **properties: str) -> None:
+    """Somebody else's program writes this to the first partition of `users`."""
+    producer = Producer(
+        {"bootstrap.servers": world.kafka.kafka_bootstrap_servers, "message.max.bytes": "100000000", **properties}
+    )
+    producer.produce(world.kafka.topic("users"), value, b"stranger", 0)
+    assert producer.flush(30) == 0
+
+
 def envelope(world: World, number: int, **lane: Any) -> bytes:
     """A message of `users` that is right, but for what `lane` changes in its lane block."""
     block = {"epoch": 1, "seq": 1, "version": 1, "user_id": number, "last": True, **lane}
@@ -64,6 +74,48 @@ def test_a_message_that_is_not_ours_is_set_aside_with_its_place_and_the_lane_goe
     }
     assert {letter["value"] for letter in found} == {b"{}", b"\xff\xfe", b"", b'{"lane": {}}'}
     assert all(int(letter["offset"]) > 0 and letter["detail"] for letter in found)
+
+
+def test_a_bad_message_as_large_as_its_topic_allows_is_set_aside_whole_and_the_lane_goes_on(world: World) -> None:
+    value = b"\xff" * (topics.MAX_MESSAGE_BYTES - 100)
+    world.applier()
+    stranger(world, value)
+    live(world.scribe, range(1, 11))
+    world.drain()
+    assert faults(world, range(1, 11)) == []
+    (letter,) = letters(world, 1)
+    assert (letter["key"], letter["reason"]) == (b"stranger", "undecodable")
+    assert letter["value"] == value
+
+
+def test_a_bad_message_that_unpacks_to_more_than_a_letter_holds_is_set_aside_as_far_as_it_fits(world: World) -> None:
+    value = random.Random(5).randbytes(1024) * 18 * 1024
+    world.applier(KAFKA_COMPRESSION_TYPE="none")
+    stranger(world, value, **{"compression.type": "zstd"})
+    live(world.scribe, range(1, 11))
+    world.drain()
+    assert faults(world, range(1, 11)) == []
+    (letter,) = letters(world, 1)
+    assert letter["key"] + letter["value"] == (b"stranger" + value)[: 1024 * 1024]
+    assert letter["detail"].endswith(f"; of {len(b'stranger' + value)} bytes the first {1024 * 1024} are kept")
+
+
+def test_an_applier_ends_with_a_sentence_where_kafka_will_never_take_its_dead_letters(world: World) -> None:
+    process = world.applier(KAFKA_TOPIC_METADATA_PROPAGATION_MAX_MS="1000")
+    live(world.scribe, range(1, 3))
+    world.drain()
+    name = world.kafka.topic("dead-letters")
+    admin = AdminClient({"bootstrap.servers": world.kafka.kafka_bootstrap_servers})
+    admin.delete_topics([name])[name].result(30)
+    world.until(lambda: name not in admin.list_topics(timeout=10).topics)
+    stranger(world, b"?")
+    assert process.wait(60) != 0
+    assert f"{name} does not exist; run `consumer setup`" in world.lines()
+    topics.prepare(world.kafka)
+    world.applier()
+    live(world.scribe, range(3, 11))
+    world.drain()
+    assert [letter["value"] for letter in letters(world, 1)] == [b"?"]
 
 
 def test_a_truncated_message_costs_its_lead_a_recheck_and_no_other_lead(world: World) -> None:
