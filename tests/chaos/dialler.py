@@ -18,6 +18,7 @@ _SHOWN: Final = 10
 _OURS: Final = ("leadstream stream", "leadstream sweep", "leadstream reconciler")
 _NAME: Final = "dialler"
 _PAUSE: Final = 0.2  # while PostgreSQL is away
+_LEADS_AT_ONCE: Final = (1, 1, 1, 2, 3)
 
 AUDIT: Final = """
 CREATE SCHEMA audit;
@@ -68,7 +69,11 @@ _ACTIONS: Final[dict[tuple[str, ...], float]] = {
 
 
 class Dialler(threading.Thread):
-    """Writes about whom it finds in the table of scores, until `finish`; it survives restarts of PostgreSQL."""
+    """Writes about whom it finds in the table of scores, until `finish`; it survives restarts of PostgreSQL.
+
+    Some of its transactions are about several leads, one after the other in ascending order, as the leads' writers are:
+    a deadlock is of our making.
+    """
 
     def __init__(self, conninfo: str, seed: int, number: int) -> None:
         super().__init__(name=f"{_NAME} {number}", daemon=True)
@@ -103,17 +108,18 @@ class Dialler(threading.Thread):
     def _work(self, connection: psycopg.Connection[Any]) -> None:
         users: list[int] = []
         while not self._over.is_set():
-            if not users:
+            if len(users) < max(_LEADS_AT_ONCE):
                 rows = connection.execute("SELECT user_id FROM user_call_scores ORDER BY random() LIMIT 200").fetchall()
                 users = [user for (user,) in rows]
                 connection.commit()
             if not users:
                 self._over.wait(_PAUSE)
                 continue
-            user = users.pop()
             (action,) = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))
-            for statement in action:
-                connection.execute(statement.encode(), {"user": user})
+            together = [users.pop() for _ in range(min(len(users), self._random.choice(_LEADS_AT_ONCE)))]
+            for user in sorted(together):
+                for statement in action:
+                    connection.execute(statement.encode(), {"user": user})
             connection.commit()
             self.writes += 1
             self._over.wait(0.002)
