@@ -14,6 +14,7 @@ import psycopg
 import pymysql
 from pymysql.constants import ER
 
+from tests.chaos.applier_log import gave_up_lanes, holds_lanes
 from tests.demo.company import Address
 from tests.demo.processes import Process, ProcessFailed
 
@@ -55,12 +56,15 @@ def kill_everything(trial: Trial, _: Random) -> None:
 
 
 def zombie_applier(trial: Trial, random: Random) -> None:
-    """An applier stands still for longer than its session lasts, others take over, and it wakes up."""
+    """An applier stands still for longer than its session lasts, others take over, and it wakes up and notices."""
     process = random.choice(trial.pipeline.appliers)
     process.check()
     process.signal(signal.SIGSTOP)
     time.sleep(_STOPPED_SECONDS)
+    before = _lines(process)
     process.signal(signal.SIGCONT)
+    if holds_lanes(before):
+        _must_give_up(process, len(before))
 
 
 def zombie_reader(trial: Trial, _: Random) -> None:
@@ -223,6 +227,22 @@ def _must_be_fenced(process: Process) -> None:
     code = process.outcome(_FENCED_SECONDS)
     if code != 1 or "another reader took over" not in process.tail():
         raise NotFenced(f"{process.name} ended with exit code {code}, not because it was fenced:\n{process.tail()}")
+
+
+def _must_give_up(process: Process, seen: int) -> None:
+    """The applier has to say, behind the lines seen, that its lanes are no longer its own."""
+    end = time.monotonic() + _FENCED_SECONDS
+    while not gave_up_lanes(_lines(process)[seen:]):
+        process.check()
+        if time.monotonic() > end:
+            raise NotFenced(f"{process.name} slept through its session and kept its lanes:\n{process.tail()}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _lines(process: Process) -> list[str]:
+    """Whole lines of its log."""
+    text = process.log.read_text(encoding="utf-8", errors="replace")
+    return text[: text.rfind("\n") + 1].split("\n")[:-1]
 
 
 def _local_ports(pid: int | None) -> set[int]:

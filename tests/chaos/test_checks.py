@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chaos.applier_log import gave_up_lanes, holds_lanes
 from tests.chaos.dialler import Judge
 from tests.chaos.topics import Numbered, check_lane
 
@@ -68,3 +69,34 @@ def test_writes_beyond_the_design_are_found(
     judge.take("call_queue", None, ENTRY)
     judge.look(what, before, after)
     assert complaint in judge.problems[0]
+
+
+STARTED, ASSIGNED, IDLE, REVOKED, LOST, TAKEN = (
+    '{"event": "applier started", "owner": "host:1"}',
+    '{"event": "lanes assigned", "lanes": [1, 2]}',
+    '{"event": "lanes assigned", "lanes": []}',
+    '{"event": "lanes revoked", "lanes": [1, 2]}',
+    '{"event": "lanes lost", "lanes": [1, 2]}',
+    '{"event": "lane taken", "lanes": [1]}',
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "holds"),
+    [
+        ([], False),
+        ([STARTED, "%4|SESSTMOUT|rdkafka#consumer-1| {"], False),
+        ([STARTED, ASSIGNED, '{"event": "trying again"}'], True),
+        ([STARTED, ASSIGNED, REVOKED], False),
+        ([STARTED, ASSIGNED, REVOKED, IDLE], False),
+        ([STARTED, ASSIGNED, LOST, ASSIGNED], True),
+        ([STARTED, ASSIGNED, '{"event": "trying', STARTED], False),
+    ],
+)
+def test_who_holds_lanes_is_read_off_the_log(lines: list[str], holds: bool) -> None:
+    assert holds_lanes(lines) is holds
+
+
+def test_an_applier_that_only_goes_on_has_not_noticed_that_it_was_overtaken() -> None:
+    assert not gave_up_lanes(['{"event": "trying again"}', ASSIGNED])
+    assert all(gave_up_lanes([line]) for line in (LOST, TAKEN, REVOKED))

@@ -14,6 +14,16 @@ from tests.servers import Servers
 
 pytestmark = pytest.mark.servers
 
+WRITERS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'leadstream stream'"
+)
+
+
+def noticed(world: World) -> bool:
+    """Whether an applier said that others went on with its lanes."""
+    said = world.log.read_text()
+    return '"lanes lost"' in said or '"lane taken"' in said
+
 
 def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the_binlog(world: World) -> None:
     customers = range(1, 201)
@@ -90,20 +100,36 @@ def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: World) -> None
     assert faults(world, customers) == []
 
 
-def test_a_process_that_slept_through_its_eviction_finds_itself_fenced(world: World) -> None:
-    customers = range(1, 301)
+def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: World) -> None:
+    """It is stopped while it waits to write, so that it still has to when it wakes up after others did it."""
     zombie = world.applier()
     live(world.scribe, range(1, 101))
     world.drain()
-    zombie.send_signal(signal.SIGSTOP)
+    with world.connect() as keeper, keeper.transaction():
+        keeper.execute("SELECT FROM leadstream.lanes FOR UPDATE")
+        live(world.scribe, range(101, 201))
+        world.until(lambda: bool(world.query(f"{WRITERS} AND wait_event_type = 'Lock'")))
+        zombie.send_signal(signal.SIGSTOP)
+        world.query(WRITERS.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
     world.applier()
-    live(world.scribe, range(101, 201))
     world.drain()
+    assert not noticed(world)
     zombie.send_signal(signal.SIGCONT)
+    world.until(lambda: noticed(world))
     live(world.scribe, range(201, 301))
     world.drain()
-    assert faults(world, customers) == []
+    assert faults(world, range(1, 301)) == []
     assert zombie.poll() is None
+
+
+def test_appliers_of_two_groups_by_accident_get_in_each_others_way_but_repeat_nothing(world: World) -> None:
+    """Nothing but the compare-and-set keeps them apart, as it does a zombie that does not know yet."""
+    appliers = [world.applier(CONSUMER_GROUP=f"{world.name}.{number}") for number in (1, 2)]
+    live(world.scribe, range(1, 201))
+    world.until(lambda: '"lane taken"' in world.log.read_text())
+    world.drain()
+    assert faults(world, range(1, 201)) == []
+    assert [process.poll() for process in appliers] == [None, None]
 
 
 def test_what_postgresql_forgets_when_it_dies_is_applied_again(servers: Servers, tmp_path: Path) -> None:

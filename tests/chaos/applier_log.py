@@ -1,0 +1,34 @@
+"""What an applier's log says of the lanes it holds. It is written as JSON, one event a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+_GIVEN_UP: Final = frozenset({"lanes lost", "lane taken", "lanes revoked"})
+"""The last one where the group was about to share the lanes out anew when the applier was stopped."""
+_NONE_YET: Final = frozenset({"applier started", "lanes lost", "lanes revoked"})
+
+
+def holds_lanes(lines: Sequence[str]) -> bool:
+    """Whether an applier whose log ends like this has lanes; an earlier life of the same process does not count."""
+    for event in _events(reversed(lines)):
+        if event["event"] == "lanes assigned":
+            return bool(event["lanes"])
+        if event["event"] in _NONE_YET:
+            return False
+    return False
+
+
+def gave_up_lanes(lines: Iterable[str]) -> bool:
+    """Whether it noticed, in these lines, that others went on without it."""
+    return any(event["event"] in _GIVEN_UP for event in _events(lines))
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if line.startswith("{") and line.rstrip().endswith("}"):  # others are librdkafka's, or cut off by SIGKILL
+            event: dict[str, Any] = msgspec.json.decode(line)
+            yield event
