@@ -7,6 +7,7 @@ by compare-and-set and holds every effect of their changes, so a batch is applie
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import socket
 import threading
@@ -31,7 +32,7 @@ from consumer.decide import decide
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.memory import give_back_large_blocks
-from consumer.refusals import is_refusal, reason_of, refused_leads
+from consumer.refusals import Reach, refused_leads
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -43,6 +44,7 @@ from consumer.settings import (
 from consumer.store.errors import LaneTaken, StoreError, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
+from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream import topics
 from consumer.stream.batches import Batch, LaneBatch, claim_of
 from consumer.stream.errors import KafkaLost, TopicMismatch
@@ -50,6 +52,8 @@ from consumer.stream.lane_stream import LaneStream
 
 WAITING_AT_ONCE: Final = 5_000
 """Leads that are judged in one batch because their lane passed their `judge_after`."""
+SEARCHES: Final = 3
+"""How often refused leads are looked for in one batch where others are refused without them; then all are set aside."""
 PATIENCE_SECONDS: Final = 900.0
 """How long one thing is tried while a server is away, before the process gives up."""
 GARBAGE: Final = (50_000, 20, 100)
@@ -69,16 +73,15 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
     lag = metrics.Lag(measures.APPLIER)
     for batch in stream.batches():
         began = time.monotonic()
+        ours = partial(_is_ours, stream, batch.generation)
         try:
-            outcome = _patiently(
-                stream.stop, apply, batch, store, rules, wanted=partial(stream.holds, batch.generation)
-            )
+            outcome = _patiently(stream.stop, apply, batch, store, rules, ours, wanted=ours)
         except LaneTaken as error:
             log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
             metrics.LANES_TAKEN.inc()
             stream.reposition()
         except (TryAgain, StoreUnavailable):
-            if stream.holds(batch.generation) and not stream.stop.is_set():
+            if ours():
                 raise
         else:
             lag.processed(max(part.version for part in batch.lanes))
@@ -86,38 +89,54 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
             del outcome  # its leads would stay in memory while the next batch is worked on
 
 
-def apply(batch: Batch, store: LeadStore, rules: Rules) -> Outcome:
+def _is_ours(stream: LaneStream, generation: int) -> bool:
+    """Whether a batch is still to be applied by us."""
+    return stream.holds(generation) and not stream.stop.is_set()
+
+
+def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], bool] = lambda: True) -> Outcome:
     """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
 
-    Leads that PostgreSQL refuses are set aside, and the others go through.
+    Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
-    waiting: list[int] = []
-    try:
-        return _apply(batch, store, rules, {}, waiting)
-    except psycopg.Error as error:
-        if not is_refusal(error):
-            raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
-        log.warning("row refused", reason=reason_of(error), mend="looking for the leads that are meant")
-    refused = refused_leads(batch, waiting, store, rules)
-    log.error("leads set aside", users=sorted(refused), reasons=sorted(set(refused.values())), mend="see the rechecks")
-    try:
-        outcome = _apply(batch, store, rules, refused, [])
-    except psycopg.Error as error:
-        raise StoreError(f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}") from error
-    metrics.REFUSED.inc(len(refused))
+    refused: dict[int, str] = {}
+    for search in itertools.count(1):
+        reach = Reach()
+        try:
+            outcome = _apply(batch, store, rules, refused, reach)
+            break
+        except psycopg.Error as error:
+            if not is_refusal(error):
+                raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
+            left = reach.users(batch, store.lane_count) - refused.keys()
+            if not left:
+                raise StoreError(
+                    f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}"
+                ) from error
+            log.warning("row refused", reason=reason_of(error), mend="looking for the leads that are meant")
+            if search > SEARCHES:
+                refused.update(dict.fromkeys(left, reason_of(error)))
+            else:
+                refused.update(refused_leads(batch, reach, error, store, rules, without=refused, wanted=wanted))
+    if refused:
+        reasons = sorted(set(refused.values()))
+        users = sorted(refused)
+        log.error("leads set aside", count=len(users), users=users[:100], reasons=reasons, mend="see the rechecks")
+        metrics.REFUSED.inc(len(refused))
     return outcome
 
 
-def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], waiting: list[int]) -> Outcome:
+def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], reach: Reach) -> Outcome:
     with store.transaction() as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
-        waiting += tx.pending(batch.versions, WAITING_AT_ONCE)
-        owners = tx.claim_owners(filter(None, map(claim_of, batch.orphans)))
-        leads = tx.load(batch.user_ids.union(waiting, (user_id for _, user_id in owners)))
-        outcome = decide(batch, leads, waiting, owners, lanes=store.lane_count, rules=rules, refused=refused)  # pure
+        reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
+        reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
+        leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
+        lanes = store.lane_count
+        outcome = decide(batch, leads, reach.waiting, reach.owners, lanes=lanes, rules=rules, refused=refused)  # pure
         tx.write(outcome)
-        for reason, lanes in batch.lane_rechecks.items():
-            tx.queue_lane_rechecks(lanes, reason)
+        for reason, lane_numbers in batch.lane_rechecks.items():
+            tx.queue_lane_rechecks(lane_numbers, reason)
     return outcome
 
 

@@ -12,6 +12,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 
 from consumer.store import arrays, sql
 from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
+from consumer.store.refusal import is_refusal
 
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -29,8 +30,10 @@ _OURS: Final = {
 _IN_THE_WAY: Final = ("40", "55P03")
 """SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks, lock timeouts."""
 _TWICE: Final = "23505"
+_LEADS_KEY: Final = ("leadstream", "leads_pkey")
 _MISSING: Final = ("42P01", "42703", "3F000", "42P10")
 """No such table, column, schema or unique index."""
+_FORBIDDEN: Final = "42501"
 _REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
@@ -75,7 +78,10 @@ def place(conninfo: str) -> str:
 
 @contextmanager
 def classified(conninfo: str) -> Iterator[None]:
-    """Turns psycopg's errors into those of `consumer.store.errors`; what is none of them passes as it is."""
+    """Turns psycopg's errors into those of `consumer.store.errors`; what is none of them passes as it is.
+
+    So do refusals of rows, whatever their SQLSTATE says (`consumer.store.refusal`).
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -84,12 +90,17 @@ def classified(conninfo: str) -> Iterator[None]:
             raise StoreUnavailable(f"PostgreSQL {place(conninfo)} cannot be reached: {_first_line(error)}") from error
         if state is None:
             raise
+        if state == _TWICE and (error.diag.schema_name, error.diag.constraint_name) == _LEADS_KEY:
+            raise TryAgain("another writer created one of these leads; repeat this transaction") from error
+        if is_refusal(error):
+            raise
         if state.startswith(_IN_THE_WAY):
             raise TryAgain(f"another transaction was in the way ({_first_line(error)}); repeat this one") from error
-        if state == _TWICE and error.diag.constraint_name == "leads_pkey":
-            raise TryAgain("another writer created one of these leads; repeat this transaction") from error
         if state.startswith(_MISSING):
             raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
+        if state == _FORBIDDEN:
+            mend = "grant it to the role of DATABASE_URL, as deploy/postgres/10-grants.sql does"
+            raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; {mend}") from error
         if state.startswith(_REFUSED):
             raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
         raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import pytest
 
-from tests.integration.applier.world import World, claim, live, user
+from tests.integration.applier.world import World, claim, live, requirement, user
 
 pytestmark = pytest.mark.servers
 
@@ -14,11 +17,69 @@ CREATE TABLE customers (id bigint PRIMARY KEY);
 INSERT INTO customers SELECT n FROM generate_series(1, 60) AS n WHERE n NOT IN (7, 31);
 ALTER TABLE user_call_scores ADD CONSTRAINT not_this_one FOREIGN KEY (user_id) REFERENCES customers
 """
+RAISED = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN IF NEW.user_id IN (7, 31) THEN RAISE ''secret'' USING ERRCODE = ''{code}''; END IF; RETURN NEW; END';
+CREATE TRIGGER refuse BEFORE INSERT ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+BROKEN = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN IF NEW.user_id IN (7, 31) THEN NEW.next_call_after = (SELECT {gone}); END IF; RETURN NEW; END';
+CREATE TRIGGER refuse BEFORE INSERT ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+POLICY = """
+ALTER TABLE user_call_scores ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON user_call_scores USING (true) WITH CHECK (user_id NOT IN (7, 31));
+GRANT INSERT, UPDATE ON user_call_scores, conversions, call_queue TO {role}
+"""
 TRIGGER = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN IF NEW.user_id = 7 THEN RAISE EXCEPTION ''customer 7 is secret''; END IF; RETURN NEW; END';
 CREATE TRIGGER refuse BEFORE INSERT ON conversions FOR EACH ROW EXECUTE FUNCTION refuse()
 """
+TOGETHER = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN IF (SELECT count(*) FROM added WHERE user_id IN (7, 31)) > 1 THEN RAISE ''too many''; END IF;
+     RETURN NULL; END';
+CREATE TRIGGER refuse AFTER INSERT ON user_call_scores REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse()
+"""
+
+
+@pytest.fixture
+def agent(world: World) -> Iterator[str]:
+    """A role that may read everything, and write our tables."""
+    role = f"agent_{world.name}"
+    with world.connect() as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'agent' IN ROLE pg_read_all_data".encode())
+        connection.execute(f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA leadstream TO {role}".encode())
+    yield role
+    with world.connect() as connection:
+        connection.execute(f"DROP OWNED BY {role}".encode())
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
+def as_role(world: World, role: str) -> str:
+    """The database's URL for a role."""
+    parts = urlsplit(world.url)
+    return parts._replace(netloc=f"{role}:agent@{parts.hostname}:{parts.port}").geturl()
+
+
+def sixty(world: World, **environment: str) -> None:
+    """Sixty whole lives at once, of which PostgreSQL refuses those of customers 7 and 31."""
+    live(world.scribe, range(1, 61), together=60)
+    process = world.applier(**environment)
+    world.drain()
+    assert world.value("SELECT count(*) FROM conversions") == 2 * 58
+    assert world.query("SELECT user_id FROM leadstream.leads WHERE stint = 0 ORDER BY user_id") == [(7,), (31,)]
+    assert world.value("SELECT count(*) FROM leadstream.claims") == 60
+    assert process.poll() is None
+    assert "secret" not in world.lines()
+
+
+def reasons(world: World) -> list[tuple[int, str]]:
+    """Who was set aside, and why."""
+    return world.query("SELECT user_id, reason FROM leadstream.rechecks ORDER BY user_id")
 
 
 @pytest.mark.parametrize(
@@ -29,17 +90,97 @@ def test_leads_that_a_constraint_refuses_are_set_aside_and_the_lane_goes_on(
     world: World, constraint: str, reason: str
 ) -> None:
     with world.connect() as connection:
-        connection.execute(constraint)
-    live(world.scribe, range(1, 61), together=60)
+        connection.execute(constraint.encode())
+    sixty(world)
+    reason = f"PostgreSQL refused it with {reason} (user_call_scores, not_this_one)"
+    assert reasons(world) == [(7, reason), (31, reason)]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "code"),
+    [
+        (RAISED.format(code="45000"), "45000"),
+        (RAISED.format(code="53100"), "53100"),
+        (BROKEN.format(gone="dropped FROM conversions"), "42703"),
+        (BROKEN.format(gone="now() FROM dropped"), "42P01"),
+    ],
+    ids=["a code of its own", "the code of an outage", "a column that was dropped", "a table that was dropped"],
+)
+def test_leads_that_a_trigger_refuses_with_any_code_are_set_aside_and_the_lane_goes_on(
+    world: World, trigger: str, code: str
+) -> None:
+    with world.connect() as connection:
+        connection.execute(trigger.encode())
+    sixty(world)
+    reason = f"PostgreSQL refused it with {code} (in refuse)"
+    assert reasons(world) == [(7, reason), (31, reason)]
+
+
+def test_leads_that_a_row_security_policy_refuses_are_set_aside_and_the_lane_goes_on(world: World, agent: str) -> None:
+    with world.connect() as connection:
+        connection.execute(POLICY.format(role=agent).encode())
+    sixty(world, DATABASE_URL=as_role(world, agent))
+    reason = "PostgreSQL refused it with 42501"
+    assert reasons(world) == [(7, reason), (31, reason)]
+
+
+def test_a_privilege_taken_away_stops_the_applier_instead_of_setting_everybody_aside(world: World, agent: str) -> None:
+    tables = "user_call_scores, conversions, call_queue"
+    with world.connect() as connection:
+        connection.execute(f"GRANT INSERT, UPDATE ON {tables} TO {agent}".encode())
+    process = world.applier(DATABASE_URL=as_role(world, agent))
+    live(world.scribe, range(1, 2), together=1)
+    world.drain()
+    with world.connect() as connection:
+        connection.execute(f"REVOKE INSERT ON user_call_scores FROM {agent}".encode())
+    live(world.scribe, range(2, 4), together=2)
+    world.until(lambda: process.poll() is not None)
+    assert "permission denied for table user_call_scores" in world.lines()
+    assert reasons(world) == []
+    assert not world.applied()
+
+
+def test_however_many_leads_are_refused_only_they_are_set_aside(world: World) -> None:
+    with world.connect() as connection:
+        connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id % 4 <> 0)")
+    with world.scribe as scribe:
+        for number in range(1, 201):
+            scribe.transaction(("users", None, user(number), number))
+    world.applier()
+    world.drain()
+    assert world.query("SELECT user_id FROM leadstream.rechecks ORDER BY 1") == [(n,) for n in range(4, 201, 4)]
+    assert world.value("SELECT count(*) FROM user_call_scores") == 150
+
+
+def test_leads_that_are_refused_only_together_are_set_aside_together(world: World) -> None:
+    with world.connect() as connection:
+        connection.execute(TOGETHER)
+    with world.scribe as scribe:
+        for number in range(1, 41):
+            scribe.transaction(("users", None, user(number), number))
     process = world.applier()
     world.drain()
-    assert world.query("SELECT user_id, reason FROM leadstream.rechecks ORDER BY user_id") == [
-        (number, f"PostgreSQL refused it with {reason} (user_call_scores, not_this_one)") for number in (7, 31)
-    ]
-    assert world.value("SELECT count(*) FROM conversions") == 2 * 58
-    assert world.query("SELECT user_id FROM leadstream.leads WHERE stint = 0 ORDER BY user_id") == [(7,), (31,)]
-    assert world.value("SELECT count(*) FROM leadstream.claims") == 60
+    assert {(7,), (31,)} <= set(world.query("SELECT user_id FROM leadstream.rechecks"))
     assert process.poll() is None
+
+
+def test_a_refused_lead_that_only_an_orphan_leads_to_is_set_aside(world: World) -> None:
+    world.applier()
+    asked = {number: requirement(number, number) for number in range(1, 11)}
+    with world.scribe as scribe:
+        for number, row in asked.items():
+            scribe.transaction(("users", None, user(number, number), number))
+            scribe.transaction(("claims", None, claim(number, number), number))
+            scribe.transaction(("claim_requirements", None, row, number))
+    world.drain()
+    with world.connect() as connection:
+        connection.execute(TRIGGER)
+    with world.scribe as scribe:
+        for row in asked.values():
+            scribe.transaction(("claim_requirements", row, {**row, "status": "approved"}, None))
+    world.drain()
+    assert world.query("SELECT user_id FROM conversions ORDER BY 1") == [(n,) for n in asked if n != 7]
+    assert reasons(world) == [(7, "PostgreSQL refused it with P0001 (in refuse)")]
 
 
 def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(world: World) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from consumer.leads.model import NEVER, Lead
+import time
+from datetime import UTC
+
+from consumer.applier import apply
+from consumer.lane import lane_of
+from consumer.leads.model import NEVER, Change, Lead, Table, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
+from consumer.stream.batches import Batch, LaneBatch
+from reconciler.book import microseconds
 from tests.integration.reconciler.world import LANES, World, refuse
 
 
@@ -17,6 +24,15 @@ def set_aside(world: World, *user_ids: int) -> None:
     with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store, store.transaction() as tx:
         tx.load(user_ids)
         tx.write(outcome)
+
+
+def one_change(store: LeadStore, change: Change) -> Batch:
+    """The batch that an applier makes of one change."""
+    lane = lane_of(change.user_id, LANES)
+    stands = store.lanes([lane])[lane]
+    numbers = stands.next_seq, stands.next_seq + 1, stands.version, change.version
+    user_ids = frozenset([change.user_id])
+    return Batch(1, [LaneBatch(lane, stands.epoch, *numbers, {}, [change], user_ids, False, 0, (), {})], 1)
 
 
 def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it(world: World) -> None:
@@ -35,4 +51,34 @@ def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it
     world.sweep("rechecks")
     assert world.queues() == {1: "unsigned_users", 2: "unsigned_users"}
     assert world.pg("SELECT user_id FROM user_call_scores ORDER BY user_id") == [(1,), (2,)]
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at_its_commit(mysql_world: World) -> None:
+    world = mysql_world
+    seen, signed = ((time.time_ns() // 1000) - minutes * 60_000_000 for minutes in (30, 10))
+    stranger, signer = UserRow(2, None, True), UserRow(2, "77", True)
+    with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store:
+        apply(one_change(store, Change(2, Table.USERS, None, stranger, seen, seen, last=True)), store, world.rules)
+        world.pg(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'no more money' USING ERRCODE = '45000'; END $$"
+        )
+        world.pg("CREATE TRIGGER refuse BEFORE INSERT ON conversions FOR EACH ROW EXECUTE FUNCTION refuse()")
+        apply(
+            one_change(store, Change(2, Table.USERS, stranger, signer, signed, signed, last=True)), store, world.rules
+        )
+    world.user(2, 77)
+    world.pass_lanes()
+    assert world.pg("SELECT reason FROM leadstream.rechecks") == [("PostgreSQL refused it with 45000 (in refuse)",)]
+    assert world.sweep("rechecks").tally.failed == 1
+    assert (world.queues(), world.conversions()) == ({2: "unsigned_users"}, [])
+
+    world.pg("DROP TRIGGER refuse ON conversions")
+    for _ in range(2):
+        world.pg("UPDATE leadstream.rechecks SET not_before = now()")
+        world.sweep("rechecks")
+    assert (world.queues(), world.scores()) == ({2: "none"}, {2: "none"})
+    ((user_id, kind, at),) = world.pg("SELECT user_id, conversion_type, converted_at FROM conversions")
+    assert (user_id, kind, microseconds(at.replace(tzinfo=UTC))) == (2, "signature_obtained", signed)
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]

@@ -1,0 +1,46 @@
+"""Whether PostgreSQL refused a row, and why: a constraint, a trigger or a policy of the call centre's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import psycopg
+
+_OF_A_ROW: Final = ("09", "22", "23", "27", "38", "39", "44", "54", "P0", "XX000")
+"""SQLSTATEs by how they begin (PostgreSQL manual, appendix A) that speak of a row, whoever raised them: triggered
+actions, data exceptions, constraints, routines in other languages, check options, sizes, PL/pgSQL, and what functions
+in C raise without a code."""
+_OF_THE_SERVER: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58", "XX001", "XX002")
+"""Those that speak of the server, or of others at work, even where they come out of a trigger: connections, read-only
+servers, deadlocks, resources, locks, shutdowns and timeouts, disks, damaged files."""
+_RAISE: Final = "exec_stmt_raise"
+"""PostgreSQL's function behind PL/pgSQL's RAISE (pl_exec.c): its author chose the SQLSTATE, and it means the row."""
+_POLICY: Final = "ExecWithCheckOptions"
+"""PostgreSQL's function that holds rows against row security policies (execMain.c). A privilege that is missing has the
+same SQLSTATE, but is noticed elsewhere."""
+_FUNCTION: Final = re.compile(r"^PL/pgSQL\W.*?([\w.]+)\(", re.MULTILINE)
+
+
+def is_refusal(error: psycopg.Error) -> bool:
+    """Whether PostgreSQL refused a row, not the work as such.
+
+    What comes out of a function is a refusal whatever its SQLSTATE: we have no functions, so it is a trigger, check or
+    policy of the call centre's, and a trigger that names a dropped column speaks of itself and not of our statement.
+    """
+    state, source = error.sqlstate, error.diag.source_function
+    if state is None:
+        return False
+    if source == _RAISE:
+        return True
+    if state.startswith(_OF_THE_SERVER):
+        return False
+    return state.startswith(_OF_A_ROW) or source == _POLICY or bool(error.diag.context)
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """Why, without a word of what the row holds: SQLSTATE, and the table, constraint and trigger function if known."""
+    functions = _FUNCTION.findall(error.diag.context or "")
+    names = [error.diag.table_name, error.diag.constraint_name, f"in {functions[-1]}" if functions else None]
+    place = ", ".join(filter(None, names))
+    return f"PostgreSQL refused it with {error.sqlstate}{f' ({place})' if place else ''}"
