@@ -7,6 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from consumer import refusals
+from consumer.applier import apply
+from consumer.lane import lane_of
+from consumer.leads.model import Change, Table, UserRow
+from consumer.leads.rules import Rules
+from consumer.store.errors import TryAgain
+from consumer.store.leads import LeadStore
+from consumer.stream.batches import Batch, LaneBatch
 from tests.integration.applier.world import World, claim, live, requirement, user
 
 pytestmark = pytest.mark.servers
@@ -75,6 +83,22 @@ def sixty(world: World, **environment: str) -> None:
     assert world.value("SELECT count(*) FROM leadstream.claims") == 60
     assert process.poll() is None
     assert "secret" not in world.lines()
+
+
+def registrations(world: World, users: int) -> Batch:
+    """The first batch of all lanes: so many users register."""
+    changes: list[list[Change]] = [[] for _ in range(world.lanes)]
+    for n in range(1, users + 1):
+        row = UserRow(n, None, True)
+        changes[lane_of(n, world.lanes)].append(Change(n, Table.USERS, None, row, n, n, last=True))
+    parts = [
+        LaneBatch(
+            lane, 1, 1, len(some) + 1, 0, some[-1].version, {}, some,
+            frozenset(change.user_id for change in some), False, 0, (), {},
+        )
+        for lane, some in enumerate(changes)
+    ]  # fmt: skip
+    return Batch(1, parts, users)
 
 
 def reasons(world: World) -> list[tuple[int, str]]:
@@ -204,3 +228,30 @@ def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(
         ("107", "unsigned_users")
     ]
     assert "secret" not in world.lines()
+
+
+def test_where_too_many_are_refused_to_tell_apart_small_groups_of_suspects_are_set_aside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "TRIALS", 20)
+    with world.connect() as connection:
+        connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id > 16)")
+    with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:
+        apply(registrations(world, 64), store, Rules())
+    aside = {user_id for user_id, _ in reasons(world)}
+    through = {user_id for (user_id,) in world.query("SELECT user_id FROM user_call_scores")}
+    assert set(range(1, 17)) <= aside
+    assert set(range(33, 65)) <= through
+    assert (aside | through, aside & through) == (set(range(1, 65)), set())
+
+
+def test_a_search_for_refused_leads_ends_when_its_batch_is_not_wanted_any_longer(world: World) -> None:
+    with world.connect() as connection:
+        connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id <> 1)")
+    with (
+        LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
+        pytest.raises(TryAgain, match="not looked for any longer"),
+    ):
+        apply(registrations(world, 64), store, Rules(), lambda: False)
+    assert world.value("SELECT max(next_seq) FROM leadstream.lanes") == 1
+    assert reasons(world) == []
