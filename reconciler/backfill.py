@@ -22,6 +22,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
+from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
 from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading
 from reconciler.replica import LiveRead, Replica, ReplicaError
@@ -179,4 +180,4 @@ class Backfill:
         log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
         self._tally.failed += 1
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], f"PostgreSQL refused it with {error.sqlstate}")
+            ask_later(tx, [user_id], reason_of(error))

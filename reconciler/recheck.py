@@ -23,6 +23,7 @@ from consumer.leads.rules import Rules
 from consumer.metrics import count_conversions
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore, LeadTransaction
+from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.drift import Drift, confirmed, differences
 from reconciler.lanes import LaneWatch, Stopped
@@ -329,7 +330,7 @@ class Mender:
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
         log.error("lead_refused", user_id=suspect.user_id, sqlstate=error.sqlstate, error=type(error).__name__)
         self.tally.failed += 1
-        self._postpone([suspect.user_id], f"PostgreSQL refused it with {error.sqlstate}", doubled=True)
+        self._postpone([suspect.user_id], reason_of(error), doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:

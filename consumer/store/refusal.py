@@ -21,6 +21,9 @@ _POLICY: Final = "ExecWithCheckOptions"
 same SQLSTATE, but is noticed elsewhere."""
 _FUNCTION: Final = re.compile(r"^PL/pgSQL\W.*?([\w.]+)\(", re.MULTILINE)
 
+_QUOTED: Final = re.compile(r'"([^"]+)"')
+"""In what PostgreSQL says of a policy: the policy, where it names it, and the table."""
+
 
 def is_refusal(error: psycopg.Error) -> bool:
     """Whether PostgreSQL refused a row, not the work as such.
@@ -39,8 +42,12 @@ def is_refusal(error: psycopg.Error) -> bool:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """Why, without a word of what the row holds: SQLSTATE, and the table, constraint and trigger function if known."""
-    functions = _FUNCTION.findall(error.diag.context or "")
-    names = [error.diag.table_name, error.diag.constraint_name, f"in {functions[-1]}" if functions else None]
+    """Why, without a word of what the row holds: SQLSTATE, and the table, constraint, policy, function if known."""
+    diag = error.diag
+    names = [diag.table_name, diag.constraint_name]
+    if diag.source_function == _POLICY:
+        names += _QUOTED.findall(diag.message_primary or "")
+    if functions := _FUNCTION.findall(diag.context or ""):
+        names.append(f"in {functions[-1]}")
     place = ", ".join(filter(None, names))
     return f"PostgreSQL refused it with {error.sqlstate}{f' ({place})' if place else ''}"

@@ -144,7 +144,7 @@ def test_leads_that_a_row_security_policy_refuses_are_set_aside_and_the_lane_goe
     with world.connect() as connection:
         connection.execute(POLICY.format(role=agent).encode())
     sixty(world, DATABASE_URL=as_role(world, agent))
-    reason = "PostgreSQL refused it with 42501"
+    reason = "PostgreSQL refused it with 42501 (user_call_scores)"
     assert reasons(world) == [(7, reason), (31, reason)]
 
 

@@ -44,7 +44,9 @@ def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it
     report = world.sweep("rechecks")
     assert (report.tally.settled, report.tally.failed) == (1, 1)
     assert world.queues() == {1: "unsigned_users"}
-    assert world.pg("SELECT user_id, last_error FROM leadstream.rechecks") == [(2, "PostgreSQL refused it with P0001")]
+    assert world.pg("SELECT user_id, last_error FROM leadstream.rechecks") == [
+        (2, "PostgreSQL refused it with P0001 (in refuse)")
+    ]
 
     world.pg("DROP TRIGGER refuse ON user_call_scores")
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")

@@ -323,7 +323,7 @@ def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world:
     assert (report.outcome, report.tally.mended, report.tally.failed) == ("ok", 6, 1)
     assert set(world.queues()) == {1, 2, 3, 4, 6, 7}
     assert world.pg("SELECT user_id, attempts, last_error FROM leadstream.rechecks") == [
-        (5, 1, "PostgreSQL refused it with P0001")
+        (5, 1, "PostgreSQL refused it with P0001 (in refuse)")
     ]
     world.pg("DROP TRIGGER refuse ON user_call_scores")
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")
