@@ -8,7 +8,7 @@ from typing import Final
 from consumer.binlog.connection import earliest_position, server_info
 from consumer.binlog.position import Position
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
-from consumer.stream import topics
+from consumer.stream import journal, topics
 from consumer.stream.checkpoint import Checkpoint, Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.transactions import ReaderTransactions
@@ -30,7 +30,10 @@ def prepare(
     """
     from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
 
-    done = [f"created topic {name}" for name in topics.prepare(kafka)]
+    created = topics.prepare(kafka)
+    done = [f"created topic {name}" for name in created]
+    if kafka.topic(topics.DEAD_LETTERS) not in created:
+        done += [f"topic {name} keeps dead letters for ever and whole now" for name in journal.mend(kafka)]
     with CheckpointLog(kafka) as checkpoints:
         existing = checkpoints.last()
     epoch = existing.epoch if existing is not None else FIRST_EPOCH

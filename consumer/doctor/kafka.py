@@ -9,7 +9,8 @@ from typing import Final
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
-from consumer.stream.topics import Wanted, wanted
+from consumer.stream.journal import unfit
+from consumer.stream.topics import DEAD_LETTERS, Wanted, wanted
 
 SERVER: Final = "kafka"
 PRODUCE, INIT_PRODUCER_ID, DESCRIBE_CONFIGS, ALTER_CONFIGS = 0, 22, 32, 44
@@ -26,7 +27,8 @@ def judge(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> list[Check]:
     """Every precondition of Kafka; of topics that do not exist nothing but that is said."""
     topics = wanted(kafka)
     there = [*_partitions(facts, kafka, topics), _policies(facts, topics), _retention(facts, topics, kafka),
-             _leaders(facts), _replication(facts), _in_sync(facts)] if facts.topics else []  # fmt: skip
+             _letters(facts, kafka), _leaders(facts), _replication(facts),
+             _in_sync(facts)] if facts.topics else []  # fmt: skip
     return [_reachable(facts), _version(facts), _there(facts, topics), *there, *_acls(facts, kafka, group),
             _transactions(facts, kafka)]  # fmt: skip
 
@@ -122,7 +124,7 @@ def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) ->
     kept = {
         topic.name: found.settings
         for topic in topics
-        if "retention.ms" in topic.settings and (found := facts.topics.get(topic.name))
+        if topic.settings.get("retention.ms", "-1") != "-1" and (found := facts.topics.get(topic.name))
     }
     short = [name for name, settings in kept.items() if 0 <= int(settings.get("retention.ms", -1)) < hours * 3_600_000]
     small = [name for name, settings in kept.items() if int(settings.get("retention.bytes", -1)) >= 0]
@@ -135,6 +137,19 @@ def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) ->
     mends += [_configure(facts, name, "retention.bytes=-1") for name in small]
     state = State.FAILED if short else State.WARNING if small else State.OK
     return _check("retention", state, sentence, "; ".join(mends))
+
+
+def _letters(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
+    name = kafka.topic(DEAD_LETTERS)
+    found = facts.topics.get(name)
+    wrong = unfit(found.settings) if found is not None and found.settings else {}
+    if not wrong:
+        return _check("dead letters", False, "dead letters are kept whole, and until somebody settles them", "")
+    said = ", ".join(f"{key}={found.settings.get(key)}" for key in wrong) if found is not None else ""
+    mend = "; ".join(_configure(facts, name, f"{key}={value}") for key, value in wrong.items())
+    return _check(
+        "dead letters", State.WARNING, f"{name} has {said} and may lose dead letters that nobody has settled", mend
+    )
 
 
 def _leaders(facts: KafkaFacts) -> Check:

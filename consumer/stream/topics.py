@@ -6,7 +6,13 @@ import time
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from consumer.leads.model import Table
 from consumer.settings import KafkaSettings
@@ -22,6 +28,8 @@ MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
 MAX_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 64 * 1024
 """Every message that a lane's topic took, with the headers of a dead letter."""
+JOURNAL: Final = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(MAX_LETTER_BYTES)}
+"""The dead letters': what nobody has settled is kept for ever, for it is the only copy."""
 ANSWER_SECONDS: Final = 30.0
 
 
@@ -58,7 +66,7 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     return [
         *(Wanted(topics.name(name), settings.lanes, changes, kept) for name in LANE_TOPICS),
         Wanted(topics.name(CHECKPOINTS), 1, compact, tidy),
-        Wanted(topics.name(DEAD_LETTERS), 1, changes, {**kept, "max.message.bytes": str(MAX_LETTER_BYTES)}),
+        Wanted(topics.name(DEAD_LETTERS), 1, changes, JOURNAL),
     ]
 
 

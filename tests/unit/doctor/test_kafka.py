@@ -25,6 +25,7 @@ WELL = KafkaFacts("kafka:9092", "User:ls", 3, {0: 13, 22: 5, 32: 4, 44: 1}, TOPI
 CONFIGS = (
     "kafka-configs.sh --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name ls.users --add-config"
 )
+JOURNAL = CONFIGS.replace("ls.users", "ls.dead-letters")
 ACLS = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:ls"
 
 
@@ -37,13 +38,20 @@ def setting(**changed: str) -> KafkaFacts:
     return users(settings={**TOPICS["ls.users"].settings, **settings})
 
 
+def journal(**changed: str) -> KafkaFacts:
+    name = "ls.dead-letters"
+    settings = {name.replace("_", "."): value for name, value in changed.items()}
+    found = TOPICS[name]
+    return replace(WELL, topics={**TOPICS, name: replace(found, settings={**found.settings, **settings})})
+
+
 def wrong(facts: KafkaFacts) -> list[Check]:
     return [check for check in judge(facts, KAFKA, GROUP) if check.state is not State.OK]
 
 
 def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
     assert wrong(WELL) == []
-    assert len(judge(WELL, KAFKA, GROUP)) == 13
+    assert len(judge(WELL, KAFKA, GROUP)) == 14
 
 
 @pytest.mark.parametrize(
@@ -74,6 +82,10 @@ def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
         (
             setting(retention_ms="3600000", retention_bytes="1073741824"), "retention", "failed",
             f"{CONFIGS} retention.ms=604800000; {CONFIGS} retention.bytes=-1",
+        ),
+        (
+            journal(retention_ms="604800000", max_message_bytes="16777216"), "dead letters", "warning",
+            f"{JOURNAL} retention.ms=-1; {JOURNAL} max.message.bytes=16842752",
         ),
         (users(leaderless=2), "leaders", "failed", "start the brokers that are missing"),
         (users(in_sync=2), "leaders", "warning", "start the brokers that are missing"),
