@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -12,11 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
-from consumer.stream.dead_letters import Letter
-from consumer.stream.envelope import lane_block
 from consumer.stream.errors import StreamError
-from consumer.stream.letter_box import LetterBox
-from consumer.stream.topics import HEARTBEATS
+from consumer.stream.letter_box import Entry, LetterBox
 
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="All letters.")]
@@ -39,15 +37,14 @@ def list_letters(as_json: AsJson = False) -> None:
     with LetterBox(load(KafkaSettings)) as box:
         letters = box.letters()
     if as_json:
-        typer.echo(json.dumps([_plain(number, letter) for number, letter in letters.items()], indent=2))
+        typer.echo(json.dumps([_plain(letter) for letter in letters.values()], indent=2))
         return
     table = Table("number", "reason", "user", "topic", "partition", "offset", "detail")
     for number, letter in letters.items():
-        user = user_of(letter)
         table.add_row(
             str(number),
             letter.reason,
-            "" if user is None else str(user),
+            "" if letter.user_id is None else str(letter.user_id),
             letter.topic,
             str(letter.partition),
             str(letter.offset),
@@ -62,10 +59,11 @@ def list_letters(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: consumer dead-letters show 3")
 def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
-    """Show one letter with its original bytes."""
+    """Show one letter with its original bytes: as text, or as {"base64": …} where they are not UTF-8."""
     with LetterBox(load(KafkaSettings)) as box:
-        letter = _chosen(box.letters(), [number], every=False)[number]
-    typer.echo(json.dumps(_plain(number, letter, whole=True), indent=2))
+        entry = _chosen(box.letters(), [number], every=False)[number]
+        letter = box.original(number)
+    typer.echo(json.dumps({**_plain(entry), "key": _shown(letter.key), "value": _shown(letter.value)}, indent=2))
 
 
 @app.command(epilog="Example: consumer dead-letters retry --all")
@@ -77,7 +75,7 @@ def retry(numbers: Numbers = None, every: Every = False) -> None:
     kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
     with LetterBox(kafka) as box:
         chosen = _chosen(box.letters(), numbers, every=every)
-        users = {number: user for number, letter in chosen.items() if (user := user_of(letter)) is not None}
+        users = {number: user for number, letter in chosen.items() if (user := letter.user_id) is not None}
         if users:
             reasons = {users[number]: f"a dead letter was retried: {chosen[number].reason}" for number in users}
             with (
@@ -103,17 +101,6 @@ def discard(numbers: Numbers = None, every: Every = False) -> None:
     typer.echo(f"{_many(len(chosen), 'letter')} discarded")
 
 
-def user_of(letter: Letter) -> int | None:
-    """The user that a letter's message is about, by its lane block or its key; None: nobody can say."""
-    block = lane_block(letter.value)
-    if block is not None:
-        return block.user_id
-    if letter.key is None or not letter.key.isdigit() or letter.topic.endswith(f".{HEARTBEATS}"):
-        return None
-    user_id = int(letter.key)
-    return user_id if user_id < 2**63 else None
-
-
 def _named_or_all(numbers: list[int] | None, *, every: bool) -> None:
     if every and numbers:
         raise typer.BadParameter("give either numbers or --all, not both")
@@ -123,7 +110,7 @@ def _named_or_all(numbers: list[int] | None, *, every: bool) -> None:
         )
 
 
-def _chosen(letters: Mapping[int, Letter], numbers: list[int] | None, *, every: bool) -> dict[int, Letter]:
+def _chosen(letters: Mapping[int, Entry], numbers: list[int] | None, *, every: bool) -> dict[int, Entry]:
     if every or numbers is None:
         return dict(letters)
     unknown = [str(number) for number in numbers if number not in letters]
@@ -132,27 +119,26 @@ def _chosen(letters: Mapping[int, Letter], numbers: list[int] | None, *, every: 
     return {number: letters[number] for number in numbers}
 
 
-def _plain(number: int, letter: Letter, *, whole: bool = False) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "number": number,
+def _plain(letter: Entry) -> dict[str, Any]:
+    return {
+        "number": letter.number,
         "reason": letter.reason,
         "detail": letter.detail,
-        "user_id": user_of(letter),
+        "user_id": letter.user_id,
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
-        "bytes": len(letter.value or b""),
+        "bytes": letter.size,
     }
-    if whole:
-        plain["key"] = _text(letter.key)
-        plain["value"] = _text(letter.value)
-    return plain
 
 
 def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _text(value: bytes | None) -> str | None:
-    """Bytes to look at; what is not UTF-8 is shown as \\x.., nothing is lost."""
-    return None if value is None else value.decode(errors="backslashreplace")
+def _shown(value: bytes | None) -> str | dict[str, str] | None:
+    """Bytes as JSON has them, from which every byte can be had back."""
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value or b"").decode()}

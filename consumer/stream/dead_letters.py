@@ -16,9 +16,12 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.settings import KafkaSettings
+from consumer.stream.envelope import lane_block
 from consumer.stream.errors import KafkaLost, LettersRefused
-from consumer.stream.topics import DEAD_LETTERS, Topics
+from consumer.stream.topics import DEAD_LETTERS, HEARTBEATS, Topics
 
+MOST_DIGITS: Final = 18
+"""Of a key that is a user id and fits a bigint for sure."""
 ANSWER_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 240.0
 """How long Kafka may refuse letters before we give up: less than max.poll.interval.ms, when the lanes would be lost."""
@@ -82,6 +85,17 @@ class Letter(NamedTuple):
             ("partition", b"%d" % self.partition),
             ("offset", b"%d" % self.offset),
         ]
+
+
+def user_of(letter: Letter) -> int | None:
+    """The user that a message is about, by its lane block or its key; None: nobody can say. A heartbeat is nobody's."""
+    block = lane_block(letter.value)
+    if block is not None:
+        return block.user_id
+    key = letter.key
+    if key is None or not key.isdigit() or len(key) > MOST_DIGITS or letter.topic.endswith(f".{HEARTBEATS}"):
+        return None
+    return int(key)
 
 
 class _Post(NamedTuple):

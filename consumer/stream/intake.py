@@ -11,14 +11,12 @@ from confluent_kafka import KafkaError, Message
 
 from consumer.lane import lane_of
 from consumer.stream.batches import Lane
-from consumer.stream.dead_letters import DeadLetters, Defect, Letter
+from consumer.stream.dead_letters import DeadLetters, Defect, Letter, user_of
 from consumer.stream.envelope import READERS, Reader, Undecodable, end_of, lane_block
 from consumer.stream.errors import ConsumerFailed
 from consumer.stream.gaps import Gaps
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
 
-MOST_DIGITS: Final = 18
-"""Of a key that is a user id and fits a bigint for sure."""
 QUIET_SECONDS: Final = 30.0
 """How often librdkafka's same complaint is logged."""
 
@@ -85,9 +83,10 @@ class Intake:
         """Makes a dead letter of a message; its number, where it can be read, counts as taken: nothing waits for it."""
         offset: int = message.offset()  # type: ignore[assignment]
         key, value = message.key(), message.value()
-        self._dead_letters.put(Letter(self._topics[partition], lane.number, offset, key, value, defect.value, detail))
+        letter = Letter(self._topics[partition], lane.number, offset, key, value, defect.value, detail)
+        self._dead_letters.put(letter)
         block = lane_block(value) if defect is Defect.UNDECODABLE else None
-        user_id = self._user_of(key, lane.number, partition) if block is None else block.user_id
+        user_id = self._user_of(letter, lane.number)
         numbered = block is not None and block.epoch == lane.epoch
         if block is not None and numbered:
             numbered = lane.merge.push(partition, block.seq, offset, end_of(block))
@@ -96,12 +95,10 @@ class Intake:
         ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
         lane.set_aside(defect, user_id, holds_number=ours and not numbered)
 
-    def _user_of(self, key: bytes | None, number: int, partition: int) -> int | None:
-        """The user that a message's key names, where it is one of this lane; a heartbeat's key names its lane."""
-        if key is None or not key.isdigit() or len(key) > MOST_DIGITS or LANE_TOPICS[partition] == HEARTBEATS:
-            return None
-        user_id = int(key)
-        return user_id if lane_of(user_id, self._lane_count) == number else None
+    def _user_of(self, letter: Letter, number: int) -> int | None:
+        """The user that a message is about, where it is one of this lane."""
+        user_id = user_of(letter)
+        return user_id if user_id is not None and lane_of(user_id, self._lane_count) == number else None
 
 
 class Complaints:

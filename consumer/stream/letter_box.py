@@ -1,22 +1,50 @@
 """The journal of dead letters, read as a whole: letters, less those that somebody has settled since.
 
-A settlement is a message with the headers `settles` (`topic/partition/offset` of the letter) and `how`.
+A settlement is a message with the headers `settles` (`topic/partition/offset` of the letter), `digest` and `how`; one
+without `digest`, as older releases wrote them, settles whatever lay in that place. What is settled stays as long as
+changes do, then the journal is cut up to the oldest letter that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterator
+from hashlib import blake2b
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
-from consumer.stream.dead_letters import Letter
+from consumer.stream.dead_letters import Letter, user_of
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topics import DEAD_LETTERS, Topics
 
 ANSWER_SECONDS: Final = 10.0
+
+log: Final = structlog.get_logger()
+
+
+class Entry(NamedTuple):
+    """A letter without its bytes. `number` is its offset in the journal, `size` counts the bytes of key and value."""
+
+    number: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    user_id: int | None
+    size: int
+    digest: str
+    """Of key and value: a topic that was created anew gives its offsets out again, to other messages."""
+
+    @property
+    def place(self) -> str:
+        """Where the letter's message lies."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 class LetterBox:
@@ -25,9 +53,11 @@ class LetterBox:
     def __init__(self, settings: KafkaSettings) -> None:
         self._topic = Topics(settings.topic_prefix).name(DEAD_LETTERS)
         self._servers = settings.kafka_bootstrap_servers
+        self._kept_ms = settings.topic_retention_hours * 3_600_000
         self._properties = {"log_level": "0", **settings.librdkafka}
         self._consumer = Consumer(
             {
+                "queued.max.messages.kbytes": "16384",
                 **self._properties,
                 "group.id": f"{settings.topic_prefix}.dead-letters",
                 "enable.auto.commit": "false",
@@ -50,33 +80,21 @@ class LetterBox:
 
     def end(self) -> int:
         """The offset after the journal's last message: as long as it stays, so do the letters."""
-        try:
-            return self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)[1]
-        except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
+        return self._ends()[1]
 
-    def letters(self) -> dict[int, Letter]:
-        """Letters that nobody has settled, by their number: the offset in the journal, oldest first."""
-        found: dict[str, tuple[int, Letter]] = {}
-        for message in self._messages():
-            headers = _headers(message)
-            if "settles" in headers:
-                found.pop(headers["settles"], None)
-            elif headers.keys() >= {"reason", "topic", "partition", "offset"}:
-                letter = Letter(
-                    headers["topic"],
-                    int(headers["partition"]),
-                    int(headers["offset"]),
-                    message.key(),
-                    message.value(),
-                    headers["reason"],
-                    headers.get("detail", ""),
-                )
-                found.setdefault(place(letter), (message.offset() or 0, letter))
-        return dict(found.values())
+    def letters(self) -> dict[int, Entry]:
+        """Letters that nobody has settled, by their number, oldest first."""
+        return self._read()[0]
 
-    def settle(self, letters: Iterable[Letter], how: str) -> None:
+    def original(self, number: int) -> Letter:
+        """A letter of `letters` with its bytes."""
+        message = next(self._messages(number), None)
+        letter = None if message is None or message.offset() != number else _letter(message, _headers(message))
+        if letter is None:
+            raise KafkaLost(f"letter {number} is no longer in {self._topic}; see `consumer dead-letters list`")
+        return letter
+
+    def settle(self, entries: Collection[Entry], how: str) -> None:
         """Notes that nothing is left to be done about these."""
         producer = Producer({**self._properties, "enable.idempotence": "true"})
         failures: list[KafkaError] = []
@@ -85,16 +103,75 @@ class LetterBox:
             if error is not None:
                 failures.append(error)
 
-        for letter in letters:
-            headers: list[tuple[str, str | bytes | None]] = [("settles", place(letter)), ("how", how)]
-            producer.produce(self._topic, headers=headers, on_delivery=delivered)
-        unanswered = producer.flush(ANSWER_SECONDS)
-        if unanswered or failures:
-            reason = failures[0].str() if failures else "no answer"
-            raise KafkaLost(f"Kafka at {self._servers} did not take a note for {self._topic} ({reason}); try again")
+        for entry in entries:
+            headers: list[tuple[str, str | bytes | None]] = [
+                ("settles", entry.place), ("digest", entry.digest), ("how", how)
+            ]  # fmt: skip
+            while not self._noted(producer, headers, delivered):
+                if not producer.poll(ANSWER_SECONDS):
+                    raise self._not_taken("no answer")
+        while unanswered := len(producer):
+            if producer.flush(ANSWER_SECONDS) == unanswered:
+                raise self._not_taken("no answer")
+        if failures:
+            raise self._not_taken(failures[0].str())
+        if entries:
+            self._cut()
 
-    def _messages(self) -> Iterable[Message]:
-        self._consumer.assign([TopicPartition(self._topic, 0, 0)])
+    def _noted(self, producer: Producer, headers: list[tuple[str, str | bytes | None]], delivered: object) -> bool:
+        try:
+            producer.produce(self._topic, headers=headers, on_delivery=delivered)  # type: ignore[arg-type]
+        except BufferError:
+            return False
+        return True
+
+    def _not_taken(self, reason: str) -> KafkaLost:
+        return KafkaLost(f"Kafka at {self._servers} did not take a note for {self._topic} ({reason}); try again")
+
+    def _cut(self) -> None:
+        """Drops what is settled and old, where we have the right to."""
+        open_letters, young = self._read()
+        first = min([young, *open_letters])
+        if first <= self._ends()[0]:
+            return
+        admin = AdminClient({**self._properties})
+        there = TopicPartition(self._topic, 0, first)
+        try:
+            admin.delete_records([there], request_timeout=ANSWER_SECONDS)[there].result()
+        except KafkaException as error:
+            mend = f"where Kafka has ACLs, allow us Delete on {self._topic}"
+            log.warning("settled letters not dropped", reason=error.args[0].str(), mend=mend)
+
+    def _read(self) -> tuple[dict[int, Entry], int]:
+        """Letters that nobody has settled, and the offset of the first message younger than changes are kept."""
+        found: dict[str, dict[str, Entry]] = {}
+        oldest = time.time() * 1000 - self._kept_ms
+        young, after = None, 0
+        for message in self._messages(0):
+            headers = _headers(message)
+            offset: int = message.offset()  # type: ignore[assignment]
+            after = offset + 1
+            if young is None and message.timestamp()[1] >= oldest:
+                young = offset
+            if "settles" in headers:
+                here = found.get(headers["settles"], {})
+                for digest in [headers["digest"]] if "digest" in headers else list(here):
+                    here.pop(digest, None)
+            elif (letter := _letter(message, headers)) is not None:
+                entry = _entry(offset, letter)
+                found.setdefault(entry.place, {}).setdefault(entry.digest, entry)
+        letters = sorted(entry for here in found.values() for entry in here.values())
+        return {entry.number: entry for entry in letters}, after if young is None else young
+
+    def _ends(self) -> tuple[int, int]:
+        try:
+            return self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
+
+    def _messages(self, start: int) -> Iterator[Message]:
+        self._consumer.assign([TopicPartition(self._topic, 0, start)])
         while True:
             message = self._consumer.poll(ANSWER_SECONDS)
             if message is None:
@@ -114,9 +191,21 @@ class LetterBox:
                 )
 
 
-def place(letter: Letter) -> str:
-    """Where a letter's message lies: what tells letters apart."""
-    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+def _letter(message: Message, headers: dict[str, str]) -> Letter | None:
+    """None where somebody else wrote this."""
+    partition, offset = headers.get("partition", ""), headers.get("offset", "")
+    if not (headers.keys() >= {"reason", "topic"} and partition.isdecimal() and offset.isdecimal()):
+        return None
+    key, value, detail = message.key(), message.value(), headers.get("detail", "")
+    return Letter(headers["topic"], int(partition), int(offset), key, value, headers["reason"], detail)
+
+
+def _entry(number: int, letter: Letter) -> Entry:
+    digest = blake2b(b"%d:" % len(letter.key or b""), digest_size=12)
+    digest.update(letter.key or b"")
+    digest.update(letter.value or b"")
+    where = letter.topic, letter.partition, letter.offset
+    return Entry(number, *where, letter.reason, letter.detail, user_of(letter), letter.size, digest.hexdigest())
 
 
 def _headers(message: Message) -> dict[str, str]:
