@@ -56,10 +56,13 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
 
 
 def watchful(conninfo: str, name: str) -> str:
-    """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there."""
+    """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there.
+
+    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.relane).
+    """
     given = conninfo_to_dict(conninfo)
-    ours = {key: value for key, value in {**_OURS, "application_name": name}.items() if key not in given}
-    return make_conninfo(conninfo, **ours)
+    ours = {key: value for key, value in _OURS.items() if key not in given}
+    return make_conninfo(conninfo, **ours, application_name=name)
 
 
 def roll_back(connection: Connection) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -18,6 +20,7 @@ from consumer.lane import lane_of
 from consumer.stream import topics
 from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import World, claim, faults, live, requirement, user
+from tests.integration.observe.prometheus import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -156,6 +159,26 @@ def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: Wor
     world.drain()
     assert sorted(letter["reason"] for letter in letters(world, 2)) == ["other_epoch", "repeated_number"]
     assert world.value("SELECT count(*) FROM conversions") == 1
+
+
+def test_dead_letters_are_counted_by_reason_in_the_metrics_of_the_applier_that_set_them_aside(world: World) -> None:
+    port = free_port()
+    world.applier(METRICS_PORT=str(port))
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        for value in (b"?", b"", envelope(world, 5, epoch=7), envelope(world, 5, seq=1)):
+            scribe.raw(topic, value, lane, key=b"5")
+        scribe.transaction(("users", user(5), user(5, 9), 5))
+    world.drain()
+    letters(world, 4)
+
+    def counts() -> dict[str, str]:
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        return dict(re.findall(r'^leadstream_dead_letters_total\{reason="(\w+)"\} ([\d.]+)$', told, re.MULTILINE))
+
+    right = {"undecodable": "2.0", "other_epoch": "1.0", "repeated_number": "1.0"}
+    world.until(lambda: {reason: count for reason, count in counts().items() if count != "0.0"} == right)
 
 
 def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_costs_its_lead_a_recheck(

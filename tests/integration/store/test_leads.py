@@ -9,6 +9,7 @@ from consumer.lane import lane_of
 from consumer.leads.model import NEVER, Claim, Lead, QueueType, Reason, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
+from consumer.store.relane import NotDrained, refuse_unless_drained
 from tests.integration.store.databases import row, rows
 from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
 
@@ -185,3 +186,11 @@ def test_the_session_shows_who_we_are(store: LeadStore, database: str) -> None:
     store.lanes([0])
     names = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leadstream stream'"
     assert row(database, names)[0] >= 1
+
+
+def test_a_url_with_a_name_of_its_own_does_not_hide_an_applier_from_whoever_raises_the_lanes(database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, application_name="call centre")
+    with LeadStore(url, LANES, shadow=False, source="stream") as store:
+        store.lanes([0])
+        with pytest.raises(NotDrained, match="still connected"):
+            refuse_unless_drained(url, 1, [1] * LANES)
