@@ -164,7 +164,7 @@ DEAD_LETTERS: Final = counter(
     "leadstream_dead_letters",
     "Messages set aside, by what is wrong with them.",
     APPLIER,
-    reason=("undecodable", "other_epoch", "repeated_number"),
+    reason=("undecodable", "other_epoch", "repeated_number", "skipped_number"),
 )
 REFUSED: Final = counter("leadstream_refused_leads", "Leads set aside because PostgreSQL refused their rows.", APPLIER)
 LANES_TAKEN: Final = counter(

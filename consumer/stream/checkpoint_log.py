@@ -65,10 +65,13 @@ class CheckpointLog:
             )
         return found
 
-    def newest(self) -> Checkpoint | None:
-        """As `last`, with however many lanes."""
+    def newest(self, decided: int = 0) -> Checkpoint | None:
+        """As `last`, with however many lanes, once it is decided what is committed of all that lies before `decided`.
+
+        That is an offset of the checkpoints topic. Raises KafkaLost too where it is not decided within ANSWER_SECONDS.
+        """
         try:
-            value = self._last_value()
+            value = self._last_value(decided)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
@@ -97,17 +100,18 @@ class CheckpointLog:
         wait=wait_fixed(0.1),
         reraise=True,
     )
-    def _last_value(self) -> bytes | None:
+    def _last_value(self, decided: int) -> bytes | None:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)
+        high = max(high, decided)
         look_back = FIRST_LOOK_BACK
         while True:
             start = max(low, high - look_back)
-            found = self._newest_from(start, high)
+            found = self._newest_from(start, high, decided)
             if found is not None or start == low:
                 return found
             look_back *= 2
 
-    def _newest_from(self, start: int, high: int) -> bytes | None:
+    def _newest_from(self, start: int, high: int, decided: int) -> bytes | None:
         """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
         self._consumer.assign([TopicPartition(self._topic, 0, start)])
         newest = None
@@ -120,7 +124,9 @@ class CheckpointLog:
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
-                    return newest
+                    if (message.offset() or 0) >= decided:
+                        return newest
+                    continue
                 raise KafkaException(error)
             if message.key() == KEY:
                 newest = message.value()

@@ -57,6 +57,7 @@ class Defect(StrEnum):
     UNDECODABLE = "undecodable"
     OTHER_EPOCH = "other_epoch"
     REPEATED_NUMBER = "repeated_number"
+    SKIPPED_NUMBER = "skipped_number"
 
 
 class Letter(NamedTuple):

@@ -26,6 +26,7 @@ from consumer.stream.dead_letters import DeadLetters
 from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
 from consumer.stream.gaps import Gaps, ends_in_kafka
 from consumer.stream.intake import Complaints, Intake
+from consumer.stream.strays import Strays, newest_in_kafka, originals_in_kafka
 from consumer.stream.topics import LANE_TOPICS, Topics
 
 POLL_SECONDS: Final = 0.1
@@ -63,6 +64,9 @@ class LaneStream:
         self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
+        self._strays: Final = Strays(
+            self._topics, self._dead_letters, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
+        )
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
         self._worker: Final = ThreadPoolExecutor(1, thread_name_prefix="lanes")
         self._running: Future[None] | None = None
@@ -241,23 +245,28 @@ class LaneStream:
             self._consumer.resume(resume)
 
     def _pass_gaps(self, now: float) -> None:
-        """Goes on behind numbers that are lost."""
+        """Sets aside what has no number of ours, and goes on behind numbers that are lost."""
         for number, lane in self._lanes.items():
             missing = self._gaps.lost(lane, now)
             if not missing:
                 continue
-            first = lane.merge.next_seq
-            lost = lane.skip(missing)
-            if lost:
-                log.error(
-                    "numbers lost",
-                    lane=number,
-                    first=first,
-                    count=lost,
-                    mend="the lane goes on behind them; its leads are queued to be read live",
-                )
+            if self._strays.all_given_out(lane, now):
+                self._skip(lane, missing)
             self._gather([number])
+        self._gather(self._strays.look(self._lanes, now))
         self._throttle()
+
+    def _skip(self, lane: Lane, missing: int) -> None:
+        first = lane.merge.next_seq
+        lost = lane.skip(missing)
+        if lost:
+            log.error(
+                "numbers lost",
+                lane=lane.number,
+                first=first,
+                count=lost,
+                mend="the lane goes on behind them; its leads are queued to be read live",
+            )
 
     # --- assignment ---------------------------------------------------------------------------------------------------
 

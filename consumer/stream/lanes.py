@@ -105,6 +105,24 @@ class LaneMerge(Generic[Item]):
             return 0
         return min(self._held) - self.next_seq
 
+    @property
+    def top(self) -> int:
+        """The largest number held; of a merge that holds something."""
+        return max(self._held)
+
+    def beyond(self, seq: int, limit: int) -> list[tuple[int, int, int]]:
+        """Up to `limit` items held with this number or a larger one: (number, partition, offset)."""
+        found = ((number, *entry[:2]) for number, entry in self._held.items() if number >= seq)
+        return sorted(found)[:limit]
+
+    def drop(self, seq: int) -> Item:
+        """Takes out an item held, as if it had carried no number."""
+        partition, offset, item = self._held.pop(seq)
+        self._counts[partition] -= 1
+        self._tails[partition] = max(self._tails[partition] or 0, offset + 1)
+        self._settle_tails()
+        return item
+
     def skip(self, numbers: int) -> None:
         """Goes on behind `numbers` numbers that are lost."""
         self.next_seq += numbers

@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Producer
+from msgspec import structs
 
 from consumer.settings import KafkaSettings
-from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint import Checkpoint, encode
+from consumer.stream.checkpoint_log import KEY
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.numbering import Numbering
-from consumer.stream.topics import Topics
+from consumer.stream.topics import CHECKPOINTS, Topics
 
 Row = dict[str, Any]
 
@@ -32,7 +34,8 @@ class Scribe:
             }
         )
         self._producer.init_transactions(30)
-        checkpoint = Checkpoint(
+        self._checkpoints = Topics(kafka.topic_prefix).name(CHECKPOINTS)
+        self._checkpoint = checkpoint = Checkpoint(
             epoch=epoch,
             flavor="mysql",
             server="",
@@ -59,6 +62,8 @@ class Scribe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
+            self._checkpoint = structs.replace(self._checkpoint, next_seqs=list(self.next_seqs))
+            self._producer.produce(self._checkpoints, encode(self._checkpoint), KEY, 0)
             self._producer.commit_transaction(30)
         else:
             self._producer.abort_transaction(30)

@@ -181,6 +181,44 @@ def test_dead_letters_are_counted_by_reason_in_the_metrics_of_the_applier_that_s
     world.until(lambda: {reason: count for reason, count in counts().items() if count != "0.0"} == right)
 
 
+def test_a_message_that_skips_to_a_number_which_no_reader_gave_out_is_set_aside_and_the_lane_waits_for_nothing(
+    world: World,
+) -> None:
+    world.applier()
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    stray = envelope(world, 5, seq=1_000_000)
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(topic, stray, lane, key=b"5")
+    world.until(lambda: bool(world.value("SELECT count(*) FROM leadstream.rechecks")))
+    assert world.applied()
+    live(world.scribe, range(6, 16))
+    world.drain()
+    (letter,) = letters(world, 1)
+    assert (letter["reason"], letter["key"], letter["value"]) == ("skipped_number", b"5", stray)
+    assert (letter["topic"], letter["partition"], letter["offset"]) == (topic, str(lane), "1")
+    assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
+    assert "numbers lost" not in world.lines()
+    assert world.value("SELECT count(*) FROM conversions") == 20
+
+
+def test_a_message_that_skips_far_ahead_hides_no_loss(world: World) -> None:
+    world.applier()
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.withheld = 2
+        scribe.raw(topic, envelope(world, 5, seq=1_000_000), lane, key=b"5")
+        for number in (1, 2, 3):
+            scribe.transaction(("claims", None, claim(number, 5), 5))
+    world.drain()
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert [(line["lane"], line["count"]) for line in said] == [(lane, 2)]
+    assert [letter["reason"] for letter in letters(world, 1)] == ["skipped_number"]
+    assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
+    assert world.value("SELECT count(*) FROM leadstream.claims") == 1
+
+
 def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_costs_its_lead_a_recheck(
     world: World,
 ) -> None:

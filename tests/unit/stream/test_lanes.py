@@ -158,3 +158,27 @@ def test_what_kafka_sends_again_moves_no_offset_back() -> None:
     assert lane.pop(10) == ["first"]
     assert not lane.push(0, 1, 3, "first")
     assert lane.offsets == [8, None]
+
+
+def test_an_item_dropped_leaves_its_offset_behind_only_once_all_before_it_are() -> None:
+    lane = merge()
+    lane.push(0, 2, 10, 2)
+    lane.push(0, 900, 11, 900)
+    lane.push(0, 901, 12, 901)
+    assert lane.beyond(900, 1) == [(900, 0, 11)]
+    assert (lane.top, lane.drop(901), lane.drop(900), lane.top) == (901, 901, 900, 2)
+    assert lane.offsets[0] is None
+    assert lane.waits_for() == [1, 2, 3]
+    lane.push(1, 1, 3, 1)
+    assert lane.pop(9) == [1, 2]
+    assert lane.offsets[:2] == [13, 4]
+
+
+def test_an_item_dropped_after_later_ones_were_taken_takes_no_offset_back() -> None:
+    lane = merge()
+    lane.push(0, 900, 10, 900)
+    lane.push(0, 1, 11, 1)
+    lane.pop(9)
+    lane.drop(900)
+    assert lane.offsets[0] == 12
+    assert len(lane) == 0
