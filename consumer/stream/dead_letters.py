@@ -140,33 +140,30 @@ class DeadLetters:
         deadline = time.monotonic() + PATIENCE_SECONDS
         pause = FIRST_PAUSE_SECONDS
         while self._unsent:
-            if not self._try(deadline):
-                return False
+            sending, self._unsent = self._unsent, []
+            producer = self._producer = self._producer or Producer(self._properties)
+            for post in sending:
+                self._send(producer, post)
+            while producer.flush(ANSWER_SECONDS):
+                if self._given_up(deadline):
+                    return False
+                log.warning("waiting for kafka", what="dead letters")
             if self._refusal is not None:
                 raise LettersRefused(self._why(self._refusal))
             if self._unsent:
+                if self._given_up(deadline):
+                    return False
                 time.sleep(pause)
                 pause = min(2 * pause, ANSWER_SECONDS)
         return True
 
-    def _try(self, deadline: float) -> bool:
-        """Sends all that is unsent and hears what became of it; False where the process is to stop before that."""
-        sending, self._unsent = self._unsent, []
-        producer = self._producer = self._producer or Producer(self._properties)
-        for post in sending:
-            self._send(producer, post)
-        while producer.flush(ANSWER_SECONDS) or self._unsent:
-            if self._stopping():
-                return False
-            if time.monotonic() > deadline:
-                raise KafkaLost(
-                    f"Kafka at {self._servers} did not take dead letters within {PATIENCE_SECONDS:.0f} s"
-                    f" ({self._topic}); look at its brokers"
-                )
-            if not len(producer):
-                break
-            log.warning("waiting for kafka", what="dead letters")
-        return True
+    def _given_up(self, deadline: float) -> bool:
+        if not self._stopping() and time.monotonic() > deadline:
+            raise KafkaLost(
+                f"Kafka at {self._servers} did not take dead letters within {PATIENCE_SECONDS:.0f} s"
+                f" ({self._topic}); look at its brokers"
+            )
+        return self._stopping()
 
     def _send(self, producer: Producer, post: _Post) -> None:
         letter = _kept(post.letter, post.keep)
