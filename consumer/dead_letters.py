@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
+from consumer.stream.entries import Entry
 from consumer.stream.errors import StreamError
-from consumer.stream.letter_box import Entry, LetterBox
+from consumer.stream.letter_box import LetterBox
 
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="All letters.")]

@@ -9,42 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from hashlib import blake2b
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
-from consumer.stream.dead_letters import Letter, user_of
+from consumer.stream.dead_letters import Letter
+from consumer.stream.entries import Entry, entry_of, headers_of, letter_of
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topics import DEAD_LETTERS, Topics
 
 ANSWER_SECONDS: Final = 10.0
 
 log: Final = structlog.get_logger()
-
-
-class Entry(NamedTuple):
-    """A letter without its bytes. `number` is its offset in the journal, `size` counts the bytes of key and value."""
-
-    number: int
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    detail: str
-    user_id: int | None
-    size: int
-    digest: str
-    """Of key and value: a topic that was created anew gives its offsets out again, to other messages."""
-
-    @property
-    def place(self) -> str:
-        """Where the letter's message lies."""
-        return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 class LetterBox:
@@ -89,7 +69,7 @@ class LetterBox:
     def original(self, number: int) -> Letter:
         """A letter of `letters` with its bytes."""
         message = next(self._messages(number), None)
-        letter = None if message is None or message.offset() != number else _letter(message, _headers(message))
+        letter = None if message is None or message.offset() != number else letter_of(message, headers_of(message))
         if letter is None:
             raise KafkaLost(f"letter {number} is no longer in {self._topic}; see `consumer dead-letters list`")
         return letter
@@ -148,7 +128,7 @@ class LetterBox:
         oldest = time.time() * 1000 - self._kept_ms
         young, after = None, 0
         for message in self._messages(0):
-            headers = _headers(message)
+            headers = headers_of(message)
             offset: int = message.offset()  # type: ignore[assignment]
             after = offset + 1
             if young is None and message.timestamp()[1] >= oldest:
@@ -157,8 +137,8 @@ class LetterBox:
                 here = found.get(headers["settles"], {})
                 for digest in [headers["digest"]] if "digest" in headers else list(here):
                     here.pop(digest, None)
-            elif (letter := _letter(message, headers)) is not None:
-                entry = _entry(offset, letter)
+            elif (letter := letter_of(message, headers)) is not None:
+                entry = entry_of(offset, letter)
                 found.setdefault(entry.place, {}).setdefault(entry.digest, entry)
         letters = sorted(entry for here in found.values() for entry in here.values())
         return {entry.number: entry for entry in letters}, after if young is None else young
@@ -189,25 +169,3 @@ class LetterBox:
                 raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({error.str()})") from (
                     KafkaException(error)
                 )
-
-
-def _letter(message: Message, headers: dict[str, str]) -> Letter | None:
-    """None where somebody else wrote this."""
-    partition, offset = headers.get("partition", ""), headers.get("offset", "")
-    if not (headers.keys() >= {"reason", "topic"} and partition.isdecimal() and offset.isdecimal()):
-        return None
-    key, value, detail = message.key(), message.value(), headers.get("detail", "")
-    return Letter(headers["topic"], int(partition), int(offset), key, value, headers["reason"], detail)
-
-
-def _entry(number: int, letter: Letter) -> Entry:
-    digest = blake2b(b"%d:" % len(letter.key or b""), digest_size=12)
-    digest.update(letter.key or b"")
-    digest.update(letter.value or b"")
-    where = letter.topic, letter.partition, letter.offset
-    return Entry(number, *where, letter.reason, letter.detail, user_of(letter), letter.size, digest.hexdigest())
-
-
-def _headers(message: Message) -> dict[str, str]:
-    pairs: list[tuple[str, bytes | None]] = message.headers() or []  # type: ignore[assignment]
-    return {name: (value or b"").decode(errors="replace") for name, value in pairs}
