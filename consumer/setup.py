@@ -37,7 +37,9 @@ def prepare(
     with CheckpointLog(kafka) as checkpoints:
         existing = checkpoints.last()
     epoch = existing.epoch if existing is not None else FIRST_EPOCH
-    done += store_setup.prepare(database.conninfo, kafka.lanes, epoch, shadow=discovery.shadow_mode)
+    done += store_setup.prepare(
+        database.conninfo, kafka.lanes, epoch, shadow=discovery.shadow_mode, begins=existing is None
+    )
     if existing is None:
         first = starting_checkpoint(replica, kafka.lanes, start)
         _write(kafka, first)

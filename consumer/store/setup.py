@@ -31,11 +31,17 @@ FROM unnest(current_schemas(false)) AS name WHERE name <> 'leadstream'
 """Where the call centre's tables are found or created: never in our schema, which a role of the same name has first in
 its search path."""
 
+_ANOTHERS: Final = (
+    "belongs to another stream, while this one has no checkpoint yet; check DATABASE_URL and TOPIC_PREFIX, or, where"
+    " the other one is gone for good, run DELETE FROM leadstream.lanes"
+)
 
-def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> list[str]:
+
+def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False, begins: bool = False) -> list[str]:
     """Makes the database fit and returns a sentence for each thing done; an empty list where nothing was to do.
 
     All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
+    `begins` says that the stream's numbers are yet to begin: then lanes that have moved are another stream's.
     Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
     """
     address = watchful(conninfo, "leadstream setup")
@@ -49,7 +55,7 @@ def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False) -> l
         done = _migrate(connection)
         if not shadow:
             done += _call_centre(connection, conninfo)
-        done += _lanes(connection, conninfo, lanes, epoch)
+        done += _lanes(connection, conninfo, lanes, epoch, begins=begins)
     return done
 
 
@@ -148,12 +154,15 @@ def _unique_keys(connection: Connection, table: str) -> list[list[str | None]]:
     ]
 
 
-def _lanes(connection: Connection, conninfo: str, count: int, epoch: int) -> list[str]:
-    held = connection.execute(select(schema.lanes.c.lane, schema.lanes.c.epoch).order_by(schema.lanes.c.lane)).all()
+def _lanes(connection: Connection, conninfo: str, count: int, epoch: int, *, begins: bool) -> list[str]:
+    columns = schema.lanes.c
+    held = connection.execute(select(columns.lane, columns.epoch, columns.next_seq).order_by(columns.lane)).all()
     if not held:
         rows = [{"lane": lane, "epoch": epoch, "next_seq": 1, "version": 0} for lane in range(count)]
         connection.execute(insert(schema.lanes), rows)
         return [f"added {count} lanes, epoch {epoch}"]
+    if begins and any(row.next_seq > 1 or row.epoch != epoch for row in held):
+        raise NotPrepared(f"leadstream.lanes in {place(conninfo)} {_ANOTHERS}")
     if [row.lane for row in held] != list(range(count)):
         raise NotPrepared(
             f"LANES is {count}, but leadstream.lanes in {place(conninfo)} has {len(held)}; set LANES={len(held)}"

@@ -11,7 +11,9 @@ import time
 from contextlib import closing
 from urllib.request import urlopen
 
+import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from consumer.binlog.connection import Replica
 from consumer.lane import lane_of
@@ -227,6 +229,27 @@ def test_setup_twice_changes_nothing_and_says_so(world: World) -> None:
     assert world.setup() == "everything is set up already; nothing changed\n"
     assert world.setup("--from", "earliest") == "everything is set up already; nothing changed\n"
     assert world.checkpoints() == before
+
+
+def test_a_stream_that_begins_anew_is_refused_beside_lanes_of_an_older_one(world: World) -> None:
+    """Its numbers would all count as repeated until they are past the older one's."""
+    world.setup()
+    admin = AdminClient({"bootstrap.servers": world.kafka})
+    lost = f"{world.name}.checkpoints"
+    admin.delete_topics([lost])[lost].result(30)
+    while lost in admin.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE leadstream.lanes SET next_seq = 70 WHERE lane = 1")
+        result = world.consumer("setup")
+        assert result.returncode == 1
+        assert "run DELETE FROM leadstream.lanes" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        assert world.checkpoints() == []
+        connection.execute("DELETE FROM leadstream.lanes")
+    said = world.setup()
+    assert f"added {LANES} lanes" in said
+    assert "recorded the starting checkpoint" in said
 
 
 def test_other_lanes_than_the_topics_have_are_refused(world: World) -> None:

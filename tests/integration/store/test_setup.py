@@ -243,6 +243,17 @@ def test_lanes_that_do_not_fit_are_refused(empty: str, lanes: int, epoch: int, m
         prepare(empty, lanes, epoch)
 
 
+@pytest.mark.parametrize("moved", ["next_seq = 2", "epoch = 2"])
+def test_lanes_of_another_stream_are_refused_to_one_that_begins(empty: str, moved: str) -> None:
+    prepare(empty, 3, 1, begins=True)
+    assert prepare(empty, 3, 1, begins=True) == [], "a setup that was cut short can be run again"
+    run(empty, f"UPDATE leadstream.lanes SET {moved}")
+    with pytest.raises(NotPrepared, match=r"check DATABASE_URL and TOPIC_PREFIX.*DELETE FROM leadstream\.lanes"):
+        prepare(empty, 3, 1, begins=True)
+    run(empty, "DELETE FROM leadstream.lanes")
+    assert prepare(empty, 3, 1, begins=True) == ["added 3 lanes, epoch 1"]
+
+
 @pytest.mark.parametrize(
     ("alteration", "message"),
     [
