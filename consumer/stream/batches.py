@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from consumer.leads.model import Change, RequirementRow
+from consumer.stream.blanks import Blanks
 from consumer.stream.envelope import NOBODY
 from consumer.stream.lanes import LaneMerge
 from consumer.stream.topics import LANE_TOPICS
@@ -119,7 +120,7 @@ class Lane:
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
         """Per partition, the offset from which on nothing was read before; None: its beginning."""
         self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
-        self._unexplained = 0
+        self._blanks = Blanks()
         self._noted = _Notes()
         # What was gathered:
         self._changes: list[Change] = []
@@ -133,20 +134,28 @@ class Lane:
         self._expected_seq = position.next_seq
         self._version_before = position.version
 
-    def set_aside(self, defect: str, user_id: int | None, *, holds_number: bool) -> None:
-        """Notes a message that is a dead letter now; `holds_number` says that its number is missing in the lane."""
+    def set_aside(self, defect: str, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
+        """Notes a message that is a dead letter now.
+
+        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read.
+        """
         self._noted.defects.append(defect)
-        self._unexplained += holds_number
+        if blank is not None:
+            self._blanks.add(self.merge, *blank)
         if user_id is not None:
             self._noted.rechecks[user_id] = f"a change in the stream was set aside: {defect}"
 
+    def drop(self, seq: int) -> Change:
+        """Takes out a message held, whose number is none of the lane's."""
+        self._blanks.dropped(seq)
+        return self.merge.drop(seq)
+
     def skip(self, numbers: int) -> int:
         """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
-        explained = min(numbers, self._unexplained)
-        self._unexplained -= explained
+        lost = numbers - self._blanks.explain(self.merge, numbers)
         self.merge.skip(numbers)
-        self._noted.lost += numbers - explained
-        return numbers - explained
+        self._noted.lost += lost
+        return lost
 
     @property
     def remarkable(self) -> bool:
@@ -155,6 +164,8 @@ class Lane:
 
     def gather(self, limit: int) -> tuple[int, bool]:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
+        if self._blanks:
+            self._blanks.settle(self.merge)
         changes = self.merge.pop(limit)
         for change in reversed(changes):
             if change.last:

@@ -93,7 +93,7 @@ class Intake:
         elif defect is not Defect.REPEATED_NUMBER:
             lane.merge.pass_over(partition, offset)
         ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
-        lane.set_aside(defect, user_id, holds_number=ours and not numbered)
+        lane.set_aside(defect, user_id, blank=(partition, offset) if ours and not numbered else None)
 
     def _user_of(self, letter: Letter, number: int) -> int | None:
         """The user that a message is about, where it is one of this lane."""

@@ -105,6 +105,16 @@ class LaneMerge(Generic[Item]):
             return 0
         return min(self._held) - self.next_seq
 
+    def held_behind(self, partition: int, offset: int) -> list[int]:
+        """Numbers held of the partition's messages that lie behind `offset`."""
+        if not self._counts[partition]:
+            return []
+        return [seq for seq, (of, at, _) in self._held.items() if of == partition and at > offset]
+
+    def holds_before(self, partition: int, offset: int) -> bool:
+        """Whether any of the partition's messages before `offset` is held."""
+        return len(self.held_behind(partition, offset)) < self._counts[partition]
+
     @property
     def top(self) -> int:
         """The largest number held; of a merge that holds something."""

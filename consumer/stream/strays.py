@@ -118,8 +118,8 @@ class Strays:
             detail += "; the message is gone from its topic"
         reason = Defect.SKIPPED_NUMBER
         self._dead_letters.put(Letter(self._topics[partition], lane.number, offset, key, value, reason.value, detail))
-        user_id = lane.merge.drop(seq).user_id
-        lane.set_aside(reason, None if user_id == NOBODY else user_id, holds_number=False)
+        user_id = lane.drop(seq).user_id
+        lane.set_aside(reason, None if user_id == NOBODY else user_id)
 
 
 def newest_in_kafka(settings: KafkaSettings) -> Newest:

@@ -330,6 +330,23 @@ def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_a
     assert world.value("SELECT count(*) FROM leadstream.claims") == 1
 
 
+def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
+    world.applier()
+    lane = lane_of(1, world.lanes)
+    with world.scribe as scribe:
+        for _ in range(3):
+            scribe.raw(world.kafka.topic("users"), b"junk", lane, key=b"1")
+        scribe.transaction(("users", None, user(1), 1))
+    world.drain()
+    with world.scribe as scribe:
+        scribe.withheld = 3
+        for number in range(1, 5):
+            scribe.transaction(("claims", None, claim(number, 1), 1))
+    world.drain()
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert [(line["lane"], line["count"]) for line in said] == [(lane, 3)]
+
+
 def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
     world.applier()
     scribe = world.scribe

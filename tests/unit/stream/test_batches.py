@@ -66,7 +66,7 @@ def test_a_message_set_aside_shows_only_after_it_was_gathered() -> None:
     one.merge.push(0, 5, 9, change(8, 50))
     one.gather(99)
     one.merge.pass_over(1, 30)
-    one.set_aside("undecodable", 77, holds_number=False)
+    one.set_aside("undecodable", 77)
     part = one.take()
     assert part is not None
     assert (part.defects, part.rechecks, part.offsets) == ([], {}, {"users": 10})
@@ -82,7 +82,7 @@ def test_a_message_set_aside_shows_only_after_it_was_gathered() -> None:
 
 def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
     one = lane()
-    one.set_aside("undecodable", 77, holds_number=True)
+    one.set_aside("undecodable", 77, blank=(0, 30))
     assert one.skip(3) == 2
     one.gather(0)
     part = one.take()
@@ -92,14 +92,56 @@ def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
 
 def test_a_dead_letter_explains_one_missing_number_once_and_one_without_a_number_explains_none() -> None:
     one = lane()
-    one.set_aside("undecodable", 77, holds_number=True)
-    one.set_aside("other_epoch", None, holds_number=False)
+    one.set_aside("undecodable", 77, blank=(0, 30))
+    one.set_aside("other_epoch", None)
     assert [one.skip(1), one.skip(1)] == [0, 1]
+
+
+def test_a_dead_letter_explains_no_number_missed_after_its_place_in_the_lane_was_passed() -> None:
+    """Somebody's junk took no number of ours; what is lost days later is lost."""
+    one = lane()
+    one.set_aside("undecodable", 77, blank=(0, 30))
+    one.set_aside("undecodable", 77, blank=(0, 31))
+    one.merge.push(0, 5, 32, change(8, 50))
+    one.gather(99)
+    one.merge.push(0, 8, 40, change(8, 60))
+    assert one.skip(2) == 2
+
+
+def test_what_other_partitions_bring_meanwhile_says_nothing_about_a_dead_letters_number() -> None:
+    one = lane()
+    one.set_aside("undecodable", 77, blank=(0, 30))
+    one.merge.push(1, 5, 7, change(8, 50))
+    one.gather(99)
+    one.merge.push(0, 7, 31, change(8, 60))
+    assert one.skip(1) == 0
+
+
+def test_a_dead_letter_explains_no_number_smaller_than_those_before_it_in_its_partition() -> None:
+    one = lane()
+    one.merge.push(0, 7, 29, change(8, 60))
+    one.set_aside("undecodable", 77, blank=(0, 30))
+    assert one.skip(2) == 2
+    one.gather(99)
+    one.merge.push(0, 9, 31, change(8, 70))
+    assert one.skip(1) == 0
+
+
+def test_a_stray_behind_a_dead_letter_says_nothing_about_its_number() -> None:
+    one = lane()
+    one.set_aside("undecodable", 77, blank=(0, 30))
+    one.merge.push(0, 1000, 31, change(8, 60))
+    one.gather(99)
+    one.drop(1000)
+    one.merge.push(0, 5, 32, change(8, 60))
+    one.gather(99)
+    one.merge.push(0, 7, 33, change(8, 60))
+    assert one.skip(1) == 1
 
 
 def test_what_there_is_to_tell_is_told_once() -> None:
     one = lane()
-    one.set_aside("undecodable", 77, holds_number=False)
+    one.set_aside("undecodable", 77)
     one.gather(0)
     assert not one.remarkable
     assert one.take() is not None
