@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from consumer.leads.model import Change, RequirementRow
-from consumer.stream.blanks import Blanks
 from consumer.stream.envelope import NOBODY
-from consumer.stream.lanes import LaneMerge
-from consumer.stream.topics import LANE_TOPICS
-
-PARTITIONS: Final = range(len(LANE_TOPICS))
-"""A lane's partitions, one per topic, in the order of LANE_TOPICS."""
 
 LOST: Final = "changes of this lane were lost in the stream"
-
-
-class LanePosition(Protocol):
-    """Where a lane stands: its next number, version in µs, and per topic (without prefix) the next offset to read."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def next_seq(self) -> int: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def offsets(self) -> Mapping[str, int]: ...
-
-
-Positions = Callable[[Sequence[int]], Mapping[int, LanePosition]]
-"""Where lanes stand in PostgreSQL, asked when they are assigned; raises what ends the process."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,127 +82,3 @@ def claim_of(orphan: Change) -> int | None:
     """The claim that leads to an orphan's user; None: a claim without a user, which leads nowhere."""
     row = orphan.after or orphan.before
     return row.claim_id if isinstance(row, RequirementRow) else None
-
-
-class Lane:
-    """An assigned lane: the merge of its partitions, and its part of the next batch.
-
-    Two threads share it. One pushes into `merge`, sets messages aside and skips numbers as it likes; nothing of that is
-    seen by the other, which takes batches, before `gather`. `gather` and `take` are called under a lock.
-    """
-
-    def __init__(self, number: int, position: LanePosition, buffer: int) -> None:
-        self.number = number
-        self.epoch = position.epoch
-        self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
-        """Per partition, the offset from which on nothing was read before; None: its beginning."""
-        self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
-        self._blanks = Blanks()
-        self._noted = _Notes()
-        # What was gathered:
-        self._changes: list[Change] = []
-        self._user_ids: set[int] = set()
-        self._recheck_all: set[str] = set()
-        self._notes = _Notes()
-        self._version = position.version
-        self._next_seq = position.next_seq
-        self._offsets = list(self.starts)
-        # Where the last batch ended:
-        self._expected_seq = position.next_seq
-        self._version_before = position.version
-
-    def set_aside(self, defect: str, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
-        """Notes a message that is a dead letter now.
-
-        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read.
-        """
-        self._noted.defects.append(defect)
-        if blank is not None:
-            self._blanks.add(self.merge, *blank)
-        if user_id is not None:
-            self._noted.rechecks[user_id] = f"a change in the stream was set aside: {defect}"
-
-    def drop(self, seq: int) -> Change:
-        """Takes out a message held, whose number is none of the lane's."""
-        self._blanks.dropped(seq)
-        return self.merge.drop(seq)
-
-    def skip(self, numbers: int) -> int:
-        """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
-        lost = numbers - self._blanks.explain(self.merge, numbers)
-        self.merge.skip(numbers)
-        self._noted.lost += lost
-        return lost
-
-    @property
-    def remarkable(self) -> bool:
-        """Whether there is something to tell besides changes."""
-        return bool(self._noted)
-
-    def gather(self, limit: int) -> tuple[int, bool]:
-        """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
-        if self._blanks:
-            self._blanks.settle(self.merge)
-        changes = self.merge.pop(limit)
-        for change in reversed(changes):
-            if change.last:
-                self._version = max(self._version, change.version)
-                break
-        self._changes += changes
-        user_ids = {change.user_id for change in changes if change.table is not None}
-        self._user_ids |= user_ids
-        self._recheck_all |= {change.recheck for change in changes if change.recheck is not None}
-        self._next_seq = self.merge.next_seq
-        self._offsets = list(self.merge.offsets)
-        if self._noted:
-            self._notes.add(self._noted)
-            self._noted = _Notes()
-        return len(changes), bool(user_ids)
-
-    def take(self) -> LaneBatch | None:
-        """What was gathered since the last time; None where that is nothing."""
-        changes, user_ids, notes = self._changes, self._user_ids, self._notes
-        if not changes and not notes:
-            return None
-        orphaned = NOBODY in user_ids
-        user_ids.discard(NOBODY)
-        batch = LaneBatch(
-            self.number,
-            self.epoch,
-            self._expected_seq,
-            self._next_seq,
-            self._version_before,
-            self._version,
-            {topic: offset for topic, offset in zip(LANE_TOPICS, self._offsets, strict=True) if offset is not None},
-            changes,
-            frozenset(user_ids),
-            orphaned,
-            notes.lost,
-            notes.defects,
-            notes.rechecks,
-            frozenset(self._recheck_all),
-        )
-        self._changes = []
-        self._user_ids = set()
-        self._recheck_all = set()
-        self._notes = _Notes()
-        self._expected_seq = self._next_seq
-        self._version_before = self._version
-        return batch
-
-
-@dataclass(slots=True)
-class _Notes:
-    """What there is to tell of a lane besides changes."""
-
-    lost: int = 0
-    defects: list[str] = field(default_factory=list)
-    rechecks: dict[int, str] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.defects)
-
-    def add(self, other: _Notes) -> None:
-        self.lost += other.lost
-        self.defects += other.defects
-        self.rechecks.update(other.rechecks)

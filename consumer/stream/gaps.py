@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.stream.batches import PARTITIONS, Lane
+from consumer.stream.assigned_lane import PARTITIONS, Lane
 
 PATIENCE_SECONDS: Final = 1.0
 """How long a number may be missing before the partitions' ends are asked for."""

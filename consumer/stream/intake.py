@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, Message
 
 from consumer.lane import lane_of
-from consumer.stream.batches import Lane
+from consumer.stream.assigned_lane import Lane
 from consumer.stream.dead_letters import DeadLetters, Defect, Letter, user_of
 from consumer.stream.envelope import READERS, Reader, Undecodable, end_of, lane_block
 from consumer.stream.errors import ConsumerFailed

@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
-from consumer.stream.batches import PARTITIONS, Batch, Lane, LanePosition, Positions
+from consumer.stream.assigned_lane import PARTITIONS, Lane, LanePosition, Positions
+from consumer.stream.batches import Batch
 from consumer.stream.dead_letters import DeadLetters
 from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
 from consumer.stream.gaps import Gaps, ends_in_kafka

@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.settings import KafkaSettings
-from consumer.stream.batches import Lane
+from consumer.stream.assigned_lane import Lane
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.dead_letters import DeadLetters, Defect, Letter

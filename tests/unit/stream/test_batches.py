@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from consumer.leads.model import Change, Table, UserRow
-from consumer.stream.batches import Batch, Lane
+from consumer.stream.assigned_lane import Lane
+from consumer.stream.batches import Batch
 from consumer.stream.envelope import NOBODY
 
 

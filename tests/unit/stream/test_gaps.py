@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.leads.model import Change
-from consumer.stream.batches import Lane
+from consumer.stream.assigned_lane import Lane
 from consumer.stream.envelope import NOBODY
 from consumer.stream.gaps import Gaps
 from tests.unit.stream.test_batches import Position

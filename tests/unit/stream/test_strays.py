@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from consumer.leads.model import Change, Table, UserRow
-from consumer.stream.batches import Lane
+from consumer.stream.assigned_lane import Lane
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.dead_letters import DeadLetters, Letter
 from consumer.stream.errors import KafkaLost
