@@ -62,11 +62,16 @@ class Scribe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._checkpoint = structs.replace(self._checkpoint, next_seqs=list(self.next_seqs))
-            self._producer.produce(self._checkpoints, encode(self._checkpoint), KEY, 0)
+            self.write_checkpoint()
             self._producer.commit_transaction(30)
         else:
             self._producer.abort_transaction(30)
+
+    def write_checkpoint(self) -> None:
+        """What the reader writes last into every Kafka transaction."""
+        self._checkpoint = structs.replace(self._checkpoint, next_seqs=list(self.next_seqs))
+        self._producer.produce(self._checkpoints, encode(self._checkpoint), KEY, 0)
+        self._producer.flush(30)
 
     def transaction(self, *rows: tuple[str, Row | None, Row | None, int | None], at: int | None = None) -> int:
         """One source transaction of rows (table, before, after, user_id); returns its commit time in µs."""
