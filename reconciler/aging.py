@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from psycopg.errors import DeadlockDetected
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -17,10 +16,13 @@ from reconciler.settings import AgingSettings
 
 NAME: Final = "age"
 
-AGED_SINCE: Final = """
-SELECT count(*) FROM leadstream.runs WHERE name = 'age' AND outcome = 'ok' AND started_at >= %s
+AGED: Final = """
+SELECT EXISTS (SELECT FROM leadstream.runs
+               WHERE name = 'age' AND outcome = 'ok' AND started_at >= %(midnight)s
+                 AND coalesce(window_from, started_at) >= %(midnight)s
+                 AND coalesce(window_from, started_at) < %(next_midnight)s)
 """
-"""Whether the day that began then has been aged already."""
+"""Whether a day has been aged already; nobody ages one that has not begun."""
 
 AGE: Final = """
 WITH held AS (
@@ -33,30 +35,56 @@ FROM held WHERE score.user_id = held.user_id
 """A day passes for every active lead; their scores are taken in user order, as all writers do."""
 
 RECORD: Final = """
-INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, counts, milliseconds)
-VALUES ('age', now(), clock_timestamp(), 'ok', %s, extract(epoch FROM clock_timestamp() - now()) * 1000)
+INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts, milliseconds)
+VALUES ('age', now(), clock_timestamp(), 'ok', %(midnight)s, %(next_midnight)s, %(counts)s,
+        extract(epoch FROM clock_timestamp() - now()) * 1000)
 """
 """Records the day, in the transaction that aged it."""
 
 
+class Day(NamedTuple):
+    """A local day: from one midnight to the next, in UTC."""
+
+    midnight: datetime
+    next_midnight: datetime
+
+
+def day_of(time: datetime, zone: ZoneInfo) -> Day:
+    """The local day of a time with a zone; 23 or 25 hours long where clocks are put forward or back."""
+    date = time.astimezone(zone).date()
+    first, last = (
+        datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (date, date + timedelta(days=1))
+    )
+    return Day(first, last)
+
+
+def is_due(book: Book, settings: AgingSettings, time: datetime) -> bool:
+    """Whether the local day of this time is to be aged, and was not yet. Raises StoreError."""
+    zone = ZoneInfo(settings.aging_timezone)
+    if settings.is_skipped(time.astimezone(zone)):
+        return False
+    with book.session() as connection:
+        return connection.execute(AGED, day_of(time, zone)._asdict()).fetchone() == (False,)
+
+
 @retry(
-    retry=retry_if_exception_type((TryAgain, DeadlockDetected)),
+    retry=retry_if_exception_type(TryAgain),
     stop=stop_after_attempt(8),
     wait=wait_random_exponential(0.1, max=5),
     reraise=True,
 )
-def age(book: Book, runs: Runs, settings: AgingSettings, now: datetime) -> int | None:
-    """Ages every active score, unless that was done today; returns how many, or None where nothing was to be done.
+def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
+    """Ages every active score for the local day of `time`, unless that was done, or the day is skipped.
 
-    `now` is any time with a zone; a day begins at midnight in AGING_TIMEZONE. Raises AlreadyRunning and StoreError.
+    Returns how many scores grew, or None where nothing was to be done. A day begins at midnight in AGING_TIMEZONE.
+    Raises AlreadyRunning and StoreError.
     """
-    local = now.astimezone(ZoneInfo(settings.aging_timezone))
-    if settings.is_skipped(local):
+    day = day_of(time, ZoneInfo(settings.aging_timezone))
+    if not is_due(book, settings, time):
         return None
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
     with runs.alone(NAME), book.session() as connection, connection.transaction():
-        if connection.execute(AGED_SINCE, [midnight]).fetchone() != (0,):
+        if connection.execute(AGED, day._asdict()).fetchone() != (False,):
             return None
         aged = connection.execute(AGE, [settings.aging_ceiling]).rowcount
-        connection.execute(RECORD, [Jsonb({"aged": aged})])
+        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
     return aged

@@ -24,7 +24,7 @@ from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
-from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading
+from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 from reconciler.sweeps import Report
@@ -93,8 +93,8 @@ class Backfill:
                 progress.start(begin.cursor, present.last_user)
                 if not self._batches(begin.cursor, run, progress, queries):
                     outcome = "stopped"
-            except (ReplicaError, StoreError) as problem:
-                outcome, error = "failed", str(problem)
+            except (ReplicaError, StoreError, psycopg.Error) as problem:
+                outcome, error = "failed", why(problem)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:

@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import look
-from consumer.store.connection import classified
+from consumer.store.connection import classified, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
 from reconciler.replica import Checksums, Fingerprints, condensed
@@ -30,16 +29,21 @@ def _checksum(*columns: str) -> str:
     return f"count(*), coalesce(sum({bits}), 0)"
 
 
-SESSION: Final = "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s'"
-
-OURS: Final = {"application_name": "leadstream reconciler", "connect_timeout": "10"}
-"""What the URL says goes before these."""
+SESSION: Final = (
+    "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s';"
+    " SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
+"""The server, too, notices within half a minute that we are gone, and gives free what we held."""
+NAME: Final = "leadstream reconciler"
 
 JUDGED: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) AND stint > 0"
 """Which of these users have been judged already."""
 
-LANES: Final = "SELECT lane, version, next_seq FROM leadstream.lanes"
-"""How far the stream has come."""
+LANES: Final = """
+SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - moved_at), 0)::float8
+FROM leadstream.lanes
+"""
+"""How far the stream has come, and how long (s) each lane has been standing still; 0 where it never moved."""
 
 IN_QUEUE: Final = """
 SELECT lead.user_id
@@ -134,10 +138,14 @@ WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
 
 
 class LanePoint(NamedTuple):
-    """How far a lane has come; either number moves when anything is applied in it."""
+    """How far a lane has come; either number moves when anything is applied in it, heartbeats included.
+
+    `still` is how long (s) nothing has been, by PostgreSQL's clock.
+    """
 
     version: int
     next_seq: int
+    still: float = 0.0
 
 
 class Book:
@@ -160,8 +168,7 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                address = make_conninfo("", **{**OURS, **conninfo_to_dict(self._conninfo)})
-                self._connection = psycopg.connect(address, autocommit=True)
+                self._connection = psycopg.connect(watchful(self._conninfo, NAME), autocommit=True)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -190,7 +197,7 @@ class Book:
     def lanes(self) -> dict[int, LanePoint]:
         """How far each lane has come."""
         with self.session() as connection:
-            return {lane: LanePoint(version, next_seq) for lane, version, next_seq in connection.execute(LANES)}
+            return {lane: LanePoint(*point) for lane, *point in connection.execute(LANES)}
 
     def clock(self) -> int:
         """The server's clock (µs)."""

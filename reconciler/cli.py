@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
+import psycopg
 import typer
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from consumer.logs import configure
 from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
+from consumer.store.refusal import reason_of
 from reconciler.aging import age as age_scores
 from reconciler.book import microseconds
 from reconciler.lanes import Stopped
@@ -50,7 +52,9 @@ def run(
     since: Annotated[
         str | None, typer.Option(help="Begin of the window, ISO 8601 (UTC where no zone is named).")
     ] = None,
-    hours_back: Annotated[float | None, typer.Option(min=0.0, help="Begin of the window, in hours before now.")] = None,
+    hours_back: Annotated[
+        float | None, typer.Option(min=0.0, max=876_000.0, help="Begin of the window, in hours before now.")
+    ] = None,
     everyone: Annotated[
         bool, typer.Option("--everyone", help="Conversion sweeps: not only leads called lately.")
     ] = False,
@@ -225,6 +229,9 @@ def main() -> None:
         sys.exit(2)
     except (StoreError, ReplicaError, AlreadyRunning) as error:
         _say(str(error))
+        sys.exit(1)
+    except psycopg.Error as error:
+        _say(reason_of(error))
         sys.exit(1)
     except Stopped:
         sys.exit(0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Event
 from typing import Final
 
 import structlog
 
 from reconciler import metrics
-from reconciler.aging import age
+from reconciler.aging import age, is_due
+from reconciler.book import Book
 from reconciler.replica import Known
 from reconciler.report import LineProgress
 from reconciler.settings import SWEEPS, AgingSettings
@@ -61,12 +62,14 @@ class Jobs:
         ):
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
-    def age(self) -> None:
-        """Ages scores unless that was done today, or they are not ours. Raises AlreadyRunning and StoreError."""
-        if self.settings.discovery.shadow_mode:
-            return
+    def is_aging_due(self, book: Book, slot: datetime) -> bool:
+        """Whether scores are ours, and are still to age for the local day of this slot. Raises StoreError."""
+        return not self.settings.discovery.shadow_mode and is_due(book, self._aging, slot)
+
+    def age(self, slot: datetime) -> None:
+        """Ages scores for the local day of this slot, unless that was done. Raises AlreadyRunning and StoreError."""
         with open_tools(self.settings, self._stop, self._replicas) as tools:
-            aged = age(tools.book, tools.runs, self._aging, datetime.now(UTC))
+            aged = age(tools.book, tools.runs, self._aging, slot)
         if aged is not None:
             log.info("aged", scores=aged)
 

@@ -24,14 +24,14 @@ class LaneWatch:
         stop: Event,
         poll_seconds: float = 0.2,
     ) -> None:
-        """`still_seconds` without any movement mean that a lane stands still (RECHECK_WAIT_SECONDS);
-        `patience_seconds` is the longest wait for one that moves but lags."""
+        """`still_seconds` without any movement mean that a lane stands still (RECHECK_WAIT_SECONDS), those before we
+        looked included; `patience_seconds` is the longest wait for one that moves but lags."""
         self._read = read
         self._still = still_seconds
         self._patience = patience_seconds
         self._stop = stop
         self._poll = poll_seconds
-        self._seen: dict[int, tuple[LanePoint | None, float]] = {}
+        self._seen: dict[int, tuple[tuple[int, int] | None, float]] = {}
 
     def wait(self, marks: Mapping[int, int]) -> set[int]:
         """Waits until each lane has passed its version (µs) or stands still; returns those that still lag.
@@ -52,9 +52,10 @@ class LaneWatch:
         lagging = set()
         for lane, mark in marks.items():
             point = points.get(lane)
-            if lane not in self._seen or self._seen[lane][0] != point:
-                self._seen[lane] = point, now
-            standing = now - self._seen[lane][1] >= self._still
+            place = None if point is None else (point.version, point.next_seq)
+            if lane not in self._seen or self._seen[lane][0] != place:
+                self._seen[lane] = place, now
+            standing = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
             if (point is None or point.version < mark) and not standing:
                 lagging.add(lane)
         return lagging

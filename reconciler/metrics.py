@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -110,15 +110,17 @@ def count(report: Report) -> None:
 
 
 class _Watched(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], switched_off: Collection[str]) -> None:
         self._snapshot = snapshot
+        self._switched_off = switched_off
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
         seen = self._snapshot()
         success, queues = LAST_SUCCESS.family(), QUEUE_LEADS.family()
         for name, run in seen.last_runs.items():
-            success.add_metric([name], run.started_at.timestamp())
+            if name not in self._switched_off:  # nobody waits for it, so no alert may
+                success.add_metric([name], run.started_at.timestamp())
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
         yield from (success, queues)
@@ -143,9 +145,9 @@ def _known(measure: Measure, value: float | None) -> GaugeMetricFamily:
 
 
 @contextmanager
-def watched(snapshot: Callable[[], Snapshot]) -> Iterator[None]:
-    """Tells at every scrape what the watch saw last, inside the block."""
-    collector = _Watched(snapshot)
+def watched(snapshot: Callable[[], Snapshot], switched_off: Collection[str] = ()) -> Iterator[None]:
+    """Tells at every scrape what the watch saw last, inside the block; not when what is `switched_off` ran last."""
+    collector = _Watched(snapshot, switched_off)
     REGISTRY.register(collector)
     try:
         yield

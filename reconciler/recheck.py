@@ -106,14 +106,15 @@ class Reading(NamedTuple):
     floor: int
     ended: int
 
+    def behind(self, late: int) -> Reading:
+        """The same of a replica that was `late` (µs) behind its source: what it surely holds is older by as much."""
+        return self._replace(floor=self.floor - late)
 
-def reading(live: LiveRead, *, whole_seconds: bool, behind: float = 0.0) -> Reading:
-    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one.
 
-    A replica that is `behind` (s) its source surely holds only what is older by as much.
-    """
+def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
+    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one."""
     ended = (live.ended // 1_000_000 + 1) * 1_000_000 if whole_seconds else live.ended
-    return Reading(live.started - round((COMMIT_SECONDS + behind) * 1_000_000), ended)
+    return Reading(live.started - COMMIT_SECONDS * 1_000_000, ended)
 
 
 def state_of(live: LiveLead) -> LiveState:
@@ -184,11 +185,15 @@ class Mender:
     def recheck_due(self) -> None:
         """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
         self._rechecking = True
-        seen: set[int] = set()  # those may be due still: a dry run strikes none off
+        seen: set[int] = set()
+        left = 0  # of those seen, so many are due still: a dry run strikes none off
         try:
-            while due := [
-                r.user_id for r in self.store.due_rechecks(RECHECKS_AT_ONCE + len(seen)) if r.user_id not in seen
-            ]:
+            while True:
+                there = [recheck.user_id for recheck in self.store.due_rechecks(RECHECKS_AT_ONCE + left)]
+                due = [user_id for user_id in there if user_id not in seen]
+                if not due:
+                    return
+                left = len(there) if self.dry_run else len(there) - len(due)
                 seen.update(due)
                 self._compare(due)
                 self.settle()
@@ -278,7 +283,7 @@ class Mender:
         return not isinf(behind)
 
     def _reading(self, live: LiveRead) -> Reading:
-        return reading(live, whole_seconds=self.replica.mariadb, behind=self._behind)
+        return reading(live, whole_seconds=self.replica.mariadb)
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
@@ -310,10 +315,11 @@ class Mender:
     def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead]) -> _Batch:
         batch = _Batch()
         read = self._reading(live)
+        late = round(self._behind * 1_000_000)
         for user_id, first, first_read in suspects:
             second, held = live.leads[user_id], leads.get(user_id)
             found = differences(held, second, self._rules)
-            sure = confirmed(found, held, first, second, first_read.floor)
+            sure = confirmed(found, held, first, second, first_read.behind(late).floor)
             if not found:
                 batch.brought.append(user_id)
             elif not sure:
@@ -324,7 +330,7 @@ class Mender:
                 else:
                     batch.mended.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                mend_lead(held or Lead(user_id), second, read, self._rules, batch.outcome)
+                mend_lead(held or Lead(user_id), second, read.behind(late), self._rules, batch.outcome)
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
@@ -377,6 +383,11 @@ def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled
     """Queues rechecks that are not due at once, with the reason as their last error; `doubled`: later each time."""
     tx.queue_rechecks(dict.fromkeys(user_ids, why))
     tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS, doubled=doubled)
+
+
+def why(problem: Exception) -> str:
+    """What ended a run, in a sentence without a word of what a row holds."""
+    return reason_of(problem) if isinstance(problem, psycopg.Error) else str(problem)
 
 
 def piecewise(

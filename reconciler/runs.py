@@ -40,9 +40,10 @@ SET_CURSOR: Final = "UPDATE leadstream.runs SET cursor = %s WHERE id = %s"
 
 CURSOR_BEFORE: Final = """
 SELECT cursor FROM leadstream.runs
-WHERE name = %s AND outcome = 'ok' AND cursor IS NOT NULL AND window_to <= %s ORDER BY window_to DESC LIMIT 1
+WHERE name = %(name)s AND outcome = 'ok' AND cursor IS NOT NULL AND window_to <= %(time)s AND finished_at <= %(time)s
+ORDER BY window_to DESC LIMIT 1
 """
-"""The primary key up to which the last run had looked whose window ended by then."""
+"""The primary key up to which the last run had looked whose window, and which itself, ended by then."""
 
 MOVE: Final = "UPDATE leadstream.runs SET cursor = %s, counts = %s, queries = %s, milliseconds = %s WHERE id = %s"
 """How far a run has come."""
@@ -205,25 +206,29 @@ class Runs:
             return [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
 
     def cursor_before(self, name: str, time: int) -> int | None:
-        """The primary key that a successful run had come to whose window ended by `time` (µs)."""
+        """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""
         with self._book.session() as connection:
-            row = connection.execute(CURSOR_BEFORE, [name, moment(time)]).fetchone()
+            row = connection.execute(CURSOR_BEFORE, {"name": name, "time": moment(time)}).fetchone()
         return None if row is None else int(row[0])
 
-    def looked_at_until(self, name: str) -> int | None:
-        """Up to when (µs) everything was looked at by successful runs of that name; None where there was none."""
+    def looked_at_until(self, name: str, lead: int = 0) -> int | None:
+        """Up to when (µs) everything was looked at by successful runs of that name; None where there was none.
+
+        A run answers for its window less the first `lead` (µs) of it.
+        """
         with self._book.session() as connection:
             rows = connection.execute(WINDOWS, [name]).fetchall()
-        return covered_until(Window(microseconds(start), microseconds(end)) for start, end in reversed(rows))
+        return covered_until(Window(microseconds(start) + lead, microseconds(end)) for start, end in reversed(rows))
 
 
 def covered_until(windows: Iterable[Window]) -> int | None:
     """Where the first gap begins that these windows leave, oldest first.
 
     A window somebody asked for by hand may begin later than the one before ended: what lies between was not looked at.
+    One that begins after its own end covers nothing.
     """
     until: int | None = None
     for window in windows:
-        if until is None or window.start <= until:
+        if window.start <= (window.end if until is None else until):
             until = max(until or 0, window.end)
     return until

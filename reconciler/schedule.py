@@ -41,7 +41,7 @@ CATCH_UP: Final = timedelta(minutes=5)
 SEEN_TO: Final = """
 SELECT EXISTS (SELECT FROM leadstream.runs WHERE name = %s AND outcome = 'ok' AND started_at >= %s)
 """
-"""Whether a slot had a successful run."""
+"""Whether a sweep's slot had a successful run."""
 
 DUE: Final = "SELECT EXISTS (SELECT FROM leadstream.rechecks WHERE not_before <= now())"
 """Whether any recheck is due."""
@@ -51,7 +51,7 @@ def last_slot(name: str, now: datetime, zone: ZoneInfo) -> datetime:
     """The newest time up to `now` at which this was to run: a sweep's minute, or two o'clock in `zone` for `age`."""
     if name == aging.NAME:
         local = now.astimezone(zone)
-        slot = local.replace(hour=AGING_HOUR, minute=0, second=0, microsecond=0)
+        slot = local.replace(hour=AGING_HOUR, minute=0, second=0, microsecond=0, fold=0)
         return (slot if slot <= local else slot - timedelta(days=1)).astimezone(UTC)
     slot = now.replace(minute=MINUTES[name], second=0, microsecond=0)
     return slot if slot <= now else slot - timedelta(hours=1)
@@ -101,15 +101,21 @@ class Schedule:
         slot = last_slot(name, datetime.now(UTC), self._zone)
 
         def work() -> None:
-            if not self._asked(SEEN_TO, name, slot):
+            if self._is_due(name, slot):
                 log.info("run_starts", run=name, slot=slot.isoformat())
-                self._run(name)
+                self._run(name, slot)
 
         self._guarded(name, work)
 
-    def _run(self, name: str) -> None:
+    def _is_due(self, name: str, slot: datetime) -> bool:
+        if name != aging.NAME:
+            return not self._asked(SEEN_TO, name, slot)
+        with closing(Book(self._jobs.settings.database.conninfo)) as book:
+            return self._jobs.is_aging_due(book, slot)
+
+    def _run(self, name: str, slot: datetime) -> None:
         if name == aging.NAME:
-            self._jobs.age()
+            self._jobs.age(slot)
         else:
             self._jobs.sweep(name, Scope())
 

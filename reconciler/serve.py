@@ -15,10 +15,12 @@ from consumer import metrics as process_metrics
 from consumer.measures import RECONCILER
 from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
+from reconciler import aging as aging_run
 from reconciler import metrics
 from reconciler.jobs import Jobs
+from reconciler.runs import NAMES
 from reconciler.schedule import Schedule
-from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
+from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
 from reconciler.stream_watch import StreamWatch
 from reconciler.tools import Settings
 from reconciler.watch import Watch
@@ -58,7 +60,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    with metrics.watched(watch.snapshot):
+    with metrics.watched(watch.snapshot, _switched_off(settings)):
         watch.start()
         stream.start()
         http.start()
@@ -77,6 +79,13 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run:
         stream.join()
     log.info("stopped")
     return failed
+
+
+def _switched_off(settings: Settings) -> frozenset[str]:
+    if not settings.discovery.smart_discovery_enabled:
+        return frozenset(NAMES)
+    ageing = {aging_run.NAME} if settings.discovery.shadow_mode else set()
+    return frozenset(ageing.union(SWEEPS) - settings.sweeps.sweeps)
 
 
 def _writes(settings: Settings) -> bool:

@@ -11,13 +11,15 @@ import time
 from math import isinf
 from typing import Final, NamedTuple
 
+import psycopg
 import structlog
 
 from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError
+from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.lanes import Stopped
-from reconciler.recheck import Mender, Tally, batches
+from reconciler.recheck import Mender, Tally, batches, piecewise, why
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
 
@@ -60,7 +62,7 @@ class SweepPlan(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one run did: `outcome` is `ok`, `stopped`, `failed` or `dry-run`."""
+    """What one run did: `outcome` is `ok`, `stopped`, `failed`, `dry-run`, or `drift`: a verify found some."""
 
     name: str
     outcome: str
@@ -75,16 +77,17 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
     """The span of time that a sweep looks at; None where it looks at everyone, or at rechecks.
 
     `covered` (µs) is up to where earlier runs looked at everything. A window begins there, less the overlap, and never
-    later than an hour ago: a missed run heals itself.
+    later than an hour ago; conversion sweeps look at calls from as long before that as a call counts as recent. So a
+    missed run heals itself.
     """
     if name == RECHECKS or (scope.everyone and name in CONVERSION_SWEEPS):
         return None
     if scope.since is not None:
-        return Window(scope.since, now)
+        return Window(max(0, scope.since), now)
     if scope.hours_back is not None:
-        return Window(now - round(scope.hours_back * HOUR), now)
+        return Window(max(0, now - round(scope.hours_back * HOUR)), now)
     if name in CONVERSION_SWEEPS:
-        return Window(now - plan.recent_hours * HOUR, now)
+        return Window(max(0, min(now, covered or now) - plan.recent_hours * HOUR), now)
     start = now - HOUR
     if covered is not None:
         start = min(start, covered - plan.overlap_seconds * 1_000_000)
@@ -92,7 +95,7 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
 
 
 class Sweeper:
-    """Runs sweeps by name; one process may run the same name only once at a time (`Runs.alone`)."""
+    """Runs sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
 
     def __init__(self, replica: Replica, book: Book, runs: Runs, mender: Mender, plan: SweepPlan) -> None:
         self._replica = replica
@@ -119,8 +122,8 @@ class Sweeper:
                 window = self._sweep(name, scope, run)
             except Stopped:
                 outcome = "stopped"
-            except (ReplicaError, StoreError) as problem:
-                outcome, error = "failed", str(problem)
+            except (ReplicaError, StoreError, psycopg.Error) as problem:
+                outcome, error = "failed", why(problem)
             counts, spent = self._mender.tally.as_counts(), self._replica.queries - queries
             run.finish(outcome, counts, spent, error)
             return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error)
@@ -164,7 +167,7 @@ class Sweeper:
     def _mark(self, user_ids: list[int]) -> None:
         if not (self._plan.shadow or self._mender.dry_run):
             for batch in batches(user_ids, MARKED_AT_ONCE):
-                self._book.mark_checked(batch)
+                piecewise(self._book.mark_checked, batch, _unmarked)
 
     def _window(self, name: str, scope: Scope) -> Window | None:
         """Rows carry the replica's time, calls that of the call centre's database.
@@ -198,6 +201,14 @@ class Sweeper:
         return now - round((lag.behind + time.monotonic() - lag.at) * 1_000_000)
 
     def _covered(self, name: str) -> int | None:
-        """Up to when a sweep, or before its first run the backfill, has seen everything."""
-        until = self._runs.looked_at_until(name)
+        """Up to when a sweep, or before its first run the backfill, has seen everything.
+
+        A conversion sweep has seen what came of the calls of so many hours before: its windows are those of calls.
+        """
+        lead = self._plan.recent_hours * HOUR if name in CONVERSION_SWEEPS else 0
+        until = self._runs.looked_at_until(name, lead)
         return self._runs.looked_at_until("backfill") if until is None else until
+
+
+def _unmarked(user_id: int, error: psycopg.Error) -> None:
+    log.error("check_not_noted", user_id=user_id, reason=reason_of(error))

@@ -7,21 +7,27 @@ read row by row, confirmed, and reported or mended as any drift is.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Final, NamedTuple
+
+import psycopg
+import structlog
 
 from consumer.leads.model import QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
+from consumer.store.refusal import reason_of
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
-from reconciler.recheck import Mender, Tally, again_if_in_the_way, batches
+from reconciler.recheck import Mender, Tally, batches, piecewise, why
 from reconciler.replica import Fingerprints, Replica, ReplicaError
 from reconciler.runs import Run, Runs
 from reconciler.sweeps import Report
+
+log = structlog.get_logger(__name__)
 
 NAME: Final = "verify"
 LAST_ID: Final = 2**63 - 1
@@ -81,9 +87,9 @@ class Verification:
                 self._mender.settle()
             except Stopped:
                 outcome = "stopped"
-            except (ReplicaError, StoreError) as problem:
-                outcome, error = "failed", str(problem)
-            if outcome == "ok" and tally.drift and self._mender.dry_run:
+            except (ReplicaError, StoreError, psycopg.Error) as problem:
+                outcome, error = "failed", why(problem)
+            if outcome == "ok" and self._mender.dry_run and (tally.drift or tally.settled):
                 outcome = "drift"
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
@@ -137,7 +143,7 @@ class Verification:
         return users
 
     def _some(self, sample: int, last_user: int, progress: Progress) -> None:
-        """Users after random places of the primary key, a handful at each."""
+        """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
         seen: set[int] = set()
         for _ in range(2 * sample):
             if self._stop.is_set():
@@ -159,10 +165,13 @@ class Verification:
         self._mender.tally.drift[CALL_CENTRE] += len(users)
         if not self._mender.dry_run:
             for batch in batches(users, self._range_users):
-                again_if_in_the_way(self._put_right, batch)
-                self._mender.tally.mended += len(batch)
+                self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
 
-    def _put_right(self, user_ids: list[int]) -> None:
+    def _refused(self, user_id: int, error: psycopg.Error) -> None:
+        log.error("lead_refused", user_id=user_id, reason=reason_of(error))
+        self._mender.tally.failed += 1
+
+    def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()
         with self._mender.store.transaction() as tx:
             for user_id, lead in tx.load(user_ids).items():
@@ -178,3 +187,4 @@ class Verification:
                         at=lead.opened_at,
                     )
             tx.write(outcome)
+        return len(user_ids)

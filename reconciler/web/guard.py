@@ -8,13 +8,16 @@ import json
 from typing import Final
 
 from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY: Final = 16 * 1024
 """Bytes in a request's body."""
 BODY_SECONDS: Final = 10.0
 MAX_REQUESTS: Final = 256
-"""Requests under way."""
+"""Requests under way; a quarter of them may bring a body, so that slow ones keep nobody from asking."""
+BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose body, if any, nobody reads."""
 
 POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -45,7 +48,7 @@ class Guard:
         self._app = app
         self._max_body = max_body
         self._max_requests = max_requests
-        self._under_way = 0
+        self._under_way = self._with_body = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -59,30 +62,42 @@ class Guard:
                 message["headers"] = [*message["headers"], *(header for header in HEADERS if header[0] not in given)]
             await send(message)
 
-        if self._under_way >= self._max_requests:
+        brings_body = scope["method"] not in BODILESS
+        if self._under_way >= self._max_requests or (brings_body and self._with_body >= self._max_requests // 4):
             await _refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
             return
         self._under_way += 1
+        self._with_body += brings_body
         try:
-            try:
-                body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
-            except TimeoutError:
-                sentence = f"the body did not arrive within {BODY_SECONDS:g} s; send it at once"
-                await _refuse(send_with_headers, 408, sentence)
-                return
-            if body is None:
-                sentence = f"the body is larger than {self._max_body:,} bytes; send less"
-                await _refuse(send_with_headers, 413, sentence)
+            if brings_body:
+                await self._bring(scope, receive, send_with_headers)
             else:
-                await self._app(scope, _replayed(body, receive), send_with_headers)
+                await self._app(scope, receive, send_with_headers)
         finally:
             self._under_way -= 1
+            self._with_body -= brings_body
+
+    async def _bring(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands the request on with its whole body; what a client sent that hung up before its end is not acted on."""
+        try:
+            body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
+        except ClientDisconnect:
+            return
+        except TimeoutError:
+            await _refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:g} s; send it at once")
+            return
+        if body is None:
+            await _refuse(send, 413, f"the body is larger than {self._max_body:,} bytes; send less")
+        else:
+            await self._app(scope, _replayed(body, receive), send)
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None where it is too large."""
+        """The whole body; None where it is too large. Raises ClientDisconnect."""
         body = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += bytes(message.get("body", b""))
             if len(body) > self._max_body:
                 return None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.aging import age
+from reconciler.aging import age, is_due
 from reconciler.runs import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
@@ -35,8 +35,7 @@ def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: Wor
     assert age(book, Runs(book), SETTINGS, now) == 2
     assert age(book, Runs(book), SETTINGS, now) is None
     assert scores(world) == {1: 1, 2: 200, 3: 200, 4: 0}
-    world.pg("UPDATE leadstream.runs SET started_at = started_at - interval '24 hours' WHERE name = 'age'")
-    assert age(book, Runs(book), SETTINGS, now) == 1
+    assert age(book, Runs(book), SETTINGS, now + timedelta(days=1)) == 1
     assert scores(world)[1] == 2
 
 
@@ -50,10 +49,20 @@ def test_the_ceiling_is_a_setting(aging_world: World) -> None:
 def test_a_day_begins_at_the_local_midnight(aging_world: World) -> None:
     book = aging_world.book()
     assert age(book, Runs(book), SETTINGS, datetime.now(UTC)) == 2
-    aging_world.pg("UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z' WHERE name = 'age'")
+    recorded = "UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z', window_from = NULL WHERE name = 'age'"
+    aging_world.pg(recorded)  # as an older release did
     auckland = AgingSettings(aging_timezone="Pacific/Auckland", aging_skipped_weekdays=frozenset())
     assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 10, 30, tzinfo=UTC)) is None
     assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 11, 30, tzinfo=UTC)) == 1
+
+
+def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_done(aging_world: World) -> None:
+    book = aging_world.book()
+    today = datetime.now(UTC)
+    assert age(book, Runs(book), SETTINGS, today - timedelta(days=1)) == 2
+    assert is_due(book, SETTINGS, today)
+    assert age(book, Runs(book), SETTINGS, today) == 1
+    assert not any(is_due(book, SETTINGS, day) for day in (today, today - timedelta(days=1)))
 
 
 def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:

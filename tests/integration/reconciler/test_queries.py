@@ -71,6 +71,7 @@ def an_hour_passes(world: World, hour: int) -> None:
     world.sql("UPDATE claim_requirements SET created_at = created_at - INTERVAL 1 HOUR WHERE id > %s", CUSTOMERS)
     world.pg(
         "UPDATE leadstream.runs SET started_at = started_at - interval '1 hour',"
+        " finished_at = finished_at - interval '1 hour',"
         " window_from = window_from - interval '1 hour', window_to = window_to - interval '1 hour'"
     )
     world.pg("UPDATE user_call_scores SET last_call_at = last_call_at - interval '1 hour'")

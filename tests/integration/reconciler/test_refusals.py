@@ -56,6 +56,34 @@ def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
 
+def test_a_score_that_may_not_be_touched_holds_up_neither_a_sweeps_notes_nor_a_repair_of_the_others(
+    mysql_world: World,
+) -> None:
+    world = mysql_world
+    for user_id in (1, 2, 3):
+        world.user(user_id)
+    world.backfill()
+    world.pg("UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc', current_queue_type = NULL")
+    refuse(world, 2, "UPDATE")
+    sweep = world.sweep("unsigned-conversions")
+    assert (sweep.outcome, sweep.error) == ("ok", None)
+    checked = "SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL ORDER BY user_id"
+    assert world.pg(checked) == [(1,), (3,)]
+    report = world.verify(repair=True)
+    assert (report.outcome, report.tally.mended, report.tally.failed) == ("ok", 2, 1)
+    assert world.scores() == {1: "unsigned_users", 2: None, 3: "unsigned_users"}
+
+
+def test_a_run_that_postgresql_refuses_as_a_whole_is_recorded_as_failed(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1)
+    world.backfill()
+    world.pg("ALTER TABLE leadstream.runs ADD CONSTRAINT none_yet CHECK (name = 'backfill' OR window_from IS NULL)")
+    sweep = world.sweep("new-users")
+    assert (sweep.outcome, sweep.error) == ("failed", "PostgreSQL refused it with 23514 (runs, none_yet)")
+    assert world.pg("SELECT outcome, error FROM leadstream.runs WHERE name = 'new-users'") == [("failed", sweep.error)]
+
+
 def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at_its_commit(mysql_world: World) -> None:
     world = mysql_world
     seen, signed = ((time.time_ns() // 1000) - minutes * 60_000_000 for minutes in (30, 10))

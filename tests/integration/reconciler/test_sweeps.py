@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumer.leads.model import NEVER
+from consumer.store.leads import LeadStore, Recheck
 from reconciler.replica import LiveRead
 from reconciler.runs import AlreadyRunning, Runs
 from reconciler.sweeps import Scope
@@ -170,6 +171,23 @@ def test_a_dry_run_looks_at_every_recheck_that_is_due_and_strikes_none_off(
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(5,)]
     assert world.sweep("rechecks").tally.rechecks == 5
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+def test_however_many_rechecks_are_due_so_many_are_held_at_once(
+    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, asked = mysql_world, []
+    monkeypatch.setattr("reconciler.recheck.RECHECKS_AT_ONCE", 2)
+    due = LeadStore.due_rechecks
+
+    def counted(store: LeadStore, limit: int) -> list[Recheck]:
+        asked.append(limit)
+        return due(store, limit)
+
+    monkeypatch.setattr(LeadStore, "due_rechecks", counted)
+    world.pg("INSERT INTO leadstream.rechecks (user_id, reason) SELECT number, 'met' FROM generate_series(1, 9) number")
+    assert world.sweep("rechecks").tally.rechecks == 9
+    assert max(asked) == 2
 
 
 def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:

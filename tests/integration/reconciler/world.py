@@ -242,10 +242,10 @@ def close_world(world: World, postgres_url: str) -> None:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def refuse(world: World, user_id: int) -> None:
-    """PostgreSQL refuses to have this user in the call centre's table."""
+def refuse(world: World, user_id: int, event: str = "INSERT") -> None:
+    """PostgreSQL refuses to have this user in the call centre's table, or with UPDATE to have them changed there."""
     world.pg(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" IF NEW.user_id = {user_id} THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$"
     )
-    world.pg("CREATE TRIGGER refuse BEFORE INSERT ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")
+    world.pg(f"CREATE TRIGGER refuse BEFORE {event} ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from pydantic import SecretStr
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from reconciler.web.guard import HEADERS, Guard, is_token
 
@@ -68,6 +68,63 @@ def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
         return [answer.status_code for answer in answers]
 
     assert asyncio.run(scenario()) == [503, 200, 200, 200]
+
+
+def test_what_a_client_sent_who_hung_up_before_the_end_is_not_acted_on() -> None:
+    async def scenario() -> list[str]:
+        reached: list[str] = []
+
+        async def act(scope: Scope, receive: Receive, send: Send) -> None:
+            reached.append("the application")
+
+        sent: list[Message] = [
+            {"type": "http.request", "body": b'{"dry_run":', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Message:
+            return sent.pop(0)
+
+        async def send(message: Message) -> None:
+            reached.append(message["type"])
+
+        await Guard(act)({"type": "http", "method": "POST"}, receive, send)
+        return reached
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused_and_keeps_nobody_from_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reconciler.web.guard.BODY_SECONDS", 1.0)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def stuck(guard: Guard) -> list[Message]:
+        answers: list[Message] = []
+
+        async def silence() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        await guard({"type": "http", "method": "POST"}, silence, send)
+        return answers
+
+    async def scenario() -> list[int]:
+        guard = Guard(answer, max_requests=8)
+        slow = [asyncio.create_task(stuck(guard)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as client:
+            asked = await client.get("/")
+        return [asked.status_code, *sorted([(await task)[0]["status"] for task in slow])]
+
+    assert asyncio.run(scenario()) == [200, 408, 408, 503]
 
 
 def test_pages_may_use_scripts_and_styles_of_ours_and_nothing_inline_or_from_elsewhere() -> None:

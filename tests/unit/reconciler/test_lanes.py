@@ -32,6 +32,11 @@ def test_a_lane_that_stands_still_is_waited_for_once() -> None:
     assert len(looks) == first + 1
 
 
+def test_a_lane_that_has_stood_still_for_long_already_is_not_waited_for() -> None:
+    assert LaneWatch(lambda: {0: LanePoint(5, 1, 29.9)}, 30, 0.0, Event()).wait({0: 10}) == {0}
+    assert LaneWatch(lambda: {0: LanePoint(5, 1, 30.0)}, 30, 0.0, Event()).wait({0: 10}) == set()
+
+
 def test_a_lane_that_moves_but_lags_is_named_when_patience_ends() -> None:
     moving = itertools.count(1)
     watch = LaneWatch(

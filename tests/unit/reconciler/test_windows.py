@@ -35,8 +35,19 @@ def test_what_somebody_asks_for_is_what_is_looked_at() -> None:
 
 
 def test_conversion_sweeps_look_at_recent_calls_or_at_everyone() -> None:
-    assert window_for("unsigned-conversions", Scope(), NOW, 1, PLAN) == Window(NOW - 48 * HOUR, NOW)
+    assert window_for("unsigned-conversions", Scope(), NOW, None, PLAN) == Window(NOW - 48 * HOUR, NOW)
+    assert window_for("unsigned-conversions", Scope(), NOW, NOW, PLAN) == Window(NOW - 48 * HOUR, NOW)
     assert window_for("unsigned-conversions", Scope(everyone=True), NOW, 1, PLAN) is None
+
+
+def test_conversion_sweeps_that_were_missed_look_at_calls_as_old_as_the_missed_ones_would_have() -> None:
+    assert window_for("unsigned-conversions", Scope(), NOW, NOW - 20 * HOUR, PLAN) == Window(NOW - 68 * HOUR, NOW)
+
+
+def test_no_window_begins_before_servers_can_tell_the_time() -> None:
+    assert window_for("new-users", Scope(hours_back=876_000), NOW, NOW, PLAN) == Window(0, NOW)
+    assert window_for("new-users", Scope(since=-5), NOW, NOW, PLAN) == Window(0, NOW)
+    assert window_for("unsigned-conversions", Scope(), NOW, 1, PLAN) == Window(0, NOW)
 
 
 def test_sweeps_of_what_is_new_have_a_window_even_when_everyone_is_meant_and_rechecks_have_none() -> None:
@@ -51,6 +62,8 @@ def test_windows_that_leave_a_gap_cover_only_what_is_before_it() -> None:
     assert covered_until([Window(0, 10), Window(15, 20)]) == 10
     assert covered_until([Window(0, 10), Window(15, 20), Window(8, 30)]) == 30
     assert covered_until([Window(5, 10), Window(0, 8)]) == 10
+    assert covered_until([Window(11, 10)]) is None
+    assert covered_until([Window(0, 10), Window(11, 30)]) == 10
 
 
 @given(st.integers(min_value=0, max_value=4_000_000_000_000_000))
