@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from tests.demo.desk import Desk, Draft
+import zlib
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-_STATEMENTS_BEFORE_PAUSE = 20
+from tests.demo.desk import Customer, Desk, Draft
+
+_STATEMENTS_BEFORE_PAUSE: Final = 20
+
+
+class Long(NamedTuple):
+    """A transaction to be: so many customers at least, which rests for so many seconds in its middle."""
+
+    customers: int
+    seconds: float
+
+
+class Full(NamedTuple):
+    """A transaction to be: at least so many rows, all in this one of the lanes, with a rest of so many seconds."""
+
+    rows: int
+    seconds: float
+    lane: int
+    lanes: int
+
+    def holds(self, user_id: int) -> bool:
+        """Whether this customer's rows go there (design, section 4)."""
+        return zlib.crc32(b"%d" % user_id) % self.lanes == self.lane
 
 
 class ChaosDesk(Desk):
-    """Writes one transaction of very many customers, with a pause in its middle, where `long` asks for it."""
+    """Writes one transaction that is large and slow where `wanted` asks for it."""
 
-    long: tuple[int, float] | None = None
-    """How many customers the next transaction touches, and how long (s) it rests in the middle."""
+    wanted: Long | Full | None = None
+    """What the next transaction is to be."""
+    _before_us: Customer | None = None
+    """The only one who can be found, where one is given."""
 
     def next(self) -> Draft:
         """The next transaction, which fits what was committed so far."""
-        if self.long is None:
+        wanted, self.wanted = self.wanted, None
+        if wanted is None:
             return super().next()
-        (customers, seconds), self.long = self.long, None
-        return self._long(customers, seconds)
+        draft = self._long(wanted.customers) if isinstance(wanted, Long) else self._full(wanted)
+        draft.statements.insert(_STATEMENTS_BEFORE_PAUSE, f"DO SLEEP({wanted.seconds})")
+        return draft
 
-    def _long(self, customers: int, seconds: float) -> Draft:
+    def _long(self, customers: int) -> Draft:
         draft = Draft("long")
         touched: set[int] = set()
-        actions = (self.sign, self.approve_all, self.cancel, self.ask, self.unsign, self.reopen)
         for _ in range(4 * customers):
             part = Draft("part")
-            if not self.random.choice(actions)(part):
+            if not self._anything(part):
                 continue
             whose = {self._owner(step) for step in part.steps}
             if not whose & touched:  # a second change of one customer would not know of the first
@@ -35,5 +62,29 @@ class ChaosDesk(Desk):
                 draft.steps += part.steps
             if len(touched) >= customers:
                 break
-        draft.statements.insert(_STATEMENTS_BEFORE_PAUSE, f"DO SLEEP({seconds})")
         return draft
+
+    def _full(self, wanted: Full) -> Draft:
+        """Something happens to everybody in the lane, and then documents are asked for until there are rows enough."""
+        draft = Draft("full")
+        served = [one for one in self.customers.values() if wanted.holds(one.id) and not one.at_rest]
+        for customer in served:
+            self._with(customer, self._anything, draft)
+        able = [customer for customer in served if customer.claims]
+        while able and len(draft.steps) < wanted.rows:
+            self._with(self.random.choice(able), self.ask, draft)
+        return draft
+
+    def _anything(self, draft: Draft) -> bool:
+        actions = (self.sign, self.approve_all, self.cancel, self.ask, self.unsign, self.reopen)
+        return self.random.choice(actions)(draft)
+
+    def _with(self, customer: Customer, action: Callable[[Draft], bool], draft: Draft) -> None:
+        self._before_us = customer
+        action(draft)
+        self._before_us = None
+
+    def _find(self, fits: Callable[[Customer], bool]) -> Customer | None:
+        if self._before_us is None:
+            return super()._find(fits)
+        return self._before_us if fits(self._before_us) else None

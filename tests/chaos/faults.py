@@ -15,6 +15,8 @@ import pymysql
 from pymysql.constants import ER
 
 from tests.chaos.applier_log import gave_up_lanes, holds_lanes
+from tests.chaos.connections import cut
+from tests.chaos.desk import Full, Long
 from tests.demo.company import Address
 from tests.demo.processes import Process, ProcessFailed
 
@@ -28,6 +30,8 @@ _POLL_SECONDS: Final = 0.1
 _FENCED_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
 _MOST_APPLIERS: Final = 4
+_LANE_ROWS: Final = 1000
+"""Several times what `APPLIER_LANE_BUFFER` of a trial lets in."""
 
 Fault = Callable[["Trial", Random], None]
 
@@ -173,10 +177,25 @@ def drop_postgres(trial: Trial, _: Random) -> None:
         )
 
 
+def drop_kafka(trial: Trial, _: Random) -> None:
+    """Reader and appliers lose every connection to Kafka."""
+    ports = {int(node.rpartition(":")[2]) for node in trial.ground.kafka.url.split(",")}
+    for process in trial.pipeline.processes:
+        process.check()
+        if process.pid is not None:
+            cut(process.pid, ports)
+
+
 def slow_transaction(trial: Trial, random: Random) -> None:
-    """One transaction changes very many customers at once, and takes its time."""
+    """One transaction fills one lane far beyond what an applier takes in of it, and takes its time."""
+    lanes = trial.pipeline.lanes
+    random.choice(trial.desks).wanted = Full(_LANE_ROWS, random.uniform(0.5, 2), random.randrange(lanes), lanes)
+
+
+def wide_transaction(trial: Trial, random: Random) -> None:
+    """One transaction changes very many customers at once, in every lane, and takes its time."""
     desk = random.choice(trial.desks)
-    desk.long = min(500, len(desk.customers) // 2), random.uniform(0.5, 2)
+    desk.wanted = Long(min(500, len(desk.customers) // 2), random.uniform(0.5, 2))
 
 
 def hold_stream(trial: Trial, random: Random) -> None:
@@ -209,7 +228,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "restart-mysql": restart_mysql,
     "drop-mysql": drop_mysql,
     "drop-postgres": drop_postgres,
+    "drop-kafka": drop_kafka,
     "slow-transaction": slow_transaction,
+    "wide-transaction": wide_transaction,
     "hold-stream": hold_stream,
     "kill-net": kill_net,
 }

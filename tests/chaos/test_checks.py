@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import zlib
+
 import pytest
 
 from tests.chaos.applier_log import gave_up_lanes, holds_lanes
+from tests.chaos.connections import cut
+from tests.chaos.desk import ChaosDesk, Full
 from tests.chaos.dialler import Judge
 from tests.chaos.topics import Numbered, check_lane
 
@@ -100,3 +107,31 @@ def test_who_holds_lanes_is_read_off_the_log(lines: list[str], holds: bool) -> N
 def test_an_applier_that_only_goes_on_has_not_noticed_that_it_was_overtaken() -> None:
     assert not gave_up_lanes(['{"event": "trying again"}', ASSIGNED])
     assert all(gave_up_lanes([line]) for line in (LOST, TAKEN, REVOKED))
+
+
+def test_a_full_lane_has_the_rows_asked_for_and_no_other_lane_has_any() -> None:
+    desk = ChaosDesk(0, 8, 1)
+    for _ in range(375):
+        desk.commit(desk.initial())
+    desk.wanted = Full(1000, 0.5, 3, 12)
+    draft = desk.next()
+    assert len(draft.steps) >= 1000
+    assert {zlib.crc32(str(desk._owner(step)).encode()) % 12 for step in draft.steps} == {3}
+    assert "DO SLEEP(0.5)" in draft.statements
+    assert desk.next().name != draft.name
+
+
+def test_connections_are_cut_to_the_ports_given_and_to_no_other() -> None:
+    talker = (
+        "import socket, sys;"
+        " kept, lost = (socket.create_connection(('127.0.0.1', int(port))) for port in sys.argv[1:]);"
+        " assert lost.recv(1) == b''; kept.sendall(b'still here')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as kept, socket.create_server(("127.0.0.1", 0)) as lost:
+        ports = [str(server.getsockname()[1]) for server in (kept, lost)]
+        with subprocess.Popen([sys.executable, "-c", talker, *ports]) as process:
+            (theirs, _), (ours, _) = kept.accept(), lost.accept()
+            with theirs, ours:
+                assert cut(process.pid, {int(ports[1])}) == 1
+                assert (theirs.recv(20), ours.recv(1)) == (b"still here", b"")
+            assert process.wait(30) == 0

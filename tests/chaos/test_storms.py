@@ -23,6 +23,7 @@ def test_conversions_are_exact_although_everything_is_killed_and_restarted_besid
         "restart-postgres",
         "drop-mysql",
         "restart-kafka",
+        "drop-kafka",
         "drop-postgres",
         "kill-everything",
     )
@@ -52,7 +53,7 @@ def test_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
 
 
 def test_the_safety_net_at_work_beside_a_lagging_stream_alters_nothing(ground: Ground, tmp_path: Path) -> None:
-    names = ("hold-stream", "kill-net", "slow-transaction", "kill-applier", "hold-stream")
+    names = ("hold-stream", "kill-net", "wide-transaction", "kill-applier", "hold-stream")
     with Trial(ground, tmp_path, 14, Load(rate=200, customers=1500, appliers=2, dialler=True, net=True)) as trial:
         trial.prepare()
         for name in names:
