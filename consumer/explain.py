@@ -68,7 +68,8 @@ class Explanation:
     """One customer, whole: for programs the facts, for people `sentences`.
 
     `agrees` says whether MySQL, read live, puts the lead where our open stint has it; None where either is unknown.
-    `changes` are the last changes seen, newest first.
+    `behind_seconds` is how far what we hold lags that read: up to such an age, a difference may still be on its way.
+    `changes` are the last changes seen of the rows we hold, of each its newest, newest first.
     """
 
     user_id: int
@@ -83,6 +84,7 @@ class Explanation:
     changes: list[Seen]
     live: Live | None
     agrees: bool | None
+    behind_seconds: float | None
     sentences: list[str]
 
 
@@ -123,13 +125,14 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
     queue_type = None if lead is None else lead.queue_type
     agrees = None if live is None or queue_type is None else live.verdict.queue_type is queue_type
     known_at = max(held.lane_version, lead.read_floor if lead else 0)
+    behind = None if live is None or not known_at else max(0.0, (live.as_of - _moment(known_at)).total_seconds())
     changes = [] if lead is None else last_changes(lead)
     sentences = [
         *_standing(held, own),
         *_past(held),
         *_seen(changes),
         *_calls(held, queue_type),
-        *_mysql(live, agrees),
+        *_mysql(live, agrees, behind),
     ]
     if without_live is not None:
         sentences.append(without_live)
@@ -146,6 +149,7 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
         changes,
         live,
         agrees,
+        None if behind is None else round(behind, 1),
         sentences,
     )
 
@@ -226,7 +230,7 @@ def _seen(changes: list[Seen]) -> list[str]:
         f"{change.row} {change.id}{f' ({change.status})' if change.status else ''} at {_when(change.at)}"
         for change in changes
     ]
-    return [f"The last changes seen: {', '.join(told)}."]
+    return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(told)}."]
 
 
 def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:
@@ -250,7 +254,7 @@ def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:
     return sentences
 
 
-def _mysql(live: Live | None, agrees: bool | None) -> list[str]:
+def _mysql(live: Live | None, agrees: bool | None, behind: float | None) -> list[str]:
     if live is None:
         return []
     read = f"MySQL, read at {_when(live.as_of)},"
@@ -261,10 +265,21 @@ def _mysql(live: Live | None, agrees: bool | None) -> list[str]:
     if agrees is None:
         return [f"{read} {says}."]
     if not agrees:
-        return [f"{read} {says}: that is not what we hold."]
+        return [f"{read} {says}: that is not what we hold.", _on_its_way(behind)]
     if live.drift:
-        return [f"{read} {says}: the same queue, though rows differ ({', '.join(live.drift)})."]
+        differs = f"the same queue, though rows differ ({', '.join(live.drift)})"
+        return [f"{read} {says}: {differs}.", _on_its_way(behind)]
     return [f"{read} says the same."]
+
+
+def _on_its_way(behind: float | None) -> str:
+    """Whether a difference is drift, or nothing but the stream's lag."""
+    if behind:
+        return (
+            f"What we hold is {behind:,.1f} s older than that read, so the difference may still be on its way; where it"
+            " lasts longer than the lag, reconciler verify --repair puts it right."
+        )
+    return "What we hold is as new as that read, so the stream missed it; reconciler verify --repair puts it right."
 
 
 def _named(noun: str, ids: list[int]) -> str:

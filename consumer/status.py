@@ -15,8 +15,12 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.letter_box import LetterBox
 
-LANES = "SELECT lane, epoch, next_seq, version, owner FROM leadstream.lanes ORDER BY lane"
-"""How far each lane was applied, and by whom."""
+LANES = """
+SELECT lane, epoch, next_seq, version, owner,
+       CASE WHEN owner IS NOT NULL THEN extract(epoch FROM clock_timestamp() - moved_at)::float8 END
+FROM leadstream.lanes ORDER BY lane
+"""
+"""How far each lane was applied, by whom last, and how long ago that was."""
 
 RECHECKS = "SELECT count(*), count(*) FILTER (WHERE not_before <= now()) FROM leadstream.rechecks"
 """Leads that wait to be read live, and those of them that are due."""
@@ -26,10 +30,14 @@ ANSWER_SECONDS = 10
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """One lane: `waiting` are messages in Kafka that were not applied, `lag_seconds` is the age of its version."""
+    """One lane: `waiting` are messages in Kafka that were not applied, `lag_seconds` is the age of its version.
+
+    `owner` is the applier that moved it last, `moved_seconds` ago: it may be gone since. Both are None where none did.
+    """
 
     lane: int
     owner: str | None
+    moved_seconds: float | None
     next_number: int
     waiting: int
     lag_seconds: float | None
@@ -88,12 +96,13 @@ def show(found: Status, console: Console) -> None:
     console.print(f"reader  {found.file}:{found.pos}, {_seconds(found.lag_seconds)} behind")
     if found.gtid_set:
         console.print(f"GTIDs   {found.gtid_set}")
-    table = Table("lane", "owner", "next number", "waiting", "behind")
+    table = Table("lane", "last moved by", "ago", "next number", "waiting", "behind")
     for column in table.columns[2:]:
         column.justify = "right"
     for lane in found.lanes:
+        ago = "" if lane.moved_seconds is None else _seconds(lane.moved_seconds)
         numbers = f"{lane.next_number:,}", f"{lane.waiting:,}"
-        table.add_row(str(lane.lane), lane.owner or "nobody yet", *numbers, _seconds(lane.lag_seconds))
+        table.add_row(str(lane.lane), lane.owner or "nobody yet", ago, *numbers, _seconds(lane.lag_seconds))
     console.print(table)
     console.print(
         f"{found.waiting:,} messages waiting; {found.rechecks:,} rechecks, {found.rechecks_due:,} due;"
@@ -101,11 +110,12 @@ def show(found: Status, console: Console) -> None:
     )
 
 
-def _lane(row: tuple[int, int, int, int, str | None], checkpoint: Checkpoint, now: float) -> LaneStatus:
-    lane, epoch, next_seq, version, owner = row
+def _lane(row: tuple[int, int, int, int, str | None, float | None], checkpoint: Checkpoint, now: float) -> LaneStatus:
+    lane, epoch, next_seq, version, owner, moved = row
     known = epoch == checkpoint.epoch and lane < len(checkpoint.next_seqs)
     waiting = max(0, checkpoint.next_seqs[lane] - next_seq) if known else 0
-    return LaneStatus(lane, owner, next_seq, waiting, _age(version, now))
+    moved_seconds = None if moved is None else round(max(0.0, moved), 1)
+    return LaneStatus(lane, owner, moved_seconds, next_seq, waiting, _age(version, now))
 
 
 def _age(version: int, now: float) -> float | None:

@@ -192,14 +192,15 @@ EXPLANATION: Final[Example] = {
         "drift": [],
     },
     "agrees": True,
+    "behind_seconds": 0.0,
     "sentences": [
         "User 8911 is in requirements_outstanding since 2026-03-01 14:00:05 UTC, because the customer signed and still"
         " owes requirement 77120.",
         "Stint 1: in unsigned_users from 2026-02-20 10:11:12 UTC, because this is where we first saw them, until"
         " 2026-03-01 14:00:05 UTC, when the customer signed: a conversion, signature_obtained.",
         "Stint 2: in requirements_outstanding from 2026-03-01 14:00:05 UTC, because the customer signed, until now.",
-        "The last changes seen: user 8911 at 2026-03-01 14:00:05 UTC, requirement 77120 (pending) at 2026-02-21"
-        " 09:30:00 UTC.",
+        "The last changes seen of the rows we hold, of each its newest: user 8911 at 2026-03-01 14:00:05 UTC,"
+        " requirement 77120 (pending) at 2026-02-21 09:30:00 UTC.",
         "MySQL, read at 2026-03-02 09:14:07 UTC, says the same.",
     ],
 }

@@ -183,7 +183,10 @@ def drop_kafka(trial: Trial, _: Random) -> None:
     for process in trial.pipeline.processes:
         process.check()
         if process.pid is not None:
-            cut(process.pid, ports)
+            try:
+                cut(process.pid, ports)
+            except PermissionError as error:  # as in containers that forbid it
+                trial.say(f"no connection of {process.name} is cut: {error}")
 
 
 def slow_transaction(trial: Trial, random: Random) -> None:

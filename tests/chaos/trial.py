@@ -128,7 +128,7 @@ class Trial:
         self._numbers = itertools.count(2)
         self._began = 0.0
         self._told = 0.0
-        self._say = say
+        self.say = say
 
     def prepare(self) -> None:
         """Databases, topics, first customers, backfill; then everything runs."""
@@ -157,7 +157,7 @@ class Trial:
             time.sleep(self.random.uniform(0.2, 2 * pause))
             self.pipeline.check()
             self.company.check()
-            self._say(f"{time.monotonic() - self._began:6.1f} s  {name}")
+            self.say(f"{time.monotonic() - self._began:6.1f} s  {name}")
             self.faults[name] += 1
             fault(self, self.random)
         time.sleep(_QUIET_SECONDS)
@@ -179,7 +179,7 @@ class Trial:
         committed = self.company.committed
         seconds = time.monotonic() - self._began
         issued = (committed + self.company.rolled_back) / seconds
-        self._say(
+        self.say(
             f"{seconds:6.1f} s  load over: {committed:,} transactions committed and {self.company.rolled_back:,} rolled"
             f" back, {issued:.0f}/s; draining"
         )
@@ -192,16 +192,16 @@ class Trial:
         for path in self.company.journals:
             oracle.replay(journal.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
-        self._say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")
+        self.say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")
         problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]
         problems += compare_company(self.pipeline.mysql_url, oracle)
         problems += check_topics(self.pipeline)
         if self.net is not None:
-            self._say(self.net.told)
+            self.say(self.net.told)
             problems += self.net.judge()
         if self.diallers:
             writes = sum(dialler.writes for dialler in self.diallers)
-            self._say(f"the dialler wrote {writes:,} times")
+            self.say(f"the dialler wrote {writes:,} times")
             problems += check_writes(self.pipeline.postgres_url)
             problems += [f"{one.name} failed: {one.failure}" for one in self.diallers if one.failure is not None]
             deadlocks = sum(dialler.deadlocks for dialler in self.diallers) + self._deadlocks()
@@ -222,7 +222,7 @@ class Trial:
         if now >= self._told + _TELL_SECONDS:
             self._told = now
             lag = (state.at - min(state.versions, default=0)) / 1_000_000
-            self._say(
+            self.say(
                 f"{now - self._began:6.1f} s  slowest lane {lag:.1f} s behind, {state.unjudged:,} leads unjudged, "
                 f"{state.rechecks:,} rechecks due"
             )
@@ -257,4 +257,4 @@ class Trial:
         if self.net is not None:
             self.net.end()
         for problem in self.pipeline.discard():
-            self._say(problem)
+            self.say(problem)

@@ -37,6 +37,7 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
         assert before["waiting"] >= past.rows
         assert sum(lane["waiting"] for lane in before["lanes"]) == before["waiting"]
         assert (before["rechecks"], before["dead_letters"], len(before["lanes"])) == (0, 0, ours.LANES)
+        assert {(lane["owner"], lane["moved_seconds"]) for lane in before["lanes"]} == {(None, None)}
 
         with psycopg.connect(postgres, autocommit=True) as connection:
 
@@ -47,8 +48,15 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
             measure.run([ours.applier(env, tmp_path)], applied, past.rows // 10, seconds=60)
         after = json.loads(consumer(env, "status", "--json"))
         assert after["waiting"] < before["waiting"]
-        assert {lane["owner"] for lane in after["lanes"]} != {None}
-        assert "messages waiting" in consumer(env, "status")
+        moved = [lane for lane in after["lanes"] if lane["next_number"] > 1]
+        assert len({lane["owner"] for lane in moved}) == 1, moved
+        with psycopg.connect(postgres) as connection:
+            connection.execute("UPDATE leadstream.lanes SET moved_at = moved_at - interval '1 hour'")
+        later = json.loads(consumer(env, "status", "--json"))
+        assert all(lane["moved_seconds"] >= 3600 for lane in later["lanes"] if lane["next_number"] > 1), later
+        table = consumer(env, "status")
+        assert "messages waiting" in table
+        assert "last moved by" in table
 
         told = json.loads(consumer(env, "explain", "7", "--json"))
         assert (told["queue_type"], told["agrees"], told["live"]["drift"]) == ("none", True, [])

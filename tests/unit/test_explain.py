@@ -103,7 +103,8 @@ def test_a_life_is_told_stint_by_stint() -> None:
         "Stint 1: in unsigned_users from 2026-03-01 12:00:00 UTC, because this is where we first saw them, until"
         " 2026-03-01 14:00:00 UTC, when the customer signed: a conversion, signature_obtained.",
         "Stint 2: in no queue from 2026-03-01 14:00:00 UTC, because the customer signed, until now.",
-        "The last changes seen: user 8911 at 2026-03-01 12:01:00 UTC, claim 5 (open) at 2026-03-01 12:00:00 UTC.",
+        "The last changes seen of the rows we hold, of each its newest: user 8911 at 2026-03-01 12:01:00 UTC,"
+        " claim 5 (open) at 2026-03-01 12:00:00 UTC.",
         "MySQL, read at 2026-03-01 14:00:00 UTC, says the same.",
     ]
 
@@ -145,6 +146,32 @@ def test_what_does_not_fit_together_is_said() -> None:
         "because the customer signed and owes no document on an open claim: that is not what we hold.",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("live_at", "behind", "said", "drift"),
+    [
+        (NOON.replace(minute=1), 60.0, "is 60.0 s older than that read, so the difference may still be on its way", []),
+        (NOON, 0.0, "as new as that read, so the stream missed it", []),
+        (NOON.replace(hour=11), 0.0, "as new as that read, so the stream missed it", ["signature"]),
+    ],
+)
+def test_a_difference_is_told_apart_from_a_stream_that_merely_lags(
+    live_at: datetime, behind: float, said: str, drift: list[str]
+) -> None:
+    state = lead(signature="9") if not drift else lead()
+    told = explain(
+        dossier(lead(queue_type=QueueType.UNSIGNED_USERS)), Live(True, verdict(state, RULES), live_at, drift), RULES
+    )
+    assert told.behind_seconds == behind
+    assert said in told.sentences[-1]
+
+
+def test_a_lag_is_no_matter_where_mysql_says_the_same_or_was_not_read() -> None:
+    held = dossier(lead(queue_type=QueueType.UNSIGNED_USERS))
+    same = explain(held, Live(True, verdict(lead(), RULES), NOON.replace(minute=1)), RULES)
+    assert (same.agrees, same.behind_seconds, "on its way" in " ".join(same.sentences)) == (True, 60.0, False)
+    assert explain(held, None, RULES).behind_seconds is None
 
 
 def test_of_a_stranger_we_say_that_we_know_nothing_and_why_mysql_was_not_read() -> None:
