@@ -184,6 +184,11 @@ class Book:
         with self.session() as connection:
             return look.leads(connection, user_ids)
 
+    def has_centre(self) -> bool:
+        """Whether the call centre's tables are there; in shadow mode they need not be."""
+        with self.session() as connection:
+            return look.has_centre(connection)
+
     def dossier(self, user_id: int) -> Dossier:
         """Everything we hold about one lead, in one snapshot and without locks."""
         with self.session() as connection:

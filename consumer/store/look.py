@@ -51,6 +51,12 @@ FROM user_call_scores AS score WHERE score.user_id = %s
 """
 """What the call centre sees of a lead."""
 
+HAS_CENTRE: Final = """
+SELECT to_regclass('user_call_scores') IS NOT NULL AND to_regclass('conversions') IS NOT NULL
+       AND to_regclass('call_queue') IS NOT NULL
+"""
+"""Whether the call centre's tables are there: in shadow mode they need not be."""
+
 RECHECK_OF: Final = "SELECT reason, asked_at, attempts, last_error FROM leadstream.rechecks WHERE user_id = %s"
 """The recheck that waits for a lead."""
 
@@ -129,21 +135,33 @@ def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
         return _leads(connection, wanted)
 
 
+def has_centre(connection: Connection) -> bool:
+    """Whether the call centre's tables are there."""
+    return connection.execute(HAS_CENTRE).fetchone() == (True,)
+
+
 def dossier(connection: Connection, user_id: int) -> Dossier:
-    """Everything about one lead, in one snapshot. The connection is in autocommit mode."""
+    """Everything about one lead, in one snapshot; without the call centre's tables, what they would hold is left out.
+
+    The connection is in autocommit mode.
+    """
+    centre = has_centre(connection)
     with connection.pipeline(), connection.transaction():
         connection.execute(ONE_SNAPSHOT)
         lead = _leads(connection, [user_id]).get(user_id)
-        stints, conversions, score, recheck, lane = (
-            connection.execute(statement, [user_id])
-            for statement in (STINTS_OF, CONVERSIONS_OF, SCORE_OF, RECHECK_OF, LANE_OF)
+        stints, recheck, lane = (
+            connection.execute(statement, [user_id]) for statement in (STINTS_OF, RECHECK_OF, LANE_OF)
         )
-        desk, waiting, point = score.fetchone(), recheck.fetchone(), lane.fetchone()
+        conversions = connection.execute(CONVERSIONS_OF, [user_id]) if centre else None
+        score = connection.execute(SCORE_OF, [user_id]) if centre else None
+        won = [] if conversions is None else conversions.fetchall()
+        desk = None if score is None else score.fetchone()
+        waiting, point = recheck.fetchone(), lane.fetchone()
         return Dossier(
             user_id,
             lead,
             [PastStint(*row) for row in stints.fetchall()],
-            [Won(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in conversions.fetchall()],
+            [Won(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
             None if desk is None else _desk(*desk),
             None if waiting is None else Waiting(*waiting),
             0 if point is None else point[0],

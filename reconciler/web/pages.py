@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
-from consumer.store.errors import StoreError
+from consumer.store.errors import NotPrepared, StoreError
 from reconciler import board
 from reconciler.board import Board
 from reconciler.book import Book
@@ -176,6 +176,8 @@ def add_pages(
         except StoreError as error:
             log.warning("customer_not_explained", reason=str(error))
             wrong = "PostgreSQL does not answer, so nothing can be said of any customer now. Try again in a moment."
+            if isinstance(error, NotPrepared):
+                wrong = _sentence(str(error))
             return pages.html("customer.html", 503, title=title, asked=number, wrong=wrong)
         return pages.html("customer.html", title=title, asked=number, told=told(explanation))
 

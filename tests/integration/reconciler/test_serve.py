@@ -181,8 +181,16 @@ def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_
 
 def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World, tmp_path: Path) -> None:
     world = mysql_world
+    once = "INSERT INTO leadstream.runs (name, started_at, outcome) VALUES (%s, now() - interval '9 days', 'ok')"
+    for name in ("new-requirements", "age", "verify"):
+        world.pg(once, name)
     with serving(world, tmp_path, SWEEPS="new-users", SHADOW_MODE="true") as served:
         until(lambda: runs_of(world, "new-users") == 1, "the sweep ran")
+        success = "leadstream_reconciler_last_success_timestamp_seconds"
+        until(lambda: f'{success}{{run="new-users"}}' in served.get("/metrics").text, "its success was told")
+        told = re.findall(success + r'\{run="([a-z-]+)"\}', served.get("/metrics").text)
+        assert sorted(told) == ["new-users", "verify"], "nobody waits for what is switched off"
+        world.pg("DELETE FROM leadstream.runs WHERE started_at < now() - interval '8 days'")
         page = served.get("/health/smart-discovery").json()
         assert served.stop() == 0
     assert {name for (name,) in world.pg("SELECT name FROM leadstream.runs")} == {"new-users"}

@@ -108,11 +108,30 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
     assert everything(world.pg) == before
 
 
+def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    company(world)
+    world.pg("DROP TABLE user_call_scores, conversions, call_queue CASCADE")
+    done = world.command("run", "all", "--json", **SHADOW)
+    assert [report["outcome"] for report in json.loads(done.stdout)] == ["ok"] * 4, done.stderr
+    for command in (["verify", "--repair"], ["backfill"], ["run", "rechecks"], ["age"]):
+        again = world.command(*command, **SHADOW)
+        assert again.returncode == 0, again.stderr + again.stdout
+    assert (world.queues(), won(world)) == (TRUE, WON)
+    with serving(world, tmp_path, **SHADOW) as served:
+        assert served.get("/leads/1/precall", expected="none").json()["agrees"] is True
+        told = served.get("/leads/1").json()
+        assert (told["queue_type"], told["agrees"]) == ("none", True)
+        assert served.get("/customers/1").status_code == 200
+        assert served.get("/").status_code == 200
+        assert served.stop() == 0
+
+
 def test_the_guard_would_have_told(mysql_world: World) -> None:
     world = mysql_world
     company(world)
     world.sweep("new-users")
-    assert world.pg("SELECT count(*) FROM leadstream.rechecks WHERE last_error LIKE '%%P0001'") == [(3,)]
+    assert world.pg("SELECT count(*) FROM leadstream.rechecks WHERE last_error LIKE '%%P0001%%'") == [(3,)]
     with pytest.raises(psycopg.errors.RaiseException, match="UPDATE on user_call_scores in shadow mode"):
         world.pg("UPDATE user_call_scores SET current_score = 0")
 
