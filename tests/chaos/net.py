@@ -15,6 +15,7 @@ from typing import Final
 import httpx
 import psycopg
 
+from tests.demo.oracle import Oracle
 from tests.demo.pipeline import Pipeline
 from tests.demo.processes import Process
 
@@ -35,6 +36,8 @@ _TUNED: Final = "call_centre_queue"
 _PAUSE: Final = 0.05
 _STOP_SECONDS: Final = 60.0
 _CONCLUDE_SECONDS: Final = 180.0
+_CHECKED: Final = 300
+"""Customers asked about in the end."""
 _SETTINGS: Final = {
     "RECHECK_SECONDS": "1",
     "DISCOVERY_BATCH_SIZE": "1000",
@@ -94,6 +97,28 @@ class SafetyNet:
             shell.start()
             if code := shell.outcome(_CONCLUDE_SECONDS):
                 self._problems.append(f"{' '.join(command)} in the end ended with {code}:\n{shell.tail()}")
+
+    def check_answers(self, oracle: Oracle) -> list[str]:
+        """Asks before a call about some of everybody, and says whose queue is not the one of the oracle, read live."""
+        users = self._random.sample(sorted(oracle.people), min(_CHECKED, len(oracle.people)))
+        wrong: list[str] = []
+        self._serve.start()
+        with httpx.Client(base_url=self._url, timeout=10) as client:
+            deadline = time.monotonic() + _STOP_SECONDS
+            while not _is_ready(client):
+                self._serve.check()
+                if time.monotonic() > deadline:
+                    return [f"reconciler serve was not ready within {_STOP_SECONDS:.0f} s:\n{self._serve.tail()}"]
+                time.sleep(_PAUSE)
+            for user in users:
+                told = client.get(f"/leads/{user}/precall", params={"expected": "none"})
+                answer = told.json() if told.status_code == httpx.codes.OK else {"queue_type": told.status_code}
+                right = oracle.people[user].queue
+                if (answer["queue_type"], answer.get("source")) != (right, "replica"):
+                    wrong.append(f"a pre-call check put user {user} into {answer}, not {right}")
+        self._serve.terminate()
+        self._serve.outcome(_STOP_SECONDS)
+        return wrong
 
     def end(self) -> None:
         """Makes sure that it is gone."""
@@ -160,3 +185,10 @@ class SafetyNet:
                 self._answers[status] += 1
                 if status not in _ANSWERS:
                     self._problems.append(f"a pre-call check was answered with {status}")
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False

@@ -198,6 +198,7 @@ class Trial:
         problems += check_topics(self.pipeline)
         if self.net is not None:
             self.say(self.net.told)
+            problems += self.net.check_answers(oracle)
             problems += self.net.judge()
         if self.diallers:
             writes = sum(dialler.writes for dialler in self.diallers)
