@@ -68,7 +68,7 @@ class UndoneTransaction(StreamError):
 
 
 class Reader:
-    """Follows the binlog until stopped (design, section 4, Reader)."""
+    """Follows the binlog until stopped."""
 
     def __init__(self, replica: ReplicaSettings, kafka: KafkaSettings, settings: ReaderSettings, stop: Stop) -> None:
         self._source = replica

@@ -1,4 +1,4 @@
-"""When what runs: the plan's minutes, what was missed while nobody ran, and rechecks as they fall due.
+"""When what runs: each sweep's minute, what was missed while nobody ran, and rechecks as they fall due.
 
 Every run asks the records first whether its slot was seen to already, so that several processes may keep the same
 schedule, a restart repeats nothing, and a slot that was missed or failed is made up for within minutes.

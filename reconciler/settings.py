@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from consumer.settings import KafkaSettings, Words, _Settings
 
 SWEEPS = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
-"""The plan's four sweeps in the order of their minutes (:00, :15, :30, :45)."""
+"""The four sweeps in the order of their minutes (:00, :15, :30, :45)."""
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -41,7 +41,7 @@ class SweepSettings(_Settings):
     """Which sweeps run, and how patient they are."""
 
     sweeps: Annotated[Words, AfterValidator(_sweeps)] = frozenset(SWEEPS)
-    """The sweeps that are switched on: the plan deploys one at a time."""
+    """The sweeps that are switched on: they are brought in one at a time."""
     window_overlap_seconds: int = Field(default=600, ge=0)
     """How far a window reaches back before the end of the one before it: rows become visible after `created_at`."""
     patience_seconds: float = Field(default=300.0, gt=0)

@@ -1,4 +1,4 @@
-"""The plan's four sweeps: which users each one looks at, and when.
+"""The four sweeps: which users each one looks at, and when.
 
 `new-users` and `new-requirements` look at what was created since the last successful run; `unsigned-conversions` and
 `requirements-conversions` at the leads in a queue that were called lately. What they find is compared, confirmed and

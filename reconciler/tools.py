@@ -62,7 +62,7 @@ class Tools:
 
     @property
     def discovery(self) -> DiscoverySettings:
-        """The plan's own settings."""
+        """What of the safety net runs, and how far it looks."""
         return self.settings.discovery
 
     def rest(self) -> None:

@@ -1,4 +1,4 @@
-"""Which tables and columns leave MySQL (design, section 5): these and no others."""
+"""Which tables and columns leave the reader: these and no others."""
 
 from __future__ import annotations
 

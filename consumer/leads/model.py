@@ -16,7 +16,7 @@ NEVER: Final = 2**63 - 1
 
 
 class QueueType(StrEnum):
-    """Where the call centre finds a lead; the plan's names."""
+    """Where the call centre finds a lead; the call centre's names."""
 
     UNSIGNED_USERS = "unsigned_users"
     REQUIREMENTS_OUTSTANDING = "requirements_outstanding"
@@ -24,14 +24,14 @@ class QueueType(StrEnum):
 
 
 class ConversionType(StrEnum):
-    """What the call centre earns money with; the plan's names."""
+    """What the call centre earns money with; the call centre's names."""
 
     SIGNATURE_OBTAINED = "signature_obtained"
     REQUIREMENTS_COMPLETED = "requirements_completed"
 
 
 class Rule(StrEnum):
-    """The rule of design section 3 that decided a lead's queue; first match wins."""
+    """The rule that decided a lead's queue; first match wins."""
 
     USER_GONE = "user_gone"
     USER_DISABLED = "user_disabled"

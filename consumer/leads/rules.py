@@ -74,7 +74,7 @@ class Rules:
 
 
 def queue_for(lead: Lead, rules: Rules) -> tuple[QueueType, Rule]:
-    """The queue a lead belongs in and the rule that says so; first match wins (design, section 3)."""
+    """The queue a lead belongs in and the rule that says so; first match wins."""
     if not lead.exists:
         return _USER_GONE
     if not lead.enabled:

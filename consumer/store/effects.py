@@ -1,4 +1,4 @@
-"""What the call centre sees of an outcome: its scores, its conversions and its queue (design, section 3)."""
+"""What the call centre sees of an outcome: its scores, its conversions and its queue."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _call_centre(connection: Connection, conninfo: str) -> list[str]:
 
 
 def _fit(connection: Connection, table: Table, conninfo: str) -> list[str]:
-    """Adds the index and the column that the plan names to an existing table, after checking what we rely on."""
+    """Adds the index and column that sweeps and dialler need to an existing table, after checking what we rely on."""
     done = []
     columns = {column["name"]: column for column in inspect(connection).get_columns(table.name)}
     where = f"table {table.name} in {place(conninfo)}"

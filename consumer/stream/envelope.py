@@ -1,4 +1,4 @@
-"""The message format (design, section 5): written and read here and nowhere else.
+"""The message format, Debezium's: written and read here and nowhere else.
 
 Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a message with no row: `op` is `"h"`,
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.

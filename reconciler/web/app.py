@@ -209,7 +209,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
         )
 
     @app.get("/api/health/smart-discovery", include_in_schema=False)
-    @app.get("/health/smart-discovery", tags=["health"], summary="The plan's health page")
+    @app.get("/health/smart-discovery", tags=["health"], summary="When sweeps ran, and what was found")
     async def discovery() -> SmartDiscovery:
         """When each sweep last ran with success, and what was found lately by the stream and the sweeps together."""
         try:

@@ -1,4 +1,4 @@
-"""The plan's health page: when each sweep ran last, and what is found."""
+"""The health page of smart discovery: when each sweep ran last, and what is found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS: Final = {
     "unsignedConversions": "unsigned-conversions",
     "requirementsConversions": "requirements-conversions",
 }
-"""The plan's word for each sweep."""
+"""The page's word for each sweep."""
 
 When = Annotated[str | None, Field(description="When the last successful run started; null before the first one.")]
 
@@ -22,7 +22,7 @@ When = Annotated[str | None, Field(description="When the last successful run sta
 class LastRun(BaseModel):
     """The last successful run of each sweep, UTC."""
 
-    newUsers: When  # noqa: N815 (the plan's words, here and below)
+    newUsers: When  # noqa: N815 (the page's words, here and below)
     newRequirements: When  # noqa: N815
     unsignedConversions: When  # noqa: N815
     requirementsConversions: When  # noqa: N815
@@ -41,7 +41,7 @@ class Metrics(BaseModel):
 
 
 class SmartDiscovery(BaseModel):
-    """The plan's JSON."""
+    """The page."""
 
     model_config = {
         "json_schema_extra": {
@@ -64,7 +64,7 @@ class SmartDiscovery(BaseModel):
 
 
 def smart_discovery(seen: Snapshot) -> SmartDiscovery:
-    """The plan's JSON from what the watch saw last."""
+    """The page from what the watch saw last."""
     runs = {key: seen.last_runs.get(name) for key, name in KEYS.items()}
     times = {key: run and f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}" for key, run in runs.items()}
     ran = [run for run in runs.values() if run is not None]
