@@ -12,6 +12,8 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from threading import Event
+from types import FrameType
 from typing import Annotated
 
 import structlog
@@ -204,13 +206,21 @@ def main() -> None:
 
 def run(command: Callable[[], object]) -> int:
     """Runs a typer app and returns the exit code."""
+    interrupted = Event()
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    # Noted as well as raised: raised inside a destructor it is swallowed, and what it hit goes on until it fails.
+    signal.signal(signal.SIGINT, interrupt)
     try:
         logs.configure(load(RunSettings))
         command()
     except SettingsError as error:
         return _fail(error, WRONG_SETTINGS)
     except (BinlogError, StreamError, StoreError, Unfit, OSError) as error:
-        return _fail(error, FAILED)
+        return INTERRUPTED if interrupted.is_set() else _fail(error, FAILED)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         if reason.code() != KafkaError._INVALID_ARG:
