@@ -89,7 +89,7 @@ class Verification:
                 outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
-            if outcome == "ok" and self._mender.dry_run and (tally.drift or tally.settled):
+            if outcome == "ok" and self._mender.dry_run and tally.drift:
                 outcome = "drift"
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from pathlib import Path
@@ -125,10 +126,17 @@ def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: Wo
 def test_appliers_of_two_groups_by_accident_get_in_each_others_way_but_repeat_nothing(world: World) -> None:
     """Nothing but the compare-and-set keeps them apart, as it does a zombie that does not know yet."""
     appliers = [world.applier(CONSUMER_GROUP=f"{world.name}.{number}") for number in (1, 2)]
-    live(world.scribe, range(1, 201))
-    world.until(lambda: '"lane taken"' in world.log.read_text())
+    world.until(lambda: world.log.read_text().count('"lanes assigned"') == len(appliers))
+    users = itertools.count(1)
+
+    def clashed() -> bool:
+        user = next(users)
+        live(world.scribe, range(user, user + 1))
+        return '"lane taken"' in world.log.read_text()
+
+    world.until(clashed)
     world.drain()
-    assert faults(world, range(1, 201)) == []
+    assert faults(world, range(1, next(users))) == []
     assert [process.poll() for process in appliers] == [None, None]
 
 

@@ -417,5 +417,5 @@ def test_before_anything_is_set_up_the_page_says_so(shift: Shift, tmp_path: Path
         assert status.status_code == 200
         assert "Nothing is known yet" in status.text
         assert served.get("/customers/1").status_code == 503
-        assert "PostgreSQL does not answer" in served.get("/customers/1").text
+        assert "consumer setup" in served.get("/customers/1").text
     world.pg(f"DROP DATABASE {name} WITH (FORCE)")
