@@ -18,6 +18,8 @@ class Captured(NamedTuple):
     columns: tuple[str, ...]
     needed: tuple[str, ...]
     few: frozenset[str]
+    keys: frozenset[str]
+    """Ids of claims and requirements: integers, texts or bytes."""
 
 
 CAPTURED: Final[Mapping[str, Captured]] = {
@@ -29,6 +31,7 @@ CAPTURED: Final[Mapping[str, Captured]] = {
             ("id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"),
             ("id", "current_signature_file_id"),
             frozenset(),
+            frozenset(),
         ),
         Captured(
             "claims",
@@ -36,6 +39,7 @@ CAPTURED: Final[Mapping[str, Captured]] = {
             ("id", "user_id", "status", "created_at", "updated_at"),
             ("id", "user_id", "status"),
             frozenset({"status"}),
+            frozenset({"id"}),
         ),
         Captured(
             "claim_requirements",
@@ -43,6 +47,7 @@ CAPTURED: Final[Mapping[str, Captured]] = {
             ("id", "claim_id", "type", "status", "claim_requirement_reason", "created_at", "updated_at"),
             ("id", "claim_id", "type", "status"),
             frozenset({"type", "status"}),
+            frozenset({"id", "claim_id"}),
         ),
     )
 }

@@ -140,6 +140,12 @@ class Replica:
         except pymysql.err.MySQLError as error:
             raise _Refused(f"{self._address} refuses a query: {error.args[-1]}", error.args[0]) from error
 
+    def literal(self, text: str) -> str:
+        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return str(self._session.escape(text))
+
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
         return self.query(sql)[0][0]
