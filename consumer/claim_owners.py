@@ -222,7 +222,7 @@ class ReplicaClaims:
     def __init__(
         self, replica: Replica, flavor: str, seconds: float, fold: Callable[[str], str] = lambda key: key
     ) -> None:
-        """`seconds` is the longest that one query may take on the server; `fold` gives the one spelling of a text id."""
+        """`seconds` is the longest that one query may take; `fold` gives the one spelling of a text id."""
         self._replica = replica
         self._flavor = flavor
         self._seconds = seconds
