@@ -24,6 +24,10 @@ class KeyKind(StrEnum):
     """MariaDB's type."""
 
 
+BYTES: Final = frozenset({KeyKind.BYTES, KeyKind.UUID_BYTES, KeyKind.UUID})
+"""Kinds that are written in hexadecimal digits."""
+
+
 def kind_of(data_type: str, length: int | None) -> KeyKind:
     """The kind of a column by its data type and, in bytes, its length (information_schema.columns)."""
     if data_type in _INTEGERS:
