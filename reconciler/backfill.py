@@ -24,6 +24,7 @@ from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
+from reconciler.lanes import has_moved
 from reconciler.queries import UNHELD
 from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
@@ -143,7 +144,8 @@ class Backfill:
     def _take(self, page: Page) -> None:
         live = page.live
         if live is not None:
-            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, page.lanes)}
+            read = reading(live, whole_seconds=self._replica.mariadb)
+            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, read.floor, page.lanes)}
             self._leave(sorted(coming))
             unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
             if unknown:
@@ -154,17 +156,19 @@ class Backfill:
         self._tally.in_step += len(page.judged)
 
     @staticmethod
-    def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:
-        """Whether the stream, once it has run at all, has yet to come to the user's creation."""
+    def _is_coming(user_id: int, live: LiveRead, floor: int, lanes: Mapping[int, LanePoint]) -> bool:
+        """Whether the stream, once it has run at all, has yet to come to the user's creation, or lags so far that it
+        has yet to bring changes which the read surely holds."""
         version = lanes[lane_of(user_id, len(lanes))].version
         created_at = live.leads[user_id].created_at.get((Table.USERS, user_id))
-        return version > 0 and created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+        young = created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+        return has_moved(lanes) and (version < floor or young)
 
     def _leave(self, user_ids: Sequence[int]) -> None:
         if user_ids:
             self._tally.left += len(user_ids)
             with self._store.transaction() as tx:
-                ask_later(tx, user_ids, "created just now: the stream is to bring it")
+                ask_later(tx, user_ids, "the stream has yet to pass what was read")
 
     def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
         outcome = Outcome()

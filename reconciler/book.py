@@ -132,10 +132,11 @@ SELECT lead.user_id
 FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
      ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
 WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
+  AND NOT EXISTS (SELECT FROM leadstream.shown WHERE shown.user_id = lead.user_id)
   AND (score.current_queue_type IS DISTINCT FROM lead.queue_type
        OR score.is_active IS DISTINCT FROM (lead.queue_type <> 'none'))
 """
-"""Leads for which the call centre's table says another queue than the open stint."""
+"""Leads for which the call centre's table says another queue than the open stint, and that nobody shows elsewhere."""
 
 
 class LanePoint(NamedTuple):

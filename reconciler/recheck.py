@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isinf
@@ -14,19 +15,20 @@ import psycopg
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from consumer.explain import lead_of
 from consumer.lane import lane_of
 from consumer.leads.ledger import mend
 from consumer.leads.mend import differs
-from consumer.leads.model import Lead, LiveRow, LiveState, Row, Table
+from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
+from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
 from consumer.store.errors import TryAgain
-from consumer.store.leads import LeadStore, LeadTransaction
+from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.drift import Drift, confirmed, differences
-from reconciler.lanes import LaneWatch, Stopped
+from reconciler.lanes import LaneWatch, Stopped, has_moved
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica
 
 P = ParamSpec("P")
@@ -65,6 +67,10 @@ class Tally:
     first_seen: int = 0
     """Of the mended and settled ones, those that were judged for the first time."""
     queue_changes: int = 0
+    shown: int = 0
+    """Put into another queue by the present, while the stream has yet to bring how they came there."""
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Conversions by type that lie between what we hold and the present, and are the stream's to record."""
     left: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
@@ -87,6 +93,8 @@ class Tally:
             "settled": self.settled,
             "first_seen": self.first_seen,
             "queue_changes": self.queue_changes,
+            "shown": self.shown,
+            "conversions_waiting": dict(self.waiting),
             "left_to_recheck": self.left,
             "failed": self.failed,
             "unheld": self.unheld,
@@ -170,8 +178,10 @@ class Mender:
         stop: Event,
         batch_size: int = 100,
         dry_run: bool = False,
+        gives_up: bool = False,
     ) -> None:
-        """`dry_run` finds and confirms, but writes nothing."""
+        """`dry_run` finds and confirms, but writes nothing. `gives_up` takes what lanes that stand still have yet to
+        bring for lost: a person says so."""
         self.replica = replica
         self.store = store
         self.book = book
@@ -184,6 +194,7 @@ class Mender:
         self._suspects: list[Suspect] = []
         self._rechecking = False
         self._behind = 0.0
+        self._gives_up = gives_up
 
     def recheck_due(self) -> None:
         """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
@@ -208,7 +219,7 @@ class Mender:
         """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
 
         `condensed` is what the replica holds of them, where the caller knows that already. Leads that
-        the stream left to a live read are mended at once: it can bring nothing that would settle them.
+        the stream left to a live read are settled at once where it has brought all that the read surely holds.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
         """
@@ -245,7 +256,9 @@ class Mender:
             self.tally.in_step += len(in_step)
             self._done(in_step)
             if unsettled and self._replication_moves(unsettled):
-                self._suspects += self._confirm(unsettled, live)
+                late = self._late(unsettled, read.floor)
+                self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
+                self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
             if len(self._suspects) >= SUSPECTS_AT_ONCE:
                 self.settle()
 
@@ -267,15 +280,63 @@ class Mender:
             for suspect in suspects:
                 lane = lane_of(suspect.user_id, lanes)
                 marks[lane] = max(marks.get(lane, 0), suspect.read.ended)
-            lagging = self._watch.wait(marks)
-            self._leave([s for s in suspects if lane_of(s.user_id, lanes) in lagging], "the stream lags")
-            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in lagging]
+            waited = self._watch.wait(marks)
+            behind = waited.lagging if self._gives_up else waited.lagging | waited.standing
+            self._wait_for_stream([s for s in suspects if lane_of(s.user_id, lanes) in behind])
+            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in behind]
             suspects = []
             for batch in batches(ready, self._batch_size):
                 if self._stop.is_set():
                     raise Stopped
                 suspects += self._confirm(batch, self.replica.read_users(suspect.user_id for suspect in batch))
         self._leave(suspects, "its rows changed at every look")
+
+    def _late(self, suspects: Sequence[Suspect], floor: int) -> set[int]:
+        """Those whose lane has yet to bring changes that a read with this floor (µs) surely holds.
+
+        Merged now, the changes would be passed over for good when they come.
+        """
+        points = self.book.lanes()
+        if not has_moved(points):
+            return set()
+        late = {lane for lane, point in points.items() if point.version < floor}
+        if self._gives_up:
+            late -= self._watch.look(dict.fromkeys(late, floor)).standing
+        return {one.user_id for one in suspects if lane_of(one.user_id, self.store.lane_count) in late}
+
+    def _wait_for_stream(self, suspects: Sequence[Suspect]) -> None:
+        """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
+        for batch in batches(suspects, self._batch_size):
+            presents = [Present(one.user_id, self._queue_of(one), one.read.ended) for one in batch]
+            if self.dry_run:
+                self._count_waiting(batch, self.book.leads(one.user_id for one in batch))
+            else:
+                piecewise(lambda part: self._show(part, suspects), presents, self._unshown)
+        self._leave(suspects, "the stream has yet to pass what was read")
+
+    def _queue_of(self, suspect: Suspect) -> QueueType:
+        return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), self._rules)[0]
+
+    def _show(self, presents: Sequence[Present], suspects: Sequence[Suspect]) -> None:
+        chosen = {present.user_id for present in presents}
+        with self.store.transaction() as tx:
+            leads = tx.load(chosen)
+            shown = tx.show(presents)
+        self.tally.shown += shown
+        self._count_waiting([one for one in suspects if one.user_id in chosen], leads)
+
+    def _unshown(self, present: Present, error: psycopg.Error) -> None:
+        log.error("lead_refused", user_id=present.user_id, reason=reason_of(error))
+        self.tally.failed += 1
+
+    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead]) -> None:
+        """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""
+        for user_id, first, read in suspects:
+            lead = leads.get(user_id)
+            if lead is not None and lead.stint:
+                scratch = Outcome()
+                mend(deepcopy(lead), state_of(first), read.floor, read.ended, self._rules, scratch)
+                self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
         """Notes how far the replica is behind its source; where it stands still, the suspects are left for later."""

@@ -52,7 +52,8 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
     """Puts a lead into the queue its state belongs in, `at` being the commit time (µs) of what brought it there.
 
     The first judgement opens stint 1 and never converts. Later, when the queue differs from the open stint's, the
-    stint closes and the next one opens at that same moment, never before the closed one opened. The state must be one
+    stint closes and the next one opens at that same moment, a µs after the closed one opened at the earliest: so the
+    moments of one lead's stints, and with them its conversions, are all different. The state must be one
     that existed in MySQL: callers judge at the boundaries of source transactions only.
     """
     verdict = queue_type, rule = queue_for(lead, rules)
@@ -63,7 +64,7 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
         )
     elif queue_type is not lead.queue_type:
         reason, settled = _why(lead, verdict, rules)
-        at = max(at, lead.opened_at)
+        at = max(at, lead.opened_at + 1)
         _close(lead, at, reason, settled, outcome)
         _tell_call_centre(lead, queue_type, at, reason, outcome)
         _open(lead, verdict, at, reason, outcome)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
 
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
-from consumer.leads.outcome import Outcome
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
 from consumer.store.connection import Connection, Cursor
@@ -26,22 +25,24 @@ def conversion_id(user_id: int, stint: int) -> UUID:
     return uuid5(CONVERSIONS, f"{user_id}/{stint}")
 
 
-def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
+def write_effects(
+    connection: Connection, conversions: Sequence[Conversion], queue_changes: Iterable[QueueChange]
+) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
     never meets us in a deadlock: scores by user, then entries by user. Returns the cursor whose rowcount is the number
     of conversions added.
     """
-    if not outcome.queue_changes and not outcome.conversions:
+    changes = sorted(queue_changes)
+    if not changes and not conversions:
         return None
     connection.execute(sql.PLAN_FREELY)
-    changes = sorted(outcome.queue_changes.values())
     won = None
-    if outcome.conversions:
-        converted = {conversion.user_id for conversion in outcome.conversions}
-        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(converted.union(outcome.queue_changes)))})
-        won = _add_conversions(connection, outcome.conversions)
+    if conversions:
+        concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
+        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned))})
+        won = _add_conversions(connection, conversions)
     _put_scores(connection, changes)
     _close_entries(connection, changes)
     _add_entries(connection, changes)

@@ -230,6 +230,40 @@ FROM {
 """
 """Stints opened by this transaction, some of them closed again."""
 
+# --- queues shown by the present -------------------------------------------------------------------------------------
+
+SHOWN_OF: Final = """
+SELECT shown.user_id, shown.queue_type, shown.until_version <= lane.version
+FROM leadstream.shown JOIN leadstream.lanes AS lane ON lane.lane = shown.lane
+WHERE shown.user_id = ANY(%(user_id)s::bigint[])
+"""
+"""Which of these leads are shown by the present, and whether their lane has passed what was read."""
+
+SHOWN_PASSED: Final = """
+SELECT shown.user_id
+FROM leadstream.shown JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
+WHERE shown.lane = ANY(%(lane)s::int[])
+ORDER BY shown.user_id
+LIMIT %(limit)s
+"""
+"""Leads whose lane has passed what was read: history is shown from here on."""
+
+SHOW: Final = f"""
+INSERT INTO leadstream.shown AS held (user_id, lane, queue_type, until_version, score)
+SELECT present.user_id, present.lane, present.queue_type, present.until_version, score.current_score
+FROM {_batch("present", user_id="bigint", lane="int", queue_type="text", until_version="bigint")}
+LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
+ON CONFLICT (user_id) DO UPDATE
+SET lane = excluded.lane, queue_type = excluded.queue_type, shown_at = now(),
+    until_version = greatest(held.until_version, excluded.until_version)
+"""
+"""Queues by a live read; the score is remembered as it was when the first of them was shown."""
+
+HIDE: Final = f"""
+DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE shown.user_id = passed.user_id
+"""
+"""Leads of which history is shown again."""
+
 # --- rechecks ---------------------------------------------------------------------------------------------------------
 
 QUEUE_RECHECKS: Final = f"""
@@ -296,8 +330,9 @@ INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conv
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met)
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
-       CASE WHEN won.after_reset THEN 0 ELSE coalesce(score.current_score, 0) END, coalesce(score.total_attempts, 0),
-       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json
+       CASE WHEN won.after_reset THEN 0 ELSE coalesce(shown.score, score.current_score, 0) END,
+       coalesce(score.total_attempts, 0), score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json,
+       won.signed, won.requirements::json
 FROM {
     _batch(
         "won",
@@ -314,6 +349,7 @@ FROM {
     )
 }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
+LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
 ON CONFLICT (id) DO NOTHING
 """
 """Conversions with score, attempts and last call as they were; one that is there already stays as it is."""
