@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -72,21 +73,31 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
     """
     lag = metrics.Lag(measures.APPLIER)
     for batch in stream.batches():
-        began = time.monotonic()
         ours = partial(_is_ours, stream, batch.generation)
-        try:
-            outcome = _patiently(stream.stop, apply, batch, store, rules, ours, wanted=ours)
-        except LaneTaken as error:
-            log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
-            metrics.LANES_TAKEN.inc()
-            stream.reposition()
-        except (TryAgain, StoreUnavailable):
-            if ours():
-                raise
-        else:
-            lag.processed(max(part.version for part in batch.lanes))
-            _count(batch, outcome, time.monotonic() - began)
-            del outcome  # its leads would stay in memory while the next batch is worked on
+        part: Batch | None = batch
+        while part is not None:
+            part = _step(part, stream, store, rules, ours, lag)
+
+
+def _step(
+    batch: Batch, stream: LaneStream, store: LeadStore, rules: Rules, ours: Callable[[], bool], lag: metrics.Lag
+) -> Batch | None:
+    """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
+    began = time.monotonic()
+    try:
+        outcome = _patiently(stream.stop, apply, batch, store, rules, ours, wanted=ours)
+    except LaneTaken as error:
+        log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
+        metrics.LANES_TAKEN.inc()
+        stream.reposition()
+        return None
+    except (TryAgain, StoreUnavailable):
+        if ours():
+            raise
+        return None
+    lag.processed(max(part.version for part in batch.lanes))
+    _count(batch, outcome, time.monotonic() - began)
+    return _rest_of(batch) if outcome.more_wait and ours() else None
 
 
 def _is_ours(stream: LaneStream, generation: int) -> bool:
@@ -134,10 +145,31 @@ def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, s
         leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
         lanes = store.lane_count
         outcome = decide(batch, leads, reach.waiting, reach.owners, lanes=lanes, rules=rules, refused=refused)  # pure
+        outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)
     return outcome
+
+
+def _rest_of(batch: Batch) -> Batch:
+    """The same lanes where the batch has left them, for the leads that wait there to be judged and were too many."""
+    lanes = [
+        replace(
+            part,
+            expected_seq=part.next_seq,
+            version_before=part.version,
+            changes=[],
+            user_ids=frozenset(),
+            orphaned=False,
+            lost=0,
+            defects=(),
+            rechecks={},
+            recheck_all=frozenset(),
+        )
+        for part in batch.lanes
+    ]
+    return Batch(batch.generation, lanes, 0)
 
 
 def _move(part: LaneBatch) -> LaneMove:

@@ -24,5 +24,7 @@ class Outcome:
     conversions: list[Conversion] = field(default_factory=list)
     queue_changes: dict[int, QueueChange] = field(default_factory=dict)
     rechecks: dict[int, str] = field(default_factory=dict)
+    more_wait: bool = False
+    """More leads wait to be judged, in lanes that have passed what they waited for, than one transaction takes on."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Changes that were not applied, by reason (older than what we hold, orphaned)."""

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
-from consumer.leads.model import Claim, Key, Lead, QueueChange, QueueType, Reason, Requirement, Rule, Stint
+from consumer.leads.model import NEVER, Claim, Key, Lead, QueueChange, QueueType, Reason, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
@@ -275,7 +275,7 @@ class LeadTransaction:
             lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
             if not shown.is_passed:
                 changes.pop(user_id, None)
-            elif lead is not None and lead.queue_type is not None:
+            elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
                 passed.append(user_id)
                 changes[user_id] = _whole_change(lead, lead.queue_type, entered=lead.queue_type is not shown.queue_type)
         if passed:

@@ -241,8 +241,10 @@ WHERE shown.user_id = ANY(%(user_id)s::bigint[])
 
 SHOWN_PASSED: Final = """
 SELECT shown.user_id
-FROM leadstream.shown JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
-WHERE shown.lane = ANY(%(lane)s::int[])
+FROM leadstream.shown
+JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
+JOIN leadstream.leads AS lead ON lead.user_id = shown.user_id
+WHERE lead.stint > 0 AND lead.judge_after IS DISTINCT FROM 9223372036854775807 AND shown.lane = ANY(%(lane)s::int[])
 ORDER BY shown.user_id
 LIMIT %(limit)s
 """
