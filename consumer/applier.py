@@ -42,7 +42,7 @@ from consumer.settings import (
     RuleSettings,
     load,
 )
-from consumer.store.errors import LaneTaken, StoreError, StoreUnavailable, TryAgain
+from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -111,11 +111,17 @@ def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], boo
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
+    past_held = False
     for search in itertools.count(1):
         reach = Reach()
         try:
-            outcome = _apply(batch, store, rules, refused, reach)
+            outcome = _apply(batch, store, rules, refused, reach, past_held=past_held)
             break
+        except RowLocked as error:
+            if past_held:
+                raise
+            log.warning("row held", reason=str(error), mend="its lead is shown to the call centre when it is free")
+            past_held = True
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
@@ -137,8 +143,10 @@ def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], boo
     return outcome
 
 
-def _apply(batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], reach: Reach) -> Outcome:
-    with store.transaction() as tx:
+def _apply(
+    batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
+) -> Outcome:
+    with store.transaction(past_held=past_held) as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))

@@ -20,9 +20,8 @@ from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-from consumer.store.errors import StoreError
+from consumer.store.errors import StoreError, TryAgain
 from consumer.store.leads import LeadStore
-from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
 from reconciler.lanes import has_moved
 from reconciler.queries import UNHELD
@@ -173,7 +172,7 @@ class Backfill:
     def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
         outcome = Outcome()
         read = reading(live, whole_seconds=self._replica.mariadb)
-        with self._store.transaction() as tx:
+        with self._store.transaction(past_held=True) as tx:
             leads = tx.load(user_ids)
             for user_id in user_ids:
                 rows, lead = live.leads[user_id], leads.get(user_id)
@@ -184,8 +183,8 @@ class Backfill:
             tx.write(outcome)
         return outcome
 
-    def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
+    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        log.error("lead_refused", user_id=user_id, reason=why(error))
         self._tally.failed += 1
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], reason_of(error))
+            ask_later(tx, [user_id], why(error))

@@ -63,12 +63,12 @@ ORDER BY user_id LIMIT %(limit)s
 
 MARK_CHECKED: Final = """
 WITH held AS (
-    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE user_call_scores AS score SET last_conversion_check_at = now() AT TIME ZONE 'utc'
 FROM held WHERE score.user_id = held.user_id
 """
-"""Notes when these leads were last checked for a conversion; scores are taken in user order, as all writers do."""
+"""Notes when these leads were last checked for a conversion; scores that somebody holds at the moment are left out."""
 
 
 _USERS, _CLAIMS, _REQUIREMENTS = (

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from consumer.explain import lead_of
 from consumer.lane import lane_of
@@ -23,13 +23,13 @@ from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
-from consumer.store.errors import TryAgain
+from consumer.store.errors import RowLocked, TryAgain
 from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.drift import Drift, confirmed, differences
 from reconciler.lanes import LaneWatch, Stopped, has_moved
-from reconciler.replica import Checksums, LiveLead, LiveRead, Replica
+from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -226,7 +226,9 @@ class Mender:
         for chunk in batches(user_ids, CONDENSED_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
-            live = self.replica.checksums(chunk) if condensed is None else condensed
+            live: Checksums = {} if condensed is None else condensed
+            for _, part in readable(self.replica.checksums, chunk if condensed is None else [], self._unread):
+                live.update(part)
             held = self.book.checksums(chunk)
             misjudged = set(self.book.misjudged(chunk, self._rules))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
@@ -239,28 +241,31 @@ class Mender:
         for batch in batches(user_ids, self._batch_size):
             if self._stop.is_set():
                 raise Stopped
-            live = self.replica.read_users(batch)
-            held = self.book.leads(batch)
-            read = self._reading(live)
-            in_step, unsettled = [], []
-            for user_id in batch:
-                suspect = Suspect(user_id, live.leads[user_id], read)
-                found = differences(held.get(user_id), suspect.first, self._rules)
-                if not found:
-                    in_step.append(user_id)
-                elif found[0].kind is Drift.UNSETTLED:
-                    unsettled.append(suspect)
-                else:
-                    self._suspects.append(suspect)
-            self.tally.checked += len(batch)
-            self.tally.in_step += len(in_step)
-            self._done(in_step)
-            if unsettled and self._replication_moves(unsettled):
-                late = self._late(unsettled, read.floor)
-                self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
-                self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
+            for part, live in readable(self.replica.read_users, batch, self._unread):
+                self._compare_with(part, live)
             if len(self._suspects) >= SUSPECTS_AT_ONCE:
                 self.settle()
+
+    def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
+        held = self.book.leads(batch)
+        read = self._reading(live)
+        in_step, unsettled = [], []
+        for user_id in batch:
+            suspect = Suspect(user_id, live.leads[user_id], read)
+            found = differences(held.get(user_id), suspect.first, self._rules)
+            if not found:
+                in_step.append(user_id)
+            elif found[0].kind is Drift.UNSETTLED:
+                unsettled.append(suspect)
+            else:
+                self._suspects.append(suspect)
+        self.tally.checked += len(batch)
+        self.tally.in_step += len(in_step)
+        self._done(in_step)
+        if unsettled and self._replication_moves(unsettled):
+            late = self._late(unsettled, read.floor)
+            self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
+            self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
 
     def settle(self) -> None:
         """Waits for the stream, reads the suspects again, and mends what still differs.
@@ -288,7 +293,9 @@ class Mender:
             for batch in batches(ready, self._batch_size):
                 if self._stop.is_set():
                     raise Stopped
-                suspects += self._confirm(batch, self.replica.read_users(suspect.user_id for suspect in batch))
+                users = {suspect.user_id: suspect for suspect in batch}
+                for part, live in readable(self.replica.read_users, list(users), self._unread):
+                    suspects += self._confirm([users[user_id] for user_id in part], live)
         self._leave(suspects, "its rows changed at every look")
 
     def _late(self, suspects: Sequence[Suspect], floor: int) -> set[int]:
@@ -319,14 +326,14 @@ class Mender:
 
     def _show(self, presents: Sequence[Present], suspects: Sequence[Suspect]) -> None:
         chosen = {present.user_id for present in presents}
-        with self.store.transaction() as tx:
+        with self.store.transaction(past_held=True) as tx:
             leads = tx.load(chosen)
             shown = tx.show(presents)
         self.tally.shown += shown
         self._count_waiting([one for one in suspects if one.user_id in chosen], leads)
 
-    def _unshown(self, present: Present, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=present.user_id, reason=reason_of(error))
+    def _unshown(self, present: Present, error: psycopg.Error | TryAgain) -> None:
+        log.error("lead_refused", user_id=present.user_id, reason=why(error))
         self.tally.failed += 1
 
     def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead]) -> None:
@@ -368,7 +375,7 @@ class Mender:
         return [suspect for batch in parts for suspect in batch.again]
 
     def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
-        with self.store.transaction() as tx:
+        with self.store.transaction(past_held=True) as tx:
             batch = self._decide(suspects, live, tx.load(suspect.user_id for suspect in suspects))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
@@ -397,10 +404,16 @@ class Mender:
                 mend_lead(held or Lead(user_id), second, read.behind(late), self._rules, batch.outcome)
         return batch
 
-    def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=suspect.user_id, sqlstate=error.sqlstate, error=type(error).__name__)
+    def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        log.error("lead_refused", user_id=suspect.user_id, reason=why(error))
         self.tally.failed += 1
-        self._postpone([suspect.user_id], reason_of(error), doubled=True)
+        self._postpone([suspect.user_id], why(error), doubled=True)
+
+    def _unread(self, user_id: int, error: ReplicaError) -> None:
+        """One customer who cannot be read holds up nobody else."""
+        log.error("lead_not_read", user_id=user_id, reason=str(error))
+        self.tally.failed += 1
+        self._postpone([user_id], str(error), doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
@@ -435,7 +448,7 @@ def mend_lead(lead: Lead, live: LiveLead, read: Reading, rules: Rules, outcome: 
 def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
     retrying = Retrying(
-        retry=retry_if_exception_type(TryAgain),
+        retry=retry_if_exception(lambda error: isinstance(error, TryAgain) and not isinstance(error, RowLocked)),
         stop=stop_after_attempt(8),
         wait=wait_random_exponential(0.05, max=2),
         reraise=True,
@@ -455,20 +468,42 @@ def why(problem: Exception) -> str:
 
 
 def piecewise(
-    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error], None]
+    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error | TryAgain], None]
 ) -> list[R]:
-    """Does work on all items at once; where PostgreSQL refuses that, in halves, so that one does not hold up others.
+    """Does work on all items at once; where PostgreSQL refuses that, or somebody holds a row of one, in halves.
 
+    So one does not hold up others.
     Returns what each piece of work returned; `refused` is told of the items that are refused alone.
     """
     try:
         return [again_if_in_the_way(work, items)]
-    except psycopg.Error as error:
+    except (psycopg.Error, TryAgain) as error:
         if len(items) == 1:
             refused(items[0], error)
             return []
         middle = len(items) // 2
         return piecewise(work, items[:middle], refused) + piecewise(work, items[middle:], refused)
+
+
+def readable(
+    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, ReplicaError], None]
+) -> list[tuple[Sequence[T], R]]:
+    """Reads all items at once; where the replica does not manage that, in halves, so that one does not hold up others.
+
+    Returns pieces and what was read of each. Raises ReplicaAway and ReplicaUnfit, which are about no single item.
+    """
+    if not items:
+        return []
+    try:
+        return [(items, read(items))]
+    except (ReplicaAway, ReplicaUnfit):
+        raise
+    except ReplicaError as error:
+        if len(items) == 1:
+            unreadable(items[0], error)
+            return []
+        middle = len(items) // 2
+        return readable(read, items[:middle], unreadable) + readable(read, items[middle:], unreadable)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

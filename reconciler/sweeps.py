@@ -15,8 +15,7 @@ import psycopg
 import structlog
 
 from consumer.leads.model import QueueType, Table
-from consumer.store.errors import StoreError
-from consumer.store.refusal import reason_of
+from consumer.store.errors import StoreError, TryAgain
 from reconciler.book import Book
 from reconciler.lanes import Stopped
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
@@ -213,5 +212,5 @@ class Sweeper:
         return self._runs.looked_at_until("backfill") if until is None else until
 
 
-def _unmarked(user_id: int, error: psycopg.Error) -> None:
-    log.error("check_not_noted", user_id=user_id, reason=reason_of(error))
+def _unmarked(user_id: int, error: psycopg.Error | TryAgain) -> None:
+    log.error("check_not_noted", user_id=user_id, reason=why(error))

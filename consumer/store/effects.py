@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -26,13 +26,16 @@ def conversion_id(user_id: int, stint: int) -> UUID:
 
 
 def write_effects(
-    connection: Connection, conversions: Sequence[Conversion], queue_changes: Iterable[QueueChange]
+    connection: Connection,
+    conversions: Sequence[Conversion],
+    queue_changes: Iterable[QueueChange],
+    held: Collection[int] = (),
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
-    The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
-    never meets us in a deadlock: scores by user, then entries by user. Returns the cursor whose rowcount is the number
-    of conversions added.
+    The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
+    centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
+    entries by user. Returns the cursor whose rowcount is the number of conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -41,7 +44,7 @@ def write_effects(
     won = None
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
-        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned))})
+        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
         won = _add_conversions(connection, conversions)
     _put_scores(connection, changes)
     _close_entries(connection, changes)

@@ -9,7 +9,7 @@ that keep to this order never meet us in a deadlock, and where another order end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, Self
@@ -96,15 +96,19 @@ class LeadStore:
             self._connection = None
 
     @contextmanager
-    def transaction(self) -> Iterator[LeadTransaction]:
+    def transaction(self, *, past_held: bool = False) -> Iterator[LeadTransaction]:
         """Everything inside is committed together at the end, or, on any exception, not at all.
 
-        Raises TryAgain, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
+        With `past_held`, rows of the call centre that another session holds are not waited for: what becomes of their
+        leads is written, and seen there when that session is done.
+        Raises TryAgain, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
-                tx = LeadTransaction(connection, self.lane_count, self.shadow, self.source, self._handed_out)
+                tx = LeadTransaction(
+                    connection, self.lane_count, self.shadow, self.source, self._handed_out, past_held=past_held
+                )
                 yield tx
                 tx.confirm_lanes()
                 connection.commit()
@@ -164,13 +168,21 @@ class LeadTransaction:
     then rechecks. Made by `LeadStore` only."""
 
     def __init__(
-        self, connection: Connection, lanes: int, shadow: bool, source: str, handed_out: dict[int, int]
+        self,
+        connection: Connection,
+        lanes: int,
+        shadow: bool,
+        source: str,
+        handed_out: dict[int, int],
+        *,
+        past_held: bool = False,
     ) -> None:
         self._connection = connection
         self._lanes = lanes
         self._shadow = shadow
         self._source = source
         self._handed_out = handed_out
+        self._past_held = past_held
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
@@ -258,29 +270,49 @@ class LeadTransaction:
         self._write_requirements(outcome)
         self._write_stints(outcome)
         if not self._shadow:
-            cursor = write_effects(self._connection, outcome.conversions, self._seen_by_callers(outcome))
+            changes, held = self._seen_by_callers(outcome)
+            cursor = write_effects(self._connection, outcome.conversions, changes, held)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
-    def _seen_by_callers(self, outcome: Outcome) -> Iterable[QueueChange]:
-        """What the call centre is told: nothing of a past that its lane has yet to replay while the present is shown,
-        and then where history has left the lead."""
-        if not self._shown:
-            return outcome.queue_changes.values()
+    def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
+        """What the call centre is told, and whose rows there another session holds.
+
+        It is told nothing of a past that its lane has yet to replay while the present is shown, and then where history
+        has left the lead.
+        """
+        if not (self._shown or self._past_held):
+            return outcome.queue_changes.values(), ()
         changes = dict(outcome.queue_changes)
-        passed = []
+        passed: set[int] = set()
         for user_id, shown in self._shown.items():
             lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
             if not shown.is_passed:
                 changes.pop(user_id, None)
             elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
-                passed.append(user_id)
+                passed.add(user_id)
                 changes[user_id] = _whole_change(lead, lead.queue_type, entered=lead.queue_type is not shown.queue_type)
-        if passed:
+        converted = {conversion.user_id for conversion in outcome.conversions}
+        held = self._held(converted.union(changes) if self._past_held else passed)
+        self._owe([changes.pop(user_id) for user_id in sorted(held.intersection(changes))])
+        if passed := passed - held:
             self._execute(sql.HIDE, user_id=bigints(sorted(passed)))
-        return changes.values()
+        return changes.values(), held
+
+    def _held(self, user_ids: Iterable[int]) -> set[int]:
+        wanted = sorted(user_ids)
+        return {user for (user,) in self._fetch(self._execute(sql.HELD, user_id=bigints(wanted)))} if wanted else set()
+
+    def _owe(self, changes: Sequence[QueueChange]) -> None:
+        if changes:
+            self._execute(
+                sql.OWE,
+                user_id=bigints([change.user_id for change in changes]),
+                lane=integers([lane_of(change.user_id, self._lanes) for change in changes]),
+                queue_type=texts([QueueType.NONE if change.entered else change.queue_type for change in changes]),
+            )
 
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.
@@ -297,7 +329,10 @@ class LeadTransaction:
                 queue_type=texts([present.queue_type for present in ahead]),
                 until_version=bigints([present.until_version for present in ahead]),
             )
-            write_effects(self._connection, [], [self._shown_change(present) for present in ahead])
+            changes = {present.user_id: self._shown_change(present) for present in ahead}
+            for user_id in self._held(changes) if self._past_held else ():
+                del changes[user_id]
+            write_effects(self._connection, [], changes.values())
         return len(ahead)
 
     def _is_ahead(self, present: Present) -> bool:

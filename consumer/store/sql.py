@@ -33,10 +33,11 @@ SET idle_in_transaction_session_timeout = '60s'
 """Times are UTC; our tables are reached by their indexes, whatever their statistics say at the moment; a process that
 stands still in mid-transaction loses its locks before others give up."""
 
-STREAM_SESSION: Final = "SET synchronous_commit = off"
+STREAM_SESSION: Final = "SET synchronous_commit = off; SET lock_timeout = '3s'"
 """A batch is not waited for until it is on PostgreSQL's disk. Where the server dies in the fraction of a second before
 that, the effects are lost together with their lanes' steps, so they are applied again from Kafka; and whatever others
-commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away."""
+commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away.
+A row of the call centre that somebody holds for longer than a moment is left for later (`HELD`)."""
 
 CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints are checked here instead of at the commit."""
@@ -266,6 +267,14 @@ DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE sh
 """
 """Leads of which history is shown again."""
 
+OWE: Final = f"""
+INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version)
+SELECT user_id, lane, queue_type, 0
+FROM {_batch("owed", user_id="bigint", lane="int", queue_type="text")}
+ON CONFLICT (user_id) DO NOTHING
+"""
+"""Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over."""
+
 # --- rechecks ---------------------------------------------------------------------------------------------------------
 
 QUEUE_RECHECKS: Final = f"""
@@ -326,6 +335,20 @@ FROM (SELECT FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
       ORDER BY user_id FOR NO KEY UPDATE) AS held
 """
 """Holds scores, in user order; conversions are about to copy some of them."""
+
+HELD: Final = """
+WITH free AS MATERIALIZED (
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
+    ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED),
+free_entries AS MATERIALIZED (
+    SELECT id FROM call_queue WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending'
+    ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED)
+SELECT user_id FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[]) AND user_id NOT IN (TABLE free)
+UNION
+SELECT user_id FROM call_queue
+WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN (TABLE free_entries)
+"""
+"""Leads of whose rows at the call centre another session holds one at the moment; the others are ours from here on."""
 
 ADD_CONVERSIONS: Final = f"""
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
