@@ -34,8 +34,8 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
     A lead never judged gets stint 1 where the state belongs, opened at the floor, and no conversion. Of a known lead
     two states are known, the one we hold and the present one: one judgement is made, between them, dated `read_ended`.
     What lay in between is not guessed, and no row's `updated_at` orders anything.
-    Where changes of the stream are waiting to be judged and the read adds nothing, the judgement is dated by them. A
-    lead without differences is judged too.
+    Where changes of the stream are waiting to be judged and the read adds nothing, or completes what they began
+    (`judge_after` NEVER), the judgement is dated by them. A lead without differences is judged too.
 
     A read that was overtaken alters nothing, and a recheck is asked for if it showed anything new: overtaken by a
     removal in the stream, by a later read, in all that it shows by rows of the stream, or, where the lead waits for a
@@ -55,7 +55,7 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
         write(lead, difference.row, floor, outcome)
     if not mixed:
         unjudged = lead.judge_after is not None and lead.changed_at > lead.read_floor
-        at = floor if fresh else lead.changed_at if unjudged and not taken else read_ended
+        at = floor if fresh else lead.changed_at if blind or (unjudged and not taken) else read_ended
         judge(lead, at, rules, outcome)
     lead.read_floor = floor
     lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
