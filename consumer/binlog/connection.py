@@ -20,7 +20,6 @@ from pymysql.connections import Connection
 from pymysql.constants import CR, ER
 from pymysql.cursors import Cursor
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder, PreparedFound
 from consumer.binlog.errors import (
     BinlogCorrupt,
@@ -35,6 +34,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.framing import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.statements import Scope
+from consumer.capture import CAPTURED
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
-from consumer.binlog.capture import Captured
 from consumer.binlog.charsets import BINARY, decoder, is_utf8
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.table_map import Column, TableMap
 from consumer.binlog.wire import ColumnType, packed_integer
+from consumer.capture import Captured
 
 _C = ColumnType
 

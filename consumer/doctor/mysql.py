@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.position import MySQLGtids
+from consumer.capture import CAPTURED
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.stream.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from pymysql.connections import Connection
 from pymysql.constants import COMMAND, ER
 from pymysql.cursors import Cursor, DictCursor
 
-from consumer.binlog.capture import CAPTURED
+from consumer.capture import CAPTURED
 from consumer.doctor.check import Unreachable
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress

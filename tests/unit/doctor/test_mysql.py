@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.binlog.capture import CAPTURED
+from consumer.capture import CAPTURED
 from consumer.doctor.check import Check, State
 from consumer.doctor.mysql import Reader, judge
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
