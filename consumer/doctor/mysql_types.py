@@ -59,8 +59,7 @@ def _column(table: str, captured: Captured, name: str, column: Declared, mention
             lacks = _WITHOUT.get((captured.table, name), _UNDATED)
             yield _check(check, State.WARNING, f"{said}, which says no time; {lacks}", _moment(table, name, column))
             return
-        wanted = ", ".join(kinds[:-1]) + (" or " if kinds[:-1] else "") + kinds[-1]
-        yield _check(check, True, f"{said} and has to be {wanted}", _other_type(table, name, column, kinds))
+        yield _check(check, True, f"{said} and has to be {_listed(kinds)}", _other_type(table, name, column, kinds))
     elif column.kind in CHARACTERS and decoder(column.charset) is None:
         spelled = f"{said} in charset {column.charset or 'binary'}, which cannot be turned into UTF-8 exactly"
         hint = f"ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4"
@@ -70,6 +69,15 @@ def _column(table: str, captured: Captured, name: str, column: Declared, mention
         if lenient:
             spelled += "; nobody judges by it, so what is not ASCII is taken as U+FFFD"
         yield _check(check, State.WARNING if lenient else State.FAILED, spelled, hint)
+
+
+_IMPLIED: Final = {Kind.PADDED: Kind.INTEGER, Kind.DIGITS: Kind.ENUM, Kind.KEY_BYTES: Kind.BYTES}
+"""Kinds that are named with another one."""
+
+
+def _listed(kinds: tuple[Kind, ...]) -> str:
+    *others, last = [kind for kind in kinds if _IMPLIED.get(kind) not in kinds]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _other_type(table: str, name: str, column: Declared, kinds: tuple[Kind, ...]) -> str:
