@@ -69,14 +69,17 @@ def setup(
     ] = None,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.doctor.quick import before_setup
     from consumer.more_lanes import raise_lanes
+    from consumer.reader import server_id
     from consumer.setup import prepare
 
-    database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
+    replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
+    before_setup(replica, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)
-    done += prepare(load(ReplicaSettings), database, kafka, load(DiscoverySettings), start)
+    done += prepare(replica, database, kafka, load(DiscoverySettings), start)
     for sentence in done:
         typer.echo(sentence)
     if not done:

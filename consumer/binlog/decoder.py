@@ -16,7 +16,6 @@ from uuid import UUID
 import zstandard
 
 from consumer.binlog.alike import Alike
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import (
     Begin,
@@ -41,6 +40,7 @@ from consumer.binlog.rows import TableDecoder
 from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
 from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
+from consumer.capture import CAPTURED
 
 _E = EventType
 
