@@ -26,8 +26,8 @@ from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
 from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Replica, ReplicaError
-from reconciler.runs import Run, Runs, Window
-from reconciler.sweeps import Report
+from reconciler.runs import COMPLETE, Run, Runs, Window
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +95,7 @@ class Backfill:
                     outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
+            outcome, error = ended(outcome, error, self._tally)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
@@ -104,7 +105,7 @@ class Backfill:
 
     def _begin(self, clock: int, *, restart: bool) -> Resumed:
         last = self._runs.last(NAME)
-        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
             return Resumed(0, Window(0, clock))
         log.info("backfill_resumed", after_user=last.cursor)
         return Resumed(last.cursor, last.window)
@@ -177,7 +178,8 @@ class Backfill:
         return outcome
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
-        self._tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], reason_of(error))
+            ask_later(tx, [user_id], reason)
