@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
+from consumer.commands import rules
 from consumer.doctor.check import Unfit
 from consumer.settings import (
     ApplierSettings,
@@ -30,10 +31,10 @@ from consumer.settings import (
     KafkaSettings,
     ReaderSettings,
     ReplicaSettings,
-    RuleSettings,
     RunSettings,
     SettingsError,
     load,
+    refuse_word_lists,
 )
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
@@ -57,6 +58,7 @@ app = typer.Typer(
     epilog="Example: consumer status",
 )
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(rules.app, name="rules")
 
 
 @app.command(epilog="Example: consumer setup --from earliest")
@@ -186,7 +188,8 @@ def explain_user(
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.explanations import explanation
 
-    found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings), load(RuleSettings))
+    refuse_word_lists()
+    found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings))
     if as_json:
         typer.echo(json.dumps(asdict(found), default=str))
     else:

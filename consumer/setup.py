@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Final
 
 from consumer.binlog.connection import earliest_position, server_info
 from consumer.binlog.position import Position
+from consumer.mysql import comparing
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.stream import journal, topics
 from consumer.stream.checkpoint import Checkpoint, Start
@@ -38,7 +40,12 @@ def prepare(
         existing = checkpoints.last()
     epoch = existing.epoch if existing is not None else FIRST_EPOCH
     done += store_setup.prepare(
-        database.conninfo, kafka.lanes, epoch, shadow=discovery.shadow_mode, begins=existing is None
+        database.conninfo,
+        kafka.lanes,
+        epoch,
+        shadow=discovery.shadow_mode,
+        begins=existing is None,
+        compare=partial(comparing.ask, replica),
     )
     if existing is None:
         first = starting_checkpoint(replica, kafka.lanes, start)

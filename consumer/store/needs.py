@@ -27,7 +27,7 @@ WRITTEN: Final[Mapping[str, Mapping[str, str]]] = {
 """Columns that we write, and their types; every other one must do without us."""
 
 READ: Final[Mapping[str, Mapping[str, str]]] = {
-    "user_call_scores": {"total_attempts": "integer", "last_call_at": "timestamp"},
+    "user_call_scores": {"total_attempts": "integer", "last_call_at": "timestamp", "last_outcome": "text"},
     "conversions": {},
     "call_queue": {},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Table, create_engine, func, insert, inspect, 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from consumer.store import schema
+from consumer.leads.rule_file import DEFAULT, RuleFile
+from consumer.store import rules, schema
 from consumer.store.connection import classified, place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, READ, UNIQUE, WRITTEN
@@ -37,11 +38,25 @@ _ANOTHERS: Final = (
 )
 
 
-def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False, begins: bool = False) -> list[str]:
+def plainly(_: RuleFile) -> rules.Comparisons:
+    """Words compare plainly: for where MySQL cannot be asked."""
+    return {}
+
+
+def prepare(
+    conninfo: str,
+    lanes: int,
+    epoch: int,
+    *,
+    shadow: bool = False,
+    begins: bool = False,
+    compare: Callable[[RuleFile], rules.Comparisons] = plainly,
+) -> list[str]:
     """Makes the database fit and returns a sentence for each thing done; an empty list where nothing was to do.
 
     All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
     `begins` says that the stream's numbers are yet to begin: then lanes that have moved are another stream's.
+    `compare` says how the columns compare that the plan's rules speak of; it is asked where there are no rules yet.
     Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
     """
     address = watchful(conninfo, "leadstream setup")
@@ -53,6 +68,7 @@ def prepare(conninfo: str, lanes: int, epoch: int, *, shadow: bool = False, begi
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
         _check_encoding(connection, conninfo)
         done = _migrate(connection)
+        done += _rules(connection, compare)
         if not shadow:
             done += _call_centre(connection, conninfo)
         done += _lanes(connection, conninfo, lanes, epoch, begins=begins)
@@ -101,6 +117,14 @@ def _migrate(connection: Connection) -> list[str]:
 
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+
+
+def _rules(connection: Connection, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
+    """Puts the plan's rules in force where there are none yet; leads judged before need not be judged again."""
+    if connection.execute(select(schema.rules.c.version).limit(1)).first() is not None:
+        return []
+    connection.execute(insert(schema.rules).values(**rules.first(compare(DEFAULT)), rejudged_at=func.now()))
+    return ["put the plan's rules in force; `consumer rules show` prints them"]
 
 
 def _call_centre(connection: Connection, conninfo: str) -> list[str]:
