@@ -71,7 +71,7 @@ class PostgresFacts:
     ours: Mapping[str, frozenset[str]]
     theirs: Mapping[str, Theirs]
     privileges: Mapping[str, frozenset[str]]
-    elsewhere: Mapping[str, Sequence[str]]
+    elsewhere: Mapping[str, list[str]]
     lanes: tuple[int, Sequence[int]] | None
     pooling: Pooling = Pooling.NONE
     rules: Adopted | None = None
