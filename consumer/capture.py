@@ -106,6 +106,11 @@ class Captured(NamedTuple):
         """The columns that leave MySQL, in their order."""
         return tuple(self.kinds)
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """Ids of claims and requirements: integers, texts or bytes."""
+        return frozenset(name for name, kinds in self.kinds.items() if kinds is KEYS)
+
 
 CAPTURED: Final[Mapping[str, Captured]] = {
     captured.table: captured

@@ -183,7 +183,7 @@ def show_status(
 
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
-    user_id: Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The customer's id in MySQL.")],
+    user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""

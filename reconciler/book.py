@@ -19,6 +19,7 @@ from consumer.store import look
 from consumer.store.connection import classified, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
+from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
 
 
@@ -220,7 +221,7 @@ class Book:
 
     def in_queue(self, queue_type: QueueType, since: int | None, limit: int) -> Iterator[list[int]]:
         """Leads whose open stint is in this queue, `limit` at a time; with `since` (µs) those called since then."""
-        after = 0
+        after = SMALLEST
         statement = EVERYONE_IN_QUEUE if since is None else IN_QUEUE
         called_since = None if since is None else moment(since).replace(tzinfo=None)
         while True:

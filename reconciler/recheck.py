@@ -68,6 +68,8 @@ class Tally:
     left: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
+    unheld: int = 0
+    """Users whose ids no bigint holds: they can be no leads."""
     rechecks: int = 0
     """Rechecks worked off."""
     drift: Counter[str] = field(default_factory=Counter)
@@ -87,6 +89,7 @@ class Tally:
             "queue_changes": self.queue_changes,
             "left_to_recheck": self.left,
             "failed": self.failed,
+            "unheld": self.unheld,
             "rechecks": self.rechecks,
             "drift": dict(self.drift),
             "conversions": dict(self.conversions),

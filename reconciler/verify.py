@@ -22,8 +22,9 @@ from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
+from reconciler.queries import SMALLEST, UNHELD
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
-from reconciler.replica import Fingerprints, Replica, ReplicaError
+from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
 from reconciler.sweeps import Report
 
@@ -79,11 +80,12 @@ class Verification:
             queries = self._queries()
             try:
                 present = self._mender.replica.present()
-                progress.start(0, present.last_user)
+                tally.unheld = present.beyond
+                progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
                     self._everyone(progress, run)
                 else:
-                    self._some(sample, present.last_user, progress)
+                    self._some(sample, present, progress)
                 self._mender.settle()
             except Stopped:
                 outcome = "stopped"
@@ -91,6 +93,8 @@ class Verification:
                 outcome, error = "failed", why(problem)
             if outcome == "ok" and self._mender.dry_run and tally.drift:
                 outcome = "drift"
+            if outcome != "failed" and tally.unheld:
+                error = f"{tally.unheld:,} {UNHELD}"
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
@@ -110,7 +114,7 @@ class Verification:
     def _ranges(self) -> Iterator[Range]:
         """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
         with ThreadPoolExecutor(1, "condenser") as pool:
-            ahead = pool.submit(self._condense, 0)
+            ahead = pool.submit(self._condense, SMALLEST)
             while True:
                 part = ahead.result()
                 if part.upto < LAST_ID:
@@ -142,13 +146,13 @@ class Verification:
             self._tune(part.after, part.upto)
         return users
 
-    def _some(self, sample: int, last_user: int, progress: Progress) -> None:
+    def _some(self, sample: int, present: Present, progress: Progress) -> None:
         """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
         seen: set[int] = set()
         for _ in range(2 * sample):
             if self._stop.is_set():
                 raise Stopped
-            place = random.randint(-1, last_user - 1)  # noqa: S311 (chance, not secrecy)
+            place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
             page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)

@@ -153,6 +153,12 @@ class Replica:
         sentence = f"{self._address} refuses a query: {error.args[-1]}"
         return NotThere(sentence) if error.args[0] in _NOT_THERE else _Refused(sentence, error.args[0])
 
+    def literal(self, text: str) -> str:
+        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return str(self._session.escape(text))
+
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
         return self.query(sql)[0][0]

@@ -22,6 +22,7 @@ from consumer.binlog.events import (
     Commit,
     Event,
     Heartbeat,
+    Id,
     Rollback,
     Rotate,
     RowChange,
@@ -596,7 +597,7 @@ class BinlogDecoder:
         if what is not _PARTIAL and not versioned and decoder.is_full(before) and decoder.is_full(after):
             decoder.usual[kind] = (data[head:at], decoder.table, bitmap, decoder.images)
 
-        def image(present: bytes, at: int) -> tuple[str, int, int | None, int]:
+        def image(present: bytes, at: int) -> tuple[str, Id, Id | None, int]:
             end = at + (decoder.present(present) + 7) // 8
             shape = None if decoder.is_full(present) else present
             return decoder.image(shape, data[at:end])(data, end)

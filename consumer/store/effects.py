@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID, uuid5
@@ -13,6 +14,8 @@ from consumer.leads.outcome import Outcome
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
 from consumer.store.connection import Connection, Cursor
+
+_DECIMAL: Final = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
 
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
@@ -115,5 +118,7 @@ def _documents(conversion: Conversion) -> str | None:
 
 
 def _requirements(conversion: Conversion) -> str | None:
-    """The ids of the requirements settled, as a JSON list."""
-    return None if _signed(conversion) else msgspec.json.encode(conversion.requirements).decode()
+    """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
+    if _signed(conversion):
+        return None
+    return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()

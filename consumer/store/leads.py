@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
-from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule, Stint
+from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
@@ -37,7 +37,6 @@ from consumer.store.lanes import LaneMove, LaneState
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
 _user: Final = itemgetter(0)
-_NO_NUMBERS: Final[frozenset[int]] = frozenset()
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 _LOAD_AT_ONCE: Final = 2_000
@@ -193,10 +192,10 @@ class LeadTransaction:
         cursor = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
         return [user_id for (user_id,) in self._fetch(cursor)]
 
-    def claim_owners(self, claim_ids: Iterable[int]) -> list[tuple[int, int]]:
+    def claim_owners(self, claim_ids: Iterable[Key]) -> list[tuple[Key, int]]:
         """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
         wanted = sorted(set(claim_ids))
-        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=bigints(wanted)))) if wanted else []
+        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
 
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.
@@ -364,7 +363,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
             _QUEUE_TYPES[queue_type],
             _RULES[rule],
             0 if opened_at is None else opened_at + POSTGRES_EPOCH,
-            _NO_NUMBERS if outstanding_seen is None else frozenset(outstanding_seen),
+            _NO_TEXTS if outstanding_seen is None else frozenset(outstanding_seen),
             _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
             {},
             {},

@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "leadstream"
+KEY = Text(collation="C")
+"""Ids of claims and requirements: whatever the company has, compared byte by byte."""
 
 metadata = MetaData(schema=SCHEMA)
 call_centre = MetaData()
@@ -46,7 +48,7 @@ leads = Table(
     Column("queue_type", Text),
     Column("rule", Text),
     Column("opened_at", DateTime(timezone=True)),
-    Column("outstanding_seen", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("outstanding_seen", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("converted_signatures", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Index("leads_to_judge", "lane", "judge_after", postgresql_where=text("judge_after IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
@@ -56,7 +58,7 @@ claims = Table(
     "claims",
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", KEY, primary_key=True),
     Column("status", Text),
     Column("version", BigInteger, nullable=False),
     Index("claims_id", "id"),
@@ -67,8 +69,8 @@ requirements = Table(
     "requirements",
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("claim_id", BigInteger, nullable=False),
+    Column("id", KEY, primary_key=True),
+    Column("claim_id", KEY),
     Column("type", Text),
     Column("status", Text),
     Column("reason", Text),

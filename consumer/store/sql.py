@@ -84,7 +84,7 @@ LIMIT %(limit)s
 """Leads whose judgement waited for a version that their lane has passed."""
 
 CLAIM_OWNERS: Final = """
-SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::bigint[]) ORDER BY id, version
+SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::text[]) ORDER BY id, version
 """
 """Which leads hold these claims; of several, the last one holds the newest version."""
 
@@ -131,7 +131,7 @@ ADD_LEADS: Final = f"""
 INSERT INTO leadstream.leads (user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at,
                               stint, queue_type, rule, opened_at, outstanding_seen, converted_signatures)
 SELECT user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type,
-       rule, opened_at, outstanding_seen::bigint[], converted_signatures::text[]
+       rule, opened_at, outstanding_seen::text[], converted_signatures::text[]
 FROM {_batch("lead", lane="int", **_LEAD)}
 """
 """Leads that nobody held; fails on `leads_pkey` where another writer created one meanwhile."""
@@ -141,7 +141,7 @@ UPDATE leadstream.leads
 SET present = lead.present, enabled = lead.enabled, signature = lead.signature, version = lead.version,
     read_floor = lead.read_floor, judge_after = lead.judge_after, changed_at = lead.changed_at, stint = lead.stint,
     queue_type = lead.queue_type, rule = lead.rule, opened_at = lead.opened_at,
-    outstanding_seen = lead.outstanding_seen::bigint[], converted_signatures = lead.converted_signatures::text[]
+    outstanding_seen = lead.outstanding_seen::text[], converted_signatures = lead.converted_signatures::text[]
 FROM {_batch("lead", **_LEAD)}
 WHERE leads.user_id = lead.user_id
 """
@@ -149,14 +149,14 @@ WHERE leads.user_id = lead.user_id
 
 PUT_CLAIMS: Final = f"""
 INSERT INTO leadstream.claims (user_id, id, status, version)
-SELECT * FROM {_batch("claim", user_id="bigint", id="bigint", status="text", version="bigint")}
+SELECT * FROM {_batch("claim", user_id="bigint", id="text", status="text", version="bigint")}
 ON CONFLICT (user_id, id) DO UPDATE SET status = excluded.status, version = excluded.version
 """
 """Claims as their leads have them."""
 
 DELETE_CLAIMS: Final = f"""
 DELETE FROM leadstream.claims
-USING {_batch("gone", user_id="bigint", id="bigint")}
+USING {_batch("gone", user_id="bigint", id="text")}
 WHERE claims.user_id = gone.user_id AND claims.id = gone.id
 """
 """Claims that their leads have no longer."""
@@ -167,8 +167,8 @@ SELECT * FROM {
     _batch(
         "requirement",
         user_id="bigint",
-        id="bigint",
-        claim_id="bigint",
+        id="text",
+        claim_id="text",
         type="text",
         status="text",
         reason="text",
@@ -183,7 +183,7 @@ SET claim_id = excluded.claim_id, type = excluded.type, status = excluded.status
 
 DELETE_REQUIREMENTS: Final = f"""
 DELETE FROM leadstream.requirements
-USING {_batch("gone", user_id="bigint", id="bigint")}
+USING {_batch("gone", user_id="bigint", id="text")}
 WHERE requirements.user_id = gone.user_id AND requirements.id = gone.id
 """
 """Requirements that their leads have no longer."""
