@@ -67,6 +67,9 @@ def setup(
     lanes: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
     ] = None,
+    create_call_centre: Annotated[
+        bool, typer.Option("--create-call-centre", help="Create its tables though another schema has such.")
+    ] = False,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
     from consumer.doctor.quick import before_setup
@@ -79,7 +82,8 @@ def setup(
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)
-    done += prepare(replica, database, kafka, load(DiscoverySettings), start)
+    discovery = load(DiscoverySettings)
+    done += prepare(replica, database, kafka, discovery, start, create_call_centre=create_call_centre)
     for sentence in done:
         typer.echo(sentence)
     if not done:

@@ -24,11 +24,10 @@ from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
-from reconciler.queries import UNHELD
 from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
-from reconciler.runs import Run, Runs, Window
-from reconciler.sweeps import Report
+from reconciler.runs import COMPLETE, Run, Runs, Window
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -97,8 +96,7 @@ class Backfill:
                     outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
-            if outcome == "ok" and self._tally.unheld:
-                error = f"{self._tally.unheld:,} {UNHELD}"
+            outcome, error = ended(outcome, error, self._tally)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
@@ -108,7 +106,7 @@ class Backfill:
 
     def _begin(self, present: Present, *, restart: bool) -> Resumed:
         last = self._runs.last(NAME)
-        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
             return Resumed(present.first_user - 1, Window(0, present.clock))
         log.info("backfill_resumed", after_user=last.cursor)
         return Resumed(last.cursor, last.window)
@@ -181,7 +179,8 @@ class Backfill:
         return outcome
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
-        self._tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], reason_of(error))
+            ask_later(tx, [user_id], reason)

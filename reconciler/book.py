@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import look
-from consumer.store.connection import classified, watchful
+from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
 from reconciler.queries import SMALLEST
@@ -169,7 +169,7 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(watchful(self._conninfo, NAME), autocommit=True)
+                self._connection = open_session(self._conninfo, NAME, autocommit=True)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"

@@ -22,11 +22,11 @@ from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
-from reconciler.queries import SMALLEST, UNHELD
+from reconciler.queries import SMALLEST
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
 from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
-from reconciler.sweeps import Report
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +93,7 @@ class Verification:
                 outcome, error = "failed", why(problem)
             if outcome == "ok" and self._mender.dry_run and tally.drift:
                 outcome = "drift"
-            if outcome != "failed" and tally.unheld:
-                error = f"{tally.unheld:,} {UNHELD}"
+            outcome, error = ended(outcome, error, tally)
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
@@ -172,8 +171,9 @@ class Verification:
                 self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, reason=reason_of(error))
-        self._mender.tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._mender.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()

@@ -26,12 +26,12 @@ def conversion_id(user_id: int, stint: int) -> UUID:
     return uuid5(CONVERSIONS, f"{user_id}/{stint}")
 
 
-def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
+def write_effects(connection: Connection, outcome: Outcome, add_conversions: str) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
-    never meets us in a deadlock: scores by user, then entries by user. Returns the cursor whose rowcount is the number
-    of conversions added.
+    never meets us in a deadlock: scores by user, then entries by user. `add_conversions` is the statement for the table
+    as it is. Returns the cursor whose rowcount is the number of conversions added.
     """
     if not outcome.queue_changes and not outcome.conversions:
         return None
@@ -41,17 +41,17 @@ def write_effects(connection: Connection, outcome: Outcome) -> Cursor | None:
     if outcome.conversions:
         converted = {conversion.user_id for conversion in outcome.conversions}
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(converted.union(outcome.queue_changes)))})
-        won = _add_conversions(connection, outcome.conversions)
+        won = _add_conversions(connection, add_conversions, outcome.conversions)
     _put_scores(connection, changes)
     _close_entries(connection, changes)
     _add_entries(connection, changes)
     return won
 
 
-def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) -> Cursor:
+def _add_conversions(connection: Connection, statement: str, conversions: Iterable[Conversion]) -> Cursor:
     won = sorted(conversions)
     return connection.execute(
-        sql.ADD_CONVERSIONS,
+        statement,
         {
             "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),

@@ -19,7 +19,7 @@ import msgspec
 from consumer.lane import lane_of
 from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
-from consumer.store import sql
+from consumer.store import call_centre, sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
 from consumer.store.columns import (
     claim_columns,
@@ -66,6 +66,7 @@ class LeadStore:
         self.source: Final = source
         self._conninfo: Final = conninfo
         self._connection: Connection | None = None
+        self._add_conversions = ""
         self._handed_out: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -89,12 +90,15 @@ class LeadStore:
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
-                tx = LeadTransaction(connection, self.lane_count, self.shadow, self.source, self._handed_out)
+                tx = LeadTransaction(
+                    connection, self.lane_count, self.shadow, self.source, self._handed_out, self._add_conversions
+                )
                 yield tx
                 tx.confirm_lanes()
                 connection.commit()
-        except BaseException:
+        except BaseException as error:
             roll_back(connection)
+            call_centre.add_columns(connection, error)
             raise
         tx.committed()
 
@@ -140,7 +144,12 @@ class LeadStore:
     def _session(self) -> Connection:
         if self._connection is None or self._connection.closed:
             more = [sql.STREAM_SESSION] if self.source == "stream" else []
-            self._connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            if not self.shadow:
+                with classified(self._conninfo):
+                    self._add_conversions = call_centre.insert_conversions(connection)
+                    connection.rollback()
+            self._connection = connection
         return self._connection
 
 
@@ -149,13 +158,20 @@ class LeadTransaction:
     then rechecks. Made by `LeadStore` only."""
 
     def __init__(
-        self, connection: Connection, lanes: int, shadow: bool, source: str, handed_out: dict[int, int]
+        self,
+        connection: Connection,
+        lanes: int,
+        shadow: bool,
+        source: str,
+        handed_out: dict[int, int],
+        add_conversions: str,
     ) -> None:
         self._connection = connection
         self._lanes = lanes
         self._shadow = shadow
         self._source = source
         self._handed_out = handed_out
+        self._add_conversions = add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
@@ -232,7 +248,7 @@ class LeadTransaction:
         self._write_requirements(outcome)
         self._write_stints(outcome)
         if not self._shadow:
-            cursor = write_effects(self._connection, outcome)
+            cursor = write_effects(self._connection, outcome, self._add_conversions)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)

@@ -8,6 +8,7 @@ into a store of its own, which took a quarter of the time of `UPDATE_LEADS`.
 
 # ruff: noqa: S608 - statements are put together from words of this file alone
 
+from collections.abc import Sequence
 from typing import Final
 
 
@@ -281,6 +282,8 @@ WHERE user_id = ANY(%(user_id)s::bigint[])
 
 # --- the call centre's tables -----------------------------------------------------------------------------------------
 
+_NOW: Final = "now() AT TIME ZONE 'UTC'"
+
 PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
 
@@ -291,32 +294,40 @@ FROM (SELECT FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
 """
 """Holds scores, in user order; conversions are about to copy some of them."""
 
-ADD_CONVERSIONS: Final = f"""
+
+def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
+    """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
+
+    `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
+    ON CONFLICT would hide what any other constraint of the table has against a row.
+    """
+    names, times = ("".join(f", {part}" for part in parts) for parts in (stamps, [_NOW] * len(stamps)))
+    return f"""
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
-                         requirements_met)
+                         requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
        CASE WHEN won.after_reset THEN 0 ELSE coalesce(score.current_score, 0) END, coalesce(score.total_attempts, 0),
-       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json
+       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json{times}
 FROM {
-    _batch(
-        "won",
-        id="uuid",
-        user_id="bigint",
-        previous="text",
-        type="text",
-        reason="text",
-        after_reset="boolean",
-        at="timestamptz",
-        documents="text",
-        signed="boolean",
-        requirements="text",
-    )
-}
+        _batch(
+            "won",
+            id="uuid",
+            user_id="bigint",
+            previous="text",
+            type="text",
+            reason="text",
+            after_reset="boolean",
+            at="timestamptz",
+            documents="text",
+            signed="boolean",
+            requirements="text",
+        )
+    }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT ({", ".join(key)}) DO NOTHING
 """
-"""Conversions with score, attempts and last call as they were; one that is there already stays as it is."""
+
 
 PUT_SCORES: Final = f"""
 INSERT INTO user_call_scores AS score (id, user_id, current_score, is_active, current_queue_type, last_reset_date,

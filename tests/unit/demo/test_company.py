@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.leads.ledger import replay
-from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow, Row, Stint, Table, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, Lead, RequirementRow, Row, Stint, Table, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from tests.demo.desk import Desk
@@ -23,8 +23,8 @@ class Binlog:
     """Turns the company's steps into row changes as a binlog without cascades would hold them."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, int], Row] = {}
-        self._owners: dict[int, int] = {}
+        self._rows: dict[tuple[str, int | Key], Row] = {}
+        self._owners: dict[Key, int] = {}
 
     def changes(self, transaction: Transaction) -> list[Change]:
         """The transaction as one lane sees it."""
@@ -36,15 +36,16 @@ class Binlog:
 
     def _parts(self, step: Step) -> Iterator[tuple[int, Table, Row | None, Row | None]]:
         table = Table(step.table)
-        before = self._rows.pop((step.table, step.id), None) if step.op != "c" else None
+        key = step.table, step.id if table is Table.USERS else str(step.id)
+        before = self._rows.pop(key, None) if step.op != "c" else None
         after = None if step.op in "dk" else self._after(step, before)
         owner = self._owner(after or before)
         if after is not None:
-            self._rows[step.table, step.id] = after
+            self._rows[key] = after
         yield owner, table, before, after
         if step.op == "k":
             assert isinstance(before, RequirementRow)
-            moved = before._replace(id=step.values["id"])
+            moved = before._replace(id=str(step.values["id"]))
             self._rows[step.table, moved.id] = moved
             yield owner, table, None, moved
 
@@ -61,10 +62,10 @@ class Binlog:
             case "users":
                 return UserRow(step.id, values["signature"] or None, values["enabled"])
             case "claims":
-                self._owners[step.id] = values["user"]
-                return ClaimRow(step.id, values["user"], values["status"])
+                self._owners[str(step.id)] = values["user"]
+                return ClaimRow(str(step.id), values["user"], values["status"])
             case _:
-                return RequirementRow(step.id, values["claim"], values["type"], values["status"], None)
+                return RequirementRow(str(step.id), str(values["claim"]), values["type"], values["status"], None)
 
     def _owner(self, row: Row | None) -> int:
         match row:
@@ -73,7 +74,7 @@ class Binlog:
             case ClaimRow():
                 return row.user_id
             case RequirementRow():
-                return self._owners[row.claim_id]
+                return self._owners[str(row.claim_id)]
         raise AssertionError
 
 
