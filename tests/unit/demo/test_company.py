@@ -9,6 +9,7 @@ import pytest
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, Key, Lead, RequirementRow, Row, Stint, Table, UserRow
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
 from tests.demo.desk import Desk
 from tests.demo.journal import Step, Transaction
@@ -107,13 +108,15 @@ def as_stint(user_id: int, stay: Stay) -> Stint:
 @pytest.mark.parametrize("seed", range(5))
 def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int) -> None:
     oracle, binlog = Oracle(WORDS), Binlog()
+    closed, settled, excluded = (tuple(sorted(words)) for words in WORDS)
+    rules = Rules(RuleFile(closed=closed, settled=settled, excluded=tuple(map(Exclusion, excluded))))
     leads: dict[int, Lead] = {}
     stints: dict[tuple[int, int], Stint] = {}
     conversions = version = 0
     for transaction in history(seed):
         oracle.play(transaction)
         outcome = Outcome()
-        version = replay(binlog.changes(transaction), leads, version, Rules(*WORDS), outcome)
+        version = replay(binlog.changes(transaction), leads, version, rules, outcome)
         for key, stint in outcome.stints.items():  # a replay that only closes a stint leaves its opening to the store
             reason = stints[key].opened_reason if key in stints else stint.opened_reason
             stints[key] = stint._replace(opened_reason=reason)
