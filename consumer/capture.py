@@ -102,14 +102,14 @@ class Captured(NamedTuple):
     informative: frozenset[str]
 
     @property
-    def keys(self) -> frozenset[str]:
-        """Ids of claims and requirements: integers, texts or bytes."""
-        return frozenset(name for name, kinds in self.kinds.items() if kinds is KEYS)
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that leave MySQL, in their order."""
         return tuple(self.kinds)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Ids of claims and requirements: integers, texts or bytes."""
+        return frozenset(name for name, kinds in self.kinds.items() if kinds is KEYS)
 
 
 CAPTURED: Final[Mapping[str, Captured]] = {

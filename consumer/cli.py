@@ -85,7 +85,7 @@ def setup(
     from consumer.setup import prepare
 
     replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
-    before_setup(replica, server_id(replica, kafka))
+    before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)

@@ -21,11 +21,14 @@ SETUP_SECONDS: Final = 10.0
 log = structlog.get_logger()
 
 
-def before_setup(replica: ReplicaSettings, server_id: int) -> None:
+def before_setup(replica: ReplicaSettings, stream: KafkaSettings, server_id: int) -> None:
     """What of MySQL the stream cannot do without, before anything is made anywhere: Unfit also where it is away."""
+
+    from confluent_kafka.admin import AdminClient
 
     from consumer.doctor import mysql, mysql_facts
 
+    AdminClient({**stream.librdkafka, "log_level": "0"})  # refuses wrong settings before any server is asked
     try:
         facts = mysql_facts.collect(replica.address, SETUP_SECONDS)
     except Unreachable as error:

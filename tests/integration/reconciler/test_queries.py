@@ -220,7 +220,7 @@ def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -
     sent = [
         ast.unparse(call.args[0])
         for call in ast.walk(ast.parse(inspect.getsource(replica_module)))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in {"_run", "_page"}
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "_run"
     ]
     known = {"SCHEMA", "REPLICATION[self.mariadb]", "text"}
     assert [text for text in sent if text not in known and not text.startswith("self.texts.")] == []
