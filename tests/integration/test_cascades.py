@@ -70,8 +70,8 @@ def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
     statements = {
         "users": "SELECT id FROM users ORDER BY 1",
         "claims": "SELECT CAST(id AS CHAR), user_id FROM claims WHERE user_id IS NOT NULL ORDER BY 1",
-        "requirements": "SELECT r.id, c.user_id, CAST(c.id AS CHAR) FROM claim_requirements r JOIN claims c ON c.id = r.claim_id"
-        " WHERE c.user_id IS NOT NULL ORDER BY 1",
+        "requirements": "SELECT r.id, c.user_id, CAST(c.id AS CHAR)"
+        " FROM claim_requirements r JOIN claims c ON c.id = r.claim_id WHERE c.user_id IS NOT NULL ORDER BY 1",
     }
     with world.connection() as connection, connection.cursor() as cursor:
         found = {}

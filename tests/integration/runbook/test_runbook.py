@@ -21,8 +21,8 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.integration.company_tables import script
 from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections
-from tests.integration.security.fortress import script
 from tests.integration.store.databases import new_database
 from tests.servers import PrivateServer, ensure
 from tests.servers.places import PROJECT

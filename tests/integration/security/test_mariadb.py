@@ -14,9 +14,10 @@ import pytest
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.integration.company_tables import script
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.world import World
-from tests.integration.security.fortress import DEPLOY, FORBIDDEN, SECRETS, script
+from tests.integration.security.fortress import DEPLOY, FORBIDDEN, SECRETS
 from tests.servers import ensure
 from tests.servers.places import data_home, open_folder, remove
 from tests.servers.tls import Authority
