@@ -19,6 +19,16 @@ def scores(world: World) -> dict[int, int]:
     return dict(world.pg("SELECT user_id, current_score FROM user_call_scores"))
 
 
+def scored(world: World, user_id: int, score: int = 0) -> None:
+    """A customer of the call centre's, whom we need not know."""
+    world.pg(
+        "INSERT INTO user_call_scores (id, user_id, current_score, updated_at)"
+        " VALUES (gen_random_uuid(), %s, %s, now() AT TIME ZONE 'utc')",
+        user_id,
+        score,
+    )
+
+
 @pytest.fixture
 def aging_world(mysql_world: World) -> World:
     for user_id in range(1, 5):
@@ -86,7 +96,7 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mys
     """Whatever order the table itself has."""
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
-        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+        scored(world, user_id, score=10)
     now = datetime.now(UTC)
     assert meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: age(book, Runs(book), SETTINGS, now)) == 3
     assert scores(world) == {1: 11, 5: 11, 9: 11}
@@ -95,7 +105,7 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mys
 def test_what_agents_write_while_ageing_waits_for_them_is_kept_and_counts(mysql_world: World) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (1, 2):
-        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+        scored(world, user_id, score=10)
     called = "UPDATE user_call_scores SET current_score = CASE user_id WHEN 1 THEN 50 ELSE 200 END WHERE user_id = %s"
     assert meanwhile(world.conninfo, called, [1, 2], lambda: age(book, Runs(book), SETTINGS, datetime.now(UTC))) == 1
     assert scores(world) == {1: 51, 2: 200}
@@ -106,6 +116,6 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_sweep_th
 ) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
-        world.pg("INSERT INTO user_call_scores (user_id) VALUES (%s)", user_id)
+        scored(world, user_id)
     meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: book.mark_checked([9, 1, 5]))
     assert world.pg("SELECT count(last_conversion_check_at) FROM user_call_scores") == [(3,)]

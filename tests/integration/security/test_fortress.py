@@ -53,7 +53,7 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    fortress.company("INSERT INTO users (id, email, password) VALUES (1, 'a@example.org', 'their-own-secret')")
+    fortress.company("INSERT INTO users (id, email_address, password) VALUES (1, 'a@example.org', 'their-own-secret')")
     run("consumer", "setup")
     run("reconciler", "backfill")
     with (

@@ -86,7 +86,8 @@ INSERT INTO user_call_scores (user_id, current_score, current_queue_type) VALUES
 
 def test_a_new_database_gets_everything_and_each_step_is_a_sentence(empty: str) -> None:
     assert prepare(empty, 3, 1) == [
-        "brought schema leadstream from nothing to revision 0003",
+        "brought schema leadstream from nothing to revision 0005",
+        "put the plan's rules in force; `consumer rules show` prints them",
         "created table user_call_scores",
         "created table conversions",
         "created table call_queue",
@@ -164,7 +165,7 @@ def test_existing_tables_are_altered_only_by_the_index_and_the_column_of_the_pla
     run(empty, PRODUCTION)
     before = set(description(empty))
     assert prepare(empty, 3, 1) == [
-        "brought schema leadstream from nothing to revision 0003",
+        "brought schema leadstream from nothing to revision 0004",
         "added index idx_user_call_scores_queue_type_last_call to user_call_scores",
         "added column last_conversion_check_at to user_call_scores",
         "added 3 lanes, epoch 1",
@@ -206,7 +207,7 @@ def test_shadow_mode_leaves_existing_tables_as_they_are(empty: str) -> None:
     run(empty, PRODUCTION)
     before = set(description(empty))
     assert prepare(empty, 3, 1, shadow=True) == [
-        "brought schema leadstream from nothing to revision 0003",
+        "brought schema leadstream from nothing to revision 0004",
         "added 3 lanes, epoch 1",
     ]
     assert before == {line for line in description(empty) if line[0] == "public" or " public." in line[0]}
