@@ -19,10 +19,10 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
-from tests.demo.company_schema import CAPTURED, PERSONAL_DATA
 from tests.demo.compare import Verdict
 from tests.demo.demo import Demo, Options
 from tests.demo.pipeline import Addresses, Pipeline
+from tests.demo.shape import CAPTURED, PERSONAL_DATA
 from tests.demo.view import LineView
 from tests.servers import ensure
 from tests.whole_topics import messages_of, partitions_of
