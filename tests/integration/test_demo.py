@@ -134,6 +134,12 @@ def test_the_demo_ends_with_zeros_on_mariadb() -> None:
     assert re.search(r"\n[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue\n", output)
 
 
+def test_a_shape_that_does_not_exist_ends_the_demo_with_a_sentence() -> None:
+    code, output = demo(60, DEMO_SHAPE="round")
+    assert code == 2
+    assert "DEMO_SHAPE is round; it should be one of company, former, int, bigint, text" in output
+
+
 def test_a_demo_that_is_terminated_leaves_nothing_behind() -> None:
     with subprocess.Popen([sys.executable, "-m", "tests.demo"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

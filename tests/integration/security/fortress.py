@@ -254,7 +254,6 @@ def _company(fortress: Fortress, url: str) -> None:
         for statement in script(DEPLOY / "mysql" / "05-company.sql"):
             cursor.execute(statement)
     fortress.company(
-        "ALTER TABLE users ADD COLUMN password VARCHAR(60), ADD COLUMN phone VARCHAR(30)",
         "CREATE TABLE payroll (id INT PRIMARY KEY)",
         *script(
             DEPLOY / "mysql" / "10-grants.sql",
@@ -264,14 +263,13 @@ def _company(fortress: Fortress, url: str) -> None:
 
 
 def _centre(fortress: Fortress, url: str) -> None:
-    """The call centre's tables, one more that is none of our business, and our account."""
+    """The call centre's tables, of which some are none of our business, and our account."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE centre")
     grants = (DEPLOY / "postgres" / "10-grants.sql").read_text()
     grants = grants.replace("PASSWORD 'leadstream'", f"PASSWORD '{SECRETS['postgres']}'")
     fortress.centre((DEPLOY / "postgres" / "05-callcentre.sql").read_text())
     fortress.centre(re.sub(r"(TO|ROLE|rolname =) ('?)leadstream", r"\1 \2leadstream_least", grants))
-    fortress.centre("CREATE TABLE agents (id int PRIMARY KEY)")
 
 
 def _acls(fortress: Fortress) -> None:
