@@ -67,16 +67,23 @@ def setup(
     lanes: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
     ] = None,
+    create_call_centre: Annotated[
+        bool, typer.Option("--create-call-centre", help="Create its tables though another schema has such.")
+    ] = False,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.doctor.quick import before_setup
     from consumer.more_lanes import raise_lanes
+    from consumer.reader import server_id
     from consumer.setup import prepare
 
-    database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
+    replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
+    before_setup(replica, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)
-    done += prepare(load(ReplicaSettings), database, kafka, load(DiscoverySettings), start)
+    discovery = load(DiscoverySettings)
+    done += prepare(replica, database, kafka, discovery, start, create_call_centre=create_call_centre)
     for sentence in done:
         typer.echo(sentence)
     if not done:
@@ -180,7 +187,7 @@ def show_status(
 
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
-    user_id: Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The customer's id in MySQL.")],
+    user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""

@@ -22,9 +22,12 @@ def prepare(
     kafka: KafkaSettings,
     discovery: DiscoverySettings,
     start: Start,
+    *,
+    create_call_centre: bool = False,
 ) -> list[str]:
     """Makes everything ready and returns a sentence for each thing done; an empty list where nothing was to do.
 
+    `create_call_centre` has the call centre's tables created though another schema has tables of these names.
     The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays.
     Raises what the store's setup, the topics and the server raise.
     """
@@ -38,7 +41,12 @@ def prepare(
         existing = checkpoints.last()
     epoch = existing.epoch if existing is not None else FIRST_EPOCH
     done += store_setup.prepare(
-        database.conninfo, kafka.lanes, epoch, shadow=discovery.shadow_mode, begins=existing is None
+        database.conninfo,
+        kafka.lanes,
+        epoch,
+        shadow=discovery.shadow_mode,
+        begins=existing is None,
+        create=create_call_centre,
     )
     if existing is None:
         first = starting_checkpoint(replica, kafka.lanes, start)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-import psycopg
 from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.store.connection import classified
+from consumer.store.connection import classified, open_session
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.letter_box import LetterBox
@@ -67,7 +66,7 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         checkpoint = checkpoints.require()
     with (
         classified(database.conninfo),
-        psycopg.connect(database.conninfo, connect_timeout=ANSWER_SECONDS) as connection,
+        open_session(database.conninfo, "leadstream status", seconds=ANSWER_SECONDS) as connection,
     ):
         lanes = connection.execute(LANES).fetchall()
         rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)

@@ -25,9 +25,9 @@ from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
 from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
-from reconciler.replica import LiveRead, Replica, ReplicaError
-from reconciler.runs import Run, Runs, Window
-from reconciler.sweeps import Report
+from reconciler.replica import LiveRead, Present, Replica, ReplicaError
+from reconciler.runs import COMPLETE, Run, Runs, Window
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +88,15 @@ class Backfill:
             begin, run = None, None
             try:
                 present = self._replica.present()
-                begin = self._begin(present.clock, restart=restart)
+                begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
+                self._tally.unheld = present.beyond
                 progress.start(begin.cursor, present.last_user)
                 if not self._batches(begin.cursor, run, progress, queries):
                     outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
+            outcome, error = ended(outcome, error, self._tally)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
@@ -102,10 +104,10 @@ class Backfill:
                 milliseconds = run.milliseconds
             return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
 
-    def _begin(self, clock: int, *, restart: bool) -> Resumed:
+    def _begin(self, present: Present, *, restart: bool) -> Resumed:
         last = self._runs.last(NAME)
-        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
-            return Resumed(0, Window(0, clock))
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
+            return Resumed(present.first_user - 1, Window(0, present.clock))
         log.info("backfill_resumed", after_user=last.cursor)
         return Resumed(last.cursor, last.window)
 
@@ -177,7 +179,8 @@ class Backfill:
         return outcome
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
-        self._tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], reason_of(error))
+            ask_later(tx, [user_id], reason)

@@ -16,9 +16,10 @@ from psycopg.pq import TransactionStatus
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import look
-from consumer.store.connection import classified, watchful
+from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
+from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
 
 
@@ -168,7 +169,7 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(watchful(self._conninfo, NAME), autocommit=True)
+                self._connection = open_session(self._conninfo, NAME, autocommit=True)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -220,7 +221,7 @@ class Book:
 
     def in_queue(self, queue_type: QueueType, since: int | None, limit: int) -> Iterator[list[int]]:
         """Leads whose open stint is in this queue, `limit` at a time; with `since` (µs) those called since then."""
-        after = 0
+        after = SMALLEST
         statement = EVERYONE_IN_QUEUE if since is None else IN_QUEUE
         called_since = None if since is None else moment(since).replace(tzinfo=None)
         while True:

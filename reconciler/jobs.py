@@ -76,7 +76,7 @@ class Jobs:
     @staticmethod
     def _done(report: Report) -> Report:
         metrics.count(report)
-        say = log.error if report.outcome == "failed" else log.info
+        say = log.error if report.has_failed else log.info
         say(
             "run_ended",
             run=report.name,
@@ -85,6 +85,7 @@ class Jobs:
             mended=report.tally.mended,
             conversions=report.tally.conversions.total(),
             left=report.tally.left,
+            refused=report.tally.failed,
             queries=report.queries,
             milliseconds=report.milliseconds,
             error=report.error,

@@ -27,11 +27,22 @@ from tenacity import (
     wait_exponential,
 )
 
-from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.mysql.limits import limited
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from reconciler import queries
-from reconciler.queries import CLAIMS, ENDED, REPLICATION, REQUIREMENTS, SCHEMA, USERS, Queries, Schema
+from reconciler.queries import (
+    CLAIMS,
+    ENDED,
+    LARGEST,
+    REPLICATION,
+    REQUIREMENTS,
+    SCHEMA,
+    USERS,
+    Queries,
+    Schema,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -81,10 +92,10 @@ class LiveLead(NamedTuple):
     """What MySQL holds of one user; the times (µs, None where unknown) are by table and row id."""
 
     user: UserRow | None
-    claims: dict[int, ClaimRow]
-    requirements: dict[int, RequirementRow]
-    updated_at: Mapping[tuple[Table, int], int | None]
-    created_at: Mapping[tuple[Table, int], int | None] = MappingProxyType({})
+    claims: dict[Key, ClaimRow]
+    requirements: dict[Key, RequirementRow]
+    updated_at: Mapping[tuple[Table, Key | int], int | None]
+    created_at: Mapping[tuple[Table, Key | int], int | None] = MappingProxyType({})
 
 
 class LiveRead(NamedTuple):
@@ -96,10 +107,14 @@ class LiveRead(NamedTuple):
 
 
 class Present(NamedTuple):
-    """The server's clock (µs) and the highest ids at that moment; 0 where a table is empty."""
+    """The server's clock (µs), the lowest and highest ids at that moment (0 where a table is empty or has no numbers),
+    and how many users have ids that no bigint holds."""
 
     clock: int
+    beyond: int
+    first_user: int
     last_user: int
+    first_requirement: int
     last_requirement: int
 
 
@@ -150,7 +165,7 @@ class _Fresh(NamedTuple):
     """A new row, whose it is and when (µs) it was made, where that is known."""
 
     user_id: int | None
-    row_id: int
+    row_id: str
     made: int | None
 
 
@@ -172,15 +187,15 @@ class Fingerprints(NamedTuple):
 
 def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
     """A row of `users` as the stream's messages are read (consumer.stream.envelope.Users.row)."""
-    return UserRow(user_id, None if signature is None or signature == "" else str(signature), enabled != 0)
+    return UserRow(user_id, _text(signature), enabled != 0)
 
 
-def claim_row(claim_id: int, user_id: int, status: object) -> ClaimRow:
+def claim_row(claim_id: Key, user_id: int, status: object) -> ClaimRow:
     """A row of `claims` as the stream's messages are read (consumer.stream.envelope.Claims.row)."""
     return ClaimRow(claim_id, user_id, _text(status))
 
 
-def requirement_row(requirement_id: int, claim_id: int, kind: object, status: object, reason: object) -> RequirementRow:
+def requirement_row(requirement_id: Key, claim_id: Key, kind: object, status: object, reason: object) -> RequirementRow:
     """A row of `claim_requirements` as the stream's messages are read (consumer.stream.envelope.ClaimRequirements)."""
     return RequirementRow(requirement_id, claim_id, _text(kind), _text(status), _text(reason))
 
@@ -273,34 +288,36 @@ class Replica:
 
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
-        ((clock, last_user, last_requirement),) = self._run(self.texts.present())
+        ((clock, *counts),) = self._run(self.texts.present())
         self._clock = ClockReading(int(clock), time.monotonic())
-        return Present(int(clock), int(last_user), int(last_requirement))
+        return Present(int(clock), *map(int, counts))
 
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
         """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
         wanted = sorted(set(user_ids))
         started = ended = 0
         users: dict[int, UserRow] = {}
-        claims: dict[int, dict[int, ClaimRow]] = {user_id: {} for user_id in wanted}
-        requirements: dict[int, dict[int, RequirementRow]] = {user_id: {} for user_id in wanted}
-        updated: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
-        created: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
-        owners: dict[int, int] = {}
+        claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
+        requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in wanted}
+        updated: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
+        created: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
+        owners: dict[Key, int] = {}
         for part, row_id, parent, first, second, third, enabled, *times in self._run(self.texts.read_users(wanted)):
-            key = int(row_id)
+            key: Key | int
             if part == USERS:
-                owner, table = key, Table.USERS
+                key = owner = int(row_id)
+                table = Table.USERS
                 users[key] = user_row(key, first, enabled)
             elif part == CLAIMS:
-                owner, table = int(parent), Table.CLAIMS
+                key, owner, table = self._key(row_id), int(parent), Table.CLAIMS
                 owners[key] = owner
                 claims[owner][key] = claim_row(key, owner, first)
             elif part == REQUIREMENTS:
-                owner, table = owners[int(parent)], Table.CLAIM_REQUIREMENTS
-                requirements[owner][key] = requirement_row(key, int(parent), first, second, third)
+                key, claim = self._key(row_id), self._key(parent)
+                owner, table = owners[claim], Table.CLAIM_REQUIREMENTS
+                requirements[owner][key] = requirement_row(key, claim, first, second, third)
             else:
-                started, ended = (started, key) if part == ENDED else (key, ended)
+                started, ended = (started, int(row_id)) if part == ENDED else (int(row_id), ended)
                 continue
             updated[owner][table, key], created[owner][table, key] = (int(time) if time else None for time in times)
         if ended <= started:  # the server runs with sysdate-is-now
@@ -313,6 +330,10 @@ class Replica:
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)
+
+    @staticmethod
+    def _key(value: object) -> Key:
+        return str(value)
 
     def user_page(self, after: int, limit: int) -> list[int]:
         """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
@@ -349,6 +370,8 @@ class Replica:
             raise ReplicaUnfit(
                 f"{table} on {self.address} has no created_at, so a window cannot be found; use reconciler verify"
             )
+        if not self.texts.has_numbers(table):
+            return self._created_by_time(table, since, limit)
         if (table, "created_at") in self.texts.schema.indexed:
             return self._created_by_index(table, since, limit)
         return self._created_by_key(table, since, limit, after)
@@ -357,11 +380,27 @@ class Replica:
         condition = queries.since(since)
         while True:
             page = self._page(self.texts.created(table, condition, "t.created_at, t.id", since, limit))
-            rows = sorted(page.rows, key=lambda row: (row.made or 0, row.row_id))
+            rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
             yield Created(_users(rows), None, page.checksums)
             if len(rows) < limit:
                 return
-            condition = queries.following(rows[-1].made or 0, rows[-1].row_id)
+            condition = queries.following(rows[-1].made or 0, int(rows[-1].row_id))
+
+    def _created_by_time(self, table: Table, since: int, limit: int) -> Iterator[Created]:
+        """Rows whose keys say nothing of their age, such as UUIDs: page by page of `created_at`.
+
+        A page begins where the one before ended, at the same moment, so some of its rows are looked at twice. Without
+        an index on `created_at` each page reads the table once.
+        """
+        begin, wanted = since, limit
+        while True:
+            page = self._page(self.texts.created(table, queries.since(begin), "t.created_at", since, wanted))
+            yield Created(_users(page.rows), None, page.checksums)
+            if len(page.rows) < wanted:
+                return
+            newest = max(row.made or 0 for row in page.rows)
+            wanted = 2 * wanted if newest <= begin else limit  # more rows of one moment than a page holds
+            begin = max(begin, newest)
 
     def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[Created]:
         remembered = after is not None
@@ -372,7 +411,7 @@ class Replica:
                 remembered, position = False, self.first_created(table, since) - 1
                 continue
             remembered = False
-            position = max((row.row_id for row in page.rows), default=position)
+            position = max((int(row.row_id) for row in page.rows), default=position)
             young = [row for row in page.rows if row.made is None or row.made >= since]
             yield Created(_users(young), position, page.checksums)
             if len(page.rows) < limit:
@@ -390,12 +429,14 @@ class Replica:
                 condensed_rows.append(row)
             else:
                 owner = None if user_id is None else int(user_id)
-                fresh.append(_Fresh(owner, int(row_id), None if made is None else int(made)))
+                fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
         return _Page(fresh, condensed(condensed_rows), last_id)
 
-    def _last(self, table: Table) -> int:
+    def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()
-        return present.last_user if table is Table.USERS else present.last_requirement
+        if table is Table.USERS:
+            return present.first_user, present.last_user
+        return present.first_requirement, present.last_requirement
 
     def first_created(self, table: Table, since: int, probe: int = 20) -> int:
         """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
@@ -403,7 +444,8 @@ class Replica:
         Each probe looks at the next `probe` rows, so that a few rows out of order do not mislead it.
         One above the highest where there is no such row. Raises ReplicaError.
         """
-        low, high = 0, self._last(table) + 1
+        low, high = self._ends(table)
+        high += 1
         while low < high:
             middle = (low + high) // 2
             ((newest, last),) = self._run(self.texts.newest_from(table, middle, probe))
@@ -423,10 +465,12 @@ class Replica:
 
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
+        sizes: dict[tuple[str, str], int | None] = {}
         indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type in self._run(SCHEMA):
+        for kind, table, column, data_type, size in self._run(SCHEMA):
             if kind == "column":
                 columns[table.lower(), column.lower()] = data_type.lower()
+                sizes[table.lower(), column.lower()] = size
             elif column is not None:
                 indexed.add((table.lower(), column.lower()))
         for table in TABLES:
@@ -441,7 +485,7 @@ class Replica:
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
-        return Schema(columns, frozenset(indexed))
+        return Schema(columns, frozenset(indexed), sizes)
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
         retrying = Retrying(
@@ -495,11 +539,7 @@ class Replica:
 
     def _limited(self, text: str) -> str:
         text = text.strip()
-        if text.startswith("SHOW"):
-            return text
-        if self.mariadb:
-            return f"SET STATEMENT max_statement_time={self.query_seconds:g} FOR {text}"
-        return f"SELECT /*+ MAX_EXECUTION_TIME({round(self.query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+        return text if text.startswith("SHOW") else limited(text, self.query_seconds, mariadb=self.mariadb)
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:
@@ -532,4 +572,4 @@ def _seconds_behind(channel: Mapping[str, Any]) -> float:
 
 
 def _users(rows: Iterable[_Fresh]) -> list[int]:
-    return sorted({row.user_id for row in rows if row.user_id is not None})
+    return sorted({row.user_id for row in rows if row.user_id is not None and row.user_id <= LARGEST})

@@ -19,6 +19,7 @@ from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.lanes import Stopped
+from reconciler.queries import UNHELD
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs import Run, Runs, Window
@@ -62,7 +63,9 @@ class SweepPlan(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one run did: `outcome` is `ok`, `stopped`, `failed`, `dry-run`, or `drift`: a verify found some."""
+    """What one run did: `outcome` is `ok`, `stopped`, `failed`, `dry-run`, `drift`: a verify found some, or `refused`:
+    the run came to its end, and PostgreSQL refused some leads, which wait for their rechecks.
+    """
 
     name: str
     outcome: str
@@ -71,6 +74,21 @@ class Report(NamedTuple):
     queries: int
     milliseconds: int
     error: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether somebody has to look at it, other than for drift."""
+        return self.outcome == "failed" or self.tally.failed > 0
+
+
+def ended(outcome: str, error: str | None, tally: Tally) -> tuple[str, str | None]:
+    """How a run ended, and the sentence about it, where PostgreSQL may have refused leads on the way, and MySQL may have
+    users whom it cannot hold."""
+    unheld = f"{tally.unheld:,} {UNHELD}" if tally.unheld else None
+    refusal = tally.refusal() if tally.failed else None
+    if refusal and outcome == "ok":
+        outcome = "refused"
+    return outcome, "; ".join(filter(None, (error, refusal, unheld))) or None
 
 
 def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: SweepPlan) -> Window | None:
@@ -124,6 +142,7 @@ class Sweeper:
                 outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
+            outcome, error = ended(outcome, error, self._mender.tally)
             counts, spent = self._mender.tally.as_counts(), self._replica.queries - queries
             run.finish(outcome, counts, spent, error)
             return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error)

@@ -47,7 +47,8 @@ SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
        coalesce((run.counts ->> 'first_seen')::int, 0),
        coalesce((SELECT sum(value::int) FROM jsonb_each_text(run.counts -> 'conversions')), 0)::int
 FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome = 'ok' ORDER BY started_at DESC LIMIT 1) AS run
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome IN ('ok', 'refused')
+    ORDER BY started_at DESC LIMIT 1) AS run
 """
 """The last successful run of each name."""
 

@@ -70,6 +70,21 @@ def decoder(charset: str) -> Callable[[bytes], str] | None:
     return decode
 
 
+def lenient_decoder(charset: str) -> Callable[[bytes], str]:
+    """What turns bytes of any character set into some text and never raises: what cannot be read is U+FFFD.
+
+    For columns that nobody judges by. Of a character set without an exact codec only ASCII is read.
+    """
+    if charset == "latin1":
+        return _latin1
+    codec = _CODECS.get(charset, "ascii")
+
+    def decode(text: bytes) -> str:
+        return text.decode(codec, "replace")
+
+    return decode
+
+
 def is_utf8(charset: str) -> bool:
     """Whether bytes of a character set are UTF-8 (or ASCII, a part of it)."""
     return _CODECS.get(charset) in ("utf-8", "ascii")

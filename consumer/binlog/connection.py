@@ -20,7 +20,6 @@ from pymysql.connections import Connection
 from pymysql.constants import CR, ER
 from pymysql.cursors import Cursor
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder, PreparedFound
 from consumer.binlog.errors import (
     BinlogCorrupt,
@@ -28,6 +27,7 @@ from consumer.binlog.errors import (
     BinlogPurged,
     ConnectionLost,
     LoginRefused,
+    NotThere,
     PreconditionFailed,
     WrongServer,
 )
@@ -35,6 +35,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.framing import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.statements import Scope
+from consumer.capture import CAPTURED
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
@@ -55,6 +56,12 @@ _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 _REFUSED: Final = frozenset(
     (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
 )
+
+_NOT_THERE: Final = frozenset(
+    (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, ER.COLUMNACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+)
+"""What a server says of columns and tables that it has not; of those of other names an account with grants on single
+columns may hear that it must not see them."""
 
 
 class ServerInfo(NamedTuple):
@@ -120,7 +127,7 @@ class Replica:
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement in the URL's database, session time zone UTC.
 
-        Raises ConnectionLost, LoginRefused, and PreconditionFailed where the server refuses the statement.
+        Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
         """
         idle = self._session is not None
         if self._session is None:
@@ -130,6 +137,8 @@ class Replica:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
         except pymysql.err.OperationalError as error:
+            if error.args[0] in _NOT_THERE:
+                raise self._refused(error) from error
             self.close()
             if idle and error.args[0] in _LOST_WHILE_IDLE:
                 return self.query(sql, arguments)
@@ -138,7 +147,17 @@ class Replica:
             self.close()
             raise _named(error, self._address, "query") from error
         except pymysql.err.MySQLError as error:
-            raise _Refused(f"{self._address} refuses a query: {error.args[-1]}", error.args[0]) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
+        sentence = f"{self._address} refuses a query: {error.args[-1]}"
+        return NotThere(sentence) if error.args[0] in _NOT_THERE else _Refused(sentence, error.args[0])
+
+    def literal(self, text: str) -> str:
+        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return str(self._session.escape(text))
 
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
@@ -551,7 +570,7 @@ class BinlogStream:
         sql = "SELECT id, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
         rows = self._replica.query(sql)
         if mariadb:
-            with suppress(_Refused):
+            with suppress(_Refused, NotThere):
                 rows += self._replica.query(
                     "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability"
                 )

@@ -16,13 +16,13 @@ from uuid import UUID
 import zstandard
 
 from consumer.binlog.alike import Alike
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import (
     Begin,
     Commit,
     Event,
     Heartbeat,
+    Id,
     Rollback,
     Rotate,
     RowChange,
@@ -40,6 +40,7 @@ from consumer.binlog.rows import TableDecoder
 from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
 from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
+from consumer.capture import CAPTURED
 
 _E = EventType
 
@@ -596,7 +597,7 @@ class BinlogDecoder:
         if what is not _PARTIAL and not versioned and decoder.is_full(before) and decoder.is_full(after):
             decoder.usual[kind] = (data[head:at], decoder.table, bitmap, decoder.images)
 
-        def image(present: bytes, at: int) -> tuple[str, int, int | None, int]:
+        def image(present: bytes, at: int) -> tuple[str, Id, Id | None, int]:
             end = at + (decoder.present(present) + 7) // 8
             shape = None if decoder.is_full(present) else present
             return decoder.image(shape, data[at:end])(data, end)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+Id = int | str
+"""An id as the column has it: a number, a text in the one spelling that stands for all equal ones, or the dashed
+hexadecimal digits of 16 bytes."""
+
 
 class Begin(NamedTuple):
     """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
@@ -26,7 +30,7 @@ class RowChange(NamedTuple):
     """One row written ("c"), changed ("u") or removed ("d").
 
     `before` and `after` are finished JSON objects of the captured columns, as text. `*_id` is the row's `id`, `*_ref`
-    what leads to its user: users.id, claims.user_id, claim_requirements.claim_id (None where that column is NULL).
+    what leads to its user: users.id, claims.user_id (integers), claim_requirements.claim_id (None where that is NULL).
     `pos` is where the rows event starts in its file, `row` the row's index in it.
     """
 
@@ -34,10 +38,10 @@ class RowChange(NamedTuple):
     op: str
     before: str | None
     after: str | None
-    before_id: int | None
-    before_ref: int | None
-    after_id: int | None
-    after_ref: int | None
+    before_id: Id | None
+    before_ref: Id | None
+    after_id: Id | None
+    after_ref: Id | None
     pos: int
     row: int
 
@@ -63,10 +67,10 @@ class Single(NamedTuple):
     op: str
     before: str | None
     after: str | None
-    before_id: int | None
-    before_ref: int | None
-    after_id: int | None
-    after_ref: int | None
+    before_id: Id | None
+    before_ref: Id | None
+    after_id: Id | None
+    after_ref: Id | None
     row_pos: int
     end: int
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.position import MySQLGtids
+from consumer.capture import CAPTURED
+from consumer.doctor import mysql_types
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.stream.checkpoint import Checkpoint
 
-SERVER: Final = "mysql"
+SERVER: Final = mysql_types.SERVER
 OLDEST: Final = {False: (8, 0), True: (10, 5)}
 """The oldest version that is supported, by whether it is MariaDB."""
 ROW_SETTINGS: Final = (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"))
@@ -40,16 +41,17 @@ class Reader(NamedTuple):
         return max(0.0, self.now - version / 1e6) if version else None
 
 
-def judge(facts: MySQLFacts, reader: Reader) -> list[Check]:
-    """Every precondition of the server."""
-    return [*judge_quick(facts, reader), *_indexes(facts), _retention(facts, reader), _position(facts, reader),
-            _gtid(facts), _zone(facts), _clock(facts), _replication(facts)]  # fmt: skip
+def judge(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
+    """Every precondition of the server. `mentioned` as in `judge_quick`."""
+    return [*judge_quick(facts, reader, mentioned), *_indexes(facts), _retention(facts, reader),
+            _position(facts, reader), _gtid(facts), _zone(facts), _clock(facts), _replication(facts)]  # fmt: skip
 
 
-def judge_quick(facts: MySQLFacts, reader: Reader) -> list[Check]:
-    """What a reader cannot do without."""
+def judge_quick(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
+    """What a reader cannot do without. `mentioned` are informative columns that the rules look at after all."""
     return [_version(facts), _log_bin(facts), *_row_settings(facts), _replica_updates(facts), _filters(facts),
-            _privileges(facts), *_columns(facts), _server_id(facts, reader)]  # fmt: skip
+            _privileges(facts), *_columns(facts), *mysql_types.judge(facts, mentioned),
+            _server_id(facts, reader)]  # fmt: skip
 
 
 _check = partial(judged, SERVER)
@@ -217,7 +219,7 @@ def _zone(facts: MySQLFacts) -> Check:
         f"{table}.{column}"
         for table, columns in facts.columns.items()
         for column in ("created_at", "updated_at")
-        if columns.get(column) == "datetime"
+        if column in columns and columns[column].data_type == "datetime"
     )
     zone, away = facts.variables.get("time_zone", "SYSTEM"), facts.zone_seconds != 0
     sentence = f"times are UTC for {facts.place} (time_zone {zone})"

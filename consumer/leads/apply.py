@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.leads.model import Change, Claim, ClaimRow, Lead, Requirement, RequirementRow, Row
+from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement, RequirementRow, Row
 from consumer.leads.outcome import Outcome
 
 
@@ -114,7 +114,7 @@ def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
     return altered
 
 
-def _remove_claim(lead: Lead, claim_id: int, outcome: Outcome) -> bool:
+def _remove_claim(lead: Lead, claim_id: Key, outcome: Outcome) -> bool:
     altered = lead.claims.pop(claim_id, None) is not None
     for requirement in list(lead.requirements.values()):
         if requirement.claim_id == claim_id:
@@ -124,7 +124,7 @@ def _remove_claim(lead: Lead, claim_id: int, outcome: Outcome) -> bool:
     return altered
 
 
-def _remove_requirement(lead: Lead, requirement_id: int, outcome: Outcome) -> bool:
+def _remove_requirement(lead: Lead, requirement_id: Key, outcome: Outcome) -> bool:
     if lead.requirements.pop(requirement_id, None) is None:
         return False
     outcome.requirements.add((lead.user_id, requirement_id))

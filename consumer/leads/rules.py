@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule
 
 _REMEMBERED: Final = 10_000
 
@@ -97,11 +97,12 @@ def all_closed(lead: Lead, rules: Rules) -> bool:
 
 def is_on_open_claim(requirement: Requirement, lead: Lead, rules: Rules) -> bool:
     """Whether the requirement's claim is known and not closed; a claim we do not hold is not an open one."""
-    claim = lead.claims.get(requirement.claim_id)
+    claim_id = requirement.claim_id
+    claim = None if claim_id is None else lead.claims.get(claim_id)
     return claim is not None and not rules.is_closed(claim)
 
 
-def outstanding(lead: Lead, rules: Rules) -> list[int]:
+def outstanding(lead: Lead, rules: Rules) -> list[Key]:
     """The ids of the requirements that are outstanding, on whatever claim."""
     settled, excluded = rules._settled, rules._excluded
     return [id_ for id_, asked in lead.requirements.items() if not settled[asked.status] and not excluded[asked.type]]

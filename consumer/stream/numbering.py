@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
-from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, SingleRow, transaction_id
+from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, transaction_id
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import HEARTBEATS, Topics
 
@@ -97,7 +97,7 @@ class Numbering:
         before: str | None,
         after: str | None,
         user_id: int | None,
-        key: int,
+        key: RowId,
         pos: int,
         row: int,
         moved: bool = False,
@@ -164,7 +164,7 @@ class Numbering:
         before: str | None,
         after: str | None,
         user_id: int | None,
-        claim_id: int,
+        claim_id: RowId,
         pos: int,
         row: int,
     ) -> None:
@@ -177,10 +177,10 @@ class Numbering:
         order = self._orders[table] = self._orders.get(table, 0) + 1
         if total_order <= self._skip:
             return
-        key = claim_id if user_id is None else user_id
-        own = crc32(b"%d" % key) % self.lanes
+        key = f"{claim_id if user_id is None else user_id}"
+        own = crc32(key.encode()) % self.lanes
         topic, named = self._topics[table], "null" if user_id is None else f"{user_id}"
-        self._hold(own, topic, f"{key}", (table, op, before, after, pos, row, total_order, order), named)
+        self._hold(own, topic, key, (table, op, before, after, pos, row, total_order, order), named)
         for lane in range(self.lanes):
             if lane != own or user_id is not None:
                 notice = (table, "h", before, after, pos, row, total_order, order)

@@ -39,8 +39,8 @@ def test_rows_are_read_alike_however_their_columns_are_declared(world: World) ->
     world.sql("INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (100, 10, 3, 'x ')")
     live = world.replica().read_users([1, 2, 3]).leads
     assert live[1].user == UserRow(1, "é", False)
-    assert live[1].claims == {10: ClaimRow(10, 1, "größer")}
-    assert live[1].requirements == {100: RequirementRow(100, 10, "3", "x ", None)}
+    assert live[1].claims == {"10": ClaimRow("10", 1, "größer")}
+    assert live[1].requirements == {"100": RequirementRow("100", "10", "3", "x ", None)}
     assert live[2].user == UserRow(2, None, True)
     assert live[3].user is None
 

@@ -63,7 +63,7 @@ def test_a_lead_is_loaded_only_when_its_writer_is_done(store: LeadStore, databas
 
     def load() -> None:
         with store_of(database) as other:
-            seen.append(Desk(other).load(1)[1].claims[1].status)
+            seen.append(Desk(other).load(1)[1].claims["1"].status)
 
     thread = threading.Thread(target=load)
     with store.transaction() as tx:
@@ -71,7 +71,7 @@ def test_a_lead_is_loaded_only_when_its_writer_is_done(store: LeadStore, databas
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
-        lead.claims[1].status = "cancelled"
+        lead.claims["1"].status = "cancelled"
         tx.write(outcome_of(lead))
     thread.join(10)
     assert seen == ["cancelled"]

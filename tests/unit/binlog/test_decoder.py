@@ -15,13 +15,24 @@ from consumer.binlog.errors import (
     UndecodableEvent,
     WrongServer,
 )
-from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, Rotate, RowChange, SchemaChange, Statement
+from consumer.binlog.events import (
+    Begin,
+    Commit,
+    Event,
+    Heartbeat,
+    Id,
+    Rollback,
+    Rotate,
+    RowChange,
+    SchemaChange,
+    Statement,
+)
 from consumer.binlog.position import Position
 from consumer.binlog.wire import ColumnType, EventType
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
 
 
-def ids(events: list[Event]) -> list[int | None]:
+def ids(events: list[Event]) -> list[Id | None]:
     return [event.after_id for event in events if isinstance(event, RowChange)]
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import zstandard
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.events import Event
 from consumer.binlog.position import Position
 from consumer.binlog.statements import Scope
 from consumer.binlog.wire import ColumnType, EventType
+from consumer.capture import CAPTURED
 from tests.spelled_out import spelled_out
 
 DATABASE = "shop"

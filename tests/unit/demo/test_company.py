@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -50,7 +49,7 @@ class Binlog:
         yield owner, table, before, after
         if step.op == "k":
             assert isinstance(before, RequirementRow)
-            moved = before._replace(id=text(step.values["id"]))
+            moved = before._replace(id=str(step.values["id"]))
             self._rows[step.table, step.values["id"]] = moved
             yield owner, table, None, moved
 
@@ -72,10 +71,10 @@ class Binlog:
                 return UserRow(step.user, values["signature"] or None, values["enabled"])
             case "claims":
                 self._owners[str(step.id)] = values["user"]
-                return ClaimRow(text(step.id), values["user"], values["status"])
+                return ClaimRow(str(step.id), values["user"], values["status"])
             case _:
                 claim, kind, status, reason = (values[name] for name in ("claim", "type", "status", "reason"))
-                return RequirementRow(text(step.id), text(claim), kind, status, reason)
+                return RequirementRow(str(step.id), str(claim), kind, status, reason)
 
     def _owner(self, row: Row | None) -> int:
         match row:
@@ -86,11 +85,6 @@ class Binlog:
             case RequirementRow():
                 return self._owners[str(row.claim_id)]
         raise AssertionError
-
-
-def text(key: Key) -> Any:
-    """An id as the ledger has it."""
-    return str(key)
 
 
 def rules_of(words: Words) -> Rules:

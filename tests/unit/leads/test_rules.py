@@ -28,9 +28,9 @@ def lead(
         exists,
         enabled,
         signature,
-        claims={id_: Claim(id_, status, 0) for id_, status in (claims or {}).items()},
+        claims={str(id_): Claim(str(id_), status, 0) for id_, status in (claims or {}).items()},
         requirements={
-            number: Requirement(number, claim_id, type_, status, None, 0)
+            str(number): Requirement(str(number), str(claim_id), type_, status, None, 0)
             for number, (claim_id, type_, status) in enumerate(requirements or [])
         },
     )
@@ -94,43 +94,43 @@ def test_a_requirement_of_an_excluded_type_is_never_outstanding() -> None:
     rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
     owing = lead(claims={1: "open"}, requirements=[(1, "newsletter", "pending")])
     assert queue_for(owing, rules)[0] is QueueType.NONE
-    assert not rules.is_settled(owing.requirements[0])
+    assert not rules.is_settled(owing.requirements["0"])
 
 
 def test_a_requirement_without_a_status_is_not_settled_and_one_without_a_type_is_not_excluded() -> None:
     rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
-    assert rules.is_outstanding(Requirement(1, 1, None, None, None, 0))
-    assert rules.is_outstanding(Requirement(1, 1, "passport", None, None, 0))
+    assert rules.is_outstanding(Requirement("1", "1", None, None, None, 0))
+    assert rules.is_outstanding(Requirement("1", "1", "passport", None, None, 0))
 
 
 def test_a_claim_without_a_status_is_not_closed() -> None:
-    assert not RULES.is_closed(Claim(1, None, 0))
+    assert not RULES.is_closed(Claim("1", None, 0))
 
 
 @pytest.mark.parametrize("spelling", ["cancelled", "CANCELLED", "Cancelled ", "cancelled   "])
 def test_statuses_compare_without_case_and_without_trailing_blanks(spelling: str) -> None:
     for word in ("cancelled", "Cancelled", "CANCELLED  "):
         rules = Rules(frozenset({word}), frozenset({word}), frozenset({word}))
-        assert rules.is_closed(Claim(1, spelling, 0))
-        assert rules.is_settled(Requirement(1, 1, None, spelling, None, 0))
-        assert not rules.is_outstanding(Requirement(1, 1, spelling, None, None, 0))
+        assert rules.is_closed(Claim("1", spelling, 0))
+        assert rules.is_settled(Requirement("1", "1", None, spelling, None, 0))
+        assert not rules.is_outstanding(Requirement("1", "1", spelling, None, None, 0))
 
 
 @pytest.mark.parametrize("other", [" cancelled", "cancelled\t", "cancelled.", "", "canceled"])
 def test_nothing_else_about_a_status_is_forgiven(other: str) -> None:
-    assert not RULES.is_closed(Claim(1, other, 0))
+    assert not RULES.is_closed(Claim("1", other, 0))
 
 
 def test_a_status_is_judged_the_same_the_second_time_and_after_many_others() -> None:
     for _ in range(2):
-        assert all(not RULES.is_closed(Claim(1, f"free text {number}", 0)) for number in range(11_000))
-        assert RULES.is_closed(Claim(1, "Cancelled", 0))
+        assert all(not RULES.is_closed(Claim("1", f"free text {number}", 0)) for number in range(11_000))
+        assert RULES.is_closed(Claim("1", "Cancelled", 0))
 
 
 def test_what_is_remembered_of_free_text_is_bounded() -> None:
     rules = Rules()
     for number in range(12_000):
-        assert not rules.is_settled(Requirement(1, 1, None, f"free text {number}", None, 0))
+        assert not rules.is_settled(Requirement("1", "1", None, f"free text {number}", None, 0))
     assert len(rules._settled) <= 10_000
 
 
@@ -146,8 +146,8 @@ def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pyt
 
 def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     used = Rules()
-    used.is_closed(Claim(1, "whatever", 0))
-    used.is_outstanding(Requirement(1, 1, "whatever", "whatever", None, 0))
+    used.is_closed(Claim("1", "whatever", 0))
+    used.is_outstanding(Requirement("1", "1", "whatever", "whatever", None, 0))
     assert used == Rules()
     assert used != Rules(closed_claim_statuses=frozenset({"lost"}))
     with pytest.raises(AttributeError):

@@ -245,7 +245,7 @@ def test_a_notice_of_an_orphan_is_read_as_the_row_is_read() -> None:
     texts = {message.topic: json.dumps(message.value).encode() for message in kafka.open}
     change = READERS["claim_requirements"](texts["p.claim_requirements"])[1]
     assert change.user_id == NOBODY
-    assert change.after == RequirementRow(5, 77, None, None, None)
+    assert change.after == RequirementRow("5", "77", None, None, None)
     assert READERS["heartbeats"](texts["p.heartbeats"])[1] == change
 
 
