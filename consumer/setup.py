@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Final
 
 from consumer.binlog.connection import earliest_position, server_info
 from consumer.binlog.position import Position
+from consumer.leads.rule_file import DEFAULT, RuleFile
+from consumer.mysql import comparing
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.stream import journal, topics
 from consumer.stream.checkpoint import Checkpoint, Start
@@ -24,10 +27,12 @@ def prepare(
     start: Start,
     *,
     create_call_centre: bool = False,
+    first_rules: RuleFile = DEFAULT,
 ) -> list[str]:
     """Makes everything ready and returns a sentence for each thing done; an empty list where nothing was to do.
 
     `create_call_centre` has the call centre's tables created though another schema has tables of these names.
+    `first_rules` are put in force where there are none yet.
     The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays.
     Raises what the store's setup, the topics and the server raise.
     """
@@ -47,6 +52,8 @@ def prepare(
         shadow=discovery.shadow_mode,
         begins=existing is None,
         create=create_call_centre,
+        first_rules=first_rules,
+        compare=partial(comparing.ask, replica),
     )
     if existing is None:
         first = starting_checkpoint(replica, kafka.lanes, start)

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.store.errors import TryAgain
+from consumer.store.sql import SAID_NEVER
 from reconciler.book import Book
 from reconciler.runs import Runs
 from reconciler.settings import AgingSettings
@@ -24,15 +25,17 @@ SELECT EXISTS (SELECT FROM leadstream.runs
 """
 """Whether a day has been aged already; nobody ages one that has not begun."""
 
-AGE: Final = """
+AGE: Final = f"""
 WITH held AS (
-    SELECT user_id FROM user_call_scores WHERE is_active AND current_score < %s ORDER BY user_id FOR NO KEY UPDATE
+    SELECT user_id FROM user_call_scores AS score
+    WHERE is_active AND current_score < %(ceiling)s AND NOT ({SAID_NEVER})
+    ORDER BY user_id FOR NO KEY UPDATE
 )
 UPDATE user_call_scores AS score
 SET current_score = score.current_score + 1, updated_at = now() AT TIME ZONE 'utc'
 FROM held WHERE score.user_id = held.user_id
-"""
-"""A day passes for every active lead; their scores are taken in user order, as all writers do."""
+"""  # noqa: S608
+"""A day passes for every active lead that may be called; their scores are taken in user order, as all writers do."""
 
 RECORD: Final = """
 INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts, milliseconds)
@@ -85,6 +88,6 @@ def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int 
     with runs.alone(NAME), book.session() as connection, connection.transaction():
         if connection.execute(AGED, day._asdict()).fetchone() != (False,):
             return None
-        aged = connection.execute(AGE, [settings.aging_ceiling]).rowcount
+        aged = connection.execute(AGE, {"ceiling": settings.aging_ceiling, "never": list(book.rules().never)}).rowcount
         connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
     return aged

@@ -19,12 +19,11 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
-from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
+from reconciler.recheck import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs import COMPLETE, Run, Runs, Window
 from reconciler.sweeps import Report, ended
@@ -65,14 +64,13 @@ class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
     def __init__(
-        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, rules: Rules, *, batch_size: int, stop: Event
+        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, *, batch_size: int, stop: Event
     ) -> None:
         """`replica` and `book` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
         self._store = store
         self._book = book
         self._runs = runs
-        self._rules = rules
         self._batch_size = batch_size
         self._stop = stop
         self._tally = Tally()
@@ -169,12 +167,13 @@ class Backfill:
         read = reading(live, whole_seconds=self._replica.mariadb)
         with self._store.transaction() as tx:
             leads = tx.load(user_ids)
+            known = Known.of(tx, leads.values())
             for user_id in user_ids:
                 rows, lead = live.leads[user_id], leads.get(user_id)
                 if lead is None and rows.user is None:
                     continue
                 if lead is None or lead.stint == 0:
-                    mend_lead(lead or Lead(user_id), rows, read, self._rules, outcome)
+                    mend_lead(lead or Lead(user_id), rows, read, known, outcome)
             tx.write(outcome)
         return outcome
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isinf
 from threading import Event
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import psycopg
 import structlog
@@ -165,6 +165,24 @@ class Suspect(NamedTuple):
     read: Reading
 
 
+class Known(NamedTuple):
+    """What a transaction judges by: the rules in force and, where they may be newer than a lead's, how far each lane
+    has come (µs)."""
+
+    rules: Rules
+    lane_versions: Mapping[int, int]
+
+    @classmethod
+    def of(cls, tx: LeadTransaction, leads: Iterable[Lead]) -> Self:
+        """What this transaction judges these leads by."""
+        outdated = any(lead.rules_version != tx.rules.version for lead in leads)
+        return cls(tx.rules, tx.lane_versions() if outdated else {})
+
+    def until(self, user_id: int) -> int:
+        """How far the lane of a user has come, as far as it matters."""
+        return self.lane_versions[lane_of(user_id, len(self.lane_versions))] if self.lane_versions else 0
+
+
 @dataclass(slots=True)
 class _Batch:
     """What one transaction decides about suspects."""
@@ -186,7 +204,6 @@ class Mender:
         store: LeadStore,
         book: Book,
         watch: LaneWatch,
-        rules: Rules,
         *,
         stop: Event,
         batch_size: int = 100,
@@ -199,7 +216,6 @@ class Mender:
         self.tally = Tally()
         self.dry_run = dry_run
         self._watch = watch
-        self._rules = rules
         self._stop = stop
         self._batch_size = batch_size
         self._suspects: list[Suspect] = []
@@ -238,7 +254,7 @@ class Mender:
                 raise Stopped
             live = self.replica.checksums(chunk) if condensed is None else condensed
             held = self.book.checksums(chunk)
-            misjudged = set(self.book.misjudged(chunk, self._rules))
+            misjudged = set(self.book.misjudged(chunk))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
             self.tally.checked += len(chunk) - len(doubtful)
             self.tally.in_step += len(chunk) - len(doubtful)
@@ -251,11 +267,12 @@ class Mender:
                 raise Stopped
             live = self.replica.read_users(batch)
             held = self.book.leads(batch)
+            rules = self.book.rules()
             read = self._reading(live)
             in_step, unsettled = [], []
             for user_id in batch:
                 suspect = Suspect(user_id, live.leads[user_id], read)
-                found = differences(held.get(user_id), suspect.first, self._rules)
+                found = differences(held.get(user_id), suspect.first, rules)
                 if not found:
                     in_step.append(user_id)
                 elif found[0].kind is Drift.UNSETTLED:
@@ -312,7 +329,8 @@ class Mender:
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
         if self.dry_run:
-            parts = [self._decide(suspects, live, self.book.leads(suspect.user_id for suspect in suspects))]
+            leads = self.book.leads(suspect.user_id for suspect in suspects)
+            parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
         else:
             parts = piecewise(lambda part: self._mend(part, live), suspects, self._refused)
         for batch in parts:
@@ -329,20 +347,21 @@ class Mender:
 
     def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
         with self.store.transaction() as tx:
-            batch = self._decide(suspects, live, tx.load(suspect.user_id for suspect in suspects))
+            leads = tx.load(suspect.user_id for suspect in suspects)
+            batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
             tx.done_rechecks({*batch.mended, *batch.settled, *batch.brought} - asked.keys())
             tx.postpone_rechecks(asked, "too fresh to be mended", RECHECK_AGAIN_SECONDS)
         return batch
 
-    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead]) -> _Batch:
+    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
         batch = _Batch()
         read = self._reading(live)
         late = round(self._behind * 1_000_000)
         for user_id, first, first_read in suspects:
             second, held = live.leads[user_id], leads.get(user_id)
-            found = differences(held, second, self._rules)
+            found = differences(held, second, known.rules)
             sure = confirmed(found, held, first, second, first_read.behind(late).floor)
             if not found:
                 batch.brought.append(user_id)
@@ -354,7 +373,7 @@ class Mender:
                 else:
                     batch.mended.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                mend_lead(held or Lead(user_id), second, read.behind(late), self._rules, batch.outcome)
+                mend_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
@@ -385,10 +404,10 @@ class Mender:
         again_if_in_the_way(attempt)
 
 
-def mend_lead(lead: Lead, live: LiveLead, read: Reading, rules: Rules, outcome: Outcome) -> None:
+def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
     """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
-    mend(lead, state, read.floor, read.ended, rules, outcome)
+    mend(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
     if differs(lead, state):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 

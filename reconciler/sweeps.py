@@ -82,8 +82,8 @@ class Report(NamedTuple):
 
 
 def ended(outcome: str, error: str | None, tally: Tally) -> tuple[str, str | None]:
-    """How a run ended, and the sentence about it, where PostgreSQL may have refused leads on the way, and MySQL may have
-    users whom it cannot hold."""
+    """How a run ended, and the sentence about it: PostgreSQL may have refused leads, and MySQL may have users
+    whom it cannot hold."""
     unheld = f"{tally.unheld:,} {UNHELD}" if tally.unheld else None
     refusal = tally.refusal() if tally.failed else None
     if refusal and outcome == "ok":

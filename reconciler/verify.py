@@ -17,7 +17,6 @@ import structlog
 
 from consumer.leads.model import QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.backfill import Progress
@@ -53,7 +52,6 @@ class Verification:
         mender: Mender,
         condenser: Replica,
         runs: Runs,
-        rules: Rules,
         *,
         stop: Event,
         shadow: bool,
@@ -63,7 +61,6 @@ class Verification:
         self._mender = mender
         self._condenser = condenser
         self._runs = runs
-        self._rules = rules
         self._stop = stop
         self._shadow = shadow
         self._range_users = range_users
@@ -133,7 +130,7 @@ class Verification:
         book, tally = self._mender.book, self._mender.tally
         users = part.live.users[0]
         if book.fingerprints(part.after, part.upto) == part.live:
-            suspects = book.misjudged_in_range(part.after, part.upto, self._rules)
+            suspects = book.misjudged_in_range(part.after, part.upto)
             tally.checked += users - len(suspects)
             tally.in_step += users - len(suspects)
         else:

@@ -16,9 +16,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from consumer.doctor.check import Unreachable
 from consumer.store import call_centre, migrations
 from consumer.store.connection import place, watchful
+from consumer.store.errors import NotPrepared
 from consumer.store.fit import Theirs
 from consumer.store.needs import TABLES
 from consumer.store.pooler import Pooling, pooling
+from consumer.store.rules import Adopted, newest
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -72,6 +74,8 @@ class PostgresFacts:
     elsewhere: Mapping[str, Sequence[str]]
     lanes: tuple[int, Sequence[int]] | None
     pooling: Pooling = Pooling.NONE
+    rules: Adopted | None = None
+    """The rules in force; None where there are none, or none to be seen."""
 
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
@@ -120,7 +124,15 @@ def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
         privileges={name: frozenset(may) for is_theirs, name, may in privileges if is_theirs},
         elsewhere=call_centre.elsewhere(connection),
         lanes=_lanes(connection) if "SELECT" in ours.get("lanes", ()) and usage else None,
+        rules=_rules(connection) if "SELECT" in ours.get("rules", ()) and usage else None,
     )
+
+
+def _rules(connection: Connection) -> Adopted | None:
+    try:
+        return newest(connection)
+    except NotPrepared:
+        return None
 
 
 def _lanes(connection: Connection) -> tuple[int, Sequence[int]]:

@@ -19,17 +19,27 @@ from itertools import groupby
 from typing import NamedTuple
 
 from consumer.leads.apply import holds, put, remove, version_held
-from consumer.leads.judge import judge
+from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
 from consumer.leads.model import NEVER, ClaimRow, Lead, LiveRow, LiveState, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
 
-def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules, outcome: Outcome) -> None:
+def mend(
+    lead: Lead,
+    live: LiveState,
+    floor: int,
+    read_ended: int,
+    rules: Rules,
+    outcome: Outcome,
+    known_until: int = 0,
+) -> None:
     """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it.
 
     `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;
-    `read_ended` is the server's time after it. The lead must be locked against the applier.
+    `read_ended` is the server's time after it. The lead must be locked against the applier. `known_until` is the
+    version (µs) that its lane has come to, 0 where there is no stream: newer rules than the lead was judged by are
+    dated no later, and applied to what we hold before the differences are.
 
     A lead never judged gets stint 1 where the state belongs, opened when its newest row was last updated, and no
     conversion. For a known lead each difference becomes a change at its row's `updated_at`, no earlier than the open
@@ -54,6 +64,8 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
             outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
         return
     unjudged = blind or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
+    if not (fresh or unjudged) and lead.rules_version != rules.version:
+        rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
     for at, moment in groupby(taken, key=lambda difference: difference.at):
         for difference in moment:
             write = put if difference.present else remove
@@ -67,7 +79,7 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
             at = max([lead.changed_at, *(difference.at for difference in taken)])
         else:
             at = read_ended
-        judge(lead, at, rules, outcome)
+        judge_late(lead, at, known_until, rules, outcome)
     lead.read_floor = floor
     lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
     outcome.leads[lead.user_id] = lead

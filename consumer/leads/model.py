@@ -67,6 +67,7 @@ class Reason(StrEnum):
     CLAIM_REOPENED = "claim_reopened"
     SIGNATURE_MISSING = "signature_missing"
     REQUIREMENT_ADDED = "requirement_added"
+    RULES_CHANGED = "rules_changed"
 
 
 class Table(StrEnum):
@@ -200,6 +201,8 @@ class Lead:
     """Signature files for which a `signature_obtained` was recorded already."""
     claims: dict[Key, Claim] = field(default_factory=dict)
     requirements: dict[Key, Requirement] = field(default_factory=dict)
+    rules_version: int = 1
+    """The version of the rules that this lead was last judged by."""
 
 
 class Stint(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,15 @@ class Comparison:
     def key(self, word: str) -> Hashable:
         """What stands for a word and all that equal it."""
         return word.rstrip(" ").casefold()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {"collation": self.collation}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The comparison that `as_json` was asked of."""
+        return cls(str(content["collation"]))
 
 
 PLAIN: Final = Comparison()

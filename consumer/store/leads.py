@@ -19,6 +19,7 @@ import msgspec
 from consumer.lane import lane_of
 from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
 from consumer.store import call_centre, sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
 from consumer.store.columns import (
@@ -33,6 +34,7 @@ from consumer.store.connection import Connection, Cursor, Rows, classified, conn
 from consumer.store.effects import write_effects
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.rules import LOCK, InForce
 
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
@@ -67,6 +69,7 @@ class LeadStore:
         self._conninfo: Final = conninfo
         self._connection: Connection | None = None
         self._add_conversions = ""
+        self._in_force = InForce()
         self._handed_out: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -85,13 +88,20 @@ class LeadStore:
     def transaction(self) -> Iterator[LeadTransaction]:
         """Everything inside is committed together at the end, or, on any exception, not at all.
 
+        The rules in force stay so until then: what it judges, it judges by `LeadTransaction.rules`.
         Raises TryAgain, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
                 tx = LeadTransaction(
-                    connection, self.lane_count, self.shadow, self.source, self._handed_out, self._add_conversions
+                    connection,
+                    self.lane_count,
+                    self.shadow,
+                    self.source,
+                    self._handed_out,
+                    self._add_conversions,
+                    self._in_force,
                 )
                 yield tx
                 tx.confirm_lanes()
@@ -155,7 +165,7 @@ class LeadStore:
 
 class LeadTransaction:
     """What can be done inside `LeadStore.transaction`, in this order: take, pending, claim_owners, load, write, and
-    then rechecks. Made by `LeadStore` only."""
+    then rechecks; `rules` at any time. Made by `LeadStore` only."""
 
     def __init__(
         self,
@@ -165,6 +175,7 @@ class LeadTransaction:
         source: str,
         handed_out: dict[int, int],
         add_conversions: str,
+        in_force: InForce,
     ) -> None:
         self._connection = connection
         self._lanes = lanes
@@ -181,6 +192,25 @@ class LeadTransaction:
         """After the commit: conversions that it added."""
         self.conversions_there = 0
         """After the commit: conversions that were in the table already and stayed as they were."""
+        self._in_force = in_force
+        self._rules: Rules | None = None
+        self._execute(sql.HOLD_RULES, key=LOCK)
+        self._rules_version = self._execute(sql.RULES_VERSION)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force, which stay so until the transaction ends. Raises NotPrepared before `consumer setup`.
+
+        Their version travels with the first answer: to ask for them costs no round trip unless it has moved.
+        """
+        if self._rules is None:
+            ((version,),) = self._fetch(self._rules_version)
+            self._rules = self._in_force.at(version, lambda: self._fetch(self._execute(sql.READ_RULES)))
+        return self._rules
+
+    def lane_versions(self) -> dict[int, int]:
+        """How far each lane has come (µs)."""
+        return dict(self._fetch(self._execute(sql.LANE_VERSIONS)))
 
     def take(self, moves: Sequence[LaneMove]) -> None:
         """Moves lanes on by compare-and-set, and holds them until the end of the transaction.
@@ -248,7 +278,7 @@ class LeadTransaction:
         self._write_requirements(outcome)
         self._write_stints(outcome)
         if not self._shadow:
-            cursor = write_effects(self._connection, outcome, self._add_conversions)
+            cursor = write_effects(self._connection, outcome, self.rules, self._add_conversions)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
@@ -364,7 +394,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
     """
     for (
         user_id, exists, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type, rule,
-        opened_at, outstanding_seen, converted_signatures,
+        opened_at, outstanding_seen, converted_signatures, rules_version,
     ) in lead_rows:  # fmt: skip
         leads[user_id] = Lead(
             user_id,
@@ -383,6 +413,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
             _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
             {},
             {},
+            rules_version,
         )
     for user_id, claim_id, status, version in claim_rows:
         lead = leads.get(user_id)

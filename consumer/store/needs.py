@@ -79,7 +79,7 @@ TABLES: Final[Mapping[str, TableNeeds]] = {
             "last_call_at": Need("timestamp", Use.READ),
             "total_attempts": Need("integer", Use.READ, "NOT NULL DEFAULT 0"),
             "successful_calls": _COUNT,
-            "last_outcome": Need("text", Use.THEIRS),
+            "last_outcome": Need("text", Use.READ),
             "base_score": _COUNT,
             "outcome_penalty_score": _COUNT,
             "time_penalty_score": _COUNT,

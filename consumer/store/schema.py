@@ -44,6 +44,7 @@ leads = Table(
     Column("opened_at", DateTime(timezone=True)),
     Column("outstanding_seen", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("converted_signatures", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("rules_version", Integer, nullable=False, server_default=text("1")),
     Index("leads_to_judge", "lane", "judge_after", postgresql_where=text("judge_after IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )
@@ -140,4 +141,16 @@ runs = Table(
     Column("error", Text),
     Index("runs_name_started", "name", "started_at"),
     Index("runs_under_way", "name", postgresql_where=text("outcome = 'running'")),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("content", JSONB, nullable=False),
+    Column("comparisons", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("adopted_by", Text, nullable=False),
+    Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("rejudged_at", DateTime(timezone=True)),
 )

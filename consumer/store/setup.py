@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,11 +15,12 @@ from sqlalchemy import Connection, create_engine, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from consumer.store import call_centre, fit, needs, schema
+from consumer.leads.rule_file import DEFAULT, RuleFile
+from consumer.store import call_centre, fit, needs, rules, schema
 from consumer.store.connection import Connection as Session
 from consumer.store.connection import classified, open_session, place
 from consumer.store.errors import NotPrepared
-from consumer.store.needs import LABELS, Labels
+from consumer.store.needs import Labels
 from consumer.store.schema import SCHEMA
 
 _SETUP_LOCK: Final = 0x6C65616473
@@ -42,6 +43,11 @@ _HINT: Final = {"ALTER": "run ", "CREATE": "run "}
 """What stands before a hint that is a statement."""
 
 
+def plainly(_: RuleFile) -> rules.Comparisons:
+    """Words compare plainly: for where MySQL cannot be asked."""
+    return {}
+
+
 def prepare(
     conninfo: str,
     lanes: int,
@@ -50,14 +56,15 @@ def prepare(
     shadow: bool = False,
     begins: bool = False,
     create: bool = False,
-    labels: Labels = LABELS,
+    first_rules: RuleFile = DEFAULT,
+    compare: Callable[[RuleFile], rules.Comparisons] = plainly,
 ) -> list[str]:
     """Makes the database fit and returns a sentence for each thing done; an empty list where nothing was to do.
 
     All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
     `begins` says that the stream's numbers are yet to begin: then lanes that have moved are another stream's.
-    `create` has the call centre's tables created though another schema has tables of these names. `labels` are the
-    names of queues by the rules in force.
+    `create` has the call centre's tables created though another schema has tables of these names. Where
+    there are no rules yet, `first_rules` are put in force; `compare` says how the columns compare that they speak of.
     Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
     """
     engine = create_engine(
@@ -70,7 +77,9 @@ def prepare(
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
         _check_encoding(connection, conninfo)
         done = _migrate(connection)
+        done += _rules(connection, first_rules, compare)
         if not shadow:
+            labels = rules.newest(_psycopg(connection)).file.labels.every()
             done += _call_centre(connection, conninfo, labels, create=create)
         done += _lanes(connection, conninfo, lanes, epoch, begins=begins)
     return done
@@ -118,6 +127,15 @@ def _migrate(connection: Connection) -> list[str]:
 
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+
+
+def _rules(connection: Connection, file: RuleFile, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
+    """Puts rules in force where there are none yet; leads judged before need not be judged again."""
+    if connection.execute(select(schema.rules.c.version).limit(1)).first() is not None:
+        return []
+    connection.execute(insert(schema.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
+    whose = "the plan's" if file == DEFAULT else "these"
+    return [f"put {whose} rules in force; `consumer rules show` prints them"]
 
 
 def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, create: bool) -> list[str]:

@@ -91,15 +91,13 @@ def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at
     seen, signed = ((time.time_ns() // 1000) - minutes * 60_000_000 for minutes in (30, 10))
     stranger, signer = UserRow(2, None, True), UserRow(2, "77", True)
     with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store:
-        apply(one_change(store, Change(2, Table.USERS, None, stranger, seen, seen, last=True)), store, world.rules)
+        apply(one_change(store, Change(2, Table.USERS, None, stranger, seen, seen, last=True)), store)
         world.pg(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE 'no more money' USING ERRCODE = '45000'; END $$"
         )
         world.pg("CREATE TRIGGER refuse BEFORE INSERT ON conversions FOR EACH ROW EXECUTE FUNCTION refuse()")
-        apply(
-            one_change(store, Change(2, Table.USERS, stranger, signer, signed, signed, last=True)), store, world.rules
-        )
+        apply(one_change(store, Change(2, Table.USERS, stranger, signer, signed, signed, last=True)), store)
     world.user(2, 77)
     world.pass_lanes()
     assert world.pg("SELECT reason FROM leadstream.rechecks") == [("PostgreSQL refused it with 45000 (in refuse)",)]

@@ -17,9 +17,11 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from consumer.leads.rules import Rules
+from consumer.commands.adoption import Adoption, Tally, session
+from consumer.leads.rule_file import RuleFile
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
 from reconciler.backfill import Backfill, Progress
@@ -65,7 +67,6 @@ class World:
     conninfo: str
     company: pymysql.connections.Connection[Any]
     centre: psycopg.Connection[Any]
-    rules: Rules = field(default_factory=Rules)
     stop: Event = field(default_factory=Event)
     still_seconds: float = 0.3
     patience_seconds: float = 1.0
@@ -152,7 +153,6 @@ class World:
             store,
             book,
             watch,
-            self.rules,
             stop=self.stop,
             batch_size=batch_size,
             dry_run=dry_run,
@@ -168,17 +168,22 @@ class World:
         """Runs the backfill in this process."""
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
         runs = Runs(self.book())
-        filling = Backfill(self.replica(), store, self.book(), runs, self.rules, batch_size=batch_size, stop=self.stop)
+        filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
     def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
         """Verifies in this process."""
         mender = self.mender(dry_run=not repair)
         verification = Verification(
-            mender, self.replica(), Runs(mender.book), self.rules,
+            mender, self.replica(), Runs(mender.book),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample)
+
+    def adopt(self, file: RuleFile) -> Tally | None:
+        """Puts rules in force in this process, and brings every lead to them."""
+        adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
+        return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""
@@ -249,3 +254,9 @@ def refuse(world: World, user_id: int, event: str = "INSERT") -> None:
         f" IF NEW.user_id = {user_id} THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$"
     )
     world.pg(f"CREATE TRIGGER refuse BEFORE {event} ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+
+def adopt_only(world: World, file: RuleFile) -> None:
+    """Puts rules in force as an adoption does that dies before it brings the first lead to them."""
+    with session(world.conninfo) as connection:
+        rules.adopt(connection, file, {}, "test")

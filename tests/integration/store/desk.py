@@ -12,7 +12,7 @@ from consumer.leads.rules import Rules
 from consumer.store.leads import LeadStore, LeadTransaction
 
 LANES: Final = 4
-RULES: Final = Rules(frozenset({"cancelled"}), frozenset({"approved"}), frozenset())
+RULES: Final = Rules()
 START: Final = 1_700_000_000_000_000
 """2023-11-14 22:13:20 UTC in µs; the first transaction commits a second later, and so on."""
 

@@ -11,7 +11,7 @@ import pytest
 from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import State
 from consumer.explanations import explanation
-from consumer.settings import DatabaseSettings, ReplicaSettings, RuleSettings
+from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import pooler
 from consumer.store.connection import connect, open_session
 from consumer.store.errors import NotPrepared
@@ -76,7 +76,7 @@ def _store(url: str) -> object:
 
 def _explain(url: str) -> object:
     replica = ReplicaSettings(replica_database_url="mysql://me:secret@127.0.0.1:1/nothing")  # type: ignore[arg-type]
-    return explanation(1, replica, DatabaseSettings(database_url=url), RuleSettings())  # type: ignore[arg-type]
+    return explanation(1, replica, DatabaseSettings(database_url=url))  # type: ignore[arg-type]
 
 
 WAYS_IN: dict[str, Callable[[str], object]] = {

@@ -11,12 +11,13 @@ import pytest
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow, Row, Stint, Table, UserRow
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import parse
 from consumer.leads.rules import Rules
 from tests.demo.company_schema import COMPANY, SHAPES
 from tests.demo.desk import Desk
 from tests.demo.former_schema import FORMER
 from tests.demo.journal import Key, Step, Transaction
-from tests.demo.oracle import Oracle, Stay, Words
+from tests.demo.oracle import Oracle, Stay
 from tests.demo.shape import Shape, canonical
 from tests.servers.places import PROJECT
 
@@ -87,12 +88,7 @@ class Binlog:
         raise AssertionError
 
 
-def rules_of(words: Words) -> Rules:
-    """What the ledger judges by, where types alone are excluded and the words for settled are given."""
-    return Rules(words.closed, words.settled, frozenset(one.type for one in words.excluded if one.type))
-
-
-def history(seed: int, shape: Shape = FORMER) -> Iterator[Transaction]:
+def history(seed: int, shape: Shape) -> Iterator[Transaction]:
     desk = Desk(0, 1, seed, moves=False, shape=shape)
     number = 0
     while number < TRANSACTIONS:
@@ -118,14 +114,15 @@ def as_stint(user_id: int, stay: Stay) -> Stint:
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int) -> None:
-    oracle, binlog = Oracle(FORMER.words), Binlog()
-    rules = rules_of(FORMER.words)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int, shape: Shape) -> None:
+    oracle, binlog = Oracle(shape.words), Binlog()
+    rules = Rules(parse(shape.rules_file.read_text()))
     leads: dict[int, Lead] = {}
     stints: dict[tuple[int, int], Stint] = {}
     conversions = version = 0
-    for transaction in history(seed):
+    for transaction in history(seed, shape):
         oracle.play(transaction)
         outcome = Outcome()
         version = replay(binlog.changes(transaction), leads, version, rules, outcome)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules, queue_for
-from consumer.settings import RuleSettings
 
 RULES = Rules()
 
@@ -91,14 +90,14 @@ def test_who_signed_and_owes_nothing_belongs_in_no_queue() -> None:
 
 
 def test_a_requirement_of_an_excluded_type_is_never_outstanding() -> None:
-    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
     owing = lead(claims={1: "open"}, requirements=[(1, "newsletter", "pending")])
     assert queue_for(owing, rules)[0] is QueueType.NONE
     assert not rules.is_settled(owing.requirements["0"])
 
 
 def test_a_requirement_without_a_status_is_not_settled_and_one_without_a_type_is_not_excluded() -> None:
-    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
     assert rules.is_outstanding(Requirement("1", "1", None, None, None, 0))
     assert rules.is_outstanding(Requirement("1", "1", "passport", None, None, 0))
 
@@ -110,7 +109,7 @@ def test_a_claim_without_a_status_is_not_closed() -> None:
 @pytest.mark.parametrize("spelling", ["cancelled", "CANCELLED", "Cancelled ", "cancelled   "])
 def test_statuses_compare_without_case_and_without_trailing_blanks(spelling: str) -> None:
     for word in ("cancelled", "Cancelled", "CANCELLED  "):
-        rules = Rules(frozenset({word}), frozenset({word}), frozenset({word}))
+        rules = Rules(RuleFile(closed=(word,), settled=(word,), excluded=(Exclusion(word),)))
         assert rules.is_closed(Claim("1", spelling, 0))
         assert rules.is_settled(Requirement("1", "1", None, spelling, None, 0))
         assert not rules.is_outstanding(Requirement("1", "1", spelling, None, None, 0))
@@ -131,17 +130,8 @@ def test_what_is_remembered_of_free_text_is_bounded() -> None:
     rules = Rules()
     for number in range(12_000):
         assert not rules.is_settled(Requirement("1", "1", None, f"free text {number}", None, 0))
-    assert len(rules._settled) <= 10_000
-
-
-def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # where no .env is
-    for name in RuleSettings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    settings = RuleSettings()
-    assert Rules() == Rules(
-        settings.closed_claim_statuses, settings.settled_requirement_statuses, settings.excluded_requirement_types
-    )
+        assert rules.is_outstanding(Requirement("1", "1", f"free text {number}", None, f"free text {number}", 0))
+    assert max(len(rules._settled), len(rules._excluded)) <= 10_000
 
 
 def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
@@ -149,6 +139,6 @@ def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     used.is_closed(Claim("1", "whatever", 0))
     used.is_outstanding(Requirement("1", "1", "whatever", "whatever", None, 0))
     assert used == Rules()
-    assert used != Rules(closed_claim_statuses=frozenset({"lost"}))
+    assert used != Rules(RuleFile(closed=("lost",)))
     with pytest.raises(AttributeError):
-        used.closed_claim_statuses = frozenset()  # type: ignore[misc]
+        used.version = 2  # type: ignore[misc]
