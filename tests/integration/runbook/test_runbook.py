@@ -55,7 +55,7 @@ class Company:
         self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text())
         self.ask(
             "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
-            " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now())"
+            " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now() AT TIME ZONE 'utc')"
         )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -256,7 +256,7 @@ def _company(fortress: Fortress, url: str) -> None:
 
 
 def _centre(fortress: Fortress, url: str) -> None:
-    """The call centre's tables, some of which are none of our business, and our account."""
+    """The call centre's tables, of which some are none of our business, and our account."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE centre")
     grants = (DEPLOY / "postgres" / "10-grants.sql").read_text()
