@@ -91,6 +91,17 @@ COMMITTED_AT: Final = gauge(
     "Until when, by the source's clock, everything it committed is in Kafka; 0 before the first batch.",
     READER,
 )
+CORRECTED_TIMES: Final = counter(
+    "leadstream_reader_corrected_commit_times",
+    "Transactions whose commit time lay ahead of the server's clock, or long before the transaction before it.",
+    READER,
+    wrong=("ahead", "behind"),
+)
+VERSIONS_AHEAD: Final = gauge(
+    "leadstream_reader_versions_ahead_seconds",
+    "How far versions were ahead of the server's clock at the last heartbeat; more than seconds: it was put back.",
+    READER,
+)
 BACKLOG_BYTES: Final = gauge(
     "leadstream_reader_lag_bytes",
     "Bytes of the binlog that are still to be read, at the last heartbeat; files between count with max_binlog_size.",

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
@@ -30,6 +31,7 @@ from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.commit_times import CommitTimes, Wrong
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.errors import KafkaLost, StreamError
 from consumer.stream.numbering import Numbering
@@ -42,6 +44,12 @@ PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint mends."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
+BURST_SECONDS: Final = 60.0
+"""Wrong commit times with less than this between them are one burst."""
+CORRECTED_HINT: Final = {
+    Wrong.AHEAD: "find out whose session has SET timestamp, or whether the server's or its source's clock was wrong",
+    Wrong.BEHIND: "find out whose session has SET timestamp; MariaDB's secure_timestamp forbids it",
+}
 PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
@@ -173,7 +181,8 @@ class Reader:
                 "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
-            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+            times = commit_times(self._replica, start.flavor)
+            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send, times)
             router = Router(numbering, owners, say_unread, self._left_out)
             copy = Copy(
                 stream,
@@ -305,9 +314,10 @@ class Copy:
         file, pos = place(self._stream.file, self._stream.pos)
         metrics.BINLOG_FILE.set(file)
         metrics.BINLOG_POSITION.set(pos)
-        metrics.COMMITTED_AT.set(self._numbering.ts_us / 1e6)
+        metrics.COMMITTED_AT.set(self._numbering.applied_us / 1e6)
+        metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
         metrics.BATCHES.labels(measures.READER).inc()
-        self._lag.processed(self._numbering.ts_us)
+        self._lag.processed(self._numbering.applied_us)
         owners = self._router.owners
         hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
         rows = sum(sum(counts.values()) for counts in self._router.counts.values())
@@ -399,6 +409,32 @@ def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSett
     return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds))
 
 
+def commit_times(replica: Replica, flavor: str) -> CommitTimes:
+    """Commit times held against the replica's clock; of a burst of wrong ones, one is logged and all are counted."""
+    logged = -float("inf")
+
+    def report(wrong: Wrong, found: int, taken: int) -> None:
+        nonlocal logged
+        metrics.CORRECTED_TIMES.labels(wrong.value).inc()
+        now = time.monotonic()
+        if now - logged >= BURST_SECONDS:
+            log.warning(
+                "commit_time_corrected",
+                wrong=wrong.value,
+                binlog_time=as_text(found),
+                taken_time=as_text(taken),
+                hint=CORRECTED_HINT[wrong],
+            )
+        logged = now
+
+    return CommitTimes(replica.clock, report, mariadb=flavor == "mariadb")
+
+
+def as_text(us: int) -> str:
+    """A time (µs since the epoch) for people."""
+    return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
@@ -444,7 +480,11 @@ def print_changes(
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         owners = claim_owners(replica, source, settings, start.flavor)
         numbering = Numbering(
-            start, Topics(kafka.topic_prefix), writer, lambda _topic, value, _key, _lane: show(str(value))
+            start,
+            Topics(kafka.topic_prefix),
+            writer,
+            lambda _topic, value, _key, _lane: show(str(value)),
+            commit_times(replica, start.flavor),
         )
         router = Router(numbering, owners, say_unread)
         # The server ends whoever comes with an id that is taken: the reader, if it were its own.

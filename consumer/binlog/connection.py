@@ -146,9 +146,13 @@ class Replica:
 
     def clock_and_position(self) -> ClockAndPosition:
         """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-        clock = self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+        clock = self.clock()
         file, pos, gtid_set = self.binlog_end()
-        return ClockAndPosition(int(clock), gtid_set, file, pos)
+        return ClockAndPosition(clock, gtid_set, file, pos)
+
+    def clock(self) -> int:
+        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
 
     def binlog_end(self) -> tuple[str, int, str]:
         """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
