@@ -20,6 +20,7 @@ from consumer.leads.model import ConversionType, QueueType, Reason, Table
 from consumer.leads.outcome import Outcome
 from consumer.measures import APPLIER, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
 from consumer.settings import RunSettings
+from consumer.versions import age
 
 STREAM: Final = (READER, APPLIER)
 TABLES: Final = tuple(Table)
@@ -206,8 +207,9 @@ class _Lanes(Collector):
         held.add_metric([], len(lanes))
         for lane, (version, next_seq) in sorted(lanes.items()):
             applied.add_metric([str(lane)], next_seq - 1)
-            if version:
-                lag.add_metric([str(lane)], max(0.0, now - version / 1e6))
+            old = age(version, now)
+            if old is not None:
+                lag.add_metric([str(lane)], old)
         yield from (held, lag, applied)
 
 

@@ -13,6 +13,7 @@ from consumer.binlog.position import MySQLGtids
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.stream.checkpoint import Checkpoint
+from consumer.versions import age, ahead_seconds
 
 SERVER: Final = "mysql"
 OLDEST: Final = {False: (8, 0), True: (10, 5)}
@@ -35,15 +36,14 @@ class Reader(NamedTuple):
 
     @property
     def lag_seconds(self) -> float | None:
-        """How far it is behind."""
-        version = self.checkpoint.version if self.checkpoint else 0
-        return max(0.0, self.now - version / 1e6) if version else None
+        """How far it is behind; None where that is not known."""
+        return age(self.checkpoint.version, self.now) if self.checkpoint else None
 
 
 def judge(facts: MySQLFacts, reader: Reader) -> list[Check]:
     """Every precondition of the server."""
     return [*judge_quick(facts, reader), *_indexes(facts), _retention(facts, reader), _position(facts, reader),
-            _gtid(facts), _zone(facts), _clock(facts), _replication(facts)]  # fmt: skip
+            _gtid(facts), _zone(facts), _clock(facts), _versions(facts, reader), _replication(facts)]  # fmt: skip
 
 
 def judge_quick(facts: MySQLFacts, reader: Reader) -> list[Check]:
@@ -235,6 +235,16 @@ def _clock(facts: MySQLFacts) -> Check:
     off = abs(facts.clock_seconds) > CLOCK_SECONDS
     sentence = f"the clock of {facts.place} is {offset(facts.clock_seconds)} from ours"
     return _check("clock", State.WARNING if off else State.OK, sentence, "chronyc makestep")
+
+
+def _versions(facts: MySQLFacts, reader: Reader) -> Check:
+    """Whether the clock was put back behind what the stream has seen of it."""
+    version = reader.checkpoint.version if reader.checkpoint else 0
+    ahead = ahead_seconds(version, reader.now + facts.clock_seconds)
+    behind = f"is {_span(ahead)}" if ahead else "is not"
+    sentence = f"the clock of {facts.place} {behind} behind what the reader has seen of it"
+    hint = f"until it has caught up, in {_span(ahead)}, no drift is repaired: see who put it back, and chronyc tracking"
+    return _check("put back", State.WARNING if ahead else State.OK, sentence, hint)
 
 
 def _replication(facts: MySQLFacts) -> Check:

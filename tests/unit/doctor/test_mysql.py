@@ -73,7 +73,7 @@ def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
     assert all(check.mend == "" for check in checks)
-    assert len({check.name for check in checks}) == len(checks) == 20
+    assert len({check.name for check in checks}) == len(checks) == 21
 
 
 WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
@@ -159,7 +159,7 @@ NO_FLAG = {
             "set REPLICA_SERVER_ID to an id that no replica has",
         ),
         (replace(WELL, zone_seconds=7200), "time zone", "warning", "SET PERSIST time_zone = '+00:00'"),
-        (replace(WELL, clock_seconds=-31.0), "clock", "warning", "chronyc makestep"),
+        (replace(WELL, clock_seconds=31.0), "clock", "warning", "chronyc makestep"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": 900}]), "replica lag", "warning", "SHOW REPLICA STATUS"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": None}]), "replica lag", "failed", "START REPLICA"),
         (
@@ -235,3 +235,12 @@ def test_our_own_reader_may_be_connected() -> None:
     assert [check.name for check in wrong(replace(WELL, replicas=[ours]))] == ["server_id"]
     same = Registered(4711, "leadstream", "")
     assert wrong(replace(WELL, replicas=[same])) == []
+
+
+def test_a_clock_that_was_put_back_behind_the_stream_is_reported_and_the_lag_is_not_known() -> None:
+    reader = READER._replace(checkpoint=checkpoint(behind=-600))
+    assert [check.name for check in wrong(WELL, reader)] == ["put back"]
+    (check,) = wrong(WELL, reader)
+    assert check.state is State.WARNING
+    assert "is 10 minutes behind" in check.sentence
+    assert reader.lag_seconds is None
