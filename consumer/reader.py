@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 from zlib import crc32
 
 import msgspec
@@ -30,10 +31,10 @@ from consumer.routing import UNTOLD, RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
-from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.commit_times import CommitTimes, Wrong
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.errors import KafkaLost, StreamError
+from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 from consumer.stream.transactions import ReaderTransactions
@@ -50,6 +51,8 @@ CORRECTED_HINT: Final = {
     Wrong.AHEAD: "find out whose session has SET timestamp, or whether the server's or its source's clock was wrong",
     Wrong.BEHIND: "find out whose session has SET timestamp; MariaDB's secure_timestamp forbids it",
 }
+SUCCESSOR_SECONDS: Final = 15.0
+"""Within this a reader that took over has written its name."""
 PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
@@ -90,17 +93,20 @@ class Reader:
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._attempt: RetryCallState | None = None
         self._connected = False
+        self._id = uuid4().hex
+        self._database = ""
+        self._claimed = False
 
     def run(self) -> None:
         """Reads until stopped.
 
-        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, UndoneTransaction,
-        and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
+        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
+        UndoneTransaction, and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
         """
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         try:
-            start = self._patiently(self._last_checkpoint)
+            start = self._patiently(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
             with metrics.lanes_sent(self._next_seqs):
                 self._patiently(lambda: self._follow(owners))
@@ -116,18 +122,74 @@ class Reader:
         committed = self._transactions.committed
         return committed.next_seqs if committed is not None else []
 
-    def _last_checkpoint(self) -> Checkpoint:
-        """Fences older readers, and only then asks what was committed last."""
+    def _begin(self) -> Checkpoint:
+        """Takes over from an older reader, once it is certain that we can go on where it stands."""
+        with CheckpointLog(self._kafka) as checkpoints:
+            found = checkpoints.require()
+        self._database = self._replica.database()
+        demand_database(found, self._database, self._kafka.topic_prefix)
+        try:
+            open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
+        except BinlogPurged:
+            if self._settings.on_purged == "fail":
+                raise
+        return self._take_over()
+
+    def _take_over(self) -> Checkpoint:
+        """Fences older readers, only then asks what was committed last, and writes our name below it.
+
+        By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
+        already and another one stands there now.
+        """
         self._transactions.take_over()
         with CheckpointLog(self._kafka) as checkpoints:
-            self._transactions.committed = checkpoints.require()
+            last = checkpoints.require()
+        if self._claimed and last.reader != self._id:
+            raise ReaderFenced(
+                f"another reader has taken over the stream {self._kafka.topic_prefix}; run one reader per TOPIC_PREFIX"
+            )
+        demand_database(last, self._database, self._kafka.topic_prefix)
+        self._transactions.ready()
+        self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
+        self._transactions.settle()
+        self._claimed = True
+        assert self._transactions.committed is not None
         return self._transactions.committed
+
+    def _look_for_successor(self, fenced: ReaderFenced) -> None:
+        """Raises that we were fenced where a successor's name is written; returns where nobody wrote one for long.
+
+        Then it was Kafka that ended our transaction: it took longer than transaction.timeout.ms, as when this process
+        or its machine stood still.
+        """
+        deadline = time.monotonic() + SUCCESSOR_SECONDS
+        while not self._stop:
+            try:
+                with CheckpointLog(self._kafka) as checkpoints:
+                    found = checkpoints.newest()
+            except KafkaLost as error:
+                log.info("kafka does not answer, repeating", reason=str(error))
+            else:
+                if found is not None and found.reader != self._id:
+                    raise fenced
+                if time.monotonic() >= deadline:
+                    log.warning(
+                        "transaction_timed_out",
+                        reason=str(fenced),
+                        hint="no other reader has written anything, so this one goes on from its last checkpoint",
+                    )
+                    return
+            self._stop.wait(1.0)
 
     def _follow(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, over purged binlogs where ON_PURGED says so, until stopped or failing."""
         while not self._stop:
             try:
                 self._copy(owners)
+            except ReaderFenced as fenced:
+                if not self._transactions.broken:
+                    raise
+                self._look_for_successor(fenced)
             except BinlogPurged as purged:
                 if self._settings.on_purged == "fail":
                     raise
@@ -164,7 +226,7 @@ class Reader:
         """Reads from the last checkpoint on, until stopped or until something fails."""
         if self._transactions.broken:
             self._transactions.renew()
-            self._last_checkpoint()
+            self._take_over()
             owners.forget()
         elif self._transactions.abort():
             owners.forget()  # it knows claims from beyond the checkpoint

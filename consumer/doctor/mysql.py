@@ -43,6 +43,7 @@ class Reader(NamedTuple):
 def judge(facts: MySQLFacts, reader: Reader) -> list[Check]:
     """Every precondition of the server."""
     return [*judge_quick(facts, reader), *_indexes(facts), _retention(facts, reader), _position(facts, reader),
+            _database(facts, reader),
             _gtid(facts), _zone(facts), _clock(facts), _versions(facts, reader), _replication(facts)]  # fmt: skip
 
 
@@ -195,6 +196,15 @@ def _position(facts: MySQLFacts, reader: Reader) -> Check:
     sentence = f"{facts.place} {'no longer has' if gone else 'still has'} what follows {where}"
     mend = "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew"
     return _check(name, gone, sentence, mend)
+
+
+def _database(facts: MySQLFacts, reader: Reader) -> Check:
+    theirs = reader.checkpoint.database if reader.checkpoint else ""
+    other = theirs.casefold() not in ("", facts.database.casefold())
+    sentence = f"the stream is that of database {theirs or facts.database}"
+    if other:
+        sentence += f", and REPLICA_DATABASE_URL names {facts.database}"
+    return _check("database", other, sentence, f"set REPLICA_DATABASE_URL to {theirs}, or another TOPIC_PREFIX")
 
 
 def _gtid(facts: MySQLFacts) -> Check:

@@ -324,6 +324,8 @@ class Numbering:
             unfinished_version=unfinished_version,
             unfinished_ts_us=unfinished_ts_us,
             prepared=prepared,
+            database=self._checkpoint.database,
+            reader=self._checkpoint.reader,
         )
 
     def _unfinished(self) -> tuple[str, int, int]:

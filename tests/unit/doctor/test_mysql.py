@@ -73,7 +73,7 @@ def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
     assert all(check.mend == "" for check in checks)
-    assert len({check.name for check in checks}) == len(checks) == 21
+    assert len({check.name for check in checks}) == len(checks) == 22
 
 
 WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
