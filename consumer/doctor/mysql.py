@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
@@ -12,6 +12,8 @@ from consumer.binlog.capture import CAPTURED
 from consumer.binlog.position import MySQLGtids
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
+from consumer.local_time import HINT, Created, misdated
+from consumer.local_time import sentence as off_sentence
 from consumer.stream.checkpoint import Checkpoint
 from consumer.versions import age, ahead_seconds
 
@@ -45,6 +47,17 @@ def judge(facts: MySQLFacts, reader: Reader) -> list[Check]:
     return [*judge_quick(facts, reader), *_indexes(facts), _retention(facts, reader), _position(facts, reader),
             _database(facts, reader),
             _gtid(facts), _zone(facts), _clock(facts), _versions(facts, reader), _replication(facts)]  # fmt: skip
+
+
+def judge_times(facts: MySQLFacts, rows: Sequence[Created], now: float) -> Check:
+    """Whether what new customers' rows say of when they were made is UTC; `now` is in seconds since the epoch."""
+    found = misdated(rows, now + facts.clock_seconds)
+    sentence = f"created_at of {len(rows)} rows of new customers agrees with when they were committed"
+    if not rows:
+        sentence = "no customer is new enough to compare created_at with when it was committed"
+    if found:
+        sentence = "; ".join(off_sentence(table, off) for table, off in found.items()) + ": sweeps miss new rows"
+    return _check("created_at", State.WARNING if found else State.OK, sentence, HINT)
 
 
 def judge_quick(facts: MySQLFacts, reader: Reader) -> list[Check]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from consumer.binlog.capture import CAPTURED
 from consumer.doctor.check import Check, State
-from consumer.doctor.mysql import Reader, judge
+from consumer.doctor.mysql import Reader, judge, judge_times
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
+from consumer.local_time import Created
 from consumer.stream.checkpoint import Checkpoint
 
 NOW = 1_800_000_000.0
@@ -244,3 +246,19 @@ def test_a_clock_that_was_put_back_behind_the_stream_is_reported_and_the_lag_is_
     assert check.state is State.WARNING
     assert "is 10 minutes behind" in check.sentence
     assert reader.lag_seconds is None
+
+
+def test_created_at_that_is_no_utc_is_a_warning_and_too_little_to_compare_is_none() -> None:
+    rows = [Created("users", NOW - 5 * 3600 - number, NOW - number) for number in range(3)]
+    check = judge_times(WELL, rows, NOW)
+    assert (check.name, check.state) == ("created_at", State.WARNING)
+    assert check.sentence == "users.created_at holds times 5 h behind UTC: sweeps miss new rows"
+    assert judge_times(WELL, rows[:2], NOW).state is State.OK
+    assert judge_times(WELL, [], NOW).state is State.OK
+
+
+def test_a_stream_of_another_database_is_a_failure() -> None:
+    reader = READER._replace(checkpoint=msgspec.structs.replace(checkpoint(), database="elsewhere"))
+    (check,) = wrong(WELL, reader)
+    assert (check.name, check.state) == ("database", State.FAILED)
+    assert "elsewhere" in check.mend
