@@ -12,6 +12,7 @@ from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import Check, State
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import Labels, RuleFile
 from consumer.store.effects import conversion_id
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
