@@ -15,7 +15,6 @@ from consumer.leads.rule_file import parse
 from consumer.leads.rules import Rules
 from tests.demo.company_schema import COMPANY, SHAPES
 from tests.demo.desk import Desk
-from tests.demo.former_schema import FORMER
 from tests.demo.journal import Key, Step, Transaction
 from tests.demo.oracle import Oracle, Stay
 from tests.demo.shape import Shape, canonical
