@@ -102,11 +102,27 @@ class TestOneCustomer:
     def test_nor_does_one_that_only_the_rules_excluded(self, books: Books, company: Company) -> None:
         with company.transaction():
             company.requirement(103, 11, type_="newsletter")
+        books.replay(company.stream)
+        company.stream.clear()
         adopt(books, RuleFile(excluded=(Exclusion("newsletter"),)), company.now, eagerly=False)
         with company.transaction():
             company.requirement(103, 11, "approved", type_="newsletter")
             company.delete_requirement(101)
-            company.requirement(102, 11, "rejected")
+            company.delete_requirement(102)
+        books.replay(company.stream)
+        assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
+
+    def test_nor_does_one_that_they_settled_while_it_did_not_count(self, company: Company) -> None:
+        books = Books(Rules(RuleFile(excluded=(Exclusion("newsletter"),))))
+        for type_ in ("passport", "newsletter"):
+            with company.transaction():
+                company.requirement(103, 11, "requested", type_=type_)
+        books.replay(company.stream)
+        company.stream.clear()
+        file = RuleFile(settled=("approved", "requested"), excluded=(Exclusion("newsletter"),))
+        adopt(books, file, company.now, eagerly=True)
+        with company.transaction():
+            company.delete_requirement(101)
             company.delete_requirement(102)
         books.replay(company.stream)
         assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
