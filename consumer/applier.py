@@ -31,7 +31,6 @@ from tenacity import (
 from consumer import measures, metrics
 from consumer.decide import decide
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
 from consumer.memory import give_back_large_blocks
 from consumer.refusals import Reach, refused_leads
 from consumer.settings import (
@@ -39,8 +38,8 @@ from consumer.settings import (
     DatabaseSettings,
     DiscoverySettings,
     KafkaSettings,
-    RuleSettings,
     load,
+    refuse_word_lists,
 )
 from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove, LaneState
@@ -66,7 +65,7 @@ log: Final = structlog.get_logger()
 T = TypeVar("T")
 
 
-def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
+def apply_forever(stream: LaneStream, store: LeadStore) -> None:
     """Applies every change of the assigned lanes to PostgreSQL, each exactly once, until stopped.
 
     Raises StoreUnavailable when PostgreSQL stays away, and what `LaneStream.batches` raises.
@@ -76,16 +75,16 @@ def apply_forever(stream: LaneStream, store: LeadStore, rules: Rules) -> None:
         ours = partial(_is_ours, stream, batch.generation)
         part: Batch | None = batch
         while part is not None:
-            part = _step(part, stream, store, rules, ours, lag)
+            part = _step(part, stream, store, ours, lag)
 
 
 def _step(
-    batch: Batch, stream: LaneStream, store: LeadStore, rules: Rules, ours: Callable[[], bool], lag: metrics.Lag
+    batch: Batch, stream: LaneStream, store: LeadStore, ours: Callable[[], bool], lag: metrics.Lag
 ) -> Batch | None:
     """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
     began = time.monotonic()
     try:
-        outcome = _patiently(stream.stop, apply, batch, store, rules, ours, wanted=ours)
+        outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
     except LaneTaken as error:
         log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
         metrics.LANES_TAKEN.inc()
@@ -105,9 +104,10 @@ def _is_ours(stream: LaneStream, generation: int) -> bool:
     return stream.holds(generation) and not stream.stop.is_set()
 
 
-def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], bool] = lambda: True) -> Outcome:
-    """One batch, one transaction. Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
+def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: True) -> Outcome:
+    """One batch, one transaction, by the rules in force.
 
+    Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
@@ -115,7 +115,7 @@ def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], boo
     for search in itertools.count(1):
         reach = Reach()
         try:
-            outcome = _apply(batch, store, rules, refused, reach, past_held=past_held)
+            outcome = _apply(batch, store, refused, reach, past_held=past_held)
             break
         except RowLocked as error:
             if past_held:
@@ -134,7 +134,7 @@ def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], boo
             if search > SEARCHES:
                 refused.update(dict.fromkeys(left, reason_of(error)))
             else:
-                refused.update(refused_leads(batch, reach, error, store, rules, without=refused, wanted=wanted))
+                refused.update(refused_leads(batch, reach, error, store, without=refused, wanted=wanted))
     if refused:
         reasons = sorted(set(refused.values()))
         users = sorted(refused)
@@ -144,15 +144,16 @@ def apply(batch: Batch, store: LeadStore, rules: Rules, wanted: Callable[[], boo
 
 
 def _apply(
-    batch: Batch, store: LeadStore, rules: Rules, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
+    batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
 ) -> Outcome:
     with store.transaction(past_held=past_held) as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
         leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
-        lanes = store.lane_count
-        outcome = decide(batch, leads, reach.waiting, reach.owners, lanes=lanes, rules=rules, refused=refused)  # pure
+        outcome = decide(  # pure
+            batch, leads, reach.waiting, reach.owners, lanes=store.lane_count, rules=tx.rules, refused=refused
+        )
         outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
@@ -259,15 +260,15 @@ def run(stop: threading.Event) -> None:
 
     Raises SettingsError, TopicMismatch, KafkaLost, NotPrepared, StoreUnavailable and what `LaneStream.batches` raises.
     """
+    refuse_word_lists()
     kafka, applier, database = load(KafkaSettings), load(ApplierSettings), load(DatabaseSettings)
-    discovery, words = load(DiscoverySettings), load(RuleSettings)
+    discovery = load(DiscoverySettings)
     if not discovery.smart_discovery_enabled:
         log.warning("idle", reason="SMART_DISCOVERY_ENABLED is false; set it to true and start again to apply changes")
         stop.wait()
         return
     if not _topics_fit(kafka, stop):
         return
-    rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
 
     def connect() -> LeadStore:
         return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
@@ -282,5 +283,5 @@ def run(stop: threading.Event) -> None:
     with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:
         log.info("applier started", group=stream.group, owner=OWNER)
         with metrics.lanes_applied(stream.reached, kafka.lanes):
-            apply_forever(stream, store, rules)
+            apply_forever(stream, store)
     log.info("applier stopped")

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Self
 
 from consumer.binlog.connection import Replica
+from consumer.binlog.errors import NotThere
 from consumer.binlog.events import Id, RowChange, Single
+from consumer.capture import MOMENT_TYPES
 from consumer.leads.model import Table
 from consumer.mysql.keys import KeyKind, among, as_text, kind_of
 from consumer.mysql.limits import limited
@@ -216,6 +218,10 @@ class ClaimOwners:
             fed.add(event.after_id)
 
 
+UNDATED: Final = "NULL"
+"""When a claim was changed where no column says a time."""
+
+
 class ReplicaClaims:
     """Asks the replica for the users of claims."""
 
@@ -230,8 +236,17 @@ class ReplicaClaims:
         self._columns: _ClaimColumns | None = None
 
     def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
-        """The owners of those of the claims that exist. Raises ConnectionLost."""
-        columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
+        """The owners of those of the claims that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        try:
+            return self._owners(claim_ids)
+        except NotThere:
+            self._columns = None  # the table has other columns than it had when we looked at it
+            return self._owners(claim_ids)
+
+    def _owners(self, claim_ids: list[Id]) -> dict[Id, Owner]:
+        columns = self._columns or _ClaimColumns.ask(self._replica)
+        # A column that is not there is looked for each time: without it nobody can say which answers are too new.
+        self._columns = columns if columns.changed != UNDATED else None
         owners = f"SELECT {columns.key}, user_id, {columns.changed} FROM claims WHERE "  # noqa: S608 (names of ours)
         owners += among("id", columns.kind, claim_ids, self._replica.literal)
         found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
@@ -258,7 +273,8 @@ class _ClaimColumns(NamedTuple):
     def ask(cls, replica: Replica) -> Self:
         there = {str(name).lower(): (str(kind).lower(), size) for name, kind, size in replica.query(_COLUMNS)}
         kind = kind_of(*there.get("id", ("bigint", None)))
-        changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if "updated_at" in there else "NULL"
+        dated = there.get("updated_at", ("", None))[0] in MOMENT_TYPES
+        changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if dated else UNDATED
         return cls(as_text("id", kind), kind, changed)
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import Annotated
@@ -22,7 +23,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
+from consumer.commands import rules
 from consumer.doctor.check import Unfit
+from consumer.leads.rule_file import DEFAULT
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -30,10 +33,10 @@ from consumer.settings import (
     KafkaSettings,
     ReaderSettings,
     ReplicaSettings,
-    RuleSettings,
     RunSettings,
     SettingsError,
     load,
+    refuse_word_lists,
 )
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
@@ -57,6 +60,7 @@ app = typer.Typer(
     epilog="Example: consumer status",
 )
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(rules.app, name="rules")
 
 
 @app.command(epilog="Example: consumer setup --from earliest")
@@ -67,16 +71,33 @@ def setup(
     lanes: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
     ] = None,
+    create_call_centre: Annotated[
+        bool, typer.Option("--create-call-centre", help="Create its tables though another schema has such.")
+    ] = False,
+    first_rules: Annotated[
+        Path | None, typer.Option("--rules", help="A file of rules to begin with; where there are some, they stay.")
+    ] = None,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.doctor.quick import before_setup
     from consumer.more_lanes import raise_lanes
+    from consumer.reader import server_id
     from consumer.setup import prepare
 
-    database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
+    replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
+    before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)
-    done += prepare(load(ReplicaSettings), database, kafka, load(DiscoverySettings), start)
+    done += prepare(
+        replica,
+        database,
+        kafka,
+        load(DiscoverySettings),
+        start,
+        create_call_centre=create_call_centre,
+        first_rules=DEFAULT if first_rules is None else rules.read_file(first_rules),
+    )
     for sentence in done:
         typer.echo(sentence)
     if not done:
@@ -186,7 +207,8 @@ def explain_user(
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.explanations import explanation
 
-    found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings), load(RuleSettings))
+    refuse_word_lists()
+    found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings))
     if as_json:
         typer.echo(json.dumps(asdict(found), default=str))
     else:

@@ -28,6 +28,7 @@ _OPENED: Final[dict[str, str]] = {
     Reason.CLAIM_REOPENED: "a claim was opened or reopened",
     Reason.SIGNATURE_MISSING: "the signature was missing",
     Reason.REQUIREMENT_ADDED: "a document was asked for",
+    Reason.RULES_CHANGED: "other rules were adopted",
 }
 
 
@@ -132,7 +133,7 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
         *_standing(held, own),
         *_past(held),
         *_seen(changes),
-        *_calls(held, queue_type),
+        *_calls(held, queue_type, rules),
         *_mysql(live, agrees, behind),
     ]
     if without_live is not None:
@@ -234,7 +235,12 @@ def _seen(changes: list[Seen]) -> list[str]:
     return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(told)}."]
 
 
-def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:
+def said_never(last_outcome: str | None, rules: Rules) -> bool:
+    """Whether a customer must not be called after this outcome, whatever queue they belong in."""
+    return last_outcome is not None and last_outcome.strip(" ").lower() in rules.never
+
+
+def _calls(held: Dossier, queue_type: QueueType | None, rules: Rules) -> list[str]:
     sentences = []
     counted = sum(1 for stint in held.stints if stint.conversion_type is not None)
     if counted != len(held.conversions):
@@ -246,8 +252,12 @@ def _calls(held: Dossier, queue_type: QueueType | None) -> list[str]:
         if queue_type is not None:
             sentences.append("The call centre has no score for them (user_call_scores has no such row).")
         return sentences
-    told = held.desk.current_queue_type
-    if queue_type is not None and told != queue_type:
+    told, outcome = held.desk.current_queue_type, held.desk.last_outcome
+    never = said_never(outcome, rules)
+    if never:
+        sentences.append(f"They must not be called, whatever queue they belong in: the last call ended with {outcome}.")
+    expected = QueueType.NONE if never else queue_type
+    if expected is not None and told != rules.label(expected):
         sentences.append(
             f"The call centre's table says {told or 'nothing'} instead: another program wrote that, or SHADOW_MODE is"
             " on; reconciler verify --repair puts it right."

@@ -5,31 +5,29 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-import psycopg
-
 from consumer.binlog.connection import Replica
 from consumer.binlog.errors import BinlogError
 from consumer.explain import Explanation, Live, explain, lead_of, verdict
 from consumer.leads.ledger import differs
-from consumer.leads.rules import Rules
 from consumer.live import read_lead
-from consumer.settings import DatabaseSettings, ReplicaSettings, RuleSettings
+from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import look
-from consumer.store.connection import classified
+from consumer.store.connection import classified, open_session
+from consumer.store.rules import InForce
 
 CONNECT_SECONDS = 5
 
 
-def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSettings, words: RuleSettings) -> Explanation:
+def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSettings) -> Explanation:
     """Everything about one customer; where MySQL does not answer, the explanation says so.
 
     Raises StoreUnavailable, and NotPrepared before `consumer setup`.
     """
-    rules = Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types)
     with (
         classified(database.conninfo),
-        psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection,
+        open_session(database.conninfo, "leadstream explain", autocommit=True, seconds=CONNECT_SECONDS) as connection,
     ):
+        rules = InForce().read(connection)
         held = look.dossier(connection, user_id)
     try:
         with closing(Replica(source.address, CONNECT_SECONDS)) as replica:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from consumer.binlog.connection import Replica
+from consumer.binlog.errors import NotThere
 from consumer.leads.model import LiveRow, LiveState, Table
 from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
@@ -44,6 +45,13 @@ def read_lead(replica: Replica, user_id: int) -> LiveLead:
 
     Raises ConnectionLost, LoginRefused and PreconditionFailed.
     """
+    try:
+        return _read(replica, user_id)
+    except NotThere:  # a column went between our looking at the tables and our asking
+        return _read(replica, user_id)
+
+
+def _read(replica: Replica, user_id: int) -> LiveLead:
     there = {
         (str(table).lower(), str(column).lower()): kind_of(str(data_type).lower(), size)
         for table, column, data_type, size in replica.query(COLUMNS)

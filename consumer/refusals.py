@@ -23,7 +23,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from consumer.decide import decide
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Key
-from consumer.leads.rules import Rules
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -67,7 +66,6 @@ def refused_leads(
     reach: Reach,
     error: psycopg.Error,
     store: LeadStore,
-    rules: Rules,
     *,
     without: Collection[int] = (),
     wanted: Callable[[], bool] = lambda: True,
@@ -92,7 +90,7 @@ def refused_leads(
         trials += 1
         if not wanted():
             raise TryAgain("refused leads are not looked for any longer: the batch is not ours now, or we are to stop")
-        return retrying(_trial, part, users, reach, store, rules)
+        return retrying(_trial, part, users, reach, store)
 
     users = sorted(reach.users(batch, store.lane_count).difference(without))
     suspects = [_Group(users, _concerning(batch, users, store.lane_count), error)]
@@ -119,14 +117,14 @@ def _halves(users: list[int]) -> tuple[list[int], list[int]]:
     return users[:middle], users[middle:]
 
 
-def _trial(part: Batch, users: list[int], reach: Reach, store: LeadStore, rules: Rules) -> psycopg.Error | None:
+def _trial(part: Batch, users: list[int], reach: Reach, store: LeadStore) -> psycopg.Error | None:
     """What PostgreSQL has against these users' part of the batch."""
     chosen = frozenset(users)
     waiting = [user_id for user_id in reach.waiting if user_id in chosen]
     owners = [(claim_id, user_id) for claim_id, user_id in reach.owners if user_id in chosen]
     try:
         with store.transaction() as tx:
-            outcome = decide(part, tx.load(users), waiting, owners, lanes=store.lane_count, rules=rules)
+            outcome = decide(part, tx.load(users), waiting, owners, lanes=store.lane_count, rules=tx.rules)
             tx.write(outcome)
             tx.check_deferred()
             tx.pending(part.versions, 1)  # waits for all the answers

@@ -5,6 +5,7 @@ A variable `NAME_FILE` names a file that holds the value of `NAME`; it wins over
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cached_property
 from pathlib import Path
@@ -181,14 +182,6 @@ class KafkaSettings(_Settings):
         return f"{self.topic_prefix}.{name}"
 
 
-class RuleSettings(_Settings):
-    """What the business calls closed, settled and excluded ."""
-
-    closed_claim_statuses: Words = frozenset({"cancelled"})
-    settled_requirement_statuses: Words = frozenset({"approved"})
-    excluded_requirement_types: Words = frozenset()
-
-
 class ReaderSettings(_Settings):
     """How the reader batches, beats and reconnects."""
 
@@ -238,6 +231,49 @@ class RunSettings(_Settings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: coloured lines on a terminal, JSON elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+_WORD_LISTS: Final = {
+    "CLOSED_CLAIM_STATUSES": ("claims", "closed"),
+    "SETTLED_REQUIREMENT_STATUSES": ("requirements", "settled"),
+    "EXCLUDED_REQUIREMENT_TYPES": ("requirements", "excluded"),
+}
+"""Settings that the file of rules took the place of, and the section and key that says the same there."""
+
+
+def refuse_word_lists() -> None:
+    """Raises SettingsError where lists of words are still set: those who judge read the rules from PostgreSQL."""
+    written = dotenv_values(".env", encoding="utf-8")
+    found: dict[str, str] = {}
+    for name in _WORD_LISTS:
+        path = os.environ.get(f"{name}{_FILE}")
+        value = os.environ.get(name) or (_text_of(f"{name}{_FILE}", path) if path else written.get(name))
+        if value:
+            found[name] = value
+    if found:
+        names = " and ".join(found)
+        raise SettingsError(
+            f"{names} {'are settings' if len(found) > 1 else 'is a setting'} no longer, because the rules lie in"
+            f" PostgreSQL; unset {'them' if len(found) > 1 else 'it'}, write these lines to a file and run"
+            f" `consumer rules adopt FILE`:\n{_as_rules(found)}"
+        )
+
+
+def _as_rules(lists: dict[str, str]) -> str:
+    """Lists of words as lines of a file of rules."""
+    lines: list[str] = []
+    section = ""
+    for name, value in lists.items():
+        if (wanted := _WORD_LISTS[name][0]) != section:
+            section = wanted
+            lines.append(f"[{section}]")
+        words = list(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+        if name == "EXCLUDED_REQUIREMENT_TYPES":
+            for word in words:
+                lines += [f"[[{section}.excluded]]", f"type = {json.dumps(word, ensure_ascii=False)}"]
+        else:
+            lines.append(f"{_WORD_LISTS[name][1]} = {json.dumps(words, ensure_ascii=False)}")
+    return "\n".join(lines)
 
 
 T = TypeVar("T", bound=_Settings)

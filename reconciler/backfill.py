@@ -19,16 +19,14 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError, TryAgain
 from consumer.store.leads import LeadStore
 from reconciler.book import Book, LanePoint
-from reconciler.lanes import has_moved
-from reconciler.queries import UNHELD
-from reconciler.recheck import COMMIT_SECONDS, Tally, ask_later, mend_lead, piecewise, reading, why
+from reconciler.lanes import has_moved, lanes_ahead
+from reconciler.recheck import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
-from reconciler.runs import Run, Runs, Window
-from reconciler.sweeps import Report
+from reconciler.runs import COMPLETE, Run, Runs, Window
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +64,13 @@ class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
     def __init__(
-        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, rules: Rules, *, batch_size: int, stop: Event
+        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, *, batch_size: int, stop: Event
     ) -> None:
         """`replica` and `book` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
         self._store = store
         self._book = book
         self._runs = runs
-        self._rules = rules
         self._batch_size = batch_size
         self._stop = stop
         self._tally = Tally()
@@ -89,6 +86,7 @@ class Backfill:
             begin, run = None, None
             try:
                 present = self._replica.present()
+                self._demand_clock(self._book.lanes(), present.clock)
                 begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
                 self._tally.unheld = present.beyond
@@ -97,8 +95,7 @@ class Backfill:
                     outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
-            if outcome == "ok" and self._tally.unheld:
-                error = f"{self._tally.unheld:,} {UNHELD}"
+            outcome, error = ended(outcome, error, self._tally)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
@@ -108,7 +105,7 @@ class Backfill:
 
     def _begin(self, present: Present, *, restart: bool) -> Resumed:
         last = self._runs.last(NAME)
-        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
             return Resumed(present.first_user - 1, Window(0, present.clock))
         log.info("backfill_resumed", after_user=last.cursor)
         return Resumed(last.cursor, last.window)
@@ -143,6 +140,7 @@ class Backfill:
     def _take(self, page: Page) -> None:
         live = page.live
         if live is not None:
+            self._demand_clock(page.lanes, live.ended)
             read = reading(live, whole_seconds=self._replica.mariadb)
             coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, read.floor, page.lanes)}
             self._leave(sorted(coming))
@@ -153,6 +151,15 @@ class Backfill:
                     self._tally.settled += len(outcome.queue_changes)
         self._tally.checked += len(page.users)
         self._tally.in_step += len(page.judged)
+
+    def _demand_clock(self, lanes: Mapping[int, LanePoint], clock: int) -> None:
+        """Raises ReplicaError where the server's clock (µs) cannot say what the lanes have passed."""
+        ahead = lanes_ahead(lanes, clock)
+        if ahead:
+            raise ReplicaError(
+                f"the clock of {self._replica.address} was put back and is {ahead:.0f} s behind the stream's versions;"
+                " run the backfill again when it has caught up"
+            )
 
     @staticmethod
     def _is_coming(user_id: int, live: LiveRead, floor: int, lanes: Mapping[int, LanePoint]) -> bool:
@@ -174,17 +181,19 @@ class Backfill:
         read = reading(live, whole_seconds=self._replica.mariadb)
         with self._store.transaction(past_held=True) as tx:
             leads = tx.load(user_ids)
+            known = Known.of(tx, leads.values())
             for user_id in user_ids:
                 rows, lead = live.leads[user_id], leads.get(user_id)
                 if lead is None and rows.user is None:
                     continue
                 if lead is None or lead.stint == 0:
-                    mend_lead(lead or Lead(user_id), rows, read, self._rules, outcome)
+                    mend_lead(lead or Lead(user_id), rows, read, known, outcome)
             tx.write(outcome)
         return outcome
 
     def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
-        log.error("lead_refused", user_id=user_id, reason=why(error))
-        self._tally.failed += 1
+        reason = why(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], why(error))
+            ask_later(tx, [user_id], reason)

@@ -5,7 +5,7 @@ Every statement of the reconciler on our tables stands here and in `runs.py`; le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -16,9 +16,11 @@ from psycopg.pq import TransactionStatus
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import look
-from consumer.store.connection import classified, watchful
+from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
+from consumer.store.rules import InForce
+from consumer.store.sql import READ_RULES, SAID_NEVER
 from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
 
@@ -54,6 +56,12 @@ WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
 ORDER BY lead.user_id LIMIT %(limit)s
 """
 """Leads whose open stint is in this queue, and that were called since."""
+
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
 
 EVERYONE_IN_QUEUE: Final = """
 SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s
@@ -98,8 +106,30 @@ SELECT 3, user_id, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} G
 """Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
 
 
+_CLAIM = "coalesce('=' || claims.status, '-')"
+_REQUIREMENT = "coalesce('=' || requirement.status, '-') || E'\\x1f' || coalesce('=' || requirement.type, '-')"
+_REASON = "E'\\x1f' || coalesce('=' || requirement.reason, '-')"
+
+
+def _words(scope: str) -> str:
+    return f"""
+SELECT DISTINCT true, status, NULL, NULL FROM leadstream.claims WHERE {scope}
+UNION ALL
+SELECT DISTINCT false, status, type, CASE WHEN %(reasons)s THEN reason END
+FROM leadstream.requirements WHERE {scope}
+"""  # noqa: S608
+
+
+WORDS: Final = _words(_AMONG)
+"""The words that the rules look at of some users: whether they are a claim's, status, type, and the reason where that
+makes a difference."""
+
+WORDS_IN_RANGE: Final = _words(_IN_RANGE)
+"""The same for a range of users."""
+
+
 def _misjudged(scope: str) -> str:
-    closed = "lower(rtrim(claims.status, ' ')) = ANY(%(closed)s) IS TRUE"
+    closed = f"{_CLAIM} = ANY(%(closed)s)"
     return f"""
 SELECT user_id FROM leadstream.leads AS lead
 WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
@@ -110,16 +140,15 @@ WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
         WHEN (SELECT true FROM leadstream.requirements AS requirement
               JOIN leadstream.claims ON claims.user_id = requirement.user_id AND claims.id = requirement.claim_id
               WHERE requirement.user_id = lead.user_id AND NOT ({closed})
-                AND lower(rtrim(requirement.status, ' ')) = ANY(%(settled)s) IS NOT TRUE
-                AND lower(rtrim(requirement.type, ' ')) = ANY(%(excluded)s) IS NOT TRUE
+                AND {_REQUIREMENT} || CASE WHEN %(reasons)s THEN {_REASON} ELSE '' END = ANY(%(owed)s)
               LIMIT 1) THEN 'requirements_outstanding'
         ELSE 'none' END))
 """  # noqa: S608
 
 
 MISJUDGED: Final = _misjudged(_AMONG)
-"""Leads that seem never judged, left to a live read, or in another queue than the rules say. The rules proper are
-`consumer.leads.rules`; this finds who is worth a closer look."""
+"""Leads that seem never judged, left to a live read, or in another queue than the rules say: `closed` are the spellings
+of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
 
 MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
 """The same for a range of users."""
@@ -127,16 +156,22 @@ MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
 """Users in a range that MySQL should have."""
 
-OUT_OF_TUNE: Final = """
+OUT_OF_TUNE: Final = f"""
 SELECT lead.user_id
 FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
      ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
 WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
   AND NOT EXISTS (SELECT FROM leadstream.shown WHERE shown.user_id = lead.user_id)
-  AND (score.current_queue_type IS DISTINCT FROM lead.queue_type
-       OR score.is_active IS DISTINCT FROM (lead.queue_type <> 'none'))
-"""
-"""Leads for which the call centre's table says another queue than the open stint, and that nobody shows elsewhere."""
+  AND (score.user_id IS NULL
+       OR score.current_queue_type IS DISTINCT FROM CASE
+           WHEN lead.queue_type = 'none' OR {SAID_NEVER} THEN %(none)s::text
+           WHEN lead.queue_type = 'unsigned_users' THEN %(unsigned)s::text
+           ELSE %(outstanding)s::text END
+       OR score.is_active AND (lead.queue_type = 'none' OR {SAID_NEVER}))
+"""  # noqa: S608
+"""Leads for which the call centre's table says another queue than the open stint, or that it would call though they
+belong in none or must not be called; what it is shown of them ahead of their history is no drift. Why somebody in the
+right queue is inactive is the call centre's business."""
 
 
 class LanePoint(NamedTuple):
@@ -150,6 +185,14 @@ class LanePoint(NamedTuple):
     still: float = 0.0
 
 
+class Held(NamedTuple):
+    """What is known of some leads and what they are judged by; `outcomes` are those of their last calls."""
+
+    leads: Mapping[int, Lead]
+    outcomes: Mapping[int, str | None]
+    rules: Rules
+
+
 class Book:
     """One connection to PostgreSQL, opened when first needed. Errors are those of `consumer.store.errors`."""
 
@@ -158,6 +201,8 @@ class Book:
         self._conninfo = conninfo
         self._answer_seconds = answer_seconds
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._in_force = InForce()
+        self._has_centre = False
 
     def close(self) -> None:
         """Ends the session, and with it every advisory lock."""
@@ -170,7 +215,7 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(watchful(self._conninfo, NAME), autocommit=True)
+                self._connection = open_session(self._conninfo, NAME, autocommit=True)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -191,6 +236,15 @@ class Book:
         with self.session() as connection:
             return look.has_centre(connection)
 
+    def held(self, user_ids: Iterable[int]) -> Held:
+        """These leads as we hold them, how their last calls ended, and the rules in force; without locks."""
+        wanted = sorted(set(user_ids))
+        with self.session() as connection:
+            self._has_centre = self._has_centre or look.has_centre(connection)
+            leads, outcomes, version = look.called_leads(connection, wanted, centre=self._has_centre)
+            rules = self._in_force.at(version, lambda: connection.execute(READ_RULES).fetchall())
+            return Held(leads, outcomes, rules)
+
     def dossier(self, user_id: int) -> Dossier:
         """Everything we hold about one lead, in one snapshot and without locks."""
         with self.session() as connection:
@@ -200,6 +254,11 @@ class Book:
         """Which of these users have a stint."""
         with self.session() as connection:
             return {user_id for (user_id,) in connection.execute(JUDGED, [list(user_ids)])}
+
+    def first_seen(self) -> dict[int, float]:
+        """The newest customers of a day that the stream brought, and when (s since 1970) their row was committed."""
+        with self.session() as connection:
+            return dict(connection.execute(FIRST_SEEN).fetchall())
 
     def lanes(self) -> dict[int, LanePoint]:
         """How far each lane has come."""
@@ -246,22 +305,33 @@ class Book:
         with self.session() as connection:
             return condensed(connection.execute(CHECKSUMS, {"users": list(user_ids)}))
 
-    def misjudged(self, user_ids: Sequence[int], rules: Rules) -> list[int]:
-        """Those of these leads that the rules seem to put elsewhere, or that were never judged."""
-        return self._misjudged(MISJUDGED, rules, {"users": list(user_ids)})
-
-    def misjudged_in_range(self, after: int, upto: int, rules: Rules) -> list[int]:
-        """Those of the leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
-        return self._misjudged(MISJUDGED_IN_RANGE, rules, {"after": after, "upto": upto})
-
-    def _misjudged(self, statement: str, rules: Rules, scope: dict[str, object]) -> list[int]:
-        words = {
-            "closed": _normal(rules.closed_claim_statuses),
-            "settled": _normal(rules.settled_requirement_statuses),
-            "excluded": _normal(rules.excluded_requirement_types),
-        }
+    def rules(self) -> Rules:
+        """The rules in force at this moment."""
         with self.session() as connection:
-            return [user_id for (user_id,) in connection.execute(statement, {"never": NEVER, **words, **scope})]
+            return self._in_force.read(connection)
+
+    def misjudged(self, user_ids: Sequence[int]) -> list[int]:
+        """Those of these leads that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(WORDS, MISJUDGED, {"users": list(user_ids)})
+
+    def misjudged_in_range(self, after: int, upto: int) -> list[int]:
+        """Those of the leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(WORDS_IN_RANGE, MISJUDGED_IN_RANGE, {"after": after, "upto": upto})
+
+    def _misjudged(self, words: str, statement: str, scope: dict[str, object]) -> list[int]:
+        """How words compare is not SQL's to say: those there are are looked at here, and go back as arrays."""
+        rules = self.rules()
+        scope = {"reasons": rules.mentions_reasons, **scope}
+        closed, owed = [], []
+        with self.session() as connection:
+            for is_claim, status, type_, reason in connection.execute(words, scope):
+                if is_claim:
+                    if rules.closes(status):
+                        closed.append(_key(status))
+                elif rules.owes(status, type_, reason):
+                    owed.append(_key(status, type_, reason) if rules.mentions_reasons else _key(status, type_))
+            found = connection.execute(statement, {"never": NEVER, "closed": closed, "owed": owed, **scope})
+            return [user_id for (user_id,) in found]
 
     def present(self, after: int, upto: int) -> list[int]:
         """Users in (`after`, `upto`] that we hold as existing."""
@@ -271,7 +341,14 @@ class Book:
     def out_of_tune(self, after: int, upto: int) -> list[int]:
         """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
         with self.session() as connection:
-            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {"after": after, "upto": upto})]
+            rules = self._in_force.read(connection)
+            labels = {
+                "none": rules.label(QueueType.NONE),
+                "unsigned": rules.label(QueueType.UNSIGNED_USERS),
+                "outstanding": rules.label(QueueType.REQUIREMENTS_OUTSTANDING),
+            }
+            scope = {"after": after, "upto": upto, "never": list(rules.never)}
+            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
 
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
@@ -289,5 +366,6 @@ def microseconds(time: datetime) -> int:
     return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
 
 
-def _normal(words: Iterable[str]) -> list[str]:
-    return sorted(word.rstrip(" ").casefold() for word in words)
+def _key(*words: str | None) -> str:
+    """Words as one text, as the statements above join them."""
+    return "\x1f".join("-" if word is None else f"={word}" for word in words)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import isinf
 from threading import Event
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import psycopg
 import structlog
@@ -47,9 +47,12 @@ SUSPECTS_AT_ONCE: Final = 5000
 CONDENSED_AT_ONCE: Final = 5000
 """Users that one statement condenses to checksums."""
 RECHECKS_AT_ONCE: Final = 1000
+REASONS: Final = 5
+"""How many reasons of refusals a report names."""
 RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or mended, is looked at again."""
 STANDS_STILL: Final = "replication on the replica stands still"
+PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
 
 
 @dataclass(slots=True)
@@ -74,6 +77,9 @@ class Tally:
     left: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
+    """Refused by PostgreSQL."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Of those, how many for which reason."""
     unheld: int = 0
     """Users whose ids no bigint holds: they can be no leads."""
     rechecks: int = 0
@@ -98,10 +104,26 @@ class Tally:
             "left_to_recheck": self.left,
             "failed": self.failed,
             "unheld": self.unheld,
+            "refused": dict(self.refused),
             "rechecks": self.rechecks,
             "drift": dict(self.drift),
             "conversions": dict(self.conversions),
         }
+
+    def refuse(self, reason: str) -> None:
+        """Counts a lead that PostgreSQL refused."""
+        self.failed += 1
+        self.refused[reason] += 1
+
+    def refusal(self) -> str | None:
+        """How many leads were refused, and why, in a sentence; None where none was."""
+        if not self.failed:
+            return None
+        named = self.refused.most_common(REASONS)
+        reasons = [f"{reason} ({count:,})" for reason, count in named]
+        if others := self.failed - sum(count for _, count in named):
+            reasons.append(f"other reasons ({others:,})")
+        return f"{self.failed:,} of {max(self.checked, self.failed):,} leads were refused: {', '.join(reasons)}"
 
     def take(self, outcome: Outcome) -> None:
         """Counts what a committed transaction did."""
@@ -152,6 +174,24 @@ class Suspect(NamedTuple):
     read: Reading
 
 
+class Known(NamedTuple):
+    """What a transaction judges by: the rules in force and, where they may be newer than a lead's, how far each lane
+    has come (µs)."""
+
+    rules: Rules
+    lane_versions: Mapping[int, int]
+
+    @classmethod
+    def of(cls, tx: LeadTransaction, leads: Iterable[Lead]) -> Self:
+        """What this transaction judges these leads by."""
+        outdated = any(lead.rules_version != tx.rules.version for lead in leads)
+        return cls(tx.rules, tx.lane_versions() if outdated else {})
+
+    def until(self, user_id: int) -> int:
+        """How far the lane of a user has come, as far as it matters."""
+        return self.lane_versions[lane_of(user_id, len(self.lane_versions))] if self.lane_versions else 0
+
+
 @dataclass(slots=True)
 class _Batch:
     """What one transaction decides about suspects."""
@@ -173,7 +213,6 @@ class Mender:
         store: LeadStore,
         book: Book,
         watch: LaneWatch,
-        rules: Rules,
         *,
         stop: Event,
         batch_size: int = 100,
@@ -188,7 +227,6 @@ class Mender:
         self.tally = Tally()
         self.dry_run = dry_run
         self._watch = watch
-        self._rules = rules
         self._stop = stop
         self._batch_size = batch_size
         self._suspects: list[Suspect] = []
@@ -230,7 +268,7 @@ class Mender:
             for _, part in readable(self.replica.checksums, chunk if condensed is None else [], self._unread):
                 live.update(part)
             held = self.book.checksums(chunk)
-            misjudged = set(self.book.misjudged(chunk, self._rules))
+            misjudged = set(self.book.misjudged(chunk))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
             self.tally.checked += len(chunk) - len(doubtful)
             self.tally.in_step += len(chunk) - len(doubtful)
@@ -248,11 +286,12 @@ class Mender:
 
     def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
         held = self.book.leads(batch)
+        rules = self.book.rules()
         read = self._reading(live)
         in_step, unsettled = [], []
         for user_id in batch:
             suspect = Suspect(user_id, live.leads[user_id], read)
-            found = differences(held.get(user_id), suspect.first, self._rules)
+            found = differences(held.get(user_id), suspect.first, rules)
             if not found:
                 in_step.append(user_id)
             elif found[0].kind is Drift.UNSETTLED:
@@ -314,35 +353,32 @@ class Mender:
     def _wait_for_stream(self, suspects: Sequence[Suspect]) -> None:
         """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
         for batch in batches(suspects, self._batch_size):
-            presents = [Present(one.user_id, self._queue_of(one), one.read.ended) for one in batch]
             if self.dry_run:
-                self._count_waiting(batch, self.book.leads(one.user_id for one in batch))
+                self._count_waiting(batch, self.book.leads(one.user_id for one in batch), self.book.rules())
             else:
-                piecewise(lambda part: self._show(part, suspects), presents, self._unshown)
+                piecewise(self._show, batch, self._unshown)
         self._leave(suspects, "the stream has yet to pass what was read")
 
-    def _queue_of(self, suspect: Suspect) -> QueueType:
-        return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), self._rules)[0]
-
-    def _show(self, presents: Sequence[Present], suspects: Sequence[Suspect]) -> None:
-        chosen = {present.user_id for present in presents}
+    def _show(self, suspects: Sequence[Suspect]) -> None:
         with self.store.transaction(past_held=True) as tx:
-            leads = tx.load(chosen)
+            leads, rules = tx.load(one.user_id for one in suspects), tx.rules
+            presents = [Present(one.user_id, _queue_of(one, rules), one.read.ended) for one in suspects]
             shown = tx.show(presents)
         self.tally.shown += shown
-        self._count_waiting([one for one in suspects if one.user_id in chosen], leads)
+        self._count_waiting(suspects, leads, rules)
 
-    def _unshown(self, present: Present, error: psycopg.Error | TryAgain) -> None:
-        log.error("lead_refused", user_id=present.user_id, reason=why(error))
-        self.tally.failed += 1
+    def _unshown(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+        self.tally.refuse(reason)
 
-    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead]) -> None:
+    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead], rules: Rules) -> None:
         """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""
         for user_id, first, read in suspects:
             lead = leads.get(user_id)
             if lead is not None and lead.stint:
                 scratch = Outcome()
-                mend(deepcopy(lead), state_of(first), read.floor, read.ended, self._rules, scratch)
+                mend(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
                 self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
@@ -358,8 +394,14 @@ class Mender:
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        if ahead:
+            log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
+            self._leave(suspects, PUT_BACK)
+            return []
         if self.dry_run:
-            parts = [self._decide(suspects, live, self.book.leads(suspect.user_id for suspect in suspects))]
+            leads = self.book.leads(suspect.user_id for suspect in suspects)
+            parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
         else:
             parts = piecewise(lambda part: self._mend(part, live), suspects, self._refused)
         for batch in parts:
@@ -376,20 +418,21 @@ class Mender:
 
     def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
         with self.store.transaction(past_held=True) as tx:
-            batch = self._decide(suspects, live, tx.load(suspect.user_id for suspect in suspects))
+            leads = tx.load(suspect.user_id for suspect in suspects)
+            batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
             tx.done_rechecks({*batch.mended, *batch.settled, *batch.brought} - asked.keys())
             tx.postpone_rechecks(asked, "too fresh to be mended", RECHECK_AGAIN_SECONDS)
         return batch
 
-    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead]) -> _Batch:
+    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
         batch = _Batch()
         read = self._reading(live)
         late = round(self._behind * 1_000_000)
         for user_id, first, first_read in suspects:
             second, held = live.leads[user_id], leads.get(user_id)
-            found = differences(held, second, self._rules)
+            found = differences(held, second, known.rules)
             sure = confirmed(found, held, first, second, first_read.behind(late).floor)
             if not found:
                 batch.brought.append(user_id)
@@ -401,19 +444,20 @@ class Mender:
                 else:
                     batch.mended.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                mend_lead(held or Lead(user_id), second, read.behind(late), self._rules, batch.outcome)
+                mend_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
-        log.error("lead_refused", user_id=suspect.user_id, reason=why(error))
-        self.tally.failed += 1
-        self._postpone([suspect.user_id], why(error), doubled=True)
+        self._failed(suspect.user_id, "lead_refused", why(error))
 
     def _unread(self, user_id: int, error: ReplicaError) -> None:
         """One customer who cannot be read holds up nobody else."""
-        log.error("lead_not_read", user_id=user_id, reason=str(error))
-        self.tally.failed += 1
-        self._postpone([user_id], str(error), doubled=True)
+        self._failed(user_id, "lead_not_read", str(error))
+
+    def _failed(self, user_id: int, event: str, reason: str) -> None:
+        log.error(event, user_id=user_id, reason=reason)
+        self.tally.refuse(reason)
+        self._postpone([user_id], reason, doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
@@ -437,10 +481,14 @@ class Mender:
         again_if_in_the_way(attempt)
 
 
-def mend_lead(lead: Lead, live: LiveLead, read: Reading, rules: Rules, outcome: Outcome) -> None:
+def _queue_of(suspect: Suspect, rules: Rules) -> QueueType:
+    return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), rules)[0]
+
+
+def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
     """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
-    mend(lead, state, read.floor, read.ended, rules, outcome)
+    mend(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
     if differs(lead, state):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 

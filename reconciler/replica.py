@@ -6,11 +6,12 @@ The session is read-only, and each statement of `reconciler.queries` has a time 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from math import inf
 from threading import Event
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import pymysql
 import structlog
@@ -27,6 +28,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from consumer.capture import MOMENT_TYPES
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql.limits import limited
 from consumer.replica_login import login
@@ -68,8 +70,12 @@ CONNECTION_LOST: Final = (
 """Client errors of a connection that is gone, and server errors of one that is ending."""
 TOO_SLOW: Final = (3024, 1969)
 """ER_QUERY_TIMEOUT of MySQL, ER_STATEMENT_TIMEOUT of MariaDB."""
-REFUSED: Final = (1044, 1045, 1049, 1054, 1142, 1143, 1146, 1227, 1698, 3118)
-"""Access denied to account, database, table or column, or one of them does not exist."""
+REFUSED: Final = (1044, 1045, 1049, 1227, 1698, 3118)
+"""Access denied to account or database, or there is no such database."""
+NOT_THERE: Final = (1054, 1142, 1143, 1146)
+"""There is no such table or column, or we may not see it, which with grants on single columns is the same answer."""
+SCHEMA_SECONDS: Final = 60.0
+"""How long the tables are taken for what they were: a column that comes back breaks no statement that does without."""
 
 
 class ReplicaError(Exception):
@@ -86,6 +92,29 @@ class QueryTooSlow(ReplicaError):
 
 class ReplicaUnfit(ReplicaError):
     """The replica lacks a table, column, index or privilege that we need."""
+
+
+class TablesChanged(ReplicaUnfit):
+    """A statement names a table or column that is not there, or not for us."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _of_present_tables(ask: Callable[Concatenate[Replica, P], R]) -> Callable[Concatenate[Replica, P], R]:
+    """A question that is put once more, in the words of the tables as they are now, where they have changed."""
+
+    @wraps(ask)
+    def put(replica: Replica, /, *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return ask(replica, *arguments, **named)
+        except TablesChanged as error:
+            log.info("tables_changed", replica=str(replica.address), reason=str(error))
+            replica.look_again()
+            return ask(replica, *arguments, **named)
+
+    return put
 
 
 class LiveLead(NamedTuple):
@@ -131,6 +160,8 @@ class Known:
     def __init__(self) -> None:
         self.lag: LagReading | None = None
         self.texts: Queries | None = None
+        self.texts_until = 0.0
+        """Our clock (monotonic s) from which on the tables are looked at anew."""
 
 
 class ClockReading(NamedTuple):
@@ -204,6 +235,8 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+UNLESS_TIMES: Final = ("created_at", "updated_at")
+"""Columns that are done without where they say no time."""
 THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
@@ -286,6 +319,7 @@ class Replica:
             self._drop()
             raise self._away(error.args[-1] if error.args else error) from error
 
+    @_of_present_tables
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
         ((clock, *counts),) = self._run(self.texts.present())
@@ -294,7 +328,10 @@ class Replica:
 
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
         """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
-        wanted = sorted(set(user_ids))
+        return self._read_users(sorted(set(user_ids)))
+
+    @_of_present_tables
+    def _read_users(self, wanted: list[int]) -> LiveRead:
         started = ended = 0
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
@@ -335,20 +372,24 @@ class Replica:
     def _key(value: object) -> Key:
         return str(value)
 
+    @_of_present_tables
     def user_page(self, after: int, limit: int) -> list[int]:
         """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
         return [int(user_id) for (user_id,) in self._run(self.texts.user_page(after, limit))]
 
+    @_of_present_tables
     def end_of_range(self, after: int, users: int) -> int | None:
         """The highest id among the next `users` users above `after`; None where there are none. Raises ReplicaError."""
         ((last,),) = self._run(self.texts.end_of_range(after, users))
         return None if last is None else int(last)
 
+    @_of_present_tables
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
         """What the replica holds of the users in (`after`, `upto`], condensed. Raises ReplicaError."""
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
+    @_of_present_tables
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
         """What the replica holds of these users, condensed user by user. Raises ReplicaError."""
         return condensed(self._run(self.texts.checksums(user_ids)))
@@ -368,7 +409,8 @@ class Replica:
         """
         if (table, "created_at") not in self.texts.schema.columns:
             raise ReplicaUnfit(
-                f"{table} on {self.address} has no created_at, so a window cannot be found; use reconciler verify"
+                f"{table} on {self.address} has no created_at that is a time, so a window cannot be found;"
+                " use reconciler verify"
             )
         if not self.texts.has_numbers(table):
             return self._created_by_time(table, since, limit)
@@ -379,7 +421,7 @@ class Replica:
     def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
         condition = queries.since(since)
         while True:
-            page = self._page(self.texts.created(table, condition, "t.created_at, t.id", since, limit))
+            page = self._page(table, condition, "t.created_at, t.id", since, limit)
             rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
             yield Created(_users(rows), None, page.checksums)
             if len(rows) < limit:
@@ -394,7 +436,7 @@ class Replica:
         """
         begin, wanted = since, limit
         while True:
-            page = self._page(self.texts.created(table, queries.since(begin), "t.created_at", since, wanted))
+            page = self._page(table, queries.since(begin), "t.created_at", since, wanted)
             yield Created(_users(page.rows), None, page.checksums)
             if len(page.rows) < wanted:
                 return
@@ -406,7 +448,7 @@ class Replica:
         remembered = after is not None
         position = self.first_created(table, since) - 1 if after is None else after
         while True:
-            page = self._page(self.texts.created(table, f"t.id > {position}", "t.id", since, limit))
+            page = self._page(table, f"t.id > {position}", "t.id", since, limit)
             if remembered and not page.rows and page.last_id < position:  # emptied and begun anew
                 remembered, position = False, self.first_created(table, since) - 1
                 continue
@@ -417,11 +459,12 @@ class Replica:
             if len(page.rows) < limit:
                 return
 
-    def _page(self, text: str) -> _Page:
+    @_of_present_tables
+    def _page(self, table: Table, condition: str, order: str, since: int, limit: int) -> _Page:
         fresh: list[_Fresh] = []
         condensed_rows: list[tuple[Any, ...]] = []
         last_id = 0
-        for row in self._run(text):
+        for row in self._run(self.texts.created(table, condition, order, since, limit)):
             part, user_id, row_id, made = row
             if part == ENDED:
                 last_id = int(row_id)
@@ -438,6 +481,7 @@ class Replica:
             return present.first_user, present.last_user
         return present.first_requirement, present.last_requirement
 
+    @_of_present_tables
     def first_created(self, table: Table, since: int, probe: int = 20) -> int:
         """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
 
@@ -457,17 +501,24 @@ class Replica:
 
     @property
     def texts(self) -> Queries:
-        """The statements for this server's tables; asks for them once."""
+        """The statements for this server's tables; looks at these now and then."""
         texts = self._known.texts
-        if texts is None:
+        if texts is None or time.monotonic() >= self._known.texts_until:
             texts = self._known.texts = Queries(self._schema())
+            self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
+
+    def look_again(self) -> None:
+        """Has the tables looked at anew before the next statement is written."""
+        self._known.texts = None
 
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
         sizes: dict[tuple[str, str], int | None] = {}
         indexed: set[tuple[str, str]] = set()
         for kind, table, column, data_type, size in self._run(SCHEMA):
+            if kind == "column" and column.lower() in UNLESS_TIMES and data_type.lower() not in MOMENT_TYPES:
+                continue
             if kind == "column":
                 columns[table.lower(), column.lower()] = data_type.lower()
                 sizes[table.lower(), column.lower()] = size
@@ -528,6 +579,10 @@ class Replica:
                 f"a query on {self.address} took longer than {self.query_seconds:g} s;"
                 " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
             )
+        if code in NOT_THERE:
+            return TablesChanged(
+                f"{self.address} lacks what a query names ({said}); consumer doctor says what is missing"
+            )
         if code in REFUSED:
             return ReplicaUnfit(
                 f"{self.address} refuses us ({said}); mend REPLICA_DATABASE_URL or our account's grants"
@@ -554,7 +609,7 @@ class Replica:
         return self._connection
 
     def _drop(self) -> None:
-        self._known.texts = None  # the tables may have changed
+        self.look_again()  # the tables may have changed
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -7,8 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
 
-from consumer.leads.rules import Rules
-from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, RuleSettings, load
+from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load, refuse_word_lists
 from consumer.store.leads import LeadStore
 from reconciler.backfill import Backfill
 from reconciler.book import Book
@@ -29,19 +28,12 @@ class Settings:
     database: DatabaseSettings
     discovery: DiscoverySettings
     sweeps: SweepSettings
-    rules: Rules
 
 
 def load_settings() -> Settings:
     """Reads the environment. Raises SettingsError."""
-    words = load(RuleSettings)
-    return Settings(
-        load(ReplicaSettings),
-        load(DatabaseSettings),
-        load(DiscoverySettings),
-        load(SweepSettings),
-        Rules(words.closed_claim_statuses, words.settled_requirement_statuses, words.excluded_requirement_types),
-    )
+    refuse_word_lists()
+    return Settings(load(ReplicaSettings), load(DatabaseSettings), load(DiscoverySettings), load(SweepSettings))
 
 
 @dataclass(frozen=True)
@@ -54,11 +46,6 @@ class Tools:
     book: Book
     runs: Runs
     stop: Event
-
-    @property
-    def rules(self) -> Rules:
-        """The rules of the business."""
-        return self.settings.rules
 
     @property
     def discovery(self) -> DiscoverySettings:
@@ -80,7 +67,6 @@ class Tools:
             self.store,
             self.book,
             watch,
-            self.rules,
             stop=self.stop,
             batch_size=self.discovery.discovery_batch_size,
             dry_run=dry_run,
@@ -105,7 +91,6 @@ class Tools:
                 self.store,
                 ahead,
                 self.runs,
-                self.rules,
                 batch_size=self.settings.sweeps.backfill_batch_size,
                 stop=self.stop,
             )
@@ -119,7 +104,6 @@ class Tools:
                 self.mender(dry_run=not repair, gives_up=gives_up),
                 condenser,
                 self.runs,
-                self.rules,
                 stop=self.stop,
                 shadow=self.discovery.shadow_mode,
             )

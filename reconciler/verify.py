@@ -17,15 +17,14 @@ import structlog
 
 from consumer.leads.model import QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError, TryAgain
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
-from reconciler.queries import SMALLEST, UNHELD
+from reconciler.queries import SMALLEST
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
 from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
-from reconciler.sweeps import Report
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +51,6 @@ class Verification:
         mender: Mender,
         condenser: Replica,
         runs: Runs,
-        rules: Rules,
         *,
         stop: Event,
         shadow: bool,
@@ -62,7 +60,6 @@ class Verification:
         self._mender = mender
         self._condenser = condenser
         self._runs = runs
-        self._rules = rules
         self._stop = stop
         self._shadow = shadow
         self._range_users = range_users
@@ -92,8 +89,7 @@ class Verification:
                 outcome, error = "failed", why(problem)
             if outcome == "ok" and self._mender.dry_run and tally.drift:
                 outcome = "drift"
-            if outcome != "failed" and tally.unheld:
-                error = f"{tally.unheld:,} {UNHELD}"
+            outcome, error = ended(outcome, error, tally)
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
@@ -133,7 +129,7 @@ class Verification:
         book, tally = self._mender.book, self._mender.tally
         users = part.live.users[0]
         if book.fingerprints(part.after, part.upto) == part.live:
-            suspects = book.misjudged_in_range(part.after, part.upto, self._rules)
+            suspects = book.misjudged_in_range(part.after, part.upto)
             tally.checked += users - len(suspects)
             tally.in_step += users - len(suspects)
         else:
@@ -171,8 +167,9 @@ class Verification:
                 self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
 
     def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
-        log.error("lead_refused", user_id=user_id, reason=why(error))
-        self._mender.tally.failed += 1
+        reason = why(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._mender.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
-from consumer.binlog.capture import Captured
-from consumer.binlog.charsets import BINARY, decoder, is_utf8
+from consumer.binlog.charsets import BINARY, decoder, is_utf8, lenient_decoder
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import Id
 from consumer.binlog.table_map import Column, TableMap
 from consumer.binlog.wire import ColumnType, packed_integer
+from consumer.capture import Captured
 
 _C = ColumnType
 
@@ -315,7 +315,7 @@ class _Writer:
         width = fixed_width(column)
         if width is not None:
             variable = f"c_{name}"
-            code, expression = self._fixed(column, variable, width)
+            code, expression = self._fixed(column, variable, width, lenient=name in self._captured.informative)
             self._run.append((code, variable))
             self._width += width
             return expression, expression
@@ -358,7 +358,7 @@ class _Writer:
     def _remembered(self, compute: Callable[[bytes], str]) -> str:
         return self._constant("remembered", values.Remembered(compute))
 
-    def _fixed(self, column: Column, variable: str, width: int) -> tuple[str, str]:
+    def _fixed(self, column: Column, variable: str, width: int, *, lenient: bool) -> tuple[str, str]:
         """The struct code and the expression of a captured fixed-width column."""
         kind, length = column.type, column.length
         if kind in _INTEGERS:
@@ -379,9 +379,9 @@ class _Writer:
         elif kind is _C.NEWDECIMAL:
             compute = values.decimal(length, column.scale)
         elif kind is _C.ENUM:
-            compute = values.enum_member(self._members(column))
+            compute = values.enum_member(self._members(column, lenient=lenient))
         elif kind is _C.SET:
-            compute = values.set_members(self._members(column))
+            compute = values.set_members(self._members(column, lenient=lenient))
         elif kind in _SIMPLE:
             compute = _SIMPLE[kind]
         else:
@@ -396,6 +396,11 @@ class _Writer:
         raw = self._raw(column)
         if column.collation == BINARY:
             return f"'\"' + {self._hexadecimal(column, raw)} + '\"'"
+        if name in self._captured.informative:
+            charset = self._charsets.get(column.collation, "")
+            if is_utf8(charset):
+                return f"quote({raw}.decode('utf-8', 'replace'))"
+            return f"quote({self._constant('decode', lenient_decoder(charset))}({raw}))"
         charset = self._charset(column)
         decode = decoder(charset)
         if decode is None:
@@ -436,7 +441,9 @@ class _Writer:
             return f"{self._constant('dashed', values.dashed)}({raw})"
         return f"{raw}.hex()"
 
-    def _members(self, column: Column) -> tuple[str, ...]:
+    def _members(self, column: Column, *, lenient: bool) -> tuple[str, ...]:
+        if lenient:
+            return tuple(map(lenient_decoder(self._charsets.get(column.collation, "")), column.members))
         charset = "latin1" if column.collation == BINARY else self._charset(column)
         decode = decoder(charset)
         if decode is None:

@@ -7,6 +7,8 @@ Where the design leaves a choice, it is made so:
 - A signature file that was paid before closes the stint as `signature_obtained` all the same, without a conversion.
 - What ends a stay in no queue is named after the rule that kept the lead there last: a lead whose claims were all
   closed comes back by `claim_reopened`, even where the open claim is a new one.
+- Rules that changed move a lead without anything having happened to it: such a stint earns nothing, and what the new
+  rules alone settled or excluded is forgotten, so that it can complete nothing later either.
 - A first sight resets no score. A queue entered and left within one replay is told as left only.
 """
 
@@ -53,11 +55,13 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
 
     The first judgement opens stint 1 and never converts. Later, when the queue differs from the open stint's, the
     stint closes and the next one opens at that same moment, a µs after the closed one opened at the earliest: so the
-    moments of one lead's stints, and with them its conversions, are all different. The state must be one
-    that existed in MySQL: callers judge at the boundaries of source transactions only.
+    moments of one lead's stints, and with them its conversions, are all different. The state must be one that existed
+    in MySQL: callers judge at the boundaries of source transactions only, and by the rules that the lead was judged by
+    before (`rejudge` and `judge_late` bring it to newer ones).
     """
     verdict = queue_type, rule = queue_for(lead, rules)
     if lead.stint == 0:
+        lead.rules_version = rules.version
         _open(lead, verdict, at, Reason.FIRST_SEEN, outcome)
         outcome.queue_changes[lead.user_id] = QueueChange(
             lead.user_id, queue_type, frozenset(), entered=False, first_sight=True, reason=Reason.FIRST_SEEN, at=at
@@ -76,6 +80,57 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
         if not lead.outstanding_seen.issuperset(seen):
             lead.outstanding_seen = lead.outstanding_seen.union(seen)
             outcome.leads[lead.user_id] = lead
+
+
+def rejudge(lead: Lead, at: int, old: Rules, new: Rules, outcome: Outcome) -> None:
+    """Brings a lead from the rules it was judged by to newer ones; nothing about its rows has changed.
+
+    Where it belongs elsewhere now, its stint closes as `rules_changed`, at `at` (µs) but after it opened, and
+    never with a conversion. The state must be the one that the lead was judged in last.
+    """
+    verdict = queue_type, rule = queue_for(lead, new)
+    lead.rules_version = new.version
+    outcome.leads[lead.user_id] = lead
+    if queue_type is not lead.queue_type:
+        at = max(at, lead.opened_at + 1)
+        _close(lead, at, Reason.RULES_CHANGED, (), outcome)
+        _tell_call_centre(lead, queue_type, at, Reason.RULES_CHANGED, outcome)
+        _open(lead, verdict, at, Reason.RULES_CHANGED, outcome)
+    else:
+        lead.rule = rule
+        lead.outstanding_seen = frozenset(
+            id_ for id_ in lead.outstanding_seen if not _is_done_by_rules(lead, id_, old, new)
+        )
+    if queue_type is _OUTSTANDING:
+        lead.outstanding_seen = lead.outstanding_seen.union(outstanding(lead, new))
+
+
+def _is_done_by_rules(lead: Lead, requirement_id: Key, old: Rules, new: Rules) -> bool:
+    """Whether a requirement that was outstanding is so no longer, or is settled, by nothing but the new rules."""
+    requirement = lead.requirements.get(requirement_id)
+    if requirement is None:
+        return False
+    owed_no_longer = old.is_outstanding(requirement) and not new.is_outstanding(requirement)
+    return owed_no_longer or (new.is_settled(requirement) and not old.is_settled(requirement))
+
+
+def judge_late(lead: Lead, at: int, known_until: int, rules: Rules, outcome: Outcome) -> None:
+    """Judges a lead whose rules may be older than those in force: by its own first, then by these.
+
+    What happened to it until now happened under the old rules, conversions included. `known_until` is the version (µs)
+    up to which everything of its lane is known; 0 where there is no stream.
+    """
+    if lead.stint == 0 or lead.rules_version == rules.version:
+        judge(lead, at, rules, outcome)
+    else:
+        old = rules.by(lead.rules_version)
+        judge(lead, at, old, outcome)
+        rejudge(lead, adopted_at(rules, known_until), old, rules, outcome)
+
+
+def adopted_at(rules: Rules, known_until: int) -> int:
+    """When rules took effect for a lead (µs): no later than its lane has come to, for more of that time may follow."""
+    return min(rules.adopted_at, known_until) if known_until else rules.adopted_at
 
 
 def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Reason, tuple[Key, ...]]:

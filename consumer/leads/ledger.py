@@ -7,24 +7,26 @@ Where the design leaves a choice, it is made so:
   lane to be past v is judged on its own.
 - A change that leaves what we hold as it was cannot alter a judgement, so its lead is not judged again.
 - A judgement is dated `changed_at`, but never before the open stint opened.
+- Rules newer than those a lead was judged by are applied before its changes are, to the state it was judged in. A lead
+  that waits has no such state: it is judged by its old rules when its time has come, and by the new ones after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leads.apply import apply
-from consumer.leads.judge import judge
+from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
 from consumer.leads.mend import differs, mend
 from consumer.leads.model import NEVER, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
-__all__ = ["differs", "judge", "mend", "replay"]
+__all__ = ["differs", "judge", "mend", "rejudge", "rejudge_all", "replay"]
 
 
 def replay(
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     leads: dict[int, Lead],
     lane_version: int,
     rules: Rules,
@@ -45,10 +47,11 @@ def replay(
     Change), because the stream does not repeat what belongs to it. Users that are `set_aside` are among the leads, with
     `judge_after` NEVER, and keep it whatever comes.
     """
+    rejudge_all(leads.values(), lane_version or (changes[0].version if changes else 0), rules, outcome)
     waiting = _Waiting(leads, rules, outcome)
     due = waiting.judge_passed(lane_version)
     touched: dict[int, Lead] = {}
-    version = lane_version
+    version, rules_version = lane_version, rules.version
     for change in changes:
         version = change.version
         if version > due:
@@ -70,13 +73,26 @@ def replay(
             if touched:
                 for lead in touched.values():
                     if lead.judge_after is None:
-                        judge(lead, lead.changed_at, rules, outcome)
+                        if lead.rules_version == rules_version:
+                            judge(lead, lead.changed_at, rules, outcome)
+                        else:
+                            judge_late(lead, lead.changed_at, version, rules, outcome)
                 touched.clear()
             if version >= due:
                 due = waiting.judge_passed(version)
     for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
+
+
+def rejudge_all(leads: Iterable[Lead], known_until: int, rules: Rules, outcome: Outcome) -> None:
+    """Brings leads that were judged by older rules, and do not wait, to these.
+
+    `known_until` is the version (µs) that their lane has come to; 0 where there is no stream.
+    """
+    for lead in leads:
+        if lead.rules_version != rules.version and lead.judge_after is None and lead.stint:
+            rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
 
 
 def _is_first_insert(change: Change, lead: Lead) -> bool:
@@ -116,5 +132,5 @@ class _Waiting:
             if lead.judge_after == judge_after:
                 lead.judge_after = None
                 self._outcome.leads[user_id] = lead
-                judge(lead, lead.changed_at, self._rules, self._outcome)
+                judge_late(lead, lead.changed_at, version, self._rules, self._outcome)
         return waiting[-1][0] if waiting else NEVER

@@ -18,18 +18,28 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from consumer.leads.apply import holds, put, remove, version_held
-from consumer.leads.judge import judge
+from consumer.leads.judge import adopted_at, judge_late, rejudge
 from consumer.leads.model import NEVER, ClaimRow, Lead, LiveRow, LiveState, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
 
-def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules, outcome: Outcome) -> None:
+def mend(
+    lead: Lead,
+    live: LiveState,
+    floor: int,
+    read_ended: int,
+    rules: Rules,
+    outcome: Outcome,
+    known_until: int = 0,
+) -> None:
     """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it once.
 
     `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;
     `read_ended` is the server's time after it. The lead must be locked against the applier, and the stream must have
-    nothing to bring any more that was committed before the floor: the caller sees to that.
+    nothing to bring any more that was committed before the floor: the caller sees to that. `known_until` is the
+    version (µs) that its lane has come to, 0 where there is no stream: newer rules than the lead was judged by are
+    dated no later, and applied to what we hold before the differences are.
 
     A lead never judged gets stint 1 where the state belongs, opened at the floor, and no conversion. Of a known lead
     two states are known, the one we hold and the present one: one judgement is made, between them, dated `read_ended`.
@@ -50,13 +60,15 @@ def mend(lead: Lead, live: LiveState, floor: int, read_ended: int, rules: Rules,
         if differences or fresh or blind:
             outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
         return
+    unjudged = blind or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
+    if not (fresh or unjudged) and lead.rules_version != rules.version:
+        rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
     for difference in taken:
         write = put if difference.present else remove
         write(lead, difference.row, floor, outcome)
     if not mixed:
-        unjudged = lead.judge_after is not None and lead.changed_at > lead.read_floor
-        at = floor if fresh else lead.changed_at if blind or (unjudged and not taken) else read_ended
-        judge(lead, at, rules, outcome)
+        at = floor if fresh else lead.changed_at if unjudged and (blind or not taken) else read_ended
+        judge_late(lead, at, known_until, rules, outcome)
     lead.read_floor = floor
     lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
     outcome.leads[lead.user_id] = lead

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     REQUIREMENT_ADDED = "requirement_added"
     READ_LIVE = "read_live"
     """No stint's: the call centre sees the present, of which the stream has yet to bring the history."""
+    RULES_CHANGED = "rules_changed"
 
 
 class Table(StrEnum):
@@ -202,6 +203,8 @@ class Lead:
     """Signature files for which a `signature_obtained` was recorded already."""
     claims: dict[Key, Claim] = field(default_factory=dict)
     requirements: dict[Key, Requirement] = field(default_factory=dict)
+    rules_version: int = 1
+    """The version of the rules that this lead was last judged by."""
 
 
 class Stint(NamedTuple):

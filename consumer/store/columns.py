@@ -27,6 +27,7 @@ def lead_columns(leads: Sequence[Lead]) -> Columns:
         "opened_at": moments([lead.opened_at or None for lead in leads]),
         "outstanding_seen": texts([nested_texts(lead.outstanding_seen) for lead in leads]),
         "converted_signatures": texts([nested_texts(lead.converted_signatures) for lead in leads]),
+        "rules_version": integers([lead.rules_version for lead in leads]),
     }
 
 

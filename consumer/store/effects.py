@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
+from consumer.leads.rules import Rules
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
 from consumer.store.connection import Connection, Cursor
@@ -29,13 +30,17 @@ def write_effects(
     connection: Connection,
     conversions: Sequence[Conversion],
     queue_changes: Iterable[QueueChange],
+    rules: Rules,
+    add_conversions: str,
     held: Collection[int] = (),
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
+    Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
-    entries by user. Returns the cursor whose rowcount is the number of conversions added.
+    entries by user. `add_conversions` is the statement for the table as it is. Returns the cursor whose rowcount is the
+    number of conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -45,21 +50,21 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        won = _add_conversions(connection, conversions)
-    _put_scores(connection, changes)
-    _close_entries(connection, changes)
-    _add_entries(connection, changes)
+        won = _add_conversions(connection, add_conversions, conversions, rules)
+    _put_scores(connection, changes, rules)
+    _close_entries(connection, changes, rules)
+    _add_entries(connection, changes, rules)
     return won
 
 
-def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) -> Cursor:
+def _add_conversions(connection: Connection, statement: str, conversions: Iterable[Conversion], rules: Rules) -> Cursor:
     won = sorted(conversions)
     return connection.execute(
-        sql.ADD_CONVERSIONS,
+        statement,
         {
             "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),
-            "previous": texts([conversion.previous_queue_type for conversion in won]),
+            "previous": texts([rules.label(conversion.previous_queue_type) for conversion in won]),
             "type": texts([conversion.conversion_type for conversion in won]),
             "reason": texts([_reason(conversion) for conversion in won]),
             "after_reset": booleans([conversion.after_reset for conversion in won]),
@@ -71,34 +76,52 @@ def _add_conversions(connection: Connection, conversions: Iterable[Conversion]) 
     )
 
 
-def _put_scores(connection: Connection, changes: list[QueueChange]) -> None:
+def _put_scores(connection: Connection, changes: list[QueueChange], rules: Rules) -> None:
     if changes:
         connection.execute(
             sql.PUT_SCORES,
             {
                 "user_id": bigints([change.user_id for change in changes]),
-                "queue_type": texts([change.queue_type for change in changes]),
+                "queued": booleans([change.queue_type is not QueueType.NONE for change in changes]),
+                "label": texts([rules.label(change.queue_type) for change in changes]),
                 "reset_at": moments([change.at if change.entered else None for change in changes]),
+                "never": texts(rules.never),
+                "none": rules.label(QueueType.NONE),
             },
         )
 
 
-def _close_entries(connection: Connection, changes: list[QueueChange]) -> None:
-    gone = [(change.user_id, queue) for change in changes for queue in sorted(change.left - {QueueType.NONE})]
+def _close_entries(connection: Connection, changes: list[QueueChange], rules: Rules) -> None:
+    """Entries of queues that were left, by whatever label they were made; those of the queue entered are looked at
+    too, for they are closed where the customer must not be called."""
+    gone = [
+        (change.user_id, label, queue in change.left)
+        for change in changes
+        for queue in sorted({*change.left, change.queue_type} - {QueueType.NONE})
+        for label in rules.labels_ever(queue)
+    ]
     if gone:
-        users, queues = bigints([user for user, _ in gone]), texts([queue for _, queue in gone])
-        connection.execute(sql.CLOSE_ENTRIES, {"user_id": users, "queue_type": queues})
+        connection.execute(
+            sql.CLOSE_ENTRIES,
+            {
+                "user_id": bigints([user for user, _, _ in gone]),
+                "label": texts([label for _, label, _ in gone]),
+                "is_left": booleans([is_left for _, _, is_left in gone]),
+                "never": texts(rules.never),
+            },
+        )
 
 
-def _add_entries(connection: Connection, changes: list[QueueChange]) -> None:
+def _add_entries(connection: Connection, changes: list[QueueChange], rules: Rules) -> None:
     entered = [change for change in changes if change.queue_type is not QueueType.NONE]
     if entered:
         connection.execute(
             sql.ADD_ENTRIES,
             {
                 "user_id": bigints([change.user_id for change in entered]),
-                "queue_type": texts([change.queue_type for change in entered]),
+                "label": texts([rules.label(change.queue_type) for change in entered]),
                 "reason": texts([change.reason for change in entered]),
+                "never": texts(rules.never),
             },
         )
 

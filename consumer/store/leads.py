@@ -17,9 +17,22 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
-from consumer.leads.model import NEVER, Claim, Key, Lead, QueueChange, QueueType, Reason, Requirement, Rule, Stint
+from consumer.leads.model import (
+    NEVER,
+    Claim,
+    Conversion,
+    Key,
+    Lead,
+    QueueChange,
+    QueueType,
+    Reason,
+    Requirement,
+    Rule,
+    Stint,
+)
 from consumer.leads.outcome import Outcome
-from consumer.store import sql
+from consumer.leads.rules import Rules
+from consumer.store import call_centre, sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
 from consumer.store.columns import (
     claim_columns,
@@ -33,6 +46,7 @@ from consumer.store.connection import Connection, Cursor, Rows, classified, conn
 from consumer.store.effects import write_effects
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.rules import LOCK, InForce
 
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
@@ -81,6 +95,8 @@ class LeadStore:
         self.source: Final = source
         self._conninfo: Final = conninfo
         self._connection: Connection | None = None
+        self._add_conversions = ""
+        self._in_force = InForce()
         self._handed_out: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -101,19 +117,28 @@ class LeadStore:
 
         With `past_held`, rows of the call centre that another session holds are not waited for: what becomes of their
         leads is written, and seen there when that session is done.
+        The rules in force stay so until then: what it judges, it judges by `LeadTransaction.rules`.
         Raises TryAgain, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
                 tx = LeadTransaction(
-                    connection, self.lane_count, self.shadow, self.source, self._handed_out, past_held=past_held
+                    connection,
+                    self.lane_count,
+                    self.shadow,
+                    self.source,
+                    self._handed_out,
+                    self._add_conversions,
+                    self._in_force,
+                    past_held=past_held,
                 )
                 yield tx
                 tx.confirm_lanes()
                 connection.commit()
-        except BaseException:
+        except BaseException as error:
             roll_back(connection)
+            call_centre.add_columns(connection, error)
             raise
         tx.committed()
 
@@ -159,13 +184,18 @@ class LeadStore:
     def _session(self) -> Connection:
         if self._connection is None or self._connection.closed:
             more = [sql.STREAM_SESSION] if self.source == "stream" else []
-            self._connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            if not self.shadow:
+                with classified(self._conninfo):
+                    self._add_conversions = call_centre.insert_conversions(connection)
+                    connection.rollback()
+            self._connection = connection
         return self._connection
 
 
 class LeadTransaction:
     """What can be done inside `LeadStore.transaction`, in this order: take, pending, claim_owners, load, write, and
-    then rechecks. Made by `LeadStore` only."""
+    then rechecks; `rules` at any time. Made by `LeadStore` only."""
 
     def __init__(
         self,
@@ -174,6 +204,8 @@ class LeadTransaction:
         shadow: bool,
         source: str,
         handed_out: dict[int, int],
+        add_conversions: str,
+        in_force: InForce,
         *,
         past_held: bool = False,
     ) -> None:
@@ -183,6 +215,7 @@ class LeadTransaction:
         self._source = source
         self._handed_out = handed_out
         self._past_held = past_held
+        self._add_conversions = add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
@@ -194,6 +227,25 @@ class LeadTransaction:
         """After the commit: conversions that it added."""
         self.conversions_there = 0
         """After the commit: conversions that were in the table already and stayed as they were."""
+        self._in_force = in_force
+        self._rules: Rules | None = None
+        self._execute(sql.HOLD_RULES, key=LOCK)
+        self._rules_version = self._execute(sql.RULES_VERSION)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force, which stay so until the transaction ends. Raises NotPrepared before `consumer setup`.
+
+        Their version travels with the first answer: to ask for them costs no round trip unless it has moved.
+        """
+        if self._rules is None:
+            ((version,),) = self._fetch(self._rules_version)
+            self._rules = self._in_force.at(version, lambda: self._fetch(self._execute(sql.READ_RULES)))
+        return self._rules
+
+    def lane_versions(self) -> dict[int, int]:
+        """How far each lane has come (µs)."""
+        return dict(self._fetch(self._execute(sql.LANE_VERSIONS)))
 
     def take(self, moves: Sequence[LaneMove]) -> None:
         """Moves lanes on by compare-and-set, and holds them until the end of the transaction.
@@ -271,11 +323,16 @@ class LeadTransaction:
         self._write_stints(outcome)
         if not self._shadow:
             changes, held = self._seen_by_callers(outcome)
-            cursor = write_effects(self._connection, outcome.conversions, changes, held)
+            cursor = self._write_effects(outcome.conversions, changes, held)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
+
+    def _write_effects(
+        self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
+    ) -> Cursor | None:
+        return write_effects(self._connection, conversions, changes, self.rules, self._add_conversions, held)
 
     def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
         """What the call centre is told, and whose rows there another session holds.
@@ -332,7 +389,7 @@ class LeadTransaction:
             changes = {present.user_id: self._shown_change(present) for present in ahead}
             for user_id in self._held(changes) if self._past_held else ():
                 del changes[user_id]
-            write_effects(self._connection, [], changes.values())
+            self._write_effects([], changes.values())
         return len(ahead)
 
     def _is_ahead(self, present: Present) -> bool:
@@ -465,7 +522,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
     """
     for (
         user_id, exists, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type, rule,
-        opened_at, outstanding_seen, converted_signatures,
+        opened_at, outstanding_seen, converted_signatures, rules_version,
     ) in lead_rows:  # fmt: skip
         leads[user_id] = Lead(
             user_id,
@@ -484,6 +541,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
             _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
             {},
             {},
+            rules_version,
         )
     for user_id, claim_id, status, version in claim_rows:
         lead = leads.get(user_id)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.store.sql import RULES_VERSION
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -18,7 +19,7 @@ ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 LEADS_OF: Final = """
 SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
        (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
-       (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures
+       (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures, rules_version
 FROM leadstream.leads WHERE user_id = ANY(%s)
 """
 """Leads as we hold them."""
@@ -45,6 +46,7 @@ FROM conversions WHERE user_id = %s ORDER BY converted_at
 
 SCORE_OF: Final = """
 SELECT score.current_queue_type, score.is_active, score.current_score, score.total_attempts, score.last_call_at,
+       score.last_outcome,
        ARRAY(SELECT entry.queue_type FROM call_queue AS entry
              WHERE entry.user_id = score.user_id AND entry.status = 'pending' ORDER BY entry.queue_type)
 FROM user_call_scores AS score WHERE score.user_id = %s
@@ -59,6 +61,9 @@ SELECT to_regclass('user_call_scores') IS NOT NULL AND to_regclass('conversions'
 
 RECHECK_OF: Final = "SELECT reason, asked_at, attempts, last_error FROM leadstream.rechecks WHERE user_id = %s"
 """The recheck that waits for a lead."""
+
+OUTCOMES_OF: Final = "SELECT user_id, last_outcome FROM user_call_scores WHERE user_id = ANY(%s)"
+"""How the last calls of leads ended."""
 
 LANE_OF: Final = """
 SELECT lane.version FROM leadstream.lanes AS lane JOIN leadstream.leads AS lead ON lead.lane = lane.lane
@@ -101,6 +106,7 @@ class Desk:
     current_score: int
     total_attempts: int
     last_call_at: datetime | None
+    last_outcome: str | None
     pending: list[str]
 
 
@@ -133,6 +139,20 @@ def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
     with connection.pipeline(), connection.transaction():
         connection.execute(ONE_SNAPSHOT)
         return _leads(connection, wanted)
+
+
+def called_leads(
+    connection: Connection, user_ids: list[int], *, centre: bool
+) -> tuple[dict[int, Lead], dict[int, str | None], int | None]:
+    """These leads, how their last calls ended, where there are the call centre's tables, and the version of the rules
+    in force, all in one snapshot and one round trip. The connection is in autocommit mode."""
+    with connection.pipeline(), connection.transaction():
+        connection.execute(ONE_SNAPSHOT)
+        in_force = connection.execute(RULES_VERSION)
+        called = connection.execute(OUTCOMES_OF, [user_ids]) if centre else None
+        leads = _leads(connection, user_ids)
+        version = in_force.fetchone()
+        return leads, {} if called is None else dict(called.fetchall()), None if version is None else version[0]
 
 
 def has_centre(connection: Connection) -> bool:
@@ -181,7 +201,10 @@ def _leads(connection: Connection, wanted: list[int]) -> dict[int, Lead]:
 
 
 def _lead(row: tuple[Any, ...]) -> Lead:
-    user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won = row
+    (
+        user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won,
+        rules_version,
+    ) = row  # fmt: skip
     return Lead(
         user_id=user,
         exists=present,
@@ -197,13 +220,20 @@ def _lead(row: tuple[Any, ...]) -> Lead:
         opened_at=opened or 0,
         outstanding_seen=frozenset(seen),
         converted_signatures=frozenset(won),
+        rules_version=rules_version,
     )
 
 
 def _desk(
-    queue_type: str | None, active: bool, score: int, attempts: int, called: datetime | None, pending: list[str]
+    queue_type: str | None,
+    active: bool,
+    score: int,
+    attempts: int,
+    called: datetime | None,
+    outcome: str | None,
+    pending: list[str],
 ) -> Desk:
-    return Desk(queue_type, active, score, attempts, None if called is None else _utc(called), pending)
+    return Desk(queue_type, active, score, attempts, None if called is None else _utc(called), outcome, pending)
 
 
 def _utc(time: datetime) -> datetime:

@@ -8,6 +8,7 @@ into a store of its own, which took a quarter of the time of `UPDATE_LEADS`.
 
 # ruff: noqa: S608 - statements are put together from words of this file alone
 
+from collections.abc import Sequence
 from typing import Final
 
 
@@ -42,12 +43,46 @@ A row of the call centre that somebody holds for longer than a moment is left fo
 CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints are checked here instead of at the commit."""
 
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+HOLD_RULES: Final = "SELECT pg_advisory_xact_lock_shared(%(key)s)"
+"""Keeps the rules in force as they are until the transaction ends. RULES_VERSION is another statement, and comes after
+this one: a statement sees what was committed when it began, not when the lock was had."""
+
+LOCK_RULES: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
+"""Waits for all who hold the rules, and holds off others."""
+
+RULES_VERSION: Final = "SELECT max(version) FROM leadstream.rules"
+"""The version in force; NULL before setup."""
+
+READ_RULES: Final = """
+SELECT version, content::text, comparisons::text, (extract(epoch FROM adopted_at) * 1000000)::bigint
+FROM leadstream.rules ORDER BY version
+"""
+"""Every version, oldest first."""
+
+NEWEST_RULES: Final = """
+SELECT version, fingerprint, content::text, comparisons::text, adopted_by, adopted_at, rejudged_at
+FROM leadstream.rules ORDER BY version DESC LIMIT 1
+"""
+"""The version in force, by whom, since when, and whether every lead was brought to it."""
+
+ADD_RULES: Final = """
+INSERT INTO leadstream.rules (version, fingerprint, content, comparisons, adopted_by, adopted_at)
+SELECT coalesce(max(version), 0) + 1, %(fingerprint)s, %(content)s, %(comparisons)s, %(by)s, clock_timestamp()
+FROM leadstream.rules RETURNING version
+"""
+"""One more version, in force from the commit on."""
+
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 READ_LANES: Final = """
 SELECT lane, epoch, next_seq, version, offsets FROM leadstream.lanes WHERE lane = ANY(%(lane)s::int[])
 """
 """Where these lanes stand."""
+
+LANE_VERSIONS: Final = "SELECT lane, version FROM leadstream.lanes"
+"""How far each lane has come."""
 
 COUNT_LANES: Final = "SELECT count(*) FROM leadstream.lanes"
 """How many lanes there are."""
@@ -91,7 +126,7 @@ SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::text[]) ORDER B
 
 LOCK_LEADS: Final = """
 SELECT user_id, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type, rule,
-       opened_at, nullif(outstanding_seen, '{}'), nullif(converted_signatures, '{}')
+       opened_at, nullif(outstanding_seen, '{}'), nullif(converted_signatures, '{}'), rules_version
 FROM leadstream.leads
 WHERE user_id = ANY(%(user_id)s::bigint[])
 ORDER BY user_id
@@ -126,13 +161,15 @@ _LEAD: Final = {
     "opened_at": "timestamptz",
     "outstanding_seen": "text",
     "converted_signatures": "text",
+    "rules_version": "int",
 }
 
 ADD_LEADS: Final = f"""
 INSERT INTO leadstream.leads (user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at,
-                              stint, queue_type, rule, opened_at, outstanding_seen, converted_signatures)
+                              stint, queue_type, rule, opened_at, outstanding_seen, converted_signatures,
+                              rules_version)
 SELECT user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type,
-       rule, opened_at, outstanding_seen::text[], converted_signatures::text[]
+       rule, opened_at, outstanding_seen::text[], converted_signatures::text[], rules_version
 FROM {_batch("lead", lane="int", **_LEAD)}
 """
 """Leads that nobody held; fails on `leads_pkey` where another writer created one meanwhile."""
@@ -142,7 +179,8 @@ UPDATE leadstream.leads
 SET present = lead.present, enabled = lead.enabled, signature = lead.signature, version = lead.version,
     read_floor = lead.read_floor, judge_after = lead.judge_after, changed_at = lead.changed_at, stint = lead.stint,
     queue_type = lead.queue_type, rule = lead.rule, opened_at = lead.opened_at,
-    outstanding_seen = lead.outstanding_seen::text[], converted_signatures = lead.converted_signatures::text[]
+    outstanding_seen = lead.outstanding_seen::text[], converted_signatures = lead.converted_signatures::text[],
+    rules_version = lead.rules_version
 FROM {_batch("lead", **_LEAD)}
 WHERE leads.user_id = lead.user_id
 """
@@ -326,8 +364,13 @@ WHERE user_id = ANY(%(user_id)s::bigint[])
 
 # --- the call centre's tables -----------------------------------------------------------------------------------------
 
+_NOW: Final = "now() AT TIME ZONE 'UTC'"
+
 PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
+
+SAID_NEVER: Final = "lower(btrim(score.last_outcome)) = ANY(%(never)s::text[]) IS TRUE"
+"""Whether a customer must not be called, whatever queue they belong in; `score` is their row."""
 
 LOCK_SCORES: Final = """
 SELECT count(*)
@@ -350,69 +393,86 @@ WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN 
 """
 """Leads of whose rows at the call centre another session holds one at the moment; the others are ours from here on."""
 
-ADD_CONVERSIONS: Final = f"""
+
+def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
+    """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
+
+    `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
+    ON CONFLICT would hide what any other constraint of the table has against a row.
+    """
+    names, times = ("".join(f", {part}" for part in parts) for parts in (stamps, [_NOW] * len(stamps)))
+    return f"""
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
-                         requirements_met)
+                         requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
        CASE WHEN won.after_reset THEN 0 ELSE coalesce(shown.score, score.current_score, 0) END,
        coalesce(score.total_attempts, 0), score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json,
-       won.signed, won.requirements::json
+       won.signed, won.requirements::json{times}
 FROM {
-    _batch(
-        "won",
-        id="uuid",
-        user_id="bigint",
-        previous="text",
-        type="text",
-        reason="text",
-        after_reset="boolean",
-        at="timestamptz",
-        documents="text",
-        signed="boolean",
-        requirements="text",
-    )
-}
+        _batch(
+            "won",
+            id="uuid",
+            user_id="bigint",
+            previous="text",
+            type="text",
+            reason="text",
+            after_reset="boolean",
+            at="timestamptz",
+            documents="text",
+            signed="boolean",
+            requirements="text",
+        )
+    }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
 LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT ({", ".join(key)}) DO NOTHING
 """
-"""Conversions with score, attempts and last call as they were; one that is there already stays as it is."""
+
 
 PUT_SCORES: Final = f"""
 INSERT INTO user_call_scores AS score (id, user_id, current_score, is_active, current_queue_type, last_reset_date,
                                        created_at, updated_at)
-SELECT gen_random_uuid(), user_id, 0, queue_type <> 'none', queue_type, reset_at AT TIME ZONE 'UTC',
+SELECT gen_random_uuid(), user_id, 0, queued, label, reset_at AT TIME ZONE 'UTC',
        now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-FROM {_batch("change", user_id="bigint", queue_type="text", reset_at="timestamptz")}
+FROM {_batch("change", user_id="bigint", queued="boolean", label="text", reset_at="timestamptz")}
 ON CONFLICT (user_id) DO UPDATE
-SET current_queue_type = excluded.current_queue_type, is_active = excluded.is_active,
-    current_score = CASE WHEN excluded.last_reset_date IS NULL THEN score.current_score ELSE 0 END,
-    last_reset_date = coalesce(excluded.last_reset_date, score.last_reset_date), updated_at = excluded.updated_at
+SET current_queue_type = CASE WHEN {SAID_NEVER} THEN %(none)s ELSE excluded.current_queue_type END,
+    is_active = CASE WHEN NOT excluded.is_active OR {SAID_NEVER} THEN false
+                     ELSE score.is_active OR score.current_queue_type IS DISTINCT FROM excluded.current_queue_type END,
+    current_score = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.current_score ELSE 0 END,
+    last_reset_date = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.last_reset_date
+                           ELSE excluded.last_reset_date END,
+    updated_at = excluded.updated_at
 """
-"""The queue a lead is in; the score starts again at 0 where `reset_at` is given."""
+"""The queue a lead is in; the score starts again at 0 where `reset_at` is given.
+
+`is_active` goes up only where the row's queue changes: where it does not, the call centre has its reasons.
+"""
 
 CLOSE_ENTRIES: Final = f"""
 UPDATE call_queue AS entry
 SET status = 'closed', updated_at = now() AT TIME ZONE 'UTC'
 FROM (
     SELECT pending.id
-    FROM {_batch("gone", user_id="bigint", queue_type="text")}
-    JOIN call_queue AS pending ON pending.user_id = gone.user_id AND pending.queue_type = gone.queue_type
-    WHERE pending.status = 'pending'
+    FROM {_batch("gone", user_id="bigint", label="text", is_left="boolean")}
+    JOIN call_queue AS pending ON pending.user_id = gone.user_id AND pending.queue_type = gone.label
+    JOIN user_call_scores AS score ON score.user_id = gone.user_id
+    WHERE pending.status = 'pending' AND (gone.is_left OR {SAID_NEVER})
     ORDER BY pending.user_id
     FOR NO KEY UPDATE OF pending
 ) AS held
 WHERE entry.id = held.id
 """
-"""Pending entries of queues that were left, held in user order."""
+"""Pending entries of queues that were left, and of those who must not be called; held in user order."""
 
 ADD_ENTRIES: Final = f"""
 INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)
-SELECT gen_random_uuid(), user_id, queue_type, 'pending', reason, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-FROM {_batch("entered", user_id="bigint", queue_type="text", reason="text")}
+SELECT gen_random_uuid(), user_id, label, 'pending', reason, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+FROM {_batch("entered", user_id="bigint", label="text", reason="text")}
 WHERE NOT EXISTS (
     SELECT FROM call_queue AS entry
-    WHERE entry.user_id = entered.user_id AND entry.queue_type = entered.queue_type AND entry.status = 'pending')
+    WHERE entry.user_id = entered.user_id AND entry.queue_type = entered.label AND entry.status = 'pending')
+  AND NOT EXISTS (SELECT FROM user_call_scores AS score WHERE score.user_id = entered.user_id AND {SAID_NEVER})
 """
-"""One pending entry for the queue entered, unless there is one."""
+"""One pending entry for the queue entered, unless there is one, or the customer must not be called."""

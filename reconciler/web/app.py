@@ -20,7 +20,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
 
 from consumer.explain import Explanation
-from consumer.leads.model import QueueType
 from consumer.store.errors import StoreError
 from reconciler.book import Book
 from reconciler.jobs import NAMES, Jobs, NotAllowed
@@ -36,7 +35,7 @@ from reconciler.web.guard import Guard, is_token
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import Boards, add_pages
-from reconciler.web.precall import Desk, NoAnswer, Precall, UnknownUser
+from reconciler.web.precall import Desk, NoAnswer, NoSuchQueue, Precall, UnknownUser
 from reconciler.web.shown import Policy
 
 log = structlog.get_logger(__name__)
@@ -123,6 +122,7 @@ def _answer_errors(app: FastAPI) -> None:
     """Errors that have a sentence of their own answer with it."""
     statuses: dict[type[Exception], int] = {
         UnknownUser: 404,
+        NoSuchQueue: 422,
         NoAnswer: 503,
         StoreError: 503,
         ReplicaError: 503,
@@ -154,7 +154,9 @@ def _leads(app: FastAPI, desk: Desk) -> None:
     )
     async def precall(
         user_id: Annotated[UserId, Path()],
-        expected: Annotated[QueueType, Query(description="The queue that the dialler took the customer from.")],
+        expected: Annotated[
+            str, Query(description="The queue that the dialler took the customer from: its label, or its name here.")
+        ],
     ) -> Precall:
         """Where the customer belongs at this moment, read live from the replica within `PRECALL_DEADLINE_MS`.
 

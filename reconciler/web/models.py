@@ -218,6 +218,7 @@ REPORT: Final[Example] = {
     "queue_changes": 0,
     "left_to_recheck": 0,
     "failed": 0,
+    "refused": {},
     "rechecks": 0,
     "drift": {},
     "conversions": {},

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import psycopg
 import structlog
 
-from consumer.explain import Explanation, Live, explain, lead_of, verdict
+from consumer.explain import Explanation, Live, explain, lead_of, said_never, verdict
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
@@ -22,7 +22,7 @@ from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.look import Dossier
 from reconciler import metrics
-from reconciler.book import Book, moment
+from reconciler.book import Book, Held, moment
 from reconciler.drift import differences
 from reconciler.recheck import again_if_in_the_way, state_of
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
@@ -63,6 +63,10 @@ class UnknownUser(Exception):
     """Neither MySQL nor we know the user."""
 
 
+class NoSuchQueue(Exception):
+    """No queue has this label or name."""
+
+
 class NoAnswer(Exception):
     """Neither the replica nor PostgreSQL answered in time."""
 
@@ -90,7 +94,8 @@ class Desk:
     """Answers about one customer, from both servers at once and within a deadline; for one event loop."""
 
     def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
-        self._rules: Rules = settings.rules
+        self._rules: Rules | None = None
+        """The rules as PostgreSQL had them last; None until it has answered."""
         self._writes = settings.discovery.smart_discovery_enabled
         self._watch = watch
         self._deadline = deadline_ms / 1000
@@ -121,8 +126,11 @@ class Desk:
         for reads in (self._live, self._held, self._dossiers, self._rechecks):
             reads.close()
 
-    async def precall(self, user_id: int, expected: QueueType) -> Precall:
-        """Whether a customer is where the dialler thinks. Raises UnknownUser and NoAnswer."""
+    async def precall(self, user_id: int, expected: str) -> Precall:
+        """Whether a customer is where the dialler thinks, by label or name of a queue.
+
+        Raises UnknownUser, NoSuchQueue and NoAnswer.
+        """
         with metrics.PRECALL_SECONDS.time():
             answer = await self._precall(user_id, expected)
         metrics.PRECALLS.labels(answer.source.value, str(answer.agrees).lower()).inc()
@@ -131,50 +139,64 @@ class Desk:
     async def explain(self, user_id: int) -> Explanation:
         """Everything about one customer. Raises UnknownUser and StoreError."""
         dossier, (live, away) = await asyncio.gather(self._dossiers.read(user_id), self._read_live(user_id))
-        held = dossier[user_id]
+        held, rules = dossier[user_id]
         if live is None:
             if held.lead is None:
                 raise UnknownUser(f"we hold nothing of user {user_id}, and {away}")
-            return explain(held, None, self._rules, without_live=f"MySQL was not read: {away}.")
+            return explain(held, None, rules, without_live=f"MySQL was not read: {away}.")
         state = live.leads[user_id]
         if held.lead is None and state.user is None:
             raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
-        drift = self._drift(held.lead, live, user_id)
+        drift = _drift(held.lead, live, user_id, rules)
         now = Live(
             state.user is not None,
-            verdict(lead_of(user_id, state_of(state)), self._rules),
+            verdict(lead_of(user_id, state_of(state)), rules),
             self._as_of(live) or moment(live.ended),
             drift,
         )
         if drift:
             self._queue_recheck(user_id)
-        return explain(held, now, self._rules)
+        return explain(held, now, rules)
 
-    async def _precall(self, user_id: int, expected: QueueType) -> Precall:
+    async def _precall(self, user_id: int, named: str) -> Precall:
         holding = asyncio.ensure_future(self._read_held(user_id))
         live, away = await self._read_live(user_id)
         held, store_away = await holding
-        lead = held.get(user_id)
+        if held is not None:
+            self._rules = held.rules
+        rules = self._rules
+        if rules is None:
+            raise NoAnswer(f"{store_away}, so the rules in force are not known")
+        expected = _queue(named, rules)
+        lead = None if held is None else held.leads.get(user_id)
+        outcome = None if held is None else held.outcomes.get(user_id)
+        never = f"the customer must not be called: the last call ended with {outcome}"
         if live is not None:
             state = live.leads[user_id]
             if state.user is None and lead is None and store_away is None:
                 raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
-            now = verdict(lead_of(user_id, state_of(state)), self._rules)
-            drift = self._drift(lead, live, user_id) if store_away is None else []
+            now = verdict(lead_of(user_id, state_of(state)), rules)
+            drift = _drift(lead, live, user_id, rules) if store_away is None else []
             queued = bool(drift) and self._queue_recheck(user_id)
+            queue_type, because = now.queue_type, now.because
+            if said_never(outcome, rules):
+                queue_type, because = QueueType.NONE, never
             return Precall(
-                user_id, expected, now.queue_type, now.queue_type is expected, now.because, Source.REPLICA,
+                user_id, expected, queue_type, queue_type is expected, because, Source.REPLICA,
                 self._as_of(live), drift, queued, self._note(),
             )  # fmt: skip
         if store_away is not None:
             raise NoAnswer(f"{away}, and {store_away}")
         if lead is None or lead.queue_type is None:
             raise UnknownUser(f"we hold nothing of user {user_id} that was ever judged, and {away}")
-        own = verdict(lead, self._rules)
-        because = own.because if own.queue_type is lead.queue_type else "that is the open stint"
+        own = verdict(lead, rules)
+        queue_type = lead.queue_type
+        because = own.because if own.queue_type is queue_type else "that is the open stint"
+        if said_never(outcome, rules):
+            queue_type, because = QueueType.NONE, never
         known_at = self._known_at(lead)
         return Precall(
-            user_id, expected, lead.queue_type, lead.queue_type is expected, because, Source.STATE,
+            user_id, expected, queue_type, queue_type is expected, because, Source.STATE,
             moment(known_at) if known_at else None, [], False, f"This is what we hold: {away}.",
         )  # fmt: skip
 
@@ -195,25 +217,21 @@ class Desk:
         self._strikes, self._answered_at = 0, time.monotonic()
         return live, ""
 
-    async def _read_held(self, user_id: int) -> tuple[Mapping[int, Lead], str | None]:
+    async def _read_held(self, user_id: int) -> tuple[Held | None, str | None]:
         """What we hold, or why we cannot say."""
         try:
             return await asyncio.wait_for(self._held.read(user_id), self._deadline), None
         except TimeoutError:
-            return {}, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
+            return None, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
         except (StoreError, psycopg.Error) as error:
             log.warning("precall_without_store", reason=str(error))
-            return {}, "PostgreSQL does not answer"
+            return None, "PostgreSQL does not answer"
 
     def _strike(self) -> None:
         self._strikes += 1
         now = time.monotonic()
         if self._strikes >= STRIKES and now - self._answered_at >= SILENT_SECONDS:
             self._rests_until = now + REST_SECONDS
-
-    def _drift(self, lead: Lead | None, live: LiveRead, user_id: int) -> list[str]:
-        found = differences(lead, live.leads[user_id], self._rules)
-        return sorted({difference.kind.value for difference in found})
 
     def _as_of(self, live: LiveRead) -> datetime | None:
         self._watch.want_lag()
@@ -268,6 +286,19 @@ def as_of(read_ended: int, lag: LagReading | None, now: float) -> datetime | Non
     return moment(read_ended - round(lag.behind * 1_000_000))
 
 
+def _queue(named: str, rules: Rules) -> QueueType:
+    queue_type = rules.queue_labelled(named)
+    if queue_type is None:
+        labels = ", ".join(label for queue in QueueType if (label := rules.label(queue)) is not None)
+        names = ", ".join(QueueType)
+        raise NoSuchQueue(f"there is no queue {named!r}; expected is a label ({labels}) or a name ({names})")
+    return queue_type
+
+
+def _drift(lead: Lead | None, live: LiveRead, user_id: int, rules: Rules) -> list[str]:
+    return sorted({difference.kind.value for difference in differences(lead, live.leads[user_id], rules)})
+
+
 def _store(settings: Settings) -> LeadStore:
     return LeadStore(settings.database.conninfo, 1, settings.discovery.shadow_mode, "sweep")
 
@@ -295,12 +326,16 @@ def _twice(book: Book, work: Callable[[], T]) -> T:
     return work()
 
 
-def _read_held(book: Book, user_ids: list[int]) -> Mapping[int, Lead]:
-    return _twice(book, lambda: book.leads(user_ids))
+def _read_held(book: Book, user_ids: list[int]) -> Held:
+    return _twice(book, lambda: book.held(user_ids))
 
 
-def _read_dossiers(book: Book, user_ids: list[int]) -> Mapping[int, Dossier]:
-    return _twice(book, lambda: {user_id: book.dossier(user_id) for user_id in user_ids})
+def _read_dossiers(book: Book, user_ids: list[int]) -> Mapping[int, tuple[Dossier, Rules]]:
+    def read() -> Mapping[int, tuple[Dossier, Rules]]:
+        rules = book.rules()
+        return {user_id: (book.dossier(user_id), rules) for user_id in user_ids}
+
+    return _twice(book, read)
 
 
 def _queue_rechecks(store: LeadStore, user_ids: list[int]) -> None:

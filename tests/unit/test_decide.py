@@ -27,7 +27,7 @@ from consumer.stream.envelope import NOBODY
 
 LANES = 3
 USER = 8911
-RULES = Rules(frozenset({"cancelled"}), frozenset({"approved"}), frozenset())
+RULES = Rules()
 OWED = RequirementRow("100", "10", "id", "requested", None)
 APPROVED = OWED._replace(status="approved")
 CLAIM = ClaimRow("10", USER, "open")

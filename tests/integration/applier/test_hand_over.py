@@ -11,7 +11,6 @@ import pytest
 from confluent_kafka import Consumer
 
 from consumer.applier import apply, apply_forever
-from consumer.leads.rules import Rules
 from consumer.settings import ApplierSettings
 from consumer.store.lanes import LaneState
 from consumer.store.leads import LeadStore
@@ -28,10 +27,9 @@ pytestmark = pytest.mark.servers
 class Overtaken:
     """A stream whose every third batch is applied by another applier just before we get to it."""
 
-    def __init__(self, stream: LaneStream, other: LeadStore, rules: Rules) -> None:
+    def __init__(self, stream: LaneStream, other: LeadStore) -> None:
         self._stream = stream
         self._other = other
-        self._rules = rules
         self.overtaken = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -40,7 +38,7 @@ class Overtaken:
     def batches(self) -> Iterator[Batch]:
         for number, batch in enumerate(self._stream.batches()):
             if number % 3 == 0:
-                apply(batch, self._other, self._rules)
+                apply(batch, self._other)
                 self.overtaken += 1
             yield batch
 
@@ -58,7 +56,6 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
         world.drain()
         stop.set()
 
-    rules = Rules()
     settings = ApplierSettings(applier_batch_rows=50, applier_lane_buffer=20)
     writer = threading.Thread(target=finish)
     with (
@@ -66,9 +63,9 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
         LeadStore(world.url, world.lanes, shadow=False, source="stream") as other,
         LaneStream(world.kafka, settings, positions, stop) as stream,
     ):
-        overtaken = Overtaken(stream, other, rules)
+        overtaken = Overtaken(stream, other)
         writer.start()
-        apply_forever(cast("LaneStream", overtaken), store, rules)
+        apply_forever(cast("LaneStream", overtaken), store)
         writer.join()
     assert overtaken.overtaken > 3
     assert faults(world, customers) == []

@@ -11,7 +11,6 @@ from consumer import refusals
 from consumer.applier import apply
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Table, UserRow
-from consumer.leads.rules import Rules
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
 from consumer.stream.batches import Batch, LaneBatch
@@ -237,7 +236,7 @@ def test_where_too_many_are_refused_to_tell_apart_small_groups_of_suspects_are_s
     with world.connect() as connection:
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id > 16)")
     with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:
-        apply(registrations(world, 64), store, Rules())
+        apply(registrations(world, 64), store)
     aside = {user_id for user_id, _ in reasons(world)}
     through = {user_id for (user_id,) in world.query("SELECT user_id FROM user_call_scores")}
     assert set(range(1, 17)) <= aside
@@ -252,6 +251,6 @@ def test_a_search_for_refused_leads_ends_when_its_batch_is_not_wanted_any_longer
         LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
         pytest.raises(TryAgain, match="not looked for any longer"),
     ):
-        apply(registrations(world, 64), store, Rules(), lambda: False)
+        apply(registrations(world, 64), store, lambda: False)
     assert world.value("SELECT max(next_seq) FROM leadstream.lanes") == 1
     assert reasons(world) == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from consumer.leads.model import NEVER
-from consumer.leads.rules import Rules
-from tests.integration.reconciler.world import World
+from consumer.leads.rule_file import RuleFile
+from tests.integration.company_tables import key
+from tests.integration.reconciler.world import World, adopt_only
 
 
 def company(world: World, users: int = 23) -> None:
@@ -33,7 +34,7 @@ def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World
     world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
     world.sql("DELETE FROM users WHERE id = 2")
     world.sql("UPDATE claims SET status = 'cancelled' WHERE id = 106")
-    world.sql("DELETE FROM claim_requirements WHERE id = 1010")
+    world.sql("DELETE FROM claim_requirements WHERE id = %s", key(1010))
     world.sql("UPDATE users SET is_enabled = 0 WHERE id = 16")
     world.user(99, ago=10)
     world.pg("UPDATE user_call_scores SET current_queue_type = 'none' WHERE user_id = 20")
@@ -70,13 +71,13 @@ def test_leads_left_to_a_live_read_are_settled_by_a_repair(mysql_world: World) -
     assert world.pg("SELECT count(*) FROM leadstream.leads WHERE judge_after = %s", NEVER) == [(0,)]
 
 
-def test_new_words_of_the_business_are_drift_until_they_are_applied(mysql_world: World) -> None:
+def test_rules_in_force_that_nobody_was_brought_to_are_drift_until_they_are_applied(mysql_world: World) -> None:
     world = mysql_world
     world.user(1)
     world.claim(10, 1, "Withdrawn ")
     world.backfill()
     world.age_everything()
-    world.rules = Rules(frozenset({"withdrawn"}))
+    adopt_only(world, RuleFile(closed=("withdrawn",)))
     assert world.verify().tally.drift == {"queue": 1}
     world.verify(repair=True)
     assert world.queues() == {1: "none"}

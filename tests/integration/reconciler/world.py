@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from consumer.leads.rules import Rules
+from consumer.commands.adoption import Adoption, Tally, session
+from consumer.leads.rule_file import RuleFile
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
 from reconciler.backfill import Backfill, Progress
@@ -31,30 +34,13 @@ from reconciler.report import LineProgress
 from reconciler.runs import Runs
 from reconciler.sweeps import Report, Scope, Sweeper, SweepPlan
 from reconciler.verify import Verification
+from tests.integration.company_tables import call_centre_tables, company_tables, key
 
 LANES = 4
-FAR = 2**62
+SOON = 9_000_000
+"""Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
 T = TypeVar("T", Replica, Book, LeadStore)
 _numbers = itertools.count(1)
-
-TABLES = (
-    """CREATE TABLE users (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(190), password_hash VARCHAR(190),
-         current_signature_file_id BIGINT UNSIGNED NULL, is_enabled TINYINT(1) NOT NULL DEFAULT 1,
-         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP
-       ) COLLATE utf8mb4_unicode_ci""",
-    """CREATE TABLE claims (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL, status VARCHAR(40),
-         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-         FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
-       ) COLLATE utf8mb4_unicode_ci""",
-    """CREATE TABLE claim_requirements (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, claim_id BIGINT UNSIGNED NOT NULL, type VARCHAR(60),
-         status VARCHAR(40) COLLATE utf8mb4_general_ci, claim_requirement_reason TEXT,
-         created_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP, updated_at DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6),
-         FOREIGN KEY (claim_id) REFERENCES claims (id) ON DELETE CASCADE
-       ) COLLATE utf8mb4_unicode_ci""",
-)
 
 
 @dataclass
@@ -65,7 +51,6 @@ class World:
     conninfo: str
     company: pymysql.connections.Connection[Any]
     centre: psycopg.Connection[Any]
-    rules: Rules = field(default_factory=Rules)
     stop: Event = field(default_factory=Event)
     still_seconds: float = 0.3
     patience_seconds: float = 1.0
@@ -86,25 +71,25 @@ class World:
     def user(self, user_id: int, signature: int | None = None, ago: int = 7200) -> None:
         """A user, created so many seconds ago."""
         self.sql(
-            "INSERT INTO users (id, email, current_signature_file_id, created_at, updated_at)"
-            " VALUES (%s, 'x@example.org', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, created_at)",
+            "INSERT INTO users (id, current_signature_file_id, created_at, updated_at)"
+            " VALUES (%s, %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, created_at)",
             user_id, signature, ago,
         )  # fmt: skip
 
     def user_without_times(self, user_id: int) -> None:
-        """A user of which only the id is given."""
-        self.sql("INSERT INTO users (id) VALUES (%s)", user_id)
+        """A user of whom nobody knows when the row was made or changed."""
+        self.sql("INSERT INTO users (id, created_at, updated_at) VALUES (%s, NULL, NULL)", user_id)
 
     def claim(self, claim_id: int, user_id: int, status: str | None = "open") -> None:
         """A claim of a user."""
         self.sql("INSERT INTO claims (id, user_id, status) VALUES (%s, %s, %s)", claim_id, user_id, status)
 
     def requirement(self, requirement_id: int, claim_id: int, status: str | None = "pending", ago: int = 7200) -> None:
-        """A requirement on a claim, created so many seconds ago."""
+        """A requirement on a claim, created so many seconds ago; its id is `key` of the number."""
         self.sql(
             "INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)"
             " VALUES (%s, %s, 'id_document', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, UTC_TIMESTAMP())",
-            requirement_id, claim_id, status, ago,
+            key(requirement_id), claim_id, status, ago,
         )  # fmt: skip
 
     def age_everything(self, minutes: int = 10) -> None:
@@ -118,8 +103,10 @@ class World:
         self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
         self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
 
-    def pass_lanes(self, version: int = FAR) -> None:
-        """Plays the stream: every lane has passed this version."""
+    def pass_lanes(self, version: int | None = None) -> None:
+        """Plays the stream: every lane has passed this version, by default the next seconds."""
+        if version is None:
+            version = time.time_ns() // 1000 + SOON
         self.pg("UPDATE leadstream.lanes SET version = %s, next_seq = next_seq + 1", version)
 
     def queues(self) -> dict[int, str]:
@@ -152,7 +139,6 @@ class World:
             store,
             book,
             watch,
-            self.rules,
             stop=self.stop,
             batch_size=batch_size,
             dry_run=dry_run,
@@ -168,17 +154,22 @@ class World:
         """Runs the backfill in this process."""
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
         runs = Runs(self.book())
-        filling = Backfill(self.replica(), store, self.book(), runs, self.rules, batch_size=batch_size, stop=self.stop)
+        filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
     def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
         """Verifies in this process."""
         mender = self.mender(dry_run=not repair)
         verification = Verification(
-            mender, self.replica(), Runs(mender.book), self.rules,
+            mender, self.replica(), Runs(mender.book),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample)
+
+    def adopt(self, file: RuleFile) -> Tally | None:
+        """Puts rules in force in this process, and brings every lead to them."""
+        adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
+        return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""
@@ -220,13 +211,14 @@ def open_world(mysql_url: str, postgres_url: str) -> World:
         cursor.execute(f"CREATE DATABASE {name}")
         cursor.execute(f"USE {name}")
         cursor.execute("SET time_zone = '+00:00'")
-        for table in TABLES:
+        for table in company_tables(foreign_keys=True):
             cursor.execute(table)
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
     conninfo = make_conninfo(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
-    prepare(conninfo, LANES, 1)
     centre = psycopg.connect(conninfo, autocommit=True)
+    centre.execute(call_centre_tables().encode())
+    prepare(conninfo, LANES, 1)
     return World(urlsplit(mysql_url)._replace(path=f"/{name}").geturl(), conninfo, company, centre)
 
 
@@ -249,3 +241,9 @@ def refuse(world: World, user_id: int, event: str = "INSERT") -> None:
         f" IF NEW.user_id = {user_id} THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$"
     )
     world.pg(f"CREATE TRIGGER refuse BEFORE {event} ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+
+def adopt_only(world: World, file: RuleFile) -> None:
+    """Puts rules in force as an adoption does that dies before it brings the first lead to them."""
+    with session(world.conninfo) as connection:
+        rules.adopt(connection, file, {}, "test")

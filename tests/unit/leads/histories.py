@@ -7,12 +7,15 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.naive_model import NaiveWords
 
 USERS: Final = (1, 2)
-RULES: Final = Rules(frozenset({"cancelled", "Lost "}), frozenset({"approved", "waived"}), frozenset({"Optional"}))
+RULES: Final = Rules(
+    RuleFile(closed=("cancelled", "Lost "), settled=("approved", "waived"), excluded=(Exclusion("Optional"),))
+)
 WORDS: Final = NaiveWords(("cancelled", "lost"), ("approved", "waived"), ("optional",))
 
 Step = tuple[object, ...]

@@ -19,6 +19,7 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
@@ -297,7 +298,7 @@ class TestReasons:
     def test_requirements_withdrawn_when_all_that_was_settled_is_of_a_type_that_never_counts(
         self, world: World
     ) -> None:
-        world.books.rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+        world.books.rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
         owing(world)
         with world.company.transaction():
             world.company.requirement(102, 11, type_="newsletter")
@@ -309,7 +310,7 @@ class TestReasons:
         assert world.conversions == []
 
     def test_requirements_withdrawn_when_it_turns_into_one_of_a_type_that_never_counts(self, world: World) -> None:
-        world.books.rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+        world.books.rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
         owing(world)
         with world.company.transaction():
             world.company.requirement(101, 11, type_="newsletter")

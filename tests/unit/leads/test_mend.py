@@ -24,6 +24,7 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
@@ -142,9 +143,13 @@ class TestKnownLead:
 
     def test_but_the_rules_may_have_changed(self) -> None:
         books = mended(live(requirements={101: ("waived", START)}))
-        books.rules = Rules(settled_requirement_statuses=frozenset({"waived"}))
+        adopted = LATER + 2 * SECOND
+        file = RuleFile(settled=("waived",))
+        books.rules = Rules(file, version=2, adopted_at=adopted, earlier={1: books.rules})
         books.mend(1, live(requirements={101: ("waived", START)}), LATER, LATER + MINUTE)
-        assert books.stints_of(1)[1].opened_at == LATER + MINUTE
+        assert books.stints_of(1)[1].opened_reason is Reason.RULES_CHANGED
+        assert books.stints_of(1)[1].opened_at == adopted
+        assert not books.conversions
 
     def test_the_read_sets_the_floor_and_what_the_next_judgement_waits_for(self) -> None:
         lead = mended(live(None)).leads[1]

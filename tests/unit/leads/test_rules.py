@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
-from consumer.leads.rules import Rules, queue_for
-from consumer.settings import RuleSettings
+from consumer.leads.rule_file import Exclusion, Labels, RuleFile
+from consumer.leads.rules import Rules, outstanding, queue_for
+from consumer.leads.words import Comparison
 
 RULES = Rules()
+
+
+class ByteByByte(Comparison):
+    """Words are equal where they are the same."""
+
+    def key(self, word: str) -> str:
+        """The word."""
+        return word
 
 
 def lead(
@@ -91,14 +99,14 @@ def test_who_signed_and_owes_nothing_belongs_in_no_queue() -> None:
 
 
 def test_a_requirement_of_an_excluded_type_is_never_outstanding() -> None:
-    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
     owing = lead(claims={1: "open"}, requirements=[(1, "newsletter", "pending")])
     assert queue_for(owing, rules)[0] is QueueType.NONE
     assert not rules.is_settled(owing.requirements["0"])
 
 
 def test_a_requirement_without_a_status_is_not_settled_and_one_without_a_type_is_not_excluded() -> None:
-    rules = Rules(excluded_requirement_types=frozenset({"newsletter"}))
+    rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
     assert rules.is_outstanding(Requirement("1", "1", None, None, None, 0))
     assert rules.is_outstanding(Requirement("1", "1", "passport", None, None, 0))
 
@@ -110,7 +118,7 @@ def test_a_claim_without_a_status_is_not_closed() -> None:
 @pytest.mark.parametrize("spelling", ["cancelled", "CANCELLED", "Cancelled ", "cancelled   "])
 def test_statuses_compare_without_case_and_without_trailing_blanks(spelling: str) -> None:
     for word in ("cancelled", "Cancelled", "CANCELLED  "):
-        rules = Rules(frozenset({word}), frozenset({word}), frozenset({word}))
+        rules = Rules(RuleFile(closed=(word,), settled=(word,), excluded=(Exclusion(word),)))
         assert rules.is_closed(Claim("1", spelling, 0))
         assert rules.is_settled(Requirement("1", "1", None, spelling, None, 0))
         assert not rules.is_outstanding(Requirement("1", "1", spelling, None, None, 0))
@@ -131,17 +139,8 @@ def test_what_is_remembered_of_free_text_is_bounded() -> None:
     rules = Rules()
     for number in range(12_000):
         assert not rules.is_settled(Requirement("1", "1", None, f"free text {number}", None, 0))
-    assert len(rules._settled) <= 10_000
-
-
-def test_the_defaults_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # where no .env is
-    for name in RuleSettings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    settings = RuleSettings()
-    assert Rules() == Rules(
-        settings.closed_claim_statuses, settings.settled_requirement_statuses, settings.excluded_requirement_types
-    )
+        assert rules.is_outstanding(Requirement("1", "1", f"free text {number}", None, f"free text {number}", 0))
+    assert max(len(rules._settled), len(rules._excluded)) <= 10_000
 
 
 def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
@@ -149,6 +148,68 @@ def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     used.is_closed(Claim("1", "whatever", 0))
     used.is_outstanding(Requirement("1", "1", "whatever", "whatever", None, 0))
     assert used == Rules()
-    assert used != Rules(closed_claim_statuses=frozenset({"lost"}))
+    assert used != Rules(RuleFile(closed=("lost",)))
     with pytest.raises(AttributeError):
-        used.closed_claim_statuses = frozenset()  # type: ignore[misc]
+        used.version = 2  # type: ignore[misc]
+
+
+def test_with_outstanding_words_every_other_word_is_settled_and_null_is_neither() -> None:
+    rules = Rules(RuleFile(settled=None, outstanding=("pending",)))
+    pending, approved, unknown = (
+        Requirement("1", "1", "passport", status, None, 0) for status in ("PENDING ", "x", None)
+    )
+    assert (rules.is_outstanding(pending), rules.is_settled(pending)) == (True, False)
+    assert (rules.is_outstanding(approved), rules.is_settled(approved)) == (False, True)
+    assert (rules.is_outstanding(unknown), rules.is_settled(unknown)) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("type_", "reason", "counts"),
+    [
+        ("signature", None, False),
+        ("Signature ", "anything", False),
+        ("id_document", None, True),
+        ("id_document", "lost", True),
+        ("id_document", "Base ", False),
+        ("passport", "base", True),
+        ("passport", "Ours", False),
+        (None, "ours", False),
+        (None, "base", True),
+        (None, None, True),
+    ],
+)
+def test_an_exclusion_matches_when_every_key_of_it_does(type_: str | None, reason: str | None, counts: bool) -> None:
+    exclusions = (Exclusion("signature"), Exclusion("id_document", "base"), Exclusion(None, "ours"))
+    rules = Rules(RuleFile(excluded=exclusions))
+    assert rules.mentions_reasons
+    for _ in range(2):
+        assert rules.is_outstanding(Requirement("1", "1", type_, "pending", reason, 0)) is counts
+        assert rules.owes("pending", type_, reason) is counts
+    held = lead(claims={1: "open"})
+    held.requirements["7"] = Requirement("7", "1", type_, "pending", reason, 0)
+    assert (queue_for(held, rules)[0] is QueueType.REQUIREMENTS_OUTSTANDING) is counts
+    assert outstanding(held, rules) == (["7"] if counts else [])
+
+
+def test_each_column_compares_words_in_its_own_way() -> None:
+    exact = ByteByByte("utf8mb4_bin")
+    rules = Rules(comparisons={"claims.status": exact})
+    assert not rules.closes("Cancelled")
+    assert rules.closes("cancelled")
+    assert rules.settles("APPROVED")
+
+
+def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
+    old = Rules()
+    rules = Rules(RuleFile(Labels("new", "open_requests", None)), version=2, earlier={1: old})
+    assert [rules.label(queue) for queue in QueueType] == ["new", "open_requests", None]
+    assert rules.queue_labelled("open_requests") is QueueType.REQUIREMENTS_OUTSTANDING
+    assert rules.queue_labelled("none") is QueueType.NONE
+    assert rules.queue_labelled("elsewhere") is None
+    assert rules.labels_ever(QueueType.UNSIGNED_USERS) == ["new", "unsigned_users"]
+    assert rules.labels_ever(QueueType.NONE) == ["none"]
+    assert rules.by(1) is old
+
+
+def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
+    assert Rules(RuleFile(never=("Do_Not_Contact ", "deceased"))).never == ("deceased", "do_not_contact")

@@ -1,0 +1,1 @@
+"""Commands of `consumer` that are more than a name and options, one a file."""

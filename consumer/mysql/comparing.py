@@ -1,0 +1,20 @@
+"""How the columns compare that a file of rules speaks of, as the company's server says."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Final
+
+from consumer.binlog.connection import Replica
+from consumer.leads.rule_file import RuleFile
+from consumer.leads.words import Comparison
+from consumer.mysql.collations import comparisons
+from consumer.settings import ReplicaSettings
+
+CONNECT_SECONDS: Final = 5
+
+
+def ask(source: ReplicaSettings, file: RuleFile) -> dict[str, Comparison]:
+    """Comparisons by table and column; a column that is not named compares plainly. Raises BinlogError."""
+    with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
+        return comparisons(replica.query, source.address.database, file.words())
