@@ -30,8 +30,8 @@ def judge(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
 
 def judge_quick(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
     """What an applier cannot do without."""
-    return [_pooler(facts), _writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes), *_rules(facts),
-            *(() if shadow else _call_centre(facts, _labels(facts)))]  # fmt: skip
+    return [_pooler(facts), _writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes),
+            *_rules(facts), *(() if shadow else _call_centre(facts, _labels(facts)))]  # fmt: skip
 
 
 _check = partial(judged, SERVER)

@@ -129,12 +129,14 @@ def conflict_target(theirs: Theirs) -> tuple[str, ...] | None:
     return min(found, key=len, default=None)
 
 
-def elsewhere(place: str, role: str, schemas: Mapping[str, Sequence[str]]) -> Finding | None:
+def elsewhere(place: str, role: str, schemas: Mapping[str, list[str]]) -> Finding | None:
     """What there is to decide where tables that the search path does not find are in other schemas (by table)."""
     if not schemas:
         return None
-    first = next(iter(schemas.values()))[0]
-    where = ", ".join(f"{table} in schema {' and '.join(names)}" for table, names in sorted(schemas.items()))
+    names = sorted({name for found in schemas.values() for name in found})
+    first = names[0]
+    held = {name: ", ".join(table for table in sorted(schemas) if name in schemas[table]) for name in names}
+    where = " and ".join(f"{tables} in schema {name}" for name, tables in held.items())
     escaped = first.replace("\\", "\\\\").replace(" ", "\\ ")
     sentence = f"{place} has {where}, which the search path of {role} does not name"
     hint = (

@@ -146,10 +146,12 @@ def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, creat
     existing = call_centre.tables(session)
     astray = {} if create else call_centre.elsewhere(session)
     _refuse([fit.elsewhere(place(conninfo), call_centre.role(session), astray)], "")
+    findings = [finding for table, theirs in existing.items() for finding in fit.judge(table, theirs, labels)]
+    _refuse(findings, f"in {place(conninfo)}, ")
     done = []
     for table in needs.TABLES:
         if table in existing:
-            done += _fit(session, table, existing[table], conninfo, labels)
+            done += _add(session, table, existing[table])
         else:
             for statement in needs.definition(table):
                 session.execute(statement.encode())
@@ -157,8 +159,7 @@ def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, creat
     return done
 
 
-def _fit(session: Session, table: str, theirs: fit.Theirs, conninfo: str, labels: Labels) -> list[str]:
-    _refuse(fit.judge(table, theirs, labels), f"in {place(conninfo)}, ")
+def _add(session: Session, table: str, theirs: fit.Theirs) -> list[str]:
     done = []
     if table == "user_call_scores":
         if needs.ADDED_INDEX not in theirs.indexes:

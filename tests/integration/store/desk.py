@@ -10,6 +10,7 @@ from consumer.leads.model import Change, ClaimRow, Key, Lead, RequirementRow, Ro
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.leads import LeadStore, LeadTransaction
+from tests.integration.company_tables import key
 
 LANES: Final = 4
 RULES: Final = Rules()
@@ -29,9 +30,9 @@ def claim(user_id: int, claim_id: int | Key, status: str = "open") -> ClaimRow:
     return ClaimRow(str(claim_id), user_id, status)
 
 
-def requirement(claim_id: int | Key, requirement_id: int | Key, status: str = "pending") -> RequirementRow:
-    """A document asked for on a claim."""
-    return RequirementRow(str(requirement_id), str(claim_id), "passport", status, None)
+def requirement(claim_id: int | Key, requirement_id: int, status: str = "pending") -> RequirementRow:
+    """A document asked for on a claim; its id is `key` of the number."""
+    return RequirementRow(key(requirement_id), str(claim_id), "passport", status, None)
 
 
 def attempt(store: LeadStore, *steps: Callable[[LeadTransaction], object]) -> None:

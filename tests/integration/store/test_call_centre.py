@@ -12,6 +12,7 @@ from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import Check, State
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import Labels, RuleFile
 from consumer.store.effects import conversion_id
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
@@ -214,6 +215,33 @@ def test_a_table_that_does_not_fit_is_refused_with_a_statement_that_makes_it_fit
     assert failed(empty) == []
 
 
+def test_everything_that_does_not_fit_is_named_at_once(empty: str) -> None:
+    run(empty, COMPANY)
+    run(empty, "ALTER TABLE user_call_scores ALTER user_id TYPE int, ALTER current_queue_type TYPE varchar(20)")
+    run(empty, "ALTER TABLE call_queue ALTER user_id TYPE int; ALTER TABLE conversions DROP COLUMN final_score")
+    with pytest.raises(NotPrepared) as caught:
+        prepare(empty, LANES, 1)
+    for word in ("call_queue.user_id is", "final_score", "user_call_scores.user_id is", "current_queue_type is"):
+        assert word in str(caught.value)
+    for statement in re.findall(r"run (ALTER TABLE .*?);", str(caught.value)):
+        run(empty, statement)
+    prepare(empty, LANES, 1)
+
+
+def test_labels_in_force_decide_what_is_long_enough(empty: str) -> None:
+    run(empty, COMPANY)
+    run(empty, "ALTER TABLE call_queue ALTER queue_type TYPE varchar(20)")
+    run(empty, "ALTER TABLE user_call_scores ALTER current_queue_type SET NOT NULL")
+    short = RuleFile(labels=Labels(outstanding="outstanding_requests"))
+    with_null = RuleFile(labels=Labels(outstanding="outstanding_requests", none=None))
+    with pytest.raises(NotPrepared, match="requirements_outstanding"):
+        prepare(empty, LANES, 1)
+    with pytest.raises(NotPrepared, match="current_queue_type of user_call_scores is NOT NULL"):
+        prepare(empty, LANES, 1, first_rules=with_null)
+    prepare(empty, LANES, 1, first_rules=short)
+    assert failed(empty) == []
+
+
 @pytest.mark.parametrize(
     "alteration",
     [
@@ -284,8 +312,7 @@ def dialler(empty: str) -> str:
 def test_tables_in_a_schema_that_the_search_path_does_not_name_are_asked_about(dialler: str) -> None:
     with pytest.raises(NotPrepared) as caught:
         prepare(dialler, LANES, 1)
-    for table in TABLES:
-        assert f"{table} in schema dialler" in str(caught.value)
+    assert "has call_queue, conversions, user_call_scores in schema dialler, which the search" in str(caught.value)
     assert rows(dialler, "SELECT tablename FROM pg_tables WHERE schemaname IN ('public', 'leadstream')") == []
     found = re.search(r"add \?(options=\S+) to DATABASE_URL", str(caught.value))
     assert found is not None

@@ -17,7 +17,7 @@ FUNCTION = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()
 """
-INSERT = "INSERT INTO user_call_scores (id, user_id) VALUES (gen_random_uuid(), 8911)"
+INSERT = "INSERT INTO user_call_scores (id, user_id, updated_at) VALUES (gen_random_uuid(), 8911, now())"
 
 
 def raised(database: str, prelude: str, statement: str) -> Exception:
