@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from consumer.binlog.connection import Replica
-from consumer.binlog.errors import NotThere
+from consumer.binlog.errors import NotThere, PreconditionFailed
+from consumer.capture import CAPTURED
 from consumer.leads.model import LiveRow, LiveState, Table
 from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
@@ -56,6 +57,13 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
         (str(table).lower(), str(column).lower()): kind_of(str(data_type).lower(), size)
         for table, column, data_type, size in replica.query(COLUMNS)
     }
+    needed = [(table, column) for table, captured in CAPTURED.items() for column in captured.needed]
+    missing = [".".join(place) for place in needed if place not in there]
+    if missing:
+        raise PreconditionFailed(
+            f"no lead can be judged without {', '.join(missing)}, which we may not read or which are not there;"
+            " consumer doctor says what to do"
+        )
     as_of = int(replica.value(CLOCK))
     rows = {table: _rows(replica, table, user_id, there) for table in Table}
     users = rows[Table.USERS]

@@ -25,10 +25,11 @@ USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 
 SCHEMA = """
-    SELECT 'column', table_name, column_name, data_type, character_octet_length FROM information_schema.columns
+    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type
+      FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
     UNION ALL
-    SELECT 'index', table_name, column_name, '', NULL FROM information_schema.statistics
+    SELECT 'index', table_name, column_name, '', NULL, '' FROM information_schema.statistics
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}

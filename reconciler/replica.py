@@ -28,7 +28,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from consumer.capture import MOMENT_TYPES
+from consumer.capture import CAPTURED, MOMENTS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql.limits import limited
 from consumer.replica_login import login
@@ -235,8 +235,6 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-UNLESS_TIMES: Final = ("created_at", "updated_at")
-"""Columns that are done without where they say no time."""
 THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
@@ -516,12 +514,12 @@ class Replica:
         columns: dict[tuple[str, str], str] = {}
         sizes: dict[tuple[str, str], int | None] = {}
         indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type, size in self._run(SCHEMA):
-            if kind == "column" and column.lower() in UNLESS_TIMES and data_type.lower() not in MOMENT_TYPES:
-                continue
+        for kind, table, column, data_type, size, column_type in self._run(SCHEMA):
             if kind == "column":
-                columns[table.lower(), column.lower()] = data_type.lower()
-                sizes[table.lower(), column.lower()] = size
+                declared = Declared(data_type.lower(), str(column_type))
+                if self._is_readable(table.lower(), column.lower(), declared):
+                    columns[table.lower(), column.lower()] = declared.data_type
+                    sizes[table.lower(), column.lower()] = size
             elif column is not None:
                 indexed.add((table.lower(), column.lower()))
         for table in TABLES:
@@ -530,6 +528,13 @@ class Replica:
                     f"there is no table {table} in {self.address.database} on {self.address} that we may read;"
                     f" run GRANT SELECT ON {self.address.database}.* TO our account"
                 )
+            for column in CAPTURED[table].needed:
+                if (table, column) not in columns:
+                    raise ReplicaUnfit(
+                        f"{self.address.database}.{table} on {self.address} has no column {column} that we may read,"
+                        " without which no lead can be judged; put it back, or run"
+                        f" GRANT SELECT ({column}) ON {self.address.database}.{table} TO our account"
+                    )
         for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
             if (table, column) not in indexed:
                 raise ReplicaUnfit(
@@ -537,6 +542,18 @@ class Replica:
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
         return Schema(columns, frozenset(indexed), sizes)
+
+    def _is_readable(self, table: str, column: str, declared: Declared) -> bool:
+        """False for a time that is none, which is done without. Raises ReplicaUnfit where a value would be guessed."""
+        kinds = CAPTURED[table].kinds.get(column)
+        if kinds is None or declared.kind in kinds:
+            return True
+        if kinds is MOMENTS:
+            return False
+        raise ReplicaUnfit(
+            f"{self.address.database}.{table}.{column} on {self.address} is {declared.column_type}, which cannot be"
+            " read exactly; run consumer doctor, which says what it has to be and how"
+        )
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
         retrying = Retrying(
