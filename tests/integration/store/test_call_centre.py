@@ -12,12 +12,14 @@ from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import Check, State
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import Labels, RuleFile
 from consumer.store.effects import conversion_id
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
 from consumer.store.needs import TABLES
 from consumer.store.refusal import reason_of
 from consumer.store.setup import prepare
+from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, Desk, requirement
@@ -57,7 +59,7 @@ def life_of_two(url: str) -> None:
     )
     assert rows(url, won) == [
         (1, "unsigned_users", "signature_obtained", ["file-1"], None),
-        (2, "requirements_outstanding", "requirements_completed", None, [20]),
+        (2, "requirements_outstanding", "requirements_completed", None, [key(20)]),
     ]
 
 
