@@ -173,10 +173,11 @@ class Sweeper:
         else:
             assert window is not None
             after = self._runs.cursor_before(name, window.start - SETTLED)
-            for users, last_id, condensed in self._replica.created(table, window.start, PAGE, after):
-                self._look(users, condensed)
-                if run is not None and last_id is not None:
-                    run.set_cursor(last_id)
+            for new in self._replica.created(table, window.start, PAGE, after):
+                self._mender.tally.unheld = new.unheld
+                self._look(new.users, new.checksums)
+                if run is not None and new.last_id is not None:
+                    run.set_cursor(new.last_id)
         return window
 
     def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
