@@ -208,7 +208,7 @@ class Queries:
         return as_text(f"t.{column}", self.schema.kind(table, column))
 
     def _signature(self) -> str:
-        """A signature file as text, or NULL where there is none: the empty text, or of a number 0."""
+        """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""
         column = "users", "current_signature_file_id"
         none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
         return f"NULLIF({self._words(*column)}, {none})"
