@@ -35,6 +35,7 @@ SCHEMA = """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
 """How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
 CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
+_BEYOND: Final = f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
 CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
 
 
@@ -70,9 +71,8 @@ class Queries:
         if self.has_numbers():
             ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
         return (
-            f"SELECT {CLOCK}, (SELECT COUNT(*) FROM users WHERE id > {LARGEST}),"
-            " (SELECT COALESCE(MIN(id), 0) FROM users),"
-            f" (SELECT COALESCE(MAX(id), 0) FROM users WHERE id <= {LARGEST}), {', '.join(ends)}"
+            f"SELECT {CLOCK}, {_BEYOND}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
+            f" {self._highest(Table.USERS)}, {', '.join(ends)}"
         )
 
     def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
@@ -114,11 +114,11 @@ class Queries:
 
         Rows of (0, user, row's id, time of creation) for each of the next `limit` rows, and of (table, user, rows,
         checksum) for the users of those that were created at or after `since` (µs), or nobody knows when; at last
-        (ENDED, 0, highest id, None).
+        (ENDED, users that no bigint holds, highest id, None).
         """
         made = self._moment(table, "created_at")
         if table is Table.USERS:
-            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition}"
+            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition} AND t.id <= {LARGEST}"
             fresh += f" ORDER BY {order} LIMIT {limit}"
         else:
             fresh = f"SELECT {self._key(table, 'id')} AS id, {made} AS made, c.user_id"
@@ -138,15 +138,22 @@ class Queries:
             SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
               STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
             UNION ALL
-            SELECT {ENDED}, 0, {"COALESCE(MAX(id), 0)" if self.has_numbers(table) else "0"}, NULL FROM {table.value}
+            SELECT {ENDED}, {_BEYOND}, {self._highest(table)}, NULL
         """
+
+    def _highest(self, table: Table) -> str:
+        if not self.has_numbers(table):
+            return "0"
+        held = f" WHERE id <= {LARGEST}" if table is Table.USERS else ""
+        return f"(SELECT COALESCE(MAX(id), 0) FROM {table.value}{held})"
 
     def newest_from(self, table: Table, row_id: int, limit: int) -> str:
         """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
         created_at = self._moment(table, "created_at")
+        held = f" AND id <= {LARGEST}" if table is Table.USERS else ""
         return (
             f"SELECT MAX({created_at}), MAX(t.id) FROM"
-            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
+            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id}{held} ORDER BY id LIMIT {limit}) t"
         )
 
     def end_of_range(self, after: int, users: int) -> str:
@@ -202,7 +209,7 @@ class Queries:
         return as_text(f"t.{column}", self.schema.kind(table, column))
 
     def _signature(self) -> str:
-        """A signature file as text, or NULL where there is none: the empty text, or of a number 0."""
+        """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""
         column = "users", "current_signature_file_id"
         none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
         return f"NULLIF({self._words(*column)}, {none})"

@@ -190,6 +190,8 @@ class Created(NamedTuple):
     last_id: int | None
     checksums: Checksums
     """What the replica holds of these users, condensed."""
+    unheld: int = 0
+    """How many users of the whole table no bigint can hold; none of them is among `users`."""
 
 
 class _Fresh(NamedTuple):
@@ -201,11 +203,13 @@ class _Fresh(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """New rows, what their users are condensed to, and the highest primary key of the table."""
+    """New rows, what their users are condensed to, the highest primary key of the table, and how many users no bigint
+    can hold."""
 
     rows: list[_Fresh]
     checksums: Checksums
     last_id: int
+    unheld: int
 
 
 class Fingerprints(NamedTuple):
@@ -421,7 +425,7 @@ class Replica:
         while True:
             page = self._page(table, condition, "t.created_at, t.id", since, limit)
             rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
-            yield Created(_users(rows), None, page.checksums)
+            yield Created(_users(rows), None, page.checksums, page.unheld)
             if len(rows) < limit:
                 return
             condition = queries.following(rows[-1].made or 0, int(rows[-1].row_id))
@@ -435,7 +439,7 @@ class Replica:
         begin, wanted = since, limit
         while True:
             page = self._page(table, queries.since(begin), "t.created_at", since, wanted)
-            yield Created(_users(page.rows), None, page.checksums)
+            yield Created(_users(page.rows), None, page.checksums, page.unheld)
             if len(page.rows) < wanted:
                 return
             newest = max(row.made or 0 for row in page.rows)
@@ -453,7 +457,7 @@ class Replica:
             remembered = False
             position = max((int(row.row_id) for row in page.rows), default=position)
             young = [row for row in page.rows if row.made is None or row.made >= since]
-            yield Created(_users(young), position, page.checksums)
+            yield Created(_users(young), position if position <= LARGEST else None, page.checksums, page.unheld)
             if len(page.rows) < limit:
                 return
 
@@ -461,17 +465,17 @@ class Replica:
     def _page(self, table: Table, condition: str, order: str, since: int, limit: int) -> _Page:
         fresh: list[_Fresh] = []
         condensed_rows: list[tuple[Any, ...]] = []
-        last_id = 0
+        last_id = unheld = 0
         for row in self._run(self.texts.created(table, condition, order, since, limit)):
             part, user_id, row_id, made = row
             if part == ENDED:
-                last_id = int(row_id)
+                last_id, unheld = int(row_id), int(user_id)
             elif part:
                 condensed_rows.append(row)
             else:
                 owner = None if user_id is None else int(user_id)
                 fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
-        return _Page(fresh, condensed(condensed_rows), last_id)
+        return _Page(fresh, condensed(condensed_rows), last_id, unheld)
 
     def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()

@@ -180,10 +180,11 @@ class Sweeper:
             assert window is not None
             self._warnings = self._misdated()
             after = self._runs.cursor_before(name, window.start - SETTLED)
-            for users, last_id, condensed in self._replica.created(table, window.start, PAGE, after):
-                self._look(users, condensed)
-                if run is not None and last_id is not None:
-                    run.set_cursor(last_id)
+            for new in self._replica.created(table, window.start, PAGE, after):
+                self._mender.tally.unheld = new.unheld
+                self._look(new.users, new.checksums)
+                if run is not None and new.last_id is not None:
+                    run.set_cursor(new.last_id)
         return window
 
     def _misdated(self) -> tuple[str, ...]:
