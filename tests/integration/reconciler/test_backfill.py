@@ -54,9 +54,9 @@ def test_a_backfill_leaves_judged_leads_alone_and_settles_those_the_stream_could
 def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_way(mysql_world: World) -> None:
     world = mysql_world
     world.user(1, ago=7200)
-    world.user(2, ago=600)
+    world.user(2, ago=20)
     ((clock,),) = world.sql("SELECT UNIX_TIMESTAMP()")
-    world.pass_lanes((int(clock) - 1200) * 1_000_000)
+    world.pass_lanes(int(clock) * 1_000_000)
     report = world.backfill()
     assert (report.tally.first_seen, report.tally.left) == (1, 1)
     assert world.queues() == {1: "unsigned_users"}
