@@ -134,7 +134,7 @@ class Trial:
         """Databases, topics, first customers, backfill; then everything runs."""
         self.pipeline.create()
         self.company.load(self.load.customers)
-        self.pipeline.command("setup", "consumer", "setup")
+        self.pipeline.setup()
         if self.diallers:
             with psycopg.connect(self.pipeline.postgres_url, autocommit=True) as connection:
                 connection.execute(AUDIT)

@@ -23,6 +23,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
+from consumer.leads.rule_file import Exclusion, RuleFile
 from tests.demo import desk
 from tests.demo.company import Address, create_tables, now, run
 from tests.demo.compare import Clock, micros
@@ -30,7 +31,7 @@ from tests.demo.oracle import Words
 from tests.demo.processes import Process
 
 WORDS: Final = Words(frozenset(desk.CLOSED), frozenset(desk.SETTLED), frozenset(desk.EXCLUDED))
-"""The company's own words, for the oracle; the pipeline is given them in its settings."""
+"""The company's own words, for the oracle; the pipeline is given them as its rules."""
 
 _COMMAND_SECONDS: Final = 120.0
 _READINGS: Final = 20
@@ -106,9 +107,6 @@ class Pipeline:
             "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
             "TOPIC_PREFIX": self.name,
             "LANES": str(lanes),
-            "CLOSED_CLAIM_STATUSES": ",".join(desk.CLOSED),
-            "SETTLED_REQUIREMENT_STATUSES": ",".join(desk.SETTLED),
-            "EXCLUDED_REQUIREMENT_TYPES": ",".join(desk.EXCLUDED),
             # Processes are killed here: a stream that stands still for longer than 30 s comes back nevertheless.
             "RECHECK_WAIT_SECONDS": "180",
             "METRICS_PORT": "0",
@@ -145,9 +143,17 @@ class Pipeline:
         finally:
             process.end()
 
-    def prepare(self) -> None:
-        """`consumer setup` and `reconciler backfill`. Raises ProcessFailed."""
+    def setup(self) -> None:
+        """`consumer setup`, and the company's rules adopted. Raises ProcessFailed."""
         self.command("setup", "consumer", "setup")
+        file = self.folder / "rules.toml"
+        excluded = tuple(map(Exclusion, desk.EXCLUDED))
+        file.write_text(RuleFile(closed=desk.CLOSED, settled=desk.SETTLED, excluded=excluded).as_toml())
+        self.command("rules", "consumer", "rules", "adopt", str(file))
+
+    def prepare(self) -> None:
+        """`consumer setup`, the company's rules, and `reconciler backfill`. Raises ProcessFailed."""
+        self.setup()
         self.command("backfill", "reconciler", "backfill")
 
     def start(self) -> None:
