@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from consumer.commands.adoption import Adoption, Move, NotAdopted, session, try_
 from consumer.leads.model import RequirementRow, UserRow
 from consumer.leads.rule_file import Exclusion, Labels, RuleFile
 from consumer.progress import LineProgress
+from consumer.store import rule_changes
 from consumer.store import rules as store_rules
 from consumer.store.errors import NotPrepared
 from reconciler import aging
 from reconciler.runs import Runs
 from reconciler.settings import SWEEPS, AgingSettings
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import World, adopt_only
+from tests.integration.reconciler.world import World, adopt_only, refuse
 
 MINUTE = 60_000_000
 WAIVED = RuleFile(settled=("approved", "waived"))
@@ -68,7 +70,8 @@ def desk(world: World) -> list[tuple[Any, ...]]:
     """What the call centre has of each customer: label, whether active, and pending entries."""
     return world.pg(
         "SELECT user_id, current_queue_type, is_active, ARRAY(SELECT queue_type FROM call_queue AS entry"
-        " WHERE entry.user_id = score.user_id AND status = 'pending' ORDER BY 1) FROM user_call_scores AS score ORDER BY 1"
+        " WHERE entry.user_id = score.user_id AND status = 'pending' ORDER BY 1)"
+        " FROM user_call_scores AS score ORDER BY 1"
     )
 
 
@@ -214,14 +217,12 @@ def test_asked_to_stop_it_ends_between_two_pages(mysql_world: World, monkeypatch
 
 def test_rules_are_adopted_by_one_at_a_time(mysql_world: World) -> None:
     with session(mysql_world.conninfo) as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", list(adoption.rule_changes._RUN_LOCK))
+        other.execute("SELECT pg_advisory_lock(%s, %s)", list(rule_changes._RUN_LOCK))
         with pytest.raises(NotAdopted, match="adopted already"):
             mysql_world.adopt(WAIVED)
 
 
 def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: World) -> None:
-    from tests.integration.reconciler.world import refuse
-
     world = mysql_world
     owing(world, 1, 2, 3)
     refuse(world, 2, "INSERT")
@@ -275,8 +276,10 @@ def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(mysql_worl
     assert world.queues()[4] == "none"
     stream.beat(now())
     stream.change(1, document(1, "pending"), document(1, "approved"), now())
-    world.user(5)
-    world.user(6, signature=6)
+    world.sql("UPDATE claim_requirements SET status = 'approved' WHERE id = 100")
+    world.user(5, ago=100)
+    world.user(6, signature=6, ago=100)
+    world.pass_lanes()
     world.sweep("new-users")
     assert desk(world)[0] == (1, None, False, [])
     assert desk(world)[4:] == [(5, "new_customers", True, ["new_customers"]), (6, None, False, [])]
@@ -299,7 +302,7 @@ def test_labels_that_change_places_are_not_mistaken_for_each_other(
     world.adopt(RuleFile(Labels("requirements_outstanding", "unsigned_users")))
     with session(world.conninfo) as connection:  # once more, as after a crash before the cursor was moved
         rules = store_rules.InForce().read(connection)
-        adoption.Relabelling(rules).write(connection, -1, 100)
+        rule_changes.Relabelling(rules).write(connection, -1, 100)
     rows = desk(world)
     assert [row[1] for row in rows] == ["unsigned_users"] * 5 + ["requirements_outstanding"] * 5
     assert [row[3] for row in rows] == [[row[1]] for row in rows]
@@ -375,8 +378,6 @@ class TestNever:
         world.pg("UPDATE user_call_scores SET last_outcome = NULL WHERE user_id = 2")
         book = world.book()
         settings = AgingSettings(aging_skipped_weekdays=frozenset())
-        from datetime import UTC, datetime
-
         assert aging.age(book, Runs(book), settings, datetime.now(UTC)) == 1
         assert world.pg("SELECT user_id, current_score FROM user_call_scores ORDER BY 1") == [(1, 5), (2, 6)]
 
@@ -456,9 +457,8 @@ class TestCommands:
             "0 of 2 customers would stay where they are.",
         ], tried.stderr
         adopted = self.run(world, "adopt", str(file), "--by", "Ada", CLOSED_CLAIM_STATUSES="lost")
-        assert (
-            adopted.stdout == "version 2 of the rules is in force; 2 customers were judged anew and 2 of them moved\n"
-        )
+        done = "version 2 of the rules is in force; 2 customers were judged anew and 2 of them moved\n"
+        assert adopted.stdout == done
         assert adopted.returncode == 0
         held = json.loads(self.run(world, "show", "--json").stdout)
         assert (held["version"], held["adopted_by"]) == (2, "Ada")
