@@ -174,6 +174,7 @@ EXPLANATION: Final[Example] = {
         "current_score": 1,
         "total_attempts": 3,
         "last_call_at": "2026-03-01T11:30:00Z",
+        "last_outcome": "callback",
         "pending": ["requirements_outstanding"],
     },
     "recheck": None,
