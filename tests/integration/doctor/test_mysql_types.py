@@ -62,7 +62,8 @@ def test_keys_may_be_integers_texts_or_bytes(company: World) -> None:
     for kind in kinds:
         company.execute(
             "DROP TABLE claim_requirements",
-            f"CREATE TABLE claim_requirements (id {kind} PRIMARY KEY, claim_id {kind}, type TEXT, status VARCHAR(9))",
+            f"CREATE TABLE claim_requirements (id {kind} PRIMARY KEY, claim_id {kind}, type TEXT, status VARCHAR(9))"
+            " COLLATE utf8mb4_unicode_ci",
             f"ALTER TABLE claims MODIFY id {kind} NOT NULL",
         )
         assert wrong(company) == {}, kind

@@ -46,7 +46,7 @@ def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: 
         for message in world.finish(reader, 2)
         if message.value["op"] == "c"
     }
-    assert owners == {100: 1, 200: 2}
+    assert owners == {"100": 1, "200": 2}
     assert "lost, trying again" not in {line["event"] for line in reader.lines()}
 
 
