@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Self
 
 from consumer.binlog.connection import Replica
-from consumer.binlog.errors import NotThere
+from consumer.binlog.errors import NotThere, PreconditionFailed
 from consumer.binlog.events import Id, RowChange, Single
 from consumer.capture import MOMENT_TYPES
 from consumer.leads.model import Table
+from consumer.mysql.key_folding import Foldings
 from consumer.mysql.keys import KeyKind, among, as_text, kind_of
 from consumer.mysql.limits import limited
+from consumer.mysql.weights import UnsupportedCollation
 
 CLAIMS: Final = Table.CLAIMS.value
 CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
@@ -225,14 +227,13 @@ UNDATED: Final = "NULL"
 class ReplicaClaims:
     """Asks the replica for the users of claims."""
 
-    def __init__(
-        self, replica: Replica, flavor: str, seconds: float, fold: Callable[[str], str] = lambda key: key
-    ) -> None:
-        """`seconds` is the longest that one query may take; `fold` gives the one spelling of a text id."""
+    def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
+        """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are
+        folded."""
         self._replica = replica
         self._flavor = flavor
         self._seconds = seconds
-        self._fold = fold
+        self._foldings = foldings
         self._columns: _ClaimColumns | None = None
 
     def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
@@ -248,18 +249,26 @@ class ReplicaClaims:
         # A column that is not there is looked for each time: without it nobody can say which answers are too new.
         self._columns = columns if columns.changed != UNDATED else None
         owners = f"SELECT {columns.key}, user_id, {columns.changed} FROM claims WHERE "  # noqa: S608 (names of ours)
-        owners += among("id", columns.kind, claim_ids, self._replica.literal)
+        owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
         found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
         return {
-            self._id(columns.kind, claim): Owner(user and int(user), changed and int(changed))
+            self._id(columns, claim): Owner(user and int(user), changed and int(changed))
             for claim, user, changed in found
         }
 
-    def _id(self, kind: KeyKind, claim: object) -> Id:
-        """As the binlog's rows have it."""
-        if kind is KeyKind.INTEGER:
+    def _spelled(self, claim: Id) -> Id:
+        return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
+
+    def _id(self, columns: _ClaimColumns, claim: object) -> Id:
+        """As the binlog's rows have it. Raises PreconditionFailed."""
+        if columns.kind is KeyKind.INTEGER:
             return int(str(claim))
-        return self._fold(str(claim)) if kind is KeyKind.TEXT else str(claim)
+        if columns.kind is not KeyKind.TEXT or self._foldings is None:
+            return str(claim)
+        try:
+            return self._foldings.of(columns.collation, columns.charset)(str(claim))
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"claims.id holds texts: {error}") from error
 
 
 class _ClaimColumns(NamedTuple):
@@ -268,17 +277,21 @@ class _ClaimColumns(NamedTuple):
     key: str
     kind: KeyKind
     changed: str
+    collation: str
+    charset: str
 
     @classmethod
     def ask(cls, replica: Replica) -> Self:
-        there = {str(name).lower(): (str(kind).lower(), size) for name, kind, size in replica.query(_COLUMNS)}
-        kind = kind_of(*there.get("id", ("bigint", None)))
-        dated = there.get("updated_at", ("", None))[0] in MOMENT_TYPES
+        there = {str(name).lower(): (str(kind).lower(), *rest) for name, kind, *rest in replica.query(_COLUMNS)}
+        data_type, size, collation, charset = there.get("id", ("bigint", None, None, None))
+        kind = kind_of(data_type, size)
+        dated = there.get("updated_at", ("",))[0] in MOMENT_TYPES
         changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if dated else UNDATED
-        return cls(as_text("id", kind), kind, changed)
+        return cls(as_text("id", kind), kind, changed, str(collation or ""), str(charset or ""))
 
 
 _COLUMNS: Final = (
-    "SELECT column_name, data_type, character_octet_length FROM information_schema.columns"
+    "SELECT column_name, data_type, character_octet_length, collation_name, character_set_name"
+    " FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND table_name = 'claims'"
 )

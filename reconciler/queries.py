@@ -8,9 +8,9 @@ takes one snapshot for all parts of a statement. `reconciler.replica` runs them,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from consumer.leads.model import Table
 from consumer.mysql.keys import KeyKind, as_text, kind_of
@@ -25,11 +25,12 @@ USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 
 SCHEMA = """
-    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type
+    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type,
+           collation_name, character_set_name
       FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
     UNION ALL
-    SELECT 'index', table_name, column_name, '', NULL, '' FROM information_schema.statistics
+    SELECT 'index', table_name, column_name, '', NULL, '', NULL, NULL FROM information_schema.statistics
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
@@ -46,23 +47,45 @@ def _checksum(*values: str) -> str:
 
 
 class Schema(NamedTuple):
-    """Which columns the company's tables have, with their data types and sizes (bytes of texts and binaries), and which
-    columns lead an index."""
+    """Which columns the company's tables have, their data types, sizes (bytes of texts and binaries), collations and
+    character sets, and which columns lead an index."""
 
     columns: dict[tuple[str, str], str]
     indexed: frozenset[tuple[str, str]]
     sizes: Mapping[tuple[str, str], int | None] = MappingProxyType({})
+    collations: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
 
     def kind(self, table: str, column: str) -> KeyKind:
         """What a column holds, if it is one of ids."""
         return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
 
 
+class Folds(NamedTuple):
+    """What the folding of a text key comes to in SQL, for keys of ASCII; any others are compared one by one."""
+
+    lowers: bool
+    trims: bool
+
+    @classmethod
+    def of(cls, fold: Callable[[str], str]) -> Self:
+        """As a folding does with letters and with blanks at the end."""
+        return cls(fold("Aa") == "aa", fold("a ") == "a")
+
+    def folded(self, key: str) -> str:
+        """The expression of a key's form."""
+        key = f"LOWER({key})" if self.lowers else key
+        return f"TRIM(TRAILING ' ' FROM {key})" if self.trims else key
+
+
+_AS_SPELLED: Final = Folds(lowers=False, trims=False)
+
+
 class Queries:
     """The statements, in the words of the tables that the server really has."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, folds: Mapping[tuple[str, str], Folds] = MappingProxyType({})) -> None:
         self.schema = schema
+        self._folds = folds
 
     def present(self) -> str:
         """The clock, how many users no bigint can hold, and the lowest and highest ids of users and of requirements: 0
@@ -189,8 +212,8 @@ class Queries:
         """
 
     def _checksums(self) -> tuple[str, str, str]:
-        claim, requirement = self._key("claims", "id"), self._key("claim_requirements", "id")
-        of_claim = self._key("claim_requirements", "claim_id")
+        claim, requirement = self._folded("claims", "id"), self._folded("claim_requirements", "id")
+        of_claim = self._folded("claim_requirements", "claim_id")
         enabled = f"IFNULL({self._enabled()}, 1) <> 0"
         kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
         reason = self._words("claim_requirements", "claim_requirement_reason")
@@ -207,6 +230,9 @@ class Queries:
 
     def _key(self, table: str, column: str) -> str:
         return as_text(f"t.{column}", self.schema.kind(table, column))
+
+    def _folded(self, table: str, column: str) -> str:
+        return self._folds.get((table, column), _AS_SPELLED).folded(self._key(table, column))
 
     def _signature(self) -> str:
         """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""

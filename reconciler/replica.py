@@ -30,7 +30,10 @@ from tenacity import (
 
 from consumer.capture import CAPTURED, MOMENTS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
+from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
+from consumer.mysql.weights import UnsupportedCollation
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from reconciler import queries
@@ -42,6 +45,7 @@ from reconciler.queries import (
     REQUIREMENTS,
     SCHEMA,
     USERS,
+    Folds,
     Queries,
     Schema,
 )
@@ -49,6 +53,9 @@ from reconciler.queries import (
 log = structlog.get_logger(__name__)
 
 TABLES: Final = tuple(table.value for table in Table)
+KEYS: Final = (("claims", "id"), ("claim_requirements", "id"), ("claim_requirements", "claim_id"))
+UNLIMITED: Final = ("SHOW", "WITH")
+"""How statements begin that no hint of MySQL's fits into; the second ask for weights of a few hundred texts."""
 CONNECTION_LOST: Final = (
     2002,
     2003,
@@ -273,6 +280,7 @@ class Replica:
         self._clock: ClockReading | None = None
         self._known = known or Known()
         self._names: list[str] = []
+        self._foldings = Foldings(self._ask)
 
     def close(self) -> None:
         """Ends the session."""
@@ -334,6 +342,7 @@ class Replica:
 
     @_of_present_tables
     def _read_users(self, wanted: list[int]) -> LiveRead:
+        fold_claim, fold_requirement = self._fold("claims"), self._fold("claim_requirements")
         started = ended = 0
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
@@ -348,11 +357,11 @@ class Replica:
                 table = Table.USERS
                 users[key] = user_row(key, first, enabled)
             elif part == CLAIMS:
-                key, owner, table = self._key(row_id), int(parent), Table.CLAIMS
+                key, owner, table = fold_claim(str(row_id)), int(parent), Table.CLAIMS
                 owners[key] = owner
                 claims[owner][key] = claim_row(key, owner, first)
             elif part == REQUIREMENTS:
-                key, claim = self._key(row_id), self._key(parent)
+                key, claim = fold_requirement(str(row_id)), fold_claim(str(parent))
                 owner, table = owners[claim], Table.CLAIM_REQUIREMENTS
                 requirements[owner][key] = requirement_row(key, claim, first, second, third)
             else:
@@ -369,10 +378,6 @@ class Replica:
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)
-
-    @staticmethod
-    def _key(value: object) -> Key:
-        return str(value)
 
     @_of_present_tables
     def user_page(self, after: int, limit: int) -> list[int]:
@@ -506,7 +511,9 @@ class Replica:
         """The statements for this server's tables; looks at these now and then."""
         texts = self._known.texts
         if texts is None or time.monotonic() >= self._known.texts_until:
-            texts = self._known.texts = Queries(self._schema())
+            schema = self._schema()
+            folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if key in schema.collations}
+            texts = self._known.texts = Queries(schema, folds)
             self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
 
@@ -517,13 +524,16 @@ class Replica:
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
         sizes: dict[tuple[str, str], int | None] = {}
+        collations: dict[tuple[str, str], tuple[str, str]] = {}
         indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type, size, column_type in self._run(SCHEMA):
+        for kind, table, column, data_type, size, column_type, collation, charset in self._run(SCHEMA):
             if kind == "column":
                 declared = Declared(data_type.lower(), str(column_type))
                 if self._is_readable(table.lower(), column.lower(), declared):
                     columns[table.lower(), column.lower()] = declared.data_type
                     sizes[table.lower(), column.lower()] = size
+                    if collation:
+                        collations[table.lower(), column.lower()] = str(collation), str(charset)
             elif column is not None:
                 indexed.add((table.lower(), column.lower()))
         for table in TABLES:
@@ -545,7 +555,25 @@ class Replica:
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
-        return Schema(columns, frozenset(indexed), sizes)
+        return Schema(columns, frozenset(indexed), sizes, collations)
+
+    def _fold(self, table: str) -> KeyFolding:
+        """What folds the ids of a table."""
+        return self._folding(self.texts.schema, (table, "id"))
+
+    def _folding(self, schema: Schema, column: tuple[str, str]) -> KeyFolding:
+        collation = schema.collations.get(column)
+        if collation is None or schema.kind(*column) is not KeyKind.TEXT:
+            return unchanged
+        try:
+            return self._foldings.of(*collation)
+        except UnsupportedCollation as error:
+            raise ReplicaUnfit(f"{'.'.join(column)} on {self.address}: {error}") from error
+
+    def _ask(self, text: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._open().cursor() as cursor:
+            statement = cursor.mogrify(text, arguments)
+        return list(self._run(statement))
 
     def _is_readable(self, table: str, column: str, declared: Declared) -> bool:
         """False for a time that is none, which is done without. Raises ReplicaUnfit where a value would be guessed."""
@@ -615,7 +643,7 @@ class Replica:
 
     def _limited(self, text: str) -> str:
         text = text.strip()
-        return text if text.startswith("SHOW") else limited(text, self.query_seconds, mariadb=self.mariadb)
+        return text if text.startswith(UNLIMITED) else limited(text, self.query_seconds, mariadb=self.mariadb)
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:

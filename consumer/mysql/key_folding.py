@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from consumer.leads.words import Weight, joined, units, without_padding
@@ -33,22 +32,51 @@ def key_folding(query: Query, database: str, table: str, column: str) -> KeyFold
     name = _PARENTS.get(name, name)
     text = text_columns(query, database).get(name)
     if text is None or not text.collation:
-        return _unchanged
+        return unchanged
     try:
-        collation = Collation(query, text.collation, text.charset)
-        return _binary(collation) if text.collation.endswith("_bin") else CollatedKeys(collation)
+        return folding_of(query, text.collation, text.charset)
     except UnsupportedCollation as error:
         raise UnsupportedCollation(f"{'.'.join(name)} in database {database}: {error}") from error
 
 
-def _unchanged(key: str) -> str:
+def folding_of(query: Query, collation: str, charset: str) -> KeyFolding:
+    """What folds the keys of any column of a collation. Raises as `key_folding`."""
+    asked = Collation(query, collation, charset)
+    return _binary(asked) if collation.endswith("_bin") else CollatedKeys(asked)
+
+
+def unchanged(key: str) -> str:
+    """The folding where every spelling is a key of its own."""
     return key
+
+
+class Foldings:
+    """The foldings of a server's collations, each learnt once, and a spelling of every form that is no key."""
+
+    def __init__(self, query: Query) -> None:
+        """`query` is kept, as by `key_folding`."""
+        self._query = query
+        self._known: dict[str, KeyFolding] = {}
+
+    def of(self, collation: str, charset: str) -> KeyFolding:
+        """What folds keys of a collation. Raises as `key_folding`."""
+        if collation not in self._known:
+            self._known[collation] = folding_of(self._query, collation, charset)
+        return self._known[collation]
+
+    def spelled(self, form: str) -> str:
+        """A key that has this form, for asking the server: of forms that are no keys, one that was folded lately."""
+        if form.startswith(OPAQUE):
+            for folding in self._known.values():
+                if isinstance(folding, CollatedKeys) and form in folding.spelled:
+                    return folding.spelled[form]
+        return form
 
 
 def _binary(collation: Collation) -> KeyFolding:
     """The folding of a collation that compares codes: nothing but blanks at the end can be left out."""
     if not any(collation.padding):
-        return _unchanged
+        return unchanged
 
     def without_blanks(key: str) -> str:
         return key.rstrip(" ")
@@ -81,7 +109,9 @@ class CollatedKeys:
         self._blanks = "".join(
             it for weight, it in self._standing.items() if any(weight) and not any(self._kept(weight))
         )
-        self._ask = lru_cache(_REMEMBERED)(self._asked)
+        self._forms: dict[str, str] = {}
+        self.spelled: dict[str, str] = {}
+        """A key by its form, of those beyond ASCII that were asked of the server lately."""
         # What the quick way makes of every character, alone and beside others, is checked against its weight here.
         around = (("", ""), ("x", ""), ("", "x"), ("", " "), ("x", " x"))
         texts = [before + character + after for character in _ASCII for before, after in around]
@@ -92,7 +122,8 @@ class CollatedKeys:
     def __call__(self, key: str) -> str:
         """The form of a key. Raises whatever the session raises."""
         if not key.isascii():
-            return self._ask(key)
+            form = self._forms.get(key)
+            return self._asked(key) if form is None else form
         return self._translated(key) if self._quick and not self._is_contracted(key) else self._weighed(key)
 
     def _is_contracted(self, key: str) -> bool:
@@ -110,7 +141,15 @@ class CollatedKeys:
 
     def _asked(self, key: str) -> str:
         weight = self._collation.weight(key)
-        return OPAQUE + key if weight is None else self._written(weight)
+        form = OPAQUE + key if weight is None else self._written(weight)
+        if len(self._forms) >= _REMEMBERED:
+            oldest = next(iter(self._forms))
+            if self.spelled.get(self._forms[oldest]) == oldest:
+                del self.spelled[self._forms[oldest]]
+            del self._forms[oldest]
+        self._forms[key] = form
+        self.spelled[form] = key
+        return form
 
     def _kept(self, weight: Weight) -> Weight:
         return without_padding(weight, self._collation.padding)

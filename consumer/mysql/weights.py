@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from consumer.binlog import charsets
 from consumer.leads.words import Run, Weight, joined, units
+from consumer.mysql import charsets
 
 Query = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
 """A session: a statement and its arguments to rows."""

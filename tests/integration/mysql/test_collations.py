@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog import charsets
 from consumer.binlog.connection import Replica
 from consumer.leads.words import EXACT, Comparison
+from consumer.mysql import charsets
 from consumer.mysql.collations import changed, comparisons
 from consumer.mysql.key_folding import CollatedKeys, key_folding
 from consumer.mysql.weights import Collation, Query, UnsupportedCollation
