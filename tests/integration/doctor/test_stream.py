@@ -92,7 +92,7 @@ def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
                         connection.execute(statement.encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert not [name for name in left if name.startswith("postgres")]
-        connection.execute("DROP TABLE call_queue")
+        connection.execute("DROP TABLE call_queue CASCADE")
         connection.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on".encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert left["postgres call_queue"]["mend"] == "consumer setup"
