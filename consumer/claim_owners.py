@@ -13,11 +13,15 @@ do not log what their foreign keys do. What was remembered of such a user's clai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from consumer.binlog.connection import Replica
-from consumer.binlog.events import RowChange, Single
+from consumer.binlog.errors import NotThere
+from consumer.binlog.events import Id, RowChange, Single
+from consumer.capture import MOMENT_TYPES
 from consumer.leads.model import Table
+from consumer.mysql.keys import KeyKind, among, as_text, kind_of
+from consumer.mysql.limits import limited
 
 CLAIMS: Final = Table.CLAIMS.value
 CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
@@ -40,7 +44,7 @@ class Owner(NamedTuple):
     changed_us: int | None
 
 
-Ask = Callable[[list[int]], dict[int, Owner]]
+Ask = Callable[[list[Id]], dict[Id, Owner]]
 """Takes claim ids and returns the owners of those that exist."""
 
 
@@ -50,21 +54,21 @@ class ClaimOwners:
     def __init__(self, capacity: int, ask: Ask) -> None:
         self._half = max(1, capacity // 2)
         self._ask = ask
-        self._young: dict[int, int | None] = {}
-        self._old: dict[int, int | None] = {}
-        self.leaving: set[int] = set()
+        self._young: dict[Id, int | None] = {}
+        self._old: dict[Id, int | None] = {}
+        self.leaving: set[Id] = set()
         """Claims deleted by the transaction at hand."""
         self.asked = 0
         """Claims asked from the replica since this and the next two were last set to 0."""
         self.queries = 0
         self.ahead = 0
         """Claims whose remembered user turned out to be from a later point than the stream's."""
-        self.unsure: dict[int, int | None] = {}
+        self.unsure: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
         self._unsure_until = 0
         self.departing: set[int] = set()
         """Users deleted by the transaction at hand."""
-        self._departed: dict[int, set[int]] = {}
+        self._departed: dict[int, set[Id]] = {}
         """Users who departed, each with the claims that were put as theirs since then."""
         self._believed_count = 0
         """How many claims that are."""
@@ -72,7 +76,7 @@ class ClaimOwners:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def get(self, claim_id: int) -> int | None:
+    def get(self, claim_id: Id) -> int | None:
         """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
         owner = self._young.get(claim_id, UNKNOWN)
         is_old = owner is UNKNOWN
@@ -84,12 +88,12 @@ class ClaimOwners:
             self.put(claim_id, owner)
         return owner
 
-    def _is_stale(self, claim_id: int, user_id: int) -> bool:
+    def _is_stale(self, claim_id: Id, user_id: int) -> bool:
         """Whether this was the claim's user before that user departed."""
         believed = self._departed.get(user_id)
         return believed is not None and claim_id not in believed
 
-    def put(self, claim_id: int, user_id: int | None) -> None:
+    def put(self, claim_id: Id, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
         if self.leaving:
             self.leaving.discard(claim_id)
@@ -103,7 +107,7 @@ class ClaimOwners:
             self._old = young
             self._young = {}
 
-    def _believe(self, claim_id: int, departed: int) -> None:
+    def _believe(self, claim_id: Id, departed: int) -> None:
         believed = self._departed[departed]
         if claim_id in believed:
             return
@@ -113,7 +117,7 @@ class ClaimOwners:
         believed.add(claim_id)
         self._believed_count += 1
 
-    def deleted(self, claim_id: int, user_id: int | None) -> None:
+    def deleted(self, claim_id: Id, user_id: int | None) -> None:
         """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
         if self.get(claim_id) not in (UNKNOWN, user_id):
             self.ahead += 1
@@ -170,8 +174,8 @@ class ClaimOwners:
         `coming` are the events from here on, where the source committed at `ts_us`; their images of claims are exact
         and spare the question. Raises what asking raises.
         """
-        wanted: dict[int, int | None] = {}
-        fed: set[int] = set()
+        wanted: dict[Id, int | None] = {}
+        fed: set[Id] = set()
         for one in coming:
             event = one.change if type(one) is Single else one
             if type(event) is not RowChange:
@@ -194,7 +198,7 @@ class ClaimOwners:
             if claim_id not in self.unsure:
                 self.put(claim_id, owner)
 
-    def _believed(self, claim_id: int, owner: Owner | None, ts_us: int) -> int | None:
+    def _believed(self, claim_id: Id, owner: Owner | None, ts_us: int) -> int | None:
         """What the replica's answer says of the point where the source committed at `ts_us`."""
         if owner is None:
             return None
@@ -205,47 +209,76 @@ class ClaimOwners:
         return owner.user_id
 
     @staticmethod
-    def _learn_from(event: RowChange, wanted: dict[int, int | None], fed: set[int]) -> None:
+    def _learn_from(event: RowChange, wanted: dict[Id, int | None], fed: set[Id]) -> None:
         if event.before_id is not None:
             if wanted.get(event.before_id) == UNKNOWN:
-                wanted[event.before_id] = event.before_ref
+                wanted[event.before_id] = event.before_ref  # type: ignore[assignment]  # of a claim it is a user
             fed.add(event.before_id)
         if event.after_id is not None:
             fed.add(event.after_id)
 
 
+UNDATED: Final = "NULL"
+"""When a claim was changed where no column says a time."""
+
+
 class ReplicaClaims:
     """Asks the replica for the users of claims."""
 
-    def __init__(self, replica: Replica, flavor: str, seconds: float) -> None:
-        """`seconds` is the longest that one query may take on the server."""
+    def __init__(
+        self, replica: Replica, flavor: str, seconds: float, fold: Callable[[str], str] = lambda key: key
+    ) -> None:
+        """`seconds` is the longest that one query may take; `fold` gives the one spelling of a text id."""
         self._replica = replica
         self._flavor = flavor
         self._seconds = seconds
-        self._changed = ""
+        self._fold = fold
+        self._columns: _ClaimColumns | None = None
 
-    def __call__(self, claim_ids: list[int]) -> dict[int, Owner]:
-        """The owners of those of the claims that exist. Raises ConnectionLost."""
-        if not self._changed:
-            there = self._replica.query(_HAS_UPDATED_AT)
-            self._changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if there else "NULL"
-        select, limit = _LIMITED[self._flavor](self._seconds)
-        rows = self._replica.query(select.replace("CHANGED", self._changed), (limit, claim_ids))
-        return {int(claim): Owner(user and int(user), changed and int(changed)) for claim, user, changed in rows}
+    def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
+        """The owners of those of the claims that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        try:
+            return self._owners(claim_ids)
+        except NotThere:
+            self._columns = None  # the table has other columns than it had when we looked at it
+            return self._owners(claim_ids)
+
+    def _owners(self, claim_ids: list[Id]) -> dict[Id, Owner]:
+        columns = self._columns or _ClaimColumns.ask(self._replica)
+        # A column that is not there is looked for each time: without it nobody can say which answers are too new.
+        self._columns = columns if columns.changed != UNDATED else None
+        owners = f"SELECT {columns.key}, user_id, {columns.changed} FROM claims WHERE "  # noqa: S608 (names of ours)
+        owners += among("id", columns.kind, claim_ids, self._replica.literal)
+        found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
+        return {
+            self._id(columns.kind, claim): Owner(user and int(user), changed and int(changed))
+            for claim, user, changed in found
+        }
+
+    def _id(self, kind: KeyKind, claim: object) -> Id:
+        """As the binlog's rows have it."""
+        if kind is KeyKind.INTEGER:
+            return int(str(claim))
+        return self._fold(str(claim)) if kind is KeyKind.TEXT else str(claim)
 
 
-_HAS_UPDATED_AT: Final = (
-    "SELECT 1 FROM information_schema.columns"
-    " WHERE table_schema = DATABASE() AND table_name = 'claims' AND column_name = 'updated_at'"
+class _ClaimColumns(NamedTuple):
+    """How `claims` is asked: the id's expression and kind, and that of when a row was changed."""
+
+    key: str
+    kind: KeyKind
+    changed: str
+
+    @classmethod
+    def ask(cls, replica: Replica) -> Self:
+        there = {str(name).lower(): (str(kind).lower(), size) for name, kind, size in replica.query(_COLUMNS)}
+        kind = kind_of(*there.get("id", ("bigint", None)))
+        dated = there.get("updated_at", ("", None))[0] in MOMENT_TYPES
+        changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if dated else UNDATED
+        return cls(as_text("id", kind), kind, changed)
+
+
+_COLUMNS: Final = (
+    "SELECT column_name, data_type, character_octet_length FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = 'claims'"
 )
-_LIMITED: Final[dict[str, Callable[[float], tuple[str, float]]]] = {
-    "mysql": lambda seconds: (
-        "SELECT /*+ MAX_EXECUTION_TIME(%s) */ id, user_id, CHANGED FROM claims WHERE id IN %s",
-        round(seconds * 1000),
-    ),
-    "mariadb": lambda seconds: (
-        "SET STATEMENT max_statement_time=%s FOR SELECT id, user_id, CHANGED FROM claims WHERE id IN %s",
-        seconds,
-    ),
-}
-"""A query that the server itself ends after so long, and the limit in the server's unit (ms, s)."""

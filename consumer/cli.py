@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import Annotated
@@ -24,6 +25,7 @@ from consumer import dead_letters, logs, measures, metrics
 from consumer.binlog.errors import BinlogError
 from consumer.commands import rules
 from consumer.doctor.check import Unfit
+from consumer.leads.rule_file import DEFAULT
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -69,16 +71,33 @@ def setup(
     lanes: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
     ] = None,
+    create_call_centre: Annotated[
+        bool, typer.Option("--create-call-centre", help="Create its tables though another schema has such.")
+    ] = False,
+    first_rules: Annotated[
+        Path | None, typer.Option("--rules", help="A file of rules to begin with; where there are some, they stay.")
+    ] = None,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.doctor.quick import before_setup
     from consumer.more_lanes import raise_lanes
+    from consumer.reader import server_id
     from consumer.setup import prepare
 
-    database, kafka, done = load(DatabaseSettings), load(KafkaSettings), []
+    replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
+    before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
         done = raise_lanes(kafka, database)
-    done += prepare(load(ReplicaSettings), database, kafka, load(DiscoverySettings), start)
+    done += prepare(
+        replica,
+        database,
+        kafka,
+        load(DiscoverySettings),
+        start,
+        create_call_centre=create_call_centre,
+        first_rules=DEFAULT if first_rules is None else rules.read_file(first_rules),
+    )
     for sentence in done:
         typer.echo(sentence)
     if not done:
@@ -182,7 +201,7 @@ def show_status(
 
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
-    user_id: Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The customer's id in MySQL.")],
+    user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""

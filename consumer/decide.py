@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from consumer.lane import lane_of
 from consumer.leads.ledger import replay
-from consumer.leads.model import NEVER, Change, ClaimRow, Lead, Table
+from consumer.leads.model import NEVER, Change, ClaimRow, Key, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.stream.batches import Batch, claim_of, is_orphan
@@ -22,7 +22,7 @@ def decide(
     batch: Batch,
     leads: Mapping[int, Lead],
     waiting: Sequence[int],
-    owners: Sequence[tuple[int, int]],
+    owners: Sequence[tuple[Key, int]],
     *,
     lanes: int,
     rules: Rules,
@@ -62,14 +62,14 @@ def _by_lane(user_ids: Iterable[int], lanes: int) -> dict[int, list[int]]:
     return sorted_out
 
 
-def _adopted(changes: Iterable[Change], owners: dict[int, int], outcome: Outcome) -> Iterator[Change]:
+def _adopted(changes: Iterable[Change], owners: dict[Key, int], outcome: Outcome) -> Iterator[Change]:
     """The changes of a lane, orphans under the user that held their claim at that point; the others lose their row.
 
     `owners` (claim → user of this lane) is where the lane stood before. An orphan still ends its source transaction.
     """
     for change in changes:
         if is_orphan(change):
-            user_id = owners.get(claim_of(change) or 0)
+            user_id = owners.get(claim_of(change) or "")
             if user_id is None:
                 outcome.skipped["orphan of another lane"] += 1
                 yield change._replace(table=None, before=None, after=None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from consumer.leads.model import NEVER, Claim, Lead, LiveState, QueueType, Reason, Requirement, Rule
+from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
 from consumer.store.look import Desk, Dossier, PastStint, Waiting, Won
 
@@ -59,7 +60,7 @@ class Seen:
     or a minute before it was read live."""
 
     row: str
-    id: int
+    id: str
     status: str | None
     at: datetime
 
@@ -109,7 +110,7 @@ def lead_of(user_id: int, live: LiveState) -> Lead:
 
 def last_changes(lead: Lead) -> list[Seen]:
     """The newest changes among the rows that we hold of a lead, newest first."""
-    rows: list[tuple[int, str, int, str | None]] = [(lead.version, "user", lead.user_id, None)]
+    rows: list[tuple[int, str, str, str | None]] = [(lead.version, "user", str(lead.user_id), None)]
     rows += [(claim.version, "claim", claim.id, claim.status) for claim in lead.claims.values()]
     rows += [(asked.version, "requirement", asked.id, asked.status) for asked in lead.requirements.values()]
     newest = sorted((row for row in rows if row[0]), key=lambda row: row[0], reverse=True)[:_SHOWN]
@@ -162,7 +163,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
         return "the customer is disabled (is_enabled is 0)"
     if rule is Rule.CLAIMS_CLOSED:
         statuses = sorted({str(claim.status) for claim in lead.claims.values()})
-        return f"every claim is closed ({_named('claim', sorted(lead.claims))}: {', '.join(statuses)})"
+        return f"every claim is closed ({_named('claim', lead.claims)}: {', '.join(statuses)})"
     if rule is Rule.NO_SIGNATURE:
         return "the customer has not signed (current_signature_file_id is empty)"
     if rule is Rule.REQUIREMENT_OUTSTANDING:
@@ -171,7 +172,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
             for asked in lead.requirements.values()
             if rules.is_outstanding(asked) and is_on_open_claim(asked, lead, rules)
         ]
-        return f"the customer signed and still owes {_named('requirement', sorted(owed))}"
+        return f"the customer signed and still owes {_named('requirement', owed)}"
     return "the customer signed and owes no document on an open claim"
 
 
@@ -292,8 +293,9 @@ def _on_its_way(behind: float | None) -> str:
     return "What we hold is as new as that read, so the stream missed it; reconciler verify --repair puts it right."
 
 
-def _named(noun: str, ids: list[int]) -> str:
-    shown = ", ".join(map(str, ids[:_SHOWN]))
+def _named(noun: str, keys: Collection[Key]) -> str:
+    ids = sorted(keys, key=numerically)
+    shown = ", ".join(ids[:_SHOWN])
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     return f"{noun}{'s' if len(ids) > 1 else ''} {shown}{more}"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-import psycopg
-
 from consumer.binlog.connection import Replica
 from consumer.binlog.errors import BinlogError
 from consumer.explain import Explanation, Live, explain, lead_of, verdict
@@ -14,7 +12,7 @@ from consumer.leads.ledger import differs
 from consumer.live import read_lead
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import look
-from consumer.store.connection import classified
+from consumer.store.connection import classified, open_session
 from consumer.store.rules import InForce
 
 CONNECT_SECONDS = 5
@@ -27,7 +25,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
     """
     with (
         classified(database.conninfo),
-        psycopg.connect(database.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection,
+        open_session(database.conninfo, "leadstream explain", autocommit=True, seconds=CONNECT_SECONDS) as connection,
     ):
         rules = InForce().read(connection)
         held = look.dossier(connection, user_id)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from consumer.binlog.connection import Replica
+from consumer.binlog.errors import NotThere
 from consumer.leads.model import LiveRow, LiveState, Table
+from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
 
 COLUMNS: Final = (
-    "SELECT table_name, column_name, data_type FROM information_schema.columns"
+    "SELECT table_name, column_name, data_type, character_octet_length FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')"
 )
-"""Which of the columns we look at the server's tables have, and their types."""
+"""Which of the columns we look at the server's tables have, their types and, in bytes, their sizes."""
 
 CLOCK: Final = "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"
 """The server's time in µs."""
@@ -42,9 +45,16 @@ def read_lead(replica: Replica, user_id: int) -> LiveLead:
 
     Raises ConnectionLost, LoginRefused and PreconditionFailed.
     """
+    try:
+        return _read(replica, user_id)
+    except NotThere:  # a column went between our looking at the tables and our asking
+        return _read(replica, user_id)
+
+
+def _read(replica: Replica, user_id: int) -> LiveLead:
     there = {
-        (str(table).lower(), str(column).lower()): str(data_type).lower()
-        for table, column, data_type in replica.query(COLUMNS)
+        (str(table).lower(), str(column).lower()): kind_of(str(data_type).lower(), size)
+        for table, column, data_type, size in replica.query(COLUMNS)
     }
     as_of = int(replica.value(CLOCK))
     rows = {table: _rows(replica, table, user_id, there) for table in Table}
@@ -52,12 +62,13 @@ def read_lead(replica: Replica, user_id: int) -> LiveLead:
     return LiveLead(LiveState(users[0] if users else None, rows[Table.CLAIMS], rows[Table.CLAIM_REQUIREMENTS]), as_of)
 
 
-def _rows(replica: Replica, table: Table, user_id: int, there: dict[tuple[str, str], str]) -> list[LiveRow[Any]]:
+def _rows(replica: Replica, table: Table, user_id: int, there: dict[tuple[str, str], KeyKind]) -> list[LiveRow[Any]]:
     where, shape, names = _WANTED[table]
     columns = ["id", *(name for name in names.split() if (table.value, name) in there)]
+    kinds = {column: there.get((table.value, column), KeyKind.INTEGER) for column in columns}
     picked = ", ".join(
-        f"REPLACE(t.{column}, '-', '')" if there.get((table.value, column)) == "uuid" else f"t.{column}"
-        for column in columns
+        as_text(f"t.{column}", kind) if kind in BYTES and column != "is_enabled" else f"t.{column}"
+        for column, kind in kinds.items()
     )
     found = replica.query(f"SELECT {picked} {where}", (user_id,))
     return [LiveRow(_shaped(shape, dict(zip(columns, row, strict=True))), None) for row in found]
@@ -69,7 +80,7 @@ def _shaped(shape: type[msgspec.Struct], values: dict[str, object]) -> Any:
 
 
 def _plain(value: object) -> object:
-    """A value as the stream's messages have it: BIT as a number, BINARY in hexadecimal (MariaDB's UUID is read so)."""
+    """A value as the stream's messages have it: BIT as a number, DECIMAL as its digits."""
     if isinstance(value, bytes):
-        return int.from_bytes(value) if len(value) == 1 else value.hex()
-    return value
+        return int.from_bytes(value)
+    return str(value) if isinstance(value, Decimal) else value

@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumer.decide import decide
 from consumer.lane import lane_of
-from consumer.leads.model import Change
+from consumer.leads.model import Change, Key
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -41,7 +41,7 @@ class Reach:
     be judged, and the `owners` (claim, user) of the claims that orphans lead to."""
 
     waiting: list[int] = field(default_factory=list)
-    owners: list[tuple[int, int]] = field(default_factory=list)
+    owners: list[tuple[Key, int]] = field(default_factory=list)
 
     def users(self, batch: Batch, lanes: int) -> set[int]:
         """All leads that the batch may alter; an owner in a lane of others is none of them."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, SchemaChange, Single, Statement
+from consumer.binlog.events import Begin, Commit, Event, Id, Rollback, RowChange, SchemaChange, Single, Statement
 from consumer.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, ClaimOwners
 from consumer.leads.model import Table
 from consumer.stream.numbering import Numbering
@@ -107,13 +107,13 @@ class Router:
 
     def _plain_user(self, single: Single) -> int | None:
         """The user of a transaction of one row, where that is plain: the owner is remembered and stays the same."""
-        _, _, _, _, _, table, op, _, _, before_id, before_ref, after_id, after_ref, _, _ = single
+        _, _, _, _, _, table, op, _, _, before_id, before_ref, after_id, after_ref, _, _, _ = single
         if op == "u" and (before_ref != after_ref or before_id != after_id):
             return None
         ref = before_ref if op == "d" else after_ref
         user_id: int | None = None
         if table == USERS:
-            user_id = ref if op != "d" else None
+            user_id = ref if op != "d" else None  # type: ignore[assignment]  # a user's id is an integer
         elif table == CLAIM_REQUIREMENTS:
             if ref is not None:
                 user_id = self.owners.get(ref)
@@ -121,14 +121,14 @@ class Router:
                     return None
         elif op != "d":
             self.owners.put(after_id, ref)  # type: ignore[arg-type]
-            user_id = ref
+            user_id = ref  # type: ignore[assignment]
         if user_id is not None:
             self.counts[table][op] += 1
         return user_id
 
     def _single(self, single: Single, index: int) -> None:
         """Any other transaction of one row."""
-        self._numbering.begin(*single[:5])
+        self._numbering.begin(*single.begin)
         self._route(single.change, index)
         self._numbering.commit()
         self.owners.transaction_ended()
@@ -141,7 +141,11 @@ class Router:
             moved = table != CLAIM_REQUIREMENTS
             if table == USERS:
                 self.owners.user_renumbered(before_id)  # type: ignore[arg-type]
-            gone = before_ref if table == USERS else self._user(table, "d", before_id, before_ref, index)
+            gone: int | None = (
+                before_ref  # type: ignore[assignment]
+                if table == USERS
+                else self._user(table, "d", before_id, before_ref, index)
+            )
             self._pass_on(table, "d", before, None, gone, before_ref, before_id, pos, row)
             come = self._user(table, "c", after_id, after_ref, index)
             self._pass_on(table, "c", None, after, come, after_ref, after_id, pos, row, moved)
@@ -156,13 +160,17 @@ class Router:
             self._pass_on(table, op, before, after, user_id, ref, row_id, pos, row, moved=True)
             return
         else:
-            user_id = ref if table == USERS and op != "d" else self._user(table, op, row_id, ref, index)
+            user_id = (
+                ref  # type: ignore[assignment]
+                if table == USERS and op != "d"
+                else self._user(table, op, row_id, ref, index)
+            )
         if user_id is not None:
             self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
         else:
             self._pass_on(table, op, before, after, None, ref, row_id, pos, row)
 
-    def _is_back(self, table: str, row_id: int | None) -> bool:
+    def _is_back(self, table: str, row_id: Id | None) -> bool:
         """Whether a user or claim that comes is one that this transaction has deleted, as REPLACE does.
 
         Whether that took along what belongs to it depends on the server: MariaDB cascades and does not log it, MySQL
@@ -179,35 +187,36 @@ class Router:
         before: str | None,
         after: str | None,
         user_id: int | None,
-        ref: int | None,
-        row_id: int | None,
+        ref: Id | None,
+        row_id: Id | None,
         pos: int,
         row: int,
         moved: bool = False,
     ) -> None:
         """To its user's lane, an orphan with notices elsewhere; a row that names nobody to its own."""
-        if user_id is None and ref is not None:
+        if user_id is None and ref is not None:  # a requirement's: of other rows the ref is a user
             self._numbering.orphan(table, op, before, after, self.owners.unsure.get(ref), ref, pos, row)
         else:
             self._numbering.row(table, op, before, after, user_id, _key(user_id, row_id), pos, row, moved)
 
-    def _user(self, table: str, op: str, row_id: int | None, ref: int | None, index: int) -> int | None:
+    def _user(self, table: str, op: str, row_id: Id | None, ref: Id | None, index: int) -> int | None:
         """Whose the row is at this point of the stream, which is moved past it; None where nobody knows."""
         owners = self.owners
         if table == CLAIMS:
+            user: int | None = ref  # type: ignore[assignment]  # a user's id is an integer
             if op == "d":  # a row that is there has its id
-                owners.deleted(row_id, ref)  # type: ignore[arg-type]
+                owners.deleted(row_id, user)  # type: ignore[arg-type]
             else:
-                owners.put(row_id, ref)  # type: ignore[arg-type]
-            return ref
+                owners.put(row_id, user)  # type: ignore[arg-type]
+            return user
         if table == USERS and op == "d":
             owners.user_deleted(row_id)  # type: ignore[arg-type]
         if table == USERS or ref is None:
-            return ref
+            return ref  # type: ignore[return-value]
         user_id = self.owners.get(ref)
         return self._ask(ref, index) if user_id is UNKNOWN else user_id
 
-    def _ask(self, claim_id: int, index: int) -> int | None:
+    def _ask(self, claim_id: Id, index: int) -> int | None:
         """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
         if self._numbering.skipping:
             return None  # the row is in Kafka already
@@ -220,7 +229,7 @@ class Router:
         return user_id
 
 
-def _key(user_id: int | None, row_id: int | None) -> int:
+def _key(user_id: Id | None, row_id: Id | None) -> Id:
     """What decides the lane: the user, and where that is NULL the row itself."""
     key = row_id if user_id is None else user_id
     if key is None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-import psycopg
 from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.store.connection import classified
+from consumer.store.connection import classified, open_session
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.letter_box import LetterBox
+from consumer.versions import age
 
 LANES = """
 SELECT lane, epoch, next_seq, version, owner,
@@ -67,7 +67,7 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         checkpoint = checkpoints.require()
     with (
         classified(database.conninfo),
-        psycopg.connect(database.conninfo, connect_timeout=ANSWER_SECONDS) as connection,
+        open_session(database.conninfo, "leadstream status", seconds=ANSWER_SECONDS) as connection,
     ):
         lanes = connection.execute(LANES).fetchall()
         rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
@@ -119,7 +119,8 @@ def _lane(row: tuple[int, int, int, int, str | None, float | None], checkpoint: 
 
 
 def _age(version: int, now: float) -> float | None:
-    return round(max(0.0, now - version / 1e6), 1) if version else None
+    old = age(version, now)
+    return None if old is None else round(old, 1)
 
 
 def _seconds(lag: float | None) -> str:

@@ -23,10 +23,11 @@ from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
+from reconciler.lanes import lanes_ahead
 from reconciler.recheck import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
-from reconciler.replica import LiveRead, Replica, ReplicaError
-from reconciler.runs import Run, Runs, Window
-from reconciler.sweeps import Report
+from reconciler.replica import LiveRead, Present, Replica, ReplicaError
+from reconciler.runs import COMPLETE, Run, Runs, Window
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -86,13 +87,16 @@ class Backfill:
             begin, run = None, None
             try:
                 present = self._replica.present()
-                begin = self._begin(present.clock, restart=restart)
+                self._demand_clock(self._book.lanes(), present.clock)
+                begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
+                self._tally.unheld = present.beyond
                 progress.start(begin.cursor, present.last_user)
                 if not self._batches(begin.cursor, run, progress, queries):
                     outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
+            outcome, error = ended(outcome, error, self._tally)
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
@@ -100,10 +104,10 @@ class Backfill:
                 milliseconds = run.milliseconds
             return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
 
-    def _begin(self, clock: int, *, restart: bool) -> Resumed:
+    def _begin(self, present: Present, *, restart: bool) -> Resumed:
         last = self._runs.last(NAME)
-        if restart or last is None or last.outcome == "ok" or last.cursor is None or last.window is None:
-            return Resumed(0, Window(0, clock))
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
+            return Resumed(present.first_user - 1, Window(0, present.clock))
         log.info("backfill_resumed", after_user=last.cursor)
         return Resumed(last.cursor, last.window)
 
@@ -137,6 +141,7 @@ class Backfill:
     def _take(self, page: Page) -> None:
         live = page.live
         if live is not None:
+            self._demand_clock(page.lanes, live.ended)
             coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, page.lanes)}
             self._leave(sorted(coming))
             unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
@@ -146,6 +151,15 @@ class Backfill:
                     self._tally.settled += len(outcome.queue_changes)
         self._tally.checked += len(page.users)
         self._tally.in_step += len(page.judged)
+
+    def _demand_clock(self, lanes: Mapping[int, LanePoint], clock: int) -> None:
+        """Raises ReplicaError where the server's clock (µs) cannot say what the lanes have passed."""
+        ahead = lanes_ahead(lanes, clock)
+        if ahead:
+            raise ReplicaError(
+                f"the clock of {self._replica.address} was put back and is {ahead:.0f} s behind the stream's versions;"
+                " run the backfill again when it has caught up"
+            )
 
     @staticmethod
     def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:
@@ -176,7 +190,8 @@ class Backfill:
         return outcome
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, sqlstate=error.sqlstate, error=type(error).__name__)
-        self._tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
         with self._store.transaction() as tx:
-            ask_later(tx, [user_id], reason_of(error))
+            ask_later(tx, [user_id], reason)

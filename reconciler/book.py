@@ -16,11 +16,12 @@ from psycopg.pq import TransactionStatus
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import look
-from consumer.store.connection import classified, watchful
+from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
 from consumer.store.rules import InForce
 from consumer.store.sql import READ_RULES, SAID_NEVER
+from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
 
 
@@ -55,6 +56,12 @@ WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
 ORDER BY lead.user_id LIMIT %(limit)s
 """
 """Leads whose open stint is in this queue, and that were called since."""
+
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
 
 EVERYONE_IN_QUEUE: Final = """
 SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s
@@ -206,7 +213,7 @@ class Book:
         """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(watchful(self._conninfo, NAME), autocommit=True)
+                self._connection = open_session(self._conninfo, NAME, autocommit=True)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -246,6 +253,11 @@ class Book:
         with self.session() as connection:
             return {user_id for (user_id,) in connection.execute(JUDGED, [list(user_ids)])}
 
+    def first_seen(self) -> dict[int, float]:
+        """The newest customers of a day that the stream brought, and when (s since 1970) their row was committed."""
+        with self.session() as connection:
+            return dict(connection.execute(FIRST_SEEN).fetchall())
+
     def lanes(self) -> dict[int, LanePoint]:
         """How far each lane has come."""
         with self.session() as connection:
@@ -267,7 +279,7 @@ class Book:
 
     def in_queue(self, queue_type: QueueType, since: int | None, limit: int) -> Iterator[list[int]]:
         """Leads whose open stint is in this queue, `limit` at a time; with `since` (µs) those called since then."""
-        after = 0
+        after = SMALLEST
         statement = EVERYONE_IN_QUEUE if since is None else IN_QUEUE
         called_since = None if since is None else moment(since).replace(tzinfo=None)
         while True:

@@ -1,7 +1,7 @@
 """`reconciler run | backfill | verify | age | serve`: the safety net from a shell or a cron job.
 
-Exit codes: 0 done, also when SIGTERM ended it in good order; 1 something failed, or a verify cannot say that all is in
-step; 2 wrong usage or settings; 130 Ctrl-C.
+Exit codes: 0 done, also when SIGTERM ended it in good order; 1 something failed, PostgreSQL refused leads, or a verify
+cannot say that all is in step; 2 wrong usage or settings; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def run(
                 stop.wait(interval)
             if interval is None or stop:
                 break
-        failed = any(report.outcome == "failed" for report in reports) or (not stop and len(reports) < len(chosen))
+        failed = any(report.has_failed for report in reports) or (not stop and len(reports) < len(chosen))
     _leave(stop, failed=failed and interval is None)
 
 
@@ -110,7 +110,7 @@ def backfill(
         finally:
             progress.close()
         _print([report], as_json_)
-    _leave(stop, failed=report.outcome == "failed")
+    _leave(stop, failed=report.has_failed)
 
 
 @app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
@@ -130,20 +130,23 @@ def verify(
             progress.close()
         _print([report], as_json_)
     tally = report.tally
-    in_doubt = report.outcome != "ok" or bool(tally.left or tally.failed)
+    in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left)
     _leave(stop, failed=in_doubt)
 
 
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
-    """Adds 1 to every active score below the ceiling; does nothing when that was done today."""
+    """Adds 1 to every active score below the ceiling for today and each day that was missed; never twice for a day."""
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
         aged = age_scores(tools.book, tools.runs, settings, datetime.now(UTC))
-    typer.echo("nothing to age today" if aged is None else f"{aged:,} scores aged by one")
+    for day, scores in aged.items():
+        typer.echo(f"{scores:,} scores aged by one for {day}")
+    if not aged:
+        typer.echo("nothing to age today")
     _leave(stop, failed=False)
 
 

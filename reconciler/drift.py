@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from consumer.leads.model import NEVER, ClaimRow, Lead, RequirementRow, Row, Table, UserRow
+from consumer.leads.model import NEVER, ClaimRow, Key, Lead, RequirementRow, Row, Table, UserRow
 from consumer.leads.rules import Rules, queue_for
 from reconciler.replica import LiveLead
 
@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 
     kind: Drift
     table: Table | None = None
-    row_id: int = 0
+    row_id: Key = ""
 
 
 def differences(held: Lead | None, live: LiveLead, rules: Rules) -> list[Difference]:
@@ -79,7 +79,7 @@ def confirmed(
     ]
 
 
-def written(held: Lead | None, table: Table, row_id: int) -> int:
+def written(held: Lead | None, table: Table, row_id: Key) -> int:
     """The version of a row that we hold; where we hold none, the one up to which it may have been removed."""
     if held is None:
         return 0
@@ -89,7 +89,7 @@ def written(held: Lead | None, table: Table, row_id: int) -> int:
     return held.read_floor if row is None else row.version
 
 
-def row_of(live: LiveLead, table: Table, row_id: int) -> Row | None:
+def row_of(live: LiveLead, table: Table, row_id: Key) -> Row | None:
     """One row of a live read; None where MySQL has none."""
     if table is Table.USERS:
         return live.user
@@ -100,18 +100,18 @@ def row_of(live: LiveLead, table: Table, row_id: int) -> Row | None:
 
 def _user(held: Lead, user: UserRow | None) -> list[Difference]:
     if user is None:
-        return [Difference(Drift.USER_GONE, Table.USERS, held.user_id)] if held.exists else []
+        return [Difference(Drift.USER_GONE, Table.USERS)] if held.exists else []
     if not held.exists:
-        return [Difference(Drift.USER_MISSING, Table.USERS, held.user_id)]
+        return [Difference(Drift.USER_MISSING, Table.USERS)]
     found = []
     if not same_text(held.signature, user.signature):
-        found.append(Difference(Drift.SIGNATURE, Table.USERS, held.user_id))
+        found.append(Difference(Drift.SIGNATURE, Table.USERS))
     if held.enabled != user.enabled:
-        found.append(Difference(Drift.ENABLED, Table.USERS, held.user_id))
+        found.append(Difference(Drift.ENABLED, Table.USERS))
     return found
 
 
-def _claims(held: Lead, live: dict[int, ClaimRow]) -> list[Difference]:
+def _claims(held: Lead, live: dict[Key, ClaimRow]) -> list[Difference]:
     found = [Difference(Drift.CLAIM_GONE, Table.CLAIMS, id_) for id_ in held.claims if id_ not in live]
     for id_, row in live.items():
         claim = held.claims.get(id_)
@@ -122,7 +122,7 @@ def _claims(held: Lead, live: dict[int, ClaimRow]) -> list[Difference]:
     return found
 
 
-def _requirements(held: Lead, live: dict[int, RequirementRow]) -> list[Difference]:
+def _requirements(held: Lead, live: dict[Key, RequirementRow]) -> list[Difference]:
     table = Table.CLAIM_REQUIREMENTS
     found = [Difference(Drift.REQUIREMENT_GONE, table, id_) for id_ in held.requirements if id_ not in live]
     for id_, row in live.items():

@@ -48,7 +48,7 @@ RUNS: Final = counter(
     "Runs, by how they ended.",
     RECONCILER,
     run=RUNS_SERVED,
-    outcome=("ok", "stopped", "failed", "drift", "dry-run"),
+    outcome=("ok", "stopped", "failed", "refused", "drift", "dry-run"),
 )
 RUN_SECONDS: Final = histogram(
     "leadstream_reconciler_run_seconds", "How long a run took.", RUN_BUCKETS, RECONCILER, run=RUNS_SERVED

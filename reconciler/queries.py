@@ -8,23 +8,27 @@ takes one snapshot for all parts of a statement. `reconciler.replica` runs them,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from consumer.leads.model import Table
+from consumer.mysql.keys import KeyKind, as_text, kind_of
 
-UUID: Final = "uuid"
-"""MariaDB's type; its binlog does not tell it from BINARY(16), so that the stream brings its digits alone."""
-BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+UNHELD: Final = "users whose id is 2^63 or more cannot be leads: the call centre's user_id is a bigint"
+LARGEST: Final = 2**63 - 1
+"""The largest id of a user that PostgreSQL's bigint holds; a user with a larger one cannot be a lead."""
+SMALLEST: Final = -(2**63)
+"""Below every id."""
 
 USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 
 SCHEMA = """
-    SELECT 'column', table_name, column_name, data_type FROM information_schema.columns
+    SELECT 'column', table_name, column_name, data_type, character_octet_length FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
     UNION ALL
-    SELECT 'index', table_name, column_name, '' FROM information_schema.statistics
+    SELECT 'index', table_name, column_name, '', NULL FROM information_schema.statistics
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
@@ -40,10 +44,16 @@ def _checksum(*values: str) -> str:
 
 
 class Schema(NamedTuple):
-    """Which columns the company's tables have, with their data types, and which columns lead an index."""
+    """Which columns the company's tables have, with their data types and sizes (bytes of texts and binaries), and which
+    columns lead an index."""
 
     columns: dict[tuple[str, str], str]
     indexed: frozenset[tuple[str, str]]
+    sizes: Mapping[tuple[str, str], int | None] = MappingProxyType({})
+
+    def kind(self, table: str, column: str) -> KeyKind:
+        """What a column holds, if it is one of ids."""
+        return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
 
 
 class Queries:
@@ -53,11 +63,20 @@ class Queries:
         self.schema = schema
 
     def present(self) -> str:
-        """The clock and the highest ids: the end of a sweep's window."""
+        """The clock, how many users no bigint can hold, and the lowest and highest ids of users and of requirements: 0
+        where there are none, or no numbers."""
+        ends = ["0", "0"]
+        if self.has_numbers():
+            ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
         return (
-            f"SELECT {CLOCK}, (SELECT COALESCE(MAX(id), 0) FROM users),"
-            " (SELECT COALESCE(MAX(id), 0) FROM claim_requirements)"
+            f"SELECT {CLOCK}, (SELECT COUNT(*) FROM users WHERE id > {LARGEST}),"
+            " (SELECT COALESCE(MIN(id), 0) FROM users),"
+            f" (SELECT COALESCE(MAX(id), 0) FROM users WHERE id <= {LARGEST}), {', '.join(ends)}"
         )
+
+    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
+        """Whether the ids of a table are integers, which rise as rows are created."""
+        return self.schema.kind(table, "id") is KeyKind.INTEGER
 
     def read_users(self, user_ids: Iterable[int]) -> str:
         """Everything about these users in one snapshot, between two looks at the clock."""
@@ -65,16 +84,17 @@ class Queries:
         return f"""
             SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             UNION ALL
-            SELECT {USERS}, t.id, NULL, {self._words("users", "current_signature_file_id")}, NULL, NULL,
-                   {self._number("users", "is_enabled")}, {self._moment("users", "updated_at")},
+            SELECT {USERS}, t.id, NULL, {self._signature()}, NULL, NULL,
+                   {self._enabled()}, {self._moment("users", "updated_at")},
                    {self._moment("users", "created_at")}
               FROM users t WHERE t.id IN ({ids})
             UNION ALL
-            SELECT {CLAIMS}, t.id, t.user_id, {self._words("claims", "status")}, NULL, NULL,
+            SELECT {CLAIMS}, {self._key("claims", "id")}, t.user_id, {self._words("claims", "status")}, NULL, NULL,
                    NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
               FROM claims t WHERE t.user_id IN ({ids})
             UNION ALL
-            SELECT {REQUIREMENTS}, t.id, t.claim_id, {self._words("claim_requirements", "type")},
+            SELECT {REQUIREMENTS}, {self._key("claim_requirements", "id")},
+                   {self._key("claim_requirements", "claim_id")}, {self._words("claim_requirements", "type")},
                    {self._words("claim_requirements", "status")},
                    {self._words("claim_requirements", "claim_requirement_reason")},
                    NULL, {self._moment("claim_requirements", "updated_at")},
@@ -86,7 +106,7 @@ class Queries:
 
     def user_page(self, after: int, limit: int) -> str:
         """The next users by primary key."""
-        return f"SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {limit}"
+        return f"SELECT id FROM users WHERE id > {after} AND id <= {LARGEST} ORDER BY id LIMIT {limit}"
 
     def created(self, table: Table, condition: str, order: str, since: int, limit: int) -> str:
         """New rows of `users` or `claim_requirements`, and what `checksums` says of their users.
@@ -100,10 +120,11 @@ class Queries:
             fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition}"
             fresh += f" ORDER BY {order} LIMIT {limit}"
         else:
-            fresh = f"SELECT t.id, {made} AS made, c.user_id FROM (SELECT t.id, t.created_at, t.claim_id"
+            fresh = f"SELECT {self._key(table, 'id')} AS id, {made} AS made, c.user_id"
+            fresh += " FROM (SELECT t.id, t.created_at, t.claim_id"
             fresh += f" FROM claim_requirements t WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
             fresh += " LEFT JOIN claims c ON c.id = t.claim_id"
-        young = f"f.user_id IS NOT NULL AND (f.made IS NULL OR f.made >= {since})"
+        young = f"f.user_id <= {LARGEST} AND (f.made IS NULL OR f.made >= {since})"
         owners = f"(SELECT DISTINCT f.user_id FROM ({fresh}) f WHERE {young}) o STRAIGHT_JOIN"
         users, claims, requirements = self._checksums()
         return f"""
@@ -116,7 +137,7 @@ class Queries:
             SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
               STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
             UNION ALL
-            SELECT {ENDED}, 0, COALESCE(MAX(id), 0), NULL FROM {table.value}
+            SELECT {ENDED}, 0, {"COALESCE(MAX(id), 0)" if self.has_numbers(table) else "0"}, NULL FROM {table.value}
         """
 
     def newest_from(self, table: Table, row_id: int, limit: int) -> str:
@@ -129,7 +150,10 @@ class Queries:
 
     def end_of_range(self, after: int, users: int) -> str:
         """The highest id among the next so many users."""
-        return f"SELECT MAX(id) FROM (SELECT id FROM users WHERE id > {after} ORDER BY id LIMIT {users}) t"
+        return (
+            f"SELECT MAX(id) FROM"
+            f" (SELECT id FROM users WHERE id > {after} AND id <= {LARGEST} ORDER BY id LIMIT {users}) t"
+        )
 
     def fingerprints(self, after: int, upto: int) -> str:
         """Rows and checksum of each table for a range of users: `reconciler.book.FINGERPRINTS` here."""
@@ -157,29 +181,37 @@ class Queries:
         """
 
     def _checksums(self) -> tuple[str, str, str]:
-        signature = f"NULLIF({self._words('users', 'current_signature_file_id')}, '')"
-        enabled = f"IFNULL({self._number('users', 'is_enabled')}, 1) <> 0"
+        claim, requirement = self._key("claims", "id"), self._key("claim_requirements", "id")
+        of_claim = self._key("claim_requirements", "claim_id")
+        enabled = f"IFNULL({self._enabled()}, 1) <> 0"
         kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
         reason = self._words("claim_requirements", "claim_requirement_reason")
         return (
-            _checksum("t.id", signature, enabled),
-            _checksum("t.id", "t.user_id", self._words("claims", "status")),
-            _checksum("t.id", "c.user_id", "t.claim_id", kind, status, reason),
+            _checksum("t.id", self._signature(), enabled),
+            _checksum(claim, "t.user_id", self._words("claims", "status")),
+            _checksum(requirement, "c.user_id", of_claim, kind, status, reason),
         )
 
     def _words(self, table: str, column: str) -> str:
-        data_type = self.schema.columns.get((table, column))
-        if data_type is None:
+        if (table, column) not in self.schema.columns:
             return "NULL"
-        if data_type in BINARY_TYPES:
-            return f"CAST(LOWER(HEX(t.{column})) AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
-        text = f"CAST(t.{column} AS CHAR CHARACTER SET utf8mb4)"
-        if data_type == UUID:
-            text = f"REPLACE({text}, '-', '')"
-        return f"{text} COLLATE utf8mb4_bin"
+        return self._key(table, column)
 
-    def _number(self, table: str, column: str) -> str:
-        return f"t.{column} + 0" if (table, column) in self.schema.columns else "1"
+    def _key(self, table: str, column: str) -> str:
+        return as_text(f"t.{column}", self.schema.kind(table, column))
+
+    def _signature(self) -> str:
+        """A signature file as text, or NULL where there is none: the empty text, or of a number 0."""
+        column = "users", "current_signature_file_id"
+        none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
+        return f"NULLIF({self._words(*column)}, {none})"
+
+    def _enabled(self) -> str:
+        """Whether a user is enabled, as a number; of an ENUM it is the member that counts, not its place."""
+        data_type = self.schema.columns.get(("users", "is_enabled"))
+        if data_type is None:
+            return "1"
+        return "CAST(CAST(t.is_enabled AS CHAR) AS SIGNED)" if data_type == "enum" else "t.is_enabled + 0"
 
     def _moment(self, table: str, column: str) -> str:
         known = (table, column) in self.schema.columns

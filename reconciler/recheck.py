@@ -45,9 +45,12 @@ SUSPECTS_AT_ONCE: Final = 5000
 CONDENSED_AT_ONCE: Final = 5000
 """Users that one statement condenses to checksums."""
 RECHECKS_AT_ONCE: Final = 1000
+REASONS: Final = 5
+"""How many reasons of refusals a report names."""
 RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or mended, is looked at again."""
 STANDS_STILL: Final = "replication on the replica stands still"
+PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
 
 
 @dataclass(slots=True)
@@ -68,6 +71,11 @@ class Tally:
     left: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
+    """Refused by PostgreSQL."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Of those, how many for which reason."""
+    unheld: int = 0
+    """Users whose ids no bigint holds: they can be no leads."""
     rechecks: int = 0
     """Rechecks worked off."""
     drift: Counter[str] = field(default_factory=Counter)
@@ -87,10 +95,27 @@ class Tally:
             "queue_changes": self.queue_changes,
             "left_to_recheck": self.left,
             "failed": self.failed,
+            "unheld": self.unheld,
+            "refused": dict(self.refused),
             "rechecks": self.rechecks,
             "drift": dict(self.drift),
             "conversions": dict(self.conversions),
         }
+
+    def refuse(self, reason: str) -> None:
+        """Counts a lead that PostgreSQL refused."""
+        self.failed += 1
+        self.refused[reason] += 1
+
+    def refusal(self) -> str | None:
+        """How many leads were refused, and why, in a sentence; None where none was."""
+        if not self.failed:
+            return None
+        named = self.refused.most_common(REASONS)
+        reasons = [f"{reason} ({count:,})" for reason, count in named]
+        if others := self.failed - sum(count for _, count in named):
+            reasons.append(f"other reasons ({others:,})")
+        return f"{self.failed:,} of {max(self.checked, self.failed):,} leads were refused: {', '.join(reasons)}"
 
     def take(self, outcome: Outcome) -> None:
         """Counts what a committed transaction did."""
@@ -304,6 +329,11 @@ class Mender:
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        if ahead:
+            log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
+            self._leave(suspects, PUT_BACK)
+            return []
         if self.dry_run:
             leads = self.book.leads(suspect.user_id for suspect in suspects)
             parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
@@ -353,9 +383,10 @@ class Mender:
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=suspect.user_id, sqlstate=error.sqlstate, error=type(error).__name__)
-        self.tally.failed += 1
-        self._postpone([suspect.user_id], reason_of(error), doubled=True)
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+        self.tally.refuse(reason)
+        self._postpone([suspect.user_id], reason, doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:

@@ -6,11 +6,12 @@ The session is read-only, and each statement of `reconciler.queries` has a time 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from math import inf
 from threading import Event
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import pymysql
 import structlog
@@ -27,11 +28,23 @@ from tenacity import (
     wait_exponential,
 )
 
-from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.capture import MOMENT_TYPES
+from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.mysql.limits import limited
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from reconciler import queries
-from reconciler.queries import CLAIMS, ENDED, REPLICATION, REQUIREMENTS, SCHEMA, USERS, Queries, Schema
+from reconciler.queries import (
+    CLAIMS,
+    ENDED,
+    LARGEST,
+    REPLICATION,
+    REQUIREMENTS,
+    SCHEMA,
+    USERS,
+    Queries,
+    Schema,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +70,12 @@ CONNECTION_LOST: Final = (
 """Client errors of a connection that is gone, and server errors of one that is ending."""
 TOO_SLOW: Final = (3024, 1969)
 """ER_QUERY_TIMEOUT of MySQL, ER_STATEMENT_TIMEOUT of MariaDB."""
-REFUSED: Final = (1044, 1045, 1049, 1054, 1142, 1143, 1146, 1227, 1698, 3118)
-"""Access denied to account, database, table or column, or one of them does not exist."""
+REFUSED: Final = (1044, 1045, 1049, 1227, 1698, 3118)
+"""Access denied to account or database, or there is no such database."""
+NOT_THERE: Final = (1054, 1142, 1143, 1146)
+"""There is no such table or column, or we may not see it, which with grants on single columns is the same answer."""
+SCHEMA_SECONDS: Final = 60.0
+"""How long the tables are taken for what they were: a column that comes back breaks no statement that does without."""
 
 
 class ReplicaError(Exception):
@@ -77,14 +94,37 @@ class ReplicaUnfit(ReplicaError):
     """The replica lacks a table, column, index or privilege that we need."""
 
 
+class TablesChanged(ReplicaUnfit):
+    """A statement names a table or column that is not there, or not for us."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _of_present_tables(ask: Callable[Concatenate[Replica, P], R]) -> Callable[Concatenate[Replica, P], R]:
+    """A question that is put once more, in the words of the tables as they are now, where they have changed."""
+
+    @wraps(ask)
+    def put(replica: Replica, /, *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return ask(replica, *arguments, **named)
+        except TablesChanged as error:
+            log.info("tables_changed", replica=str(replica.address), reason=str(error))
+            replica.look_again()
+            return ask(replica, *arguments, **named)
+
+    return put
+
+
 class LiveLead(NamedTuple):
     """What MySQL holds of one user; the times (µs, None where unknown) are by table and row id."""
 
     user: UserRow | None
-    claims: dict[int, ClaimRow]
-    requirements: dict[int, RequirementRow]
-    updated_at: Mapping[tuple[Table, int], int | None]
-    created_at: Mapping[tuple[Table, int], int | None] = MappingProxyType({})
+    claims: dict[Key, ClaimRow]
+    requirements: dict[Key, RequirementRow]
+    updated_at: Mapping[tuple[Table, Key | int], int | None]
+    created_at: Mapping[tuple[Table, Key | int], int | None] = MappingProxyType({})
 
 
 class LiveRead(NamedTuple):
@@ -96,10 +136,14 @@ class LiveRead(NamedTuple):
 
 
 class Present(NamedTuple):
-    """The server's clock (µs) and the highest ids at that moment; 0 where a table is empty."""
+    """The server's clock (µs), the lowest and highest ids at that moment (0 where a table is empty or has no numbers),
+    and how many users have ids that no bigint holds."""
 
     clock: int
+    beyond: int
+    first_user: int
     last_user: int
+    first_requirement: int
     last_requirement: int
 
 
@@ -116,6 +160,8 @@ class Known:
     def __init__(self) -> None:
         self.lag: LagReading | None = None
         self.texts: Queries | None = None
+        self.texts_until = 0.0
+        """Our clock (monotonic s) from which on the tables are looked at anew."""
 
 
 class ClockReading(NamedTuple):
@@ -150,7 +196,7 @@ class _Fresh(NamedTuple):
     """A new row, whose it is and when (µs) it was made, where that is known."""
 
     user_id: int | None
-    row_id: int
+    row_id: str
     made: int | None
 
 
@@ -172,15 +218,15 @@ class Fingerprints(NamedTuple):
 
 def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
     """A row of `users` as the stream's messages are read (consumer.stream.envelope.Users.row)."""
-    return UserRow(user_id, None if signature is None or signature == "" else str(signature), enabled != 0)
+    return UserRow(user_id, _text(signature), enabled != 0)
 
 
-def claim_row(claim_id: int, user_id: int, status: object) -> ClaimRow:
+def claim_row(claim_id: Key, user_id: int, status: object) -> ClaimRow:
     """A row of `claims` as the stream's messages are read (consumer.stream.envelope.Claims.row)."""
     return ClaimRow(claim_id, user_id, _text(status))
 
 
-def requirement_row(requirement_id: int, claim_id: int, kind: object, status: object, reason: object) -> RequirementRow:
+def requirement_row(requirement_id: Key, claim_id: Key, kind: object, status: object, reason: object) -> RequirementRow:
     """A row of `claim_requirements` as the stream's messages are read (consumer.stream.envelope.ClaimRequirements)."""
     return RequirementRow(requirement_id, claim_id, _text(kind), _text(status), _text(reason))
 
@@ -189,6 +235,8 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+UNLESS_TIMES: Final = ("created_at", "updated_at")
+"""Columns that are done without where they say no time."""
 THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
@@ -271,36 +319,42 @@ class Replica:
             self._drop()
             raise self._away(error.args[-1] if error.args else error) from error
 
+    @_of_present_tables
     def present(self) -> Present:
         """The server's clock and the highest ids. Raises ReplicaError."""
-        ((clock, last_user, last_requirement),) = self._run(self.texts.present())
+        ((clock, *counts),) = self._run(self.texts.present())
         self._clock = ClockReading(int(clock), time.monotonic())
-        return Present(int(clock), int(last_user), int(last_requirement))
+        return Present(int(clock), *map(int, counts))
 
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
         """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
-        wanted = sorted(set(user_ids))
+        return self._read_users(sorted(set(user_ids)))
+
+    @_of_present_tables
+    def _read_users(self, wanted: list[int]) -> LiveRead:
         started = ended = 0
         users: dict[int, UserRow] = {}
-        claims: dict[int, dict[int, ClaimRow]] = {user_id: {} for user_id in wanted}
-        requirements: dict[int, dict[int, RequirementRow]] = {user_id: {} for user_id in wanted}
-        updated: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
-        created: dict[int, dict[tuple[Table, int], int | None]] = {user_id: {} for user_id in wanted}
-        owners: dict[int, int] = {}
+        claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
+        requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in wanted}
+        updated: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
+        created: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
+        owners: dict[Key, int] = {}
         for part, row_id, parent, first, second, third, enabled, *times in self._run(self.texts.read_users(wanted)):
-            key = int(row_id)
+            key: Key | int
             if part == USERS:
-                owner, table = key, Table.USERS
+                key = owner = int(row_id)
+                table = Table.USERS
                 users[key] = user_row(key, first, enabled)
             elif part == CLAIMS:
-                owner, table = int(parent), Table.CLAIMS
+                key, owner, table = self._key(row_id), int(parent), Table.CLAIMS
                 owners[key] = owner
                 claims[owner][key] = claim_row(key, owner, first)
             elif part == REQUIREMENTS:
-                owner, table = owners[int(parent)], Table.CLAIM_REQUIREMENTS
-                requirements[owner][key] = requirement_row(key, int(parent), first, second, third)
+                key, claim = self._key(row_id), self._key(parent)
+                owner, table = owners[claim], Table.CLAIM_REQUIREMENTS
+                requirements[owner][key] = requirement_row(key, claim, first, second, third)
             else:
-                started, ended = (started, key) if part == ENDED else (key, ended)
+                started, ended = (started, int(row_id)) if part == ENDED else (int(row_id), ended)
                 continue
             updated[owner][table, key], created[owner][table, key] = (int(time) if time else None for time in times)
         if ended <= started:  # the server runs with sysdate-is-now
@@ -314,20 +368,28 @@ class Replica:
         }
         return LiveRead(started, ended, leads)
 
+    @staticmethod
+    def _key(value: object) -> Key:
+        return str(value)
+
+    @_of_present_tables
     def user_page(self, after: int, limit: int) -> list[int]:
         """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
         return [int(user_id) for (user_id,) in self._run(self.texts.user_page(after, limit))]
 
+    @_of_present_tables
     def end_of_range(self, after: int, users: int) -> int | None:
         """The highest id among the next `users` users above `after`; None where there are none. Raises ReplicaError."""
         ((last,),) = self._run(self.texts.end_of_range(after, users))
         return None if last is None else int(last)
 
+    @_of_present_tables
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
         """What the replica holds of the users in (`after`, `upto`], condensed. Raises ReplicaError."""
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
+    @_of_present_tables
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
         """What the replica holds of these users, condensed user by user. Raises ReplicaError."""
         return condensed(self._run(self.texts.checksums(user_ids)))
@@ -347,8 +409,11 @@ class Replica:
         """
         if (table, "created_at") not in self.texts.schema.columns:
             raise ReplicaUnfit(
-                f"{table} on {self.address} has no created_at, so a window cannot be found; use reconciler verify"
+                f"{table} on {self.address} has no created_at that is a time, so a window cannot be found;"
+                " use reconciler verify"
             )
+        if not self.texts.has_numbers(table):
+            return self._created_by_time(table, since, limit)
         if (table, "created_at") in self.texts.schema.indexed:
             return self._created_by_index(table, since, limit)
         return self._created_by_key(table, since, limit, after)
@@ -356,33 +421,50 @@ class Replica:
     def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
         condition = queries.since(since)
         while True:
-            page = self._page(self.texts.created(table, condition, "t.created_at, t.id", since, limit))
-            rows = sorted(page.rows, key=lambda row: (row.made or 0, row.row_id))
+            page = self._page(table, condition, "t.created_at, t.id", since, limit)
+            rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
             yield Created(_users(rows), None, page.checksums)
             if len(rows) < limit:
                 return
-            condition = queries.following(rows[-1].made or 0, rows[-1].row_id)
+            condition = queries.following(rows[-1].made or 0, int(rows[-1].row_id))
+
+    def _created_by_time(self, table: Table, since: int, limit: int) -> Iterator[Created]:
+        """Rows whose keys say nothing of their age, such as UUIDs: page by page of `created_at`.
+
+        A page begins where the one before ended, at the same moment, so some of its rows are looked at twice. Without
+        an index on `created_at` each page reads the table once.
+        """
+        begin, wanted = since, limit
+        while True:
+            page = self._page(table, queries.since(begin), "t.created_at", since, wanted)
+            yield Created(_users(page.rows), None, page.checksums)
+            if len(page.rows) < wanted:
+                return
+            newest = max(row.made or 0 for row in page.rows)
+            wanted = 2 * wanted if newest <= begin else limit  # more rows of one moment than a page holds
+            begin = max(begin, newest)
 
     def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[Created]:
         remembered = after is not None
         position = self.first_created(table, since) - 1 if after is None else after
         while True:
-            page = self._page(self.texts.created(table, f"t.id > {position}", "t.id", since, limit))
+            page = self._page(table, f"t.id > {position}", "t.id", since, limit)
             if remembered and not page.rows and page.last_id < position:  # emptied and begun anew
                 remembered, position = False, self.first_created(table, since) - 1
                 continue
             remembered = False
-            position = max((row.row_id for row in page.rows), default=position)
+            position = max((int(row.row_id) for row in page.rows), default=position)
             young = [row for row in page.rows if row.made is None or row.made >= since]
             yield Created(_users(young), position, page.checksums)
             if len(page.rows) < limit:
                 return
 
-    def _page(self, text: str) -> _Page:
+    @_of_present_tables
+    def _page(self, table: Table, condition: str, order: str, since: int, limit: int) -> _Page:
         fresh: list[_Fresh] = []
         condensed_rows: list[tuple[Any, ...]] = []
         last_id = 0
-        for row in self._run(text):
+        for row in self._run(self.texts.created(table, condition, order, since, limit)):
             part, user_id, row_id, made = row
             if part == ENDED:
                 last_id = int(row_id)
@@ -390,20 +472,24 @@ class Replica:
                 condensed_rows.append(row)
             else:
                 owner = None if user_id is None else int(user_id)
-                fresh.append(_Fresh(owner, int(row_id), None if made is None else int(made)))
+                fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
         return _Page(fresh, condensed(condensed_rows), last_id)
 
-    def _last(self, table: Table) -> int:
+    def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()
-        return present.last_user if table is Table.USERS else present.last_requirement
+        if table is Table.USERS:
+            return present.first_user, present.last_user
+        return present.first_requirement, present.last_requirement
 
+    @_of_present_tables
     def first_created(self, table: Table, since: int, probe: int = 20) -> int:
         """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
 
         Each probe looks at the next `probe` rows, so that a few rows out of order do not mislead it.
         One above the highest where there is no such row. Raises ReplicaError.
         """
-        low, high = 0, self._last(table) + 1
+        low, high = self._ends(table)
+        high += 1
         while low < high:
             middle = (low + high) // 2
             ((newest, last),) = self._run(self.texts.newest_from(table, middle, probe))
@@ -415,18 +501,27 @@ class Replica:
 
     @property
     def texts(self) -> Queries:
-        """The statements for this server's tables; asks for them once."""
+        """The statements for this server's tables; looks at these now and then."""
         texts = self._known.texts
-        if texts is None:
+        if texts is None or time.monotonic() >= self._known.texts_until:
             texts = self._known.texts = Queries(self._schema())
+            self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
+
+    def look_again(self) -> None:
+        """Has the tables looked at anew before the next statement is written."""
+        self._known.texts = None
 
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
+        sizes: dict[tuple[str, str], int | None] = {}
         indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type in self._run(SCHEMA):
+        for kind, table, column, data_type, size in self._run(SCHEMA):
+            if kind == "column" and column.lower() in UNLESS_TIMES and data_type.lower() not in MOMENT_TYPES:
+                continue
             if kind == "column":
                 columns[table.lower(), column.lower()] = data_type.lower()
+                sizes[table.lower(), column.lower()] = size
             elif column is not None:
                 indexed.add((table.lower(), column.lower()))
         for table in TABLES:
@@ -441,7 +536,7 @@ class Replica:
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
-        return Schema(columns, frozenset(indexed))
+        return Schema(columns, frozenset(indexed), sizes)
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
         retrying = Retrying(
@@ -484,6 +579,10 @@ class Replica:
                 f"a query on {self.address} took longer than {self.query_seconds:g} s;"
                 " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
             )
+        if code in NOT_THERE:
+            return TablesChanged(
+                f"{self.address} lacks what a query names ({said}); consumer doctor says what is missing"
+            )
         if code in REFUSED:
             return ReplicaUnfit(
                 f"{self.address} refuses us ({said}); mend REPLICA_DATABASE_URL or our account's grants"
@@ -495,11 +594,7 @@ class Replica:
 
     def _limited(self, text: str) -> str:
         text = text.strip()
-        if text.startswith("SHOW"):
-            return text
-        if self.mariadb:
-            return f"SET STATEMENT max_statement_time={self.query_seconds:g} FOR {text}"
-        return f"SELECT /*+ MAX_EXECUTION_TIME({round(self.query_seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+        return text if text.startswith("SHOW") else limited(text, self.query_seconds, mariadb=self.mariadb)
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:
@@ -514,7 +609,7 @@ class Replica:
         return self._connection
 
     def _drop(self) -> None:
-        self._known.texts = None  # the tables may have changed
+        self.look_again()  # the tables may have changed
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -532,4 +627,4 @@ def _seconds_behind(channel: Mapping[str, Any]) -> float:
 
 
 def _users(rows: Iterable[_Fresh]) -> list[int]:
-    return sorted({row.user_id for row in rows if row.user_id is not None})
+    return sorted({row.user_id for row in rows if row.user_id is not None and row.user_id <= LARGEST})

@@ -15,6 +15,8 @@ from psycopg.types.json import Jsonb
 from reconciler.book import Book, microseconds, moment
 from reconciler.settings import SWEEPS
 
+COMPLETE: Final = ("ok", "refused")
+"""Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
 NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age")
 """Every run there is, in the order people look for them."""
 
@@ -40,7 +42,8 @@ SET_CURSOR: Final = "UPDATE leadstream.runs SET cursor = %s WHERE id = %s"
 
 CURSOR_BEFORE: Final = """
 SELECT cursor FROM leadstream.runs
-WHERE name = %(name)s AND outcome = 'ok' AND cursor IS NOT NULL AND window_to <= %(time)s AND finished_at <= %(time)s
+WHERE name = %(name)s AND outcome IN ('ok', 'refused') AND cursor IS NOT NULL
+  AND window_to <= %(time)s AND finished_at <= %(time)s
 ORDER BY window_to DESC LIMIT 1
 """
 """The primary key up to which the last run had looked whose window, and which itself, ended by then."""
@@ -56,7 +59,7 @@ SET finished_at = now(), outcome = %s, counts = %s, queries = %s, milliseconds =
 
 WINDOWS: Final = """
 SELECT window_from, window_to FROM leadstream.runs
-WHERE name = %s AND outcome = 'ok' AND window_from IS NOT NULL ORDER BY started_at DESC LIMIT 1000
+WHERE name = %s AND outcome IN ('ok', 'refused') AND window_from IS NOT NULL ORDER BY started_at DESC LIMIT 1000
 """
 """What was looked at, newest first."""
 
@@ -79,7 +82,7 @@ DELETE FROM leadstream.runs WHERE name = %(name)s AND started_at < least(
     now() - make_interval(days => %(days)s),
     coalesce(
         (SELECT started_at FROM leadstream.runs
-         WHERE name = %(name)s AND outcome = 'ok' ORDER BY started_at DESC LIMIT 1),
+         WHERE name = %(name)s AND outcome IN ('ok', 'refused') ORDER BY started_at DESC LIMIT 1),
         (SELECT started_at FROM leadstream.runs WHERE name = %(name)s ORDER BY started_at DESC LIMIT 1)))
 """
 """Runs of a name that nobody needs any more: too old, and from before its last successful one, or else its last one."""
@@ -149,7 +152,7 @@ class Run:
             connection.execute(MOVE, [cursor, Jsonb(counts), queries, self.milliseconds, self.run_id])
 
     def finish(self, outcome: str, counts: Mapping[str, object], queries: int, error: str | None = None) -> None:
-        """Records how it ended: `ok`, `stopped` or `failed`."""
+        """Records how it ended, as `reconciler.sweeps.Report` has it."""
         with self._book.session() as connection:
             connection.execute(FINISH, [outcome, Jsonb(counts), queries, self.milliseconds, error, self.run_id])
 
@@ -161,6 +164,11 @@ class Runs:
         """Records older than `kept_days` are deleted when their name runs again, except those that are still needed."""
         self._book = book
         self._kept_days = kept_days
+
+    @property
+    def kept_days(self) -> int:
+        """For how long records are kept."""
+        return self._kept_days
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:

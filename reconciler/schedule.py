@@ -39,9 +39,9 @@ CATCH_UP: Final = timedelta(minutes=5)
 """How often slots that were missed, or whose run failed, are looked for."""
 
 SEEN_TO: Final = """
-SELECT EXISTS (SELECT FROM leadstream.runs WHERE name = %s AND outcome = 'ok' AND started_at >= %s)
+SELECT EXISTS (SELECT FROM leadstream.runs WHERE name = %s AND outcome IN ('ok', 'refused') AND started_at >= %s)
 """
-"""Whether a sweep's slot had a successful run."""
+"""Whether a sweep's slot had a run that came to its end."""
 
 DUE: Final = "SELECT EXISTS (SELECT FROM leadstream.rechecks WHERE not_before <= now())"
 """Whether any recheck is due."""

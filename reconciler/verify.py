@@ -21,10 +21,11 @@ from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
+from reconciler.queries import SMALLEST
 from reconciler.recheck import Mender, Tally, batches, piecewise, why
-from reconciler.replica import Fingerprints, Replica, ReplicaError
+from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
-from reconciler.sweeps import Report
+from reconciler.sweeps import Report, ended
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +77,12 @@ class Verification:
             queries = self._queries()
             try:
                 present = self._mender.replica.present()
-                progress.start(0, present.last_user)
+                tally.unheld = present.beyond
+                progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
                     self._everyone(progress, run)
                 else:
-                    self._some(sample, present.last_user, progress)
+                    self._some(sample, present, progress)
                 self._mender.settle()
             except Stopped:
                 outcome = "stopped"
@@ -88,6 +90,7 @@ class Verification:
                 outcome, error = "failed", why(problem)
             if outcome == "ok" and self._mender.dry_run and tally.drift:
                 outcome = "drift"
+            outcome, error = ended(outcome, error, tally)
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
@@ -107,7 +110,7 @@ class Verification:
     def _ranges(self) -> Iterator[Range]:
         """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
         with ThreadPoolExecutor(1, "condenser") as pool:
-            ahead = pool.submit(self._condense, 0)
+            ahead = pool.submit(self._condense, SMALLEST)
             while True:
                 part = ahead.result()
                 if part.upto < LAST_ID:
@@ -139,13 +142,13 @@ class Verification:
             self._tune(part.after, part.upto)
         return users
 
-    def _some(self, sample: int, last_user: int, progress: Progress) -> None:
+    def _some(self, sample: int, present: Present, progress: Progress) -> None:
         """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
         seen: set[int] = set()
         for _ in range(2 * sample):
             if self._stop.is_set():
                 raise Stopped
-            place = random.randint(-1, last_user - 1)  # noqa: S311 (chance, not secrecy)
+            place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
             page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)
@@ -165,8 +168,9 @@ class Verification:
                 self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
 
     def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        log.error("lead_refused", user_id=user_id, reason=reason_of(error))
-        self._mender.tally.failed += 1
+        reason = reason_of(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._mender.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()

@@ -17,6 +17,7 @@ import structlog
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
 from consumer.store.errors import NotPrepared, StoreError
+from consumer.versions import age
 from reconciler.book import Book, LanePoint
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs import NAMES
@@ -47,7 +48,8 @@ SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
        coalesce((run.counts ->> 'first_seen')::int, 0),
        coalesce((SELECT sum(value::int) FROM jsonb_each_text(run.counts -> 'conversions')), 0)::int
 FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome = 'ok' ORDER BY started_at DESC LIMIT 1) AS run
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome IN ('ok', 'refused')
+    ORDER BY started_at DESC LIMIT 1) AS run
 """
 """The last successful run of each name."""
 
@@ -93,9 +95,8 @@ class Snapshot:
 
     @property
     def stream_lag(self) -> float | None:
-        """Age of what the slowest lane has reached; None where the stream has never run."""
-        oldest = min((point.version for point in self.lanes.values()), default=0)
-        return max(0.0, time.time() - oldest / 1e6) if oldest else None
+        """Age of what the slowest lane has reached; None where the stream has never run, or versions are no times."""
+        return age(min((point.version for point in self.lanes.values()), default=0), time.time())
 
 
 class Watch:

@@ -17,6 +17,7 @@ TESTS: Final = Path(__file__).parent
 LONGEST_FIRST: Final = (
     "integration/reader/test_reader.py",
     "integration/runbook/test_runbook.py",
+    "integration/test_variants.py",
     "integration/binlog/test_network.py",
     "integration/security/test_fortress.py",
     "integration/test_demo.py",

@@ -51,9 +51,15 @@ _CODECS: Final[Mapping[str, str]] = {
 _LATIN1: Final = "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(256))
 """MySQL's latin1 is cp1252 whose five undefined bytes stand for the control characters of the same number."""
 
+_LATIN1_BYTES: Final = codecs.charmap_build(_LATIN1)
+
 
 def _latin1(text: bytes) -> str:
     return codecs.charmap_decode(text, "strict", _LATIN1)[0]
+
+
+def _to_latin1(text: str) -> bytes:
+    return codecs.charmap_encode(text, "strict", _LATIN1_BYTES)[0]
 
 
 def decoder(charset: str) -> Callable[[bytes], str] | None:
@@ -68,6 +74,35 @@ def decoder(charset: str) -> Callable[[bytes], str] | None:
         return text.decode(codec)
 
     return decode
+
+
+def lenient_decoder(charset: str) -> Callable[[bytes], str]:
+    """What turns bytes of any character set into some text and never raises: what cannot be read is U+FFFD.
+
+    For columns that nobody judges by. Of a character set without an exact codec only ASCII is read.
+    """
+    if charset == "latin1":
+        return _latin1
+    codec = _CODECS.get(charset, "ascii")
+
+    def decode(text: bytes) -> str:
+        return text.decode(codec, "replace")
+
+    return decode
+
+
+def encoder(charset: str) -> Callable[[str], bytes] | None:
+    """What turns text into bytes of a character set (raising UnicodeEncodeError), None where there is no exact way."""
+    if charset == "latin1":
+        return _to_latin1
+    codec = _CODECS.get(charset)
+    if not codec:
+        return None
+
+    def encode(text: str) -> bytes:
+        return text.encode(codec)
+
+    return encode
 
 
 def is_utf8(charset: str) -> bool:

@@ -20,7 +20,6 @@ from pymysql.connections import Connection
 from pymysql.constants import CR, ER
 from pymysql.cursors import Cursor
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.decoder import BinlogDecoder, PreparedFound
 from consumer.binlog.errors import (
     BinlogCorrupt,
@@ -28,6 +27,7 @@ from consumer.binlog.errors import (
     BinlogPurged,
     ConnectionLost,
     LoginRefused,
+    NotThere,
     PreconditionFailed,
     WrongServer,
 )
@@ -35,6 +35,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.framing import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.statements import Scope
+from consumer.capture import CAPTURED
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
@@ -55,6 +56,12 @@ _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 _REFUSED: Final = frozenset(
     (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
 )
+
+_NOT_THERE: Final = frozenset(
+    (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, ER.COLUMNACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+)
+"""What a server says of columns and tables that it has not; of those of other names an account with grants on single
+columns may hear that it must not see them."""
 
 
 class ServerInfo(NamedTuple):
@@ -120,7 +127,7 @@ class Replica:
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement in the URL's database, session time zone UTC.
 
-        Raises ConnectionLost, LoginRefused, and PreconditionFailed where the server refuses the statement.
+        Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
         """
         idle = self._session is not None
         if self._session is None:
@@ -130,6 +137,8 @@ class Replica:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
         except pymysql.err.OperationalError as error:
+            if error.args[0] in _NOT_THERE:
+                raise self._refused(error) from error
             self.close()
             if idle and error.args[0] in _LOST_WHILE_IDLE:
                 return self.query(sql, arguments)
@@ -138,7 +147,17 @@ class Replica:
             self.close()
             raise _named(error, self._address, "query") from error
         except pymysql.err.MySQLError as error:
-            raise _Refused(f"{self._address} refuses a query: {error.args[-1]}", error.args[0]) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
+        sentence = f"{self._address} refuses a query: {error.args[-1]}"
+        return NotThere(sentence) if error.args[0] in _NOT_THERE else _Refused(sentence, error.args[0])
+
+    def literal(self, text: str) -> str:
+        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return str(self._session.escape(text))
 
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
@@ -146,9 +165,13 @@ class Replica:
 
     def clock_and_position(self) -> ClockAndPosition:
         """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-        clock = self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+        clock = self.clock()
         file, pos, gtid_set = self.binlog_end()
-        return ClockAndPosition(int(clock), gtid_set, file, pos)
+        return ClockAndPosition(clock, gtid_set, file, pos)
+
+    def clock(self) -> int:
+        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
 
     def binlog_end(self) -> tuple[str, int, str]:
         """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
@@ -181,6 +204,10 @@ class Replica:
         if self._session is None:
             self._session = _log_in(self._address, self._timeout)
         return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+
+    def database(self) -> str:
+        """The URL's database, as the server calls it. Raises as `query`."""
+        return str(self.value("SELECT DATABASE()"))
 
     def version(self) -> str:
         """The server's version."""
@@ -220,6 +247,15 @@ def server_info(address: MySQLAddress) -> ServerInfo:
             file,
             pos,
         )
+    finally:
+        replica.close()
+
+
+def database_of(address: MySQLAddress) -> str:
+    """The address's database, as its server calls it. Raises as `server_info`."""
+    replica = Replica(address)
+    try:
+        return replica.database()
     finally:
         replica.close()
 
@@ -450,17 +486,7 @@ class BinlogStream:
             self._line.close()
             self._line = None
         self._failed = None
-        self._replica.close()
-        mariadb = self._replica.is_mariadb()
-        self.flavor = "mariadb" if mariadb else "mysql"
-        self.server = self._replica.server()
-        by_gtid = self._may_use_gtids(mariadb)
-        if not by_gtid and self._expected_server not in ("", self.server):
-            raise WrongServer(
-                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
-                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
-                "a new starting point"
-            )
+        mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
         decoder.restart()
         if mariadb or not by_gtid:
@@ -478,6 +504,38 @@ class BinlogStream:
         self._expected_server = self._expected_server and self.server
         if self._closed:
             line.wake()
+
+    def check(self) -> None:
+        """Logs in and finds out whether our position means anything on this server, without asking for the stream.
+
+        Nobody is disturbed by it, not even a reader with our id. Raises ConnectionLost, LoginRefused, WrongServer,
+        PreconditionFailed, and BinlogPurged where that can be known before the server is asked for the stream.
+        """
+        try:
+            _, by_gtid = self._demand_server()
+            logs = [] if by_gtid else [str(row[0]) for row in self._replica.query("SHOW BINARY LOGS")]
+        finally:
+            self._replica.close()
+        if logs and self.file not in logs:
+            raise BinlogPurged(
+                f"{self._address} has purged {self.file}, which was not read to its end; connect to a server that has"
+                " it, or restart at the present and verify everything (ON_PURGED=reconcile)"
+            )
+
+    def _demand_server(self) -> tuple[bool, bool]:
+        """Logs in anew; whether it is a MariaDB, and whether to ask by GTID set. Raises as `connect`."""
+        self._replica.close()
+        mariadb = self._replica.is_mariadb()
+        self.flavor = "mariadb" if mariadb else "mysql"
+        self.server = self._replica.server()
+        by_gtid = self._may_use_gtids(mariadb)
+        if not by_gtid and self._expected_server not in ("", self.server):
+            raise WrongServer(
+                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
+                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
+                "a new starting point"
+            )
+        return mariadb, by_gtid
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.
@@ -551,7 +609,7 @@ class BinlogStream:
         sql = "SELECT id, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
         rows = self._replica.query(sql)
         if mariadb:
-            with suppress(_Refused):
+            with suppress(_Refused, NotThere):
                 rows += self._replica.query(
                     "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability"
                 )

@@ -27,6 +27,11 @@ class PreconditionFailed(BinlogError):
     """The server is set up so that its binlog does not tell all we need."""
 
 
+class NotThere(PreconditionFailed):
+    """A statement of ours names a table or a column that the server does not have, or not for us: they may have
+    changed since we looked at them."""
+
+
 class BinlogCorrupt(BinlogError):
     """An event's bytes contradict their checksum, or packets their lengths."""
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+Id = int | str
+"""An id as the column has it: a number, a text in the one spelling that stands for all equal ones, or the dashed
+hexadecimal digits of 16 bytes."""
+
 
 class Begin(NamedTuple):
     """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
 
     `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (as µs).
+    `ts_us` is when it committed where it was made, `applied_us` when it did on the server that we read (0: at `ts_us`):
+    a replica of MySQL's knows both.
     """
 
     gtid: str | None
@@ -20,13 +26,14 @@ class Begin(NamedTuple):
     file: str
     pos: int
     ts_us: int
+    applied_us: int = 0
 
 
 class RowChange(NamedTuple):
     """One row written ("c"), changed ("u") or removed ("d").
 
     `before` and `after` are finished JSON objects of the captured columns, as text. `*_id` is the row's `id`, `*_ref`
-    what leads to its user: users.id, claims.user_id, claim_requirements.claim_id (None where that column is NULL).
+    what leads to its user: users.id, claims.user_id (integers), claim_requirements.claim_id (None where that is NULL).
     `pos` is where the rows event starts in its file, `row` the row's index in it.
     """
 
@@ -34,10 +41,10 @@ class RowChange(NamedTuple):
     op: str
     before: str | None
     after: str | None
-    before_id: int | None
-    before_ref: int | None
-    after_id: int | None
-    after_ref: int | None
+    before_id: Id | None
+    before_ref: Id | None
+    after_id: Id | None
+    after_ref: Id | None
     pos: int
     row: int
 
@@ -63,12 +70,18 @@ class Single(NamedTuple):
     op: str
     before: str | None
     after: str | None
-    before_id: int | None
-    before_ref: int | None
-    after_id: int | None
-    after_ref: int | None
+    before_id: Id | None
+    before_ref: Id | None
+    after_id: Id | None
+    after_ref: Id | None
     row_pos: int
     end: int
+    applied_us: int = 0
+
+    @property
+    def begin(self) -> Begin:
+        """Its start."""
+        return Begin(*self[:5], self.applied_us)
 
     @property
     def change(self) -> RowChange:
@@ -77,7 +90,7 @@ class Single(NamedTuple):
 
     def parts(self) -> tuple[Begin, RowChange, Commit]:
         """The same event by event."""
-        return Begin(*self[:5]), self.change, Commit(self.file, self.end)
+        return self.begin, self.change, Commit(self.file, self.end)
 
 
 class Rollback(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog.errors import UndecodableEvent
+from consumer.binlog.events import Id
 from consumer.binlog.rows import TableDecoder
 from consumer.binlog.wire import HEADER, EventType
 
@@ -43,7 +44,7 @@ class OneRow(NamedTuple):
     their file, 32 bits wide as events say it; where the commit ends in the data; what decoded the row.
     """
 
-    row: tuple[str, str, str | None, str | None, int | None, int | None, int | None, int | None]
+    row: tuple[str, str, str | None, str | None, Id | None, Id | None, Id | None, Id | None]
     pos: int
     done: int
     end: int
@@ -108,7 +109,7 @@ def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun
         prefix, table, bitmap, images = usual
         at += FRAME + HEADER + 8 + len(prefix)
         start = position - size
-        row: tuple[str, str, str | None, str | None, int | None, int | None, int | None, int | None]
+        row: tuple[str, str, str | None, str | None, Id | None, Id | None, Id | None, Id | None]
         text, id_, ref, at = images[data[at : at + bitmap]](data, at + bitmap)
         if kind in _INSERTS:
             row = (table, "c", None, text, None, None, id_, ref)

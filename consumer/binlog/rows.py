@@ -12,15 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
-from consumer.binlog.capture import Captured
-from consumer.binlog.charsets import BINARY, decoder, is_utf8
+from consumer.binlog.charsets import BINARY, decoder, is_utf8, lenient_decoder
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.events import Id
 from consumer.binlog.table_map import Column, TableMap
 from consumer.binlog.wire import ColumnType, packed_integer
+from consumer.capture import Captured
 
 _C = ColumnType
 
-Image = Callable[[bytes, int], tuple[str, int, int | None, int]]
+Fold = Callable[[str], str]
+"""Gives the one spelling that stands for all texts which a collation calls equal."""
+
+Image = Callable[[bytes, int], tuple[str, Id, Id | None, int]]
 """Reads the image whose first value starts at an offset: its JSON text, its id, its ref, and where it ends.
 
 The text is empty where the table is system-versioned and the row is one of its history, which no SELECT shows.
@@ -58,6 +62,9 @@ _BLOBS: Final = frozenset(
     }
 )
 _STRINGS: Final = frozenset({_C.VARCHAR, _C.VAR_STRING, _C.STRING, _C.VARCHAR_COMPRESSED})
+_KEY_TYPES: Final = (*_INTEGERS, _C.INT24, _C.VARCHAR, _C.VAR_STRING, _C.STRING)
+"""What ids of claims and requirements may be; those of users are integers."""
+_UUID_BYTES: Final = 16
 _IMAGES_KEPT: Final = 4096
 _PARTIAL_JSON: Final = 1
 ROW_START: Final = "row_start"
@@ -138,6 +145,7 @@ class TableDecoder:
         *,
         strict: bool = False,
         row_end: str = "",
+        folds: Callable[[int], Fold | None] = lambda _: None,
     ) -> None:
         where = f"{table_map.database}.{table_map.table}"
         if table_map.columns is None:
@@ -159,6 +167,7 @@ class TableDecoder:
         self._where = where
         self._captured = captured
         self._charsets = charsets
+        self._folds = folds
         self._partial: dict[tuple[bytes, bytes], Image] = {}
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
         self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
@@ -173,8 +182,13 @@ class TableDecoder:
         for name in ("id", captured.ref):
             if name not in by_name:
                 raise PreconditionFailed(f"{where} has no column {name}, without which its rows cannot be attributed")
-            if self.columns[by_name[name]].type not in (*_INTEGERS, _C.INT24):
-                raise PreconditionFailed(f"{where}.{name} is {self.columns[by_name[name]].type.name}, not an integer")
+            kind = self.columns[by_name[name]].type
+            if name in captured.keys and kind not in _KEY_TYPES:
+                raise PreconditionFailed(
+                    f"{where}.{name} is {kind.name}; it may be an integer, CHAR, VARCHAR, BINARY or UUID"
+                )
+            if name not in captured.keys and kind not in (*_INTEGERS, _C.INT24):
+                raise PreconditionFailed(f"{where}.{name} is {kind.name}, not an integer")
 
     def _row_end(self, table_map: TableMap, by_name: Mapping[str, int], name: str) -> int | None:
         number = by_name.get(name.lower() or ROW_END)
@@ -217,10 +231,11 @@ class TableDecoder:
 
     def generate(self, present: bytes, nulls: bytes) -> Image:
         """Writes and compiles the function for one shape of image."""
-        writer = _Writer(self._where, self._charsets, self._captured.few)
+        writer = _Writer(self._where, self._charsets, self._captured, self._folds)
         names = {place.column: place.name for place in self._places}
         slot = 0  # the NULL bitmap counts only the columns that are present
         found: dict[str, str] = {}
+        keys: dict[str, str] = {}
         for i, column in enumerate(self.columns):
             name = names.get(i)
             if not present[i // 8] >> i % 8 & 1:
@@ -240,12 +255,13 @@ class TableDecoder:
             elif name is None:
                 writer.step_over(column)
             else:
-                found[name] = writer.capture(column, name)
+                found[name], keys[name] = writer.capture(column, name)
         if found["id"] == "null":
             raise UndecodableEvent(f"{self._where}.id is NULL")
-        ref = found[self._captured.ref]
         source = writer.source(
-            [(place.name, found[place.name]) for place in self._places], found["id"], "None" if ref == "null" else ref
+            [(place.name, found[place.name]) for place in self._places],
+            keys["id"],
+            keys.get(self._captured.ref, "None"),
         )
         self.sources[present, nulls] = source
         namespace: dict[str, object] = dict(writer.constants)
@@ -261,11 +277,14 @@ class _Writer:
     format of one `struct` and the names that it fills.
     """
 
-    def __init__(self, where: str, charsets: Mapping[int, str], few: frozenset[str]) -> None:
+    def __init__(
+        self, where: str, charsets: Mapping[int, str], captured: Captured, folds: Callable[[int], Fold | None]
+    ) -> None:
         self.constants: dict[str, object] = {"quote": values.quote}
         self._where = where
         self._charsets = charsets
-        self._few = few
+        self._captured = captured
+        self._folds = folds
         self._lines: list[str] = []
         self._run: list[tuple[str, str | None]] = []
         self._width = 0
@@ -288,19 +307,24 @@ class _Writer:
         self._width += 7
         self._live = f"{self._constant('is_live', is_live)}(row_end)"
 
-    def capture(self, column: Column, name: str) -> str:
-        """A captured column: the expression of its JSON text, or of an integer's value. Raises UndecodableEvent."""
+    def capture(self, column: Column, name: str) -> tuple[str, str]:
+        """A captured column: the expressions of its JSON text and, of an id or ref, of its value.
+
+        Raises UndecodableEvent.
+        """
         width = fixed_width(column)
         if width is not None:
             variable = f"c_{name}"
-            code, expression = self._fixed(column, variable, width)
+            code, expression = self._fixed(column, variable, width, lenient=name in self._captured.informative)
             self._run.append((code, variable))
             self._width += width
-            return expression
+            return expression, expression
         self._flush()
         size = length_bytes(column)
-        self._lines += [f"a = p + {size}", f"p = a + {_length(size)}", f"c_{name} = {self._text(column, name)}"]
-        return f"c_{name}"
+        is_key = name in ("id", self._captured.ref)
+        text = self._key(column) if is_key else self._text(column, name)
+        self._lines += [f"a = p + {size}", f"p = a + {_length(size)}", f"c_{name} = {text}"]
+        return (f"quote(c_{name})" if is_key else f"c_{name}"), f"c_{name}"
 
     def source(self, members: list[tuple[str, str]], row_id: str, ref: str) -> str:
         """The finished function."""
@@ -334,7 +358,7 @@ class _Writer:
     def _remembered(self, compute: Callable[[bytes], str]) -> str:
         return self._constant("remembered", values.Remembered(compute))
 
-    def _fixed(self, column: Column, variable: str, width: int) -> tuple[str, str]:
+    def _fixed(self, column: Column, variable: str, width: int, *, lenient: bool) -> tuple[str, str]:
         """The struct code and the expression of a captured fixed-width column."""
         kind, length = column.type, column.length
         if kind in _INTEGERS:
@@ -355,9 +379,9 @@ class _Writer:
         elif kind is _C.NEWDECIMAL:
             compute = values.decimal(length, column.scale)
         elif kind is _C.ENUM:
-            compute = values.enum_member(self._members(column))
+            compute = values.enum_member(self._members(column, lenient=lenient))
         elif kind is _C.SET:
-            compute = values.set_members(self._members(column))
+            compute = values.set_members(self._members(column, lenient=lenient))
         elif kind in _SIMPLE:
             compute = _SIMPLE[kind]
         else:
@@ -369,24 +393,57 @@ class _Writer:
         kind = column.type
         if kind in (_C.JSON, _C.GEOMETRY, _C.VECTOR):
             raise UndecodableEvent(f"{self._where}.{column.name} has the type {kind.name}, which cannot be captured")
-        raw = "data[a:p]"
-        if kind in (_C.BLOB_COMPRESSED, _C.VARCHAR_COMPRESSED):
-            raw = f"{self._constant('uncompressed', values.uncompressed)}({raw})"
+        raw = self._raw(column)
         if column.collation == BINARY:
-            if kind is _C.STRING:  # trailing zero bytes are not stored
-                raw = f"{raw}.ljust({column.length}, b'\\0')"
-            return f"'\"' + {raw}.hex() + '\"'"
+            return f"'\"' + {self._hexadecimal(column, raw)} + '\"'"
+        if name in self._captured.informative:
+            charset = self._charsets.get(column.collation, "")
+            if is_utf8(charset):
+                return f"quote({raw}.decode('utf-8', 'replace'))"
+            return f"quote({self._constant('decode', lenient_decoder(charset))}({raw}))"
         charset = self._charset(column)
         decode = decoder(charset)
         if decode is None:
             raise UndecodableEvent(
                 f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
             )
-        if name in self._few and raw == "data[a:p]":
+        if name in self._captured.few and raw == "data[a:p]":
             return f"{self._remembered(_quoted(decode))}[{raw}]"
         return f"quote({raw}.decode())" if is_utf8(charset) else f"quote({self._constant('decode', decode)}({raw}))"
 
-    def _members(self, column: Column) -> tuple[str, ...]:
+    def _key(self, column: Column) -> str:
+        """The expression that makes of `data[a:p]` the one spelling of an id that stands for all equal ones."""
+        raw = self._raw(column)
+        if column.collation == BINARY:
+            return self._hexadecimal(column, raw)
+        charset = self._charset(column)
+        decode = decoder(charset)
+        if decode is None:
+            raise UndecodableEvent(
+                f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
+            )
+        text = f"{raw}.decode()" if is_utf8(charset) else f"{self._constant('decode', decode)}({raw})"
+        fold = self._folds(column.collation)
+        return text if fold is None else f"{self._constant('fold', fold)}({text})"
+
+    def _raw(self, column: Column) -> str:
+        """The expression of a value's own bytes."""
+        raw = "data[a:p]"
+        if column.type in (_C.BLOB_COMPRESSED, _C.VARCHAR_COMPRESSED):
+            return f"{self._constant('uncompressed', values.uncompressed)}({raw})"
+        if column.collation == BINARY and column.type is _C.STRING:  # trailing zero bytes are not stored
+            return f"{raw}.ljust({column.length}, b'\\0')"
+        return raw
+
+    def _hexadecimal(self, column: Column, raw: str) -> str:
+        """The expression of bytes as hexadecimal digits, with a UUID's dashes where there are always 16 of them."""
+        if column.type is _C.STRING and column.length == _UUID_BYTES:
+            return f"{self._constant('dashed', values.dashed)}({raw})"
+        return f"{raw}.hex()"
+
+    def _members(self, column: Column, *, lenient: bool) -> tuple[str, ...]:
+        if lenient:
+            return tuple(map(lenient_decoder(self._charsets.get(column.collation, "")), column.members))
         charset = "latin1" if column.collation == BINARY else self._charset(column)
         decode = decoder(charset)
         if decode is None:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.events import SchemaChange, Statement
+from consumer.capture import CAPTURED
 
 _TOKEN: Final = re.compile(
     r"""

@@ -17,6 +17,7 @@ from typing import Final
 __all__ = [
     "Remembered",
     "bit",
+    "dashed",
     "date",
     "datetime2",
     "decimal",
@@ -190,6 +191,12 @@ def decimal(precision: int, scale: int) -> Callable[[bytes], str]:
 def unsigned_number(value: bytes) -> int:
     """An integer of any width (little-endian)."""
     return int.from_bytes(value, "little")
+
+
+def dashed(value: bytes) -> str:
+    """16 bytes as a UUID is written; MariaDB's UUID lies in its binlog in the order in which it is written."""
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def signed_number(value: bytes) -> int:

@@ -80,7 +80,7 @@ def try_file(file: File, as_json: AsJson = False) -> None:
     from consumer.mysql.comparing import ask
     from consumer.progress import progress_for
 
-    rules = _read(file)
+    rules = read_file(file)
     comparisons = ask(load(ReplicaSettings), rules)
     progress = progress_for(_stderr(), "try")
     shadow = load(DiscoverySettings).shadow_mode
@@ -113,7 +113,7 @@ def adopt(
 
     if (file is None) is not resume:
         _wrong("name a file to adopt, or go on with --resume, not both")
-    rules = None if file is None else _read(file)
+    rules = None if file is None else read_file(file)
     discovery, database = load(DiscoverySettings), load(DatabaseSettings)
     if not discovery.smart_discovery_enabled:
         raise NotAdopted("SMART_DISCOVERY_ENABLED is false, so nothing is written; set it to true and try again")
@@ -228,7 +228,8 @@ def _label(label: str | None) -> str:
     return "NULL" if label is None else f'"{label}"'
 
 
-def _read(file: Path) -> RuleFile:
+def read_file(file: Path) -> RuleFile:
+    """The rules in a file. Ends the command where it cannot be read, or what is wrong in it is printed."""
     from consumer.leads.rule_file import RuleFileError, parse
 
     try:

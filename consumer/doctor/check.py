@@ -35,6 +35,11 @@ def offset(seconds: float) -> str:
     return f"{round(seconds, 1) + 0.0:+.1f} s"
 
 
+def away(server: str, setting: str, error: Unreachable) -> Check:
+    """The check of a server that cannot be asked; `setting` says where it is."""
+    return Check(server, "reachable", State.FAILED, str(error), f"start the server, or mend {setting}")
+
+
 class Unreachable(Exception):
     """A server cannot be asked: it is away, or lets us not in; the message says why."""
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from consumer.binlog.errors import BinlogError
 from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
-from consumer.doctor.check import Check, State, Unreachable
+from consumer.doctor.check import Check, Unreachable, away
 from consumer.leads.rule_file import RuleFile
 from consumer.mysql import comparing
 from consumer.settings import (
@@ -48,7 +48,12 @@ def examine(
 
     def of_mysql() -> list[Check]:
         facts = mysql_facts.collect(replica.address, SECONDS)
-        return mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time()))
+        seen = postgres_facts.first_seen(database.conninfo, SECONDS)
+        rows = mysql_facts.created(replica.address, seen, facts, SECONDS)
+        return [
+            *mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time())),
+            mysql.judge_times(facts, rows, time.time()),
+        ]
 
     def compared(file: RuleFile) -> Comparisons | None:
         try:
@@ -74,7 +79,7 @@ def _asked(server: str, setting: str, step: Callable[[], list[Check]]) -> list[C
     try:
         return step()
     except Unreachable as error:
-        return [Check(server, "reachable", State.FAILED, str(error), f"start the server, or mend {setting}")]
+        return [away(server, setting, error)]
 
 
 def _checkpoint(stream: KafkaSettings) -> Checkpoint | None:

@@ -15,8 +15,9 @@ from pymysql.connections import Connection
 from pymysql.constants import COMMAND, ER
 from pymysql.cursors import Cursor, DictCursor
 
-from consumer.binlog.capture import CAPTURED
+from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
+from consumer.local_time import Created
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
@@ -36,10 +37,14 @@ SELECT CURRENT_USER(), VERSION(), UNIX_TIMESTAMP(NOW(6)),
 """Who we are, the clock, and how far the server's zone is from UTC (NULL where it cannot tell)."""
 
 COLUMNS: Final = """
-SELECT table_name, column_name, data_type FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name IN %s
+SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, is_nullable, column_default,
+       extra
+FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN %s
 """
 """The columns that our account may see."""
+
+HIGHEST_USER: Final = ("SELECT MAX(id) AS highest FROM users",)
+"""One look into the primary key."""
 
 INDEXED: Final = """
 SELECT table_name, column_name FROM information_schema.statistics
@@ -54,7 +59,12 @@ REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
 """Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
 
 _OTHER_WORDS: Final = ER.PARSE_ERROR
-_DENIED: Final = (ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+_DENIED: Final = (
+    ER.SPECIFIC_ACCESS_DENIED_ERROR,
+    ER.ACCESS_DENIED_ERROR,
+    ER.TABLEACCESS_DENIED_ERROR,
+    ER.COLUMNACCESS_DENIED_ERROR,
+)
 
 
 class View(StrEnum):
@@ -88,9 +98,9 @@ class MySQLFacts:
     """All that is judged. What our account may not ask is None.
 
     `columns` maps tables to the columns we may read and their types, `views` to how much of a table that is; `indexed`
-    are (table, column) that an index begins with. `zone_seconds` is how far the server's zone is from UTC,
-    `clock_seconds` how far its clock is ahead of ours. `status` is one row, `replication` a row for each source that
-    the server follows.
+    are (table, column) that an index begins with. `highest_user` is None where every id fits 63 bits by its type, or
+    cannot be read. `zone_seconds` is how far the server's zone is from UTC, `clock_seconds` how far its clock is ahead
+    of ours. `status` is one row, `replication` a row for each source that the server follows.
     """
 
     place: str
@@ -101,9 +111,10 @@ class MySQLFacts:
     variables: Mapping[str, str]
     status: Row | None
     may_replicate: bool
-    columns: Mapping[str, Mapping[str, str]]
+    columns: Mapping[str, Mapping[str, Declared]]
     views: Mapping[str, View]
     indexed: frozenset[tuple[str, str]]
+    highest_user: int | None
     zone_seconds: int | None
     clock_seconds: float
     logs: Sequence[str] | None
@@ -132,9 +143,9 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
         cursor.execute(VARIABLES)
         variables = {str(name): str(value) for name, value in cursor.fetchall()}
         cursor.execute(COLUMNS, tables)
-        columns: dict[str, dict[str, str]] = {}
-        for table, column, kind in cursor.fetchall():
-            columns.setdefault(str(table).lower(), {})[str(column).lower()] = str(kind).lower()
+        columns: dict[str, dict[str, Declared]] = {}
+        for table, column, *declared in cursor.fetchall():
+            columns.setdefault(str(table).lower(), {})[str(column).lower()] = _declared(mariadb, *declared)
         cursor.execute(INDEXED, tables)
         indexed = frozenset((str(table).lower(), str(column).lower()) for table, column in cursor.fetchall())
         purged = ""
@@ -155,6 +166,7 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
         columns=columns,
         views={table: _view(connection, table) for table in CAPTURED},
         indexed=indexed,
+        highest_user=_highest_user(connection, columns.get("users", {}).get("id")),
         zone_seconds=None if zone is None else int(zone),
         clock_seconds=offset,
         logs=None if logs is None else [str(row["Log_name"]) for row in logs],
@@ -163,6 +175,60 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
         replicas=_registered(_ask(connection, REPLICAS)),
         may_replicate=_may_replicate(connection),
     )
+
+
+def _declared(
+    mariadb: bool,
+    data_type: str,
+    column_type: str,
+    charset: str | None,
+    collation: str | None,
+    nullable: str,
+    default: str | None,
+    extra: str,
+) -> Declared:
+    """A column; of defaults only the literals, which MariaDB has in quotes and MySQL has not."""
+    if mariadb and default is not None:
+        literal = default[1:-1].replace("''", "'") if default[:1] == "'" else default
+        default = None if default == "NULL" or (literal is default and "(" in default) else literal
+    elif "DEFAULT_GENERATED" in str(extra).upper():
+        default = None
+    # The members of an ENUM are in the column's own spelling, everything else is in lower case on both servers.
+    return Declared(
+        str(data_type).lower(), str(column_type), charset or "", collation or "", nullable == "YES", default,
+        str(extra).lower(),
+    )  # fmt: skip
+
+
+def _highest_user(connection: Connection[Cursor], declared: Declared | None) -> int | None:
+    if declared is None or declared.data_type != "bigint" or "unsigned" not in declared.column_type:
+        return None
+    rows = _ask(connection, HIGHEST_USER)
+    return int(rows[0]["highest"]) if rows and rows[0]["highest"] is not None else None
+
+
+CREATED: Final = {
+    "users": "SELECT 'users', id, UNIX_TIMESTAMP(created_at) FROM users WHERE id IN %s",
+    "claims": "SELECT 'claims', user_id, UNIX_TIMESTAMP(created_at) FROM claims WHERE user_id IN %s",
+    "claim_requirements": "SELECT 'claim_requirements', claims.user_id, UNIX_TIMESTAMP(claim_requirements.created_at)"
+    " FROM claims JOIN claim_requirements ON claim_requirements.claim_id = claims.id WHERE claims.user_id IN %s",
+}
+"""When rows of these customers were made, as each table says (UTC)."""
+
+
+def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQLFacts, seconds: float) -> list[Created]:
+    """When rows of new customers were made, beside when the customer's own was committed. Raises Unreachable."""
+    tables = [table for table in CREATED if {"id", "created_at"} <= facts.columns.get(table, {}).keys()]
+    if not first_seen or not tables:
+        return []
+    try:
+        with closing(login(address, seconds, seconds)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+            cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
+            rows = cursor.fetchall()
+    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        raise Unreachable(f"{address} cannot be asked: {error.args[-1] if error.args else error}") from error
+    return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
 
 
 def _quoted(account: str) -> str:

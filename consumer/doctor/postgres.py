@@ -7,8 +7,10 @@ from functools import partial
 from typing import Final
 
 from consumer.doctor.check import Check, State, judged, offset
-from consumer.doctor.postgres_facts import PostgresFacts, Theirs
-from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, PRIVILEGES, READ, UNIQUE, WRITTEN
+from consumer.doctor.postgres_facts import PostgresFacts
+from consumer.store import fit
+from consumer.store.needs import LABELS, TABLES, Labels
+from consumer.store.pooler import HINT
 
 SERVER: Final = "postgres"
 OLDEST: Final = 130000
@@ -18,18 +20,43 @@ SETUP: Final = "consumer setup"
 
 
 def judge(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
-    """Every precondition; `lanes` is LANES. With `shadow` the call centre's tables are none of our business."""
+    """Every precondition; `lanes` is LANES.
+
+    With `shadow` the call centre's tables are none of our business.
+    """
     return [*judge_quick(facts, lanes, shadow=shadow), _version(facts), _encoding(facts), _clock(facts),
             *(() if shadow else _extras(facts))]  # fmt: skip
 
 
 def judge_quick(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
     """What an applier cannot do without."""
-    return [_writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes),
-            *(() if shadow else _call_centre(facts))]  # fmt: skip
+    return [_pooler(facts), _writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes),
+            *_rules(facts), *(() if shadow else _call_centre(facts, _labels(facts)))]  # fmt: skip
 
 
 _check = partial(judged, SERVER)
+
+
+def _pooler(facts: PostgresFacts) -> Check:
+    sentence = f"{facts.place} {facts.pooling.value}"
+    return _check("pooler", not facts.pooling.keeps_sessions, sentence, HINT)
+
+
+def _labels(facts: PostgresFacts) -> Labels:
+    """What the call centre's tables have to hold: the names of queues by the rules in force."""
+    return LABELS if facts.rules is None else facts.rules.file.labels.every()
+
+
+def _rules(facts: PostgresFacts) -> Iterator[Check]:
+    if facts.rules is None:
+        if facts.lanes is not None:
+            yield _check("rules", True, f"no rules are in force in {facts.place}", SETUP)
+        return
+    held = facts.rules
+    late = held.rejudged_at is None
+    sentence = f"version {held.version} of the rules is in force, adopted by {held.adopted_by}"
+    sentence += ", and not all leads were judged by it yet" if late else ""
+    yield _check("rules", State.WARNING if late else State.OK, sentence, "consumer rules adopt --resume")
 
 
 def _writable(facts: PostgresFacts) -> Check:
@@ -95,55 +122,28 @@ def _lanes(facts: PostgresFacts, lanes: int) -> Iterator[Check]:
         yield _check("epochs", State.WARNING, sentence, "consumer status tells which lanes are being moved")
 
 
-def _call_centre(facts: PostgresFacts) -> Iterator[Check]:
-    for table in WRITTEN:
-        theirs = facts.theirs.get(table)
-        if theirs is None:
-            yield _check(table, True, f"there is no table {table} in {facts.place}", SETUP)
+def _call_centre(facts: PostgresFacts, labels: Labels) -> Iterator[Check]:
+    astray = fit.elsewhere(facts.place, facts.role, facts.elsewhere)
+    if astray is not None:
+        yield _of(astray)
+    for table, needs in TABLES.items():
+        if table not in facts.theirs:
+            if astray is None:
+                yield _check(table, True, f"there is no table {table} in {facts.place}", SETUP)
             continue
-        yield _columns(table, theirs)
-        yield _privileges(table, theirs, facts.role)
-        yield _demanded(table, theirs)
-
-
-def _columns(table: str, theirs: Theirs) -> Check:
-    needed = {**WRITTEN[table], **READ[table]}
-    missing = {name: kind for name, kind in needed.items() if name not in theirs.columns and name != ADDED_COLUMN}
-    sentence = f"{table} has {'no column ' + ', '.join(missing) if missing else 'the columns we name'}"
-    parts = ", ".join(f"ADD COLUMN {name} {kind}" for name, kind in missing.items())
-    return _check(f"columns of {table}", bool(missing), sentence, f"ALTER TABLE {theirs.name} {parts}")
-
-
-def _privileges(table: str, theirs: Theirs, role: str) -> Check:
-    missing = [word for word in PRIVILEGES[table] if word not in theirs.privileges]
-    sentence = f"{role} {'lacks ' + ', '.join(missing) if missing else 'has what it needs'} on {table}"
-    mend = f"GRANT {', '.join(missing)} ON {theirs.name} TO {role}"
-    return _check(f"privileges on {table}", bool(missing), sentence, mend)
-
-
-def _demanded(table: str, theirs: Theirs) -> Check:
-    extra = sorted(theirs.demanded - WRITTEN[table].keys())
-    sentence = f"a row can be added to {table} without naming other columns than ours"
-    if extra:
-        sentence = f"{', '.join(extra)} of {table} is NOT NULL without a default, so no row can be added"
-    parts = ", ".join(f"ALTER COLUMN {name} DROP NOT NULL" for name in extra)
-    return _check(f"rows of {table}", bool(extra), sentence, f"ALTER TABLE {theirs.name} {parts}")
+        theirs = facts.theirs[table]
+        yield from map(_of, fit.judge(table, theirs, labels))
+        missing = [word for word in needs.privileges if word not in facts.privileges[table]]
+        sentence = f"{facts.role} {'lacks ' + ', '.join(missing) if missing else 'has what it needs'} on {table}"
+        grant = f"GRANT {', '.join(missing)} ON {theirs.name} TO {facts.role}"
+        yield _check(f"privileges on {table}", bool(missing), sentence, grant)
 
 
 def _extras(facts: PostgresFacts) -> Iterator[Check]:
-    for table, key in UNIQUE.items():
-        if table in facts.theirs:
-            missing = (key,) not in facts.theirs[table].unique
-            sentence = f"{table}.{key} has {'no' if missing else 'a'} unique index"
-            mend = f"CREATE UNIQUE INDEX ON {facts.theirs[table].name} ({key})"
-            yield _check(f"key of {table}", missing, sentence, mend)
-    scores = facts.theirs.get("user_call_scores")
-    if scores is None:
-        return
-    missing = ADDED_COLUMN not in scores.columns
-    sentence = f"user_call_scores has {'no' if missing else 'the'} column {ADDED_COLUMN}"
-    yield _check("checked at", missing, sentence, f"ALTER TABLE {scores.name} ADD COLUMN {ADDED_COLUMN} timestamp")
-    missing = ADDED_INDEX not in scores.indexes
-    mend = f"CREATE INDEX CONCURRENTLY {ADDED_INDEX} ON {scores.name} (current_queue_type, last_call_at)"
-    sentence = f"user_call_scores has {'no' if missing else 'the'} index {ADDED_INDEX}"
-    yield _check("score index", State.WARNING if missing else State.OK, sentence, mend)
+    for table, theirs in facts.theirs.items():
+        yield from map(_of, fit.additions(table, theirs))
+
+
+def _of(finding: fit.Finding) -> Check:
+    wrong = State.OK if finding.fits else State.WARNING if finding.works else State.FAILED
+    return _check(finding.aspect, wrong, finding.sentence, finding.hint)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.doctor.check import Unreachable
-from consumer.store import migrations
-from consumer.store.connection import place
-from consumer.store.needs import WRITTEN
+from consumer.store import call_centre, migrations
+from consumer.store.connection import place, watchful
+from consumer.store.errors import NotPrepared
+from consumer.store.fit import Theirs
+from consumer.store.needs import TABLES
+from consumer.store.pooler import Pooling, pooling
+from consumer.store.rules import Adopted, newest
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -30,50 +35,32 @@ SELECT current_user::text, current_setting('server_version_num')::int, current_s
 """Who we are, what the server is, its clock (seconds), and how we stand to our schema."""
 
 PRIVILEGES: Final = """
-SELECT class.oid = ANY(%(theirs)s), class.oid::regclass::text, class.relname::text,
-       pg_get_userbyid(class.relowner)::text,
+WITH theirs AS (SELECT to_regclass(name) AS oid FROM unnest(%s::text[]) AS name)
+SELECT class.oid IN (SELECT oid FROM theirs WHERE oid IS NOT NULL), class.relname::text,
        ARRAY(SELECT word FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS word
              WHERE has_table_privilege(class.oid, word))
 FROM pg_class AS class
-WHERE class.oid = ANY(%(theirs)s)
+WHERE class.oid IN (SELECT oid FROM theirs)
    OR (class.relnamespace = to_regnamespace('leadstream') AND class.relkind IN ('r', 'p'))
 """
-"""The call centre's tables (by oid) and our own: whether it is theirs, name, owner, what we may do with it."""
-
-COLUMNS: Final = """
-SELECT attrelid, attname::text, attnotnull AND NOT atthasdef AND attidentity = '' AS demanded
-FROM pg_attribute WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped
-"""
-"""Columns, and whether a row cannot be added without naming them."""
-
-INDEXES: Final = """
-SELECT index.indrelid, relation.relname::text, index.indisunique AND index.indpred IS NULL,
-       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = index.indrelid AND attnum = ANY(index.indkey))
-FROM pg_index AS index JOIN pg_class AS relation ON relation.oid = index.indexrelid
-WHERE index.indrelid = ANY(%s) AND index.indisvalid
-"""
-"""Indexes: name, whether they are unique over all rows, and columns."""
+"""The call centre's tables and our own: whether it is theirs, its name, what we may do with it."""
 
 LANES: Final = "SELECT count(*), array_agg(DISTINCT epoch) FROM leadstream.lanes"
 REVISION: Final = "SELECT version_num FROM leadstream.alembic_version"
 
 
-class Theirs(NamedTuple):
-    """A table of the call centre's. `demanded` are columns that a new row must name; `unique` are sets of columns."""
-
-    name: str
-    owner: str
-    privileges: frozenset[str]
-    columns: frozenset[str]
-    demanded: frozenset[str]
-    unique: frozenset[tuple[str, ...]]
-    indexes: frozenset[str]
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
 
 
 @dataclass(frozen=True)
 class PostgresFacts:
     """All that is judged. `clock_seconds` is how far the server's clock is ahead of ours; `revision` None: no schema of
-    ours or not to be seen; `lanes` is how many there are and their epochs; `version` is as 150003.
+    ours or not to be seen; `lanes` is how many there are and their epochs; `version` is as 150003. `privileges` are
+    ours on the call centre's tables; `elsewhere` are schemas of tables that the search path does not find.
     """
 
     place: str
@@ -90,21 +77,40 @@ class PostgresFacts:
     newest_revision: str
     ours: Mapping[str, frozenset[str]]
     theirs: Mapping[str, Theirs]
+    privileges: Mapping[str, frozenset[str]]
+    elsewhere: Mapping[str, list[str]]
     lanes: tuple[int, Sequence[int]] | None
+    pooling: Pooling = Pooling.NONE
+    rules: Adopted | None = None
+    """The rules in force; None where there are none, or none to be seen."""
 
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
     """Asks the server; connecting and each answer may take `seconds`. Raises Unreachable."""
-    given = conninfo_to_dict(conninfo)
-    limits = {"connect_timeout": str(max(2, round(seconds))), "application_name": "leadstream doctor"}
-    ours = {key: value for key, value in limits.items() if key not in given}
+    address = watchful(conninfo, "leadstream doctor")
+    if "connect_timeout" not in conninfo_to_dict(conninfo):
+        address = make_conninfo(address, connect_timeout=max(2, round(seconds)))
     try:
-        with psycopg.connect(make_conninfo(conninfo, **ours), autocommit=True) as connection:
-            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
-            return _collect(conninfo, connection)
+        with psycopg.connect(address, autocommit=True) as connection:
+            found = pooling(connection, address)
+            with nullcontext() if found is Pooling.STATEMENTS else connection.transaction():
+                if found is not Pooling.STATEMENTS:
+                    connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}".encode())
+                return replace(_collect(conninfo, connection), pooling=found)
     except psycopg.Error as error:
         said = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
         raise Unreachable(f"{place(conninfo)} cannot be asked: {said}") from error
+
+
+def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
+    """The newest customers that the stream brought, and when (s) their row was committed; none where nobody can say."""
+    limits = {"connect_timeout": str(max(2, round(seconds))), "application_name": "leadstream doctor"}
+    try:
+        with psycopg.connect(make_conninfo(conninfo, **limits), autocommit=True) as connection:
+            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
+            return dict(_rows(connection, FIRST_SEEN))
+    except psycopg.Error:
+        return {}  # the other checks say what is wrong with the server
 
 
 def newest_revision() -> str:
@@ -116,14 +122,8 @@ def newest_revision() -> str:
 def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
     role, version, encoding, read_only, clock, database, there, create, usage = _rows(connection, SERVER)[0]
     offset = clock - time.time()
-    oids = {
-        name: oid
-        for name in WRITTEN
-        if (oid := _rows(connection, "SELECT to_regclass(%s)::oid", name)[0][0]) is not None
-    }
-    privileges = connection.execute(PRIVILEGES.encode(), {"theirs": list(oids.values())}).fetchall()
-    ours = {name: frozenset(may) for is_theirs, _, name, _, may in privileges if not is_theirs}
-    theirs = _theirs(connection, oids, [row[1:] for row in privileges if row[0]])
+    privileges = _rows(connection, PRIVILEGES, list(TABLES))
+    ours = {name: frozenset(may) for is_theirs, name, may in privileges if not is_theirs}
     return PostgresFacts(
         place=place(conninfo),
         database=database,
@@ -138,27 +138,19 @@ def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
         revision=_value(connection, REVISION) if "SELECT" in ours.get("alembic_version", ()) and usage else None,
         newest_revision=newest_revision(),
         ours=ours,
-        theirs=theirs,
+        theirs=call_centre.tables(connection),
+        privileges={name: frozenset(may) for is_theirs, name, may in privileges if is_theirs},
+        elsewhere=call_centre.elsewhere(connection),
         lanes=_lanes(connection) if "SELECT" in ours.get("lanes", ()) and usage else None,
+        rules=_rules(connection) if "SELECT" in ours.get("rules", ()) and usage else None,
     )
 
 
-def _theirs(connection: Connection, oids: Mapping[str, int], privileges: list[tuple[Any, ...]]) -> dict[str, Theirs]:
-    wanted = list(oids.values())
-    columns, indexes = _rows(connection, COLUMNS, wanted), _rows(connection, INDEXES, wanted)
-    found = {}
-    for full, name, owner, may in privileges:
-        oid = oids[name]
-        found[name] = Theirs(
-            name=full,
-            owner=owner,
-            privileges=frozenset(may),
-            columns=frozenset(column for table, column, _ in columns if table == oid),
-            demanded=frozenset(column for table, column, demanded in columns if table == oid and demanded),
-            unique=frozenset(tuple(names) for table, _, unique, names in indexes if table == oid and unique),
-            indexes=frozenset(index for table, index, _, _ in indexes if table == oid),
-        )
-    return found
+def _rules(connection: Connection) -> Adopted | None:
+    try:
+        return newest(connection)
+    except NotPrepared:
+        return None
 
 
 def _lanes(connection: Connection) -> tuple[int, Sequence[int]]:

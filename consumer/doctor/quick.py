@@ -9,13 +9,31 @@ from typing import Final
 
 import structlog
 
-from consumer.doctor.check import Check, State, Unreachable, unfit
+from consumer.doctor.check import Check, State, Unreachable, away, unfit
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 
 QUICK_SECONDS: Final = 1.0
 """How long one answer may take; a server that is slower is waited for by the process itself."""
 
+SETUP_SECONDS: Final = 10.0
+"""How long one answer may take that setup cannot do without."""
+
 log = structlog.get_logger()
+
+
+def before_setup(replica: ReplicaSettings, stream: KafkaSettings, server_id: int) -> None:
+    """What of MySQL the stream cannot do without, before anything is made anywhere: Unfit also where it is away."""
+
+    from confluent_kafka.admin import AdminClient
+
+    from consumer.doctor import mysql, mysql_facts
+
+    AdminClient({**stream.librdkafka, "log_level": "0"})  # refuses wrong settings before any server is asked
+    try:
+        facts = mysql_facts.collect(replica.address, SETUP_SECONDS)
+    except Unreachable as error:
+        raise unfit([away(mysql.SERVER, "REPLICA_DATABASE_URL", error)]) from error
+    _demand(mysql.judge_quick(facts, mysql.Reader(server_id, None, time.time())))
 
 
 def before_reading(replica: ReplicaSettings, stream: KafkaSettings, server_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.leads.model import Change, Claim, ClaimRow, Lead, Requirement, RequirementRow, Row
+from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement, RequirementRow, Row
 from consumer.leads.outcome import Outcome
 
 
@@ -13,8 +13,8 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
     moves when the change matters: when our state was altered, or when before and after differ although we hold the
     row as it came out already (it was read live).
 
-    A removal leaves no row that could carry its version, so it raises `read_floor` to just below its commit time: a
-    live read that began before may still show the row, and is refused by `mend`.
+    A removal leaves no row that could carry its version, so it raises `read_floor` to just below that version: a live
+    read that began before may still show the row, and is refused by `mend`.
     """
     before, after, version = change.before, change.after, change.version
     if version <= lead.read_floor:
@@ -27,7 +27,7 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
     elif before is not None:
         altered = remove(lead, before, version, outcome)
         if altered is not None:
-            lead.read_floor = max(lead.read_floor, min(version, change.at) - 1)
+            lead.read_floor = max(lead.read_floor, version - 1)
     else:
         return False
     if altered is None:
@@ -114,7 +114,7 @@ def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
     return altered
 
 
-def _remove_claim(lead: Lead, claim_id: int, outcome: Outcome) -> bool:
+def _remove_claim(lead: Lead, claim_id: Key, outcome: Outcome) -> bool:
     altered = lead.claims.pop(claim_id, None) is not None
     for requirement in list(lead.requirements.values()):
         if requirement.claim_id == claim_id:
@@ -124,7 +124,7 @@ def _remove_claim(lead: Lead, claim_id: int, outcome: Outcome) -> bool:
     return altered
 
 
-def _remove_requirement(lead: Lead, requirement_id: int, outcome: Outcome) -> bool:
+def _remove_requirement(lead: Lead, requirement_id: Key, outcome: Outcome) -> bool:
     if lead.requirements.pop(requirement_id, None) is None:
         return False
     outcome.requirements.add((lead.user_id, requirement_id))

@@ -16,7 +16,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from consumer.leads.model import Conversion, ConversionType, Lead, QueueChange, QueueType, Reason, Rule, Stint
+from consumer.leads.model import (
+    Conversion,
+    ConversionType,
+    Key,
+    Lead,
+    QueueChange,
+    QueueType,
+    Reason,
+    Rule,
+    Stint,
+    numerically,
+)
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, is_on_open_claim, outstanding, queue_for
 
@@ -93,7 +104,7 @@ def rejudge(lead: Lead, at: int, old: Rules, new: Rules, outcome: Outcome) -> No
         lead.outstanding_seen = lead.outstanding_seen.union(outstanding(lead, new))
 
 
-def _is_done_by_rules(lead: Lead, requirement_id: int, old: Rules, new: Rules) -> bool:
+def _is_done_by_rules(lead: Lead, requirement_id: Key, old: Rules, new: Rules) -> bool:
     """Whether a requirement that was outstanding is so no longer, or is settled, by nothing but the new rules."""
     requirement = lead.requirements.get(requirement_id)
     if requirement is None:
@@ -121,7 +132,7 @@ def adopted_at(rules: Rules, known_until: int) -> int:
     return min(rules.adopted_at, known_until) if known_until else rules.adopted_at
 
 
-def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Reason, tuple[int, ...]]:
+def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Reason, tuple[Key, ...]]:
     """Why the open stint closes, the first reason that holds, and which requirements completed it."""
     queue_type, rule = verdict
     left = lead.queue_type
@@ -139,17 +150,17 @@ def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Rea
     return came_back or (Reason.SIGNATURE_MISSING if queue_type is _UNSIGNED else Reason.REQUIREMENT_ADDED), ()
 
 
-def _settled_now(lead: Lead, rules: Rules) -> tuple[int, ...]:
+def _settled_now(lead: Lead, rules: Rules) -> tuple[Key, ...]:
     """Requirements that were outstanding in this stint and are settled now, on an open claim; in order of id."""
     settled = []
-    for id_ in sorted(lead.outstanding_seen):
+    for id_ in sorted(lead.outstanding_seen, key=numerically):
         requirement = lead.requirements.get(id_)
         if requirement is not None and rules.is_settled(requirement) and is_on_open_claim(requirement, lead, rules):
             settled.append(id_)
     return tuple(settled)
 
 
-def _close(lead: Lead, at: int, reason: Reason, settled: tuple[int, ...], outcome: Outcome) -> None:
+def _close(lead: Lead, at: int, reason: Reason, settled: tuple[Key, ...], outcome: Outcome) -> None:
     """Closes the open stint and records the conversion it earned, if any: one per signature file at most."""
     left = lead.queue_type
     assert left is not None, "a lead with an open stint is in a queue"

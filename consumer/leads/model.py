@@ -11,6 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, NamedTuple, TypeVar
 
+Key = str
+"""A claim's or requirement's id: an integer as decimal digits, a text in the one spelling that stands for all that are
+equal in MySQL, 16 bytes as hexadecimal digits with a UUID's dashes."""
+
+
+def numerically(key: Key) -> tuple[int, Key]:
+    """What sorts decimal digits as numbers, and texts of one length as texts."""
+    return len(key), key
+
+
 NEVER: Final = 2**63 - 1
 """`judge_after` of a lead about which too little is known to judge it; a recheck is queued."""
 
@@ -71,8 +81,8 @@ class Table(StrEnum):
 class UserRow(NamedTuple):
     """The captured part of a `users` row that rules look at.
 
-    `signature` is None where `current_signature_file_id` is NULL or empty; `enabled` is True where the server's
-    table has no `is_enabled`.
+    `signature` is None where `current_signature_file_id` is NULL, empty or the number 0; `enabled` is True
+    where the server's table has no `is_enabled`.
     """
 
     id: int
@@ -83,16 +93,16 @@ class UserRow(NamedTuple):
 class ClaimRow(NamedTuple):
     """The captured part of a `claims` row that rules look at."""
 
-    id: int
+    id: Key
     user_id: int
     status: str | None
 
 
 class RequirementRow(NamedTuple):
-    """The captured part of a `claim_requirements` row that rules look at."""
+    """The captured part of a `claim_requirements` row that rules look at; `claim_id` None: it is on no claim."""
 
-    id: int
-    claim_id: int
+    id: Key
+    claim_id: Key | None
     type: str | None
     status: str | None
     reason: str | None
@@ -144,7 +154,7 @@ class Change(NamedTuple):
 class Claim:
     """A claim as we hold it; `version` is that of the change that wrote it."""
 
-    id: int
+    id: Key
     status: str | None
     version: int
 
@@ -153,8 +163,8 @@ class Claim:
 class Requirement:
     """A document asked for on a claim, as we hold it; `version` is that of the change that wrote it."""
 
-    id: int
-    claim_id: int
+    id: Key
+    claim_id: Key | None
     type: str | None
     status: str | None
     reason: str | None
@@ -185,12 +195,12 @@ class Lead:
     queue_type: QueueType | None = None
     rule: Rule | None = None
     opened_at: int = 0
-    outstanding_seen: frozenset[int] = frozenset()
+    outstanding_seen: frozenset[Key] = frozenset()
     """Requirements that were outstanding at some judged moment of the open stint."""
     converted_signatures: frozenset[str] = frozenset()
     """Signature files for which a `signature_obtained` was recorded already."""
-    claims: dict[int, Claim] = field(default_factory=dict)
-    requirements: dict[int, Requirement] = field(default_factory=dict)
+    claims: dict[Key, Claim] = field(default_factory=dict)
+    requirements: dict[Key, Requirement] = field(default_factory=dict)
     rules_version: int = 1
     """The version of the rules that this lead was last judged by."""
 
@@ -224,7 +234,7 @@ class Conversion(NamedTuple):
     conversion_type: ConversionType
     converted_at: int
     signature: str | None
-    requirements: tuple[int, ...]
+    requirements: tuple[Key, ...]
     after_reset: bool
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from consumer.leads.model import Conversion, Lead, QueueChange, Stint
+from consumer.leads.model import Conversion, Key, Lead, QueueChange, Stint
 
 
 @dataclass(slots=True)
@@ -18,8 +18,8 @@ class Outcome:
     """
 
     leads: dict[int, Lead] = field(default_factory=dict)
-    claims: set[tuple[int, int]] = field(default_factory=set)
-    requirements: set[tuple[int, int]] = field(default_factory=set)
+    claims: set[tuple[int, Key]] = field(default_factory=set)
+    requirements: set[tuple[int, Key]] = field(default_factory=set)
     stints: dict[tuple[int, int], Stint] = field(default_factory=dict)
     conversions: list[Conversion] = field(default_factory=list)
     queue_changes: dict[int, QueueChange] = field(default_factory=dict)

@@ -37,6 +37,10 @@ class Labels:
     outstanding: str = QueueType.REQUIREMENTS_OUTSTANDING.value
     none: str | None = QueueType.NONE.value
 
+    def every(self) -> tuple[str | None, ...]:
+        """All three of them."""
+        return tuple(map(self.of, QueueType))
+
     def of(self, queue_type: QueueType) -> str | None:
         """The label of a queue."""
         if queue_type is QueueType.UNSIGNED_USERS:

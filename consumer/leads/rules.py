@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule
 from consumer.leads.rule_file import (
     CLAIM_STATUS,
     DEFAULT,
@@ -154,7 +154,7 @@ class Rules:
 
     def owes(self, status: str | None, type_: str | None, reason: str | None) -> bool:
         """Whether a requirement with these words is outstanding."""
-        return self.is_outstanding(Requirement(0, 0, type_, status, reason, 0))
+        return self.is_outstanding(Requirement("", "", type_, status, reason, 0))
 
     def is_closed(self, claim: Claim) -> bool:
         """Nothing is owed on this claim any more; a claim without a status is open."""
@@ -196,11 +196,12 @@ def all_closed(lead: Lead, rules: Rules) -> bool:
 
 def is_on_open_claim(requirement: Requirement, lead: Lead, rules: Rules) -> bool:
     """Whether the requirement's claim is known and not closed; a claim we do not hold is not an open one."""
-    claim = lead.claims.get(requirement.claim_id)
+    claim_id = requirement.claim_id
+    claim = None if claim_id is None else lead.claims.get(claim_id)
     return claim is not None and not rules.is_closed(claim)
 
 
-def outstanding(lead: Lead, rules: Rules) -> list[int]:
+def outstanding(lead: Lead, rules: Rules) -> list[Key]:
     """The ids of the requirements that are outstanding, on whatever claim."""
     owed, excluded = rules._owed, rules._excluded
     return [

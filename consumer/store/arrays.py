@@ -152,11 +152,6 @@ def storable(value: str) -> bytes:
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def nested_bigints(value: frozenset[int]) -> str:
-    """Numbers as an array literal, for an array inside a column."""
-    return f"{{{','.join(map(str, sorted(value)))}}}" if value else "{}"
-
-
 def nested_texts(value: frozenset[str]) -> str:
     """Texts as an array literal, for an array inside a column."""
     if not value:

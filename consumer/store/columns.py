@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from consumer.leads.model import Claim, Lead, Requirement, Stint
-from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_bigints, nested_texts, texts
+from consumer.leads.model import Claim, Key, Lead, Requirement, Stint
+from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, texts
 
 Columns = dict[str, Array]
 
@@ -25,7 +25,7 @@ def lead_columns(leads: Sequence[Lead]) -> Columns:
         "queue_type": texts([lead.queue_type for lead in leads]),
         "rule": texts([lead.rule for lead in leads]),
         "opened_at": moments([lead.opened_at or None for lead in leads]),
-        "outstanding_seen": texts([nested_bigints(lead.outstanding_seen) for lead in leads]),
+        "outstanding_seen": texts([nested_texts(lead.outstanding_seen) for lead in leads]),
         "converted_signatures": texts([nested_texts(lead.converted_signatures) for lead in leads]),
         "rules_version": integers([lead.rules_version for lead in leads]),
     }
@@ -36,7 +36,7 @@ def claim_columns(held: Sequence[tuple[int, Claim]]) -> Columns:
     claims = [claim for _, claim in held]
     return {
         "user_id": bigints([user_id for user_id, _ in held]),
-        "id": bigints([claim.id for claim in claims]),
+        "id": texts([claim.id for claim in claims]),
         "status": texts([claim.status for claim in claims]),
         "version": bigints([claim.version for claim in claims]),
     }
@@ -47,8 +47,8 @@ def requirement_columns(held: Sequence[tuple[int, Requirement]]) -> Columns:
     requirements = [requirement for _, requirement in held]
     return {
         "user_id": bigints([user_id for user_id, _ in held]),
-        "id": bigints([requirement.id for requirement in requirements]),
-        "claim_id": bigints([requirement.claim_id for requirement in requirements]),
+        "id": texts([requirement.id for requirement in requirements]),
+        "claim_id": texts([requirement.claim_id for requirement in requirements]),
         "type": texts([requirement.type for requirement in requirements]),
         "status": texts([requirement.status for requirement in requirements]),
         "reason": texts([requirement.reason for requirement in requirements]),
@@ -77,7 +77,7 @@ def stint_columns(stints: Sequence[Stint]) -> Columns:
     }
 
 
-def key_columns(keys: Iterable[tuple[int, int]]) -> Columns:
+def key_columns(keys: Iterable[tuple[int, Key]]) -> Columns:
     """For `DELETE_CLAIMS` and `DELETE_REQUIREMENTS`, of (user, id)."""
     users, ids = zip(*keys, strict=True)
-    return {"user_id": bigints(users), "id": bigints(ids)}
+    return {"user_id": bigints(users), "id": texts(ids)}

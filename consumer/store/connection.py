@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
-from consumer.store import arrays, sql
+from consumer.store import arrays, pooler, sql
 from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
 from consumer.store.refusal import is_refusal
 
@@ -31,8 +31,8 @@ _IN_THE_WAY: Final = ("40", "55P03")
 """SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks, lock timeouts."""
 _TWICE: Final = "23505"
 _LEADS_KEY: Final = ("leadstream", "leads_pkey")
-_MISSING: Final = ("42P01", "42703", "3F000", "42P10")
-"""No such table, column, schema or unique index."""
+_MISSING: Final = ("42P01", "42703", "3F000", "42P10", "42804", "42883")
+"""No such table, column, schema or unique index; a column of another type than ours, and no operator for it."""
 _FORBIDDEN: Final = "42501"
 _REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
@@ -42,10 +42,10 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     """A session with our settings and `more` of them; `name` is what the server's activity view shows.
 
     It takes `consumer.store.arrays` as parameters, prepares every statement, and in binary results gives times as
-    `timestamptz` has them: µs since 2000. Raises StoreUnavailable.
+    `timestamptz` has them: µs since 2000. Raises StoreUnavailable, and NotPrepared as `open_session` does.
     """
     with classified(conninfo):
-        connection = psycopg.connect(watchful(conninfo, name))
+        connection = open_session(conninfo, name)
         for statement in (sql.SESSION, *more):
             connection.execute(statement)
         connection.commit()
@@ -55,10 +55,32 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     return connection
 
 
+def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds: int | None = None) -> Connection:
+    """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
+
+    `seconds` limits connecting. Raises NotPrepared where a pooler between would hand our settings, locks and temporary
+    tables to others, psycopg.Error.
+    """
+    address = watchful(conninfo, name)
+    if seconds is not None:
+        address = make_conninfo(address, connect_timeout=seconds)
+    connection = psycopg.connect(address, autocommit=True)
+    try:
+        found = pooler.pooling(connection, address)
+        if not found.keeps_sessions:
+            raise NotPrepared(f"DATABASE_URL leads to {place(conninfo)}, which {found.value}; {pooler.HINT}")
+        connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def watchful(conninfo: str, name: str) -> str:
     """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there.
 
-    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.relane).
+    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.relane). All else that
+    the URL says, its `options` too, stays.
     """
     given = conninfo_to_dict(conninfo)
     ours = {key: value for key, value in _OURS.items() if key not in given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID, uuid5
@@ -15,6 +16,8 @@ from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
 from consumer.store.connection import Connection, Cursor
 
+_DECIMAL: Final = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
+
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
 
@@ -24,13 +27,13 @@ def conversion_id(user_id: int, stint: int) -> UUID:
     return uuid5(CONVERSIONS, f"{user_id}/{stint}")
 
 
-def write_effects(connection: Connection, outcome: Outcome, rules: Rules) -> Cursor | None:
+def write_effects(connection: Connection, outcome: Outcome, rules: Rules, add_conversions: str) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
     The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
-    never meets us in a deadlock: scores by user, then entries by user. Returns the cursor whose rowcount is the number
-    of conversions added.
+    never meets us in a deadlock: scores by user, then entries by user. `add_conversions` is the statement for the table
+    as it is. Returns the cursor whose rowcount is the number of conversions added.
     """
     if not outcome.queue_changes and not outcome.conversions:
         return None
@@ -40,17 +43,17 @@ def write_effects(connection: Connection, outcome: Outcome, rules: Rules) -> Cur
     if outcome.conversions:
         converted = {conversion.user_id for conversion in outcome.conversions}
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(converted.union(outcome.queue_changes)))})
-        won = _add_conversions(connection, outcome.conversions, rules)
+        won = _add_conversions(connection, add_conversions, outcome.conversions, rules)
     _put_scores(connection, changes, rules)
     _close_entries(connection, changes, rules)
     _add_entries(connection, changes, rules)
     return won
 
 
-def _add_conversions(connection: Connection, conversions: Iterable[Conversion], rules: Rules) -> Cursor:
+def _add_conversions(connection: Connection, statement: str, conversions: Iterable[Conversion], rules: Rules) -> Cursor:
     won = sorted(conversions)
     return connection.execute(
-        sql.ADD_CONVERSIONS,
+        statement,
         {
             "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),
@@ -135,5 +138,7 @@ def _documents(conversion: Conversion) -> str | None:
 
 
 def _requirements(conversion: Conversion) -> str | None:
-    """The ids of the requirements settled, as a JSON list."""
-    return None if _signed(conversion) else msgspec.json.encode(conversion.requirements).decode()
+    """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
+    if _signed(conversion):
+        return None
+    return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()

@@ -17,10 +17,10 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
-from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule, Stint
+from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-from consumer.store import sql
+from consumer.store import call_centre, sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
 from consumer.store.columns import (
     claim_columns,
@@ -39,7 +39,6 @@ from consumer.store.rules import LOCK, InForce
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
 _user: Final = itemgetter(0)
-_NO_NUMBERS: Final[frozenset[int]] = frozenset()
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 _LOAD_AT_ONCE: Final = 2_000
@@ -69,6 +68,7 @@ class LeadStore:
         self.source: Final = source
         self._conninfo: Final = conninfo
         self._connection: Connection | None = None
+        self._add_conversions = ""
         self._in_force = InForce()
         self._handed_out: dict[int, int] = {}
 
@@ -95,13 +95,20 @@ class LeadStore:
         try:
             with classified(self._conninfo), connection.pipeline():
                 tx = LeadTransaction(
-                    connection, self.lane_count, self.shadow, self.source, self._handed_out, self._in_force
+                    connection,
+                    self.lane_count,
+                    self.shadow,
+                    self.source,
+                    self._handed_out,
+                    self._add_conversions,
+                    self._in_force,
                 )
                 yield tx
                 tx.confirm_lanes()
                 connection.commit()
-        except BaseException:
+        except BaseException as error:
             roll_back(connection)
+            call_centre.add_columns(connection, error)
             raise
         tx.committed()
 
@@ -147,7 +154,12 @@ class LeadStore:
     def _session(self) -> Connection:
         if self._connection is None or self._connection.closed:
             more = [sql.STREAM_SESSION] if self.source == "stream" else []
-            self._connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            connection = connect(self._conninfo, f"leadstream {self.source}", more)
+            if not self.shadow:
+                with classified(self._conninfo):
+                    self._add_conversions = call_centre.insert_conversions(connection)
+                    connection.rollback()
+            self._connection = connection
         return self._connection
 
 
@@ -162,6 +174,7 @@ class LeadTransaction:
         shadow: bool,
         source: str,
         handed_out: dict[int, int],
+        add_conversions: str,
         in_force: InForce,
     ) -> None:
         self._connection = connection
@@ -169,6 +182,7 @@ class LeadTransaction:
         self._shadow = shadow
         self._source = source
         self._handed_out = handed_out
+        self._add_conversions = add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
@@ -224,10 +238,10 @@ class LeadTransaction:
         cursor = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
         return [user_id for (user_id,) in self._fetch(cursor)]
 
-    def claim_owners(self, claim_ids: Iterable[int]) -> list[tuple[int, int]]:
+    def claim_owners(self, claim_ids: Iterable[Key]) -> list[tuple[Key, int]]:
         """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
         wanted = sorted(set(claim_ids))
-        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=bigints(wanted)))) if wanted else []
+        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
 
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.
@@ -264,7 +278,7 @@ class LeadTransaction:
         self._write_requirements(outcome)
         self._write_stints(outcome)
         if not self._shadow:
-            cursor = write_effects(self._connection, outcome, self.rules)
+            cursor = write_effects(self._connection, outcome, self.rules, self._add_conversions)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
@@ -395,7 +409,7 @@ def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requiremen
             _QUEUE_TYPES[queue_type],
             _RULES[rule],
             0 if opened_at is None else opened_at + POSTGRES_EPOCH,
-            _NO_NUMBERS if outstanding_seen is None else frozenset(outstanding_seen),
+            _NO_TEXTS if outstanding_seen is None else frozenset(outstanding_seen),
             _NO_TEXTS if converted_signatures is None else frozenset(converted_signatures),
             {},
             {},

@@ -19,6 +19,16 @@ _RAISE: Final = "exec_stmt_raise"
 _POLICY: Final = "ExecWithCheckOptions"
 """PostgreSQL's function that holds rows against row security policies (execMain.c). A privilege that is missing has the
 same SQLSTATE, but is noticed elsewhere."""
+_DATA: Final = "22"
+_VALUE_TYPES: Final = (
+    re.compile(r"value too long for type ([\w ]+\(\d+\)[\w ]*)$"),
+    re.compile(r"(smallint|integer|bigint) out of range$"),
+    re.compile(r"(numeric) field overflow$"),
+    re.compile(r'invalid input (?:value|syntax) for (?:type|enum) ("?[\w.]+"?(?: [a-z]+)*)(?::|$)'),
+)
+"""Messages of class 22 that name a type (varchar.c, int.c, numeric.c, enum.c and the input functions); they are matched
+from their beginning, so that no value can pass for a type."""
+_PROBLEMS: Final = {"22001": "a value too long for", "22003": "a value out of range for"}
 _FUNCTION: Final = re.compile(r"^PL/pgSQL\W.*?([\w.]+)\(", re.MULTILINE)
 
 _QUOTED: Final = re.compile(r'"([^"]+)"')
@@ -42,12 +52,34 @@ def is_refusal(error: psycopg.Error) -> bool:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """Why, without a word of what the row holds: SQLSTATE, and the table, constraint, policy, function if known."""
+    """Why, without a word of what the row holds: SQLSTATE, and table, column, type, constraint, policy, function.
+
+    What PostgreSQL leaves out is in notes on the error (`consumer.store.call_centre.add_columns`).
+    """
     diag = error.diag
-    names = [diag.table_name, diag.constraint_name]
+    notes: list[str] = getattr(error, "__notes__", [])
+    if diag.table_name and diag.column_name:
+        names = [" ".join((f"{diag.table_name}.{diag.column_name}", *notes)), diag.datatype_name, diag.constraint_name]
+    else:
+        names = [diag.table_name, diag.column_name, diag.datatype_name, diag.constraint_name]
     if diag.source_function == _POLICY:
         names += _QUOTED.findall(diag.message_primary or "")
+    if (kind := value_type(error)) is not None:
+        problem = _PROBLEMS.get(error.sqlstate or "", "a value that is no")
+        names.append(f"{problem} {kind}{': ' if notes else ''}{' or '.join(notes)}")
     if functions := _FUNCTION.findall(diag.context or ""):
         names.append(f"in {functions[-1]}")
     place = ", ".join(filter(None, names))
     return f"PostgreSQL refused it with {error.sqlstate}{f' ({place})' if place else ''}"
+
+
+def value_type(error: psycopg.Error) -> str | None:
+    """The type that a value did not fit; None where the error is of another kind, or in another language than English.
+
+    The message may go on with the value: only the type is taken, from messages of PostgreSQL's own.
+    """
+    state, primary = error.sqlstate or "", error.diag.message_primary or ""
+    if not state.startswith(_DATA) or error.diag.source_function == _RAISE or error.diag.context:
+        return None
+    found = next(filter(None, (pattern.match(primary) for pattern in _VALUE_TYPES)), None)
+    return None if found is None else found[1].strip()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from consumer.lane import lane_of
-from consumer.store.connection import Connection, classified, place
+from consumer.store.connection import Connection, classified, open_session, place
 from consumer.store.errors import NotPrepared
 
 AT_ONCE: Final = 20_000
@@ -46,7 +45,7 @@ class NotDrained(NotPrepared):
 
 def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int]) -> None:
     """Changes nothing. Raises NotDrained where lanes of this epoch are not at these numbers, StoreUnavailable."""
-    with classified(conninfo), psycopg.connect(conninfo) as connection:
+    with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
         _held(connection, conninfo, epoch, next_seqs)
 
 
@@ -56,7 +55,7 @@ def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, la
     Every lane that was there is read on where it stopped, under its new numbers. Returns how many lanes there were; 0
     where all this was done before. Raises NotDrained, StoreUnavailable; then nothing was changed.
     """
-    with classified(conninfo), psycopg.connect(conninfo) as connection:
+    with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
         connection.execute("SET LOCAL lock_timeout = '20s'")
         if _is_done(connection, epoch + 1, lanes):
             return 0

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.types.json import Jsonb
 
-from consumer.leads.rule_file import DEFAULT, RuleFile, RuleFileError, from_json
+from consumer.leads.rule_file import RuleFile, RuleFileError, from_json
 from consumer.leads.rules import Rules
 from consumer.leads.words import Comparison
 from consumer.store import sql
@@ -27,7 +27,7 @@ LOCK: Final = 0x6C6561647275
 """The advisory lock around the version in force."""
 
 BY_SETUP: Final = "setup"
-"""Who adopted the plan's rules."""
+"""Who adopted the first rules."""
 
 Comparisons = Mapping[str, Comparison]
 
@@ -132,12 +132,12 @@ def adopt(connection: Connection, file: RuleFile, comparisons: Comparisons, by: 
     return int(row[0])
 
 
-def first(comparisons: Comparisons) -> dict[str, object]:
-    """The plan's rules as setup inserts them: nobody was judged before, so nobody is to be judged anew."""
+def first(file: RuleFile, comparisons: Comparisons) -> dict[str, object]:
+    """The first rules as setup inserts them: nobody was judged before, so nobody is to be judged anew."""
     return {
         "version": 1,
-        "fingerprint": DEFAULT.fingerprint,
-        "content": DEFAULT.as_json(),
+        "fingerprint": file.fingerprint,
+        "content": file.as_json(),
         "comparisons": held_as(comparisons),
         "adopted_by": BY_SETUP,
     }

@@ -1,34 +1,30 @@
-"""Our tables in the schema `leadstream`, and the call centre's three as the design names them.
+"""Our tables in the schema `leadstream`; the call centre's three are in `consumer.store.needs`.
 
-The call centre's tables exist in production: `setup` creates them only where they are absent. All times of ours are
-`timestamptz`, theirs are `timestamp` and hold UTC.
+All times of ours are `timestamptz`, theirs are `timestamp` and hold UTC.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
-    Numeric,
     SmallInteger,
     Table,
     Text,
-    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "leadstream"
+KEY = Text(collation="C")
+"""Ids of claims and requirements: whatever the company has, compared byte by byte."""
 
 metadata = MetaData(schema=SCHEMA)
-call_centre = MetaData()
 
 leads = Table(
     "leads",
@@ -46,7 +42,7 @@ leads = Table(
     Column("queue_type", Text),
     Column("rule", Text),
     Column("opened_at", DateTime(timezone=True)),
-    Column("outstanding_seen", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("outstanding_seen", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("converted_signatures", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("rules_version", Integer, nullable=False, server_default=text("1")),
     Index("leads_to_judge", "lane", "judge_after", postgresql_where=text("judge_after IS NOT NULL")),
@@ -57,7 +53,7 @@ claims = Table(
     "claims",
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", KEY, primary_key=True),
     Column("status", Text),
     Column("version", BigInteger, nullable=False),
     Index("claims_id", "id"),
@@ -68,8 +64,8 @@ requirements = Table(
     "requirements",
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("claim_id", BigInteger, nullable=False),
+    Column("id", KEY, primary_key=True),
+    Column("claim_id", KEY),
     Column("type", Text),
     Column("status", Text),
     Column("reason", Text),
@@ -157,69 +153,4 @@ rules = Table(
     Column("adopted_by", Text, nullable=False),
     Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("rejudged_at", DateTime(timezone=True)),
-)
-
-user_call_scores = Table(
-    "user_call_scores",
-    call_centre,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("user_id", BigInteger, nullable=False, unique=True),
-    Column("current_score", Integer, nullable=False, server_default=text("0")),
-    Column("next_call_after", DateTime),
-    Column("last_call_at", DateTime),
-    Column("total_attempts", Integer, nullable=False, server_default=text("0")),
-    Column("successful_calls", Integer, nullable=False, server_default=text("0")),
-    Column("last_outcome", Text),
-    Column("base_score", Integer, nullable=False, server_default=text("0")),
-    Column("outcome_penalty_score", Integer, nullable=False, server_default=text("0")),
-    Column("time_penalty_score", Integer, nullable=False, server_default=text("0")),
-    Column("is_active", Boolean, nullable=False, server_default=text("true")),
-    Column("current_queue_type", Text),
-    Column("last_reset_date", DateTime),
-    Column("last_queue_check", DateTime),
-    Column("last_conversion_check_at", DateTime),
-    Column("created_at", DateTime, nullable=False, server_default=text("(now() AT TIME ZONE 'utc')")),
-    Column("updated_at", DateTime, nullable=False, server_default=text("(now() AT TIME ZONE 'utc')")),
-    Index("idx_user_call_scores_queue_type_last_call", "current_queue_type", "last_call_at"),
-)
-
-conversions = Table(
-    "conversions",
-    call_centre,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("user_id", BigInteger, nullable=False, index=True),
-    Column("previous_queue_type", Text),
-    Column("conversion_type", Text, nullable=False),
-    Column("conversion_reason", Text),
-    Column("final_score", Integer),
-    Column("total_call_attempts", Integer),
-    Column("last_call_at", DateTime),
-    Column("converted_at", DateTime, nullable=False),
-    Column("primary_agent_id", Integer),
-    Column("contributing_agents", JSON),
-    Column("documents_received", JSON),
-    Column("signature_obtained", Boolean, server_default=text("false")),
-    Column("requirements_met", JSON),
-    Column("claim_value", Numeric(10, 2)),
-    Column("estimated_commission", Numeric(10, 2)),
-)
-
-call_queue = Table(
-    "call_queue",
-    call_centre,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("user_id", BigInteger, ForeignKey(user_call_scores.c.user_id), nullable=False),
-    Column("claim_id", BigInteger),
-    Column("queue_type", Text, nullable=False),
-    Column("priority_score", Integer, nullable=False, server_default=text("0")),
-    Column("queue_position", Integer),
-    Column("status", Text, nullable=False, server_default=text("'pending'")),
-    Column("queue_reason", Text),
-    Column("assigned_to_agent_id", Integer),
-    Column("assigned_at", DateTime),
-    Column("callback_id", Uuid),
-    Column("available_from", DateTime),
-    Column("created_at", DateTime, nullable=False, server_default=text("(now() AT TIME ZONE 'utc')")),
-    Column("updated_at", DateTime, nullable=False, server_default=text("(now() AT TIME ZONE 'utc')")),
-    Index("idx_call_queue_user_status", "user_id", "status"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,16 +11,17 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Table, create_engine, func, insert, inspect, select, text
+from sqlalchemy import Connection, create_engine, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.leads.rule_file import DEFAULT, RuleFile
-from consumer.store import rules, schema
-from consumer.store.connection import classified, place, watchful
+from consumer.store import call_centre, fit, needs, rules, schema
+from consumer.store.connection import Connection as Session
+from consumer.store.connection import classified, open_session, place
 from consumer.store.errors import NotPrepared
-from consumer.store.needs import ADDED_COLUMN, ADDED_INDEX, READ, UNIQUE, WRITTEN
-from consumer.store.schema import SCHEMA, call_centre, user_call_scores
+from consumer.store.needs import Labels
+from consumer.store.schema import SCHEMA
 
 _SETUP_LOCK: Final = 0x6C65616473
 """Advisory lock that two setups at once take turns on."""
@@ -38,6 +39,10 @@ _ANOTHERS: Final = (
 )
 
 
+_HINT: Final = {"ALTER": "run ", "CREATE": "run "}
+"""What stands before a hint that is a statement."""
+
+
 def plainly(_: RuleFile) -> rules.Comparisons:
     """Words compare plainly: for where MySQL cannot be asked."""
     return {}
@@ -50,17 +55,21 @@ def prepare(
     *,
     shadow: bool = False,
     begins: bool = False,
+    create: bool = False,
+    first_rules: RuleFile = DEFAULT,
     compare: Callable[[RuleFile], rules.Comparisons] = plainly,
 ) -> list[str]:
     """Makes the database fit and returns a sentence for each thing done; an empty list where nothing was to do.
 
     All of it happens in one transaction. With `shadow` the call centre's tables are neither created nor altered.
     `begins` says that the stream's numbers are yet to begin: then lanes that have moved are another stream's.
-    `compare` says how the columns compare that the plan's rules speak of; it is asked where there are no rules yet.
+    `create` has the call centre's tables created though another schema has tables of these names. Where
+    there are no rules yet, `first_rules` are put in force; `compare` says how the columns compare that they speak of.
     Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
     """
-    address = watchful(conninfo, "leadstream setup")
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(address), poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: open_session(conninfo, "leadstream setup"), poolclass=NullPool
+    )
     with _errors(conninfo), engine.begin() as connection:
         connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
         connection.execute(text("SET LOCAL lock_timeout = '20s'"))
@@ -68,9 +77,10 @@ def prepare(
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
         _check_encoding(connection, conninfo)
         done = _migrate(connection)
-        done += _rules(connection, compare)
+        done += _rules(connection, first_rules, compare)
         if not shadow:
-            done += _call_centre(connection, conninfo)
+            labels = rules.newest(_psycopg(connection)).file.labels.every()
+            done += _call_centre(connection, conninfo, labels, create=create)
         done += _lanes(connection, conninfo, lanes, epoch, begins=begins)
     return done
 
@@ -119,63 +129,66 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
 
 
-def _rules(connection: Connection, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
-    """Puts the plan's rules in force where there are none yet; leads judged before need not be judged again."""
+def _rules(connection: Connection, file: RuleFile, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
+    """Puts rules in force where there are none yet; leads judged before need not be judged again."""
     if connection.execute(select(schema.rules.c.version).limit(1)).first() is not None:
         return []
-    connection.execute(insert(schema.rules).values(**rules.first(compare(DEFAULT)), rejudged_at=func.now()))
-    return ["put the plan's rules in force; `consumer rules show` prints them"]
+    connection.execute(insert(schema.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
+    whose = "the plan's" if file == DEFAULT else "these"
+    return [f"put {whose} rules in force; `consumer rules show` prints them"]
 
 
-def _call_centre(connection: Connection, conninfo: str) -> list[str]:
+def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, create: bool) -> list[str]:
+    """Creates the tables that are absent; to existing ones it adds the column and index that sweeps and dialler need,
+    after checking what we rely on.
+    """
+    session = _psycopg(connection)
+    existing = call_centre.tables(session)
+    astray = {} if create else call_centre.elsewhere(session)
+    _refuse([fit.elsewhere(place(conninfo), call_centre.role(session), astray)], "")
+    findings = [finding for table, theirs in existing.items() for finding in fit.judge(table, theirs, labels)]
+    _refuse(findings, f"in {place(conninfo)}, ")
     done = []
-    existing = set(inspect(connection).get_table_names())
-    for table in call_centre.sorted_tables:
-        if table.name in existing:
-            done += _fit(connection, table, conninfo)
+    for table in needs.TABLES:
+        if table in existing:
+            done += _add(session, table, existing[table])
         else:
-            table.create(connection)
-            done.append(f"created table {table.name}")
+            for statement in needs.definition(table):
+                session.execute(statement.encode())
+            done.append(f"created table {table}")
     return done
 
 
-def _fit(connection: Connection, table: Table, conninfo: str) -> list[str]:
-    """Adds the index and column that sweeps and dialler need to an existing table, after checking what we rely on."""
+def _add(session: Session, table: str, theirs: fit.Theirs) -> list[str]:
     done = []
-    columns = {column["name"]: column for column in inspect(connection).get_columns(table.name)}
-    where = f"table {table.name} in {place(conninfo)}"
-    missing = (WRITTEN[table.name].keys() | READ[table.name].keys()) - columns.keys() - {ADDED_COLUMN}
-    if missing:
-        raise NotPrepared(f"{where} has no column {', '.join(sorted(missing))}; add it, or set SHADOW_MODE=true")
-    for name, column in columns.items():
-        generated = column["default"] is not None or column.get("identity") or column.get("computed")
-        if not column["nullable"] and not generated and name not in WRITTEN[table.name]:
-            raise NotPrepared(
-                f"column {name} of {where} is NOT NULL without a default, so no row can be added; "
-                f"run ALTER TABLE {table.name} ALTER COLUMN {name} SET DEFAULT …"
-            )
-    key = UNIQUE.get(table.name)
-    if key and [key] not in _unique_keys(connection, table.name):
-        raise NotPrepared(f"{where} has no unique index on {key}; run CREATE UNIQUE INDEX ON {table.name} ({key})")
-    if table is user_call_scores:
-        indexes = {index["name"] for index in inspect(connection).get_indexes(table.name)}
-        if ADDED_INDEX not in indexes:
-            next(index for index in table.indexes if index.name == ADDED_INDEX).create(connection)
-            done.append(f"added index {ADDED_INDEX} to {table.name}")
-        if ADDED_COLUMN not in columns:
-            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {ADDED_COLUMN} timestamp NULL"))
-            done.append(f"added column {ADDED_COLUMN} to {table.name}")
+    if table == "user_call_scores":
+        if needs.ADDED_INDEX not in theirs.indexes:
+            session.execute(needs.index(table, needs.ADDED_INDEX).encode())
+            done.append(f"added index {needs.ADDED_INDEX} to {table}")
+        if needs.ADDED_COLUMN not in theirs.columns:
+            session.execute(f"ALTER TABLE {table} ADD COLUMN {needs.ADDED_COLUMN} timestamp NULL".encode())
+            done.append(f"added column {needs.ADDED_COLUMN} to {table}")
     return done
 
 
-def _unique_keys(connection: Connection, table: str) -> list[list[str | None]]:
-    inspector = inspect(connection)
-    keys: list[list[str | None]] = [list(inspector.get_pk_constraint(table)["constrained_columns"])]
-    return keys + [
-        index["column_names"]
-        for index in inspector.get_indexes(table)
-        if index["unique"] and "postgresql_where" not in index.get("dialect_options", {})
-    ]
+def _refuse(findings: Iterable[fit.Finding | None], where: str) -> None:
+    """Raises NotPrepared for what does not fit and what we cannot do without."""
+    wrong = [finding for finding in findings if finding is not None and not finding.fits and not finding.works]
+    if wrong:
+        raise NotPrepared(
+            "; ".join(
+                f"{where}{finding.sentence}; {_HINT.get(finding.hint.split()[0], '')}{finding.hint}"
+                for finding in wrong
+            )
+            + ("; or set SHADOW_MODE=true" if where else "")
+        )
+
+
+def _psycopg(connection: Connection) -> Session:
+    """The session behind SQLAlchemy's connection, in the same transaction."""
+    session = connection.connection.driver_connection
+    assert isinstance(session, psycopg.Connection)
+    return session
 
 
 def _lanes(connection: Connection, conninfo: str, count: int, epoch: int, *, begins: bool) -> list[str]:

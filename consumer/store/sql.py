@@ -8,6 +8,7 @@ into a store of its own, which took a quarter of the time of `UPDATE_LEADS`.
 
 # ruff: noqa: S608 - statements are put together from words of this file alone
 
+from collections.abc import Sequence
 from typing import Final
 
 
@@ -118,7 +119,7 @@ LIMIT %(limit)s
 """Leads whose judgement waited for a version that their lane has passed."""
 
 CLAIM_OWNERS: Final = """
-SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::bigint[]) ORDER BY id, version
+SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::text[]) ORDER BY id, version
 """
 """Which leads hold these claims; of several, the last one holds the newest version."""
 
@@ -167,7 +168,7 @@ INSERT INTO leadstream.leads (user_id, lane, present, enabled, signature, versio
                               stint, queue_type, rule, opened_at, outstanding_seen, converted_signatures,
                               rules_version)
 SELECT user_id, lane, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type,
-       rule, opened_at, outstanding_seen::bigint[], converted_signatures::text[], rules_version
+       rule, opened_at, outstanding_seen::text[], converted_signatures::text[], rules_version
 FROM {_batch("lead", lane="int", **_LEAD)}
 """
 """Leads that nobody held; fails on `leads_pkey` where another writer created one meanwhile."""
@@ -177,7 +178,7 @@ UPDATE leadstream.leads
 SET present = lead.present, enabled = lead.enabled, signature = lead.signature, version = lead.version,
     read_floor = lead.read_floor, judge_after = lead.judge_after, changed_at = lead.changed_at, stint = lead.stint,
     queue_type = lead.queue_type, rule = lead.rule, opened_at = lead.opened_at,
-    outstanding_seen = lead.outstanding_seen::bigint[], converted_signatures = lead.converted_signatures::text[],
+    outstanding_seen = lead.outstanding_seen::text[], converted_signatures = lead.converted_signatures::text[],
     rules_version = lead.rules_version
 FROM {_batch("lead", **_LEAD)}
 WHERE leads.user_id = lead.user_id
@@ -186,14 +187,14 @@ WHERE leads.user_id = lead.user_id
 
 PUT_CLAIMS: Final = f"""
 INSERT INTO leadstream.claims (user_id, id, status, version)
-SELECT * FROM {_batch("claim", user_id="bigint", id="bigint", status="text", version="bigint")}
+SELECT * FROM {_batch("claim", user_id="bigint", id="text", status="text", version="bigint")}
 ON CONFLICT (user_id, id) DO UPDATE SET status = excluded.status, version = excluded.version
 """
 """Claims as their leads have them."""
 
 DELETE_CLAIMS: Final = f"""
 DELETE FROM leadstream.claims
-USING {_batch("gone", user_id="bigint", id="bigint")}
+USING {_batch("gone", user_id="bigint", id="text")}
 WHERE claims.user_id = gone.user_id AND claims.id = gone.id
 """
 """Claims that their leads have no longer."""
@@ -204,8 +205,8 @@ SELECT * FROM {
     _batch(
         "requirement",
         user_id="bigint",
-        id="bigint",
-        claim_id="bigint",
+        id="text",
+        claim_id="text",
         type="text",
         status="text",
         reason="text",
@@ -220,7 +221,7 @@ SET claim_id = excluded.claim_id, type = excluded.type, status = excluded.status
 
 DELETE_REQUIREMENTS: Final = f"""
 DELETE FROM leadstream.requirements
-USING {_batch("gone", user_id="bigint", id="bigint")}
+USING {_batch("gone", user_id="bigint", id="text")}
 WHERE requirements.user_id = gone.user_id AND requirements.id = gone.id
 """
 """Requirements that their leads have no longer."""
@@ -318,6 +319,8 @@ WHERE user_id = ANY(%(user_id)s::bigint[])
 
 # --- the call centre's tables -----------------------------------------------------------------------------------------
 
+_NOW: Final = "now() AT TIME ZONE 'UTC'"
+
 PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
 
@@ -331,32 +334,40 @@ FROM (SELECT FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
 """
 """Holds scores, in user order; conversions are about to copy some of them."""
 
-ADD_CONVERSIONS: Final = f"""
+
+def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
+    """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
+
+    `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
+    ON CONFLICT would hide what any other constraint of the table has against a row.
+    """
+    names, times = ("".join(f", {part}" for part in parts) for parts in (stamps, [_NOW] * len(stamps)))
+    return f"""
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
-                         requirements_met)
+                         requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
        CASE WHEN won.after_reset THEN 0 ELSE coalesce(score.current_score, 0) END, coalesce(score.total_attempts, 0),
-       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json
+       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json{times}
 FROM {
-    _batch(
-        "won",
-        id="uuid",
-        user_id="bigint",
-        previous="text",
-        type="text",
-        reason="text",
-        after_reset="boolean",
-        at="timestamptz",
-        documents="text",
-        signed="boolean",
-        requirements="text",
-    )
-}
+        _batch(
+            "won",
+            id="uuid",
+            user_id="bigint",
+            previous="text",
+            type="text",
+            reason="text",
+            after_reset="boolean",
+            at="timestamptz",
+            documents="text",
+            signed="boolean",
+            requirements="text",
+        )
+    }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT ({", ".join(key)}) DO NOTHING
 """
-"""Conversions with score, attempts and last call as they were; one that is there already stays as it is."""
+
 
 PUT_SCORES: Final = f"""
 INSERT INTO user_call_scores AS score (id, user_id, current_score, is_active, current_queue_type, last_reset_date,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consumer.leads.model import Change, RequirementRow
+from consumer.leads.model import Change, Key, RequirementRow
 from consumer.stream.envelope import NOBODY
 
 LOST: Final = "changes of this lane were lost in the stream"
@@ -78,7 +78,7 @@ def is_orphan(change: Change) -> bool:
     return change.user_id == NOBODY and change.table is not None
 
 
-def claim_of(orphan: Change) -> int | None:
+def claim_of(orphan: Change) -> Key | None:
     """The claim that leads to an orphan's user; None: a claim without a user, which leads nowhere."""
     row = orphan.after or orphan.before
     return row.claim_id if isinstance(row, RequirementRow) else None

@@ -14,13 +14,14 @@ lane's leads have to be read live.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from sys import intern
 from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 
-from consumer.leads.model import Change, ClaimRow, RequirementRow, Table, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.stream.topics import HEARTBEATS
 
 _new = tuple.__new__
@@ -35,8 +36,11 @@ class Undecodable(ValueError):
     """A message is not one of ours, or damaged; the text says why, without any of its values."""
 
 
-Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_LARGEST: Final = 2**63 - 1
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=_LARGEST)]
 """What a bigint of PostgreSQL holds."""
+RowId = int | str
+"""A claim's or requirement's id: the column's own type, which an applier need not know."""
 Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 """µs since the epoch, up to the year 9999."""
 
@@ -83,48 +87,77 @@ def _word(value: int | str | None) -> str | None:
     return intern(value) if isinstance(value, str) else None if value is None else str(value)
 
 
+def _key(value: RowId) -> Key:
+    return value if type(value) is str else str(value)
+
+
+def _signature(value: int | str | None) -> str | None:
+    """A signature file; NULL, the empty text and the number 0 are none."""
+    if type(value) is int:
+        return str(value) if value else None
+    return value or None  # type: ignore[return-value]
+
+
+def _enabled(value: bool | int | str | None) -> bool:
+    """Whether a user is enabled; NULL is not 0. A text is a DECIMAL's digits or an ENUM's member '0' or '1'.
+
+    Raises Undecodable for any other text: it is not guessed what 'N' means.
+    """
+    if type(value) is not str:
+        return value != 0
+    if not _NUMBER(value):
+        raise Undecodable("users.is_enabled is a text that is no number")
+    return value.strip("-0.") != ""
+
+
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?").fullmatch
+
+
 class Users(msgspec.Struct, gc=False):
     """Captured columns of `users` that the rules look at."""
 
     id: Number
     current_signature_file_id: int | str | None = None
-    is_enabled: bool | int | None = True
+    is_enabled: bool | int | str | None = True
 
     def row(self) -> UserRow:
         """As the ledger takes it."""
-        signature = self.current_signature_file_id
-        return _new(
-            UserRow,
-            (self.id, None if signature is None or signature == "" else str(signature), self.is_enabled != 0),
-        )
+        return _new(UserRow, (self.id, _signature(self.current_signature_file_id), _enabled(self.is_enabled)))
 
 
 class Claims(msgspec.Struct, gc=False):
     """Captured columns of `claims` that the rules look at."""
 
-    id: Number
+    id: RowId
     user_id: Number | None
     status: int | str | None = None
 
     def row(self) -> ClaimRow:
         """As the ledger takes it."""
-        return _new(ClaimRow, (self.id, NOBODY if self.user_id is None else self.user_id, _word(self.status)))
+        return _new(ClaimRow, (_key(self.id), NOBODY if self.user_id is None else self.user_id, _word(self.status)))
 
 
 class ClaimRequirements(msgspec.Struct, gc=False):
     """Captured columns of `claim_requirements` that the rules look at."""
 
-    id: Number
-    claim_id: Number
+    id: RowId
+    claim_id: RowId | None
     type: int | str | None = None
     status: int | str | None = None
     claim_requirement_reason: str | None = None
 
     def row(self) -> RequirementRow:
         """As the ledger takes it."""
+        claim_id = self.claim_id
         return _new(
             RequirementRow,
-            (self.id, self.claim_id, _word(self.type), _word(self.status), self.claim_requirement_reason),
+            (
+                _key(self.id),
+                None if claim_id is None else _key(claim_id),
+                _word(self.type),
+                _word(self.status),
+                self.claim_requirement_reason,
+            ),
         )
 
 
@@ -143,15 +176,17 @@ SingleRow = tuple[
     str,
     str | None,
     str | None,
-    int | None,
-    int | None,
-    int | None,
-    int | None,
+    RowId | None,
+    RowId | None,
+    RowId | None,
+    RowId | None,
+    int,
     int,
     int,
 ]
 """A source transaction of one row as the binlog's Single has it: GTID, server id, file, place and commit time in µs;
-table, operation, images before and after, ids and refs of both; the places of the row and of the end."""
+table, operation, images before and after, ids and refs of both; the places of the row and of the end; when our server
+applied it (µs)."""
 
 
 class EnvelopeWriter:
@@ -212,7 +247,7 @@ class EnvelopeWriter:
 
     def single(self, row: SingleRow, version: int, seq: int, user: str) -> str:
         """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
-        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _ = row
+        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _, _ = row
         if file is not self._file or server_id != self._server_id:
             self._file, self._server_id = file, server_id
             self._server = f',"server_id":{server_id},"gtid":'
@@ -286,8 +321,18 @@ class _Beat(msgspec.Struct, gc=False):
     after: ClaimRequirements | None = None
 
 
+class _AnyUser(msgspec.Struct, gc=False):
+    """A lane block whose user may have an id that no bigint holds (BIGINT UNSIGNED from 2^63 on)."""
+
+    epoch: int
+    seq: Number
+    version: Moment
+    user_id: int | None
+    last: bool
+
+
 class _Numbered(msgspec.Struct, gc=False):
-    lane: LaneBlock
+    lane: _AnyUser
 
 
 _decode_beat = msgspec.json.Decoder(_Beat).decode
@@ -366,11 +411,17 @@ READERS: Final[dict[str, Reader]] = {
 
 
 def lane_block(value: bytes | None) -> LaneBlock | None:
-    """Number and user of a message that is otherwise undecodable; None where not even those can be read."""
+    """Number and user of a message that is otherwise undecodable; None where not even those can be read.
+
+    A user whose id is too large for a bigint is nobody: no lead of theirs can be held.
+    """
     try:
-        return _decode_numbered(value).lane  # type: ignore[arg-type]
+        lane = _decode_numbered(value).lane  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return None
+    user_id = lane.user_id
+    known = None if user_id is None or user_id > _LARGEST else user_id
+    return LaneBlock(lane.epoch, lane.seq, lane.version, known, lane.last)
 
 
 def end_of(block: LaneBlock) -> Change:

@@ -71,6 +71,7 @@ def _outcome(record: Record | None) -> tuple[State, str]:
         "dry-run": (State.GOOD, "dry run"),
         "aborted": (State.BAD, "cut off"),
         "failed": (State.BAD, "failed"),
+        "refused": (State.BAD, "leads refused"),
     }.get(record.outcome, (State.UNKNOWN, record.outcome))
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from reconciler.book import microseconds
 from reconciler.sweeps import Scope
 
-UserId = Annotated[int, Field(ge=1, lt=2**63, description="`users.id` in MySQL.")]
+UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
 Example = dict[str, Any]
 
 
@@ -219,6 +219,7 @@ REPORT: Final[Example] = {
     "queue_changes": 0,
     "left_to_recheck": 0,
     "failed": 0,
+    "refused": {},
     "rechecks": 0,
     "drift": {},
     "conversions": {},

@@ -189,10 +189,10 @@ def add_pages(
 def _user_id(text: str) -> int | None:
     """The id in a search field; blanks, commas and a leading # are what people paste along."""
     digits = text.strip().lstrip("#").replace(",", "").replace(" ", "")
-    if not digits.isascii() or not digits.isdigit():
+    if not digits.isascii() or not digits.removeprefix("-").isdigit():
         return None
-    number = int(digits[:20])
-    return number if 1 <= number <= LARGEST_ID else None
+    number = int(digits[:21])
+    return number if -LARGEST_ID <= number <= LARGEST_ID else None
 
 
 def _no_number(pages: Pages, asked: str) -> HTMLResponse:

@@ -100,7 +100,7 @@ def _remark_runs(facts: Facts, board: Board, say: Callable[[State, str], None]) 
         if name not in facts.policy.switched_on or not facts.policy.writes:
             continue
         title = TITLES[name][0]
-        if record is not None and record.outcome in ("failed", "aborted"):
+        if record is not None and record.outcome in ("failed", "refused", "aborted"):
             say(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
         success = facts.snapshot.last_runs.get(name)
         if success is not None and facts.now - success.started_at > OVERDUE:

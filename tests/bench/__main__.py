@@ -18,15 +18,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is printed")
     parser.add_argument("--fill-only", action="store_true", help="sweeps: only make the company; the next run uses it")
     parser.add_argument("--peer-runs", type=int, help="runs of each peer of the reader; as many as ours unless given")
+    parser.add_argument("--integer-keys", action="store_true", help="also with numbers for requirements, not UUIDs")
     parser.add_argument("--alone", action="store_true", help="without Debezium, mysqlbinlog and mysql-replication")
     options = parser.parse_args()
     servers = ensure(("mysql", "kafka", "postgres"))
     for name in options.names:
         if name == "reader":
             peer_runs = options.runs if options.peer_runs is None else options.peer_runs
-            reader.bench(servers, options.rows, options.runs, 0 if options.alone else peer_runs)
+            peers = 0 if options.alone else peer_runs
+            reader.bench(servers, options.rows, options.runs, peers, integer_keys=options.integer_keys)
         elif name == "applier":
-            applier.bench(servers, options.rows, options.outage, options.runs, not options.alone)
+            applier.bench(
+                servers,
+                options.rows,
+                options.outage,
+                options.runs,
+                not options.alone,
+                integer_keys=options.integer_keys,
+            )
         elif name == "sweeps" and options.fill_only:
             sweeps.fill(servers, options.users)
         elif name == "sweeps":

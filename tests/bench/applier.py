@@ -34,10 +34,11 @@ HISTORIES = "SELECT count(*) FROM leadstream.leads WHERE stint = 3"
 WON = "SELECT count(*) FROM conversions"
 
 
-def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool) -> None:
+def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool, *, integer_keys: bool = False) -> None:
     """The table of DESIGN section 8, second line: both halves at once, and catching up from Kafka alone.
 
-    That by one applier and by several, and after an outage of `outage` changes (0: left out) by one.
+    That by one applier and by several, and after an outage of `outage` changes (0: left out) by one. With
+    `integer_keys` both also on a history whose requirements have numbers instead of UUIDs.
     """
     if rows:
         title = f"binlog → PostgreSQL, {rows:,} single-row transactions"
@@ -49,6 +50,11 @@ def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool)
             for measure_one in measured:
                 entries.append(measure_one())
                 results.keep("applier", title, entries)
+        if integer_keys:
+            with history(servers, rows, integer_keys=True) as past:
+                for measure_one in (partial(whole, servers, past, runs), partial(catching_up, servers, past, runs, 1)):
+                    entries.append(results.renamed(measure_one(), "integer keys"))
+                    results.keep("applier", title, entries)
     if outage:
         with history(servers, outage, AT_ONCE, side_by_side=True) as past:
             entry = after_an_outage(servers, past)

@@ -52,20 +52,28 @@ class History:
 
 @contextmanager
 def history(
-    servers: Servers, rows: int, rows_a_transaction: int = 1, *, side_by_side: bool = False
+    servers: Servers,
+    rows: int,
+    rows_a_transaction: int = 1,
+    *,
+    side_by_side: bool = False,
+    integer_keys: bool = False,
 ) -> Iterator[History]:
     """A MySQL server whose binlog holds `rows` changes, `rows_a_transaction` (0: all) in one transaction.
 
     `side_by_side`: a transaction is one statement that takes so many customers one step on. The changes and what is
     judged of them are those of the history of single rows, and ten times as many are written in a minute.
+    `integer_keys`: requirements have numbers instead of UUIDs.
     """
     users = rows // CHANGES_A_USER
     with servers.private_mysql(extra_args=["--max-binlog-size=1073741824"]) as server:
         url = urlsplit(server.url)
         client = [*mysql_command(), "-h127.0.0.1", f"-P{url.port}", f"-u{url.username}", f"-p{url.password}"]
-        subprocess.run([*client, "-e", f"CREATE DATABASE {DATABASE}"], check=True, capture_output=True)
-        tables = (Path(__file__).parent / "history.sql").read_bytes()
-        subprocess.run([*client, DATABASE], input=tables, check=True, capture_output=True)
+        create = f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+        subprocess.run([*client, "-e", create], check=True, capture_output=True)
+        for name in ["history.sql"] + ["integer-keys.sql"] * integer_keys:
+            script = (Path(__file__).parent / name).read_bytes()
+            subprocess.run([*client, DATABASE], input=script, check=True, capture_output=True)
         writers = 4 if rows_a_transaction == 1 else 2 if side_by_side else 1
         procedure = "live_side_by_side" if side_by_side else "live"
         bounds = [1 + users * n // writers for n in range(writers + 1)]
@@ -73,6 +81,8 @@ def history(
 
         def live(n: int) -> None:
             with connect(server.url, DATABASE) as connection, connection.cursor() as cursor:
+                # UUIDs lie everywhere in their table: writers must not lock the gaps between their rows.
+                cursor.execute("SET SESSION transaction_isolation = 'READ-COMMITTED'")
                 cursor.execute(f"CALL {procedure}(%s, %s, %s)", (bounds[n], bounds[n + 1], size))
 
         with ThreadPoolExecutor(writers) as pool:

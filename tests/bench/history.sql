@@ -1,55 +1,68 @@
--- The company's three tables and a procedure that lives through the history of many customers, each row a
--- transaction of its own: ten changes a customer.
+-- The company's three tables, and procedures that live through the history of many customers, each row a transaction
+-- of its own: ten changes a customer. The identity service's answers, kilobytes in real tables, are left NULL, so that
+-- what is measured is changes and not bytes.
 CREATE TABLE users (
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    uuid CHAR(36) NOT NULL,
-    title ENUM('mr', 'mrs', 'ms', 'dr') NULL,
-    first_name VARCHAR(80) NOT NULL,
-    last_name VARCHAR(80) NOT NULL,
-    email VARCHAR(255) NOT NULL,
-    email_verified_at TIMESTAMP NULL,
-    password VARCHAR(255) NOT NULL,
-    remember_token VARCHAR(100) NULL,
-    phone VARCHAR(32) NULL,
-    birth_date DATE NULL,
-    street VARCHAR(160) NULL,
-    house_number VARCHAR(16) NULL,
-    postcode VARCHAR(16) NULL,
-    city VARCHAR(80) NULL,
-    country CHAR(2) NULL,
-    iban VARCHAR(34) NULL,
-    marketing_consent TINYINT(1) NOT NULL DEFAULT 0,
-    credit DECIMAL(10, 2) NULL,
-    preferences JSON NULL,
-    notes TEXT NULL,
-    current_signature_file_id BIGINT UNSIGNED NULL,
+    email_address VARCHAR(255) NOT NULL,
+    password VARCHAR(255) NULL,
     is_enabled TINYINT(1) NOT NULL DEFAULT 1,
-    last_login_at DATETIME(3) NULL,
-    created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-    updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+    status VARCHAR(255) NULL,
+    first_name VARCHAR(255) NULL,
+    last_name VARCHAR(255) NULL,
+    phone_number VARCHAR(255) NULL,
+    date_of_birth DATE NULL,
+    previous_name VARCHAR(255) NULL,
+    current_user_address_id VARCHAR(255) NULL,
+    current_user_id_document_id VARCHAR(255) NULL,
+    current_signature_file_id VARCHAR(36) NULL,
+    notification_channels JSON NULL,
+    third_party_claim_partner VARCHAR(255) NULL,
+    introducer VARCHAR(255) NOT NULL DEFAULT 'mcc',
+    solicitor VARCHAR(255) NULL,
+    credit_response_selection_completed TINYINT(1) NOT NULL DEFAULT 0,
+    justcall_id INT NULL,
+    voluum_click_id VARCHAR(255) NULL,
+    pipedrive_id VARCHAR(255) NULL,
+    google_drive_link VARCHAR(255) NULL,
+    last_login TIMESTAMP NULL,
+    remember_token VARCHAR(100) NULL,
+    identity_request JSON NULL,
+    identity_response JSON NULL,
+    address_request JSON NULL,
+    address_response JSON NULL,
+    credit_response JSON NULL,
+    created_at TIMESTAMP NULL,
+    updated_at TIMESTAMP NULL
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_ci;
 
 CREATE TABLE claims (
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     user_id BIGINT UNSIGNED NOT NULL,
-    lender VARCHAR(80) NOT NULL,
-    amount DECIMAL(12, 2) NULL,
-    status VARCHAR(32) NOT NULL,
-    created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-    updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    type VARCHAR(255) NULL,
+    status VARCHAR(255) NULL,
+    lender VARCHAR(255) NULL,
+    solicitor VARCHAR(255) NULL,
+    client_last_updated_at TIMESTAMP NULL,
+    created_at TIMESTAMP NULL,
+    updated_at TIMESTAMP NULL,
     KEY claims_user (user_id)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_ci;
 
 CREATE TABLE claim_requirements (
-    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    id CHAR(36) NOT NULL PRIMARY KEY,
     claim_id BIGINT UNSIGNED NOT NULL,
-    type VARCHAR(64) NOT NULL,
-    status VARCHAR(32) NOT NULL,
+    type VARCHAR(255) NULL,
+    status VARCHAR(255) NULL,
     claim_requirement_reason VARCHAR(255) NULL,
-    created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-    updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    claim_requirement_rejection_reason VARCHAR(255) NULL,
+    created_at TIMESTAMP NULL,
+    updated_at TIMESTAMP NULL,
     KEY claim_requirements_claim (claim_id)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_ci;
+
+CREATE FUNCTION requirement_id(n BIGINT UNSIGNED)
+    RETURNS CHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci DETERMINISTIC NO SQL
+    RETURN INSERT(INSERT(INSERT(INSERT(LEFT(SHA2(n, 224), 32), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-');
 
 DELIMITER //
 CREATE PROCEDURE live(first_user BIGINT, past_user BIGINT, rows_a_transaction INT)
@@ -63,24 +76,31 @@ BEGIN
         WHILE step < 10 DO
             CASE step
             WHEN 0 THEN
-                INSERT INTO users (id, uuid, title, first_name, last_name, email, password, phone, birth_date, street,
-                    house_number, postcode, city, country, iban, credit, preferences, notes)
-                VALUES (u, UUID(), 'mrs', 'Ada', CONCAT('Customer', u), CONCAT('ada.', u, '@example.org'),
-                    '$2y$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz', '+49 30 1234567', '1980-02-29',
-                    'Musterstraße', '12a', '10115', 'Berlin', 'DE', 'DE02120300000000202051', 12.34,
-                    '{"language": "de", "channel": "phone"}', 'calls back in the evening');
-            WHEN 1 THEN INSERT INTO claims (id, user_id, lender, amount, status) VALUES (2 * u, u, 'Bank', 100.50, 'open');
-            WHEN 2 THEN INSERT INTO claims (id, user_id, lender, amount, status) VALUES (2 * u + 1, u, 'Lender', 7, 'open');
-            WHEN 3 THEN INSERT INTO claim_requirements (id, claim_id, type, status)
-                VALUES (3 * u, 2 * u, 'identity', 'pending');
-            WHEN 4 THEN INSERT INTO claim_requirements (id, claim_id, type, status)
-                VALUES (3 * u + 1, 2 * u, 'payslip', 'pending');
-            WHEN 5 THEN INSERT INTO claim_requirements (id, claim_id, type, status)
-                VALUES (3 * u + 2, 2 * u + 1, 'contract', 'pending');
-            WHEN 6 THEN UPDATE users SET current_signature_file_id = u WHERE id = u;
-            WHEN 7 THEN UPDATE claim_requirements SET status = 'approved' WHERE id = 3 * u;
-            WHEN 8 THEN UPDATE claim_requirements SET status = 'approved' WHERE id = 3 * u + 1;
-            ELSE UPDATE claim_requirements SET status = 'approved' WHERE id = 3 * u + 2;
+                INSERT INTO users (id, email_address, password, status, first_name, last_name, phone_number,
+                    date_of_birth, current_user_address_id, notification_channels, solicitor, justcall_id,
+                    google_drive_link, created_at, updated_at)
+                VALUES (u, CONCAT('ada.', u, '@example.org'),
+                    '$2y$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz', 'active', 'Ada',
+                    CONCAT('Customer', u), '+49 30 1234567', '1980-02-29', UUID(),
+                    '{"language": "de", "channel": "phone"}', 'Solicitors LLP', u % 1000000007,
+                    'https://drive.example.org/folders/customer', NOW(), NOW());
+            WHEN 1 THEN INSERT INTO claims (id, user_id, type, lender, status, created_at, updated_at)
+                VALUES (2 * u, u, 'pcp', 'Bank', 'open', NOW(), NOW());
+            WHEN 2 THEN INSERT INTO claims (id, user_id, type, lender, status, created_at, updated_at)
+                VALUES (2 * u + 1, u, 'pcp', 'Lender', 'open', NOW(), NOW());
+            WHEN 3 THEN INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+                VALUES (requirement_id(3 * u), 2 * u, 'identity', 'pending', NOW(), NOW());
+            WHEN 4 THEN INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+                VALUES (requirement_id(3 * u + 1), 2 * u, 'payslip', 'pending', NOW(), NOW());
+            WHEN 5 THEN INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+                VALUES (requirement_id(3 * u + 2), 2 * u + 1, 'contract', 'pending', NOW(), NOW());
+            WHEN 6 THEN UPDATE users SET current_signature_file_id = u, updated_at = NOW() WHERE id = u;
+            WHEN 7 THEN UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+                WHERE claim_id = 2 * u AND type = 'identity';
+            WHEN 8 THEN UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+                WHERE claim_id = 2 * u AND type = 'payslip';
+            ELSE UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+                WHERE claim_id = 2 * u + 1 AND type = 'contract';
             END CASE;
             SET step = step + 1, changes = changes + 1;
             IF rows_a_transaction > 1 AND changes % rows_a_transaction = 0 THEN COMMIT; END IF;
@@ -100,26 +120,33 @@ BEGIN
         SELECT n FROM counted;
     WHILE u < past_user DO
         SET past = LEAST(u + customers, past_user);
-        INSERT INTO users (id, uuid, title, first_name, last_name, email, password, phone, birth_date, street,
-            house_number, postcode, city, country, iban, credit, preferences, notes)
-        SELECT u + n, UUID(), 'mrs', 'Ada', CONCAT('Customer', u + n), CONCAT('ada.', u + n, '@example.org'),
-            '$2y$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz', '+49 30 1234567', '1980-02-29',
-            'Musterstraße', '12a', '10115', 'Berlin', 'DE', 'DE02120300000000202051', 12.34,
-            '{"language": "de", "channel": "phone"}', 'calls back in the evening' FROM n WHERE u + n < past;
-        INSERT INTO claims (id, user_id, lender, amount, status)
-            SELECT 2 * (u + n), u + n, 'Bank', 100.50, 'open' FROM n WHERE u + n < past;
-        INSERT INTO claims (id, user_id, lender, amount, status)
-            SELECT 2 * (u + n) + 1, u + n, 'Lender', 7, 'open' FROM n WHERE u + n < past;
-        INSERT INTO claim_requirements (id, claim_id, type, status)
-            SELECT 3 * (u + n), 2 * (u + n), 'identity', 'pending' FROM n WHERE u + n < past;
-        INSERT INTO claim_requirements (id, claim_id, type, status)
-            SELECT 3 * (u + n) + 1, 2 * (u + n), 'payslip', 'pending' FROM n WHERE u + n < past;
-        INSERT INTO claim_requirements (id, claim_id, type, status)
-            SELECT 3 * (u + n) + 2, 2 * (u + n) + 1, 'contract', 'pending' FROM n WHERE u + n < past;
-        UPDATE users SET current_signature_file_id = id WHERE id >= u AND id < past;
-        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 0;
-        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 1;
-        UPDATE claim_requirements SET status = 'approved' WHERE id >= 3 * u AND id < 3 * past AND id % 3 = 2;
+        INSERT INTO users (id, email_address, password, status, first_name, last_name, phone_number, date_of_birth,
+            current_user_address_id, notification_channels, solicitor, justcall_id, google_drive_link, created_at,
+            updated_at)
+        SELECT u + n, CONCAT('ada.', u + n, '@example.org'),
+            '$2y$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz', 'active', 'Ada', CONCAT('Customer', u + n),
+            '+49 30 1234567', '1980-02-29', UUID(), '{"language": "de", "channel": "phone"}', 'Solicitors LLP',
+            (u + n) % 1000000007, 'https://drive.example.org/folders/customer', NOW(), NOW() FROM n WHERE u + n < past;
+        INSERT INTO claims (id, user_id, type, lender, status, created_at, updated_at)
+            SELECT 2 * (u + n), u + n, 'pcp', 'Bank', 'open', NOW(), NOW() FROM n WHERE u + n < past;
+        INSERT INTO claims (id, user_id, type, lender, status, created_at, updated_at)
+            SELECT 2 * (u + n) + 1, u + n, 'pcp', 'Lender', 'open', NOW(), NOW() FROM n WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+            SELECT requirement_id(3 * (u + n)), 2 * (u + n), 'identity', 'pending', NOW(), NOW() FROM n
+            WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+            SELECT requirement_id(3 * (u + n) + 1), 2 * (u + n), 'payslip', 'pending', NOW(), NOW() FROM n
+            WHERE u + n < past;
+        INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)
+            SELECT requirement_id(3 * (u + n) + 2), 2 * (u + n) + 1, 'contract', 'pending', NOW(), NOW() FROM n
+            WHERE u + n < past;
+        UPDATE users SET current_signature_file_id = id, updated_at = NOW() WHERE id >= u AND id < past;
+        UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+            WHERE claim_id >= 2 * u AND claim_id < 2 * past AND type = 'identity';
+        UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+            WHERE claim_id >= 2 * u AND claim_id < 2 * past AND type = 'payslip';
+        UPDATE claim_requirements SET status = 'approved', updated_at = NOW()
+            WHERE claim_id >= 2 * u AND claim_id < 2 * past AND type = 'contract';
         SET u = past;
     END WHILE;
     DROP TEMPORARY TABLE n;

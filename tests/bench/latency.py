@@ -82,7 +82,7 @@ def _probe(past: History, postgres: str, first: int) -> list[float]:
     ):
         for user in range(first, first + PROBES):
             cursor.execute(
-                "INSERT INTO users (id, uuid, first_name, last_name, email, password) VALUES (%s, '', '', '', '', '')",
+                "INSERT INTO users (id, email_address, created_at, updated_at) VALUES (%s, '', NOW(), NOW())",
                 (user,),
             )
             _wait(target, known, user)

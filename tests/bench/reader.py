@@ -19,12 +19,18 @@ LIBRARY_ROWS = 100_000
 QUARTERS = 4
 
 
-def bench(servers: Servers, rows: int, runs: int, peer_runs: int) -> None:
-    """The table of DESIGN section 8, first line; and large transactions of ours alone. 0 `peer_runs`: no peers."""
+def bench(servers: Servers, rows: int, runs: int, peer_runs: int, *, integer_keys: bool = False) -> None:
+    """The table of DESIGN section 8, first line; and large transactions of ours alone. 0 `peer_runs`: no peers.
+
+    With `integer_keys` ours also on a history whose requirements have numbers instead of UUIDs.
+    """
     with history(servers, rows) as single:
         entries = [leadstream(servers, single, runs)]
         if peer_runs:
             entries += [pipe(single, peer_runs), debezium(servers, single, peer_runs), library(single, peer_runs)]
+    if integer_keys:
+        with history(servers, rows, integer_keys=True) as single:
+            entries.append(results.renamed(leadstream(servers, single, runs), "integer keys"))
     results.keep("reader", f"binlog → committed Kafka, {rows:,} single-row transactions", entries)
     for size, name in ((100, "reader-100-rows"), (0, "reader-one-transaction")):
         with history(servers, rows, size) as larger:

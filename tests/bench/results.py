@@ -42,6 +42,11 @@ def entry(name: str, rows: int, seconds: float, rss_mb: float, **more: float) ->
     }
 
 
+def renamed(entry: Entry, what: str) -> Entry:
+    """The same figures, and in the name what was different."""
+    return {**entry, "name": f"{entry['name']}, {what}"}
+
+
 def _figure(value: object) -> str:
     if not isinstance(value, str | float | int):
         return ""

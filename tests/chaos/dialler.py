@@ -136,9 +136,12 @@ class _Place:
         return sum(entry["status"] == "pending" and entry["queue_type"] == queue for entry in self.entries.values())
 
 
-def check_writes(conninfo: str) -> list[str]:
-    """Sentences on what we wrote to the call centre's tables beyond design section 3; empty where we did not."""
-    judge = Judge()
+def check_writes(conninfo: str, label: str | None) -> list[str]:
+    """Sentences on what we wrote to the call centre's tables beyond design section 3; empty where we did not.
+
+    `label` is what these hold for people in no queue.
+    """
+    judge = Judge(label)
     with psycopg.connect(conninfo) as connection, connection.cursor(name="writes") as cursor:
         cursor.itersize = 10_000
         cursor.execute("SELECT who, tab, op, before, after FROM audit.writes ORDER BY n")
@@ -154,8 +157,9 @@ def check_writes(conninfo: str) -> list[str]:
 class Judge:
     """Looks at the writes of the audit one after the other; `problems` are sentences on ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str | None) -> None:
         self.problems: list[str] = []
+        self._none = label
         self._places: dict[int, _Place] = defaultdict(_Place)
         self._rules: dict[str, Callable[[Any, Any], Iterator[str]]] = {
             "user_call_scores INSERT": self._score_added,
@@ -185,7 +189,7 @@ class Judge:
             place.entries[after["id"]] = after
 
     def _score_added(self, _: Any, after: Any) -> Iterator[str]:
-        if after["current_score"] != 0 or after["is_active"] != (after["current_queue_type"] != "none"):
+        if after["current_score"] != 0 or after["is_active"] != (after["current_queue_type"] != self._none):
             yield f"{after}"
 
     def _score_changed(self, before: Any, after: Any) -> Iterator[str]:
@@ -197,7 +201,7 @@ class Judge:
                 yield f"the score began again at {after['current_score']}"
         if changed - allowed:
             yield f"overwrote {sorted(changed - allowed)}"
-        if "current_queue_type" in changed and after["is_active"] != (after["current_queue_type"] != "none"):
+        if "current_queue_type" in changed and after["is_active"] != (after["current_queue_type"] != self._none):
             yield f"is_active is {after['is_active']} in {after['current_queue_type']}"
 
     def _entry_added(self, _: Any, after: Any) -> Iterator[str]:

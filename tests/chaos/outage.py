@@ -17,7 +17,7 @@ from tests.demo.compare import Clock, compare, compare_company
 from tests.demo.desk import Desk, Draft
 from tests.demo.journal import Journal, Transaction
 from tests.demo.oracle import NONE, Oracle
-from tests.demo.pipeline import WORDS, NotDrained, Pipeline
+from tests.demo.pipeline import NotDrained, Pipeline
 from tests.demo.processes import Process
 
 Part = Literal["reader", "kafka", "appliers"]
@@ -37,8 +37,11 @@ _SETTINGS: Final = {
 class SweptDesk(Desk):
     """Between two sweeps every customer changes once at the most, and so that one of the plan's sweeps looks there.
 
-    These look at new users, at users with new requirements, and at everybody who is in a queue.
+    These look at new users, at users with new requirements, and at everybody who is in a queue. They date what they
+    find by `updated_at`.
     """
+
+    untouched = 0.0
 
     def __init__(self, seed: int, oracle: Oracle) -> None:
         super().__init__(0, 1, seed, moves=False)
@@ -101,7 +104,7 @@ class Outage:
 
     def __init__(self, ground: Ground, folder: Path, seed: int, away: Part, say: Callable[[str], None] = print) -> None:
         self.pipeline = Pipeline(ground.addresses, folder, appliers=2, settings=_SETTINGS)
-        self.oracle = Oracle(WORDS)
+        self.oracle = Oracle(self.pipeline.shape.words)
         self.desk = SweptDesk(seed, self.oracle)
         self._ground = ground
         self._away = away

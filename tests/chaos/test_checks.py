@@ -49,7 +49,7 @@ def test_gaps_repeats_and_missing_ends_are_found(wrong: list[Numbered], complain
 
 SCORE = {
     "user_id": 1,
-    "current_queue_type": "none",
+    "current_queue_type": None,
     "is_active": False,
     "current_score": 7,
     "total_attempts": 1,
@@ -72,7 +72,7 @@ ENTRY = {"id": "e", "user_id": 1, "queue_type": "unsigned_users", "status": "pen
 def test_writes_beyond_the_design_are_found(
     what: str, before: dict[str, object] | None, after: dict[str, object] | None, complaint: str
 ) -> None:
-    judge = Judge()
+    judge = Judge(None)
     judge.take("call_queue", None, ENTRY)
     judge.look(what, before, after)
     assert complaint in judge.problems[0]

@@ -23,8 +23,8 @@ from tests.chaos.topics import check_topics
 from tests.demo import journal
 from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
-from tests.demo.oracle import Oracle
-from tests.demo.pipeline import WORDS, Addresses, NotDrained, Pipeline, State
+from tests.demo.oracle import NONE, Oracle
+from tests.demo.pipeline import Addresses, NotDrained, Pipeline, State
 from tests.demo.processes import Process
 from tests.servers import PrivateServer, Servers, ensure
 
@@ -188,7 +188,7 @@ class Trial:
             self.net.conclude()
         clock = self.pipeline.clock()
         self.pipeline.stop()
-        oracle = Oracle(WORDS)
+        oracle = Oracle(self.pipeline.shape.words)
         for path in self.company.journals:
             oracle.replay(journal.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
@@ -203,7 +203,7 @@ class Trial:
         if self.diallers:
             writes = sum(dialler.writes for dialler in self.diallers)
             self.say(f"the dialler wrote {writes:,} times")
-            problems += check_writes(self.pipeline.postgres_url)
+            problems += check_writes(self.pipeline.postgres_url, self.pipeline.shape.words.label(NONE))
             problems += [f"{one.name} failed: {one.failure}" for one in self.diallers if one.failure is not None]
             deadlocks = sum(dialler.deadlocks for dialler in self.diallers) + self._deadlocks()
             if deadlocks:

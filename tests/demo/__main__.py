@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 
 from tests.demo.company import CompanyFailed
+from tests.demo.company_schema import SHAPES
 from tests.demo.demo import Demo, Options, parse_kills
 from tests.demo.pipeline import Addresses, NotDrained
 from tests.demo.processes import ProcessFailed
@@ -38,19 +39,22 @@ def main(
     kills: Annotated[
         str, typer.Option(envvar="DEMO_KILLS", help="Processes to kill -9 at random moments: reader=5,applier=3")
     ] = "",
+    shape: Annotated[str, typer.Option(envvar="DEMO_SHAPE", help="Whose tables: company, former, text…")] = "company",
     keep: Annotated[bool, typer.Option("--keep", help="Leave databases and topics for a look.")] = False,
 ) -> None:
     """Start the servers, a company and the pipeline; compare what happened with what was recorded."""
     console = Console()
     if server not in ("mysql", "mariadb"):
         _end(console, f"DEMO_SERVER is {server}; it should be mysql or mariadb", 2)
+    if shape not in SHAPES:
+        _end(console, f"DEMO_SHAPE is {shape}; it should be one of {', '.join(SHAPES)}", 2)
     try:
         chosen = parse_kills(kills)
     except ValueError as error:
         _end(console, str(error), 2)
     if seconds is None:
         seconds = math.inf if console.is_terminal else 60.0
-    options = Options(seconds, rate, seed, customers, chosen, keep)
+    options = Options(seconds, rate, seed, customers, chosen, keep, SHAPES[shape])
     signal.signal(signal.SIGTERM, _terminated)
     try:
         console.print("servers: starting those that do not run yet", highlight=False)

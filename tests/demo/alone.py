@@ -1,7 +1,7 @@
 """The simulated company by itself, until it is stopped: `COMPANY_DATABASE_URL=mysql://… python -m tests.demo.alone`.
 
-For compose's profile `demo`. The stand-in tables of `deploy/mysql` make way for the company's own; other tables are
-left as they are, and refused.
+For compose's profile `demo`. It works in the stand-in tables of `deploy/mysql`; others, and those of a company that has
+worked, are refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 
 import pymysql
 
-from tests.demo import company_schema as schema
 from tests.demo.company import Address, Company, CompanyFailed, run
+from tests.demo.shape import ACTIVITY_LOG
 
-STAND_IN: Final = {"id", "email", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}
-"""The columns of `users` in deploy/mysql/05-company.sql."""
 LOOK_SECONDS: Final = 5.0
+_MOST_ROWS: Final = 100
+"""Customers that stand-in tables may have been given by hand; more are somebody's."""
 
 
 def main() -> None:
@@ -28,11 +28,12 @@ def main() -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    if not _prepare(address):
-        sys.exit("the company has worked here before and remembers nothing; `docker compose down --volumes` first")
+    first_user = _prepare(address)
     rate, customers = float(os.environ.get("DEMO_RATE", "20")), int(os.environ.get("DEMO_CUSTOMERS", "500"))
     # Nobody compares afterwards, so that nothing is written down.
     with Company(os.environ["COMPANY_DATABASE_URL"], None, rate=rate) as company:
+        for worker in company.workers:
+            worker.desk.first_user = first_user
         company.load(customers)
         company.start()
         print(f"{company.customers:,} customers, {rate:g} transactions a second", flush=True)
@@ -42,22 +43,19 @@ def main() -> None:
         company.stop()
 
 
-def _prepare(address: Address) -> bool:
-    """Makes the company's tables; whether it did."""
+def _prepare(address: Address) -> int:
+    """The highest id of a customer there is already. Ends with a sentence where the tables are not stand-ins."""
     connection = address.connect()
     with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = 'users'",
-            [address.database],
-        )
-        columns = {str(row[0]) for row in cursor.fetchall()}
-        if columns and columns != STAND_IN:
-            return False
-        for table in ("claim_requirements", "claims", "users"):
-            run(connection, f"DROP TABLE IF EXISTS {table}")
-        for statement in schema.TABLES:
-            run(connection, statement)
-    return True
+        cursor.execute("SHOW TABLES LIKE 'activity_log'")
+        if cursor.fetchone() is not None:
+            sys.exit("the company has worked here before and remembers nothing; `docker compose down --volumes` first")
+        cursor.execute("SELECT COUNT(*), COALESCE(MAX(id), 0) FROM users")
+        ((rows, highest),) = cursor.fetchall()
+        if rows > _MOST_ROWS:
+            sys.exit(f"{address.database}.users holds {rows:,} customers of somebody else's; use an empty database")
+        run(connection, ACTIVITY_LOG)
+    return int(highest)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlsplit
 import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
-from tests.demo import company_schema as schema
-from tests.demo.company_schema import CAPTURED
+from tests.demo.company_schema import COMPANY
 from tests.demo.desk import Desk, Draft
 from tests.demo.journal import Journal, Transaction
+from tests.demo.shape import CAPTURED, Shape
 
 _LOST: Final = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, ER.SERVER_SHUTDOWN, 0, 1927}
 _REFUSED: Final = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
@@ -70,7 +70,11 @@ class Address(NamedTuple):
             read_timeout=120,
             ssl_disabled=True,  # on this machine; it would take a fifth of the load's CPU
         )
-        run(connection, "SET time_zone = '+00:00', NAMES utf8mb4 COLLATE utf8mb4_unicode_ci")
+        run(
+            connection,
+            "SET time_zone = '+00:00', NAMES utf8mb4 COLLATE utf8mb4_unicode_ci,"
+            " sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')",  # a user's id may be 0
+        )
         return connection
 
 
@@ -87,13 +91,13 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def create_tables(address: Address) -> None:
+def create_tables(address: Address, shape: Shape) -> None:
     """Creates the company's database and its tables."""
     connection = address._replace(database="").connect()
     try:
         run(connection, f"CREATE DATABASE `{address.database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
         run(connection, f"USE `{address.database}`")
-        for statement in schema.TABLES:
+        for statement in shape.tables:
             run(connection, statement)
     finally:
         connection.close()
@@ -239,10 +243,10 @@ class Worker(threading.Thread):
 class Company:
     """The workers together. `with Company(…) as company: company.load(2000); company.start(); …; company.stop()`.
 
-    `rate` is in transactions a second over all workers. `moves=False` leaves claims with their customers, whose
-    histories are then exact without exception. Journals go into `folder`, or nowhere (None). `compressed` lets one
-    worker write compressed transactions (MySQL). What was not done while the server was away is made up for, as far as
-    it is the work of the last `catch_up` seconds.
+    Its tables have the `shape`. `rate` is in transactions a second over all workers. `moves=False` leaves claims with
+    their customers, whose histories are then exact without exception. Journals go into `folder`, or nowhere (None).
+    `compressed` lets one worker write compressed transactions (MySQL). What was not done while the server was away is
+    made up for, as far as it is the work of the last `catch_up` seconds.
     """
 
     def __init__(
@@ -256,6 +260,7 @@ class Company:
         moves: bool = True,
         compressed: bool = False,
         catch_up: float = 1.0,
+        shape: Shape = COMPANY,
     ) -> None:
         self.address = Address.of(url)
         if folder is not None:
@@ -266,7 +271,7 @@ class Company:
         self.workers = [
             Worker(
                 self.address,
-                Desk(worker, workers, seed, moves=moves),
+                Desk(worker, workers, seed, moves=moves, shape=shape),
                 rate / workers,
                 Journal(path),
                 compressed and worker == 0,
@@ -284,8 +289,8 @@ class Company:
             for table in CAPTURED:
                 run(
                     connection,
-                    f"UPDATE {table} SET created_at = NOW() - INTERVAL (400 + id % 600) DAY,"
-                    " updated_at = NOW() - INTERVAL (1 + id % 400) DAY",
+                    f"UPDATE {table} SET created_at = NOW() - INTERVAL FLOOR(400 + 600 * RAND()) DAY,"
+                    " updated_at = NOW() - INTERVAL FLOOR(1 + 399 * RAND()) DAY",
                 )
 
     def start(self) -> None:

@@ -1,280 +1,304 @@
-"""The claims company's own tables in MySQL or MariaDB, with all the columns a real one has, and invented people.
-
-Everything personal carries a marker (`PERSONAL_DATA`), so that a test can look for it where it must never be.
-"""
+"""The claims company's own tables in MySQL or MariaDB, with all the columns a real one has, and invented people."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Final
 
-REQUIREMENT_TYPES: Final = ("id_document", "proof_of_address", "bank_statement", "medical_report", "marketing_consent")
-"""What the ENUM `claim_requirements.type` knows."""
-
-CAPTURED: Final = {
-    "users": {"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"},
-    "claims": {"id", "user_id", "status", "created_at", "updated_at"},
-    "claim_requirements": {
-        "id",
-        "claim_id",
-        "type",
-        "status",
-        "claim_requirement_reason",
-        "created_at",
-        "updated_at",
-    },
-}
-"""The only columns that may leave MySQL (design, section 5)."""
-
-PERSONAL_DATA: Final = (
-    rb"pii-",  # names, addresses, hashes, free text, blobs
-    rb"cGlpL",  # the same in base64
-    rb"7069692[dD]",  # the same in hexadecimal
-    rb"\+99955\d",  # telephone numbers
-    rb"191\d-[01]\d-[0-3]\d",  # birth dates
-    rb"7770077\d\.\d\d",  # incomes
+from tests.demo.former_schema import FORMER
+from tests.demo.oracle import UNSIGNED, Exclusion, Words
+from tests.demo.shape import (
+    BIT,
+    DECIMAL,
+    ENUM,
+    NULLABLE,
+    KeyType,
+    Layout,
+    Requested,
+    Shape,
+    Signature,
+    Vocabulary,
+    literal,
 )
-"""Patterns of which every personal value matches one, however it is encoded."""
 
-TABLES: Final = (
-    """
+_TABLE_OPTIONS: Final = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+
+
+def _tables(shape: Shape) -> tuple[str, ...]:
+    return (
+        f"""
     CREATE TABLE users (
-        id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
-        email VARCHAR(190) NOT NULL,
-        phone VARCHAR(32) NULL,
-        password_hash CHAR(60) NOT NULL,
-        title ENUM('mr', 'ms', 'mx', 'dr') NULL,
-        first_name VARCHAR(80) NOT NULL,
-        last_name VARCHAR(80) NOT NULL,
-        birth_date DATE NULL,
-        address_line_1 VARCHAR(120) NULL,
-        address_line_2 VARCHAR(120) NULL,
-        postcode VARCHAR(16) NULL,
-        city VARCHAR(80) NULL,
-        country CHAR(2) NOT NULL DEFAULT 'GB',
-        national_insurance_number VARBINARY(64) NULL,
-        bank_account TINYTEXT NULL,
-        monthly_income DECIMAL(12, 2) NULL,
-        preferences JSON NULL,
-        marketing_channels SET('email', 'phone', 'post', 'sms') NOT NULL DEFAULT '',
-        avatar MEDIUMBLOB NULL,
-        flags BIT(5) NOT NULL DEFAULT b'0',
-        home_location POINT NULL,
-        current_signature_file_id VARCHAR(36) NULL,
-        ip_address VARBINARY(16) NULL,
-        login_count SMALLINT UNSIGNED NOT NULL DEFAULT 0,
-        credit_score FLOAT NULL,
-        distance_km DOUBLE NULL,
-        is_enabled TINYINT(1) NOT NULL DEFAULT 1,
+        id {shape.user_id} NOT NULL AUTO_INCREMENT,
+        email_address VARCHAR(255) NOT NULL,
+        password VARCHAR(255) NULL,
+        is_enabled {shape.enabled.sql},
+        status VARCHAR(255) NULL,
+        first_name VARCHAR(255) NULL,
+        last_name VARCHAR(255) NULL,
+        phone_number VARCHAR(255) NULL,
+        date_of_birth DATE NULL,
+        previous_name VARCHAR(255) NULL,
+        current_user_address_id VARCHAR(255) NULL,
+        current_user_id_document_id VARCHAR(255) NULL,
+        current_signature_file_id {shape.signature.value} NULL,
+        notification_channels JSON NULL,
+        third_party_claim_partner VARCHAR(255) NULL,
+        introducer VARCHAR(255) NOT NULL DEFAULT 'mcc',
+        solicitor VARCHAR(255) NULL,
+        credit_response_selection_completed TINYINT(1) NOT NULL DEFAULT 0,
+        justcall_id INT NULL,
+        voluum_click_id VARCHAR(255) NULL,
+        pipedrive_id VARCHAR(255) NULL,
+        google_drive_link VARCHAR(255) NULL,
+        last_login TIMESTAMP NULL,
         remember_token VARCHAR(100) NULL,
-        last_login_at DATETIME(3) NULL,
-        preferred_call_time TIME(2) NULL,
-        customer_since YEAR NULL,
-        notes LONGTEXT NULL,
-        created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
-        updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
-        version INT NOT NULL DEFAULT 1,
+        identity_request JSON NULL,
+        identity_response JSON NULL,
+        address_request JSON NULL,
+        address_response JSON NULL,
+        credit_response JSON NULL,
+        created_at TIMESTAMP NULL,
+        updated_at TIMESTAMP NULL,
         PRIMARY KEY (id),
-        KEY users_email (email)
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci
-    """,
-    """
+        KEY users_email_address_index (email_address)
+    ) {_TABLE_OPTIONS}
+        """,
+        f"""
     CREATE TABLE claims (
-        id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
-        reference CHAR(12) NOT NULL,
-        user_id BIGINT UNSIGNED NOT NULL,
-        amount DECIMAL(14, 4) NULL,
-        incident_date DATE NULL,
-        incident_description TEXT NULL,
-        details JSON NULL,
-        priority TINYINT NOT NULL DEFAULT 0,
-        status VARCHAR(24) NULL,
-        assessor_flags BIT(11) NULL,
-        closed_on DATE NULL,
-        created_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-        updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+        id {shape.claim_id.value} NOT NULL{" AUTO_INCREMENT" if shape.claim_id.is_integer else ""},
+        user_id {shape.user_id} NOT NULL,
+        type VARCHAR(255) NULL,
+        status VARCHAR(255) NULL,
+        lender VARCHAR(255) NULL,
+        solicitor VARCHAR(255) NULL,
+        client_last_updated_at TIMESTAMP NULL,
+        created_at TIMESTAMP NULL,
+        updated_at TIMESTAMP NULL,
         PRIMARY KEY (id),
-        KEY claims_user (user_id),
-        CONSTRAINT claims_of_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci
-    """,
-    f"""
+        KEY claims_user_id_index (user_id){shape.cascade("claims_user_id_foreign", "user_id", "users")}
+    ) {_TABLE_OPTIONS}
+        """,
+        f"""
     CREATE TABLE claim_requirements (
-        id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
-        claim_id BIGINT UNSIGNED NOT NULL,
-        sort_key DECIMAL(6, 3) NOT NULL DEFAULT 0,
-        document MEDIUMBLOB NULL,
-        file_name VARCHAR(255) NULL,
-        type ENUM({", ".join(f"'{word}'" for word in REQUIREMENT_TYPES)}) NULL,
-        delivered_by SET('post', 'upload', 'agent') NULL,
-        status VARCHAR(24) NULL,
-        is_urgent BIT(1) NOT NULL DEFAULT b'0',
-        due_date DATE NULL,
-        extracted JSON NULL,
+        id {shape.requirement_id.value} NOT NULL,
+        claim_id {shape.claim_id.value} {"NULL" if shape.claimless else "NOT NULL"},
+        type VARCHAR(255) NULL,
+        status VARCHAR(255) NULL,
         claim_requirement_reason VARCHAR(255) NULL,
-        created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-        updated_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+        claim_requirement_rejection_reason VARCHAR(255) NULL,
+        created_at TIMESTAMP NULL,
+        updated_at TIMESTAMP NULL,
         PRIMARY KEY (id),
-        KEY claim_requirements_claim (claim_id),
-        CONSTRAINT requirements_of_claim FOREIGN KEY (claim_id) REFERENCES claims (id) ON DELETE CASCADE
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci
-    """,
-    """
-    CREATE TABLE activity_log (
-        worker INT NOT NULL,
-        number BIGINT NOT NULL,
-        details JSON NULL,
-        created_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-        PRIMARY KEY (worker, number)
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci
-    """,
+        KEY claim_requirements_claim_id_index (claim_id){
+            shape.cascade("claim_requirements_claim_id_foreign", "claim_id", "claims")
+        }
+    ) {_TABLE_OPTIONS}
+        """,
+    )
+
+
+_USER_COLUMNS: Final = (
+    "id, email_address, password, status, first_name, last_name, phone_number, date_of_birth, previous_name,"
+    " current_user_address_id, current_user_id_document_id, notification_channels, third_party_claim_partner,"
+    " solicitor, credit_response_selection_completed, justcall_id, voluum_click_id, pipedrive_id, google_drive_link,"
+    " remember_token, identity_request, identity_response, address_request, address_response, credit_response,"
+    " is_enabled, current_signature_file_id, last_login, created_at, updated_at"
 )
-"""In the order in which they can be created. `activity_log` is not captured: every transaction leaves its number."""
-
-USER_COLUMNS: Final = (
-    "id, email, phone, password_hash, title, first_name, last_name, birth_date, address_line_1, address_line_2,"
-    " postcode, city, country, national_insurance_number, bank_account, monthly_income, preferences,"
-    " marketing_channels, avatar, flags, home_location, current_signature_file_id, ip_address, login_count,"
-    " credit_score, distance_km, is_enabled, remember_token, last_login_at, preferred_call_time, customer_since, notes"
+_CLAIM_COLUMNS: Final = "id, user_id, type, status, lender, solicitor, client_last_updated_at, created_at, updated_at"
+_REQUIREMENT_COLUMNS: Final = (
+    "id, claim_id, type, status, claim_requirement_reason, claim_requirement_rejection_reason, created_at, updated_at"
 )
-"""What `user_values` gives values for."""
 
-CLAIM_COLUMNS: Final = (
-    "id, reference, user_id, amount, incident_date, incident_description, details, priority, status, assessor_flags"
-)
-"""What `claim_values` gives values for."""
-
-REQUIREMENT_COLUMNS: Final = (
-    "id, claim_id, sort_key, document, file_name, type, delivered_by, status, is_urgent, due_date, extracted,"
-    " claim_requirement_reason"
-)
-"""What `requirement_values` gives values for."""
-
-_FIRST_NAMES = ("Anna", "Björn", "Chloé", "Dmitri", "Éva", "Fatima", "Günther", "李", "Zoë 🦊", "O'Brien")
-_CITIES = ("Leeds", "Köln", "São Paulo", "Kraków", "İzmir", "東京")
+_FIRST_NAMES: Final = ("Anna", "Björn", "Chloé", "Dmitri", "Éva", "Fatima", "Günther", "李", "Zoë 🦊", "O'Brien")
+_LENDERS: Final = ("Blue Bank", "Crédit Moyen", "Lender & Sons", None)
+_IDENTITY_COLUMNS: Final = 5
 
 
-def literal(value: object) -> str:
-    """A value as SQL text: None, numbers, bytes and strings (under the server's default sql_mode)."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, bytes):
-        return f"x'{value.hex()}'"
-    text = str(value).replace("\\", "\\\\").replace("'", "''")
-    return f"'{text}'"
+def _user(rng: Random, user_id: int, signature: str, enabled: str) -> str:
+    known = rng.random() < 0.8  # many columns of a real table are NULL in every fifth row
+    asked = rng.random() < 0.3  # of the identity service
+    values = (
+        user_id,
+        f"pii-{user_id}@example.invalid",
+        f"$2y$12$pii-{rng.getrandbits(190):048x}" if known else None,
+        rng.choice(("active", "ACTIVE", "lead", None)),
+        f"pii-{rng.choice(_FIRST_NAMES)}",
+        f"pii-{rng.choice(_FIRST_NAMES)[::-1]}",
+        f"+99955{rng.randrange(10**7):07d}" if known else None,
+        f"191{rng.randrange(10)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}" if known else None,
+        "pii-Smith" if rng.random() < 0.1 else None,
+        f"pii-address-{rng.getrandbits(64):016x}" if known else None,
+        f"pii-document-{rng.getrandbits(64):016x}" if rng.random() < 0.5 else None,
+        json.dumps({"email": known, "sms": f"pii-{rng.choice(_FIRST_NAMES)}"}, ensure_ascii=False),
+        rng.choice(("partner", None)),
+        rng.choice(("Solicitors LLP", None)),
+        rng.random() < 0.5,
+        rng.randrange(10**9) if known else None,
+        f"pii-{rng.getrandbits(64):016x}" if known else None,
+        f"pii-{rng.randrange(10**9)}" if known else None,
+        f"https://drive.example/pii-{rng.getrandbits(64):016x}" if known else None,
+        f"pii-{rng.getrandbits(128):032x}" if known else None,
+        *(_answer(rng) if asked else None for _ in range(_IDENTITY_COLUMNS)),
+    )
+    rest = f"{enabled}, {signature}, {'NOW()' if known else 'NULL'}, NOW(), NOW()"
+    return f"users ({_USER_COLUMNS}) VALUES ({', '.join(map(literal, values))}, {rest})"
 
 
-def personal_change(rng: Random, user_id: int) -> str:
-    """Assignments that change personal columns only."""
+def _claim(rng: Random, claim_id: str, user_id: int, status: str | None) -> str:
+    values = (
+        user_id,
+        rng.choice(("pcp", "irresponsible lending", None)),
+        status,
+        rng.choice(_LENDERS),
+        rng.choice(("Solicitors LLP", None)),
+    )
+    row = f"{claim_id}, {', '.join(map(literal, values))}, {rng.choice(('NULL', 'NOW()'))}, NOW(), NOW()"
+    return f"claims ({_CLAIM_COLUMNS}) VALUES ({row})"
+
+
+def _requirement(rng: Random, asked: Requested) -> str:
+    rejected = "pii-the photo shows somebody else" if rng.random() < 0.2 else None
+    words = ", ".join(map(literal, (asked.kind, asked.status, asked.reason, rejected)))
+    return f"claim_requirements ({_REQUIREMENT_COLUMNS}) VALUES ({asked.key}, {asked.claim}, {words}, NOW(), NOW())"
+
+
+def _personal_change(rng: Random, user_id: int) -> str:
     return rng.choice(
         (
-            f"email = 'pii-{user_id}-{rng.randrange(10**6)}@example.invalid', version = version + 1",
-            "last_login_at = UTC_TIMESTAMP(3), login_count = LEAST(login_count + 1, 65535),"
-            f" ip_address = {literal(_address(rng))}",
-            f"preferences = {literal(_preferences(rng))}, credit_score = {rng.uniform(1, 999):.3f}",
-            f"address_line_1 = 'pii-{rng.randrange(999)} New Street', monthly_income = {_income(rng)}",
-            f"notes = {literal('pii-note ' + 'called back, ' * rng.randrange(60))}, avatar = {literal(_blob(rng))}",
+            f"email_address = 'pii-{user_id}-{rng.randrange(10**6)}@example.invalid'",
+            f"last_login = NOW(), remember_token = 'pii-{rng.getrandbits(128):032x}'",
+            f"identity_request = {literal(_answer(rng))}, identity_response = {literal(_answer(rng))}",
+            f"current_user_address_id = 'pii-address-{rng.getrandbits(64):016x}', status = 'Active'",
+            f"date_of_birth = '191{rng.randrange(10)}-02-03', phone_number = '+99955{rng.randrange(10**7):07d}'",
         )
     )
 
 
-def user_values(rng: Random, user_id: int, signature: str | None, enabled: bool) -> str:
-    """One row of VALUES for `USER_COLUMNS`."""
-    known = rng.random() < 0.8  # many columns of a real table are NULL in every fifth row
-    name = rng.choice(_FIRST_NAMES)
-    values = (
-        user_id,
-        f"pii-{user_id}@example.invalid",
-        f"+99955{rng.randrange(10**7):07d}" if known else None,
-        f"$2b$12$pii-{rng.getrandbits(190):048x}",
-        rng.choice(("mr", "ms", "mx", "dr", None)),
-        f"pii-{name}",
-        f"pii-{rng.choice(_FIRST_NAMES)[::-1]}",
-        f"191{rng.randrange(10)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}" if known else None,
-        f"pii-{rng.randrange(999)} High Street",
-        "pii-Flat 3" if rng.random() < 0.3 else None,
-        f"pii-{rng.randrange(99999)}",
-        f"pii-{rng.choice(_CITIES)}" if known else None,
-        rng.choice(("GB", "DE", "FR")),
-        b"pii-" + rng.randbytes(12),
-        f"pii-GB{rng.randrange(10**18):018d}" if known else None,
-    )
-    rest = (
-        literal(_preferences(rng)),
-        literal(",".join(rng.sample(("email", "phone", "post", "sms"), rng.randrange(5)))),
-        literal(_blob(rng) if rng.random() < 0.2 else None),
-        f"b'{rng.randrange(32):05b}'",
-        f"ST_GeomFromText('POINT({rng.uniform(-90, 90):.6f} {rng.uniform(-90, 90):.6f})')" if known else "NULL",
-        literal(signature),
-        literal(_address(rng)),
-        str(rng.randrange(65536)),
-        f"{rng.uniform(1, 999):.3f}" if known else "NULL",
-        f"{rng.uniform(0, 20000):.9f}",
-        literal(enabled),
-        literal(f"pii-{rng.getrandbits(128):032x}" if known else None),
-        "UTC_TIMESTAMP(3)" if known else "NULL",
-        literal(f"{rng.randrange(24):02d}:{rng.randrange(60):02d}:00.25"),
-        str(rng.randrange(1990, 2026)),
-        literal("pii-note " + "speaks softly; " * rng.randrange(40)) if known else "NULL",
-    )
-    income = _income(rng) if known else "NULL"
-    return f"({', '.join([*map(literal, values), income, *rest])})"
+def _answer(rng: Random) -> str:
+    """Kilobytes of JSON."""
+    checks = [
+        {
+            "name": f"pii-{rng.choice(_FIRST_NAMES)}",
+            "score": rng.randrange(100),
+            "detail": "passed " * rng.randrange(60),
+        }
+        for _ in range(rng.randrange(4, 12))
+    ]
+    return json.dumps({"reference": f"pii-{rng.getrandbits(64):016x}", "checks": checks}, ensure_ascii=False)
 
 
-def claim_values(rng: Random, claim_id: int, user_id: int, status: str | None) -> str:
-    """One row of VALUES for `CLAIM_COLUMNS`."""
-    values = (
-        claim_id,
-        f"C{claim_id % 10**11:011d}",
-        user_id,
-        round(rng.uniform(100, 90_000), 4),
-        f"20{rng.randrange(10, 25)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}",
-        "pii-slipped on " + "wet tiles, " * rng.randrange(20) if rng.random() < 0.7 else None,
-        json.dumps({"witness": f"pii-{rng.choice(_FIRST_NAMES)}", "injuries": rng.randrange(4)}, ensure_ascii=False),
-        rng.randrange(-128, 128),
-        status,
-    )
-    flags = f"b'{rng.randrange(2048):011b}'" if rng.random() < 0.5 else "NULL"
-    return f"({', '.join([*map(literal, values), flags])})"
+COMPANY: Final = Shape(
+    "company",
+    Layout(_tables, _user, _claim, _requirement, _personal_change),
+    Vocabulary(
+        open_claim=("PENDING", "pending", "submitted", "In Review", None),
+        closed_claim=("cancelled", "CANCELLED", "Cancelled", "cancelled "),
+        owed=("PENDING", "pending", "Pending", "PENDING "),
+        asked=("PENDING", "PENDING", "pending"),
+        handed_in="submitted",
+        approved=("approved", "Approved", "APPROVED", "approved  "),
+        refused=("rejected", "PENDING", "pending", None),
+        kinds=(
+            "proof_of_address",
+            "bank_statement",
+            "Bank_Statement",
+            "credit_agreement",
+            "id_document",
+            "id_document",
+            "ID_DOCUMENT",
+            "signature",
+            "vehicle_registration",
+            "CFA",
+            "letter_of_authority",
+            "solicitor_letter_of_authority ",
+            None,
+        ),
+        reasons=(
+            None,
+            "base requirement for claim.",
+            "Base requirement for claim.",
+            "base requirement for claim. ",
+            "base requirement for claim",
+            "the copy is unreadable",
+        ),
+    ),
+    Words(
+        closed=frozenset({"cancelled"}),
+        outstanding=frozenset({"pending"}),
+        excluded=(
+            Exclusion("signature"),
+            Exclusion("vehicle_registration"),
+            Exclusion("cfa"),
+            Exclusion("solicitor_letter_of_authority"),
+            Exclusion("letter_of_authority"),
+            Exclusion("id_document", "base requirement for claim."),
+        ),
+        labels=(UNSIGNED, "outstanding_requests", None),
+    ),
+    Path(__file__).with_name("company-rules.toml"),
+)
+"""The company that exists."""
 
-
-def requirement_values(rng: Random, requirement_id: int, claim_id: int, kind: str | None, status: str | None) -> str:
-    """One row of VALUES for `REQUIREMENT_COLUMNS`."""
-    values = (
-        requirement_id,
-        claim_id,
-        rng.randrange(999_999) / 1000,
-        _blob(rng) if rng.random() < 0.2 else None,
-        f"pii-{rng.randrange(10**6)}.pdf" if rng.random() < 0.6 else None,
-        kind,
-        ",".join(rng.sample(("post", "upload", "agent"), rng.randrange(3))),
-        status,
-    )
-    rest = (
-        f"b'{rng.randrange(2)}'",
-        literal(f"20{rng.randrange(25, 40)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"),
-        literal(_preferences(rng) if rng.random() < 0.3 else None),
-        literal(rng.choice((None, "the copy is unreadable", "expired — please renew", "needed by the court"))),
-    )
-    return f"({', '.join([*map(literal, values), *rest])})"
-
-
-def _preferences(rng: Random) -> str:
-    return json.dumps({"theme": rng.choice(("dark", "light")), "nickname": f"pii-{rng.choice(_FIRST_NAMES)}"})
-
-
-def _income(rng: Random) -> str:
-    return f"7770077{rng.randrange(10)}.{rng.randrange(100):02d}"
-
-
-def _address(rng: Random) -> bytes:
-    return b"pii-" + rng.randbytes(12)
-
-
-def _blob(rng: Random) -> bytes:
-    return b"pii-" + rng.randbytes(rng.randrange(400))
+VARIANTS: Final = (
+    # ids of 32 bits, some below 0; who is enabled may be NULL
+    replace(
+        COMPANY,
+        name="int",
+        user_id="INT",
+        claim_id=KeyType.INT,
+        requirement_id=KeyType.INT,
+        enabled=NULLABLE,
+        signature=Signature.BIGINT,
+        low_ids=True,
+    ),
+    # ids of 64 bits, signed and unsigned, without foreign keys; requirements of no claim
+    replace(
+        COMPANY,
+        name="bigint",
+        user_id="BIGINT",
+        claim_id=KeyType.BIGINT,
+        requirement_id=KeyType.UNSIGNED,
+        enabled=BIT,
+        foreign_keys=False,
+        claimless=True,
+        low_ids=True,
+    ),
+    # ids in text, spelled one way here and another way there
+    replace(
+        COMPANY,
+        name="text",
+        claim_id=KeyType.VARCHAR,
+        requirement_id=KeyType.CHAR,
+        enabled=ENUM,
+        respelled=True,
+    ),
+    # the same without foreign keys: what is left of deleted customers and claims belongs to nobody
+    replace(
+        COMPANY,
+        name="text-alone",
+        claim_id=KeyType.CHAR,
+        requirement_id=KeyType.VARCHAR,
+        foreign_keys=False,
+        respelled=True,
+        claimless=True,
+    ),
+    # ids and signatures in bytes
+    replace(
+        COMPANY,
+        name="binary",
+        claim_id=KeyType.BINARY,
+        requirement_id=KeyType.BINARY,
+        signature=Signature.BINARY,
+        enabled=DECIMAL,
+    ),
+)
+"""Companies whose tables differ from COMPANY's, each in several ways at once."""
+MARIADB_VARIANTS: Final = (
+    replace(COMPANY, name="uuid", claim_id=KeyType.UUID, requirement_id=KeyType.UUID, respelled=True, claimless=True),
+)
+"""With types that only MariaDB has."""
+SHAPES: Final = {shape.name: shape for shape in (COMPANY, FORMER, *VARIANTS, *MARIADB_VARIANTS)}
+"""Every shape there is, by its name."""

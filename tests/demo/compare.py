@@ -15,9 +15,14 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from tests.demo.company import Address
-from tests.demo.oracle import FAR, NONE, Oracle, Person, Span, Stay
+from tests.demo.company_schema import COMPANY
+from tests.demo.journal import Key
+from tests.demo.oracle import FAR, NONE, Oracle, Person, Span, Stay, Words
+from tests.demo.shape import Shape, canonical
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS: Final = timedelta(microseconds=500)
+"""As far as a timestamp(3) may be from what was written into it."""
 _SHOWN: Final = 10
 
 
@@ -86,6 +91,10 @@ class Verdict:
             yield f"… and {len(self.notes) - _SHOWN:,} customers more"
 
 
+Document = tuple[str, str | None, str | None, str | None]
+"""A requirement's claim, type, status and reason."""
+
+
 @dataclass
 class Found:
     """Everything PostgreSQL says of one user."""
@@ -95,16 +104,23 @@ class Found:
     conversions: list[Any] = field(default_factory=list)
     score: Any = None
     pending: list[str] = field(default_factory=list)
-    claims: dict[int, str | None] = field(default_factory=dict)
-    requirements: dict[int, tuple[int, str | None, str | None]] = field(default_factory=dict)
+    claims: dict[str, str | None] = field(default_factory=dict)
+    requirements: dict[str, Document] = field(default_factory=dict)
 
 
 def compare(
-    conninfo: str, oracle: Oracle, clock: Clock, *, other_writers: bool = False, settled: bool = True
+    conninfo: str,
+    oracle: Oracle,
+    clock: Clock,
+    *,
+    other_writers: bool = False,
+    settled: bool = True,
+    left_behind: bool = False,
 ) -> Verdict:
     """Compares every customer. With `other_writers` the call centre's own columns may differ from ours.
 
-    Where it is not `settled`, leads may wait for a stream that is away (`judge_after`).
+    Where it is not `settled`, leads may wait for a stream that is away (`judge_after`). With `left_behind` the company
+    has no foreign keys: rows of deleted customers, which are nobody's, may be held or not.
 
     Raises psycopg.Error where a table cannot be read.
     """
@@ -118,10 +134,10 @@ def compare(
             verdict.notes[user].append("the company has no such customer")
             continue
         before = len(verdict.notes.get(user, ()))
-        _compare_conversions(verdict, person, one)
-        _compare_queue(verdict, person, one, other_writers)
+        _compare_conversions(verdict, person, one, oracle.words)
+        _compare_queue(verdict, person, one, oracle.words, other_writers)
         _compare_stints(verdict, person, one, clock)
-        _compare_rows(verdict, person, one, settled)
+        _compare_rows(verdict, person, one, settled, left_behind and not person.there)
         if len(verdict.notes.get(user, ())) > before:
             verdict.histories[user] = (
                 [_expected_line(stay) for stay in person.stays],
@@ -130,28 +146,32 @@ def compare(
     return verdict
 
 
-def compare_company(url: str, oracle: Oracle) -> list[str]:
+def compare_company(url: str, oracle: Oracle, shape: Shape = COMPANY) -> list[str]:
     """Sentences on customers whose rows in MySQL are not what the journal says; a fault of the company, not of ours.
 
-    Raises pymysql.MySQLError where the tables cannot be read.
+    Rows that belong to nobody are passed over. Raises pymysql.MySQLError where the tables cannot be read.
     """
     connection = Address.of(url).connect()
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT id, NULLIF(current_signature_file_id, ''), is_enabled FROM users")
-        users = {row[0]: (row[1], bool(row[2])) for row in cursor}
+        cursor.execute(f"SELECT id, current_signature_file_id, {shape.enabled.asked} FROM users")
+        users = {row[0]: (shape.signature.read(row[1]), bool(row[2])) for row in cursor}
         cursor.execute("SELECT id, user_id, status FROM claims")
-        claims = {row[0]: (row[1], row[2]) for row in cursor}
-        cursor.execute("SELECT id, claim_id, type, status FROM claim_requirements")
-        requirements = {row[0]: (row[1], row[2], row[3]) for row in cursor}
+        claims = {canonical(row[0]): (row[1], row[2]) for row in cursor if row[1] in users}
+        cursor.execute(
+            "SELECT id, claim_id, type, status, claim_requirement_reason FROM claim_requirements"
+            " WHERE claim_id IS NOT NULL"
+        )
+        documents = ((canonical(key), canonical(claim), *words) for key, claim, *words in cursor)
+        requirements = {key: (claim, *words) for key, claim, *words in documents if claim in claims}
     there = [person for person in oracle.people.values() if person.there]
-    expected: tuple[tuple[str, Mapping[int, Any], Mapping[int, Any]], ...] = (
+    expected: tuple[tuple[str, Mapping[Key, Any], Mapping[Key, Any]], ...] = (
         ("users", users, {person.id: (person.signature, person.enabled) for person in there}),
         ("claims", claims, {key: (one.id, case.status) for one in there for key, case in one.cases.items()}),
         (
             "claim_requirements",
             requirements,
             {
-                key: (document.claim, document.type, document.status)
+                key: (document.claim, document.type, document.status, document.reason)
                 for one in there
                 for case in one.cases.values()
                 for key, document in case.documents.items()
@@ -161,7 +181,7 @@ def compare_company(url: str, oracle: Oracle) -> list[str]:
     return [
         f"{table} {key}: MySQL holds {rows.get(key)}, the journal says {journal.get(key)}"
         for table, rows, journal in expected
-        for key in sorted(rows.keys() | journal.keys())
+        for key in sorted(rows.keys() | journal.keys(), key=str)
         if rows.get(key) != journal.get(key)
     ]
 
@@ -186,18 +206,24 @@ def _read(conninfo: str) -> dict[int, Found]:
             " ORDER BY converted_at"
         ):
             found[row.user_id].conversions.append(row)
-        for row in rows("SELECT user_id, current_queue_type, is_active, current_score FROM user_call_scores"):
+        for row in rows("SELECT user_id, current_queue_type, is_active, last_outcome FROM user_call_scores"):
             found[row.user_id].score = row
         for row in rows("SELECT user_id, queue_type FROM call_queue WHERE status = 'pending'"):
             found[row.user_id].pending.append(row.queue_type)
         for row in rows("SELECT user_id, id, status FROM leadstream.claims"):
-            found[row.user_id].claims[row.id] = row.status
-        for row in rows("SELECT user_id, id, claim_id, type, status FROM leadstream.requirements"):
-            found[row.user_id].requirements[row.id] = (row.claim_id, row.type, row.status)
+            found[row.user_id].claims[_text(row.id)] = row.status
+        for row in rows("SELECT user_id, id, claim_id, type, status, reason FROM leadstream.requirements"):
+            document = _text(row.claim_id), row.type, row.status, row.reason
+            found[row.user_id].requirements[_text(row.id)] = document
     return found
 
 
-def _compare_conversions(verdict: Verdict, person: Person, found: Found) -> None:
+def _text(key: object) -> str:
+    """A row's id as text, in the one spelling that stands for all equal ones."""
+    return str(canonical(key))
+
+
+def _compare_conversions(verdict: Verdict, person: Person, found: Found, words: Words) -> None:
     expected = Counter(stay.conversion for stay in person.stays if stay.conversion)
     recorded = Counter(row.conversion_type for row in found.conversions)
     verdict.conversions += expected.total()
@@ -207,29 +233,37 @@ def _compare_conversions(verdict: Verdict, person: Person, found: Found) -> None
         verdict.notes[person.id].append(f"conversions must be {dict(expected)}, are {dict(recorded)}")
     for row in found.conversions:
         twins = [
-            stint.queue_type
+            words.label(stint.queue_type)
             for stint in found.stints
-            if (stint.closed_at, stint.conversion_type) == (row.converted_at.replace(tzinfo=UTC), row.conversion_type)
+            if stint.conversion_type == row.conversion_type
+            and stint.closed_at is not None
+            and abs(stint.closed_at - row.converted_at.replace(tzinfo=UTC)) <= _MILLISECONDS
         ]
         if row.previous_queue_type not in twins:
             verdict.wrong["a conversion without its stint"][person.id] += 1
             verdict.notes[person.id].append(f"conversion {row} belongs to no stint")
 
 
-def _compare_queue(verdict: Verdict, person: Person, found: Found, other_writers: bool) -> None:
+def _compare_queue(verdict: Verdict, person: Person, found: Found, words: Words, other_writers: bool) -> None:
     problems = []
+    never = found.score is not None and words.is_never(found.score.last_outcome)
+    called = person.queue != NONE and not never
+    label = words.label(person.queue if called else NONE)
     if found.lead is None or found.lead.queue_type != person.queue:
         problems.append(f"leads.queue_type is {found.lead.queue_type if found.lead else 'missing'}")
     if not other_writers:
-        if found.score is None or found.score.current_queue_type != person.queue:
-            problems.append(f"user_call_scores.current_queue_type is {found.score and found.score.current_queue_type}")
-        elif found.score.is_active != (person.queue != NONE):
+        if found.score is None:
+            problems.append("there is no row in user_call_scores")
+        elif found.score.current_queue_type != label:
+            problems.append(f"user_call_scores.current_queue_type is {found.score.current_queue_type}, not {label}")
+        elif found.score.is_active != called:
             problems.append(f"user_call_scores.is_active is {found.score.is_active}")
-        if sorted(found.pending) != ([] if person.queue == NONE else [person.queue]):
+        if found.pending != ([label] if called else []):
             problems.append(f"call_queue's pending entries are {found.pending}")
     if problems:
         verdict.wrong_queue += 1
-        verdict.notes[person.id].append(f"must be in {person.queue}: {', '.join(problems)}")
+        whom = "must never be called and belongs" if never else "must be"
+        verdict.notes[person.id].append(f"{whom} in {person.queue}: {', '.join(problems)}")
 
 
 def _compare_stints(verdict: Verdict, person: Person, found: Found, clock: Clock) -> None:
@@ -256,11 +290,11 @@ def _compare_stints(verdict: Verdict, person: Person, found: Found, clock: Clock
         verdict.notes[person.id].append(f"not the commit's time: {', '.join(late)}")
 
 
-def _compare_rows(verdict: Verdict, person: Person, found: Found, settled: bool) -> None:
+def _compare_rows(verdict: Verdict, person: Person, found: Found, settled: bool, left_behind: bool) -> None:
     lead = found.lead
-    claims = {key: case.status for key, case in person.cases.items()}
+    claims = {str(key): case.status for key, case in person.cases.items()}
     requirements = {
-        key: (document.claim, document.type, document.status)
+        str(key): (str(document.claim), document.type, document.status, document.reason)
         for case in person.cases.values()
         for key, document in case.documents.items()
     }
@@ -270,9 +304,9 @@ def _compare_rows(verdict: Verdict, person: Person, found: Found, settled: bool)
         problems.append(f"present is {lead.present}, judge_after {lead.judge_after}")
     if lead is not None and person.there and (lead.enabled, lead.signature) != (person.enabled, person.signature):
         problems.append("another signature or state of the account")
-    if found.claims != claims:
+    if found.claims != claims and not left_behind:
         problems.append(f"claims must be {claims}, are {found.claims}")
-    if found.requirements != requirements:
+    if found.requirements != requirements and not left_behind:
         problems.append(f"requirements must be {requirements}, are {found.requirements}")
     if problems:
         verdict.wrong["other rows than the company's"][person.id] += 1

@@ -12,11 +12,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.demo import journal
+from tests.demo.call_centre import CallCentre
 from tests.demo.company import Company
+from tests.demo.company_schema import COMPANY
 from tests.demo.compare import Verdict, compare, compare_company
-from tests.demo.oracle import Oracle
-from tests.demo.pipeline import WORDS, Addresses, Pipeline, State
+from tests.demo.oracle import NONE, Oracle
+from tests.demo.pipeline import Addresses, Pipeline, State
 from tests.demo.processes import Process
+from tests.demo.shape import Shape
 from tests.demo.view import Health, Scene, View
 
 KINDS: Final = ("reader", "applier")
@@ -29,7 +32,10 @@ _KILLS_WITHIN: Final = 60.0  # of a demo without end
 
 @dataclass(frozen=True)
 class Options:
-    """How long (s), how much (transactions/s), which story, and which processes are killed how often."""
+    """How long (s), how much (transactions/s), which story, which processes are killed how often, and whose tables.
+
+    With `moves` claims move between customers.
+    """
 
     seconds: float = 60.0
     rate: float = 50.0
@@ -37,6 +43,8 @@ class Options:
     customers: int = 2000
     kills: dict[str, int] = field(default_factory=dict)
     keep: bool = False
+    shape: Shape = COMPANY
+    moves: bool = True
 
 
 def parse_kills(text: str) -> dict[str, int]:
@@ -58,8 +66,16 @@ class Demo:
 
     def __init__(self, options: Options, servers: Addresses, folder: Path) -> None:
         self.options = options
-        self.pipeline = Pipeline(servers, folder)
-        self.company = Company(self.pipeline.mysql_url, self.pipeline.folder, rate=options.rate, seed=options.seed)
+        self.pipeline = Pipeline(servers, folder, shape=options.shape)
+        self.company = Company(
+            self.pipeline.mysql_url,
+            self.pipeline.folder,
+            rate=options.rate,
+            seed=options.seed,
+            moves=options.moves,
+            shape=options.shape,
+        )
+        self.call_centre = CallCentre(self.pipeline.postgres_url, options.seed, options.shape.words.label(NONE))
         self._random = random.Random(f"kills {options.seed}")
         self._began = 0.0
         self._sweeps = 0
@@ -97,6 +113,7 @@ class Demo:
                 self.company.check()
                 self.pipeline.check()
                 self._sweep()
+                self.call_centre.work()
                 view.show(self._scene(self.pipeline.state()))
                 time.sleep(_TICK)
         except KeyboardInterrupt:
@@ -114,11 +131,12 @@ class Demo:
         view.say(f"drained in {time.monotonic() - began:.1f} s; comparing")
         clock = self.pipeline.clock()
         self.pipeline.stop()
-        oracle = Oracle(WORDS)
+        shape = self.options.shape
+        oracle = Oracle(shape.words)
         for path in self.company.journals:
             oracle.replay(journal.read(path))
-        verdict = compare(self.pipeline.postgres_url, oracle, clock)
-        for sentence in compare_company(self.pipeline.mysql_url, oracle):
+        verdict = compare(self.pipeline.postgres_url, oracle, clock, left_behind=not shape.foreign_keys)
+        for sentence in compare_company(self.pipeline.mysql_url, oracle, shape):
             verdict.notes[0].append(sentence)
         self._right = verdict.right
         return verdict
@@ -158,6 +176,7 @@ class Demo:
             transactions=self.company.committed,
             rolled_back=self.company.rolled_back,
             sweeps=self._sweeps,
+            calls=self.call_centre.calls,
             state=state,
             processes=[
                 Health(process.name, process.pid, process.killed, time.monotonic() - process.started)
@@ -173,6 +192,7 @@ class Demo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.company.__exit__(kind, error, trace)
+        self.call_centre.close()
         if self.options.keep:
             self.pipeline.end()
             return

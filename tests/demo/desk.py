@@ -10,48 +10,31 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.demo import company_schema as schema
-from tests.demo.journal import Step
+from tests.demo.company_schema import COMPANY
+from tests.demo.journal import Key, Step
+from tests.demo.shape import Requested, Shape, literal
 
-CLOSED: Final = ("cancelled", "rejected")
-"""Statuses in which this company calls a claim closed."""
-SETTLED: Final = ("approved", "waived")
-"""Statuses in which it asks for a document no longer."""
-EXCLUDED: Final = ("marketing_consent",)
-"""Types of requirement for which it calls nobody."""
-
-_OPEN_CLAIM = ("open", "in_review", "submitted", "Open", None)
-_OWED = ("requested", "submitted", "rejected", "unreadable", None)
-_CLOSED_WRITTEN = ("cancelled", "Cancelled", "rejected", "cancelled ")
-_SETTLED_WRITTEN = ("approved", "approved", "approved", "APPROVED", "waived", "approved  ")
-_FIRST_CLAIM = 5_000_000_000  # ids that need more than 32 bits
-_LONGEST_LINE = 12  # customers looked at in search of one who fits
+_LONGEST_LINE: Final = 12  # customers looked at in search of one who fits
+_UNTOUCHED: Final = 0.15  # of all changes leave `updated_at` as it was, where the application sets it
 
 
 @dataclass(slots=True)
 class Requirement:
-    """A document the company asked for."""
+    """A document the company asked for; `owed` by its own rules."""
 
     kind: str | None
     status: str | None
-
-    @property
-    def owed(self) -> bool:
-        """Whether it is still to be handed in, as this company's own rules say."""
-        return (self.status or "").strip().lower() not in SETTLED
+    reason: str | None
+    owed: bool
 
 
 @dataclass(slots=True)
 class Claim:
-    """A claim with its documents."""
+    """A claim with its documents; `closed` where it is given up."""
 
     status: str | None
-    requirements: dict[int, Requirement] = field(default_factory=dict)
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is given up."""
-        return (self.status or "").strip().lower() in CLOSED
+    closed: bool
+    requirements: dict[Key, Requirement] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,12 +44,12 @@ class Customer:
     id: int
     signature: str | None
     enabled: bool
-    claims: dict[int, Claim] = field(default_factory=dict)
+    claims: dict[Key, Claim] = field(default_factory=dict)
     signatures: list[str] = field(default_factory=list)
     at_rest: bool = False
     """Left alone for good: a claim was moved to it, and what it is sent next would race with its recheck."""
 
-    def owed(self) -> Iterator[tuple[int, Requirement]]:
+    def owed(self) -> Iterator[tuple[Key, Requirement]]:
         """The documents still to be handed in on open claims."""
         for claim in self.claims.values():
             if not claim.closed:
@@ -81,12 +64,18 @@ class Draft:
     statements: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     rollback: bool = False
+    nobodys: list[Key] = field(default_factory=list)
+    """Requirements that come without a claim."""
 
 
 class Desk:
     """Decides what happens next; `commit` tells it what did happen."""
 
-    def __init__(self, worker: int, workers: int, seed: int, *, moves: bool = True) -> None:
+    untouched = _UNTOUCHED
+    """The share of changes that leave `updated_at` alone, where the application sets it."""
+
+    def __init__(self, worker: int, workers: int, seed: int, *, moves: bool = True, shape: Shape = COMPANY) -> None:
+        self.shape = shape
         self.worker = worker
         self.workers = workers
         self.random = Random(f"{seed}/{worker}")
@@ -94,9 +83,13 @@ class Desk:
         self.gone: list[int] = []
         self._ids: list[int] = []
         self._places: dict[int, int] = {}
-        self._claim_rows: dict[int, Claim] = {}
-        self._owner_of: dict[int, int] = {}
-        self._claim_of: dict[int, int] = {}
+        self.first_user = 0
+        """New customers have higher ids."""
+        self._claim_rows: dict[Key, Claim] = {}
+        self._owner_of: dict[Key, int] = {}
+        self._claim_of: dict[Key, Key] = {}
+        self._nobodys_claims: list[Key] = []
+        self._nobodys_requirements: list[Key] = []
         self._users = self._claims = self._requirements = 0
         actions: dict[Callable[[Draft], bool], float] = {
             self.register: 9,
@@ -114,6 +107,7 @@ class Desk:
             self.approve_and_ask: 4,
             self.reject: 6,
             self.withdraw: 3,
+            self.correct: 1.5,
             self.renumber: 0.5,
             self.replace: 1,
             self.cancel: 4,
@@ -133,6 +127,12 @@ class Desk:
         }
         if moves:
             actions[self.move] = 0.1
+        if shape.respelled:
+            actions[self.respell] = 2
+        if shape.claimless:
+            actions[self.ask_nobody] = 1
+        if not shape.foreign_keys or shape.claimless:
+            actions[self.change_nobodys] = 1.5
         self._actions = list(actions)
         self._weights = [sum(list(actions.values())[: place + 1]) for place in range(len(actions))]
 
@@ -150,13 +150,18 @@ class Desk:
         signature = self._file() if self.random.random() < 0.5 else None
         user = self._new_user(draft, signature, enabled=self.random.random() < 0.95)
         for _ in range(self.random.choice((0, 1, 1, 1, 2))):
-            claim = self._new_claim(draft, user, self._word(_OPEN_CLAIM if self.random.random() < 0.85 else CLOSED))
+            words = self.shape.vocabulary
+            claim = self._new_claim(
+                draft, user, self._word(words.open_claim if self.random.random() < 0.85 else words.closed_claim)
+            )
             for _ in range(self.random.choice((0, 0, 1, 2))):
-                self._new_requirement(draft, claim, self._word(_OWED if self.random.random() < 0.6 else SETTLED))
+                status = self._word(words.owed if self.random.random() < 0.6 else words.approved)
+                self._new_requirement(draft, claim, status)
         return draft
 
     def commit(self, draft: Draft) -> None:
         """The transaction happened."""
+        self._nobodys_requirements += draft.nobodys
         for step in draft.steps:
             if step.table == "users":
                 self._commit_user(step)
@@ -175,9 +180,9 @@ class Desk:
     def register_complete(self, draft: Draft) -> bool:
         """Somebody registers, signs and opens a claim at once."""
         user = self._new_user(draft, self._file() if self.random.random() < 0.7 else None, enabled=True)
-        claim = self._new_claim(draft, user, "open")
+        claim = self._new_claim(draft, user, self.shape.vocabulary.open_claim[0])
         for _ in range(self.random.randrange(3)):
-            self._new_requirement(draft, claim, "requested")
+            self._new_requirement(draft, claim, self._asked())
         return True
 
     def sign(self, draft: Draft) -> bool:
@@ -191,7 +196,7 @@ class Desk:
         if customer is None:
             return False
         self._sign(draft, customer, self._file())
-        self._new_requirement(draft, self.random.choice(list(customer.claims)), "requested")
+        self._new_requirement(draft, self.random.choice(list(customer.claims)), self._asked())
         return True
 
     def sign_again(self, draft: Draft) -> bool:
@@ -202,7 +207,7 @@ class Desk:
     def unsign(self, draft: Draft) -> bool:
         """A signature is found to be invalid."""
         customer = self._find(lambda one: bool(one.signature))
-        return customer is not None and self._sign(draft, customer, self.random.choice((None, None, "")))
+        return customer is not None and self._sign(draft, customer, None)
 
     def sign_and_unsign(self, draft: Draft) -> bool:
         """A signature comes and goes within one transaction."""
@@ -217,9 +222,9 @@ class Desk:
         customer = self._find(lambda one: len(one.claims) < 4)
         if customer is None:
             return False
-        claim = self._new_claim(draft, customer.id, self._word(_OPEN_CLAIM))
+        claim = self._new_claim(draft, customer.id, self._word(self.shape.vocabulary.open_claim))
         for _ in range(self.random.choice((0, 1, 1, 2, 3))):
-            self._new_requirement(draft, claim, "requested")
+            self._new_requirement(draft, claim, self._asked())
         return True
 
     def ask(self, draft: Draft) -> bool:
@@ -227,28 +232,27 @@ class Desk:
         customer = self._find(lambda one: bool(one.claims))
         if customer is None:
             return False
-        self._new_requirement(draft, self.random.choice(list(customer.claims)), self._word(_OWED))
+        self._new_requirement(draft, self.random.choice(list(customer.claims)), self._word(self.shape.vocabulary.owed))
         return True
 
     def hand_in(self, draft: Draft) -> bool:
         """A document arrives and waits to be looked at."""
-        return self._change_owed(draft, "submitted")
+        return self._change_owed(draft, self.shape.vocabulary.handed_in)
 
     def approve(self, draft: Draft) -> bool:
         """A document is approved."""
-        return self._change_owed(draft, self._word(_SETTLED_WRITTEN))
+        return self._change_owed(draft, self._word(self.shape.vocabulary.approved))
 
     def approve_all(self, draft: Draft) -> bool:
         """Everything a customer owes is approved, in one statement a claim."""
         customer = self._find(lambda one: any(True for _ in one.owed()))
         if customer is None:
             return False
-        word = self._word(_SETTLED_WRITTEN)
+        word = self._word(self.shape.vocabulary.approved)
         for claim_id, claim in customer.claims.items():
             if claim.requirements:
-                draft.statements.append(
-                    f"UPDATE claim_requirements SET status = {schema.literal(word)} WHERE claim_id = {claim_id}"
-                )
+                where = f"claim_id = {self._claim_key(claim_id)}"
+                self._update(draft, "claim_requirements", f"status = {literal(word)}", where)
                 draft.steps += [Step("claim_requirements", "u", key, {"status": word}) for key in claim.requirements]
         return True
 
@@ -259,8 +263,8 @@ class Desk:
             return False
         key = self.random.choice([key for key, _ in customer.owed()])
         claim = next(claim_id for claim_id, claim in customer.claims.items() if key in claim.requirements)
-        self._change(draft, key, "approved")
-        self._new_requirement(draft, claim, "requested")
+        self._change(draft, key, self.shape.vocabulary.approved[0])
+        self._new_requirement(draft, claim, self._asked())
         return True
 
     def reject(self, draft: Draft) -> bool:
@@ -269,7 +273,7 @@ class Desk:
         if customer is None:
             return False
         key = self.random.choice([key for claim in customer.claims.values() for key in claim.requirements])
-        return self._change(draft, key, self.random.choice(("rejected", "unreadable", None)))
+        return self._change(draft, key, self._word(self.shape.vocabulary.refused))
 
     def withdraw(self, draft: Draft) -> bool:
         """A document is not needed after all."""
@@ -279,6 +283,22 @@ class Desk:
         key = self.random.choice([key for claim in customer.claims.values() for key in claim.requirements])
         return self._delete(draft, "claim_requirements", key)
 
+    def correct(self, draft: Draft) -> bool:
+        """A document turns out to be of another type, or asked for another reason."""
+        customer = self._find(lambda one: any(claim.requirements for claim in one.claims.values()))
+        if customer is None:
+            return False
+        key = self.random.choice([key for claim in customer.claims.values() for key in claim.requirements])
+        words = self.shape.vocabulary
+        if self.random.random() < 0.5:
+            column, values = "type", {"type": self._word(words.kinds)}
+        else:
+            column, values = "claim_requirement_reason", {"reason": self._word(words.reasons)}
+        (word,) = values.values()
+        self._update(draft, "claim_requirements", f"{column} = {literal(word)}", f"id = {self._requirement_key(key)}")
+        draft.steps.append(Step("claim_requirements", "u", key, values))
+        return True
+
     def renumber(self, draft: Draft) -> bool:
         """A requirement gets another id."""
         customer = self._find(lambda one: any(claim.requirements for claim in one.claims.values()))
@@ -286,7 +306,8 @@ class Desk:
             return False
         key = self.random.choice([key for claim in customer.claims.values() for key in claim.requirements])
         new = self._requirement_id()
-        draft.statements.append(f"UPDATE claim_requirements SET id = {new} WHERE id = {key}")
+        assignment = f"id = {self._requirement_key(new)}"
+        self._update(draft, "claim_requirements", assignment, f"id = {self._requirement_key(key)}")
         draft.steps.append(Step("claim_requirements", "k", key, {"id": new}))
         return True
 
@@ -297,20 +318,21 @@ class Desk:
             return False
         key, requirement = self.random.choice(list(customer.owed()))
         claim = next(claim_id for claim_id, claim in customer.claims.items() if key in claim.requirements)
-        word = self._word(_SETTLED_WRITTEN)
-        values = schema.requirement_values(self.random, key, claim, requirement.kind, word)
-        columns = f"claim_requirements ({schema.REQUIREMENT_COLUMNS}) VALUES {values}"
+        word = self._word(self.shape.vocabulary.approved)
+        row = self._requirement_row(key, claim, requirement.kind, word, requirement.reason)
         if self.random.random() < 0.5:
-            draft.statements.append(f"REPLACE INTO {columns}")
+            draft.statements.append(f"REPLACE INTO {row}")
         else:
-            draft.statements.append(f"INSERT INTO {columns} ON DUPLICATE KEY UPDATE status = VALUES(status)")
+            draft.statements.append(f"INSERT INTO {row} ON DUPLICATE KEY UPDATE status = VALUES(status)")
         draft.steps.append(Step("claim_requirements", "u", key, {"status": word}))
         return True
 
     def cancel(self, draft: Draft) -> bool:
         """A claim is given up."""
         customer = self._find(lambda one: any(not claim.closed for claim in one.claims.values()))
-        return customer is not None and self._set_claim(draft, customer, self._word(_CLOSED_WRITTEN), closed=False)
+        return customer is not None and self._set_claim(
+            draft, customer, self._word(self.shape.vocabulary.closed_claim), closed=False
+        )
 
     def cancel_many(self, draft: Draft) -> bool:
         """Claims of several customers are given up in one transaction, which touches several lanes."""
@@ -319,16 +341,18 @@ class Desk:
             customer = self._find(lambda one: any(not claim.closed for claim in one.claims.values()))
             if customer is not None and customer.id not in chosen:
                 chosen[customer.id] = customer
-                self._set_claim(draft, customer, "cancelled", closed=False)
+                self._set_claim(draft, customer, self.shape.vocabulary.closed_claim[0], closed=False)
         return bool(chosen)
 
     def reopen(self, draft: Draft) -> bool:
         """A claim that was given up is taken up again."""
         customer = self._find(lambda one: any(claim.closed for claim in one.claims.values()))
-        return customer is not None and self._set_claim(draft, customer, self._word(_OPEN_CLAIM), closed=True)
+        return customer is not None and self._set_claim(
+            draft, customer, self._word(self.shape.vocabulary.open_claim), closed=True
+        )
 
     def drop_claim(self, draft: Draft) -> bool:
-        """A claim is deleted; the server's cascade takes its requirements along."""
+        """A claim is deleted; the server's cascade takes its requirements along, or they are left behind."""
         customer = self._find(lambda one: bool(one.claims))
         return customer is not None and self._delete(draft, "claims", self.random.choice(list(customer.claims)))
 
@@ -338,8 +362,7 @@ class Desk:
         if customer is None:
             return False
         key = self.random.choice([key for key, claim in customer.claims.items() if claim.requirements])
-        draft.statements.append(f"DELETE FROM claim_requirements WHERE claim_id = {key}")
-        draft.steps += [Step("claim_requirements", "d", one) for one in customer.claims[key].requirements]
+        self._clear_claim(draft, customer, key)
         return self._delete(draft, "claims", key)
 
     def disable(self, draft: Draft) -> bool:
@@ -353,15 +376,26 @@ class Desk:
         return customer is not None and self._enable(draft, customer, True)
 
     def remove(self, draft: Draft) -> bool:
-        """A customer is deleted; the server's cascades take claims and requirements along."""
+        """A customer is deleted; the server's cascades take claims and requirements along.
+
+        Without foreign keys the company deletes them itself, or leaves some behind.
+        """
         customer = self._find(lambda one: True)
-        return customer is not None and self._delete(draft, "users", customer.id)
+        if customer is None:
+            return False
+        if not self.shape.foreign_keys and self.random.random() < 0.7:
+            for key in customer.claims:
+                self._clear_claim(draft, customer, key)
+                if self.random.random() < 0.8:
+                    self._delete(draft, "claims", key)
+        return self._delete(draft, "users", customer.id)
 
     def bring_back(self, draft: Draft) -> bool:
         """A deleted customer returns under the old id."""
         if not self.gone:
             return False
-        self._new_user(draft, self._file() if self.random.random() < 0.5 else None, True, self.random.choice(self.gone))
+        signature = self._file() if self.random.random() < 0.5 else None
+        self._new_user(draft, signature, enabled=True, user_id=self.random.choice(self.gone))
         return True
 
     def profile(self, draft: Draft) -> bool:
@@ -369,14 +403,52 @@ class Desk:
         customer = self._find(lambda one: True)
         if customer is None:
             return False
-        change = schema.personal_change(self.random, customer.id)
-        draft.statements.append(f"UPDATE users SET {change} WHERE id = {customer.id}")
+        change = self.shape.layout.personal_change(self.random, customer.id)
+        self._update(draft, "users", change, f"id = {customer.id}")
         draft.steps.append(Step("users", "u", customer.id))
         return True
 
     def nothing(self, draft: Draft) -> bool:
         """A transaction that touches no captured table."""
-        draft.statements.append("UPDATE users SET login_count = login_count WHERE id = 0")
+        draft.statements.append("UPDATE users SET first_name = 'pii-' WHERE 1 = 0")
+        return True
+
+    def respell(self, draft: Draft) -> bool:
+        """An id is written in other letters, which its column calls equal."""
+        customer = self._find(lambda one: any(claim.requirements for claim in one.claims.values()))
+        if customer is None:
+            return False
+        owned = [(key, claim) for key, claim in customer.claims.items() if claim.requirements]
+        claim_id, claim = self.random.choice(owned)
+        key = self.random.choice(list(claim.requirements))
+        own = self.random.random() < 0.5
+        assignment = f"id = {self._requirement_key(key)}" if own else f"claim_id = {self._claim_key(claim_id)}"
+        self._update(draft, "claim_requirements", assignment, f"id = {self._requirement_key(key)}")
+        draft.steps.append(Step("claim_requirements", "u", key))
+        return True
+
+    def ask_nobody(self, draft: Draft) -> bool:
+        """A document is asked for before anybody says for which claim."""
+        words = self.shape.vocabulary
+        key = self._requirement_id()
+        row = self._requirement_row(key, None, words.kinds[0], self._asked(), None)
+        draft.statements.append(f"INSERT INTO {row}")
+        draft.nobodys.append(key)
+        return True
+
+    def change_nobodys(self, draft: Draft) -> bool:
+        """Something happens to what belongs to nobody: requirements without a claim, and what was left behind."""
+        word = literal(self._word(self.shape.vocabulary.approved))
+        if self._nobodys_claims and self.random.random() < 0.3:
+            self._update(draft, "claims", f"status = {word}", f"id = {self._claim_key(self._nobodys_claims[-1])}")
+            return True
+        if not self._nobodys_requirements:
+            return False
+        where = f"id = {self._requirement_key(self.random.choice(self._nobodys_requirements))}"
+        if self.random.random() < 0.3:
+            draft.statements.append(f"DELETE FROM claim_requirements WHERE {where}")
+        else:
+            self._update(draft, "claim_requirements", f"status = {word}", where)
         return True
 
     def mix(self, draft: Draft) -> bool:
@@ -414,7 +486,7 @@ class Desk:
         if giver is None or taker is None:
             return False
         key = self.random.choice(list(giver.claims))
-        draft.statements.append(f"UPDATE claims SET user_id = {taker.id} WHERE id = {key}")
+        self._update(draft, "claims", f"user_id = {taker.id}", f"id = {self._claim_key(key)}")
         draft.steps.append(Step("claims", "u", key, {"user": taker.id}))
         return True
 
@@ -430,51 +502,86 @@ class Desk:
     def _word(self, words: tuple[str | None, ...]) -> str | None:
         return self.random.choice(words)
 
-    def _file(self) -> str:
-        return f"{self.random.getrandbits(64):016x}"
+    def _asked(self) -> str:
+        return self.random.choice(self.shape.vocabulary.asked)
 
-    def _requirement_id(self) -> int:
+    def _file(self) -> str:
+        return self.shape.signature.make(self.random)
+
+    def _claim_key(self, key: Key) -> str:
+        return self.shape.spelled(self.shape.claim_id, key, self.random)
+
+    def _requirement_key(self, key: Key) -> str:
+        return self.shape.spelled(self.shape.requirement_id, key, self.random)
+
+    def _requirement_id(self) -> Key:
         self._requirements += 1
-        return self._requirements * self.workers + self.worker
+        number = self._requirements * self.workers + self.worker
+        return self.shape.requirement_id.make(self.random, number)
+
+    def _user_id(self) -> int:
+        number = self._users * self.workers + self.worker
+        self._users += 1
+        if self.shape.low_ids and number % 3 == 0:
+            return -number
+        return self.first_user + self.workers + number
+
+    def _signature(self, signature: str | None) -> str:
+        kind = self.shape.signature
+        return kind.literal(signature) if signature else self.random.choice(kind.none)
+
+    def _flag(self, enabled: bool) -> str:
+        return self.random.choice(self.shape.enabled.yes) if enabled else self.shape.enabled.no
+
+    def _update(self, draft: Draft, table: str, assignments: str, where: str) -> None:
+        if self.shape.own_times and self.random.random() >= self.untouched:
+            assignments += ", updated_at = NOW()"
+        draft.statements.append(f"UPDATE {table} SET {assignments} WHERE {where}")
 
     def _new_user(self, draft: Draft, signature: str | None, enabled: bool, user_id: int | None = None) -> int:
         if user_id is None:
-            self._users += 1
-            user_id = self._users * self.workers + self.worker
-        values = schema.user_values(self.random, user_id, signature, enabled)
-        draft.statements.append(f"INSERT INTO users ({schema.USER_COLUMNS}) VALUES {values}")
+            user_id = self._user_id()
+        row = self.shape.layout.user(self.random, user_id, self._signature(signature), self._flag(enabled))
+        draft.statements.append(f"INSERT INTO {row}")
         draft.steps.append(Step("users", "c", user_id, {"signature": signature, "enabled": enabled}))
         return user_id
 
-    def _new_claim(self, draft: Draft, user_id: int, status: str | None) -> int:
+    def _new_claim(self, draft: Draft, user_id: int, status: str | None) -> Key:
         self._claims += 1
-        claim_id = _FIRST_CLAIM + self._claims * self.workers + self.worker
-        values = schema.claim_values(self.random, claim_id, user_id, status)
-        draft.statements.append(f"INSERT INTO claims ({schema.CLAIM_COLUMNS}) VALUES {values}")
+        claim_id = self.shape.claim_id.make(self.random, self._claims * self.workers + self.worker)
+        row = self.shape.layout.claim(self.random, self._claim_key(claim_id), user_id, status)
+        draft.statements.append(f"INSERT INTO {row}")
         draft.steps.append(Step("claims", "c", claim_id, {"user": user_id, "status": status}))
         return claim_id
 
-    def _new_requirement(self, draft: Draft, claim_id: int, status: str | None) -> None:
-        kind = self.random.choice((*schema.REQUIREMENT_TYPES, None))
+    def _new_requirement(self, draft: Draft, claim_id: Key, status: str | None) -> None:
+        kind, reason = self._word(self.shape.vocabulary.kinds), self._word(self.shape.vocabulary.reasons)
         key = self._requirement_id()
-        values = schema.requirement_values(self.random, key, claim_id, kind, status)
-        draft.statements.append(f"INSERT INTO claim_requirements ({schema.REQUIREMENT_COLUMNS}) VALUES {values}")
-        draft.steps.append(Step("claim_requirements", "c", key, {"claim": claim_id, "type": kind, "status": status}))
+        draft.statements.append(f"INSERT INTO {self._requirement_row(key, claim_id, kind, status, reason)}")
+        values = {"claim": claim_id, "type": kind, "status": status, "reason": reason}
+        draft.steps.append(Step("claim_requirements", "c", key, values))
+
+    def _requirement_row(
+        self, key: Key, claim_id: Key | None, kind: str | None, status: str | None, reason: str | None
+    ) -> str:
+        claim = "NULL" if claim_id is None else self._claim_key(claim_id)
+        asked = Requested(self._requirement_key(key), claim, kind, status, reason)
+        return self.shape.layout.requirement(self.random, asked)
 
     def _sign(self, draft: Draft, customer: Customer, signature: str | None) -> bool:
-        value = schema.literal(signature)
-        draft.statements.append(f"UPDATE users SET current_signature_file_id = {value} WHERE id = {customer.id}")
+        value = self._signature(signature)
+        self._update(draft, "users", f"current_signature_file_id = {value}", f"id = {customer.id}")
         draft.steps.append(Step("users", "u", customer.id, {"signature": signature}))
         return True
 
     def _enable(self, draft: Draft, customer: Customer, enabled: bool) -> bool:
-        draft.statements.append(f"UPDATE users SET is_enabled = {enabled:d} WHERE id = {customer.id}")
+        self._update(draft, "users", f"is_enabled = {self._flag(enabled)}", f"id = {customer.id}")
         draft.steps.append(Step("users", "u", customer.id, {"enabled": enabled}))
         return True
 
     def _set_claim(self, draft: Draft, customer: Customer, status: str | None, *, closed: bool) -> bool:
         key = self.random.choice([key for key, claim in customer.claims.items() if claim.closed == closed])
-        draft.statements.append(f"UPDATE claims SET status = {schema.literal(status)} WHERE id = {key}")
+        self._update(draft, "claims", f"status = {literal(status)}", f"id = {self._claim_key(key)}")
         draft.steps.append(Step("claims", "u", key, {"status": status}))
         return True
 
@@ -484,37 +591,50 @@ class Desk:
             return False
         return self._change(draft, self.random.choice([key for key, _ in customer.owed()]), status)
 
-    def _change(self, draft: Draft, key: int, status: str | None) -> bool:
-        draft.statements.append(f"UPDATE claim_requirements SET status = {schema.literal(status)} WHERE id = {key}")
+    def _change(self, draft: Draft, key: Key, status: str | None) -> bool:
+        where = f"id = {self._requirement_key(key)}"
+        self._update(draft, "claim_requirements", f"status = {literal(status)}", where)
         draft.steps.append(Step("claim_requirements", "u", key, {"status": status}))
         return True
 
-    def _delete(self, draft: Draft, table: str, key: int) -> bool:
-        draft.statements.append(f"DELETE FROM {table} WHERE id = {key}")
+    def _clear_claim(self, draft: Draft, customer: Customer, key: Key) -> None:
+        draft.statements.append(f"DELETE FROM claim_requirements WHERE claim_id = {self._claim_key(key)}")
+        draft.steps += [Step("claim_requirements", "d", one) for one in customer.claims[key].requirements]
+
+    def _delete(self, draft: Draft, table: str, key: Key) -> bool:
+        kinds = {"claims": self.shape.claim_id, "claim_requirements": self.shape.requirement_id}
+        where = literal(key) if table == "users" else self.shape.spelled(kinds[table], key, self.random)
+        draft.statements.append(f"DELETE FROM {table} WHERE id = {where}")
         draft.steps.append(Step(table, "d", key))
         return True
 
     # What it remembers.
 
     def _commit_user(self, step: Step) -> None:
+        user = step.user
         if step.op == "d":
-            customer = self.customers.pop(step.id)
+            customer = self.customers.pop(user)
             last = self._ids.pop()
-            place = self._places.pop(step.id)
-            if last != step.id:
+            place = self._places.pop(user)
+            if last != user:
                 self._ids[place] = last
                 self._places[last] = place
             for key in customer.claims:
                 self._forget_claim(key)
-            self.gone.append(step.id)
+            if self.shape.foreign_keys:
+                self.gone.append(user)
+            elif customer.claims:  # whoever came back under this id would be given what was left behind
+                self._nobodys_claims += customer.claims
+            else:
+                self.gone.append(user)
             return
         if step.op == "c":
-            self.customers[step.id] = Customer(step.id, None, True)
-            self._places[step.id] = len(self._ids)
-            self._ids.append(step.id)
-            if step.id in self.gone:
-                self.gone.remove(step.id)
-        customer = self.customers[step.id]
+            self.customers[user] = Customer(user, None, True)
+            self._places[user] = len(self._ids)
+            self._ids.append(user)
+            if user in self.gone:
+                self.gone.remove(user)
+        customer = self.customers[user]
         if "signature" in step.values:
             customer.signature = step.values["signature"]
             if customer.signature and customer.signature not in customer.signatures:
@@ -527,12 +647,14 @@ class Desk:
             self._forget_claim(step.id)
             return
         if step.op == "c":
-            self._claim_rows[step.id] = Claim(step.values["status"])
+            status = step.values["status"]
+            self._claim_rows[step.id] = Claim(status, self.shape.words.is_closed(status))
             self._owner_of[step.id] = step.values["user"]
             self.customers[step.values["user"]].claims[step.id] = self._claim_rows[step.id]
             return
         claim = self._claim_rows[step.id]
         claim.status = step.values.get("status", claim.status)
+        claim.closed = self.shape.words.is_closed(claim.status)
         if "user" in step.values:
             del self.customers[self._owner_of[step.id]].claims[step.id]
             taker = self.customers[step.values["user"]]
@@ -544,12 +666,17 @@ class Desk:
         if step.op == "c":
             claim_id = step.values["claim"]
             self._claim_of[step.id] = claim_id
-            requirement = Requirement(step.values["type"], step.values["status"])
+            kind, status, reason = step.values["type"], step.values["status"], step.values["reason"]
+            requirement = Requirement(kind, status, reason, self.shape.words.is_owed(kind, status, reason))
             self._claim_rows[claim_id].requirements[step.id] = requirement
             return
         requirements = self._claim_rows[self._claim_of[step.id]].requirements
         if step.op == "u":
-            requirements[step.id].status = step.values["status"]
+            requirement = requirements[step.id]
+            requirement.kind = step.values.get("type", requirement.kind)
+            requirement.status = step.values.get("status", requirement.status)
+            requirement.reason = step.values.get("reason", requirement.reason)
+            requirement.owed = self.shape.words.is_owed(requirement.kind, requirement.status, requirement.reason)
             return
         requirement = requirements.pop(step.id)
         claim_id = self._claim_of.pop(step.id)
@@ -557,15 +684,17 @@ class Desk:
             requirements[step.values["id"]] = requirement
             self._claim_of[step.values["id"]] = claim_id
 
-    def _forget_claim(self, key: int) -> None:
+    def _forget_claim(self, key: Key) -> None:
         for requirement in self._claim_rows.pop(key).requirements:
             del self._claim_of[requirement]
+            if not self.shape.foreign_keys:
+                self._nobodys_requirements.append(requirement)
         del self._owner_of[key]
 
     def _owner(self, step: Step) -> int:
         if step.table == "users":
-            return step.id
+            return step.user
         if step.table == "claims":
             return self._owner_of[step.id]
-        claim: int = step.values["claim"] if step.op == "c" else self._claim_of[step.id]
+        claim: Key = step.values["claim"] if step.op == "c" else self._claim_of[step.id]
         return self._owner_of[claim]

@@ -9,19 +9,28 @@ from typing import Any, Self
 
 import msgspec
 
+Key = int | str
+"""A row's id: a number, or a text that stands for all spellings that the column calls equal."""
+
 
 class Step(msgspec.Struct, array_like=True, frozen=True):
     """One row changed by the company.
 
     `op` is `c` (created), `u` (updated), `d` (deleted) or `k` (given another id: `values["id"]`). `values` holds the
-    columns that changed: signature, enabled; user, status; claim, type, status. What a foreign key's cascade deleted
-    along is not listed.
+    columns that changed: signature, enabled; user, status; claim, type, status, reason. What is deleted along with its
+    parent is not listed, nor is what belongs to nobody.
     """
 
     table: str
     op: str
-    id: int
+    id: Key
     values: dict[str, Any] = {}
+
+    @property
+    def user(self) -> int:
+        """The id of a row of `users`."""
+        assert isinstance(self.id, int)
+        return self.id
 
 
 class Transaction(msgspec.Struct, array_like=True, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from tests.demo.journal import Step, Transaction
+from tests.demo.journal import Key, Step, Transaction
 
 UNSIGNED: Final = "unsigned_users"
 OUTSTANDING: Final = "requirements_outstanding"
@@ -18,12 +18,58 @@ NONE: Final = "none"
 FAR: Final = 1 << 62
 
 
+class Exclusion(NamedTuple):
+    """Requirements that never count, in lower case: what is given must match."""
+
+    type: str | None = None
+    reason: str | None = None
+
+
 class Words(NamedTuple):
-    """What the company calls closed, settled and excluded, in lower case."""
+    """What the company calls closed, settled, outstanding and excluded, in lower case, and how it names its queues.
+
+    The defaults are the plan's. Where `outstanding` is given, every other word is settled, and `settled` says nothing.
+    """
 
     closed: frozenset[str] = frozenset({"cancelled"})
     settled: frozenset[str] = frozenset({"approved"})
-    excluded: frozenset[str] = frozenset()
+    outstanding: frozenset[str] | None = None
+    excluded: tuple[Exclusion, ...] = ()
+    never: frozenset[str] = frozenset({"do_not_contact"})
+    """Outcomes of calls to people who must not be called again."""
+    labels: tuple[str, str, str | None] = (UNSIGNED, OUTSTANDING, NONE)
+    """What the call centre's tables hold for the unsigned, the outstanding and those in no queue (None: NULL)."""
+
+    def label(self, queue: str) -> str | None:
+        """A queue as the call centre's tables name it."""
+        return self.labels[(UNSIGNED, OUTSTANDING, NONE).index(queue)]
+
+    def is_closed(self, status: str | None) -> bool:
+        """Whether a claim of this status is given up; NULL is no word."""
+        return _plain(status) in self.closed
+
+    def is_settled(self, status: str | None) -> bool:
+        """Whether a requirement of this status is done with; NULL is no word."""
+        if self.outstanding is None:
+            return _plain(status) in self.settled
+        return status is not None and _plain(status) not in self.outstanding
+
+    def is_owed(self, kind: str | None, status: str | None, reason: str | None) -> bool:
+        """Whether a requirement is still to be handed in, whatever became of its claim."""
+        if any(one.type in (None, _plain(kind)) and one.reason in (None, _plain(reason)) for one in self.excluded):
+            return False
+        if self.outstanding is None:
+            return not self.is_settled(status)
+        return _plain(status) in self.outstanding
+
+    def is_never(self, outcome: str | None) -> bool:
+        """Whether somebody whose last call ended so must not be called again."""
+        return _plain(outcome) in self.never
+
+
+def _plain(word: str | None) -> str | None:
+    """A word without case and trailing blanks; the company's words are ASCII."""
+    return None if word is None else word.rstrip(" ").lower()
 
 
 class Span(NamedTuple):
@@ -51,9 +97,10 @@ class Stay:
 class Document:
     """A requirement as the company's tables hold it."""
 
-    claim: int
+    claim: Key
     type: str | None
     status: str | None
+    reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -61,7 +108,7 @@ class Case:
     """A claim as the company's tables hold it."""
 
     status: str | None
-    documents: dict[int, Document] = field(default_factory=dict)
+    documents: dict[Key, Document] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -72,11 +119,11 @@ class Person:
     there: bool = True
     enabled: bool = True
     signature: str | None = None
-    cases: dict[int, Case] = field(default_factory=dict)
+    cases: dict[Key, Case] = field(default_factory=dict)
     stays: list[Stay] = field(default_factory=list)
     kept_by: str = ""
     """Which of the rules decided at the last look; it names the reason when `none` ends."""
-    owed_in_stay: set[int] = field(default_factory=set)
+    owed_in_stay: set[Key] = field(default_factory=set)
     paid_signatures: set[str] = field(default_factory=set)
 
     @property
@@ -94,8 +141,8 @@ class Oracle:
     def __init__(self, words: Words) -> None:
         self.words = words
         self.people: dict[int, Person] = {}
-        self._owner: dict[int, int] = {}
-        self._claim: dict[int, int] = {}
+        self._owner: dict[Key, int] = {}
+        self._claim: dict[Key, Key] = {}
 
     def replay(self, transactions: Iterable[Transaction]) -> None:
         """Plays a journal."""
@@ -117,7 +164,7 @@ class Oracle:
 
     def _apply(self, step: Step, touched: set[int], received: set[int]) -> None:
         if step.table == "users":
-            touched.add(step.id)
+            touched.add(step.user)
             self._user(step)
         elif step.table == "claims":
             self._case(step, touched, received)
@@ -125,7 +172,7 @@ class Oracle:
             self._document(step, touched)
 
     def _user(self, step: Step) -> None:
-        person = self.people.setdefault(step.id, Person(step.id))
+        person = self.people.setdefault(step.user, Person(step.user))
         if step.op == "d":
             person.there = False
             for claim in person.cases:
@@ -170,9 +217,13 @@ class Oracle:
         touched.add(owner.id)
         documents = owner.cases[claim].documents
         if step.op == "c":
-            documents[step.id] = Document(claim, step.values["type"], step.values["status"])
+            values = step.values
+            documents[step.id] = Document(claim, values["type"], values["status"], values.get("reason"))
         elif step.op == "u":
-            documents[step.id].status = step.values["status"]
+            document, values = documents[step.id], step.values
+            document.type = values.get("type", document.type)
+            document.status = values.get("status", document.status)
+            document.reason = values.get("reason", document.reason)
         else:
             document = documents.pop(step.id)
             del self._claim[step.id]
@@ -180,7 +231,7 @@ class Oracle:
                 documents[step.values["id"]] = document
                 self._claim[step.values["id"]] = claim
 
-    def _forget(self, claim: int, owner: Person) -> None:
+    def _forget(self, claim: Key, owner: Person) -> None:
         for document in owner.cases[claim].documents:
             del self._claim[document]
         del self._owner[claim]
@@ -188,14 +239,10 @@ class Oracle:
     # The rules.
 
     def _closed(self, case: Case) -> bool:
-        return case.status is not None and case.status.rstrip(" ").lower() in self.words.closed
-
-    def _settled(self, document: Document) -> bool:
-        return document.status is not None and document.status.rstrip(" ").lower() in self.words.settled
+        return self.words.is_closed(case.status)
 
     def _owed(self, document: Document) -> bool:
-        excluded = document.type is not None and document.type.rstrip(" ").lower() in self.words.excluded
-        return not excluded and not self._settled(document)
+        return self.words.is_owed(document.type, document.status, document.reason)
 
     def _place(self, person: Person) -> tuple[str, str]:
         """The queue a person belongs in, and the rule that says so."""
@@ -244,7 +291,7 @@ class Oracle:
             return "signature_obtained"
         if old == OUTSTANDING:
             done = any(
-                key in person.owed_in_stay and self._settled(document)
+                key in person.owed_in_stay and self.words.is_settled(document.status)
                 for case in person.cases.values()
                 if not self._closed(case)
                 for key, document in case.documents.items()

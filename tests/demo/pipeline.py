@@ -23,15 +23,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
-from consumer.leads.rule_file import Exclusion, RuleFile
-from tests.demo import desk
+from tests.demo import call_centre
 from tests.demo.company import Address, create_tables, now, run
+from tests.demo.company_schema import COMPANY
 from tests.demo.compare import Clock, micros
-from tests.demo.oracle import Words
+from tests.demo.oracle import NONE, OUTSTANDING, UNSIGNED
 from tests.demo.processes import Process
-
-WORDS: Final = Words(frozenset(desk.CLOSED), frozenset(desk.SETTLED), frozenset(desk.EXCLUDED))
-"""The company's own words, for the oracle; the pipeline is given them as its rules."""
+from tests.demo.shape import Shape
 
 _COMMAND_SECONDS: Final = 120.0
 _READINGS: Final = 20
@@ -64,6 +62,7 @@ class State:
     at: int
     versions: list[int] = field(default_factory=list)
     queues: dict[str, int] = field(default_factory=dict)
+    """Customers by the call centre's name of their queue."""
     conversions: int = 0
     last_minute: int = 0
     recent: list[Conversion] = field(default_factory=list)
@@ -82,7 +81,8 @@ def with_database(url: str, database: str) -> str:
 class Pipeline:
     """Setup, a reader, appliers and the reconciler for one trial, with names of its own everywhere.
 
-    `folder` takes the logs. Use it as a context manager, or call `discard` in the end.
+    The company's tables have the `shape`. `folder` takes the logs. Use it as a context manager, or call `discard` in
+    the end.
     """
 
     def __init__(
@@ -93,8 +93,10 @@ class Pipeline:
         appliers: int = 2,
         lanes: int = 12,
         settings: dict[str, str] | None = None,
+        shape: Shape = COMPANY,
     ) -> None:
         self.servers = servers
+        self.shape = shape
         self.name = f"demo_{secrets.token_hex(4)}"
         self.folder = folder / self.name
         self.folder.mkdir(parents=True)
@@ -107,8 +109,6 @@ class Pipeline:
             "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
             "TOPIC_PREFIX": self.name,
             "LANES": str(lanes),
-            # Processes are killed here: a stream that stands still for longer than 30 s comes back nevertheless.
-            "RECHECK_WAIT_SECONDS": "180",
             "METRICS_PORT": "0",
             "LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
@@ -129,10 +129,12 @@ class Pipeline:
         return [self.reader, *self.appliers]
 
     def create(self) -> None:
-        """Creates both databases, and the company's tables in MySQL's."""
-        create_tables(Address.of(self.mysql_url))
+        """Creates both databases, with the company's tables in MySQL's and the call centre's in PostgreSQL's."""
+        create_tables(Address.of(self.mysql_url), self.shape)
         with psycopg.connect(self.servers.postgres, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        with psycopg.connect(self.postgres_url) as connection:
+            call_centre.create_tables(connection)
 
     def command(self, name: str, script: str, *arguments: str, seconds: float = _COMMAND_SECONDS) -> None:
         """Runs a command to its end. Raises ProcessFailed."""
@@ -146,13 +148,10 @@ class Pipeline:
     def setup(self) -> None:
         """`consumer setup`, and the company's rules adopted. Raises ProcessFailed."""
         self.command("setup", "consumer", "setup")
-        file = self.folder / "rules.toml"
-        excluded = tuple(map(Exclusion, desk.EXCLUDED))
-        file.write_text(RuleFile(closed=desk.CLOSED, settled=desk.SETTLED, excluded=excluded).as_toml())
-        self.command("rules", "consumer", "rules", "adopt", str(file))
+        self.command("rules", "consumer", "rules", "adopt", str(self.shape.rules_file))
 
     def prepare(self) -> None:
-        """`consumer setup`, the company's rules, and `reconciler backfill`. Raises ProcessFailed."""
+        """Setup and backfill. Raises ProcessFailed."""
         self.setup()
         self.command("backfill", "reconciler", "backfill")
 
@@ -178,12 +177,15 @@ class Pipeline:
         if self._state is None or self._state.closed:
             self._state = psycopg.connect(self.postgres_url, autocommit=True)
             self._state.execute("SET TIME ZONE 'UTC'")
-        state = State(now())
+        labels = {queue: self.shape.words.label(queue) or "in no queue" for queue in (UNSIGNED, OUTSTANDING, NONE)}
+        state = State(now(), queues=dict.fromkeys(labels.values(), 0))
         for version, next_seq in self._rows("SELECT version, next_seq FROM leadstream.lanes"):
             state.versions.append(version)
             state.messages += next_seq - 1
-        for queue, count in self._rows("SELECT queue_type, count(*) FROM leadstream.leads GROUP BY 1"):
-            state.queues[queue or "unjudged"] = count
+        for queue, count in self._rows(
+            "SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY 1"
+        ):
+            state.queues[labels[queue]] = count
         ((state.conversions, state.last_minute),) = self._rows(
             "SELECT count(*), count(*) FILTER (WHERE converted_at > (now() AT TIME ZONE 'utc') - interval '1 minute')"
             " FROM conversions"

@@ -19,7 +19,6 @@ from tests.demo.pipeline import State
 
 _LINE_SECONDS: Final = 5.0
 _RATE_WINDOW: Final = 10.0
-_QUEUES: Final = ("unsigned_users", "requirements_outstanding", "none")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Scene:
     transactions: int
     rolled_back: int
     sweeps: int
+    calls: int
     state: State
     processes: list[Health]
     last: list[tuple[int, str]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class LineView:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LINE_SECONDS
-        queues = ", ".join(f"{scene.state.queues.get(queue, 0):,} {queue}" for queue in _QUEUES)
+        queues = ", ".join(f"{count:,} {queue}" for queue, count in scene.state.queues.items())
         kills = sum(process.killed for process in scene.processes)
         self.say(
             f"{scene.elapsed:4.0f} s  {scene.customers:,} customers, {transactions:.0f} tx/s, "
@@ -199,7 +199,8 @@ def _stream(scene: Scene, messages: float) -> Panel:
 def _queues(scene: Scene) -> Panel:
     return _facts(
         "the call centre (PostgreSQL)",
-        *((queue.replace("_", " "), f"{scene.state.queues.get(queue, 0):,}") for queue in _QUEUES),
+        *((queue.replace("_", " "), f"{count:,}") for queue, count in scene.state.queues.items()),
+        ("calls", f"{scene.calls:,}"),
         ("conversions / last minute", f"{scene.state.conversions:,} / {scene.state.last_minute:,}"),
     )
 

@@ -57,7 +57,7 @@ def test_both_programs_start_in_a_container_that_may_write_nothing(docker: Engin
 
 
 def test_a_signature_in_mysql_becomes_a_conversion_in_postgresql(stack: Stack) -> None:
-    stack.mysql("INSERT INTO users (id, email) VALUES (8911, 'someone@example.org')")
+    stack.mysql("INSERT INTO users (id, email_address) VALUES (8911, 'someone@example.org')")
     wait_until(lambda: _queue(stack, 8911) == "unsigned_users", 30, "the new user is in the queue")
     stack.mysql("UPDATE users SET current_signature_file_id = 77 WHERE id = 8911")
     took = wait_until(lambda: _conversions(stack, 8911) == "signature_obtained", 30, "the conversion is recorded")
@@ -160,7 +160,7 @@ def test_a_stop_ends_within_seconds_with_exit_code_0(stack: Stack, service: str)
 
 def test_what_was_stopped_goes_on_where_it_stood(stack: Stack) -> None:
     stack.compose("stop", "reader", "applier")
-    stack.mysql("INSERT INTO users (id, email) VALUES (8912, 'another@example.org')")
+    stack.mysql("INSERT INTO users (id, email_address) VALUES (8912, 'another@example.org')")
     stack.mysql("UPDATE users SET current_signature_file_id = 78 WHERE id = 8912")
     stack.compose("start", "reader", "applier")
     wait_until(lambda: _conversions(stack, 8912) == "signature_obtained", 60, "the conversion is recorded")

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.integration.company_tables import key
 from tests.integration.reader.world import CONSUMER, World
 
 pytestmark = pytest.mark.servers
@@ -20,10 +21,12 @@ RECONCILER = CONSUMER.with_name("reconciler")
 USERS = range(1, 6)
 
 
-def keys(action: str) -> tuple[str, str]:
+def foreign_keys(action: str) -> tuple[str, ...]:
     """Foreign keys that do the same when a row goes and when its number changes."""
     does = f"ON DELETE {action} ON UPDATE {action}"
     return (
+        "ALTER TABLE claims MODIFY user_id BIGINT UNSIGNED NULL",
+        "ALTER TABLE claim_requirements MODIFY claim_id BIGINT UNSIGNED NULL",
         f"ALTER TABLE claims ADD FOREIGN KEY (user_id) REFERENCES users (id) {does}",
         f"ALTER TABLE claim_requirements ADD FOREIGN KEY (claim_id) REFERENCES claims (id) {does}",
     )
@@ -66,9 +69,9 @@ def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
     """The same at the company: what belongs to a user."""
     statements = {
         "users": "SELECT id FROM users ORDER BY 1",
-        "claims": "SELECT id, user_id FROM claims WHERE user_id IS NOT NULL ORDER BY 1",
-        "requirements": "SELECT r.id, c.user_id, c.id FROM claim_requirements r JOIN claims c ON c.id = r.claim_id"
-        " WHERE c.user_id IS NOT NULL ORDER BY 1",
+        "claims": "SELECT CAST(id AS CHAR), user_id FROM claims WHERE user_id IS NOT NULL ORDER BY 1",
+        "requirements": "SELECT r.id, c.user_id, CAST(c.id AS CHAR)"
+        " FROM claim_requirements r JOIN claims c ON c.id = r.claim_id WHERE c.user_id IS NOT NULL ORDER BY 1",
     }
     with world.connection() as connection, connection.cursor() as cursor:
         found = {}
@@ -105,12 +108,15 @@ def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
 def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World, action: str, tmp_path: Path) -> None:
-    world.execute(*keys(action))
+    world.execute(*foreign_keys(action))
     with pipeline(world, tmp_path):
         world.transaction(
             *(f"INSERT INTO users (id, current_signature_file_id) VALUES ({n}, {n})" for n in USERS),
             *(f"INSERT INTO claims (id, user_id, status) VALUES ({n}0, {n}, 'open')" for n in USERS),
-            *(f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ({n}00, {n}0, 'pending')" for n in USERS),
+            *(
+                f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(n)}', {n}0, 'pending')"
+                for n in USERS
+            ),
         )
         until(lambda: held(world) == there(world), world)
         assert len(held(world)["requirements"]) == 5
@@ -118,7 +124,7 @@ def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World
             "DELETE FROM users WHERE id = 1",
             "DELETE FROM claims WHERE id = 20",
             "UPDATE users SET id = 33 WHERE id = 3",
-            "INSERT INTO claim_requirements (id, claim_id, status) VALUES (301, 30, 'pending')",
+            f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(31)}', 30, 'pending')",
             "UPDATE claims SET id = 44 WHERE id = 40",
             "DELETE FROM users WHERE id = 5",
             "INSERT INTO users (id) VALUES (5)",

@@ -19,10 +19,10 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
-from tests.demo.company_schema import CAPTURED, PERSONAL_DATA
 from tests.demo.compare import Verdict
 from tests.demo.demo import Demo, Options
 from tests.demo.pipeline import Addresses, Pipeline
+from tests.demo.shape import CAPTURED, PERSONAL_DATA
 from tests.demo.view import LineView
 from tests.servers import ensure
 from tests.whole_topics import messages_of, partitions_of
@@ -132,6 +132,12 @@ def test_the_demo_ends_with_zeros_on_mariadb() -> None:
     code, output = demo(250, DEMO_SERVER="mariadb", DEMO_SECONDS="15", DEMO_SEED="4", DEMO_KILLS="reader=1,applier=1")
     assert code == 0, output
     assert re.search(r"\n[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue\n", output)
+
+
+def test_a_shape_that_does_not_exist_ends_the_demo_with_a_sentence() -> None:
+    code, output = demo(60, DEMO_SHAPE="round")
+    assert code == 2
+    assert "DEMO_SHAPE is round; it should be one of company, former, int, bigint, text" in output
 
 
 def test_a_demo_that_is_terminated_leaves_nothing_behind() -> None:

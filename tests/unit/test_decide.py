@@ -10,6 +10,7 @@ from consumer.leads.model import (
     Claim,
     ClaimRow,
     ConversionType,
+    Key,
     Lead,
     QueueType,
     Requirement,
@@ -27,9 +28,9 @@ from consumer.stream.envelope import NOBODY
 LANES = 3
 USER = 8911
 RULES = Rules()
-OWED = RequirementRow(100, 10, "id", "requested", None)
+OWED = RequirementRow("100", "10", "id", "requested", None)
 APPROVED = OWED._replace(status="approved")
-CLAIM = ClaimRow(10, USER, "open")
+CLAIM = ClaimRow("10", USER, "open")
 TABLES = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.CLAIM_REQUIREMENTS}
 
 
@@ -42,9 +43,9 @@ def owing() -> Lead:
         stint=1,
         queue_type=QueueType.REQUIREMENTS_OUTSTANDING,
         rule=Rule.REQUIREMENT_OUTSTANDING,
-        outstanding_seen=frozenset({100}),
-        claims={10: Claim(10, "open", 1)},
-        requirements={100: Requirement(100, 10, "id", "requested", None, 1)},
+        outstanding_seen=frozenset({"100"}),
+        claims={"10": Claim("10", "open", 1)},
+        requirements={"100": Requirement("100", "10", "id", "requested", None, 1)},
     )
 
 
@@ -56,7 +57,7 @@ def orphan(version: int, before: Row | None, after: Row | None) -> Change:
     return change(version, before, after, NOBODY)
 
 
-def outcome_of(lane: int, owners: list[tuple[int, int]], *changes: Change) -> Outcome:
+def outcome_of(lane: int, owners: list[tuple[Key, int]], *changes: Change) -> Outcome:
     user_ids = frozenset(one.user_id for one in changes if one.user_id != NOBODY)
     version = changes[-1].version
     part = LaneBatch(lane, 1, 1, 1 + len(changes), 0, version, {}, list(changes), user_ids, True, 0, (), {})
@@ -67,7 +68,7 @@ def outcome_of(lane: int, owners: list[tuple[int, int]], *changes: Change) -> Ou
 def test_an_orphan_is_judged_in_its_place_before_its_claim_goes() -> None:
     outcome = outcome_of(
         lane_of(USER, LANES),
-        [(10, USER)],
+        [("10", USER)],
         orphan(20, OWED, APPROVED),
         change(30, CLAIM, None),
         orphan(40, APPROVED, OWED),
@@ -80,28 +81,28 @@ def test_an_orphan_is_judged_in_its_place_before_its_claim_goes() -> None:
 
 
 def test_an_orphan_of_a_claim_that_moved_already_in_another_lane_is_judged_where_the_claim_still_is() -> None:
-    owners = [(10, USER), *((10, other) for other in range(20) if lane_of(other, LANES) != lane_of(USER, LANES))]
+    owners = [("10", USER), *(("10", other) for other in range(20) if lane_of(other, LANES) != lane_of(USER, LANES))]
     outcome = outcome_of(lane_of(USER, LANES), owners, orphan(20, OWED, APPROVED), change(30, CLAIM, None))
     assert [conversion.converted_at for conversion in outcome.conversions] == [20]
 
 
 def test_an_orphan_of_another_lane_is_passed_over_and_still_ends_its_transaction() -> None:
     lane = (lane_of(USER, LANES) + 1) % LANES
-    outcome = outcome_of(lane, [(10, USER)], orphan(20, OWED, APPROVED))
+    outcome = outcome_of(lane, [("10", USER)], orphan(20, OWED, APPROVED))
     assert not outcome.leads
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}
 
 
 def test_a_claim_created_earlier_in_the_batch_leads_to_its_user() -> None:
-    created = change(20, None, ClaimRow(11, USER, "open"))
-    outcome = outcome_of(lane_of(USER, LANES), [], created, orphan(30, None, OWED._replace(id=101, claim_id=11)))
-    assert outcome.requirements == {(USER, 101)}
+    created = change(20, None, ClaimRow("11", USER, "open"))
+    outcome = outcome_of(lane_of(USER, LANES), [], created, orphan(30, None, OWED._replace(id="101", claim_id="11")))
+    assert outcome.requirements == {(USER, "101")}
 
 
 def test_a_deleted_customers_claims_lead_nowhere() -> None:
     deleted = change(20, UserRow(USER, "s1", True), None)
-    outcome = outcome_of(lane_of(USER, LANES), [(10, USER)], deleted, orphan(30, OWED, APPROVED))
+    outcome = outcome_of(lane_of(USER, LANES), [("10", USER)], deleted, orphan(30, OWED, APPROVED))
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}
 
@@ -114,7 +115,7 @@ def test_a_refused_lead_takes_its_changes_and_is_not_judged() -> None:
         Batch(1, [part], 1), {USER: owing()}, (), (), lanes=LANES, rules=RULES, refused={USER: "it was refused"}
     )
     lead = outcome.leads[USER]
-    assert (lead.judge_after, lead.requirements[100].status) == (NEVER, "approved")
+    assert (lead.judge_after, lead.requirements["100"].status) == (NEVER, "approved")
     assert not outcome.conversions
     assert not outcome.stints
     assert outcome.rechecks == {USER: "it was refused", 5: "a letter"}
@@ -123,7 +124,7 @@ def test_a_refused_lead_takes_its_changes_and_is_not_judged() -> None:
 def test_a_refused_lead_that_only_waited_to_be_judged_is_not_judged_either() -> None:
     waiting = owing()
     waiting.judge_after, waiting.changed_at = 10, 5
-    waiting.requirements[100].status = "approved"
+    waiting.requirements["100"].status = "approved"
     part = LaneBatch(lane_of(USER, LANES), 1, 1, 1, 15, 15, {}, [], frozenset(), False, 0, (), {})
     leads = {USER: waiting}
     outcome = decide(Batch(1, [part], 0), leads, (USER,), (), lanes=LANES, rules=RULES, refused={USER: "refused"})
@@ -143,6 +144,6 @@ def test_a_refused_user_of_whom_nothing_is_held_stays_set_aside_when_its_row_arr
 
 
 def test_an_orphans_lead_that_was_loaded_for_it_is_judged_although_nothing_else_names_it() -> None:
-    outcome = outcome_of(lane_of(USER, LANES), [(10, USER)], orphan(20, OWED, APPROVED))
+    outcome = outcome_of(lane_of(USER, LANES), [("10", USER)], orphan(20, OWED, APPROVED))
     assert [conversion.user_id for conversion in outcome.conversions] == [USER]
     assert outcome.stints[USER, 1].closed_at == 20

@@ -43,7 +43,7 @@ def dossier(held: Lead | None, **fields: object) -> Dossier:
         (lead(exists=False), Rule.USER_GONE, "there is no such customer in MySQL"),
         (lead(enabled=False), Rule.USER_DISABLED, "the customer is disabled (is_enabled is 0)"),
         (
-            lead(claims={7: Claim(7, "Cancelled", 0), 5: Claim(5, "cancelled", 0)}),
+            lead(claims={"7": Claim("7", "Cancelled", 0), "5": Claim("5", "cancelled", 0)}),
             Rule.CLAIMS_CLOSED,
             "every claim is closed (claims 5, 7: Cancelled, cancelled)",
         ),
@@ -51,8 +51,8 @@ def dossier(held: Lead | None, **fields: object) -> Dossier:
         (
             lead(
                 signature="9",
-                claims={7: Claim(7, "open", 0)},
-                requirements={n: Requirement(n, 7, "id", None, None, 0) for n in range(1, 8)},
+                claims={"7": Claim("7", "open", 0)},
+                requirements={str(n): Requirement(str(n), "7", "id", None, None, 0) for n in range(1, 8)},
             ),
             Rule.REQUIREMENT_OUTSTANDING,
             "the customer signed and still owes requirements 1, 2, 3, 4, 5 and 2 more",
@@ -68,8 +68,8 @@ def test_every_rule_has_its_words(state: Lead, rule: Rule, because: str) -> None
 def test_a_live_state_is_judged_as_the_ledger_would() -> None:
     live = LiveState(
         LiveRow(UserRow(1, "9", True), None),
-        [LiveRow(ClaimRow(5, 1, "open"), None)],
-        [LiveRow(RequirementRow(6, 5, "id", "pending", None), None)],
+        [LiveRow(ClaimRow("5", 1, "open"), None)],
+        [LiveRow(RequirementRow("6", "5", "id", "pending", None), None)],
     )
     assert verdict(lead_of(1, live), RULES).queue_type is QueueType.REQUIREMENTS_OUTSTANDING
     assert verdict(lead_of(1, LiveState(None)), RULES).rule is Rule.USER_GONE
@@ -83,7 +83,7 @@ def test_a_life_is_told_stint_by_stint() -> None:
             stint=2,
             queue_type=QueueType.NONE,
             version=NOON_US + 60_000_000,
-            claims={5: Claim(5, "open", NOON_US)},
+            claims={"5": Claim("5", "open", NOON_US)},
         ),
         stints=[
             PastStint(
@@ -112,18 +112,16 @@ def test_a_life_is_told_stint_by_stint() -> None:
 def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() -> None:
     held = lead(
         version=NOON_US + 3,
-        claims={5: Claim(5, "open", NOON_US + 9), 6: Claim(6, None, 0)},
-        requirements={
-            number: Requirement(number, 5, "id", "pending", None, NOON_US + number) for number in range(1, 9)
-        },
+        claims={"5": Claim("5", "open", NOON_US + 9), "6": Claim("6", None, 0)},
+        requirements={str(n): Requirement(str(n), "5", "id", "pending", None, NOON_US + n) for n in range(1, 9)},
     )
     changes = explain(dossier(held), None, RULES).changes
     assert [(change.row, change.id, change.at.microsecond) for change in changes] == [
-        ("claim", 5, 9),
-        ("requirement", 8, 8),
-        ("requirement", 7, 7),
-        ("requirement", 6, 6),
-        ("requirement", 5, 5),
+        ("claim", "5", 9),
+        ("requirement", "8", 8),
+        ("requirement", "7", 7),
+        ("requirement", "6", 6),
+        ("requirement", "5", 5),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from consumer.lane import lane_of
 from tests.integration.applier.world import World, claim, requirement, user
+from tests.integration.company_tables import key
 
 pytestmark = pytest.mark.servers
 
@@ -62,8 +63,8 @@ def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_
         scribe.transaction(("claims", None, {**claim(77, 1), "user_id": None}, None))
     world.drain()
     assert queue(world, 1) == "requirements_outstanding"
-    assert world.query("SELECT id FROM leadstream.requirements") == [(1,)]
-    assert world.query("SELECT id FROM leadstream.claims") == [(claim_id,)]
+    assert world.query("SELECT id FROM leadstream.requirements") == [(key(1),)]
+    assert world.query("SELECT id FROM leadstream.claims") == [(str(claim_id),)]
 
 
 def test_a_lead_that_nobody_knew_waits_for_a_live_read(world: World) -> None:

@@ -18,8 +18,14 @@ def test_an_applier_in_shadow_mode_keeps_our_tables_and_writes_nothing_of_the_ca
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    query("INSERT INTO user_call_scores (user_id, current_score, current_queue_type) VALUES (1, 42, 'unsigned_users')")
-    query("INSERT INTO call_queue (user_id, queue_type) VALUES (1, 'unsigned_users')")
+    query(
+        "INSERT INTO user_call_scores (id, user_id, current_score, current_queue_type, updated_at)"
+        " VALUES (gen_random_uuid(), 1, 42, 'unsigned_users', now())"
+    )
+    query(
+        "INSERT INTO call_queue (id, user_id, queue_type, updated_at)"
+        " VALUES (gen_random_uuid(), 1, 'unsigned_users', now())"
+    )
     guard(query)
     before = everything(query)
     world.applier(SHADOW_MODE="true")

@@ -21,6 +21,7 @@ from consumer.settings import KafkaSettings
 from consumer.store import setup as store_setup
 from consumer.stream import topics
 from tests.integration.applier.scribe import Row, Scribe
+from tests.integration.company_tables import call_centre_tables, key
 
 DATES = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
 
@@ -40,6 +41,8 @@ class World:
             kafka_bootstrap_servers=bootstrap, topic_prefix=self.name, lanes=lanes, topic_replication_factor=1
         )
         topics.prepare(self.kafka)
+        with self.connect() as connection:
+            connection.execute(call_centre_tables().encode())
         store_setup.prepare(self.url, lanes, 1)
         self.settings = {
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
@@ -128,7 +131,8 @@ def world(bootstrap: str, postgres_url: str, log: Path, lanes: int = 4) -> Itera
 
 def user(number: int, signature: int | None = None) -> Row:
     """A row of `users`."""
-    return {"id": number, "current_signature_file_id": signature, "is_enabled": 1, **DATES}
+    file = None if signature is None else str(signature)
+    return {"id": number, "current_signature_file_id": file, "is_enabled": 1, **DATES}
 
 
 def claim(number: int, user_id: int, status: str = "open") -> Row:
@@ -137,8 +141,8 @@ def claim(number: int, user_id: int, status: str = "open") -> Row:
 
 
 def requirement(number: int, claim_id: int, status: str = "pending") -> Row:
-    """A row of `claim_requirements`."""
-    row: Row = {"id": number, "claim_id": claim_id, "type": "payslip", "status": status}
+    """A row of `claim_requirements`; its id is `key` of the number."""
+    row: Row = {"id": key(number), "claim_id": claim_id, "type": "payslip", "status": status}
     return {**row, "claim_requirement_reason": None, **DATES}
 
 

@@ -14,7 +14,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from consumer.binlog.connection import BinlogStream, Replica
-from consumer.binlog.events import Begin, Event, Rollback, RowChange, SchemaChange, Statement
+from consumer.binlog.events import Begin, Event, Id, Rollback, RowChange, SchemaChange, Statement
 from consumer.binlog.position import Position
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
@@ -141,9 +141,9 @@ def transactions(events: Iterable[Event]) -> list[list[Event]]:
     return groups
 
 
-def replayed(changes: Iterable[RowChange]) -> dict[tuple[str, int], dict[str, Any]]:
+def replayed(changes: Iterable[RowChange]) -> dict[tuple[str, Id], dict[str, Any]]:
     """The rows that are left after applying changes in order; each change must fit what it changes."""
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    rows: dict[tuple[str, Id], dict[str, Any]] = {}
     for change in changes:
         if change.before is not None:
             assert change.before_id is not None

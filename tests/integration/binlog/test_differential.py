@@ -19,8 +19,8 @@ import pytest
 from pymysqlreplication import BinLogStreamReader
 from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
-from consumer.binlog.capture import CAPTURED
 from consumer.binlog.events import RowChange
+from consumer.capture import CAPTURED
 from tests.integration.binlog.source import Source, compression
 from tests.integration.binlog.test_types import MARIADB_TYPES, MYSQL_TYPES, RandomTables
 from tests.servers import mariadb_binlog_command, mysqlbinlog_command

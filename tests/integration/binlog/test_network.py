@@ -17,7 +17,7 @@ import pytest
 
 from consumer.binlog.connection import BinlogStream, Replica
 from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, LoginRefused, UndecodableEvent
-from consumer.binlog.events import Commit, Event, RowChange
+from consumer.binlog.events import Commit, Event, Id, RowChange
 from consumer.binlog.position import Position
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import CHUNK, Proxy
@@ -83,7 +83,7 @@ def completed(events: list[Event]) -> list[Event]:
     return events[: commits[-1]] if commits else []
 
 
-def ids(events: list[Event]) -> list[int | None]:
+def ids(events: list[Event]) -> list[Id | None]:
     return [event.after_id for event in events if isinstance(event, RowChange)]
 
 
@@ -375,7 +375,7 @@ def test_tls_is_verified(tmp_path: Path) -> None:
         other = tmp_path / "other.pem"
         other.write_text(OTHER_AUTHORITY)
 
-        def seen(options: str) -> list[int | None]:
+        def seen(options: str) -> list[Id | None]:
             address = MySQLAddress(f"{source.url}?{options}")
             with closing(BinlogStream(address, source.name, source.start, 77_006, 0.2, 5)) as stream:
                 stream.connect()

@@ -11,7 +11,7 @@ import pytest
 
 from consumer.binlog.connection import BinlogStream, earliest_position, server_info
 from consumer.binlog.errors import BinlogPurged, ConnectionLost, PreconditionFailed, WrongServer
-from consumer.binlog.events import Begin, Rotate, RowChange
+from consumer.binlog.events import Begin, Id, Rotate, RowChange
 from consumer.binlog.position import Position
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.source import Source, as_file, read_until
@@ -36,7 +36,7 @@ def own(server: PrivateServer) -> Iterator[Source]:
         yield source
 
 
-def ids(source: Source, start: Position | None = None) -> list[int | None]:
+def ids(source: Source, start: Position | None = None) -> list[Id | None]:
     return [change.after_id for change in source.changes(start)]
 
 

@@ -15,7 +15,8 @@ from consumer.doctor.check import Check, State, Unreachable
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
-from tests.integration.reader.world import TABLES, World
+from tests.integration.company_tables import company_tables
+from tests.integration.reader.world import World
 from tests.servers import PrivateServer, ensure
 
 pytestmark = pytest.mark.servers
@@ -59,7 +60,7 @@ def test_the_printed_statements_mend_a_server_and_an_account(badly_set: PrivateS
     admin = urlsplit(badly_set.url)
     company = admin._replace(path="/company").geturl()
     run(badly_set.url, "CREATE DATABASE company", "CREATE USER 'least'@'%' IDENTIFIED BY 'least'")
-    run(company, *TABLES, "GRANT SELECT (email) ON users TO 'least'@'%'")
+    run(company, *company_tables(foreign_keys=False), "GRANT SELECT (email_address) ON users TO 'least'@'%'")
     address = admin._replace(netloc=f"least:least@{admin.hostname}:{admin.port}", path="/company").geturl()
     before = wrong(address)
     assert {name for name, check in before.items() if check.state is State.FAILED} == {
@@ -72,12 +73,16 @@ def test_the_printed_statements_mend_a_server_and_an_account(badly_set: PrivateS
             run(company, *check.mend.split("; "))
     assert wrong(address) == {}
     with pytest.raises(Exception, match="denied"):
-        run(address, "SELECT birth_date FROM users")
+        run(address, "SELECT date_of_birth FROM users")
 
 
 def test_an_index_that_is_missing_is_created_by_the_printed_statement() -> None:
     with World("mysql") as world:
         names = {"index of claims", "index of claim_requirements"}
+        world.execute(
+            "DROP INDEX claims_user_id_index ON claims",
+            "DROP INDEX claim_requirements_claim_id_index ON claim_requirements",
+        )
         found = wrong(world.url)
         assert names <= found.keys()
         world.execute(*(found[name].mend for name in names))
@@ -90,7 +95,7 @@ def test_a_table_that_does_not_exist_is_said_to_be_missing_and_an_optional_colum
         found = wrong(world.url)
         assert "columns of users" not in found
         assert f"there is no table {world.name}.claim_requirements" in found["columns of claim_requirements"].sentence
-        world.execute(TABLES[2], "ALTER TABLE claims DROP COLUMN status")
+        world.execute(company_tables(foreign_keys=False)[2], "ALTER TABLE claims DROP COLUMN status")
         found = wrong(world.url)
         assert "columns of claim_requirements" not in found
         assert "claims has no column status" in found["columns of claims"].sentence

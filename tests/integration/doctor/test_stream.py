@@ -18,11 +18,6 @@ from tests.servers import ensure
 
 pytestmark = pytest.mark.servers
 
-INDEXES = (
-    "CREATE INDEX by_user ON claims (user_id)",
-    "CREATE INDEX by_claim ON claim_requirements (claim_id)",
-)
-
 
 def shell(command: str, world: World, tools: Path) -> None:
     """Runs a printed command where Kafka's tools are on the PATH."""
@@ -35,7 +30,6 @@ def test_a_stream_that_was_set_up_is_found_well(world: World) -> None:
     before = world.consumer("doctor")
     assert before.returncode == 1
     assert "kafka, topics:\n  consumer setup\n" in before.stdout
-    world.execute(*INDEXES)
     world.setup()
     after = world.consumer("doctor", "--json")
     assert after.returncode == 0, after.stdout
@@ -46,7 +40,6 @@ def test_a_stream_that_was_set_up_is_found_well(world: World) -> None:
 
 
 def test_topics_are_mended_by_the_printed_commands(world: World, tools: Path) -> None:
-    world.execute(*INDEXES)
     world.setup()
     world.alter_topic("claims", "cleanup.policy", "compact")
     world.alter_topic("users", "retention.ms", "3600000")
@@ -69,7 +62,6 @@ def test_topics_are_mended_by_the_printed_commands(world: World, tools: Path) ->
 
 
 def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
-    world.execute(*INDEXES)
     world.setup()
     owner = urlsplit(world.database_url)
     role = f"{world.name}_least"

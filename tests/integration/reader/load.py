@@ -44,7 +44,7 @@ class Load(threading.Thread):
                 f"REPLACE INTO claims (id, user_id, status) VALUES ({claim}, {user}, 'open')",
                 f"UPDATE claims SET user_id = {user} WHERE id = {claim}",
                 f"UPDATE claims SET status = 'cancelled' WHERE user_id = {user}",
-                f"INSERT INTO claim_requirements (claim_id, status) VALUES ({claim}, 'pending')",
+                f"INSERT INTO claim_requirements (id, claim_id, status) VALUES (UUID(), {claim}, 'pending')",
                 f"UPDATE claim_requirements SET status = 'approved' WHERE claim_id = {claim}",
                 f"DELETE FROM claim_requirements WHERE claim_id = {claim}",
                 f"DELETE FROM claims WHERE id = {claim}",

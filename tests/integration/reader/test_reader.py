@@ -18,12 +18,15 @@ from confluent_kafka.admin import AdminClient
 from consumer.binlog.connection import Replica
 from consumer.lane import lane_of
 from consumer.settings import MySQLAddress
+from tests.integration.company_tables import key
 from tests.integration.reader.kills import kill_again_and_again
 from tests.integration.reader.load import Load
 from tests.integration.reader.world import CONSUMER, LANES, World, check_numbers, replay
 from tests.servers import ensure
 
 pytestmark = pytest.mark.servers
+
+PASSPORT = f"'{key(100)}'"
 
 
 def assert_complete(world: World) -> None:
@@ -39,15 +42,16 @@ def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -
     world.setup()
     reader = world.reader()
     world.execute(
-        "INSERT INTO users (id, email) VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "INSERT INTO users (id, email_address) VALUES (1, 'a'), (2, 'b'), (3, 'c')",
         "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open'), (20, 2, 'open')",
-        "INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (100, 10, 'passport', 'pending')",
+        f"INSERT INTO claim_requirements (id, claim_id, type, status) VALUES ({PASSPORT}, 10, 'passport', 'pending')",
         "UPDATE users SET current_signature_file_id = 7 WHERE id = 1",
         "DELETE FROM users WHERE id = 3",
-        "UPDATE claim_requirements SET status = 'approved', claim_requirement_reason = 'grün \\n \\'' WHERE id = 100",
+        "UPDATE claim_requirements SET status = 'approved', claim_requirement_reason = 'grün \\n \\''"
+        f" WHERE id = {PASSPORT}",
     )
     world.transaction(
-        "DELETE FROM claim_requirements WHERE id = 100",
+        f"DELETE FROM claim_requirements WHERE id = {PASSPORT}",
         "DELETE FROM claims WHERE id = 10",
         "INSERT INTO claims (id, user_id, status) VALUES (11, 1, 'open')",
     )
@@ -67,9 +71,9 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
     world.execute(
         "INSERT INTO users (id) VALUES (1), (2)",
         "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
-        "INSERT INTO claim_requirements (id, claim_id, status) VALUES (100, 10, 'pending')",
+        f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ({PASSPORT}, 10, 'pending')",
         "UPDATE claims SET user_id = 2 WHERE id = 10",
-        "UPDATE claim_requirements SET status = 'approved' WHERE id = 100",
+        f"UPDATE claim_requirements SET status = 'approved' WHERE id = {PASSPORT}",
     )
     reader = world.reader()
     rows = [message.value for message in world.wait_for_rows(7) if message.value["op"] != "h"]
@@ -94,8 +98,8 @@ def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_s
     )
     world.setup()
     world.execute(
-        "INSERT INTO claim_requirements (claim_id, status)"
-        " VALUES (10, 'pending'), (11, 'pending'), (12, 'pending'), (13, 'pending')"
+        "INSERT INTO claim_requirements (id, claim_id, status)"
+        " VALUES (UUID(), 10, 'pending'), (UUID(), 11, 'pending'), (UUID(), 12, 'pending'), (UUID(), 13, 'pending')"
     )
     reader = world.reader()
     rows = [message.value for message in world.wait_for_rows(4) if message.value["op"] != "h"]
@@ -121,7 +125,7 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
         cursor.execute("BEGIN")
         for start in range(1, 120_000, 1000):
             cursor.execute(
-                "INSERT INTO users (id, email) VALUES "
+                "INSERT INTO users (id, email_address) VALUES "
                 + ",".join(f"({n}, '{'x' * 90}')" for n in range(start, start + 1000))
             )
         cursor.execute("COMMIT")
@@ -329,7 +333,9 @@ def test_a_dry_run_prints_the_messages_and_sends_none(world: World) -> None:
 
 def test_only_captured_columns_leave_the_server(world: World) -> None:
     world.setup()
-    world.execute("INSERT INTO users (id, email, password, birth_date) VALUES (1, 'x@y', 'geheim', '1970-01-01')")
+    world.execute(
+        "INSERT INTO users (id, email_address, password, date_of_birth) VALUES (1, 'x@y', 'geheim', '1970-01-01')"
+    )
     reader = world.reader()
     messages = world.finish(reader, 1)
     rows = [message.value["after"] for message in messages if message.value["op"] != "h"]
@@ -389,7 +395,7 @@ def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_
     world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 5, 'open')")
     world.wait_for_rows(1)
     world.execute(
-        "ALTER TABLE claims DROP COLUMN amount, DROP COLUMN created_at",
+        "ALTER TABLE claims DROP COLUMN lender, DROP COLUMN created_at",
         "INSERT INTO claims (id, user_id, status) VALUES (2, 5, 'open')",
     )
     world.wait_for_rows(2)

@@ -35,34 +35,13 @@ from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
+from tests.integration.company_tables import call_centre_tables, company_tables
 from tests.servers import ensure
 from tests.whole_topics import messages_of
 
 CONSUMER = Path(sys.executable).with_name("consumer")
 LANES = 4
 CANNOT_CONVERT = 3854
-
-TABLES = (
-    """
-    CREATE TABLE users (
-        id BIGINT PRIMARY KEY AUTO_INCREMENT, email VARCHAR(100), password VARCHAR(60), birth_date DATE,
-        current_signature_file_id BIGINT NULL, is_enabled TINYINT(1) NOT NULL DEFAULT 1,
-        created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-        updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
-    )""",
-    """
-    CREATE TABLE claims (
-        id BIGINT PRIMARY KEY AUTO_INCREMENT, user_id BIGINT NULL, amount DECIMAL(10,2), status VARCHAR(30),
-        created_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP,
-        updated_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
-    )""",
-    """
-    CREATE TABLE claim_requirements (
-        id BIGINT PRIMARY KEY AUTO_INCREMENT, claim_id BIGINT NULL, type VARCHAR(40), status VARCHAR(30),
-        claim_requirement_reason TEXT, created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-        updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
-    )""",
-)
 
 
 class Message(NamedTuple):
@@ -126,7 +105,9 @@ class World:
         self._on_server(f"CREATE DATABASE {self.name}")
         with psycopg.connect(self._postgres, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {self.name}")
-        self.execute(*TABLES)
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(call_centre_tables().encode())
+        self.execute(*company_tables(foreign_keys=False))
         return self
 
     def __exit__(
@@ -163,7 +144,7 @@ class World:
         """All statements as one transaction."""
         self.execute("BEGIN", *statements, "COMMIT")
 
-    def rows(self, table: str) -> dict[int, dict[str, Any]]:
+    def rows(self, table: str) -> dict[int | str, dict[str, Any]]:
         """The captured, timeless columns of a table by id."""
         columns = {
             "users": "id, current_signature_file_id, is_enabled",
@@ -295,9 +276,9 @@ def check_numbers(messages: list[Message]) -> None:
             open_version = None if block["last"] else block["version"]
 
 
-def replay(messages: list[Message]) -> dict[str, dict[int, dict[str, Any]]]:
+def replay(messages: list[Message]) -> dict[str, dict[int | str, dict[str, Any]]]:
     """What the rows amount to in the order of their transactions: the tables as they can be rebuilt."""
-    tables: dict[str, dict[int, dict[str, Any]]] = {table.value: {} for table in Table}
+    tables: dict[str, dict[int | str, dict[str, Any]]] = {table.value: {} for table in Table}
     rows = {
         (message.value["lane"]["version"], message.value["transaction"]["total_order"]): message
         for message in messages

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.aging import age, is_due
+from reconciler.aging import age as age_days
+from reconciler.aging import days_due
+from reconciler.book import Book
 from reconciler.runs import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
@@ -15,8 +17,25 @@ from tests.integration.reconciler.world import World
 SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
 
 
+def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
+    """How many scores grew for the one day that was due; None where none was."""
+    aged = age_days(book, runs, settings, time)
+    assert len(aged) <= 1
+    return next(iter(aged.values()), None)
+
+
 def scores(world: World) -> dict[int, int]:
     return dict(world.pg("SELECT user_id, current_score FROM user_call_scores"))
+
+
+def scored(world: World, user_id: int, score: int = 0) -> None:
+    """A customer of the call centre's, whom we need not know."""
+    world.pg(
+        "INSERT INTO user_call_scores (id, user_id, current_score, updated_at)"
+        " VALUES (gen_random_uuid(), %s, %s, now() AT TIME ZONE 'utc')",
+        user_id,
+        score,
+    )
 
 
 @pytest.fixture
@@ -60,9 +79,9 @@ def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_d
     book = aging_world.book()
     today = datetime.now(UTC)
     assert age(book, Runs(book), SETTINGS, today - timedelta(days=1)) == 2
-    assert is_due(book, SETTINGS, today)
+    assert days_due(book, Runs(book), SETTINGS, today) == [today.date()]
     assert age(book, Runs(book), SETTINGS, today) == 1
-    assert not any(is_due(book, SETTINGS, day) for day in (today, today - timedelta(days=1)))
+    assert not any(days_due(book, Runs(book), SETTINGS, day) for day in (today, today - timedelta(days=1)))
 
 
 def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
@@ -72,12 +91,43 @@ def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
     assert age(book, Runs(book), AgingSettings(), sunday + timedelta(days=1)) == 2
 
 
+def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(aging_world: World) -> None:
+    """Friday's was done; the reconciler was away from Saturday 01:00 to Tuesday 03:00."""
+    world, book = aging_world, aging_world.book()
+    runs, settings = Runs(book), AgingSettings(aging_timezone="Europe/London")
+    friday, tuesday = (datetime(2026, 11, day, 3, tzinfo=UTC) for day in (20, 24))
+    assert age_days(book, runs, settings, friday) == {date(2026, 11, 20): 2}
+    assert days_due(book, runs, settings, friday + timedelta(days=2, hours=-1)) == [date(2026, 11, 21)]
+    assert age_days(book, runs, settings, tuesday) == {date(2026, 11, day): 1 for day in (21, 23, 24)}
+    assert age_days(book, runs, settings, tuesday + timedelta(hours=20)) == {}
+    assert scores(world) == {1: 4, 2: 200, 3: 200, 4: 0}
+    assert world.pg("SELECT count(*) FROM leadstream.runs WHERE name = 'age'") == [(4,)]
+
+
+def test_days_longer_ago_than_runs_are_kept_stay_missed(aging_world: World) -> None:
+    book = aging_world.book()
+    begin = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    age_days(book, Runs(book, 5), SETTINGS, begin)
+    assert len(age_days(book, Runs(book, 5), SETTINGS, begin + timedelta(days=100))) == 6
+
+
+def test_a_day_aged_by_a_clock_that_was_ahead_stops_no_aging(aging_world: World) -> None:
+    book = aging_world.book()
+    now = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    age_days(book, Runs(book), SETTINGS, now + timedelta(days=400))
+    assert age(book, Runs(book), SETTINGS, now) == 1
+    assert age(book, Runs(book), SETTINGS, now + timedelta(days=1)) == 1
+
+
 def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_world: World) -> None:
     world = mysql_world
     world.user(1)
     world.backfill()
     assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true").stdout
-    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "1 scores aged by one\n"
+    assert (
+        world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout
+        == f"1 scores aged by one for {datetime.now(UTC):%Y-%m-%d}\n"
+    )
     assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n"
     assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2
 
@@ -86,7 +136,7 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mys
     """Whatever order the table itself has."""
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
-        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+        scored(world, user_id, score=10)
     now = datetime.now(UTC)
     assert meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: age(book, Runs(book), SETTINGS, now)) == 3
     assert scores(world) == {1: 11, 5: 11, 9: 11}
@@ -95,7 +145,7 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mys
 def test_what_agents_write_while_ageing_waits_for_them_is_kept_and_counts(mysql_world: World) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (1, 2):
-        world.pg("INSERT INTO user_call_scores (user_id, current_score) VALUES (%s, 10)", user_id)
+        scored(world, user_id, score=10)
     called = "UPDATE user_call_scores SET current_score = CASE user_id WHEN 1 THEN 50 ELSE 200 END WHERE user_id = %s"
     assert meanwhile(world.conninfo, called, [1, 2], lambda: age(book, Runs(book), SETTINGS, datetime.now(UTC))) == 1
     assert scores(world) == {1: 51, 2: 200}
@@ -106,6 +156,6 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_sweep_th
 ) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
-        world.pg("INSERT INTO user_call_scores (user_id) VALUES (%s)", user_id)
+        scored(world, user_id)
     meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: book.mark_checked([9, 1, 5]))
     assert world.pg("SELECT count(last_conversion_check_at) FROM user_call_scores") == [(3,)]

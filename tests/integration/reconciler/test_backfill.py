@@ -98,7 +98,7 @@ def test_a_backfill_passes_over_a_lead_that_postgresql_refuses(mysql_world: Worl
         world.user(user_id)
     refuse(world, 5)
     report = world.backfill(batch_size=7)
-    assert (report.outcome, report.tally.first_seen, report.tally.failed) == ("ok", 6, 1)
+    assert (report.outcome, report.tally.first_seen, report.tally.failed) == ("refused", 6, 1)
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(5,)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC
 
@@ -12,6 +13,7 @@ from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from consumer.stream.batches import Batch, LaneBatch
 from reconciler.book import microseconds
+from reconciler.runs import Runs
 from tests.integration.reconciler.world import LANES, World, refuse
 
 
@@ -70,7 +72,7 @@ def test_a_score_that_may_not_be_touched_holds_up_neither_a_sweeps_notes_nor_a_r
     checked = "SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL ORDER BY user_id"
     assert world.pg(checked) == [(1,), (3,)]
     report = world.verify(repair=True)
-    assert (report.outcome, report.tally.mended, report.tally.failed) == ("ok", 2, 1)
+    assert (report.outcome, report.tally.mended, report.tally.failed) == ("refused", 2, 1)
     assert world.scores() == {1: "unsigned_users", 2: None, 3: "unsigned_users"}
 
 
@@ -110,3 +112,64 @@ def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at
     ((user_id, kind, at),) = world.pg("SELECT user_id, conversion_type, converted_at FROM conversions")
     assert (user_id, kind, microseconds(at.replace(tzinfo=UTC))) == (2, "signature_obtained", signed)
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
+
+
+TOO_LONG = (
+    "PostgreSQL refused it with 22001 (a value too long for character varying(5): user_call_scores.current_queue_type)"
+)
+
+
+def test_a_backfill_whose_leads_are_refused_reports_how_many_and_why_and_fails(mysql_world: World) -> None:
+    world = mysql_world
+    for user_id in (1, 2, 3):
+        world.user(user_id)
+    world.pg("ALTER TABLE user_call_scores ALTER COLUMN current_queue_type TYPE varchar(5)")
+    done = world.command("backfill")
+    assert done.returncode == 1
+    shown = " ".join(done.stdout.split())
+    assert f"backfill: 3 of 3 leads were refused: {TOO_LONG} (3)" in shown
+    ((outcome, counts, error),) = world.pg("SELECT outcome, counts, error FROM leadstream.runs")
+    assert (outcome, counts["failed"], counts["refused"]) == ("refused", 3, {TOO_LONG: 3})
+    assert error == f"3 of 3 leads were refused: {TOO_LONG} (3)"
+    assert world.pg("SELECT DISTINCT last_error FROM leadstream.rechecks") == [(TOO_LONG,)]
+
+    done = world.command("backfill", "--json")
+    (report,) = json.loads(done.stdout)
+    assert (done.returncode, report["outcome"], report["failed"], report["refused"]) == (
+        1, "refused", 3, {TOO_LONG: 3},
+    ), "the next one begins at the first user again"  # fmt: skip
+
+    world.pg("ALTER TABLE user_call_scores ALTER COLUMN current_queue_type TYPE text")
+    done = world.command("backfill", "--json")
+    (report,) = json.loads(done.stdout)
+    assert (done.returncode, report["outcome"], report["first_seen"], report["refused"]) == (0, "ok", 3, {})
+    assert world.scores() == dict.fromkeys((1, 2, 3), "unsigned_users")
+
+
+def test_a_sweep_and_a_repair_whose_leads_are_refused_fail_and_name_each_reason(mysql_world: World) -> None:
+    world = mysql_world
+    for user_id in (1, 2):
+        world.user(user_id, ago=60)
+    world.pass_lanes()
+    refuse(world, 2)
+    done = world.command("run", "new-users", "--json")
+    (report,) = json.loads(done.stdout)
+    reason = "PostgreSQL refused it with P0001 (in refuse)"
+    assert (done.returncode, report["outcome"], report["refused"]) == (1, "refused", {reason: 1})
+    assert report["error"] == f"1 of {report['checked']} leads were refused: {reason} (1)"
+
+    world.pg("DROP TRIGGER refuse ON user_call_scores")
+    world.pg("DROP FUNCTION refuse")
+    world.pg("UPDATE user_call_scores SET current_queue_type = NULL")
+    refuse(world, 1, "UPDATE")
+    done = world.command("verify", "--repair", "--json")
+    (report,) = json.loads(done.stdout)
+    assert (done.returncode, report["outcome"], report["refused"]) == (1, "refused", {reason: 1})
+
+
+def test_a_sweep_that_came_to_its_end_with_refusals_counts_as_seen_to(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=60)
+    refuse(world, 1)
+    assert world.sweep("new-users").outcome == "refused"
+    assert Runs(world.book()).looked_at_until("new-users") is not None

@@ -16,6 +16,7 @@ from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
 from consumer.live import read_lead
 from consumer.settings import MySQLAddress
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
+from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, close_world, open_world
 from tests.servers import Servers
 from tests.spelled_out import spelled_out
@@ -36,11 +37,11 @@ def test_rows_are_read_alike_however_their_columns_are_declared(world: World) ->
     )
     world.sql("INSERT INTO users (id, current_signature_file_id, is_enabled) VALUES (1, 'é', b'0'), (2, '', NULL)")
     world.claim(10, 1, "größer")
-    world.sql("INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (100, 10, 3, 'x ')")
+    world.sql("INSERT INTO claim_requirements (id, claim_id, type, status) VALUES (%s, 10, 3, 'x ')", key(100))
     live = world.replica().read_users([1, 2, 3]).leads
     assert live[1].user == UserRow(1, "é", False)
-    assert live[1].claims == {10: ClaimRow(10, 1, "größer")}
-    assert live[1].requirements == {100: RequirementRow(100, 10, "3", "x ", None)}
+    assert live[1].claims == {"10": ClaimRow("10", 1, "größer")}
+    assert live[1].requirements == {key(100): RequirementRow(key(100), "10", "3", "x ", None)}
     assert live[2].user == UserRow(2, None, True)
     assert live[3].user is None
 
@@ -55,7 +56,7 @@ def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
     live = world.replica().read_users([1]).leads[1]
     assert live.user == UserRow(1, None, True)
     assert live.updated_at == {(Table.USERS, 1): None}
-    assert live.created_at[Table.USERS, 1] is not None
+    assert live.created_at == {(Table.USERS, 1): None}
     world.sql("ALTER TABLE users DROP COLUMN created_at")
     with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at"):
         list(world.replica().created(Table.USERS, 0, 10))
@@ -133,8 +134,8 @@ def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_
 
 
 def test_missing_tables_and_indexes_are_named_with_their_mend(world: World) -> None:
-    world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_ibfk_1")
-    world.sql("ALTER TABLE claim_requirements DROP INDEX claim_id")
+    world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_claim_id_foreign")
+    world.sql("ALTER TABLE claim_requirements DROP INDEX claim_requirements_claim_id_index")
     with pytest.raises(ReplicaUnfit, match="run CREATE INDEX claim_requirements_claim_id"):
         world.replica().read_users([1])
     world.sql("DROP TABLE claim_requirements")

@@ -15,6 +15,7 @@ import pytest
 
 from consumer.leads.rule_file import Labels, RuleFile
 from reconciler.runs import Runs
+from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import serving, until
 from tests.integration.reconciler.world import World, close_world, open_world
 from tests.servers import Servers
@@ -37,7 +38,7 @@ def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_mends_it(worl
     with serving(world, tmp_path, RECHECK_SECONDS="0.5") as served:
         same = served.get("/leads/2/precall", expected="requirements_outstanding").json()
         assert (same["queue_type"], same["agrees"], same["source"]) == ("requirements_outstanding", True, "replica")
-        assert (same["because"], same["drift"]) == ("the customer signed and still owes requirement 200", [])
+        assert (same["because"], same["drift"]) == (f"the customer signed and still owes requirement {key(200)}", [])
 
         world.sql("UPDATE users SET current_signature_file_id = 77 WHERE id = 1")
         other = served.get("/leads/1/precall", expected="unsigned_users").json()

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.call_centre import everything, guard, unguard
+from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import serving, until
 from tests.integration.reconciler.world import World
 
@@ -33,7 +34,7 @@ def company(world: World) -> None:
     for user_id in (7, 8, 9):
         world.user(user_id, ago=60)
     world.sql("UPDATE users SET current_signature_file_id = id WHERE id < 3")
-    world.sql("UPDATE claim_requirements SET status = 'approved' WHERE id = 40")
+    world.sql("UPDATE claim_requirements SET status = 'approved' WHERE id = %s", key(40))
     for user_id in (5, 6):
         world.requirement(10 * user_id, 10 * user_id, ago=60)
     guard(world.pg)

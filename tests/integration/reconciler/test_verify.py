@@ -6,6 +6,7 @@ import json
 
 from consumer.leads.model import NEVER
 from consumer.leads.rule_file import RuleFile
+from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, adopt_only
 
 
@@ -33,7 +34,7 @@ def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World
     world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
     world.sql("DELETE FROM users WHERE id = 2")
     world.sql("UPDATE claims SET status = 'cancelled' WHERE id = 106")
-    world.sql("DELETE FROM claim_requirements WHERE id = 1010")
+    world.sql("DELETE FROM claim_requirements WHERE id = %s", key(1010))
     world.sql("UPDATE users SET is_enabled = 0 WHERE id = 16")
     world.user(99, ago=10)
     world.pg("UPDATE user_call_scores SET current_queue_type = 'none' WHERE user_id = 20")

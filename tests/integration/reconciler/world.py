@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,30 +34,13 @@ from reconciler.report import LineProgress
 from reconciler.runs import Runs
 from reconciler.sweeps import Report, Scope, Sweeper, SweepPlan
 from reconciler.verify import Verification
+from tests.integration.company_tables import call_centre_tables, company_tables, key
 
 LANES = 4
-FAR = 2**62
+SOON = 9_000_000
+"""Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
 T = TypeVar("T", Replica, Book, LeadStore)
 _numbers = itertools.count(1)
-
-TABLES = (
-    """CREATE TABLE users (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(190), password_hash VARCHAR(190),
-         current_signature_file_id BIGINT UNSIGNED NULL, is_enabled TINYINT(1) NOT NULL DEFAULT 1,
-         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP
-       ) COLLATE utf8mb4_unicode_ci""",
-    """CREATE TABLE claims (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL, status VARCHAR(40),
-         created_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP,
-         FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
-       ) COLLATE utf8mb4_unicode_ci""",
-    """CREATE TABLE claim_requirements (
-         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, claim_id BIGINT UNSIGNED NOT NULL, type VARCHAR(60),
-         status VARCHAR(40) COLLATE utf8mb4_general_ci, claim_requirement_reason TEXT,
-         created_at DATETIME NULL DEFAULT CURRENT_TIMESTAMP, updated_at DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6),
-         FOREIGN KEY (claim_id) REFERENCES claims (id) ON DELETE CASCADE
-       ) COLLATE utf8mb4_unicode_ci""",
-)
 
 
 @dataclass
@@ -87,25 +71,25 @@ class World:
     def user(self, user_id: int, signature: int | None = None, ago: int = 7200) -> None:
         """A user, created so many seconds ago."""
         self.sql(
-            "INSERT INTO users (id, email, current_signature_file_id, created_at, updated_at)"
-            " VALUES (%s, 'x@example.org', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, created_at)",
+            "INSERT INTO users (id, current_signature_file_id, created_at, updated_at)"
+            " VALUES (%s, %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, created_at)",
             user_id, signature, ago,
         )  # fmt: skip
 
     def user_without_times(self, user_id: int) -> None:
-        """A user of which only the id is given."""
-        self.sql("INSERT INTO users (id) VALUES (%s)", user_id)
+        """A user of whom nobody knows when the row was made or changed."""
+        self.sql("INSERT INTO users (id, created_at, updated_at) VALUES (%s, NULL, NULL)", user_id)
 
     def claim(self, claim_id: int, user_id: int, status: str | None = "open") -> None:
         """A claim of a user."""
         self.sql("INSERT INTO claims (id, user_id, status) VALUES (%s, %s, %s)", claim_id, user_id, status)
 
     def requirement(self, requirement_id: int, claim_id: int, status: str | None = "pending", ago: int = 7200) -> None:
-        """A requirement on a claim, created so many seconds ago."""
+        """A requirement on a claim, created so many seconds ago; its id is `key` of the number."""
         self.sql(
             "INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at)"
             " VALUES (%s, %s, 'id_document', %s, UTC_TIMESTAMP() - INTERVAL %s SECOND, UTC_TIMESTAMP())",
-            requirement_id, claim_id, status, ago,
+            key(requirement_id), claim_id, status, ago,
         )  # fmt: skip
 
     def age_everything(self, minutes: int = 10) -> None:
@@ -119,8 +103,10 @@ class World:
         self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
         self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
 
-    def pass_lanes(self, version: int = FAR) -> None:
-        """Plays the stream: every lane has passed this version."""
+    def pass_lanes(self, version: int | None = None) -> None:
+        """Plays the stream: every lane has passed this version, by default the next seconds."""
+        if version is None:
+            version = time.time_ns() // 1000 + SOON
         self.pg("UPDATE leadstream.lanes SET version = %s, next_seq = next_seq + 1", version)
 
     def queues(self) -> dict[int, str]:
@@ -225,13 +211,14 @@ def open_world(mysql_url: str, postgres_url: str) -> World:
         cursor.execute(f"CREATE DATABASE {name}")
         cursor.execute(f"USE {name}")
         cursor.execute("SET time_zone = '+00:00'")
-        for table in TABLES:
+        for table in company_tables(foreign_keys=True):
             cursor.execute(table)
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
     conninfo = make_conninfo(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
-    prepare(conninfo, LANES, 1)
     centre = psycopg.connect(conninfo, autocommit=True)
+    centre.execute(call_centre_tables().encode())
+    prepare(conninfo, LANES, 1)
     return World(urlsplit(mysql_url)._replace(path=f"/{name}").geturl(), conninfo, company, centre)
 
 

@@ -21,8 +21,8 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.integration.company_tables import script
 from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections
-from tests.integration.security.fortress import script
 from tests.integration.store.databases import new_database
 from tests.servers import PrivateServer, ensure
 from tests.servers.places import PROJECT
@@ -51,9 +51,12 @@ class Company:
         self.at(self.primary, *script(PROJECT / "deploy" / "mysql" / "05-company.sql"))
         for replica in self.replicas:
             self.at(replica, FOLLOW.format(port=urlsplit(self.primary.url).port), "START REPLICA")
-        self.change("INSERT INTO users (id, email) VALUES (8911, 'a@example.org'), (8912, 'b@example.org')")
+        self.change("INSERT INTO users (id, email_address) VALUES (8911, 'a@example.org'), (8912, 'b@example.org')")
         self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text())
-        self.ask("INSERT INTO user_call_scores (user_id, current_queue_type) VALUES (8912, 'requirements_outstanding')")
+        self.ask(
+            "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
+            " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now() AT TIME ZONE 'utc')"
+        )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -149,7 +152,7 @@ QUEUES = "SELECT user_id, current_queue_type FROM user_call_scores ORDER BY user
 def purge(company: Company) -> None:
     """A customer signs while the reader is away, and the binlog that says so is purged."""
     company.stop("reader")
-    company.change("INSERT INTO users (id, email, current_signature_file_id) VALUES (8913, 'c@example.org', 7)")
+    company.change("INSERT INTO users (id, email_address, current_signature_file_id) VALUES (8913, 'c@example.org', 7)")
     replica = company.replicas[1]
     deadline = time.monotonic() + 60
     while not company.at(replica, "SELECT id FROM company.users WHERE id = 8913"):
@@ -184,7 +187,7 @@ def known_again(company: Company) -> None:
 
 def nothing_twice(company: Company) -> None:
     """A restored schema is caught up with, and no conversion was written twice."""
-    company.change("INSERT INTO users (id, email) VALUES (8914, 'd@example.org')")
+    company.change("INSERT INTO users (id, email_address) VALUES (8914, 'd@example.org')")
     company.wait_for("SELECT current_queue_type FROM user_call_scores WHERE user_id = 8914", [("unsigned_users",)])
     assert company.ask(CONVERSIONS) == [(8911, "signature_obtained"), (8912, "signature_obtained")]
 

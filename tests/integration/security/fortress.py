@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
+from tests.integration.company_tables import script
 from tests.servers import ensure, kafka_tools
 from tests.servers.places import PROJECT
 from tests.servers.tls import Authority, ServerFiles
@@ -117,14 +118,6 @@ def wait_for(true: Any, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.1)
-
-
-def script(path: Path, **changed: str) -> list[str]:
-    """The statements of one of the deployment's SQL files, with some words changed."""
-    text = re.sub(r"--[^\n]*", "", path.read_text())
-    for old, new in changed.items():
-        text = text.replace(old, new)
-    return [statement for statement in text.split(";\n") if statement.strip()]
 
 
 @contextmanager
@@ -254,7 +247,6 @@ def _company(fortress: Fortress, url: str) -> None:
         for statement in script(DEPLOY / "mysql" / "05-company.sql"):
             cursor.execute(statement)
     fortress.company(
-        "ALTER TABLE users ADD COLUMN password VARCHAR(60), ADD COLUMN phone VARCHAR(30)",
         "CREATE TABLE payroll (id INT PRIMARY KEY)",
         *script(
             DEPLOY / "mysql" / "10-grants.sql",
@@ -264,14 +256,13 @@ def _company(fortress: Fortress, url: str) -> None:
 
 
 def _centre(fortress: Fortress, url: str) -> None:
-    """The call centre's tables, one more that is none of our business, and our account."""
+    """The call centre's tables, of which some are none of our business, and our account."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE centre")
     grants = (DEPLOY / "postgres" / "10-grants.sql").read_text()
     grants = grants.replace("PASSWORD 'leadstream'", f"PASSWORD '{SECRETS['postgres']}'")
     fortress.centre((DEPLOY / "postgres" / "05-callcentre.sql").read_text())
     fortress.centre(re.sub(r"(TO|ROLE|rolname =) ('?)leadstream", r"\1 \2leadstream_least", grants))
-    fortress.centre("CREATE TABLE agents (id int PRIMARY KEY)")
 
 
 def _acls(fortress: Fortress) -> None:

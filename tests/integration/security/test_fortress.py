@@ -53,7 +53,7 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    fortress.company("INSERT INTO users (id, email, password) VALUES (1, 'a@example.org', 'their-own-secret')")
+    fortress.company("INSERT INTO users (id, email_address, password) VALUES (1, 'a@example.org', 'their-own-secret')")
     run("consumer", "setup")
     run("reconciler", "backfill")
     with (
@@ -169,7 +169,7 @@ def test_the_account_in_mysql_sees_no_personal_data_and_changes_nothing(fortress
         cursor.execute("SELECT u.id, c.status FROM users u LEFT JOIN claims c ON c.user_id = u.id")
         for forbidden in (
             *FORBIDDEN,
-            "SELECT id FROM users WHERE phone = '1'",
+            "SELECT id FROM users WHERE phone_number = '1'",
         ):
             with pytest.raises(pymysql.err.MySQLError, match="denied"):
                 cursor.execute(forbidden)

@@ -8,6 +8,7 @@ import pytest
 
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
+from tests.integration.company_tables import call_centre_tables
 from tests.integration.store.databases import new_database, run, wipe
 from tests.integration.store.desk import LANES, Desk
 from tests.servers import ensure
@@ -23,6 +24,7 @@ def server_url() -> str:
 def two_databases(server_url: str) -> Iterator[tuple[str, str]]:
     """One to be prepared once, one for trials of setup: creating and dropping them is slow on a busy server."""
     with new_database(server_url) as prepared, new_database(server_url) as empty:
+        run(prepared, call_centre_tables())
         prepare(prepared, LANES, 1)
         yield prepared, empty
 

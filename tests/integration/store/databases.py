@@ -46,7 +46,7 @@ def wipe(url: str) -> None:
     with psycopg.connect(url) as connection:
         for table in ("leads", "claims", "requirements", "stints", "rechecks", "runs"):
             connection.execute(f"DELETE FROM leadstream.{table}")
-        for table in ("call_queue", "conversions", "user_call_scores"):
+        for table in ("call_sessions", "call_queue", "callbacks", "conversions", "user_call_scores"):
             connection.execute(f"DELETE FROM {table}")
         connection.execute(
             "UPDATE leadstream.lanes SET epoch = 1, next_seq = 1, version = 0, offsets = '{}', owner = NULL"

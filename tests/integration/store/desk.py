@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from consumer.leads.ledger import replay
-from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow, Row, Table, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, Lead, RequirementRow, Row, Table, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.leads import LeadStore, LeadTransaction
+from tests.integration.company_tables import key
 
 LANES: Final = 4
 RULES: Final = Rules()
@@ -24,14 +25,14 @@ def user(user_id: int, signature: str | None = None, *, enabled: bool = True) ->
     return UserRow(user_id, signature, enabled)
 
 
-def claim(user_id: int, claim_id: int, status: str = "open") -> ClaimRow:
+def claim(user_id: int, claim_id: int | Key, status: str = "open") -> ClaimRow:
     """A claim of a customer."""
-    return ClaimRow(claim_id, user_id, status)
+    return ClaimRow(str(claim_id), user_id, status)
 
 
-def requirement(claim_id: int, requirement_id: int, status: str = "pending") -> RequirementRow:
-    """A document asked for on a claim."""
-    return RequirementRow(requirement_id, claim_id, "passport", status, None)
+def requirement(claim_id: int | Key, requirement_id: int, status: str = "pending") -> RequirementRow:
+    """A document asked for on a claim; its id is `key` of the number."""
+    return RequirementRow(key(requirement_id), str(claim_id), "passport", status, None)
 
 
 def attempt(store: LeadStore, *steps: Callable[[LeadTransaction], object]) -> None:

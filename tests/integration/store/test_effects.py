@@ -12,12 +12,14 @@ from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.store.effects import conversion_id
 from consumer.store.leads import LeadStore
+from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, Desk, claim, requirement, user
 
 SCORE = "SELECT current_queue_type, is_active, current_score, last_reset_date FROM user_call_scores WHERE user_id = %s"
 QUEUE = "SELECT queue_type, status FROM call_queue WHERE user_id = %s ORDER BY created_at, status"
 AGENT_SET = "UPDATE user_call_scores SET current_score = 70, total_attempts = 3, last_call_at = %s WHERE user_id = %s"
+ENTRY = "INSERT INTO call_queue (id, user_id, queue_type, updated_at) VALUES (gen_random_uuid(), 1, %s::text, now())"
 CALLED = datetime(2023, 11, 14, 9, 30)
 """UTC, as all of their columns."""
 
@@ -41,9 +43,9 @@ def test_first_sight_in_none_is_inactive_and_queued_nowhere(desk: Desk, database
 def test_first_sight_puts_only_queue_and_activity_right_where_a_row_exists(desk: Desk, database: str) -> None:
     run(
         database,
-        "INSERT INTO user_call_scores (user_id, current_score, total_attempts, successful_calls, last_outcome,"
-        " current_queue_type, is_active, last_reset_date, last_call_at)"
-        " VALUES (1, 44, 5, 2, 'busy', NULL, false, %s, %s)",
+        "INSERT INTO user_call_scores (id, user_id, current_score, total_attempts, successful_calls, last_outcome,"
+        " current_queue_type, is_active, last_reset_date, last_call_at, updated_at)"
+        " VALUES (gen_random_uuid(), 1, 44, 5, 2, 'busy', NULL, false, %s, %s, now())",
         CALLED,
         CALLED,
     )
@@ -121,7 +123,8 @@ def test_settled_requirements_are_one_conversion_that_names_them(desk: Desk, dat
         " requirements_met, converted_at FROM conversions",
     )
     assert found == (
-        "requirements_outstanding", "requirements_completed", "2 requirements settled", None, False, [10, 11],
+        "requirements_outstanding", "requirements_completed", "2 requirements settled", None, False,
+        sorted([key(10), key(11)]),
         when(desk.now),
     )  # fmt: skip
 
@@ -144,8 +147,8 @@ def test_a_conversion_that_is_there_already_stays_and_is_reported(desk: Desk, da
     desk.register(1)
     run(
         database,
-        "INSERT INTO conversions (id, user_id, conversion_type, converted_at, primary_agent_id)"
-        " VALUES (%s, 1, 'signature_obtained', now(), 17)",
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, primary_agent_id)"
+        " VALUES (%s, 1, 'unsigned_users', 'signature_obtained', now(), 17)",
         conversion_id(1, 1),
     )
     tx = desk.sign(1)
@@ -172,15 +175,16 @@ def test_entering_a_queue_adds_one_pending_entry(desk: Desk, database: str) -> N
 
 
 def test_a_pending_entry_that_is_there_is_not_doubled(desk: Desk, database: str) -> None:
-    run(database, "INSERT INTO user_call_scores (user_id) VALUES (1)")
-    run(database, "INSERT INTO call_queue (user_id, queue_type) VALUES (1, 'unsigned_users')")
+    run(database, "INSERT INTO user_call_scores (id, user_id, updated_at) VALUES (gen_random_uuid(), 1, now())")
+    run(database, ENTRY, "unsigned_users")
     desk.register(1)
     assert rows(database, QUEUE, 1) == [("unsigned_users", "pending")]
 
 
 def test_leaving_closes_the_pending_entries_of_that_queue_only(desk: Desk, database: str) -> None:
     desk.register(1)
-    run(database, "INSERT INTO call_queue (user_id, queue_type) VALUES (1, 'unsigned_users'), (1, 'callbacks')")
+    run(database, ENTRY, "unsigned_users")
+    run(database, ENTRY, "callbacks")
     desk.commit(1, [(user(1), user(1, "file-1")), (None, requirement(1, 10))])
     assert sorted(rows(database, QUEUE, 1)) == [
         ("callbacks", "pending"),
@@ -194,7 +198,14 @@ def test_leaving_closes_the_pending_entries_of_that_queue_only(desk: Desk, datab
 def test_an_entry_in_any_other_status_is_the_agents_and_left_alone(desk: Desk, database: str, status: str) -> None:
     desk.register(1)
     taken = "UPDATE call_queue SET status = %s, assigned_to_agent_id = 7, updated_at = %s, callback_id = %s"
-    run(database, taken, status, CALLED, uuid4())
+    callback = uuid4()
+    run(
+        database,
+        "INSERT INTO callbacks (id, user_id, scheduled_for, updated_at) VALUES (%s, 1, %s, now())",
+        callback,
+        CALLED,
+    )
+    run(database, taken, status, CALLED, callback)
     before = rows(database, "SELECT * FROM call_queue")
     desk.sign(1)
     assert rows(database, "SELECT * FROM call_queue") == before

@@ -20,10 +20,13 @@ def whole_lead(user_id: int) -> Lead:
     """A lead with something unusual in every field."""
     lead = Lead(
         user_id, True, False, ODD, 11, 12, NEVER, START + 1, 3, QueueType.NONE, Rule.USER_DISABLED, START + 2,
-        frozenset({5, 2**62}), frozenset({ODD, "", "NULL", "file-1"}),
+        frozenset({"5", ODD, "NULL", "0b52d6c2-8e43-4c0e-8d0d-9c4f6c5b2a11"}), frozenset({ODD, "", "NULL", "file-1"}),
     )  # fmt: skip
-    lead.claims = {7: Claim(7, None, 21), 8: Claim(8, "", 22)}
-    lead.requirements = {70: Requirement(70, 7, None, None, None, 31), 71: Requirement(71, 8, ODD, "", ODD, 32)}
+    lead.claims = {"7": Claim("7", None, 21), ODD: Claim(ODD, "", 22)}
+    lead.requirements = {
+        "70": Requirement("70", "7", None, None, None, 31),
+        "71": Requirement("71", None, ODD, "", ODD, 32),
+    }
     return lead
 
 
@@ -51,12 +54,12 @@ def test_a_lead_that_is_written_again_comes_back_as_it_is_now(store: LeadStore, 
     write(store, outcome_of(Lead(1, True), whole_lead(2)))
     write(store, outcome_of(whole_lead(1)))
     second = whole_lead(2)
-    del second.claims[7], second.requirements[70]
-    second.claims[8].status, second.requirements[71].status = "open", "approved"
+    del second.claims["7"], second.requirements["70"]
+    second.claims[ODD].status, second.requirements["71"].status = "open", "approved"
     second.judge_after, second.outstanding_seen, second.converted_signatures = None, frozenset(), frozenset()
     outcome = outcome_of(second)
-    outcome.claims.add((2, 7))
-    outcome.requirements.add((2, 70))
+    outcome.claims.add((2, "7"))
+    outcome.requirements.add((2, "70"))
     write(store, outcome)
     assert desk.load(1, 2) == {1: whole_lead(1), 2: second}
 
@@ -77,8 +80,9 @@ def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore
     many = []
     for user_id in range(1, 5001):
         lead = Lead(user_id, True)
-        lead.claims[user_id * 2] = Claim(user_id * 2, "open", user_id)
-        lead.requirements[user_id * 3] = Requirement(user_id * 3, user_id * 2, "passport", "pending", None, user_id)
+        claim_id, requirement_id = str(user_id * 2), str(user_id * 3)
+        lead.claims[claim_id] = Claim(claim_id, "open", user_id)
+        lead.requirements[requirement_id] = Requirement(requirement_id, claim_id, "passport", "pending", None, user_id)
         many.append(lead)
     write(store, outcome_of(*many))
     assert desk.load(*range(5001, 0, -1)) == {lead.user_id: lead for lead in many}
@@ -86,13 +90,13 @@ def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore
 
 def test_text_that_postgresql_cannot_hold_is_stored_with_replacement_characters(store: LeadStore, desk: Desk) -> None:
     lead = Lead(1, True, signature="nul\0here")
-    lead.claims[7] = Claim(7, "half \ud83d pair", 1)
+    lead.claims["7"] = Claim("7", "half \ud83d pair", 1)
     lead.converted_signatures = frozenset({"nul\0here"})
     write(store, outcome_of(lead))
     held = desk.load(1)[1]
     assert held.signature == "nul\ufffdhere"
     assert held.converted_signatures == {"nul\ufffdhere"}
-    assert held.claims[7].status == "half \ufffd pair"
+    assert held.claims["7"].status == "half \ufffd pair"
 
 
 def test_a_lead_that_was_not_loaded_cannot_be_written(store: LeadStore, database: str) -> None:
@@ -178,7 +182,7 @@ def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(desk:
     desk.register(1)
     desk.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
     with store.transaction() as tx:
-        assert tx.claim_owners([1, 20, 99, 20]) == [(1, 1), (1, 2), (20, 2)]
+        assert tx.claim_owners(["1", "20", "99", "20"]) == [("1", 1), ("1", 2), ("20", 2)]
         assert tx.claim_owners([]) == []
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow, Row, Stint, Table, UserRow
 from consumer.leads.outcome import Outcome
-from consumer.leads.rule_file import Exclusion, RuleFile
+from consumer.leads.rule_file import parse
 from consumer.leads.rules import Rules
+from tests.demo.company_schema import COMPANY, SHAPES
 from tests.demo.desk import Desk
-from tests.demo.journal import Step, Transaction
+from tests.demo.journal import Key, Step, Transaction
 from tests.demo.oracle import Oracle, Stay
-from tests.demo.pipeline import WORDS
+from tests.demo.shape import Shape, canonical
+from tests.servers.places import PROJECT
 
 CUSTOMERS = 30
 TRANSACTIONS = 3000
@@ -24,8 +28,8 @@ class Binlog:
     """Turns the company's steps into row changes as a binlog without cascades would hold them."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, int], Row] = {}
-        self._owners: dict[int, int] = {}
+        self._rows: dict[tuple[str, Key], Row] = {}
+        self._owners: dict[str, int] = {}
 
     def changes(self, transaction: Transaction) -> list[Change]:
         """The transaction as one lane sees it."""
@@ -45,8 +49,8 @@ class Binlog:
         yield owner, table, before, after
         if step.op == "k":
             assert isinstance(before, RequirementRow)
-            moved = before._replace(id=step.values["id"])
-            self._rows[step.table, moved.id] = moved
+            moved = before._replace(id=str(step.values["id"]))
+            self._rows[step.table, step.values["id"]] = moved
             yield owner, table, None, moved
 
     def _after(self, step: Step, before: Row | None) -> Row:
@@ -58,14 +62,19 @@ class Binlog:
             case ClaimRow() as row:
                 return row._replace(status=values.get("status", row.status))
             case RequirementRow() as row:
-                return row._replace(status=values.get("status", row.status))
+                return row._replace(
+                    type=values.get("type", row.type),
+                    status=values.get("status", row.status),
+                    reason=values.get("reason", row.reason),
+                )
             case "users":
-                return UserRow(step.id, values["signature"] or None, values["enabled"])
+                return UserRow(step.user, values["signature"] or None, values["enabled"])
             case "claims":
-                self._owners[step.id] = values["user"]
-                return ClaimRow(step.id, values["user"], values["status"])
+                self._owners[str(step.id)] = values["user"]
+                return ClaimRow(str(step.id), values["user"], values["status"])
             case _:
-                return RequirementRow(step.id, values["claim"], values["type"], values["status"], None)
+                claim, kind, status, reason = (values[name] for name in ("claim", "type", "status", "reason"))
+                return RequirementRow(str(step.id), str(claim), kind, status, reason)
 
     def _owner(self, row: Row | None) -> int:
         match row:
@@ -74,12 +83,12 @@ class Binlog:
             case ClaimRow():
                 return row.user_id
             case RequirementRow():
-                return self._owners[row.claim_id]
+                return self._owners[str(row.claim_id)]
         raise AssertionError
 
 
-def history(seed: int) -> Iterator[Transaction]:
-    desk = Desk(0, 1, seed, moves=False)
+def history(seed: int, shape: Shape) -> Iterator[Transaction]:
+    desk = Desk(0, 1, seed, moves=False, shape=shape)
     number = 0
     while number < TRANSACTIONS:
         number += 1
@@ -104,15 +113,15 @@ def as_stint(user_id: int, stay: Stay) -> Stint:
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int) -> None:
-    oracle, binlog = Oracle(WORDS), Binlog()
-    closed, settled, excluded = (tuple(sorted(words)) for words in WORDS)
-    rules = Rules(RuleFile(closed=closed, settled=settled, excluded=tuple(map(Exclusion, excluded))))
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int, shape: Shape) -> None:
+    oracle, binlog = Oracle(shape.words), Binlog()
+    rules = Rules(parse(shape.rules_file.read_text()))
     leads: dict[int, Lead] = {}
     stints: dict[tuple[int, int], Stint] = {}
     conversions = version = 0
-    for transaction in history(seed):
+    for transaction in history(seed, shape):
         oracle.play(transaction)
         outcome = Outcome()
         version = replay(binlog.changes(transaction), leads, version, rules, outcome)
@@ -130,5 +139,43 @@ def test_oracle_and_ledger_agree_on_every_stint_of_every_customer(seed: int) -> 
     assert conversions == sum(stint.conversion_type is not None for stint in expected.values()) > 100
 
 
-def test_the_same_seed_tells_the_same_story() -> None:
-    assert list(history(7)) == list(history(7))
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_the_same_seed_tells_the_same_story(shape: Shape) -> None:
+    assert list(history(7, shape)) == list(history(7, shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_no_id_is_given_twice_in_whatever_spelling(shape: Shape) -> None:
+    for table in ("claims", "claim_requirements"):
+        keys = [step.id for one in history(3, shape) for step in one.steps if (step.table, step.op) == (table, "c")]
+        assert len({canonical(key) for key in keys}) == len(keys) > 100
+        assert keys == [canonical(key) for key in keys]
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_shape_brings_customers_into_and_out_of_every_queue(shape: Shape) -> None:
+    oracle = Oracle(shape.words)
+    oracle.replay(history(5, shape))
+    stays = [stay for person in oracle.people.values() for stay in person.stays]
+    assert {stay.queue for stay in stays} == {"unsigned_users", "requirements_outstanding", "none"}
+    paid = Counter(stay.conversion for stay in stays)
+    assert min(paid["signature_obtained"], paid["requirements_completed"]) > 30
+
+
+def test_some_shapes_have_users_of_ids_0_and_below() -> None:
+    users = [step.user for one in history(1, SHAPES["int"]) for step in one.steps if step.table == "users"]
+    assert 0 in users
+    assert min(users) < 0 < max(users)
+
+
+def test_ids_in_text_are_spelled_differently_and_mean_the_same() -> None:
+    shape, random = SHAPES["text"], Random(1)
+    spellings = {shape.spelled(shape.claim_id, "doc-0af1-000001", random) for _ in range(100)}
+    assert len(spellings) > 5
+    assert {canonical(one.strip("'")) for one in spellings} == {"doc-0af1-000001"}
+
+
+def test_the_tables_that_compose_starts_with_are_the_companys() -> None:
+    deployed = (PROJECT / "deploy" / "mysql" / "05-company.sql").read_text().split("USE company;")[1]
+    statements = [" ".join(one.replace("IF NOT EXISTS ", "").split()) for one in deployed.split(";") if one.strip()]
+    assert statements == [" ".join(one.split()) for one in COMPANY.layout.tables(COMPANY)]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
-from tests.demo.journal import Step, Transaction
-from tests.demo.oracle import FAR, Oracle, Span, Words
+import pytest
 
-WORDS = Words(frozenset({"cancelled"}), frozenset({"approved"}), frozenset({"photo"}))
+from tests.demo.company_schema import COMPANY
+from tests.demo.former_schema import FORMER
+from tests.demo.journal import Step, Transaction
+from tests.demo.oracle import FAR, Exclusion, Oracle, Span, Words
+from tests.demo.shape import Shape
+
+WORDS = Words(excluded=(Exclusion("photo"),))
 
 
 def user(op: str, key: int = 1, **values: Any) -> Step:
@@ -28,9 +34,9 @@ CLAIM = claim("c", user=1, status="open")
 PAPER = paper("c", claim=10, type="id", status="requested")
 
 
-def told(*transactions: list[Step]) -> list[tuple[str, str | None, str | None]]:
+def told(*transactions: list[Step], words: Words = WORDS) -> list[tuple[str, str | None, str | None]]:
     """The stints of user 1 as (queue, why it ended, conversion)."""
-    oracle = Oracle(WORDS)
+    oracle = Oracle(words)
     oracle.replay(
         Transaction(number, number * 10, number * 10 + 5, False, steps)
         for number, steps in enumerate(transactions, start=1)
@@ -165,3 +171,65 @@ def test_stints_carry_the_bounds_of_their_commits() -> None:
     oracle.play(Transaction(2, 20, 25, False, [user("u", signature="s1")]))
     first, second = oracle.people[1].stays
     assert (first.opened, first.closed, second.opened) == (Span(0, FAR), Span(20, 25), Span(20, 25))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "reason", "owed"),
+    [
+        ("bank_statement", "PENDING", None, True),
+        ("bank_statement", "Pending  ", "base requirement for claim.", True),
+        ("bank_statement", "submitted", None, False),
+        ("bank_statement", "rejected", None, False),
+        ("bank_statement", None, None, False),
+        (None, "pending", None, True),
+        ("Signature", "pending", None, False),
+        ("letter_of_authority ", "pending", "anything", False),
+        ("ID_document", "pending", "Base requirement for claim. ", False),
+        ("id_document", "pending", "base requirement for claim", True),
+        ("id_document", "pending", None, True),
+    ],
+)
+def test_what_the_company_counts_as_owed(kind: str | None, status: str | None, reason: str | None, owed: bool) -> None:
+    asked = paper("c", claim=10, type=kind, status=status, reason=reason)
+    queue = "requirements_outstanding" if owed else "none"
+    assert told([SIGNED, CLAIM, asked], words=COMPANY.words) == [(queue, None, None)]
+
+
+def test_every_word_that_is_not_outstanding_settles_where_the_company_says_what_is_outstanding() -> None:
+    asked = paper("c", claim=10, type="bank_statement", status="PENDING")
+    for word, reason in (("submitted", "requirements_completed"), (None, "requirements_withdrawn")):
+        history = [SIGNED, CLAIM, asked], [paper("u", status=word)]
+        assert told(*history, words=COMPANY.words)[0][1] == reason
+
+
+def test_a_document_whose_type_turns_out_not_to_count_is_withdrawn() -> None:
+    asked = paper("c", claim=10, type="bank_statement", status="pending")
+    history = [SIGNED, CLAIM, asked], [paper("u", type="cfa")]
+    assert told(*history, words=COMPANY.words)[0][1] == "requirements_withdrawn"
+    history = [SIGNED, CLAIM, asked], [paper("u", type="id_document", reason="base requirement for claim.")]
+    assert told(*history, words=COMPANY.words)[0][1] == "requirements_withdrawn"
+
+
+def test_queues_have_the_names_that_the_call_centre_gives_them() -> None:
+    queues = ("unsigned_users", "requirements_outstanding", "none")
+    assert [COMPANY.words.label(queue) for queue in queues] == ["unsigned_users", "outstanding_requests", None]
+    assert [FORMER.words.label(queue) for queue in queues] == list(queues)
+
+
+@pytest.mark.parametrize("shape", [COMPANY, FORMER], ids=lambda shape: shape.name)
+def test_the_rules_file_says_what_the_oracle_says(shape: Shape) -> None:
+    rules = tomllib.loads(shape.rules_file.read_text())
+    words = shape.words
+    queues = ("unsigned", "outstanding", "none")
+    assert tuple(rules["queues"][name] or None for name in queues) == words.labels
+    assert set(rules["claims"]["closed"]) == words.closed
+    assert set(rules["calls"]["never"]) == words.never
+    requirements = rules["requirements"]
+    excluded = (Exclusion(one.get("type"), one.get("reason")) for one in requirements["excluded"])
+    assert tuple(excluded) == words.excluded
+    if words.outstanding is None:
+        assert set(requirements["settled"]) == words.settled
+        assert "outstanding" not in requirements
+    else:
+        assert set(requirements["outstanding"]) == words.outstanding
+        assert "settled" not in requirements

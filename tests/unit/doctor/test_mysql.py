@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
 
-from consumer.binlog.capture import CAPTURED
+from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Check, State
-from consumer.doctor.mysql import Reader, judge
+from consumer.doctor.mysql import Reader, judge, judge_times
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
+from consumer.local_time import Created
 from consumer.stream.checkpoint import Checkpoint
 
 NOW = 1_800_000_000.0
@@ -24,6 +28,32 @@ def checkpoint(behind: float = 1.0, gtid_set: str = f"{UUID}:1-50", file: str = 
     )
 
 
+def declared(column_type: str, collation: str = "", **more: Any) -> Declared:
+    """A column as information_schema has it."""
+    return Declared(re.split(r"[ (]", column_type)[0], column_type, collation.partition("_")[0], collation, **more)
+
+
+ID = declared("bigint unsigned", nullable=False, extra="auto_increment")
+UNICODE = "utf8mb4_unicode_ci"
+WORD = declared("varchar(40)", UNICODE)
+TIMES = {"created_at": declared("datetime"), "updated_at": declared("timestamp(6)")}
+COLUMNS = {
+    "users": {
+        "id": ID,
+        "current_signature_file_id": declared("varchar(36)", UNICODE),
+        "is_enabled": declared("tinyint(1)", nullable=False, default="1"),
+        **TIMES,
+    },
+    "claims": {"id": ID, "user_id": declared("bigint unsigned"), "status": WORD, **TIMES},
+    "claim_requirements": {
+        "id": declared("char(36)", UNICODE, nullable=False),
+        "claim_id": declared("bigint unsigned"),
+        "type": WORD,
+        "status": declared("enum('PENDING','approved')", UNICODE),
+        "claim_requirement_reason": declared("text", UNICODE),
+        **TIMES,
+    },
+}
 READER = Reader(4711, checkpoint(), NOW)
 WELL = MySQLFacts(
     place="replica:3306",
@@ -44,9 +74,10 @@ WELL = MySQLFacts(
     },
     status={"File": "binlog.000009", "Position": 4, "Binlog_Do_DB": "", "Binlog_Ignore_DB": ""},
     may_replicate=True,
-    columns={table: dict.fromkeys(captured.columns, "datetime") for table, captured in CAPTURED.items()},
+    columns=COLUMNS,
     views=dict.fromkeys(CAPTURED, View.GRANTED),
     indexed=frozenset({("claims", "user_id"), ("claim_requirements", "claim_id")}),
+    highest_user=70_000,
     zone_seconds=0,
     clock_seconds=0.1,
     logs=["binlog.000007", "binlog.000008", "binlog.000009"],
@@ -60,7 +91,7 @@ def with_variables(**changed: str) -> MySQLFacts:
     return replace(WELL, variables={**WELL.variables, **changed})
 
 
-def seen(view: View, columns: Mapping[str, Mapping[str, str]]) -> MySQLFacts:
+def seen(view: View, columns: Mapping[str, Mapping[str, Declared]]) -> MySQLFacts:
     """Facts with other columns, and another view of `users`."""
     return replace(WELL, columns=columns, views={**WELL.views, "users": view})
 
@@ -73,11 +104,11 @@ def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
     assert all(check.mend == "" for check in checks)
-    assert len({check.name for check in checks}) == len(checks) == 20
+    assert len({check.name for check in checks}) == len(checks) == 25
 
 
 WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
-NO_SIGNATURE = {**WELL.columns, "users": {"id": "bigint"}}
+NO_SIGNATURE = {**WELL.columns, "users": {"id": ID}}
 NO_FLAG = {
     **WELL.columns,
     "users": {name: kind for name, kind in WELL.columns["users"].items() if name != "is_enabled"},
@@ -159,7 +190,7 @@ NO_FLAG = {
             "set REPLICA_SERVER_ID to an id that no replica has",
         ),
         (replace(WELL, zone_seconds=7200), "time zone", "warning", "SET PERSIST time_zone = '+00:00'"),
-        (replace(WELL, clock_seconds=-31.0), "clock", "warning", "chronyc makestep"),
+        (replace(WELL, clock_seconds=31.0), "clock", "warning", "chronyc makestep"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": 900}]), "replica lag", "warning", "SHOW REPLICA STATUS"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": None}]), "replica lag", "failed", "START REPLICA"),
         (
@@ -174,7 +205,7 @@ def test_each_wrong_thing_is_named_alone_with_its_mend(facts: MySQLFacts, name: 
 
 
 def test_what_is_missing_is_told_apart_from_what_may_not_be_seen() -> None:
-    def said(view: View, columns: Mapping[str, Mapping[str, str]]) -> str:
+    def said(view: View, columns: Mapping[str, Mapping[str, Declared]]) -> str:
         checks = judge(seen(view, columns), READER)
         return next(check.sentence for check in checks if check.name == "columns of users")
 
@@ -235,3 +266,28 @@ def test_our_own_reader_may_be_connected() -> None:
     assert [check.name for check in wrong(replace(WELL, replicas=[ours]))] == ["server_id"]
     same = Registered(4711, "leadstream", "")
     assert wrong(replace(WELL, replicas=[same])) == []
+
+
+def test_a_clock_that_was_put_back_behind_the_stream_is_reported_and_the_lag_is_not_known() -> None:
+    reader = READER._replace(checkpoint=checkpoint(behind=-600))
+    assert [check.name for check in wrong(WELL, reader)] == ["put back"]
+    (check,) = wrong(WELL, reader)
+    assert check.state is State.WARNING
+    assert "is 10 minutes behind" in check.sentence
+    assert reader.lag_seconds is None
+
+
+def test_created_at_that_is_no_utc_is_a_warning_and_too_little_to_compare_is_none() -> None:
+    rows = [Created("users", NOW - 5 * 3600 - number, NOW - number) for number in range(3)]
+    check = judge_times(WELL, rows, NOW)
+    assert (check.name, check.state) == ("created_at", State.WARNING)
+    assert check.sentence == "users.created_at holds times 5 h behind UTC: sweeps miss new rows"
+    assert judge_times(WELL, rows[:2], NOW).state is State.OK
+    assert judge_times(WELL, [], NOW).state is State.OK
+
+
+def test_a_stream_of_another_database_is_a_failure() -> None:
+    reader = READER._replace(checkpoint=msgspec.structs.replace(checkpoint(), database="elsewhere"))
+    (check,) = wrong(WELL, reader)
+    assert (check.name, check.state) == ("database", State.FAILED)
+    assert "elsewhere" in check.mend

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from consumer.leads.ledger import mend, replay
-from consumer.leads.model import Change, Conversion, Lead, LiveState, QueueChange, Stint
+from consumer.leads.model import Change, Conversion, Key, Lead, LiveState, QueueChange, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
 T = TypeVar("T")
 
 
-def _kept(held: dict[int, T], now: dict[int, T], changed: set[tuple[int, int]], user_id: int) -> dict[int, T]:
+def _kept(held: dict[Key, T], now: dict[Key, T], changed: set[tuple[int, Key]], user_id: int) -> dict[Key, T]:
     """The rows of a lead after a write: those that the outcome names as they are now, the others as they were."""
     named = {id_ for owner, id_ in changed if owner == user_id}
     return {id_: row for id_, row in held.items() if id_ not in named} | {

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from consumer.leads.model import Change, ClaimRow, LiveRow, LiveState, RequirementRow, Row, Table, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, LiveRow, LiveState, RequirementRow, Row, Table, UserRow
 
 START: Final = 1_700_000_000_000_000
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
 
 R = TypeVar("R", bound=Row)
+
+AnyKey = int | Key
+"""A key, or a number whose digits are one."""
 
 
 class Company:
@@ -25,10 +28,10 @@ class Company:
         self.now = START
         self.version = 0
         self.users: dict[int, UserRow] = {}
-        self.claims: dict[int, ClaimRow] = {}
-        self.requirements: dict[int, RequirementRow] = {}
+        self.claims: dict[Key, ClaimRow] = {}
+        self.requirements: dict[Key, RequirementRow] = {}
         self.stream: list[Change] = []
-        self._times: dict[tuple[Table, int], tuple[int, int]] = {}
+        self._times: dict[tuple[Table, int | Key], tuple[int, int]] = {}
         self._open: list[tuple[int, Table, Row | None, Row | None, bool]] | None = None
 
     @contextmanager
@@ -55,25 +58,30 @@ class Company:
         self._emit(id_, Table.USERS, self.users.get(id_), row)
         self.users[id_] = row
 
-    def claim(self, id_: int, user_id: int, status: str | None = "open") -> None:
+    def claim(self, id_: AnyKey, user_id: int, status: str | None = "open") -> None:
         """Inserts or updates; a claim of another user moves to this one."""
-        row = ClaimRow(id_, user_id, status)
-        before = self.claims.get(id_)
+        row = ClaimRow(str(id_), user_id, status)
+        before = self.claims.get(row.id)
         if before is not None and before.user_id != user_id:
             self._emit(before.user_id, Table.CLAIMS, before, None)
             self._emit(user_id, Table.CLAIMS, None, row, moved=True)
         else:
             self._emit(user_id, Table.CLAIMS, before, row)
-        self.claims[id_] = row
+        self.claims[row.id] = row
 
     def requirement(
-        self, id_: int, claim_id: int, status: str | None = "pending", type_: str | None = "passport", reason: str = ""
+        self,
+        id_: AnyKey,
+        claim_id: AnyKey,
+        status: str | None = "pending",
+        type_: str | None = "passport",
+        reason: str = "",
     ) -> None:
         """Inserts or updates."""
-        row = RequirementRow(id_, claim_id, type_, status, reason)
-        user_id = self.claims[claim_id].user_id
-        self._emit(user_id, Table.CLAIM_REQUIREMENTS, self.requirements.get(id_), row)
-        self.requirements[id_] = row
+        row = RequirementRow(str(id_), str(claim_id), type_, status, reason)
+        user_id = self.claims[str(claim_id)].user_id
+        self._emit(user_id, Table.CLAIM_REQUIREMENTS, self.requirements.get(row.id), row)
+        self.requirements[row.id] = row
 
     def delete_user(self, id_: int) -> None:
         """With all that belongs to it, of which the binlog shows nothing."""
@@ -81,18 +89,18 @@ class Company:
         for claim in [claim for claim in self.claims.values() if claim.user_id == id_]:
             self._drop_claim(claim.id)
 
-    def delete_claim(self, id_: int) -> None:
+    def delete_claim(self, id_: AnyKey) -> None:
         """With its requirements, of which the binlog shows nothing."""
-        claim = self.claims[id_]
+        claim = self.claims[str(id_)]
         self._emit(claim.user_id, Table.CLAIMS, claim, None)
-        self._drop_claim(id_)
+        self._drop_claim(claim.id)
 
-    def delete_requirement(self, id_: int) -> None:
+    def delete_requirement(self, id_: AnyKey) -> None:
         """One row."""
-        row = self.requirements.pop(id_)
-        self._emit(self.claims[row.claim_id].user_id, Table.CLAIM_REQUIREMENTS, row, None)
+        row = self.requirements.pop(str(id_))
+        self._emit(self.claims[str(row.claim_id)].user_id, Table.CLAIM_REQUIREMENTS, row, None)
 
-    def owned_by(self, user_id: int) -> tuple[dict[int, ClaimRow], dict[int, RequirementRow]]:
+    def owned_by(self, user_id: int) -> tuple[dict[Key, ClaimRow], dict[Key, RequirementRow]]:
         """Claims and requirements of one user, by id."""
         claims = {id_: row for id_, row in self.claims.items() if row.user_id == user_id}
         return claims, {id_: row for id_, row in self.requirements.items() if row.claim_id in claims}
@@ -111,7 +119,7 @@ class Company:
         created, updated = self._times[table, row.id]
         return LiveRow(row, updated // SECOND * SECOND, created // SECOND * SECOND)
 
-    def _drop_claim(self, id_: int) -> None:
+    def _drop_claim(self, id_: Key) -> None:
         del self.claims[id_]
         for row in [row for row in self.requirements.values() if row.claim_id == id_]:
             del self.requirements[row.id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from consumer.leads.model import Change, ClaimRow, RequirementRow, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, RequirementRow, UserRow
 
 
 class NaiveWords(NamedTuple):
@@ -38,7 +38,7 @@ class NaiveStint(NamedTuple):
     closed_reason: str | None
     conversion: str | None
     signature: str | None
-    completed: tuple[int, ...]
+    completed: tuple[Key, ...]
 
 
 class Moment(NamedTuple):
@@ -56,7 +56,7 @@ def stints_of(
     if moments is None:
         return None
     stints: list[NaiveStint] = []
-    seen_in_stint: set[int] = set()
+    seen_in_stint: set[Key] = set()
     previous_why = ""
     for moment in moments:
         state = state_at(user_id, history, moment.upto)
@@ -117,14 +117,14 @@ def judged_moments(user_id: int, history: Sequence[Change], read: NaiveRead | No
     return moments
 
 
-State = tuple[UserRow | None, dict[int, ClaimRow], dict[int, RequirementRow]]
+State = tuple[UserRow | None, dict[Key, ClaimRow], dict[Key, RequirementRow]]
 
 
 def state_at(user_id: int, history: Sequence[Change], upto: int) -> State:
     """The rows of a user after all changes up to a version."""
     user: UserRow | None = None
-    claims: dict[int, ClaimRow] = {}
-    requirements: dict[int, RequirementRow] = {}
+    claims: dict[Key, ClaimRow] = {}
+    requirements: dict[Key, RequirementRow] = {}
     for change in history:
         if change.user_id != user_id or change.version > upto:
             continue
@@ -162,7 +162,7 @@ def queue_of(state: State, words: NaiveWords) -> tuple[str, str]:
     return "none", "nothing owed"
 
 
-def reason_for(left: str, queue: str, why: str, previous_why: str, completed: tuple[int, ...]) -> str:
+def reason_for(left: str, queue: str, why: str, previous_why: str, completed: tuple[Key, ...]) -> str:
     """The table of reasons, from top to bottom."""
     if why == "gone":
         return "user_deleted"
@@ -187,12 +187,12 @@ def reason_for(left: str, queue: str, why: str, previous_why: str, completed: tu
     return "signature_missing" if queue == "unsigned_users" else "requirement_added"
 
 
-def open_claims(state: State, words: NaiveWords) -> set[int]:
+def open_claims(state: State, words: NaiveWords) -> set[Key]:
     """Claims whose status is not one of the closed words; NULL is not closed."""
     return {id_ for id_, row in state[1].items() if not is_one_of(row.status, words.closed)}
 
 
-def outstanding_in(state: State, words: NaiveWords) -> set[int]:
+def outstanding_in(state: State, words: NaiveWords) -> set[Key]:
     """Requirements neither settled nor excluded."""
     return {
         id_
@@ -201,7 +201,7 @@ def outstanding_in(state: State, words: NaiveWords) -> set[int]:
     }
 
 
-def settled_on_open_claims(state: State, words: NaiveWords) -> set[int]:
+def settled_on_open_claims(state: State, words: NaiveWords) -> set[Key]:
     """Requirements whose status is settled now, on a claim that is open now."""
     here = open_claims(state, words)
     return {id_ for id_, row in state[2].items() if row.claim_id in here and is_one_of(row.status, words.settled)}

@@ -10,7 +10,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from consumer.leads.ledger import differs
-from consumer.leads.model import Change, ClaimRow, Lead, LiveState, RequirementRow, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, Lead, LiveState, RequirementRow, UserRow
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.histories import (
@@ -98,8 +98,8 @@ def assert_paid_once(books: Books, company: Company) -> None:
         if conversion.signature is not None
     )
     assert all(count == 1 for count in signatures.values())
-    settled: Counter[int] = Counter()
-    held: dict[int, bool] = {}
+    settled: Counter[Key] = Counter()
+    held: dict[Key, bool] = {}
     for change in company.stream:
         row = change.after or change.before
         if isinstance(row, RequirementRow):
@@ -115,8 +115,8 @@ def assert_paid_once(books: Books, company: Company) -> None:
     [
         (1, (("touch", 1),)),
         (1, (("user", 1, None, 1),)),
-        (1, (("claim", 11, 1, "open"),)),
-        (1, (("user", 2, None, 1), ("claim", 11, 2, "open"), ("replace user", 2))),
+        (1, (("claim", "11", 1, "open"),)),
+        (1, (("user", 2, None, 1), ("claim", "11", 2, "open"), ("replace user", 2))),
     ],
     [1],
     False,

@@ -228,7 +228,7 @@ class TestReasons:
         assert world.stints[1].queue_type is NONE
         conversion = world.books.conversions[1, 1]
         assert conversion.conversion_type is ConversionType.REQUIREMENTS_COMPLETED
-        assert (conversion.previous_queue_type, conversion.requirements) == (OUTSTANDING, (101,))
+        assert (conversion.previous_queue_type, conversion.requirements) == (OUTSTANDING, ("101",))
 
     def test_requirements_completed_by_one_settled_although_the_last_one_was_withdrawn(self, world: World) -> None:
         owing(world)
@@ -240,7 +240,7 @@ class TestReasons:
             world.company.delete_requirement(102)
         world.catch_up()
         assert world.reasons[1:] == [Reason.REQUIREMENTS_COMPLETED]
-        assert world.books.conversions[1, 1].requirements == (101,)
+        assert world.books.conversions[1, 1].requirements == ("101",)
 
     def test_requirements_completed_names_every_requirement_settled_in_the_stint_and_no_other(
         self, world: World
@@ -255,7 +255,7 @@ class TestReasons:
             with world.company.transaction():
                 world.company.requirement(id_, 11, "approved")
         world.catch_up()
-        assert world.books.conversions[1, 1].requirements == (101, 102, 103)
+        assert world.books.conversions[1, 1].requirements == ("101", "102", "103")
 
     def test_requirements_withdrawn_when_it_is_deleted(self, world: World) -> None:
         owing(world)
@@ -340,7 +340,7 @@ class TestReasons:
             world.company.delete_requirement(101)
         world.catch_up()
         assert world.reasons[1:] == [Reason.REQUIREMENTS_COMPLETED]
-        assert world.books.conversions[1, 1].requirements == (102,)
+        assert world.books.conversions[1, 1].requirements == ("102",)
 
     def test_a_requirement_counts_as_seen_only_in_its_own_stint(self, world: World) -> None:
         owing(world)
@@ -484,7 +484,7 @@ class TestDeletes:
         outcome = world.catch_up()
         lead = world.books.leads[1]
         assert (lead.exists, lead.claims, lead.requirements) == (False, {}, {})
-        assert (outcome.claims, outcome.requirements) == ({(1, 11)}, {(1, 101)})
+        assert (outcome.claims, outcome.requirements) == ({(1, "11")}, {(1, "101")})
 
     def test_a_deleted_claim_takes_its_requirements_along_and_no_others(self, world: World) -> None:
         owing(world)
@@ -494,8 +494,8 @@ class TestDeletes:
         with world.company.transaction():
             world.company.delete_claim(11)
         outcome = world.catch_up()
-        assert world.books.leads[1].requirements.keys() == {102}
-        assert (1, 101) in outcome.requirements
+        assert world.books.leads[1].requirements.keys() == {"102"}
+        assert (1, "101") in outcome.requirements
 
     def test_a_replaced_row_is_a_delete_and_an_insert_and_judged_once(self, world: World) -> None:
         owing(world)
@@ -572,7 +572,7 @@ class TestWhatTheCallCentreIsTold:
 class TestVersions:
     def test_a_row_is_written_only_over_an_older_version_of_itself(self, world: World) -> None:
         owing(world)
-        world.books.leads[1].requirements[101].version = world.company.version + 10 * SECOND
+        world.books.leads[1].requirements["101"].version = world.company.version + 10 * SECOND
         with world.company.transaction():
             world.company.requirement(101, 11, "approved")
         outcome = world.catch_up()
@@ -581,12 +581,12 @@ class TestVersions:
 
     def test_neither_is_one_deleted_that_is_newer(self, world: World) -> None:
         owing(world)
-        world.books.leads[1].claims[11].version = world.company.version + 10 * SECOND
+        world.books.leads[1].claims["11"].version = world.company.version + 10 * SECOND
         with world.company.transaction():
             world.company.delete_claim(11)
         outcome = world.catch_up()
         assert outcome.skipped == {"older than what we hold": 1}
-        assert world.books.leads[1].claims.keys() == {11}
+        assert world.books.leads[1].claims.keys() == {"11"}
 
     def test_the_lane_has_the_version_of_its_last_finished_transaction_or_heartbeat(self, world: World) -> None:
         assert world.books.replay([]) == Outcome()
@@ -755,7 +755,7 @@ class TestJudgeAfter:
         assert not world.books.leads[1].claims
         assert not world.books.leads[1].requirements
         assert world.books.leads[2].judge_after == NEVER
-        assert world.books.leads[2].claims.keys() == {11}
+        assert world.books.leads[2].claims.keys() == {"11"}
         assert world.books.rechecks.keys() == {2}
 
     @pytest.mark.parametrize("claim_first", [False, True])

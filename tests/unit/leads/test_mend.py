@@ -45,9 +45,9 @@ def live(
     """User 1 with open claims {id: updated_at} and requirements {id: (status, updated_at)} on claim 11."""
     return LiveState(
         LiveRow(UserRow(1, signature, True), user_at),
-        [LiveRow(ClaimRow(id_, 1, "open"), at) for id_, at in ({11: START} if claims is None else claims).items()],
+        [LiveRow(ClaimRow(str(id_), 1, "open"), at) for id_, at in ({11: START} if claims is None else claims).items()],
         [
-            LiveRow(RequirementRow(id_, 11, "passport", status, ""), at)
+            LiveRow(RequirementRow(str(id_), "11", "passport", status, ""), at)
             for id_, (status, at) in (requirements or {}).items()
         ],
     )
@@ -67,7 +67,7 @@ class TestFirstSight:
         books = mended(live(requirements={101: ("pending", START), 102: ("approved", START)}))
         lead = books.leads[1]
         assert (lead.exists, lead.signature) == (True, "file-1")
-        assert (set(lead.claims), set(lead.requirements)) == ({11}, {101, 102})
+        assert (set(lead.claims), set(lead.requirements)) == ({"11"}, {"101", "102"})
         assert books.stints_of(1) == [Stint(1, 1, OUTSTANDING, START, Reason.FIRST_SEEN)]
         assert not books.conversions
 
@@ -151,7 +151,7 @@ class TestKnownLead:
 
     def test_a_claim_that_is_gone_takes_its_requirements_along(self) -> None:
         books = mended(live(requirements={101: ("pending", START)}), live(claims={12: START}))
-        assert books.leads[1].claims.keys() == {12}
+        assert books.leads[1].claims.keys() == {"12"}
         assert books.leads[1].requirements == {}
         assert books.stints_of(1)[1].opened_reason is Reason.REQUIREMENTS_WITHDRAWN
 
@@ -267,7 +267,7 @@ class TestReadAndStream:
             company.requirement(101, 11, "approved")
         books.replay(company.stream[-1:])
         books.mend(1, read, started - MINUTE, started)
-        assert books.leads[1].requirements[101].status == "approved"
+        assert books.leads[1].requirements["101"].status == "approved"
         assert len(books.stints_of(1)) == 2
         company.heartbeat()
         books.replay(company.stream[-1:])
@@ -371,7 +371,7 @@ class TestReadAndStream:
             company.requirement(102, 11, "rejected")
         books.mend(1, company.read(1), company.now - MINUTE, company.now)
         held = {id_: requirement.status for id_, requirement in books.leads[1].requirements.items()}
-        assert held == {101: "approved", 102: "approved"}
+        assert held == {"101": "approved", "102": "approved"}
         books.replay(company.stream[-2:])
         assert books.leads[1].judge_after is None
         assert len(books.stints_of(1)) == 1
@@ -468,7 +468,7 @@ class TestFloors:
         assert waiting.judge_after == NEVER
 
     def test_a_lead_that_waits_for_a_read_is_not_settled_by_one_that_the_stream_overtook_in_part(self) -> None:
-        claims = {11: Claim(11, "cancelled", self.FLOOR + 1)}
+        claims = {"11": Claim("11", "cancelled", self.FLOOR + 1)}
         waiting = self.lead(judge_after=NEVER, claims=claims)
         outcome = self.mend(waiting, live("file-1"))
         assert outcome.rechecks.keys() == {1}

@@ -132,7 +132,7 @@ class TestOneCustomer:
         with company.transaction():
             company.requirement(101, 11, "approved")
         books.replay(company.stream)
-        assert [earned.requirements for earned in books.conversions.values()] == [(101,)]
+        assert [earned.requirements for earned in books.conversions.values()] == [("101",)]
 
     def test_a_document_that_the_rules_ask_for_completes_when_it_is_handed_in(
         self, books: Books, company: Company
@@ -142,7 +142,7 @@ class TestOneCustomer:
             company.requirement(101, 11, "handed in")
             company.requirement(102, 11, "handed in")
         books.replay(company.stream)
-        assert [earned.requirements for earned in books.conversions.values()] == [(101, 102)]
+        assert [earned.requirements for earned in books.conversions.values()] == [("101", "102")]
 
     def test_rules_that_change_nothing_for_a_lead_leave_its_stint_alone(self, books: Books, company: Company) -> None:
         before = books.stints_of(1)
@@ -177,7 +177,7 @@ class TestOneCustomer:
             company.requirement(101, 11, "waived")
         books.replay(company.stream)
         assert [stint.closed_reason for stint in books.stints_of(1)] == [Reason.REQUIREMENTS_COMPLETED, None]
-        assert [earned.requirements for earned in books.conversions.values()] == [(101,)]
+        assert [earned.requirements for earned in books.conversions.values()] == [("101",)]
 
     def test_a_lead_that_waits_is_judged_by_its_old_rules_and_then_by_the_new_ones(
         self, books: Books, company: Company
@@ -239,7 +239,7 @@ def naively(user_id: int, history: list[Change], old: NaiveWords, new: NaiveWord
     after = [(moment, new, False) for moment in moments if moment.upto > cut]
     between = [(before[-1][0], new, True)] if before else []
     stints: list[NaiveStint] = []
-    seen: set[int] = set()
+    seen: set[str] = set()
     previous_why = ""
     for moment, words, by_rules in [*before, *between, *after]:
         state = state_at(user_id, history, moment.upto)
@@ -272,12 +272,12 @@ def naively(user_id: int, history: list[Change], old: NaiveWords, new: NaiveWord
     return stints
 
 
-def _done_by_rules(state: State, old: NaiveWords, new: NaiveWords) -> set[int]:
+def _done_by_rules(state: State, old: NaiveWords, new: NaiveWords) -> set[str]:
     settled_old, settled_new = (_settled(state, words) for words in (old, new))
     return (outstanding_in(state, old) - outstanding_in(state, new)) | (settled_new - settled_old)
 
 
-def _settled(state: State, words: NaiveWords) -> set[int]:
+def _settled(state: State, words: NaiveWords) -> set[str]:
     return {id_ for id_, row in state[2].items() if is_one_of(row.status, words.settled)}
 
 

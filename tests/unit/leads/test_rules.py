@@ -36,9 +36,9 @@ def lead(
         exists,
         enabled,
         signature,
-        claims={id_: Claim(id_, status, 0) for id_, status in (claims or {}).items()},
+        claims={str(id_): Claim(str(id_), status, 0) for id_, status in (claims or {}).items()},
         requirements={
-            number: Requirement(number, claim_id, type_, status, None, 0)
+            str(number): Requirement(str(number), str(claim_id), type_, status, None, 0)
             for number, (claim_id, type_, status) in enumerate(requirements or [])
         },
     )
@@ -102,51 +102,51 @@ def test_a_requirement_of_an_excluded_type_is_never_outstanding() -> None:
     rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
     owing = lead(claims={1: "open"}, requirements=[(1, "newsletter", "pending")])
     assert queue_for(owing, rules)[0] is QueueType.NONE
-    assert not rules.is_settled(owing.requirements[0])
+    assert not rules.is_settled(owing.requirements["0"])
 
 
 def test_a_requirement_without_a_status_is_not_settled_and_one_without_a_type_is_not_excluded() -> None:
     rules = Rules(RuleFile(excluded=(Exclusion("newsletter"),)))
-    assert rules.is_outstanding(Requirement(1, 1, None, None, None, 0))
-    assert rules.is_outstanding(Requirement(1, 1, "passport", None, None, 0))
+    assert rules.is_outstanding(Requirement("1", "1", None, None, None, 0))
+    assert rules.is_outstanding(Requirement("1", "1", "passport", None, None, 0))
 
 
 def test_a_claim_without_a_status_is_not_closed() -> None:
-    assert not RULES.is_closed(Claim(1, None, 0))
+    assert not RULES.is_closed(Claim("1", None, 0))
 
 
 @pytest.mark.parametrize("spelling", ["cancelled", "CANCELLED", "Cancelled ", "cancelled   "])
 def test_statuses_compare_without_case_and_without_trailing_blanks(spelling: str) -> None:
     for word in ("cancelled", "Cancelled", "CANCELLED  "):
         rules = Rules(RuleFile(closed=(word,), settled=(word,), excluded=(Exclusion(word),)))
-        assert rules.is_closed(Claim(1, spelling, 0))
-        assert rules.is_settled(Requirement(1, 1, None, spelling, None, 0))
-        assert not rules.is_outstanding(Requirement(1, 1, spelling, None, None, 0))
+        assert rules.is_closed(Claim("1", spelling, 0))
+        assert rules.is_settled(Requirement("1", "1", None, spelling, None, 0))
+        assert not rules.is_outstanding(Requirement("1", "1", spelling, None, None, 0))
 
 
 @pytest.mark.parametrize("other", [" cancelled", "cancelled\t", "cancelled.", "", "canceled"])
 def test_nothing_else_about_a_status_is_forgiven(other: str) -> None:
-    assert not RULES.is_closed(Claim(1, other, 0))
+    assert not RULES.is_closed(Claim("1", other, 0))
 
 
 def test_a_status_is_judged_the_same_the_second_time_and_after_many_others() -> None:
     for _ in range(2):
-        assert all(not RULES.is_closed(Claim(1, f"free text {number}", 0)) for number in range(11_000))
-        assert RULES.is_closed(Claim(1, "Cancelled", 0))
+        assert all(not RULES.is_closed(Claim("1", f"free text {number}", 0)) for number in range(11_000))
+        assert RULES.is_closed(Claim("1", "Cancelled", 0))
 
 
 def test_what_is_remembered_of_free_text_is_bounded() -> None:
     rules = Rules()
     for number in range(12_000):
-        assert not rules.is_settled(Requirement(1, 1, None, f"free text {number}", None, 0))
-        assert rules.is_outstanding(Requirement(1, 1, f"free text {number}", None, f"free text {number}", 0))
+        assert not rules.is_settled(Requirement("1", "1", None, f"free text {number}", None, 0))
+        assert rules.is_outstanding(Requirement("1", "1", f"free text {number}", None, f"free text {number}", 0))
     assert max(len(rules._settled), len(rules._excluded)) <= 10_000
 
 
 def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     used = Rules()
-    used.is_closed(Claim(1, "whatever", 0))
-    used.is_outstanding(Requirement(1, 1, "whatever", "whatever", None, 0))
+    used.is_closed(Claim("1", "whatever", 0))
+    used.is_outstanding(Requirement("1", "1", "whatever", "whatever", None, 0))
     assert used == Rules()
     assert used != Rules(RuleFile(closed=("lost",)))
     with pytest.raises(AttributeError):
@@ -155,7 +155,9 @@ def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
 
 def test_with_outstanding_words_every_other_word_is_settled_and_null_is_neither() -> None:
     rules = Rules(RuleFile(settled=None, outstanding=("pending",)))
-    pending, approved, unknown = (Requirement(1, 1, "passport", status, None, 0) for status in ("PENDING ", "x", None))
+    pending, approved, unknown = (
+        Requirement("1", "1", "passport", status, None, 0) for status in ("PENDING ", "x", None)
+    )
     assert (rules.is_outstanding(pending), rules.is_settled(pending)) == (True, False)
     assert (rules.is_outstanding(approved), rules.is_settled(approved)) == (False, True)
     assert (rules.is_outstanding(unknown), rules.is_settled(unknown)) == (False, False)
@@ -181,12 +183,12 @@ def test_an_exclusion_matches_when_every_key_of_it_does(type_: str | None, reaso
     rules = Rules(RuleFile(excluded=exclusions))
     assert rules.mentions_reasons
     for _ in range(2):
-        assert rules.is_outstanding(Requirement(1, 1, type_, "pending", reason, 0)) is counts
+        assert rules.is_outstanding(Requirement("1", "1", type_, "pending", reason, 0)) is counts
         assert rules.owes("pending", type_, reason) is counts
     held = lead(claims={1: "open"})
-    held.requirements[7] = Requirement(7, 1, type_, "pending", reason, 0)
+    held.requirements["7"] = Requirement("7", "1", type_, "pending", reason, 0)
     assert (queue_for(held, rules)[0] is QueueType.REQUIREMENTS_OUTSTANDING) is counts
-    assert outstanding(held, rules) == ([7] if counts else [])
+    assert outstanding(held, rules) == (["7"] if counts else [])
 
 
 def test_each_column_compares_words_in_its_own_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.binlog.events import RowChange
+from consumer.binlog.events import Id, RowChange
 from consumer.claim_owners import COMMIT_US, UNKNOWN, ClaimOwners, Owner
 
 NOW = 1_000 * COMMIT_US
@@ -14,12 +14,12 @@ NOW = 1_000 * COMMIT_US
 class Replica:
     """Answers from `users`, all last changed at `changed_us`, and notes what it was asked."""
 
-    def __init__(self, users: dict[int, int | None] | None = None, changed_us: int | None = None) -> None:
+    def __init__(self, users: dict[Id, int | None] | None = None, changed_us: int | None = None) -> None:
         self.users = users or {}
         self.changed_us = changed_us
-        self.asked: list[list[int]] = []
+        self.asked: list[list[Id]] = []
 
-    def __call__(self, claim_ids: list[int]) -> dict[int, Owner]:
+    def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
         self.asked.append(claim_ids)
         return {
             claim_id: Owner(self.users[claim_id], self.changed_us) for claim_id in claim_ids if claim_id in self.users

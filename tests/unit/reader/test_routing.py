@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.binlog.events import Begin, Commit, Event, Heartbeat, Rollback, RowChange, SchemaChange, Single, Statement
+from consumer.binlog.events import (
+    Begin,
+    Commit,
+    Event,
+    Heartbeat,
+    Id,
+    Rollback,
+    RowChange,
+    SchemaChange,
+    Single,
+    Statement,
+)
 from consumer.claim_owners import UNKNOWN, ClaimOwners, Owner
 from consumer.lane import lane_of
 from consumer.routing import RolledBack, Router
@@ -33,7 +44,7 @@ class Trial:
     ):
         self.sent: list[dict[str, Any]] = []
         self.lanes: list[int] = []
-        self.asked: list[list[int]] = []
+        self.asked: list[list[Id]] = []
         self.unread: list[Statement | SchemaChange] = []
         self.users = users or {}
         start = Checkpoint(
@@ -56,7 +67,7 @@ class Trial:
         self.sent.append(json.loads(value))
         self.lanes.append(lane)
 
-    def ask(self, claim_ids: list[int]) -> dict[int, Owner]:
+    def ask(self, claim_ids: list[Id]) -> dict[Id, Owner]:
         self.asked.append(claim_ids)
         return {claim_id: Owner(self.users[claim_id], None) for claim_id in claim_ids if claim_id in self.users}
 

@@ -13,9 +13,9 @@ from reconciler.replica import LiveLead
 
 RULES = Rules()
 USER = UserRow(1, "5", True)
-CLAIM = ClaimRow(10, 1, "open")
-DOCUMENT = RequirementRow(100, 10, "id", "pending", None)
-LIVE = LiveLead(USER, {10: CLAIM}, {100: DOCUMENT}, {})
+CLAIM = ClaimRow("10", 1, "open")
+DOCUMENT = RequirementRow("100", "10", "id", "pending", None)
+LIVE = LiveLead(USER, {"10": CLAIM}, {"100": DOCUMENT}, {})
 
 
 def held() -> Lead:
@@ -26,8 +26,8 @@ def held() -> Lead:
         stint=1,
         queue_type=QueueType.REQUIREMENTS_OUTSTANDING,
         rule=Rule.REQUIREMENT_OUTSTANDING,
-        claims={10: Claim(10, "open", 1)},
-        requirements={100: Requirement(100, 10, "id", "pending", None, 1)},
+        claims={"10": Claim("10", "open", 1)},
+        requirements={"100": Requirement("100", "10", "id", "pending", None, 1)},
     )
 
 
@@ -56,14 +56,14 @@ def test_a_lead_waiting_for_a_live_read_is_unsettled_whatever_it_holds() -> None
         (LIVE._replace(user=None), Drift.USER_GONE),
         (LIVE._replace(user=UserRow(1, None, True)), Drift.SIGNATURE),
         (LIVE._replace(user=UserRow(1, "5", False)), Drift.ENABLED),
-        (LIVE._replace(claims={10: CLAIM, 11: ClaimRow(11, 1, None)}), Drift.CLAIM_MISSING),
-        (LIVE._replace(claims={10: ClaimRow(10, 1, "cancelled")}), Drift.CLAIM_STATUS),
+        (LIVE._replace(claims={"10": CLAIM, "11": ClaimRow("11", 1, None)}), Drift.CLAIM_MISSING),
+        (LIVE._replace(claims={"10": ClaimRow("10", 1, "cancelled")}), Drift.CLAIM_STATUS),
         (LIVE._replace(requirements={}), Drift.REQUIREMENT_GONE),
-        (LIVE._replace(requirements={100: DOCUMENT._replace(status=None)}), Drift.REQUIREMENT_STATUS),
-        (LIVE._replace(requirements={100: DOCUMENT._replace(type="x")}), Drift.REQUIREMENT_OTHER),
-        (LIVE._replace(requirements={100: DOCUMENT._replace(reason="x")}), Drift.REQUIREMENT_OTHER),
-        (LIVE._replace(requirements={100: DOCUMENT._replace(claim_id=11)}), Drift.REQUIREMENT_OTHER),
-        (LIVE._replace(requirements={100: DOCUMENT, 101: DOCUMENT._replace(id=101)}), Drift.REQUIREMENT_MISSING),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(status=None)}), Drift.REQUIREMENT_STATUS),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(type="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(reason="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(claim_id="11")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT, "101": DOCUMENT._replace(id="101")}), Drift.REQUIREMENT_MISSING),
     ],
 )
 def test_each_difference_has_its_name(live: LiveLead, kind: Drift) -> None:
@@ -86,8 +86,8 @@ def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_
 
 
 def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference() -> None:
-    first = LIVE._replace(user=UserRow(1, "6", True), claims={10: ClaimRow(10, 1, "paused")})
-    second = LIVE._replace(user=UserRow(1, "7", True), claims={10: ClaimRow(10, 1, "paused")})
+    first = LIVE._replace(user=UserRow(1, "6", True), claims={"10": ClaimRow("10", 1, "paused")})
+    second = LIVE._replace(user=UserRow(1, "7", True), claims={"10": ClaimRow("10", 1, "paused")})
     found = differences(held(), second, RULES)
     assert [difference.kind for difference in found] == [Drift.SIGNATURE, Drift.CLAIM_STATUS]
     assert [difference.kind for difference in confirmed(found, held(), first, second, 1)] == [Drift.CLAIM_STATUS]
@@ -98,11 +98,14 @@ def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference
     [
         (LIVE._replace(user=UserRow(1, "6", True)), replace(held(), version=6)),
         (LIVE._replace(user=None), replace(held(), version=6)),
-        (LIVE._replace(claims={10: ClaimRow(10, 1, "paused")}), replace(held(), claims={10: Claim(10, "open", 6)})),
+        (
+            LIVE._replace(claims={"10": ClaimRow("10", 1, "paused")}),
+            replace(held(), claims={"10": Claim("10", "open", 6)}),
+        ),
         (LIVE, replace(held(), claims={}, read_floor=6)),
         (
             LIVE._replace(requirements={}),
-            replace(held(), requirements={100: Requirement(100, 10, "id", "pending", None, 6)}),
+            replace(held(), requirements={"100": Requirement("100", "10", "id", "pending", None, 6)}),
         ),
         (LIVE, replace(held(), requirements={}, read_floor=6)),
     ],

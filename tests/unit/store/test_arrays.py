@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from psycopg.pq import Format
 from consumer.store import arrays
 from consumer.store.arrays import Array
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BIGINT = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -47,7 +48,7 @@ def test_texts_arrive_as_they_are(values: list[str | None]) -> None:
 @given(st.lists(st.none() | st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1))))
 def test_times_arrive_to_the_microsecond(values: list[datetime | None]) -> None:
     moments = [None if value is None else value.replace(tzinfo=UTC) for value in values]
-    micros = [None if value is None else int(value.timestamp()) * 1_000_000 + value.microsecond for value in moments]
+    micros = [None if value is None else (value - EPOCH) // timedelta(microseconds=1) for value in moments]
     assert read(arrays.moments(micros)) == moments
 
 
@@ -75,11 +76,6 @@ def test_what_postgresql_cannot_hold_becomes_a_replacement_character(text: str, 
 def test_texts_inside_a_column_survive_quotes_backslashes_and_commas(values: frozenset[str]) -> None:
     literal = arrays.nested_texts(values).encode()
     assert frozenset(read_text(literal, "text[]")) == values
-
-
-@given(st.frozensets(BIGINT))
-def test_numbers_inside_a_column_survive(values: frozenset[int]) -> None:
-    assert frozenset(read_text(arrays.nested_bigints(values).encode(), "int8[]")) == values
 
 
 def read_text(literal: bytes, kind: str) -> Any:

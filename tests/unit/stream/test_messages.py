@@ -13,6 +13,7 @@ from consumer.stream.envelope import LAST, MORE, NOBODY, READERS, EnvelopeWriter
 
 ids = st.integers(1, 2**63 - 1)
 counts = st.integers(1, 2**40)
+keys = ids.map(str) | st.uuids().map(str) | st.text(min_size=1, max_size=9)
 words = st.none() | st.text(max_size=20)
 
 
@@ -33,8 +34,11 @@ images = st.one_of(
     st.tuples(
         st.just(Table.USERS), *[st.builds(UserRow, ids, st.none() | st.text(min_size=1, max_size=9), st.booleans())] * 2
     ),
-    st.tuples(st.just(Table.CLAIMS), *[st.builds(ClaimRow, ids, ids, words)] * 2),
-    st.tuples(st.just(Table.CLAIM_REQUIREMENTS), *[st.builds(RequirementRow, ids, ids, words, words, words)] * 2),
+    st.tuples(st.just(Table.CLAIMS), *[st.builds(ClaimRow, keys, ids, words)] * 2),
+    st.tuples(
+        st.just(Table.CLAIM_REQUIREMENTS),
+        *[st.builds(RequirementRow, keys, st.none() | keys, words, words, words)] * 2,
+    ),
 )
 written = {Table.USERS: user, Table.CLAIMS: claim, Table.CLAIM_REQUIREMENTS: requirement}
 
