@@ -59,6 +59,10 @@ class Schema(NamedTuple):
         """What a column holds, if it is one of ids."""
         return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
 
+    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
+        """Whether the ids of a table are integers, which rise as rows are created."""
+        return self.kind(table, "id") is KeyKind.INTEGER
+
 
 class Folds(NamedTuple):
     """What the folding of a text key comes to in SQL, for keys of ASCII; any others are compared one by one."""
@@ -91,16 +95,12 @@ class Queries:
         """The clock, how many users no bigint can hold, and the lowest and highest ids of users and of requirements: 0
         where there are none, or no numbers."""
         ends = ["0", "0"]
-        if self.has_numbers():
+        if self.schema.has_numbers():
             ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
         return (
             f"SELECT {CLOCK}, {_BEYOND}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
             f" {self._highest(Table.USERS)}, {', '.join(ends)}"
         )
-
-    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
-        """Whether the ids of a table are integers, which rise as rows are created."""
-        return self.schema.kind(table, "id") is KeyKind.INTEGER
 
     def read_users(self, user_ids: Iterable[int]) -> str:
         """Everything about these users in one snapshot, between two looks at the clock."""
@@ -165,7 +165,7 @@ class Queries:
         """
 
     def _highest(self, table: Table) -> str:
-        if not self.has_numbers(table):
+        if not self.schema.has_numbers(table):
             return "0"
         held = f" WHERE id <= {LARGEST}" if table is Table.USERS else ""
         return f"(SELECT COALESCE(MAX(id), 0) FROM {table.value}{held})"

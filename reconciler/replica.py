@@ -419,7 +419,7 @@ class Replica:
                 f"{table} on {self.address} has no created_at that is a time, so a window cannot be found;"
                 " use reconciler verify"
             )
-        if not self.texts.has_numbers(table):
+        if not self.texts.schema.has_numbers(table):
             return self._created_by_time(table, since, limit)
         if (table, "created_at") in self.texts.schema.indexed:
             return self._created_by_index(table, since, limit)

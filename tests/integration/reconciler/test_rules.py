@@ -27,6 +27,8 @@ from consumer.store.errors import NotPrepared
 from reconciler import aging
 from reconciler.runs import Runs
 from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.sweeps import Scope
+from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World, adopt_only, refuse
 
@@ -54,11 +56,11 @@ def owing(world: World, *users: int, status: str = "waived") -> None:
         world.requirement(100 * user, 10 * user, status)
     world.backfill(batch_size=1000)
     world.age_everything(60)
-    world.pass_lanes(now() - MINUTE)
+    world.pass_lanes(now() - MINUTE // 2)
 
 
 def document(user: int, status: str) -> RequirementRow:
-    return RequirementRow(str(100 * user), str(10 * user), "id_document", status, None)
+    return RequirementRow(key(100 * user), str(10 * user), "id_document", status, None)
 
 
 def stays(world: World, user: int) -> list[tuple[Any, ...]]:
@@ -127,7 +129,7 @@ def test_an_applier_that_began_under_other_rules_judges_by_those_in_force(mysql_
     adopt_only(world, WAIVED)
     for spelling in ("waived ", "Waived", "WAIVED"):
         stream.change(1, document(1, "waived"), document(1, spelling), now())
-        world.sql("UPDATE claim_requirements SET status = %s WHERE id = 100", spelling)
+        world.sql("UPDATE claim_requirements SET status = %s WHERE id = %s", spelling, key(100))
         stream.beat(now())
         world.verify(repair=True)
         world.age_everything(5)
@@ -167,11 +169,11 @@ def test_a_later_change_keeps_its_time_though_rules_were_adopted_before_it_came(
 ) -> None:
     world = mysql_world
     owing(world, 1)
-    at = now() - MINUTE // 2
+    at = now() // 1000 * 1000 - MINUTE // 2  # the call centre's times are in milliseconds
     world.adopt(WAIVED)
     stream.change(1, document(1, "waived"), document(1, "pending"), at)
-    stream.change(1, document(1, "pending"), document(1, "approved"), at + 1)
-    assert world.pg("SELECT (extract(epoch FROM converted_at) * 1000000)::bigint FROM conversions") == [(at + 1,)]
+    stream.change(1, document(1, "pending"), document(1, "approved"), at + 1000)
+    assert world.pg("SELECT (extract(epoch FROM converted_at) * 1000000)::bigint FROM conversions") == [(at + 1000,)]
 
 
 def test_an_adoption_that_died_goes_on_where_it_was(mysql_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +278,7 @@ def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(mysql_worl
     assert world.queues()[4] == "none"
     stream.beat(now())
     stream.change(1, document(1, "pending"), document(1, "approved"), now())
-    world.sql("UPDATE claim_requirements SET status = 'approved' WHERE id = 100")
+    world.sql("UPDATE claim_requirements SET status = 'approved' WHERE id = %s", key(100))
     world.user(5, ago=100)
     world.user(6, signature=6, ago=100)
     world.pass_lanes()
@@ -359,10 +361,10 @@ class TestNever:
         self.assert_left_alone(world)
 
     def test_sweeps_do_not_either(self, world: World) -> None:
-        world.sql("UPDATE users SET current_signature_file_id = NULL, created_at = UTC_TIMESTAMP() WHERE id = 1")
+        world.sql("UPDATE users SET current_signature_file_id = NULL WHERE id = 1")
         world.age_everything(60)
         world.pass_lanes()
-        assert world.sweep("new-users").tally.mended == 1
+        assert world.sweep("requirements-conversions", Scope(everyone=True)).tally.mended == 1
         assert world.queues()[1] == "unsigned_users"
         assert desk(world)[0] == (1, "none", False, [])
 
