@@ -22,7 +22,7 @@ from tests.servers import ensure
 WITHOUT_CODEC = frozenset({"armscii8", "dec8", "geostd8", "keybcs2", "swe7"})
 """Character sets that Python cannot read: a captured column in one is refused, whatever its collation."""
 TWINS = ("ucs2", "utf16", "utf32", "utf8mb3")
-"""Character sets that have the collations of utf8mb4 again, by the very same tables of the server: of these one in four."""
+"""Character sets that have the collations of utf8mb4 again, by the same tables of the server: of these one in four."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 
