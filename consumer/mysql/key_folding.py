@@ -164,6 +164,7 @@ class CollatedKeys:
         ]
         text = "".join(self._standing.get(element, "") for element in elements)
         parts = [self._alone[character] for character in text]
-        if not self._is_contracted(text) and self._kept(joined(parts, self._collation.levels)) == kept:
+        # `ch` may stand for both its letters apart, where these together weigh otherwise: then they are digits.
+        if self._kept(joined(parts, self._collation.levels)) == kept:
             return text
         return OPAQUE + "/".join(".".join(level) for level in kept)
