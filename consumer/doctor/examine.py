@@ -51,7 +51,11 @@ def examine(
         seen = postgres_facts.first_seen(database.conninfo, SECONDS)
         rows = mysql_facts.created(replica.address, seen, facts, SECONDS)
         return [
-            *mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time())),
+            *mysql.judge(
+                facts,
+                mysql.Reader(server_id, _checkpoint(stream), time.time()),
+                rules.mentioned(database.conninfo, SECONDS),
+            ),
             mysql.judge_times(facts, rows, time.time()),
         ]
 

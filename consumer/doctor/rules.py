@@ -19,6 +19,7 @@ from consumer.store.errors import NotPrepared
 from consumer.store.rules import Adopted, Comparisons
 
 SERVER: Final = "rules"
+REASON: Final = "claim_requirement_reason"
 ADOPT: Final = "consumer rules show > rules.toml; consumer rules adopt rules.toml"
 _NO_TABLE: Final = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege
 
@@ -50,6 +51,10 @@ def judge(held: Adopted | str, present: Comparisons | None) -> list[Check]:
     sentence = f"{'not every lead' if waits is State.WARNING else 'every lead'} was brought to version {held.version}"
     checks.append(_check("rules applied", waits, sentence, "consumer rules adopt --resume"))
     if present is not None:
+        missing = sorted({".".join(column) for column, words in held.file.words().items() if words} - present.keys())
+        if missing:
+            sentence = f"the rules look at {', '.join(missing)}, which is not there; what they say of it never matches"
+            checks.append(_check("columns", True, sentence, f"put it back, or {ADOPT}"))
         before, now = rules.held_as(held.comparisons), rules.held_as(present)
         others = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         sentence = "words compare as they did when the rules were adopted"
@@ -57,6 +62,16 @@ def judge(held: Adopted | str, present: Comparisons | None) -> list[Check]:
             sentence = f"words of {', '.join(others)} compare otherwise than when the rules were adopted"
         checks.append(_check("collations", bool(others), sentence, ADOPT))
     return checks
+
+
+def mentioned(conninfo: str, seconds: float) -> frozenset[str]:
+    """The columns that only the rules in force look at; none where PostgreSQL cannot be asked."""
+    try:
+        held = collect(conninfo, seconds)
+    except psycopg.Error:
+        return frozenset()
+    looks = not isinstance(held, str) and any(exclusion.reason is not None for exclusion in held.file.excluded)
+    return frozenset({REASON}) if looks else frozenset()
 
 
 def examine(conninfo: str, seconds: float, ask: Callable[[RuleFile], Comparisons | None]) -> list[Check]:
