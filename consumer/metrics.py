@@ -20,6 +20,7 @@ from consumer.leads.model import ConversionType, QueueType, Reason, Table
 from consumer.leads.outcome import Outcome
 from consumer.measures import APPLIER, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
 from consumer.settings import RunSettings
+from consumer.versions import age
 
 STREAM: Final = (READER, APPLIER)
 TABLES: Final = tuple(Table)
@@ -89,6 +90,17 @@ BINLOG_POSITION: Final = gauge(
 COMMITTED_AT: Final = gauge(
     "leadstream_reader_source_timestamp_seconds",
     "Until when, by the source's clock, everything it committed is in Kafka; 0 before the first batch.",
+    READER,
+)
+CORRECTED_TIMES: Final = counter(
+    "leadstream_reader_corrected_commit_times",
+    "Transactions whose commit time lay ahead of the server's clock, or long before the transaction before it.",
+    READER,
+    wrong=("ahead", "behind"),
+)
+VERSIONS_AHEAD: Final = gauge(
+    "leadstream_reader_versions_ahead_seconds",
+    "How far versions were ahead of the server's clock at the last heartbeat; more than seconds: it was put back.",
     READER,
 )
 BACKLOG_BYTES: Final = gauge(
@@ -195,8 +207,9 @@ class _Lanes(Collector):
         held.add_metric([], len(lanes))
         for lane, (version, next_seq) in sorted(lanes.items()):
             applied.add_metric([str(lane)], next_seq - 1)
-            if version:
-                lag.add_metric([str(lane)], max(0.0, now - version / 1e6))
+            old = age(version, now)
+            if old is not None:
+                lag.add_metric([str(lane)], old)
         yield from (held, lag, applied)
 
 

@@ -8,6 +8,8 @@ and until then neither a reader nor an applier starts, with the old number of la
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from consumer.settings import DatabaseSettings, KafkaSettings
@@ -17,6 +19,9 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.transactions import ReaderTransactions
+
+RAISING: Final = "consumer setup --lanes"
+"""The name of this command where readers write theirs."""
 
 
 def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
@@ -39,6 +44,10 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
         transactions.take_over()
         last = _newest(kafka) or found
         _refuse_unless_drained(last, kafka, database)
+        last = msgspec.structs.replace(last, reader=RAISING)
+        transactions.ready()
+        transactions.commit(last)  # a reader that is fenced knows by this that it has a successor
+        transactions.settle()
         widened = topics.widen(kafka)
         relane(database.conninfo, last.epoch, last.next_seqs, last.version, kafka.lanes)
         transactions.ready()

@@ -8,9 +8,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 from zlib import crc32
 
 import msgspec
@@ -29,9 +31,10 @@ from consumer.routing import UNTOLD, RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
-from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.checkpoint_log import CheckpointLog, demand_database
+from consumer.stream.commit_times import CommitTimes, Wrong
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.errors import KafkaLost, StreamError
+from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 from consumer.stream.transactions import ReaderTransactions
@@ -42,6 +45,14 @@ PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint mends."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
+BURST_SECONDS: Final = 60.0
+"""Wrong commit times with less than this between them are one burst."""
+CORRECTED_HINT: Final = {
+    Wrong.AHEAD: "find out whose session has SET timestamp, or whether the server's or its source's clock was wrong",
+    Wrong.BEHIND: "find out whose session has SET timestamp; MariaDB's secure_timestamp forbids it",
+}
+SUCCESSOR_SECONDS: Final = 15.0
+"""Within this a reader that took over has written its name."""
 PURGED: Final = "binlogs were purged before they were read"
 
 GARBAGE: Final = (50_000, 20, 100)
@@ -82,17 +93,20 @@ class Reader:
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._attempt: RetryCallState | None = None
         self._connected = False
+        self._id = uuid4().hex
+        self._database = ""
+        self._claimed = False
 
     def run(self) -> None:
         """Reads until stopped.
 
-        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, UndoneTransaction,
-        and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
+        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
+        UndoneTransaction, and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
         """
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         try:
-            start = self._patiently(self._last_checkpoint)
+            start = self._patiently(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
             with metrics.lanes_sent(self._next_seqs):
                 self._patiently(lambda: self._follow(owners))
@@ -108,18 +122,74 @@ class Reader:
         committed = self._transactions.committed
         return committed.next_seqs if committed is not None else []
 
-    def _last_checkpoint(self) -> Checkpoint:
-        """Fences older readers, and only then asks what was committed last."""
+    def _begin(self) -> Checkpoint:
+        """Takes over from an older reader, once it is certain that we can go on where it stands."""
+        with CheckpointLog(self._kafka) as checkpoints:
+            found = checkpoints.require()
+        self._database = self._replica.database()
+        demand_database(found, self._database, self._kafka.topic_prefix)
+        try:
+            open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
+        except BinlogPurged:
+            if self._settings.on_purged == "fail":
+                raise
+        return self._take_over()
+
+    def _take_over(self) -> Checkpoint:
+        """Fences older readers, only then asks what was committed last, and writes our name below it.
+
+        By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
+        already and another one stands there now.
+        """
         self._transactions.take_over()
         with CheckpointLog(self._kafka) as checkpoints:
-            self._transactions.committed = checkpoints.require()
+            last = checkpoints.require()
+        if self._claimed and last.reader != self._id:
+            raise ReaderFenced(
+                f"another reader has taken over the stream {self._kafka.topic_prefix}; run one reader per TOPIC_PREFIX"
+            )
+        demand_database(last, self._database, self._kafka.topic_prefix)
+        self._transactions.ready()
+        self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
+        self._transactions.settle()
+        self._claimed = True
+        assert self._transactions.committed is not None
         return self._transactions.committed
+
+    def _look_for_successor(self, fenced: ReaderFenced) -> None:
+        """Raises that we were fenced where a successor's name is written; returns where nobody wrote one for long.
+
+        Then it was Kafka that ended our transaction: it took longer than transaction.timeout.ms, as when this process
+        or its machine stood still.
+        """
+        deadline = time.monotonic() + SUCCESSOR_SECONDS
+        while not self._stop:
+            try:
+                with CheckpointLog(self._kafka) as checkpoints:
+                    found = checkpoints.newest()
+            except KafkaLost as error:
+                log.info("kafka does not answer, repeating", reason=str(error))
+            else:
+                if found is not None and found.reader != self._id:
+                    raise fenced
+                if time.monotonic() >= deadline:
+                    log.warning(
+                        "transaction_timed_out",
+                        reason=str(fenced),
+                        hint="no other reader has written anything, so this one goes on from its last checkpoint",
+                    )
+                    return
+            self._stop.wait(1.0)
 
     def _follow(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, over purged binlogs where ON_PURGED says so, until stopped or failing."""
         while not self._stop:
             try:
                 self._copy(owners)
+            except ReaderFenced as fenced:
+                if not self._transactions.broken:
+                    raise
+                self._look_for_successor(fenced)
             except BinlogPurged as purged:
                 if self._settings.on_purged == "fail":
                     raise
@@ -156,7 +226,7 @@ class Reader:
         """Reads from the last checkpoint on, until stopped or until something fails."""
         if self._transactions.broken:
             self._transactions.renew()
-            self._last_checkpoint()
+            self._take_over()
             owners.forget()
         elif self._transactions.abort():
             owners.forget()  # it knows claims from beyond the checkpoint
@@ -173,7 +243,8 @@ class Reader:
                 "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
-            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+            times = commit_times(self._replica, start.flavor)
+            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send, times)
             router = Router(numbering, owners, say_unread, self._left_out)
             copy = Copy(
                 stream,
@@ -305,9 +376,10 @@ class Copy:
         file, pos = place(self._stream.file, self._stream.pos)
         metrics.BINLOG_FILE.set(file)
         metrics.BINLOG_POSITION.set(pos)
-        metrics.COMMITTED_AT.set(self._numbering.ts_us / 1e6)
+        metrics.COMMITTED_AT.set(self._numbering.applied_us / 1e6)
+        metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
         metrics.BATCHES.labels(measures.READER).inc()
-        self._lag.processed(self._numbering.ts_us)
+        self._lag.processed(self._numbering.applied_us)
         owners = self._router.owners
         hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
         rows = sum(sum(counts.values()) for counts in self._router.counts.values())
@@ -399,6 +471,32 @@ def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSett
     return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds))
 
 
+def commit_times(replica: Replica, flavor: str) -> CommitTimes:
+    """Commit times held against the replica's clock; of a burst of wrong ones, one is logged and all are counted."""
+    logged = -float("inf")
+
+    def report(wrong: Wrong, found: int, taken: int) -> None:
+        nonlocal logged
+        metrics.CORRECTED_TIMES.labels(wrong.value).inc()
+        now = time.monotonic()
+        if now - logged >= BURST_SECONDS:
+            log.warning(
+                "commit_time_corrected",
+                wrong=wrong.value,
+                binlog_time=as_text(found),
+                taken_time=as_text(taken),
+                hint=CORRECTED_HINT[wrong],
+            )
+        logged = now
+
+    return CommitTimes(replica.clock, report, mariadb=flavor == "mariadb")
+
+
+def as_text(us: int) -> str:
+    """A time (µs since the epoch) for people."""
+    return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
@@ -444,7 +542,11 @@ def print_changes(
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         owners = claim_owners(replica, source, settings, start.flavor)
         numbering = Numbering(
-            start, Topics(kafka.topic_prefix), writer, lambda _topic, value, _key, _lane: show(str(value))
+            start,
+            Topics(kafka.topic_prefix),
+            writer,
+            lambda _topic, value, _key, _lane: show(str(value)),
+            commit_times(replica, start.flavor),
         )
         router = Router(numbering, owners, say_unread)
         # The server ends whoever comes with an id that is taken: the reader, if it were its own.

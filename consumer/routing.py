@@ -107,7 +107,7 @@ class Router:
 
     def _plain_user(self, single: Single) -> int | None:
         """The user of a transaction of one row, where that is plain: the owner is remembered and stays the same."""
-        _, _, _, _, _, table, op, _, _, before_id, before_ref, after_id, after_ref, _, _ = single
+        _, _, _, _, _, table, op, _, _, before_id, before_ref, after_id, after_ref, _, _, _ = single
         if op == "u" and (before_ref != after_ref or before_id != after_id):
             return None
         ref = before_ref if op == "d" else after_ref
@@ -128,7 +128,7 @@ class Router:
 
     def _single(self, single: Single, index: int) -> None:
         """Any other transaction of one row."""
-        self._numbering.begin(*single[:5])
+        self._numbering.begin(*single.begin)
         self._route(single.change, index)
         self._numbering.commit()
         self.owners.transaction_ended()

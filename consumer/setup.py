@@ -6,14 +6,14 @@ import threading
 from functools import partial
 from typing import Final
 
-from consumer.binlog.connection import earliest_position, server_info
+from consumer.binlog.connection import database_of, earliest_position, server_info
 from consumer.binlog.position import Position
 from consumer.leads.rule_file import DEFAULT, RuleFile
 from consumer.mysql import comparing
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.stream import journal, topics
 from consumer.stream.checkpoint import Checkpoint, Start
-from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.transactions import ReaderTransactions
 
 FIRST_EPOCH: Final = 1
@@ -33,11 +33,16 @@ def prepare(
 
     `create_call_centre` has the call centre's tables created though another schema has tables of these names.
     `first_rules` are put in force where there are none yet.
-    The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays.
-    Raises what the store's setup, the topics and the server raise.
+    The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays; one of
+    another database ends it before anything is done. Raises WrongDatabase, and what the store's setup, the topics and
+    the server raise.
     """
     from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
 
+    with CheckpointLog(kafka) as checkpoints:
+        begun = checkpoints.newest()
+    if begun is not None and begun.database not in ("", replica.address.database):
+        demand_database(begun, database_of(replica.address), kafka.topic_prefix)
     created = topics.prepare(kafka)
     done = [f"created topic {name}" for name in created]
     if kafka.topic(topics.DEAD_LETTERS) not in created:
@@ -78,6 +83,7 @@ def starting_checkpoint(replica: ReplicaSettings, lanes: int, start: Start) -> C
         pos=begin.pos,
         version=0,
         next_seqs=[1] * lanes,
+        database=database_of(replica.address),
     )
 
 

@@ -13,6 +13,7 @@ from consumer.store.connection import classified, open_session
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.letter_box import LetterBox
+from consumer.versions import age
 
 LANES = """
 SELECT lane, epoch, next_seq, version, owner,
@@ -118,7 +119,8 @@ def _lane(row: tuple[int, int, int, int, str | None, float | None], checkpoint: 
 
 
 def _age(version: int, now: float) -> float | None:
-    return round(max(0.0, now - version / 1e6), 1) if version else None
+    old = age(version, now)
+    return None if old is None else round(old, 1)
 
 
 def _seconds(lag: float | None) -> str:

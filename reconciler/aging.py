@@ -1,8 +1,11 @@
-"""Ageing: once a local day every active score below the ceiling grows by one, in one statement."""
+"""Aging: once for each local day every active score below the ceiling grows by one, in one statement.
+
+A day that was missed, however many there are, is made up for by the next run.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,13 +20,11 @@ from reconciler.settings import AgingSettings
 
 NAME: Final = "age"
 
-AGED: Final = """
-SELECT EXISTS (SELECT FROM leadstream.runs
-               WHERE name = 'age' AND outcome = 'ok' AND started_at >= %(midnight)s
-                 AND coalesce(window_from, started_at) >= %(midnight)s
-                 AND coalesce(window_from, started_at) < %(next_midnight)s)
+LAST_AGED: Final = """
+SELECT coalesce(window_from, started_at) FROM leadstream.runs
+WHERE name = 'age' AND outcome = 'ok' AND coalesce(window_from, started_at) < %s ORDER BY 1 DESC LIMIT 1
 """
-"""Whether a day has been aged already; nobody ages one that has not begun."""
+"""When the newest day before a moment began that was aged."""
 
 AGE: Final = f"""
 WITH held AS (
@@ -52,22 +53,46 @@ class Day(NamedTuple):
     next_midnight: datetime
 
 
-def day_of(time: datetime, zone: ZoneInfo) -> Day:
-    """The local day of a time with a zone; 23 or 25 hours long where clocks are put forward or back."""
-    date = time.astimezone(zone).date()
+def day_of(date: date, zone: ZoneInfo) -> Day:
+    """A local day; 23 or 25 hours long where clocks are put forward or back."""
     first, last = (
         datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (date, date + timedelta(days=1))
     )
     return Day(first, last)
 
 
-def is_due(book: Book, settings: AgingSettings, time: datetime) -> bool:
-    """Whether the local day of this time is to be aged, and was not yet. Raises StoreError."""
+def missed(last: date | None, today: date, settings: AgingSettings, kept_days: int) -> list[date]:
+    """Local days up to `today` that are still to be aged, where `last` is the newest one that was.
+
+    Where none ever was, nothing is known of the days before today. Days longer ago than runs are kept stay missed.
+    """
+    if last is None:
+        last = today - timedelta(days=1)
+    first = max(last + timedelta(days=1), today - timedelta(days=kept_days))
+    days = (first + timedelta(days=number) for number in range((today - first).days + 1))
+    return [day for day in days if not settings.is_skipped(day)]
+
+
+def days_due(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> list[date]:
+    """The local days up to that of `time` that are to be aged, and were not yet. Raises StoreError."""
     zone = ZoneInfo(settings.aging_timezone)
-    if settings.is_skipped(time.astimezone(zone)):
-        return False
+    today = time.astimezone(zone).date()
     with book.session() as connection:
-        return connection.execute(AGED, day_of(time, zone)._asdict()).fetchone() == (False,)
+        row = connection.execute(LAST_AGED, [day_of(today, zone).next_midnight]).fetchone()
+    last = None if row is None else row[0].astimezone(zone).date()
+    return missed(last, today, settings, runs.kept_days)
+
+
+def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
+    """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
+
+    Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
+    AGING_TIMEZONE. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
+    """
+    if not days_due(book, runs, settings, time):
+        return {}
+    with runs.alone(NAME):
+        return {day: _age(book, settings, day) for day in days_due(book, runs, settings, time)}
 
 
 @retry(
@@ -76,18 +101,10 @@ def is_due(book: Book, settings: AgingSettings, time: datetime) -> bool:
     wait=wait_random_exponential(0.1, max=5),
     reraise=True,
 )
-def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
-    """Ages every active score for the local day of `time`, unless that was done, or the day is skipped.
-
-    Returns how many scores grew, or None where nothing was to be done. A day begins at midnight in AGING_TIMEZONE.
-    Raises AlreadyRunning and StoreError.
-    """
-    day = day_of(time, ZoneInfo(settings.aging_timezone))
-    if not is_due(book, settings, time):
-        return None
-    with runs.alone(NAME), book.session() as connection, connection.transaction():
-        if connection.execute(AGED, day._asdict()).fetchone() != (False,):
-            return None
+def _age(book: Book, settings: AgingSettings, date: date) -> int:
+    """One day, recorded in the transaction that ages it; the caller holds the run's name."""
+    day = day_of(date, ZoneInfo(settings.aging_timezone))
+    with book.session() as connection, connection.transaction():
         aged = connection.execute(AGE, {"ceiling": settings.aging_ceiling, "never": list(book.rules().never)}).rowcount
         connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
     return aged

@@ -23,6 +23,7 @@ from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
+from reconciler.lanes import lanes_ahead
 from reconciler.recheck import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs import COMPLETE, Run, Runs, Window
@@ -86,6 +87,7 @@ class Backfill:
             begin, run = None, None
             try:
                 present = self._replica.present()
+                self._demand_clock(self._book.lanes(), present.clock)
                 begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
                 self._tally.unheld = present.beyond
@@ -139,6 +141,7 @@ class Backfill:
     def _take(self, page: Page) -> None:
         live = page.live
         if live is not None:
+            self._demand_clock(page.lanes, live.ended)
             coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, page.lanes)}
             self._leave(sorted(coming))
             unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
@@ -148,6 +151,15 @@ class Backfill:
                     self._tally.settled += len(outcome.queue_changes)
         self._tally.checked += len(page.users)
         self._tally.in_step += len(page.judged)
+
+    def _demand_clock(self, lanes: Mapping[int, LanePoint], clock: int) -> None:
+        """Raises ReplicaError where the server's clock (µs) cannot say what the lanes have passed."""
+        ahead = lanes_ahead(lanes, clock)
+        if ahead:
+            raise ReplicaError(
+                f"the clock of {self._replica.address} was put back and is {ahead:.0f} s behind the stream's versions;"
+                " run the backfill again when it has caught up"
+            )
 
     @staticmethod
     def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:

@@ -57,6 +57,12 @@ ORDER BY lead.user_id LIMIT %(limit)s
 """
 """Leads whose open stint is in this queue, and that were called since."""
 
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
+
 EVERYONE_IN_QUEUE: Final = """
 SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s
 ORDER BY user_id LIMIT %(limit)s
@@ -246,6 +252,11 @@ class Book:
         """Which of these users have a stint."""
         with self.session() as connection:
             return {user_id for (user_id,) in connection.execute(JUDGED, [list(user_ids)])}
+
+    def first_seen(self) -> dict[int, float]:
+        """The newest customers of a day that the stream brought, and when (s since 1970) their row was committed."""
+        with self.session() as connection:
+            return dict(connection.execute(FIRST_SEEN).fetchall())
 
     def lanes(self) -> dict[int, LanePoint]:
         """How far each lane has come."""

@@ -136,14 +136,17 @@ def verify(
 
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
-    """Adds 1 to every active score below the ceiling; does nothing when that was done today."""
+    """Adds 1 to every active score below the ceiling for today and each day that was missed; never twice for a day."""
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
         aged = age_scores(tools.book, tools.runs, settings, datetime.now(UTC))
-    typer.echo("nothing to age today" if aged is None else f"{aged:,} scores aged by one")
+    for day, scores in aged.items():
+        typer.echo(f"{scores:,} scores aged by one for {day}")
+    if not aged:
+        typer.echo("nothing to age today")
     _leave(stop, failed=False)
 
 

@@ -9,10 +9,11 @@ from typing import Final
 import structlog
 
 from reconciler import metrics
-from reconciler.aging import age, is_due
+from reconciler.aging import age, days_due
 from reconciler.book import Book
 from reconciler.replica import Known
 from reconciler.report import LineProgress
+from reconciler.runs import Runs
 from reconciler.settings import SWEEPS, AgingSettings
 from reconciler.sweeps import RECHECKS, Report, Scope
 from reconciler.tools import Replicas, Settings, open_tools
@@ -63,15 +64,17 @@ class Jobs:
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
     def is_aging_due(self, book: Book, slot: datetime) -> bool:
-        """Whether scores are ours, and are still to age for the local day of this slot. Raises StoreError."""
-        return not self.settings.discovery.shadow_mode and is_due(book, self._aging, slot)
+        """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
+        if self.settings.discovery.shadow_mode:
+            return False
+        return bool(days_due(book, Runs(book, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def age(self, slot: datetime) -> None:
-        """Ages scores for the local day of this slot, unless that was done. Raises AlreadyRunning and StoreError."""
+        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             aged = age(tools.book, tools.runs, self._aging, slot)
-        if aged is not None:
-            log.info("aged", scores=aged)
+        for day, scores in aged.items():
+            log.info("aged", day=day.isoformat(), scores=scores)
 
     @staticmethod
     def _done(report: Report) -> Report:

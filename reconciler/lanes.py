@@ -1,4 +1,7 @@
-"""Waiting for the stream: has it passed what we read, or does it stand still?"""
+"""Waiting for the stream: has it passed what we read, or does it stand still?
+
+Only where versions are times: a clock that was put back behind them says nothing of how far a lane has come.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,20 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Event
 
+from consumer.versions import ahead_seconds
 from reconciler.book import LanePoint
 
 
 class Stopped(Exception):
     """The run was asked to stop."""
+
+
+def lanes_ahead(lanes: Mapping[int, LanePoint], clock: int) -> float:
+    """How far (s) the stream's versions are ahead of the server's clock (µs), which was put back; 0 where they are not.
+
+    Until it has caught up no lane can be said to have passed a read, so nothing may be repaired by one.
+    """
+    return ahead_seconds(max((point.version for point in lanes.values()), default=0), clock / 1e6)
 
 
 class LaneWatch:
@@ -32,6 +44,10 @@ class LaneWatch:
         self._stop = stop
         self._poll = poll_seconds
         self._seen: dict[int, tuple[tuple[int, int] | None, float]] = {}
+
+    def ahead(self, clock: int) -> float:
+        """As `lanes_ahead`, of the lanes as they are now."""
+        return lanes_ahead(self._read(), clock)
 
     def wait(self, marks: Mapping[int, int]) -> set[int]:
         """Waits until each lane has passed its version (µs) or stands still; returns those that still lag.

@@ -50,6 +50,7 @@ REASONS: Final = 5
 RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or mended, is looked at again."""
 STANDS_STILL: Final = "replication on the replica stands still"
+PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
 
 
 @dataclass(slots=True)
@@ -328,6 +329,11 @@ class Mender:
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
         """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        if ahead:
+            log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
+            self._leave(suspects, PUT_BACK)
+            return []
         if self.dry_run:
             leads = self.book.leads(suspect.user_id for suspect in suspects)
             parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]

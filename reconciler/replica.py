@@ -330,10 +330,12 @@ class Replica:
         self._clock = ClockReading(int(clock), time.monotonic())
         return Present(int(clock), *map(int, counts))
 
-    @_of_present_tables
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
         """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
-        wanted = sorted(set(user_ids))
+        return self._read_users(sorted(set(user_ids)))
+
+    @_of_present_tables
+    def _read_users(self, wanted: list[int]) -> LiveRead:
         started = ended = 0
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}

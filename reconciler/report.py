@@ -31,6 +31,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "queries": report.queries,
         "milliseconds": report.milliseconds,
         "error": report.error,
+        "warnings": list(report.warnings),
     }
 
 
@@ -57,3 +58,5 @@ def show(console: Console, reports: Sequence[Report]) -> None:
             console.print(f"{report.name}: drift {kinds}")
         if report.error:
             console.print(f"{report.name}: {report.error}", style="red", markup=False)
+        for warning in report.warnings:
+            console.print(f"{report.name}: {warning}", style="yellow", markup=False)

@@ -165,6 +165,11 @@ class Runs:
         self._book = book
         self._kept_days = kept_days
 
+    @property
+    def kept_days(self) -> int:
+        """For how long records are kept."""
+        return self._kept_days
+
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning, at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,8 +62,8 @@ class AgingSettings(_Settings):
     aging_skipped_weekdays: Annotated[Words, AfterValidator(_weekdays)] = frozenset({"sunday"})
     """Days on which nothing ages."""
 
-    def is_skipped(self, day: datetime) -> bool:
-        """Whether nothing ages on the weekday of this local time."""
+    def is_skipped(self, day: date) -> bool:
+        """Whether nothing ages on the weekday of this local day."""
         return WEEKDAYS[day.weekday()] in self.aging_skipped_weekdays
 
 

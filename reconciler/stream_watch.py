@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from consumer.versions import age
 from reconciler.settings import StreamSettings
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ class StreamSeen:
     @property
     def reader_lag(self) -> float | None:
         """How far (s) the reader was behind MySQL at that moment; None where that is not known."""
-        return max(0.0, self.seen_at - self.reader_version / 1e6) if self.reader_version else None
+        return age(self.reader_version, self.seen_at)
 
 
 NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this process", is_watched=False)

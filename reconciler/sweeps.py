@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import psycopg
 import structlog
 
+from consumer import local_time
 from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
@@ -74,6 +75,8 @@ class Report(NamedTuple):
     queries: int
     milliseconds: int
     error: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What makes the run look at less than it should."""
 
     @property
     def has_failed(self) -> bool:
@@ -121,6 +124,7 @@ class Sweeper:
         self._runs = runs
         self._mender = mender
         self._plan = plan
+        self._warnings: tuple[str, ...] = ()
 
     def run(self, name: str, scope: Scope) -> Report:
         """Works off due rechecks, then looks at the users the sweep is about; records the run.
@@ -130,6 +134,7 @@ class Sweeper:
         """
         with self._runs.alone(name):
             self._mender.tally = Tally()
+            self._warnings = ()
             queries = self._replica.queries
             if self._mender.dry_run:
                 return self._dry(name, scope, queries)
@@ -145,7 +150,8 @@ class Sweeper:
             outcome, error = ended(outcome, error, self._mender.tally)
             counts, spent = self._mender.tally.as_counts(), self._replica.queries - queries
             run.finish(outcome, counts, spent, error)
-            return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error)
+            warnings = self._warnings
+            return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error, warnings)
 
     def _dry(self, name: str, scope: Scope, queries: int) -> Report:
         began = time.monotonic()
@@ -155,7 +161,8 @@ class Sweeper:
         except Stopped:
             outcome = "stopped"
         milliseconds = round((time.monotonic() - began) * 1000)
-        return Report(name, outcome, window, self._mender.tally, self._replica.queries - queries, milliseconds)
+        spent = self._replica.queries - queries
+        return Report(name, outcome, window, self._mender.tally, spent, milliseconds, None, self._warnings)
 
     def _sweep(self, name: str, scope: Scope, run: Run | None) -> Window | None:
         self._mender.recheck_due()
@@ -172,6 +179,7 @@ class Sweeper:
                 self._mark(page)
         else:
             assert window is not None
+            self._warnings = self._misdated()
             after = self._runs.cursor_before(name, window.start - SETTLED)
             for new in self._replica.created(table, window.start, PAGE, after):
                 self._mender.tally.unheld = new.unheld
@@ -179,6 +187,26 @@ class Sweeper:
                 if run is not None and new.last_id is not None:
                     run.set_cursor(new.last_id)
         return window
+
+    def _misdated(self) -> tuple[str, ...]:
+        """Sentences on tables whose `created_at` is no UTC, so that a window of it misses their rows."""
+        seen = self._book.first_seen()
+        if len(seen) < local_time.ENOUGH:
+            return ()
+        live = self._replica.read_users(seen)
+        rows = [
+            local_time.Created(table.value, created / 1e6, seen[user_id])
+            for user_id, lead in live.leads.items()
+            for (table, _), created in lead.created_at.items()
+            if created is not None
+        ]
+        found = local_time.misdated(rows, live.ended / 1e6)
+        for table, off in found.items():
+            log.warning("created_at_is_not_utc", table=table, seconds=round(off), hint=local_time.HINT)
+        return tuple(
+            f"{local_time.sentence(table, off)}, so this sweep misses new rows; {local_time.HINT}"
+            for table, off in found.items()
+        )
 
     def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
         self._mender.check(user_ids, condensed)

@@ -17,6 +17,7 @@ import structlog
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
 from consumer.store.errors import NotPrepared, StoreError
+from consumer.versions import age
 from reconciler.book import Book, LanePoint
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs import NAMES
@@ -94,9 +95,8 @@ class Snapshot:
 
     @property
     def stream_lag(self) -> float | None:
-        """Age of what the slowest lane has reached; None where the stream has never run."""
-        oldest = min((point.version for point in self.lanes.values()), default=0)
-        return max(0.0, time.time() - oldest / 1e6) if oldest else None
+        """Age of what the slowest lane has reached; None where the stream has never run, or versions are no times."""
+        return age(min((point.version for point in self.lanes.values()), default=0), time.time())
 
 
 class Watch:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Single
+from consumer.binlog.gtid_event import COMMIT_TIME, ORIGINAL_AT, ORIGINAL_FOLLOWS, original_time
 from consumer.binlog.one_row import FRAME, XID_SIZE, frame_header
 from consumer.binlog.rows import Image, TableDecoder
 from consumer.binlog.wire import HEADER, EventType
@@ -29,8 +30,8 @@ _HEAD: Final = 4
 _XID_END: Final = FRAME + XID_SIZE + _CHECK
 _INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
 _UPDATES: Final = frozenset((int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1)))
-_COMMIT_TIME: Final = (1 << 55) - 1
 _KEPT: Final = 500
+_ORIGINAL: Final = FRAME + HEADER + ORIGINAL_AT
 _new = tuple.__new__
 _xid = struct.Struct("<9x9sI").unpack_from
 """The last event's kind, server id and size, and where it ends in its file."""
@@ -160,7 +161,7 @@ class Alike:
                 same, expected, differing, sums, rows, usual, server_id, last = by_table[size][data[table : table + 6]]
                 if same(data, at) != expected:
                     break
-                packet, position, found, ts_us, length, mark, kind, rows_size, rows_end = differing(data, at)
+                packet, position, found, times, length, mark, kind, rows_size, rows_end = differing(data, at)
                 rows += at + FRAME
                 end = rows - 1 + (length & 0xFFFFFF)
                 found_last, done = xid(data, end)
@@ -186,16 +187,20 @@ class Alike:
                     row = "u", text, after, id_, ref, after_id, after_ref
                 if p != end - _CHECK:  # more rows
                     break
+                ts_us = applied_us = times & COMMIT_TIME
+                if times & ORIGINAL_FOLLOWS:
+                    ts_us = original_time(data[at + _ORIGINAL : begin - _CHECK], applied_us)
                 single = (
                     f"{name}:{number}",
                     server_id,
                     file,
                     position + base - gtid_size,
-                    ts_us & _COMMIT_TIME,
+                    ts_us,
                     table_name,
                     *row,
                     rows_end + base - rows_size,
                     done + base,
+                    applied_us,
                 )
                 emit(new(Single, single))
                 at = end + _XID_END

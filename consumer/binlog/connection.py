@@ -165,9 +165,13 @@ class Replica:
 
     def clock_and_position(self) -> ClockAndPosition:
         """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-        clock = self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+        clock = self.clock()
         file, pos, gtid_set = self.binlog_end()
-        return ClockAndPosition(int(clock), gtid_set, file, pos)
+        return ClockAndPosition(clock, gtid_set, file, pos)
+
+    def clock(self) -> int:
+        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
 
     def binlog_end(self) -> tuple[str, int, str]:
         """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
@@ -200,6 +204,10 @@ class Replica:
         if self._session is None:
             self._session = _log_in(self._address, self._timeout)
         return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+
+    def database(self) -> str:
+        """The URL's database, as the server calls it. Raises as `query`."""
+        return str(self.value("SELECT DATABASE()"))
 
     def version(self) -> str:
         """The server's version."""
@@ -239,6 +247,15 @@ def server_info(address: MySQLAddress) -> ServerInfo:
             file,
             pos,
         )
+    finally:
+        replica.close()
+
+
+def database_of(address: MySQLAddress) -> str:
+    """The address's database, as its server calls it. Raises as `server_info`."""
+    replica = Replica(address)
+    try:
+        return replica.database()
     finally:
         replica.close()
 
@@ -469,17 +486,7 @@ class BinlogStream:
             self._line.close()
             self._line = None
         self._failed = None
-        self._replica.close()
-        mariadb = self._replica.is_mariadb()
-        self.flavor = "mariadb" if mariadb else "mysql"
-        self.server = self._replica.server()
-        by_gtid = self._may_use_gtids(mariadb)
-        if not by_gtid and self._expected_server not in ("", self.server):
-            raise WrongServer(
-                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
-                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
-                "a new starting point"
-            )
+        mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
         decoder.restart()
         if mariadb or not by_gtid:
@@ -497,6 +504,38 @@ class BinlogStream:
         self._expected_server = self._expected_server and self.server
         if self._closed:
             line.wake()
+
+    def check(self) -> None:
+        """Logs in and finds out whether our position means anything on this server, without asking for the stream.
+
+        Nobody is disturbed by it, not even a reader with our id. Raises ConnectionLost, LoginRefused, WrongServer,
+        PreconditionFailed, and BinlogPurged where that can be known before the server is asked for the stream.
+        """
+        try:
+            _, by_gtid = self._demand_server()
+            logs = [] if by_gtid else [str(row[0]) for row in self._replica.query("SHOW BINARY LOGS")]
+        finally:
+            self._replica.close()
+        if logs and self.file not in logs:
+            raise BinlogPurged(
+                f"{self._address} has purged {self.file}, which was not read to its end; connect to a server that has"
+                " it, or restart at the present and verify everything (ON_PURGED=reconcile)"
+            )
+
+    def _demand_server(self) -> tuple[bool, bool]:
+        """Logs in anew; whether it is a MariaDB, and whether to ask by GTID set. Raises as `connect`."""
+        self._replica.close()
+        mariadb = self._replica.is_mariadb()
+        self.flavor = "mariadb" if mariadb else "mysql"
+        self.server = self._replica.server()
+        by_gtid = self._may_use_gtids(mariadb)
+        if not by_gtid and self._expected_server not in ("", self.server):
+            raise WrongServer(
+                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
+                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
+                "a new starting point"
+            )
+        return mariadb, by_gtid
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.

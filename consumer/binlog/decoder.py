@@ -30,7 +30,14 @@ from consumer.binlog.events import (
     Single,
     Statement,
 )
-from consumer.binlog.gtid_event import tagged_gtid
+from consumer.binlog.gtid_event import (
+    APPLIED_AT,
+    COMMIT_TIME,
+    ORIGINAL_AT,
+    ORIGINAL_FOLLOWS,
+    original_time,
+    tagged_gtid,
+)
 from consumer.binlog.one_row import CRC_OF_CHECKED, FRAME, Known, frame_header, one_row
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
@@ -88,17 +95,15 @@ _WITHOUT_MEANING: Final = frozenset(
 _event_header = struct.Struct("<IBIIIH").unpack_from
 _mysql_gtid = struct.Struct("<x16sq17xQ").unpack_from
 _mariadb_gtid = struct.Struct("<QIB").unpack_from
-_COMMIT_TIME: Final = (1 << 55) - 1
-"""The bit above says that the time of the original commit follows."""
 _STANDALONE: Final = 1
 _XA_PREPARE, _XA_COMPLETE = 64, 128
 _XA_FLAGS: Final = _XA_PREPARE | _XA_COMPLETE
 _SELF_CHECKED: Final = frozenset((_E.ROTATE, _E.FORMAT_DESCRIPTION))
 """Events that may have another checksum than their neighbours."""
 
-_Gtid = tuple[bytes | str | int | None, int, int, int, int]
-"""Source (MySQL: uuid as bytes, or text with a tag; MariaDB: domain; None: anonymous), number, commit time in µs,
-server id, where the event starts."""
+_Gtid = tuple[bytes | str | int | None, int, int, int, int, int]
+"""Source (MySQL: uuid as bytes, or text with a tag; MariaDB: domain; None: anonymous), number, commit time in µs on its
+source, server id, where the event starts, commit time on this server."""
 
 
 class _Names(dict[bytes | str | int, str]):
@@ -313,7 +318,7 @@ class BinlogDecoder:
                 elif kind == 16 and not holding:  # commit
                     if gtid is None:
                         raise UndecodableEvent("a commit outside a transaction")
-                    source, number, _, server_id, first = gtid
+                    source, number, _, server_id, first, _ = gtid
                     if framed:
                         done = position + base
                         if done < first:
@@ -337,18 +342,20 @@ class BinlogDecoder:
                     in_transaction = False
 
                 elif kind == 33 and gtid is None and size >= 73 + check:
-                    source, number, ts_us = _mysql_gtid(data, body)
+                    source, number, times = _mysql_gtid(data, body)
                     if alike is not None and number == run_next and source == run_source:
                         at, run_next, done = alike.read(data, at, source, names[source], number, file, base, emit)
                         if done:
                             done_file, done_pos = file, done
                             continue
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
-                    ts_us &= _COMMIT_TIME
+                    ts_us = applied_us = times & COMMIT_TIME
+                    if times & ORIGINAL_FOLLOWS:
+                        ts_us = original_time(data[body + ORIGINAL_AT : body_end], applied_us)
                     first = position + base - size
                     found = one_row(data, end, check, maps, False) if singles else None
                     if found is None or found.done + base < first:  # 4 GB are passed on the way
-                        gtid = (source, number, ts_us, server_id, first)
+                        gtid = (source, number, ts_us, server_id, first, applied_us)
                     else:
                         if alike is not None:
                             alike.learn(data, at, source, found.decoder)
@@ -361,7 +368,8 @@ class BinlogDecoder:
                             self._start_run(source, number)
                             run_source, run_next = source, number + 1
                         name = f"{names[source]}:{number}"
-                        emit(new(Single, (name, server_id, file, first, ts_us, *change, pos + base, done)))
+                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, applied_us)
+                        emit(new(Single, single))
                         done_file, done_pos = file, done
 
                 elif (
@@ -388,14 +396,14 @@ class BinlogDecoder:
                             row = first_row = self._outer_rows
                         if not begun:
                             begun = True
-                            source, number, ts_us, server_id, first = gtid
+                            source, number, ts_us, server_id, first, applied_us = gtid
                             if source is None:
                                 name = None
                             elif mariadb:
                                 name = f"{source!s}-{server_id}-{number}"
                             else:
                                 name = f"{names[source]}:{number}"
-                            emit(new(Begin, (name, server_id, file, first, ts_us)))
+                            emit(new(Begin, (name, server_id, file, first, ts_us, applied_us)))
                         usual = decoder.usual.get(kind)
                         at = body + 8
                         if usual is not None and starts_with(usual[0], at):
@@ -444,20 +452,24 @@ class BinlogDecoder:
                     first = position + base - size
                     found = one_row(data, end, check, maps, True) if singles and not flags & _STANDALONE else None
                     if found is None or found.done + base < first:  # 4 GB are passed on the way
-                        gtid = (source, number, ts_us, server_id, first)
+                        gtid = (source, number, ts_us, server_id, first, ts_us)
                         in_transaction = not flags & _STANDALONE
                     else:
                         change, pos, done, end, _ = found
                         done += base
                         last_gtids[source] = (server_id, number)
                         name = f"{source}-{server_id}-{number}"
-                        emit(new(Single, (name, server_id, file, first, ts_us, *change, pos + base, done)))
+                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, ts_us)
+                        emit(new(Single, single))
                         done_file, done_pos = file, done
 
                 elif kind == 34 and gtid is None and size >= 73 + check:  # anonymous
-                    _, number, ts_us = _mysql_gtid(data, body)
+                    _, number, times = _mysql_gtid(data, body)
+                    ts_us = applied_us = times & COMMIT_TIME
+                    if times & ORIGINAL_FOLLOWS:
+                        ts_us = original_time(data[body + ORIGINAL_AT : body_end], applied_us)
                     server_id = from_bytes(data[at + 10 : at + 14], "little")
-                    gtid = (None, number, ts_us & _COMMIT_TIME, server_id, position + base - size)
+                    gtid = (None, number, ts_us, server_id, position + base - size, applied_us)
 
                 else:
                     # Rarer: the methods see the state and may change it.
@@ -636,7 +648,8 @@ class BinlogDecoder:
         if self._payload is not None:
             start, end = self._outer
         if kind in _STATEMENTS and self._gtid is None:
-            self._gtid = (None, 0, timestamp * 1_000_000, server_id, start)
+            ts_us = timestamp * 1_000_000
+            self._gtid = (None, 0, ts_us, server_id, start, ts_us)
         if kind in (_E.GTID, _E.ANONYMOUS_GTID, _E.GTID_TAGGED, _E.MARIADB_GTID):
             self._start_group(kind, body, timestamp, server_id, start)
         elif kind in (_E.QUERY, _E.EXECUTE_LOAD_QUERY):
@@ -677,18 +690,22 @@ class BinlogDecoder:
         ts_us = timestamp * 1_000_000
         if kind == _E.GTID_TAGGED:
             tagged = tagged_gtid(body)
-            self._gtid = (tagged.source, tagged.number, tagged.ts_us, server_id, start)
+            self._gtid = (tagged.source, tagged.number, tagged.ts_us, server_id, start, tagged.applied_us)
         elif kind == _E.MARIADB_GTID:
             number, domain, flags = _mariadb_gtid(body, 0)
-            self._gtid = (domain, number, ts_us, server_id, start)
+            self._gtid = (domain, number, ts_us, server_id, start, ts_us)
             self._in_transaction = not flags & _STANDALONE
             if flags & _XA_PREPARE:
                 self._hold_xa()
         else:
             source = body[1:17] if kind == _E.GTID else None
+            applied_us = ts_us
             if len(body) >= 50:
-                ts_us = int.from_bytes(body[42:49], "little") & _COMMIT_TIME
-            self._gtid = (source, int.from_bytes(body[17:25], "little"), ts_us, server_id, start)
+                times = int.from_bytes(body[APPLIED_AT:ORIGINAL_AT], "little")
+                ts_us = applied_us = times & COMMIT_TIME
+                if times & ORIGINAL_FOLLOWS:
+                    ts_us = original_time(body[ORIGINAL_AT:], applied_us)
+            self._gtid = (source, int.from_bytes(body[17:25], "little"), ts_us, server_id, start, applied_us)
 
     def _announce(self, events: list[Statement] | list[SchemaChange] | list[Statement | SchemaChange]) -> None:
         """Hands out events of the transaction at hand, after its Begin."""
@@ -700,11 +717,11 @@ class BinlogDecoder:
 
     def _begin(self) -> Begin:
         assert self._gtid is not None
-        source, number, ts_us, server_id, start = self._gtid
+        source, number, ts_us, server_id, start, applied_us = self._gtid
         name = None
         if source is not None:
             name = f"{source!s}-{server_id}-{number}" if self._mariadb else f"{self._names[source]}:{number}"
-        return Begin(name, server_id, self._file, start, ts_us)
+        return Begin(name, server_id, self._file, start, ts_us, applied_us)
 
     def _commit(self, end: int) -> None:
         """The transaction at hand is committed and the next starts at `end`."""
@@ -723,7 +740,7 @@ class BinlogDecoder:
 
     def _count(self, gtid: _Gtid) -> None:
         """Adds a GTID to those that are executed."""
-        source, number, _, server_id, _ = gtid
+        source, number, _, server_id, _, _ = gtid
         if self._mariadb:
             if isinstance(source, int):
                 self.mariadb_gtids.add(source, server_id, number)
@@ -771,8 +788,8 @@ class BinlogDecoder:
             self._begun = self._savepoints[0][2]
         if self._begun:
             self._events.append(Rollback(self._file, end))
-            source, number, ts_us, server_id, _ = self._gtid
-            self._gtid = (source, number, ts_us, server_id, start)
+            source, number, ts_us, server_id, _, applied_us = self._gtid
+            self._gtid = (source, number, ts_us, server_id, start, applied_us)
             self._begun = False
             self._announce([Statement(None, "ROLLBACK")])
         self._commit(end)

@@ -17,6 +17,8 @@ class Begin(NamedTuple):
     """A source transaction starts. `pos` is where its GTID event starts in `file`; `ts_us` is its commit time.
 
     `gtid` is None for an anonymous transaction. MySQL gives the commit time in µs, MariaDB in whole seconds (as µs).
+    `ts_us` is when it committed where it was made, `applied_us` when it did on the server that we read (0: at `ts_us`):
+    a replica of MySQL's knows both.
     """
 
     gtid: str | None
@@ -24,6 +26,7 @@ class Begin(NamedTuple):
     file: str
     pos: int
     ts_us: int
+    applied_us: int = 0
 
 
 class RowChange(NamedTuple):
@@ -73,6 +76,12 @@ class Single(NamedTuple):
     after_ref: Id | None
     row_pos: int
     end: int
+    applied_us: int = 0
+
+    @property
+    def begin(self) -> Begin:
+        """Its start."""
+        return Begin(*self[:5], self.applied_us)
 
     @property
     def change(self) -> RowChange:
@@ -81,7 +90,7 @@ class Single(NamedTuple):
 
     def parts(self) -> tuple[Begin, RowChange, Commit]:
         """The same event by event."""
-        return Begin(*self[:5]), self.change, Commit(self.file, self.end)
+        return self.begin, self.change, Commit(self.file, self.end)
 
 
 class Rollback(NamedTuple):

@@ -44,7 +44,12 @@ def examine(
 
     def of_mysql() -> list[Check]:
         facts = mysql_facts.collect(replica.address, SECONDS)
-        return mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time()))
+        seen = postgres_facts.first_seen(database.conninfo, SECONDS)
+        rows = mysql_facts.created(replica.address, seen, facts, SECONDS)
+        return [
+            *mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time())),
+            mysql.judge_times(facts, rows, time.time()),
+        ]
 
     steps = (
         (mysql.SERVER, "REPLICA_DATABASE_URL", of_mysql),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
@@ -13,7 +13,10 @@ from consumer.capture import CAPTURED
 from consumer.doctor import mysql_types
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
+from consumer.local_time import HINT, Created, misdated
+from consumer.local_time import sentence as off_sentence
 from consumer.stream.checkpoint import Checkpoint
+from consumer.versions import age, ahead_seconds
 
 SERVER: Final = mysql_types.SERVER
 OLDEST: Final = {False: (8, 0), True: (10, 5)}
@@ -36,15 +39,26 @@ class Reader(NamedTuple):
 
     @property
     def lag_seconds(self) -> float | None:
-        """How far it is behind."""
-        version = self.checkpoint.version if self.checkpoint else 0
-        return max(0.0, self.now - version / 1e6) if version else None
+        """How far it is behind; None where that is not known."""
+        return age(self.checkpoint.version, self.now) if self.checkpoint else None
 
 
 def judge(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
     """Every precondition of the server. `mentioned` as in `judge_quick`."""
     return [*judge_quick(facts, reader, mentioned), *_indexes(facts), _retention(facts, reader),
-            _position(facts, reader), _gtid(facts), _zone(facts), _clock(facts), _replication(facts)]  # fmt: skip
+            _position(facts, reader), _database(facts, reader),
+            _gtid(facts), _zone(facts), _clock(facts), _versions(facts, reader), _replication(facts)]  # fmt: skip
+
+
+def judge_times(facts: MySQLFacts, rows: Sequence[Created], now: float) -> Check:
+    """Whether what new customers' rows say of when they were made is UTC; `now` is in seconds since the epoch."""
+    found = misdated(rows, now + facts.clock_seconds)
+    sentence = f"created_at of {len(rows)} rows of new customers agrees with when they were committed"
+    if not rows:
+        sentence = "no customer is new enough to compare created_at with when it was committed"
+    if found:
+        sentence = "; ".join(off_sentence(table, off) for table, off in found.items()) + ": sweeps miss new rows"
+    return _check("created_at", State.WARNING if found else State.OK, sentence, HINT)
 
 
 def judge_quick(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
@@ -199,6 +213,15 @@ def _position(facts: MySQLFacts, reader: Reader) -> Check:
     return _check(name, gone, sentence, mend)
 
 
+def _database(facts: MySQLFacts, reader: Reader) -> Check:
+    theirs = reader.checkpoint.database if reader.checkpoint else ""
+    other = theirs.casefold() not in ("", facts.database.casefold())
+    sentence = f"the stream is that of database {theirs or facts.database}"
+    if other:
+        sentence += f", and REPLICA_DATABASE_URL names {facts.database}"
+    return _check("database", other, sentence, f"set REPLICA_DATABASE_URL to {theirs}, or another TOPIC_PREFIX")
+
+
 def _gtid(facts: MySQLFacts) -> Check:
     if facts.mariadb:
         return _check("gtid", False, f"{facts.place} writes GTIDs, as every MariaDB", "")
@@ -237,6 +260,16 @@ def _clock(facts: MySQLFacts) -> Check:
     off = abs(facts.clock_seconds) > CLOCK_SECONDS
     sentence = f"the clock of {facts.place} is {offset(facts.clock_seconds)} from ours"
     return _check("clock", State.WARNING if off else State.OK, sentence, "chronyc makestep")
+
+
+def _versions(facts: MySQLFacts, reader: Reader) -> Check:
+    """Whether the clock was put back behind what the stream has seen of it."""
+    version = reader.checkpoint.version if reader.checkpoint else 0
+    ahead = ahead_seconds(version, reader.now + facts.clock_seconds)
+    behind = f"is {_span(ahead)}" if ahead else "is not"
+    sentence = f"the clock of {facts.place} {behind} behind what the reader has seen of it"
+    hint = f"until it has caught up, in {_span(ahead)}, no drift is repaired: see who put it back, and chronyc tracking"
+    return _check("put back", State.WARNING if ahead else State.OK, sentence, hint)
 
 
 def _replication(facts: MySQLFacts) -> Check:

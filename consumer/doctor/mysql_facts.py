@@ -17,6 +17,7 @@ from pymysql.cursors import Cursor, DictCursor
 
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
+from consumer.local_time import Created
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
@@ -204,6 +205,30 @@ def _highest_user(connection: Connection[Cursor], declared: Declared | None) -> 
         return None
     rows = _ask(connection, HIGHEST_USER)
     return int(rows[0]["highest"]) if rows and rows[0]["highest"] is not None else None
+
+
+CREATED: Final = {
+    "users": "SELECT 'users', id, UNIX_TIMESTAMP(created_at) FROM users WHERE id IN %s",
+    "claims": "SELECT 'claims', user_id, UNIX_TIMESTAMP(created_at) FROM claims WHERE user_id IN %s",
+    "claim_requirements": "SELECT 'claim_requirements', claims.user_id, UNIX_TIMESTAMP(claim_requirements.created_at)"
+    " FROM claims JOIN claim_requirements ON claim_requirements.claim_id = claims.id WHERE claims.user_id IN %s",
+}
+"""When rows of these customers were made, as each table says (UTC)."""
+
+
+def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQLFacts, seconds: float) -> list[Created]:
+    """When rows of new customers were made, beside when the customer's own was committed. Raises Unreachable."""
+    tables = [table for table in CREATED if {"id", "created_at"} <= facts.columns.get(table, {}).keys()]
+    if not first_seen or not tables:
+        return []
+    try:
+        with closing(login(address, seconds, seconds)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+            cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
+            rows = cursor.fetchall()
+    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        raise Unreachable(f"{address} cannot be asked: {error.args[-1] if error.args else error}") from error
+    return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
 
 
 def _quoted(account: str) -> str:

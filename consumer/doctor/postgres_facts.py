@@ -49,6 +49,13 @@ LANES: Final = "SELECT count(*), array_agg(DISTINCT epoch) FROM leadstream.lanes
 REVISION: Final = "SELECT version_num FROM leadstream.alembic_version"
 
 
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
+
+
 @dataclass(frozen=True)
 class PostgresFacts:
     """All that is judged. `clock_seconds` is how far the server's clock is ahead of ours; `revision` None: no schema of
@@ -93,6 +100,17 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
     except psycopg.Error as error:
         said = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
         raise Unreachable(f"{place(conninfo)} cannot be asked: {said}") from error
+
+
+def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
+    """The newest customers that the stream brought, and when (s) their row was committed; none where nobody can say."""
+    limits = {"connect_timeout": str(max(2, round(seconds))), "application_name": "leadstream doctor"}
+    try:
+        with psycopg.connect(make_conninfo(conninfo, **limits), autocommit=True) as connection:
+            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
+            return dict(_rows(connection, FIRST_SEEN))
+    except psycopg.Error:
+        return {}  # the other checks say what is wrong with the server
 
 
 def newest_revision() -> str:

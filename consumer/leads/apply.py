@@ -13,8 +13,8 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
     moves when the change matters: when our state was altered, or when before and after differ although we hold the
     row as it came out already (it was read live).
 
-    A removal leaves no row that could carry its version, so it raises `read_floor` to just below its commit time: a
-    live read that began before may still show the row, and is refused by `mend`.
+    A removal leaves no row that could carry its version, so it raises `read_floor` to just below that version: a live
+    read that began before may still show the row, and is refused by `mend`.
     """
     before, after, version = change.before, change.after, change.version
     if version <= lead.read_floor:
@@ -27,7 +27,7 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
     elif before is not None:
         altered = remove(lead, before, version, outcome)
         if altered is not None:
-            lead.read_floor = max(lead.read_floor, min(version, change.at) - 1)
+            lead.read_floor = max(lead.read_floor, version - 1)
     else:
         return False
     if altered is None:

@@ -50,6 +50,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     unfinished_ts_us: int = 0
     """Version and commit time (µs) that its rows in Kafka have: another replica has another time for it. 0: unknown."""
     prepared: list[PreparedTransaction] = []
+    database: str = ""
+    """The database whose changes these are, as its server calls it; "" in checkpoints of older releases."""
+    reader: str = ""
+    """Which reader wrote this: each run has a name of its own. "" where none did."""
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -12,13 +12,22 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
+from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint, WrongDatabase
 from consumer.stream.topics import CHECKPOINTS, Topics
 
 KEY: Final = b"reader"
 ANSWER_SECONDS: Final = 10.0
 FIRST_LOOK_BACK: Final = 64
 """Offsets read at first, from the end; doubled until a committed checkpoint is among them."""
+
+
+def demand_database(found: Checkpoint, database: str, topic_prefix: str) -> None:
+    """Raises WrongDatabase where a checkpoint is of another database than this one, as its server calls it."""
+    if found.database not in ("", database):
+        raise WrongDatabase(
+            f"the stream {topic_prefix} is that of database {found.database}, and REPLICA_DATABASE_URL names"
+            f" {database}; set it to {found.database}, or set another TOPIC_PREFIX"
+        )
 
 
 def _is_settling(error: BaseException) -> bool:
@@ -32,8 +41,8 @@ def _is_settling(error: BaseException) -> bool:
 class CheckpointLog:
     """Reads committed checkpoints.
 
-    Whoever holds the transactional id has to call `init_transactions` first: it waits until what an older reader left
-    open is decided, so that the last checkpoint found is the last one there will be.
+    Whoever is to go on from one has to call `init_transactions` first: it waits until what an older reader left open is
+    decided, so that the last checkpoint found is the last one there will be.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:

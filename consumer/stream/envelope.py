@@ -182,9 +182,11 @@ SingleRow = tuple[
     RowId | None,
     int,
     int,
+    int,
 ]
 """A source transaction of one row as the binlog's Single has it: GTID, server id, file, place and commit time in µs;
-table, operation, images before and after, ids and refs of both; the places of the row and of the end."""
+table, operation, images before and after, ids and refs of both; the places of the row and of the end; when our server
+applied it (µs)."""
 
 
 class EnvelopeWriter:
@@ -245,7 +247,7 @@ class EnvelopeWriter:
 
     def single(self, row: SingleRow, version: int, seq: int, user: str) -> str:
         """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
-        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _ = row
+        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _, _ = row
         if file is not self._file or server_id != self._server_id:
             self._file, self._server_id = file, server_id
             self._server = f',"server_id":{server_id},"gtid":'

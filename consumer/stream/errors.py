@@ -23,6 +23,10 @@ class NoCheckpoint(StreamError):
     """The checkpoints topic is missing or empty: nobody said yet where to start."""
 
 
+class WrongDatabase(StreamError):
+    """The stream is that of another database."""
+
+
 class CheckpointUnreadable(StreamError):
     """The last checkpoint is not one of ours, or does not fit the configuration."""
 

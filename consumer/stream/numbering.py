@@ -7,12 +7,16 @@ The newest row of a source transaction in each lane is held back until it is kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 from zlib import crc32
 
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
+from consumer.stream.commit_times import CommitTimes
 from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, transaction_id
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import HEARTBEATS, Topics
+
+MAX_TIME: Final = 2**63 - 1
 
 Send = Callable[[str, str | bytes, str | bytes, int], None]
 """Takes topic, value, key and partition of a message; never fails half-way."""
@@ -22,13 +26,25 @@ class Numbering:
     """Turns routed rows into numbered messages, and knows the checkpoint after each of them.
 
     `version` is that of the last completed source transaction or heartbeat; `in_transaction` says that a transaction
-    was begun and not ended; `rows` counts its messages so far, those of before a restart included.
+    was begun and not ended; `rows` counts its messages so far, those of before a restart included. `ts_us` dates the
+    last transaction or heartbeat; `applied_us` is when the server that we read had it. `ahead_us` is how far versions
+    were ahead of that server's clock at the last heartbeat: they never go back, as a clock may.
     """
 
-    def __init__(self, checkpoint: Checkpoint, topics: Topics, writer: EnvelopeWriter, send: Send) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        topics: Topics,
+        writer: EnvelopeWriter,
+        send: Send,
+        times: CommitTimes | None = None,
+    ) -> None:
+        """Without `times`, every commit time is believed."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
         self.ts_us = 0
+        self.applied_us = 0
+        self.ahead_us = 0
         self.rows = 0
         self.sent = 0
         """Messages handed to `send` since this object was made."""
@@ -39,6 +55,7 @@ class Numbering:
         self._heartbeats = topics.name(HEARTBEATS)
         self._writer = writer
         self._send = send
+        self._times = times
         self._held: dict[int, tuple[str, str, str]] = {}
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
@@ -64,8 +81,8 @@ class Numbering:
         """True while the rows that come are in Kafka already."""
         return self.rows < self._skip
 
-    def begin(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int) -> None:
-        """A source transaction starts at `pos` of `file`, committed at `ts_us` (µs since the epoch).
+    def begin(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int, applied_us: int = 0) -> None:
+        """A source transaction starts at `pos` of `file`, committed at `ts_us`, on our server at `applied_us` (0: too).
 
         Raises CheckpointUnreadable where it is not the one that was cut.
         """
@@ -75,8 +92,11 @@ class Numbering:
                 f" with {transaction_id(gtid, file, pos)}; read from the server of the checkpoint,"
                 f" {self._checkpoint.server}, until it is through"
             )
-        version = self.version + 1
-        version = max(ts_us, version)
+        applied_us = applied_us or ts_us
+        times = self._times
+        if times is not None and (times.mariadb or ts_us > times.latest or applied_us > times.latest):
+            ts_us, applied_us = times.believed(server_id, ts_us, applied_us, self.version)
+        version = max(applied_us, self.version + 1)
         if self._skip and self._checkpoint.unfinished_version:
             version, ts_us = self._checkpoint.unfinished_version, self._checkpoint.unfinished_ts_us
         self._begun_version = version
@@ -84,6 +104,7 @@ class Numbering:
         self._begun_file = file
         self._begun_pos = pos
         self.ts_us = ts_us
+        self.applied_us = applied_us or ts_us
         self.rows = 0
         self._orders.clear()
         self._asked.clear()
@@ -142,10 +163,18 @@ class Numbering:
         Only where `may_rest`. Many at once, because a call and the look-ups in `self` for each cost 0.4 µs a row.
         """
         version, lanes, seqs, sent, ts_us = self.version, self.lanes, self._next_seqs, 0, self.ts_us
+        applied_us, times = self.applied_us, self._times
+        latest = MAX_TIME if times is None else 0 if times.mariadb else times.latest
         topics, write, send = self._topics, self._writer.single, self._send
         for row, user_id in zip(rows, users, strict=True):
             ts_us = row[4]
-            version = ts_us if ts_us > version else version + 1
+            applied_us = row[15] or ts_us
+            if ts_us > latest or applied_us > latest:
+                ts_us, applied_us = times.believed(row[1], ts_us, applied_us, version)  # type: ignore[union-attr]
+                latest = 0 if times.mariadb else times.latest  # type: ignore[union-attr]
+                if ts_us != row[4]:
+                    row = (*row[:4], ts_us, *row[5:])  # noqa: PLW2901
+            version = applied_us if applied_us > version else version + 1
             key = f"{user_id}"
             lane = crc32(key.encode()) % lanes
             seq = seqs[lane]
@@ -154,6 +183,7 @@ class Numbering:
             sent += 1
         self.version = version
         self.ts_us = ts_us
+        self.applied_us = applied_us or ts_us
         self.rows = 1
         self.sent += sent
 
@@ -201,7 +231,7 @@ class Numbering:
     def recheck_all(self, reason: str, ts_us: int) -> None:
         """Asks the same between source transactions, when the server's clock showed `ts_us`."""
         self.version = max(ts_us, self.version + 1)
-        self.ts_us = ts_us
+        self.ts_us = self.applied_us = ts_us
         for lane in range(self.lanes):
             notice = self._writer.recheck(self._numbered(lane), self.version, ts_us, reason)
             self._send(self._heartbeats, notice + LAST, f"{lane}", lane)
@@ -238,7 +268,7 @@ class Numbering:
         self.in_transaction = False
         self._skip = 0
         if self._open:
-            self._beat(self._open.difference(held), self.version, self.ts_us)
+            self._beat(self._open.difference(held), self.version, self.applied_us)
             self._open.clear()
         held.clear()
 
@@ -257,8 +287,11 @@ class Numbering:
         """
         if ts_us:
             self.version = max(ts_us, self.version + 1)
-            self.ts_us = ts_us
-        self._beat(range(self.lanes), self.version, self.ts_us or self.version)
+            self.ahead_us = self.version - ts_us
+            self.ts_us = self.applied_us = ts_us
+            if self._times is not None:
+                self._times.seen(ts_us)
+        self._beat(range(self.lanes), self.version, self.applied_us or self.version)
 
     def _beat(self, lanes: Iterable[int], version: int, ts_us: int) -> None:
         for lane in sorted(lanes):
@@ -291,6 +324,8 @@ class Numbering:
             unfinished_version=unfinished_version,
             unfinished_ts_us=unfinished_ts_us,
             prepared=prepared,
+            database=self._checkpoint.database,
+            reader=self._checkpoint.reader,
         )
 
     def _unfinished(self) -> tuple[str, int, int]:

@@ -44,7 +44,13 @@ FENCING: Final = {
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError._FATAL,
 }
-"""What Kafka says to the older of two readers; `_FATAL` is any of these, when nothing more is said."""
+"""What Kafka says to the older of two readers, where it is fatal; `_FATAL` is any of these, when nothing more is said.
+
+It says the same to a reader whose transaction it ended because that took longer than transaction.timeout.ms: only the
+checkpoints show whether there is a successor.
+"""
+OLDER: Final = {KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCED}
+"""What it says to that one otherwise."""
 
 
 class ReaderTransactions:
@@ -54,9 +60,10 @@ class ReaderTransactions:
     went wrong. All methods raise ReaderFenced when another reader took over, and KafkaLost for what trying again may
     mend, after `abort`. `committed` is the checkpoint of the last transaction known to be committed.
 
-    Where `broken`, librdkafka gave the producer up although nobody fenced it: it does so where Kafka answers that there
-    is no such transaction to end, as it may after a commit that took long (confluentinc/librdkafka, issues 3297, 4849).
-    Only `renew` helps then, and what was committed last has to be looked up.
+    Where `broken`, librdkafka gave the producer up: because another one fenced it, or Kafka ended its transaction, or
+    because Kafka answers that there is no such transaction to end, as it may after a commit that took long
+    (confluentinc/librdkafka, issues 3297, 4849). Only `renew` helps then, and what was committed last has to be looked
+    up.
     """
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
@@ -85,7 +92,7 @@ class ReaderTransactions:
         """Another producer in place of a broken one; `take_over` comes next. Nothing is open, whatever was."""
         try:
             self.settle()
-        except KafkaLost as error:
+        except (KafkaLost, ReaderFenced) as error:
             log.info("whether a commit succeeded is to be looked up", reason=str(error))
         self._drop()
         self._producer = Producer(self._properties)
@@ -205,9 +212,9 @@ class ReaderTransactions:
             reason = self._why() or reason
         elif reason.fatal():
             self._fatal = reason
-        if reason.fatal() and reason.code() not in FENCING:
-            self.broken = True
-        elif reason.fatal() or reason.code() in (KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCED):
+        fenced = reason.code() in FENCING if reason.fatal() else reason.code() in OLDER
+        self.broken = self.broken or reason.fatal() or fenced
+        if fenced:
             return ReaderFenced(
                 f"another reader took over {self._id} on {self._servers} ({reason.str()});"
                 " run one reader per TOPIC_PREFIX"

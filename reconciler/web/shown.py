@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from consumer.versions import age
 from reconciler.board import Board, Lane
 from reconciler.stream_watch import StreamSeen
 from reconciler.watch import Snapshot
@@ -145,8 +146,8 @@ def lag_state(lag: float | None) -> State:
 
 
 def lag_of(lane: Lane, seen_at: datetime) -> float | None:
-    """How far (s) a lane was behind; None where it has not begun."""
-    return max(0.0, seen_at.timestamp() - lane.version / 1e6) if lane.version else None
+    """How far (s) a lane was behind; None where it has not begun, or where its version is ahead of the clock."""
+    return age(lane.version, seen_at.timestamp())
 
 
 def sentence(text: str) -> str:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.aging import age, is_due
+from reconciler.aging import age as age_days
+from reconciler.aging import days_due
+from reconciler.book import Book
 from reconciler.runs import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
 from tests.integration.reconciler.world import World
 
 SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
+
+
+def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
+    """How many scores grew for the one day that was due; None where none was."""
+    aged = age_days(book, runs, settings, time)
+    assert len(aged) <= 1
+    return next(iter(aged.values()), None)
 
 
 def scores(world: World) -> dict[int, int]:
@@ -70,9 +79,9 @@ def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_d
     book = aging_world.book()
     today = datetime.now(UTC)
     assert age(book, Runs(book), SETTINGS, today - timedelta(days=1)) == 2
-    assert is_due(book, SETTINGS, today)
+    assert days_due(book, Runs(book), SETTINGS, today) == [today.date()]
     assert age(book, Runs(book), SETTINGS, today) == 1
-    assert not any(is_due(book, SETTINGS, day) for day in (today, today - timedelta(days=1)))
+    assert not any(days_due(book, Runs(book), SETTINGS, day) for day in (today, today - timedelta(days=1)))
 
 
 def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
@@ -82,12 +91,43 @@ def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
     assert age(book, Runs(book), AgingSettings(), sunday + timedelta(days=1)) == 2
 
 
+def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(aging_world: World) -> None:
+    """Friday's was done; the reconciler was away from Saturday 01:00 to Tuesday 03:00."""
+    world, book = aging_world, aging_world.book()
+    runs, settings = Runs(book), AgingSettings(aging_timezone="Europe/London")
+    friday, tuesday = (datetime(2026, 11, day, 3, tzinfo=UTC) for day in (20, 24))
+    assert age_days(book, runs, settings, friday) == {date(2026, 11, 20): 2}
+    assert days_due(book, runs, settings, friday + timedelta(days=2, hours=-1)) == [date(2026, 11, 21)]
+    assert age_days(book, runs, settings, tuesday) == {date(2026, 11, day): 1 for day in (21, 23, 24)}
+    assert age_days(book, runs, settings, tuesday + timedelta(hours=20)) == {}
+    assert scores(world) == {1: 4, 2: 200, 3: 200, 4: 0}
+    assert world.pg("SELECT count(*) FROM leadstream.runs WHERE name = 'age'") == [(4,)]
+
+
+def test_days_longer_ago_than_runs_are_kept_stay_missed(aging_world: World) -> None:
+    book = aging_world.book()
+    begin = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    age_days(book, Runs(book, 5), SETTINGS, begin)
+    assert len(age_days(book, Runs(book, 5), SETTINGS, begin + timedelta(days=100))) == 6
+
+
+def test_a_day_aged_by_a_clock_that_was_ahead_stops_no_aging(aging_world: World) -> None:
+    book = aging_world.book()
+    now = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    age_days(book, Runs(book), SETTINGS, now + timedelta(days=400))
+    assert age(book, Runs(book), SETTINGS, now) == 1
+    assert age(book, Runs(book), SETTINGS, now + timedelta(days=1)) == 1
+
+
 def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_world: World) -> None:
     world = mysql_world
     world.user(1)
     world.backfill()
     assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true").stdout
-    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "1 scores aged by one\n"
+    assert (
+        world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout
+        == f"1 scores aged by one for {datetime.now(UTC):%Y-%m-%d}\n"
+    )
     assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n"
     assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,8 @@ from reconciler.verify import Verification
 from tests.integration.company_tables import call_centre_tables, company_tables, key
 
 LANES = 4
-FAR = 2**62
+SOON = 9_000_000
+"""Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
 T = TypeVar("T", Replica, Book, LeadStore)
 _numbers = itertools.count(1)
 
@@ -97,8 +99,10 @@ class World:
         self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
         self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
 
-    def pass_lanes(self, version: int = FAR) -> None:
-        """Plays the stream: every lane has passed this version."""
+    def pass_lanes(self, version: int | None = None) -> None:
+        """Plays the stream: every lane has passed this version, by default the next seconds."""
+        if version is None:
+            version = time.time_ns() // 1000 + SOON
         self.pg("UPDATE leadstream.lanes SET version = %s, next_seq = next_seq + 1", version)
 
     def queues(self) -> dict[int, str]:

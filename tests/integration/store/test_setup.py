@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from consumer.doctor.postgres_facts import newest_revision
 from consumer.store.errors import NotPrepared, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.schema import SCHEMA, metadata
@@ -20,6 +21,7 @@ from tests.integration.store.databases import description, new_database, row, ro
 from tests.integration.store.desk import LANES, Desk
 from tests.servers.places import PROJECT
 
+NEWEST = newest_revision()
 PUBLIC = "-c search_path=public"
 """The role of these tests has the name of our schema, which so would be its default."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -42,9 +43,10 @@ def claim(number: int, status: bytes) -> bytes:
     return b"\0" + number.to_bytes(4, "little") + (number % 9).to_bytes(4, "little") + bytes((len(status),)) + status
 
 
-def transaction(log: Log, number: int, *, database: str = DATABASE) -> None:
+def transaction(log: Log, number: int, *, database: str = DATABASE, late_us: int | None = None) -> None:
     """Inserts, changes and deletes of claims and inserts of users by turns; of `status` every length."""
-    log.gtid(number, ts_us=1_700_000_000_000_000 + number)
+    at = 1_700_000_000_000_000 + number
+    log.gtid(number, ts_us=at, original_us=None if late_us is None else at - late_us)
     log.query("BEGIN", database)
     if number % 4 == 3:
         log.users(number)
@@ -157,3 +159,21 @@ def test_a_stream_that_is_cut_anywhere_says_what_is_whole() -> None:
         used = target.decode(log.data[:end], seen)
         target.decode(log.data[used:], seen)
         assert spelled_out(seen) == spelled_out(whole)
+
+
+HOURS_US = 3 * 3600 * 1_000_000
+
+
+@pytest.mark.parametrize("late", [lambda _: HOURS_US, lambda number: HOURS_US if number % 3 else None])
+def test_what_a_replica_logs_is_dated_by_its_source_and_versioned_by_itself(late: Callable[[int], int | None]) -> None:
+    log = Log(checksums=True)
+    log.file()
+    for number in range(1, 61):
+        transaction(log, number, late_us=late(number))
+    found, read_alike = both(log)
+    assert read_alike > 25 or not late(3)
+    singles = {event.gtid: event for event in found if isinstance(event, Single)}
+    for number in range(20, 61):
+        single = singles[f"{SOURCE}:{number}"]
+        assert single.applied_us == 1_700_000_000_000_000 + number
+        assert single.ts_us == single.applied_us - (late(number) or 0)

@@ -25,8 +25,10 @@ from consumer.binlog.events import (
     Rotate,
     RowChange,
     SchemaChange,
+    Single,
     Statement,
 )
+from consumer.binlog.gtid_event import tagged_gtid
 from consumer.binlog.position import Position
 from consumer.binlog.wire import ColumnType, EventType
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
@@ -48,7 +50,7 @@ def test_a_transaction_is_begin_rows_commit(checksums: bool) -> None:
     start = log.pos
     log.transaction(1, 5, 6)
     begin, first, second, commit = decoded(log)
-    assert begin == Begin(f"{SOURCE}:1", 1, "binlog.000001", start, 1_700_000_000_000_000)
+    assert begin == Begin(f"{SOURCE}:1", 1, "binlog.000001", start, 1_700_000_000_000_000, 1_700_000_000_000_000)
     assert isinstance(first, RowChange)
     assert isinstance(second, RowChange)
     assert (first.after, first.row) == ('{"id":5}', 0)
@@ -491,3 +493,60 @@ def test_generated_decoders_can_be_read() -> None:
     assert source.startswith("def image(data, p):\n    p += 4\n    p += ")
     assert "name" not in source
     assert DATABASE not in source
+
+
+APPLIED, ORIGINAL = 1_700_000_000_000_000, 1_699_990_000_000_001
+
+
+@pytest.mark.parametrize("kind", [EventType.GTID, EventType.ANONYMOUS_GTID])
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_replicas_transaction_has_the_time_of_its_source_and_the_replicas_own(
+    kind: EventType, rows: int, checksums: bool
+) -> None:
+    log = new_log(checksums=checksums)
+    log.gtid(1, ts_us=APPLIED, original_us=ORIGINAL, kind=kind)
+    log.query("BEGIN")
+    log.users(*range(1, rows + 1))
+    log.xid()
+    log.gtid(2, ts_us=APPLIED, original_us=0, kind=kind)  # its source is too old to know
+    log.query("BEGIN")
+    log.users(7)
+    log.xid()
+    events: list[Event] = []
+    decoder(singles=True).decode(log.data, events)
+    for found in (events, decoded(log)):
+        times = [(event.ts_us, event.applied_us) for event in found if isinstance(event, Begin | Single)]
+        assert times == [(ORIGINAL, APPLIED), (APPLIED, APPLIED)]
+
+
+def test_a_replicas_ddl_in_a_transaction_begun_anew_has_both_times() -> None:
+    """The second GTID event finds the first one's transaction cut off, and is read by another way."""
+    log = new_log()
+    log.gtid(1)
+    log.gtid(1, ts_us=APPLIED, original_us=ORIGINAL)
+    log.query("DROP TABLE users")
+    begin = next(event for event in decoded(log) if isinstance(event, Begin))
+    assert (begin.ts_us, begin.applied_us) == (ORIGINAL, APPLIED)
+
+
+def varint(value: int) -> bytes:
+    """An unsigned integer in MySQL's serialization."""
+    more = next(more for more in range(9) if more == 8 or value < 1 << 7 * (more + 1))
+    if more == 8:
+        return b"\xff" + value.to_bytes(8, "little")
+    return (value << (more + 1) | (1 << more) - 1).to_bytes(more + 1, "little")
+
+
+@pytest.mark.parametrize("original", [None, ORIGINAL])
+def test_a_tagged_gtid_has_both_times_too(original: int | None) -> None:
+    fields = b"".join((
+        varint(0), varint(0),
+        varint(1), *map(varint, SOURCE.bytes),
+        varint(2), varint(9 << 1),
+        varint(3), varint(3), b"tag",
+        varint(6), varint(APPLIED),
+        b"" if original is None else varint(7) + varint(original),
+    ))  # fmt: skip
+    found = tagged_gtid(varint(1) + varint(len(fields)) + varint(8) + fields)
+    assert found == (f"{SOURCE}:tag", 9, original or APPLIED, APPLIED)

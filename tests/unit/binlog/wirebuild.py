@@ -68,10 +68,23 @@ class Log:
         body += bytes((algorithm,))
         self.add(EventType.FORMAT_DESCRIPTION, body if self.checksums else body + bytes(4))
 
-    def gtid(self, number: int, *, source: UUID = SOURCE, ts_us: int = 1_700_000_000_000_000) -> None:
-        """MySQL's start of a transaction."""
+    def gtid(
+        self,
+        number: int,
+        *,
+        source: UUID = SOURCE,
+        ts_us: int = 1_700_000_000_000_000,
+        original_us: int | None = None,
+        kind: EventType = EventType.GTID,
+    ) -> None:
+        """MySQL's start of a transaction, as a replica writes it where the time of the original commit is given."""
         body = b"\0" + source.bytes + number.to_bytes(8, "little") + b"\x02" + bytes(16)
-        self.add(EventType.GTID, body + ts_us.to_bytes(7, "little") + b"\x05" + (90700).to_bytes(4, "little"))
+        if original_us is None:
+            body += ts_us.to_bytes(7, "little") + b"\x05" + (90700).to_bytes(4, "little")
+        else:
+            body += (ts_us | 1 << 55).to_bytes(7, "little") + original_us.to_bytes(7, "little")
+            body += b"\x05" + (90700 | 1 << 31).to_bytes(4, "little") + (90700).to_bytes(4, "little")
+        self.add(kind, body)
 
     def mariadb_gtid(self, number: int, *, domain: int = 0, flags: int = 0, server_id: int = 1) -> None:
         """MariaDB's start of a transaction."""

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Check, State
-from consumer.doctor.mysql import Reader, judge
+from consumer.doctor.mysql import Reader, judge, judge_times
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
+from consumer.local_time import Created
 from consumer.stream.checkpoint import Checkpoint
 
 NOW = 1_800_000_000.0
@@ -102,7 +104,7 @@ def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
     assert all(check.mend == "" for check in checks)
-    assert len({check.name for check in checks}) == len(checks) == 23
+    assert len({check.name for check in checks}) == len(checks) == 25
 
 
 WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
@@ -188,7 +190,7 @@ NO_FLAG = {
             "set REPLICA_SERVER_ID to an id that no replica has",
         ),
         (replace(WELL, zone_seconds=7200), "time zone", "warning", "SET PERSIST time_zone = '+00:00'"),
-        (replace(WELL, clock_seconds=-31.0), "clock", "warning", "chronyc makestep"),
+        (replace(WELL, clock_seconds=31.0), "clock", "warning", "chronyc makestep"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": 900}]), "replica lag", "warning", "SHOW REPLICA STATUS"),
         (replace(WELL, replication=[{"Seconds_Behind_Source": None}]), "replica lag", "failed", "START REPLICA"),
         (
@@ -264,3 +266,28 @@ def test_our_own_reader_may_be_connected() -> None:
     assert [check.name for check in wrong(replace(WELL, replicas=[ours]))] == ["server_id"]
     same = Registered(4711, "leadstream", "")
     assert wrong(replace(WELL, replicas=[same])) == []
+
+
+def test_a_clock_that_was_put_back_behind_the_stream_is_reported_and_the_lag_is_not_known() -> None:
+    reader = READER._replace(checkpoint=checkpoint(behind=-600))
+    assert [check.name for check in wrong(WELL, reader)] == ["put back"]
+    (check,) = wrong(WELL, reader)
+    assert check.state is State.WARNING
+    assert "is 10 minutes behind" in check.sentence
+    assert reader.lag_seconds is None
+
+
+def test_created_at_that_is_no_utc_is_a_warning_and_too_little_to_compare_is_none() -> None:
+    rows = [Created("users", NOW - 5 * 3600 - number, NOW - number) for number in range(3)]
+    check = judge_times(WELL, rows, NOW)
+    assert (check.name, check.state) == ("created_at", State.WARNING)
+    assert check.sentence == "users.created_at holds times 5 h behind UTC: sweeps miss new rows"
+    assert judge_times(WELL, rows[:2], NOW).state is State.OK
+    assert judge_times(WELL, [], NOW).state is State.OK
+
+
+def test_a_stream_of_another_database_is_a_failure() -> None:
+    reader = READER._replace(checkpoint=msgspec.structs.replace(checkpoint(), database="elsewhere"))
+    (check,) = wrong(WELL, reader)
+    assert (check.name, check.state) == ("database", State.FAILED)
+    assert "elsewhere" in check.mend

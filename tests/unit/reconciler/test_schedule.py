@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.aging import Day, day_of
+from reconciler.aging import day_of, missed
 from reconciler.schedule import last_slot
 from reconciler.settings import AgingSettings
 
@@ -53,11 +53,11 @@ def aged(
     begin: str, end: str, looks: timedelta, by_hand: str = "", down: tuple[str, str] = ("", "")
 ) -> dict[date, datetime]:
     """Plays the schedule: local day → the local time at which its scores aged. While it is `down` nobody looks."""
-    done: dict[Day, datetime] = {}
+    done: dict[date, datetime] = {}
 
     def age(time: datetime, now: datetime) -> None:
-        day = day_of(time, LONDON)
-        if not SETTINGS.is_skipped(time.astimezone(LONDON)) and day not in done:
+        for day in missed(max(done, default=None), time.astimezone(LONDON).date(), SETTINGS, 90):
+            assert day not in done
             done[day] = now.astimezone(LONDON)
 
     now, stop = at(begin), at(end)
@@ -67,7 +67,7 @@ def aged(
         if not (down[0] and at(down[0]) <= now < at(down[1])):
             age(last_slot("age", now, LONDON), now)
         now += looks
-    return {day.midnight.astimezone(LONDON).date(): time for day, time in done.items()}
+    return done
 
 
 @pytest.mark.parametrize(("begin", "end"), [("2026-03-23", "2026-04-06"), ("2026-10-19", "2026-11-02")])
@@ -94,7 +94,26 @@ def test_a_day_missed_for_an_outage_is_made_up_for_and_takes_nothing_from_the_ne
 def test_a_day_is_as_long_as_the_clocks_make_it() -> None:
     lengths = [
         day.next_midnight - day.midnight
-        for noon in ("2026-03-28 12:00:00", "2026-03-29 12:00:00", "2026-10-25 12:00:00")
-        for day in [day_of(at(noon), LONDON)]
+        for date_ in ("2026-03-28", "2026-03-29", "2026-10-25")
+        for day in [day_of(date.fromisoformat(date_), LONDON)]
     ]
     assert lengths == [timedelta(hours=hours) for hours in (24, 23, 25)]
+
+
+@pytest.mark.parametrize(("begin", "end"), [("2026-03-27", "2026-03-31"), ("2026-10-23", "2026-10-27")])
+def test_every_day_missed_in_an_outage_over_a_change_of_clocks_is_made_up_for_once(begin: str, end: str) -> None:
+    """Away from Friday night to Tuesday night; clocks change on the Sunday, which is skipped."""
+    outage = (f"{begin} 23:30:00", f"{end} 23:30:00")
+    after = at(f"{end} 12:00:00") + timedelta(days=3)
+    ages = aged(f"{begin} 12:00:00", f"{after:%Y-%m-%d %H:%M:%S}", timedelta(minutes=5), down=outage)
+    first = date.fromisoformat(begin)
+    assert list(ages) == [first + timedelta(days=number) for number in (0, 1, 3, 4, 5, 6, 7)]
+    made_up = [day for day, time in ages.items() if time.date() != day]
+    assert made_up[:2] == [first + timedelta(days=1), first + timedelta(days=3)]
+
+
+def test_where_nothing_was_ever_aged_no_day_was_missed() -> None:
+    assert missed(None, date(2026, 3, 3), SETTINGS, 90) == [date(2026, 3, 3)]
+    assert missed(None, date(2026, 3, 1), SETTINGS, 90) == []  # a Sunday
+    assert missed(date(2026, 3, 3), date(2026, 3, 3), SETTINGS, 90) == []
+    assert missed(date(2026, 3, 5), date(2026, 3, 3), SETTINGS, 90) == []

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from consumer.lane import lane_of
 from consumer.leads.model import RequirementRow
 from consumer.stream.checkpoint import Checkpoint, decode, encode
-from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter
+from consumer.stream.commit_times import CommitTimes
+from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
@@ -373,3 +374,56 @@ def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
     assert [(block["version"], block["recheck"], block["last"]) for block in blocks] == [
         (7_001, "purged", True)
     ] * LANES
+
+
+def single(number: int, ts_us: int, applied_us: int) -> SingleRow:
+    return (f"g:{number}", 1, "b.000001", number, ts_us, "users", "c", None, "{}", None, None, 1, 1, 9, 99, applied_us)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_row_is_dated_by_its_source_and_versioned_by_the_server_that_we_read(whole: bool) -> None:
+    kafka = Kafka()
+    numbering = kafka.numbering()
+    for number, applied in enumerate((9_000, 9_500), 1):
+        if whole:
+            numbering.singles([single(number, 2_000 + number, applied)], [1])
+        else:
+            numbering.begin(f"g:{number}", 1, "b.000001", number, 2_000 + number, applied)
+            numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+            numbering.commit()
+    assert [message.value["source"]["ts_us"] for message in kafka.open] == [2_001, 2_002]
+    assert [message.value["lane"]["version"] for message in kafka.open] == [9_000, 9_500]
+    assert (numbering.ts_us, numbering.applied_us) == (2_002, 9_500)
+    numbering.heartbeat(0)
+    assert {beat.value["source"]["ts_us"] for beat in kafka.open[2:]} == {9_500}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_clients_time_in_2030_moves_no_version_and_dates_no_row(whole: bool) -> None:
+    kafka = Kafka()
+    second, now, future = 1_000_000, 1_700_000_000_000_000, 1_900_000_000_000_000
+    times = CommitTimes(lambda: now, lambda *_: None, mariadb=True)
+    writer = EnvelopeWriter("p", "mariadb", "company", 1)
+    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, times)
+    commits = [now - 2 * second, future, now - second, second]
+    if whole:
+        numbering.singles([single(number, at, at) for number, at in enumerate(commits, 1)], [1] * 4)
+    else:
+        for number, at in enumerate(commits, 1):
+            numbering.begin(f"g:{number}", 1, "b.000001", number, at, at)
+            numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
+            numbering.commit()
+    assert [message.value["lane"]["version"] for message in kafka.open] == [
+        now - 2 * second, now - 2 * second + 1, now - second, now - second + 1
+    ]  # fmt: skip
+    dates = [message.value["source"]["ts_us"] for message in kafka.open]
+    assert dates == [now - 2 * second, now - 2 * second, now - second, now - second]
+    assert [message.value["source"]["ts_ms"] for message in kafka.open] == [date // 1000 for date in dates]
+
+
+def test_a_heartbeat_shows_how_far_versions_are_ahead_of_a_clock_that_was_put_back() -> None:
+    numbering = Kafka().numbering()
+    numbering.heartbeat(600_000_000)
+    assert numbering.ahead_us == 0
+    numbering.heartbeat(100_000_000)
+    assert (numbering.version, numbering.ahead_us) == (600_000_001, 500_000_001)

@@ -1,0 +1,80 @@
+"""A reader takes over only from where it can go on, and only a reader that took over is a successor."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from urllib.parse import urlsplit
+
+from tests.integration.reader.world import World, check_numbers
+
+
+def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: World) -> None:
+    world.setup()
+    first = world.reader().wait_for("reading")
+    url = urlsplit(world.url)
+    wrong = url._replace(netloc=f"{url.username}:wrong@{url.hostname}:{url.port}").geturl()
+    second = world.consumer("read", REPLICA_DATABASE_URL=wrong)
+    assert second.returncode == 1
+    assert "REPLICA_DATABASE_URL" in second.stderr
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    check_numbers(world.finish(first, 1))
+    assert len([line for line in first.lines() if line["event"] == "reading"]) == 1
+
+
+def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(world: World, flavor: str) -> None:
+    world.setup()
+    first = world.reader().wait_for("reading")
+    with World(flavor) as other:
+        theirs = {"TOPIC_PREFIX": world.name}
+        for command in ("setup", "read"):
+            refused = other.consumer(command, **theirs)
+            assert refused.returncode == 1, command
+            sentence = f"the stream {world.name} is that of database {world.name}, and REPLICA_DATABASE_URL names"
+            assert sentence in refused.stderr
+        other.execute("INSERT INTO users (id) VALUES (70)")
+        world.execute("INSERT INTO users (id) VALUES (1)")
+        messages = world.finish(first, 1)
+    check_numbers(messages)
+    assert {message.value["after"]["id"] for message in messages if message.value["op"] != "h"} == {1}
+    assert len([line for line in first.lines() if line["event"] == "reading"]) == 1
+
+
+def test_two_prefixes_follow_one_database(world: World) -> None:
+    """Each from its own checkpoint, which says whose it is."""
+    world.setup()
+    prefix = f"{world.name}_2"
+    assert world.consumer("setup", TOPIC_PREFIX=prefix).returncode == 0
+    readers = world.reader(), world.reader(TOPIC_PREFIX=prefix)
+    for reader in readers:
+        reader.wait_for("reading")
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    world.finish(readers[0], 1)
+    assert readers[1].process.poll() is None
+    checkpoint = world.checkpoints()[-1]
+    assert checkpoint.database == world.name
+    assert re.fullmatch(r"[0-9a-f]{32}", checkpoint.reader)
+
+
+def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(world: World) -> None:
+    """Kafka has ended its transaction and says that it was fenced; nobody else was there."""
+    world.setup()
+    reader = world.reader(KAFKA_TRANSACTION_TIMEOUT_MS="5000").wait_for("reading")
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    world.wait_for_rows(1)
+    world.execute(
+        "INSERT INTO users (email) SELECT 'x' FROM information_schema.columns a, information_schema.columns b"
+        " LIMIT 150000"
+    )
+    deadline = time.monotonic() + 60
+    while not any(checkpoint.rows for checkpoint in world.checkpoints()):  # it is inside that transaction
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    reader.process.send_signal(signal.SIGSTOP)
+    time.sleep(25)
+    reader.process.send_signal(signal.SIGCONT)
+    reader.wait_for("transaction_timed_out", 90)
+    messages = world.finish(reader, 150_001)
+    check_numbers(messages)
+    assert len(messages) - sum(message.value["op"] == "h" for message in messages) == 150_001
