@@ -36,7 +36,6 @@ SCHEMA = """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
 """How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
 CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
-_BEYOND: Final = f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
 CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
 
 
@@ -44,6 +43,11 @@ def _checksum(*values: str) -> str:
     """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
     text = ", '|', ".join(f"IFNULL(CONCAT('=', {value}), '-')" for value in values)
     return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
+
+
+def _beyond() -> str:
+    """How many users no bigint can hold."""
+    return f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
 
 
 class Schema(NamedTuple):
@@ -98,7 +102,7 @@ class Queries:
         if self.schema.has_numbers():
             ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
         return (
-            f"SELECT {CLOCK}, {_BEYOND}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
+            f"SELECT {CLOCK}, {_beyond()}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
             f" {self._highest(Table.USERS)}, {', '.join(ends)}"
         )
 
@@ -161,7 +165,7 @@ class Queries:
             SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
               STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
             UNION ALL
-            SELECT {ENDED}, {_BEYOND}, {self._highest(table)}, NULL
+            SELECT {ENDED}, {_beyond()}, {self._highest(table)}, NULL
         """
 
     def _highest(self, table: Table) -> str:
