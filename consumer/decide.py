@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from consumer.lane import lane_of
 from consumer.leads.ledger import replay
+from consumer.leads.left import LeftBehind
 from consumer.leads.model import NEVER, Change, ClaimRow, Key, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -27,12 +28,14 @@ def decide(
     lanes: int,
     rules: Rules,
     refused: Mapping[int, str] = MappingProxyType({}),
+    left: LeftBehind | None = None,
 ) -> Outcome:
     """The outcome of a batch.
 
     `leads` are all that we hold among the batch's users, those `waiting` to be judged because their lane has passed
     their `judge_after`, and the `owners` (claim, user) of orphans' claims before the batch. Leads that PostgreSQL
-    `refused` (user → reason) take their changes but are not judged until a recheck.
+    `refused` (user → reason) take their changes but are not judged until a recheck. `left` is what was left behind
+    before the batch, of what it concerns. Users whose message was set aside without a place are not judged either.
     """
     outcome = Outcome()
     waiting_in = _by_lane((user_id for user_id in waiting if user_id in leads), lanes)
@@ -44,12 +47,16 @@ def decide(
             user_ids = user_ids.union(change.user_id for change in changes if change.table is not None)
         own = {user_id: lead for user_id in user_ids if (lead := leads.get(user_id)) is not None}
         own.update((user_id, leads[user_id]) for user_id in waiting_in.get(part.lane, ()))
-        for user_id in refused:
+        for user_id in part.unplaced:
+            if user_id in leads:
+                own[user_id] = leads[user_id]
+        held_back = {**refused, **part.unplaced} if part.unplaced else refused
+        for user_id in held_back:
             if user_id in user_ids or user_id in own:
                 lead = own.setdefault(user_id, Lead(user_id))
                 lead.judge_after = NEVER
                 outcome.leads[user_id] = lead
-        replay(changes, own, part.version_before, rules, outcome, refused)
+        replay(changes, own, part.version_before, rules, outcome, held_back, left)
         outcome.rechecks.update(part.rechecks)
     outcome.rechecks.update(refused)
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from consumer.leads.model import Conversion, Key, Lead, QueueChange, Stint
+from consumer.leads.model import Conversion, Key, Lead, Left, QueueChange, Stint
 
 
 @dataclass(slots=True)
@@ -24,5 +24,7 @@ class Outcome:
     conversions: list[Conversion] = field(default_factory=list)
     queue_changes: dict[int, QueueChange] = field(default_factory=dict)
     rechecks: dict[int, str] = field(default_factory=dict)
+    left: dict[str, Left] = field(default_factory=dict)
+    """What claims and users have left behind now, where that was altered; empty: nothing any more."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Changes that were not applied, by reason (older than what we hold, orphaned)."""

@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
+from consumer.leads.left import LeftBehind
 from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -27,6 +28,8 @@ from consumer.store.columns import (
     closing_columns,
     key_columns,
     lead_columns,
+    left_columns,
+    left_of,
     requirement_columns,
     stint_columns,
 )
@@ -40,6 +43,8 @@ _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.v
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
 _user: Final = itemgetter(0)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
+
+LATE: Final = "what belongs to a claim that came was left behind only later"
 
 _LOAD_AT_ONCE: Final = 2_000
 """Leads per statement of a load: PostgreSQL reads the next ones while we build these."""
@@ -243,6 +248,14 @@ class LeadTransaction:
         wanted = sorted(set(claim_ids))
         return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
 
+    def left_behind(self, names: Iterable[str]) -> LeftBehind:
+        """What was left behind under these names."""
+        wanted = sorted(names)
+        if not wanted:
+            return {}
+        cursor = self._execute(sql.LEFT_BEHIND, name=texts(wanted))
+        return {name: left_of(version, content) for name, version, content in self._fetch(cursor)}
+
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.
 
@@ -277,6 +290,7 @@ class LeadTransaction:
         self._write_claims(outcome)
         self._write_requirements(outcome)
         self._write_stints(outcome)
+        self._write_left(outcome)
         if not self._shadow:
             cursor = write_effects(self._connection, outcome, self.rules, self._add_conversions)
             if cursor is not None:
@@ -365,6 +379,13 @@ class LeadTransaction:
             self._execute(sql.PUT_REQUIREMENTS, **requirement_columns(held))
         if gone:
             self._execute(sql.DELETE_REQUIREMENTS, **key_columns(gone))
+
+    def _write_left(self, outcome: Outcome) -> None:
+        kept = {name: left for name, left in outcome.left.items() if left}
+        if kept:
+            self._execute(sql.PUT_LEFT, reason=LATE, **left_columns(kept))
+        if len(kept) < len(outcome.left):
+            self._execute(sql.DELETE_LEFT, name=texts(sorted(outcome.left.keys() - kept.keys())))
 
     def _write_stints(self, outcome: Outcome) -> None:
         """Closings first: at most one stint of a lead is open at any moment, and an index sees to it."""

@@ -122,6 +122,7 @@ class Numbering:
         pos: int,
         row: int,
         moved: bool = False,
+        ties: str = "",
     ) -> None:
         """One row of the lane that `key` belongs to: the user's id, or the row's own where it names nobody (None)."""
         self.rows = total_order = self.rows + 1
@@ -153,9 +154,17 @@ class Numbering:
                 seq,
                 "null" if user_id is None else key_text,
                 moved,
+                ties,
             ),
             key_text,
         )
+
+    def next_place(self, key: RowId) -> tuple[int, int] | None:
+        """Lane and number that `row` gives next to a row with this key; None where that has its number already."""
+        if self.skipping:
+            return None
+        lane = crc32(f"{key}".encode()) % self.lanes
+        return lane, self._next_seqs[lane]
 
     def singles(self, rows: Iterable[SingleRow], users: Iterable[int]) -> None:
         """Source transactions of one row, whole, with their users: `begin`, `row` and `commit` in one.

@@ -86,7 +86,7 @@ INSERT INTO user_call_scores (user_id, current_score, current_queue_type) VALUES
 
 def test_a_new_database_gets_everything_and_each_step_is_a_sentence(empty: str) -> None:
     assert prepare(empty, 3, 1) == [
-        "brought schema leadstream from nothing to revision 0005",
+        "brought schema leadstream from nothing to revision 0007",
         "put the plan's rules in force; `consumer rules show` prints them",
         "created table user_call_scores",
         "created table conversions",

@@ -1,0 +1,147 @@
+"""What users and claims leave behind when they go or move, until it is taken over: rows that are nobody's meanwhile.
+
+Requirements stay in MySQL where their claim goes without them, come before it, or move with it to another user; the
+lane that sees a claim come takes over what was left of it, exactly as it stood. So it is with claims where a user's id
+changes. What nobody knows whole is read live.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consumer.leads.apply import put
+from consumer.leads.model import NEVER, Change, ClaimRow, Key, Lead, Left, Requirement, RequirementRow, UserRow
+from consumer.leads.outcome import Outcome
+
+INCOMPLETE: Final = "what belongs to the user or claim that came is not known whole"
+CAME_EARLIER: Final = "requirements came before their claim"
+
+LeftBehind = dict[str, Left]
+"""What was left, by `of_claim` or `of_user`."""
+
+
+def of_claim(claim_id: Key) -> str:
+    """The name under which a claim leaves its requirements."""
+    return f"claim:{claim_id}"
+
+
+def of_user(user_id: int | str) -> str:
+    """The name under which a user leaves claims."""
+    return f"user:{user_id}"
+
+
+def claim_of(name: str) -> Key | None:
+    """The claim that something was left under this name by; None: by a user."""
+    kind, _, id_ = name.partition(":")
+    return id_ if kind == "claim" else None
+
+
+def names_in(change: Change) -> list[str]:
+    """Names of what has to be at hand when this change is replayed."""
+    row = change.after or change.before
+    ties = change.ties
+    if isinstance(row, ClaimRow) and change.before is None:
+        return [of_claim(row.id if ties is None or ties.was is None else str(ties.was))]
+    if ties is None:
+        return []
+    if isinstance(row, ClaimRow) and ties.stays:
+        return [of_claim(row.id)]
+    if isinstance(row, RequirementRow) and ties.claimless and row.claim_id is not None:
+        return [of_claim(row.claim_id)]
+    return [of_user(ties.was)] if ties.was is not None else []
+
+
+def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> None:
+    """Leaves behind what stays where a claim goes, or goes elsewhere with its user, before the change is applied."""
+    row, ties = change.before, change.ties
+    assert ties is not None
+    passed = change.version <= lead.read_floor
+    if isinstance(row, ClaimRow) and ties.stays:
+        _leave_claim(row.id, change.version, lead, left, outcome, passed=passed)
+    elif isinstance(row, UserRow) and ties.leaves:
+        whole = not passed and lead.judge_after != NEVER
+        claims = {} if passed else dict(lead.claims)
+        _set(of_user(row.id), Left(change.version, whole, claims), left, outcome)
+        for claim_id in claims:
+            _leave_claim(claim_id, change.version, lead, left, outcome, passed=passed)
+
+
+def _leave_claim(claim_id: Key, version: int, lead: Lead, left: LeftBehind, outcome: Outcome, *, passed: bool) -> None:
+    held = lead.claims.get(claim_id)
+    whole = not (passed or held is None or held.version > version or lead.judge_after == NEVER)
+    kept = {} if passed else {asked.id: asked for asked in lead.requirements.values() if asked.claim_id == claim_id}
+    ahead = left.get(of_claim(claim_id))
+    if ahead and ahead.version > version:  # another lane has brought what came later before we got here
+        kept.update((asked.id, asked) for asked in ahead.requirements.values() if asked.version > version)
+        version, whole = ahead.version, False
+    _set(of_claim(claim_id), Left(version, whole, {}, kept), left, outcome)
+
+
+def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> tuple[bool, str | None]:
+    """Gives a lead what was left for the user or claim that has come; after the change was applied.
+
+    Returns whether that altered what we hold, and why the lead has to be read live, if it has to.
+    """
+    row, ties = change.after, change.ties
+    passed = change.version <= lead.read_floor
+    if isinstance(row, ClaimRow):
+        was = row.id if ties is None or ties.was is None else str(ties.was)
+        return _take_claim(was, row.id, change.version, lead, left, outcome, passed=passed)
+    if ties is None or ties.was is None:
+        return False, None
+    name = of_user(ties.was)
+    kept = left.get(name)
+    if not kept or kept.version > change.version:
+        return False, INCOMPLETE if kept else None
+    altered, reason = False, None if kept.whole else INCOMPLETE
+    for claim in kept.claims.values():
+        claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
+        altered |= not passed and bool(put(lead, claim_row, claim.version, outcome))
+        more, why = _take_claim(claim.id, claim.id, change.version, lead, left, outcome, passed=passed)
+        altered |= more
+        reason = reason or why
+    _set(name, Left(change.version), left, outcome)
+    return altered, reason
+
+
+def _take_claim(
+    was: Key, claim_id: Key, version: int, lead: Lead, left: LeftBehind, outcome: Outcome, *, passed: bool
+) -> tuple[bool, str | None]:
+    name = of_claim(was)
+    kept = left.get(name)
+    if not kept:
+        return False, None
+    if kept.version > version:
+        return False, INCOMPLETE
+    altered = False
+    if not passed:
+        for asked in kept.requirements.values():
+            row = RequirementRow(asked.id, claim_id, asked.type, asked.status, asked.reason)
+            altered |= bool(put(lead, row, asked.version, outcome))
+    _set(name, Left(version), left, outcome)
+    return altered, None if kept.whole else INCOMPLETE
+
+
+def take_claimless(change: Change, left: LeftBehind, outcome: Outcome) -> None:
+    """A requirement whose claim is nobody's at that point, or such a claim, which goes with all that was left of it."""
+    row = change.after or change.before
+    if isinstance(row, ClaimRow):
+        _set(of_claim(row.id), Left(change.version), left, outcome)
+        return
+    if not isinstance(row, RequirementRow) or row.claim_id is None:
+        return
+    name = of_claim(row.claim_id)
+    kept = left.get(name) or Left(change.version)
+    kept.version = max(kept.version, change.version)
+    held = kept.requirements.get(row.id)
+    if held is not None and held.version > change.version:
+        return
+    if change.after is None:
+        kept.requirements.pop(row.id, None)
+    else:
+        kept.requirements[row.id] = Requirement(row.id, row.claim_id, row.type, row.status, row.reason, change.version)
+    _set(name, kept, left, outcome)
+
+
+def _set(name: str, now: Left, left: LeftBehind, outcome: Outcome) -> None:
+    left[name] = outcome.left[name] = now

@@ -1,0 +1,73 @@
+"""How far other lanes have come, for changes that come after one of theirs: claims move between lanes. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+ASK_SECONDS: Final = 0.1
+"""How often PostgreSQL is asked at most where other processes have the lanes."""
+STILL_SECONDS: Final = 60.0
+"""A lane that has not moved for so long is waited for no longer."""
+
+
+class Standing(Protocol):
+    """Where a lane stands in PostgreSQL."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def next_seq(self) -> int: ...
+
+
+class OtherLanes:
+    """Whether lanes have passed numbers: our own as far as they were handed out, others as PostgreSQL says."""
+
+    def __init__(
+        self, positions: Callable[[Sequence[int]], Mapping[int, Standing]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._positions = positions
+        self._clock = clock
+        self._asked_at = -ASK_SECONDS
+        self._wanted: set[int] = set()
+        self._reached: dict[int, tuple[int, int]] = {}
+        """Epoch and next number of others' lanes, as PostgreSQL had them last."""
+        self._since: dict[tuple[int, int], tuple[int, float]] = {}
+        """For each lane and number waited for: how far the lane has come, and since when."""
+
+    def forget(self) -> None:
+        """Lanes have changed hands."""
+        self._wanted.clear()
+        self._reached.clear()
+        self._since.clear()
+
+    def look(self) -> None:
+        """Asks PostgreSQL for the lanes that are waited for, unless it was asked just now. Raises what that raises."""
+        now = self._clock()
+        if self._wanted and now >= self._asked_at + ASK_SECONDS:
+            self._asked_at = now
+            for lane, found in self._positions(sorted(self._wanted)).items():
+                self._reached[lane] = found.epoch, found.next_seq
+            self._wanted.clear()
+
+    def passed(self, lane: int, number: int, epoch: int, handed_out: int | None) -> bool | None:
+        """True where the lane has passed the number, None where it is to be waited for, False where it stands still.
+
+        `handed_out` is the next number of a lane of ours, None of others'.
+        """
+        reached = self._reached.get(lane, (0, 0)) if handed_out is None else (epoch, handed_out)
+        waited_for = lane, number
+        if reached > (epoch, number):
+            self._since.pop(waited_for, None)
+            return True
+        if handed_out is None:
+            self._wanted.add(lane)
+        now = self._clock()
+        seen, since = self._since.get(waited_for, (-1, now))
+        if seen != reached[1]:
+            self._since[waited_for] = reached[1], now
+        elif now - since >= STILL_SECONDS:
+            del self._since[waited_for]
+            return False
+        return None
