@@ -199,7 +199,7 @@ class ClaimOwners:
             if event.table == CLAIMS:
                 self._learn_from(event, wanted, fed, inserted=not users_gone)
             elif event.table == USERS:
-                users_gone = users_gone or event.before_id not in (None, event.after_id)
+                users_gone = users_gone or (event.before_id not in (None, event.after_id) and not event.explicit)
             elif event.table == CLAIM_REQUIREMENTS:
                 for claim_id in (event.before_ref, event.after_ref):
                     if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
@@ -212,9 +212,9 @@ class ClaimOwners:
             self.asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
-            if answer.end > reached:
+            if answer.end > reached or users_gone:
                 self.unsure.update((claim_id, wanted[claim_id]) for claim_id in asked)
-                self._unsure_until = max(self._unsure_until, answer.end)
+                self._unsure_until = max(self._unsure_until, answer.end, reached)
                 self.uncertain += len(asked)
         for claim_id, owner in wanted.items():
             if claim_id not in self.unsure:

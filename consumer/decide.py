@@ -87,6 +87,6 @@ def _adopted(changes: Iterable[Change], owners: dict[Key, int], outcome: Outcome
             owners[change.after.id] = change.user_id
         elif isinstance(change.before, ClaimRow):
             owners.pop(change.before.id, None)
-        elif change.table is Table.USERS and change.after is None:
+        elif change.table is Table.USERS and change.after is None and not (change.ties and change.ties.stays):
             owners = {claim: user for claim, user in owners.items() if user != change.user_id}
         yield change

@@ -38,8 +38,9 @@ class Router:
 
     A row whose key or owner changes is a delete and a create. What belongs to a user or claim that goes, goes too,
     stays or follows, as foreign keys have it; the messages say which, and a claim that comes says after which number of
-    another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for
-    a recheck. `left_out` are the places of transactions known to be rolled back.
+    another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and
+    schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck.
+    `left_out` are the places of transactions known to be rolled back.
     """
 
     def __init__(
@@ -196,8 +197,9 @@ class Router:
             numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
             return
         user_id = owners.get(ref)
+        trail = owners.trails.get(CLAIMS, ref)
         if user_id is UNKNOWN:
-            user_id = self._ask(ref, index)
+            user_id = None if trail is not None and trail.open else self._ask(ref, index)
         if user_id is not None:
             numbering.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
         elif numbering.skipping:
@@ -208,10 +210,8 @@ class Router:
                 self.owners.trails.put(CLAIMS, ref, None)
             numbering.orphan(CLAIM_REQUIREMENTS, op, before, after, likely, ref, pos, row)
         else:
-            trail = self.owners.trails.get(CLAIMS, ref)
-            known = (CLAIMS, ref) in self.owners.trails
             key = ref if trail is None else trail.key
-            if trail is not None or not known:
+            if trail is not None or (CLAIMS, ref) not in owners.trails:
                 self._trail(CLAIMS, ref, key, sure=trail is not None and trail.sure)
             numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
 
@@ -232,7 +232,7 @@ class Router:
         if op != "d":
             assert after_id is not None
             from_nobody = op == "u" and before_ref is None
-            self._claim_comes(after_id, after_ref, after, pos, row, was, from_nobody=from_nobody)  # type: ignore[arg-type]
+            self._claim_comes(after_id, after_ref, after, pos, row, was, inserted=op == "c", from_nobody=from_nobody)  # type: ignore[arg-type]
 
     def _claim_goes(
         self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, *, stays: bool
@@ -242,15 +242,14 @@ class Router:
             trail = trails.get(CLAIMS, claim_id)
             key = claim_id if trail is None else trail.key
             if not stays:
-                trails.end(CLAIMS, claim_id)
+                self._trail(CLAIMS, claim_id, key, sure=True)
                 owners.deleted(claim_id, None)
             self._numbering.row(CLAIMS, "d", before, None, None, key, pos, row, ties="" if stays else _CLAIMLESS)
             return
+        self._trail(CLAIMS, claim_id, user_id, sure=True)
         if stays:
             owners.left(claim_id, user_id)
-            self._trail(CLAIMS, claim_id, user_id, sure=True)
         else:
-            trails.end(CLAIMS, claim_id)
             owners.deleted(claim_id, user_id)
         self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=_STAYS if stays else "")
 
@@ -263,11 +262,12 @@ class Router:
         row: int,
         was: Id | None,
         *,
+        inserted: bool,
         from_nobody: bool,
     ) -> None:
         owners, trails, numbering = self.owners, self.owners.trails, self._numbering
         left_by = claim_id if was is None else was
-        elsewhere = owners.unsure.get(claim_id, user_id) != user_id
+        unplaced = inserted and claim_id in owners.unsure
         owners.put(claim_id, user_id)
         if user_id is None:
             if not from_nobody and (CLAIMS, claim_id) not in trails:
@@ -275,8 +275,10 @@ class Router:
             numbering.row(CLAIMS, "c", None, after, None, claim_id, pos, row)
             return
         known, trail = (CLAIMS, left_by) in trails, trails.get(CLAIMS, left_by)
-        trails.end(CLAIMS, left_by)
-        moved = elsewhere or (known and trail is None) or (from_nobody and (trail is None or not trail.sure))
+        if known:
+            for id_ in {claim_id, left_by}:
+                self._trail(CLAIMS, id_, user_id, sure=True, taken=id_ == claim_id)
+        moved = unplaced or (known and trail is None) or (from_nobody and (trail is None or not trail.sure))
         ties = "" if trail is None else self._taking_over(trail, user_id, was)
         numbering.row(CLAIMS, "c", None, after, user_id, user_id, pos, row, moved, ties)
 
@@ -307,7 +309,6 @@ class Router:
             moved = False
             if was is not None:
                 trail = self.owners.trails.get(USERS, was)
-                self.owners.trails.end(USERS, was)
                 moved = trail is None
                 ties = "" if trail is None else self._taking_over(trail, after_id, was)
             numbering.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
@@ -318,10 +319,10 @@ class Router:
             self._known_keys = self._ask_keys()
         return self._known_keys
 
-    def _trail(self, table: str, id_: Id, key: Id, *, sure: bool) -> None:
-        """What is left of a claim or user is spoken of next in the lane of this key."""
+    def _trail(self, table: str, id_: Id, key: Id, *, sure: bool, taken: bool = False) -> None:
+        """What was left of a claim or user is spoken of next in the lane of this key."""
         place = self._numbering.next_place(key)
-        self.owners.trails.put(table, id_, None if place is None else Trail(key, *place, sure))
+        self.owners.trails.put(table, id_, None if place is None else Trail(key, *place, sure, not taken))
 
     def _taking_over(self, trail: Trail, user_id: int, was: Id | None) -> str:
         """What a user or claim says that takes over what was left."""

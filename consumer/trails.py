@@ -11,16 +11,17 @@ KEPT: Final = 20_000
 
 
 class Trail(NamedTuple):
-    """The last message that concerned a claim which is nobody's, or a user whose claims go elsewhere.
+    """The last message that concerned what a claim or user left.
 
     `key` is what put it into `lane`. `sure`: the stream has brought everything that was left, from the moment when the
-    claim was somebody's or did not exist.
+    claim was somebody's or did not exist. `open`: it is nobody's still; else it was taken over by that message.
     """
 
     key: Id
     lane: int
     seq: int
     sure: bool
+    open: bool = True
 
 
 class Trails:
@@ -46,10 +47,6 @@ class Trails:
         trails[table, id_] = trail
         if len(trails) > KEPT:
             del trails[next(iter(trails))]
-
-    def end(self, table: str, id_: Id) -> None:
-        """Nothing is left any more."""
-        self._trails.pop((table, id_), None)
 
     def clear(self) -> None:
         """Forgets all trails, where the stream is taken up again at an earlier point."""

@@ -73,6 +73,9 @@ def replay(
                 waiting.await_read(lane_version, change.recheck)
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
+        elif change.ties is not None and change.ties.likely:
+            if change.user_id not in leads:  # of a lead that we hold, a notice says the same
+                leads[change.user_id] = _meet(change, outcome)
         else:
             user_id = change.user_id
             lead = leads.get(user_id)

@@ -112,7 +112,8 @@ def _take_claim(
     if not kept:
         return False, None
     if kept.version > version:
-        return False, INCOMPLETE
+        later = kept.whole and all(asked.version > version for asked in kept.requirements.values())
+        return False, None if later else INCOMPLETE  # of a claim with the same id that comes later, nothing is ours
     altered = False
     if not passed:
         for asked in kept.requirements.values():

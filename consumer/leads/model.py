@@ -140,6 +140,8 @@ class Ties:
     """A user goes, and the claims become those of the user who comes with `was`."""
     claimless: bool = False
     """The change of a requirement whose claim is nobody's at that point, or of such a claim."""
+    likely: bool = False
+    """The user is likely the row's, and every lane has a notice of it: the row counts where the claim is held."""
     was: int | str | None = None
     """The id that the user or claim that comes had before; what was left under that id belongs to it."""
     after: tuple[int, int] | None = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.leads.left import names_in
@@ -40,7 +39,7 @@ class LaneBatch:
     defects: Sequence[str]
     rechecks: Mapping[int, str]
     recheck_all: frozenset[str] = frozenset()
-    unplaced: Mapping[int, str] = MappingProxyType({})
+    unplaced: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)

@@ -300,6 +300,7 @@ def ties_text(ties: Ties) -> str:
         "stays": ties.stays,
         "leaves": ties.leaves,
         "claimless": ties.claimless,
+        "likely": ties.likely,
         "was": ties.was,
         "after": ties.after,
     }

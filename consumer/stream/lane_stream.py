@@ -89,7 +89,6 @@ class LaneStream:
         # The stream's own thread's:
         self._lanes: dict[int, Lane] = {}
         self._paused: set[tuple[int, int]] = set()
-        self._waiting: set[int] = set()
         self._others: Final = OtherLanes(positions)
         self._looked_at = 0.0
         self._told_at = 0.0
@@ -188,11 +187,11 @@ class LaneStream:
             self._reposition = False
             if self._lanes:
                 self._place(list(self._lanes))
-        if self._waiting:
+        if self._others.waiting:
             self._others.look()
-            self._gather(list(self._waiting))
+            self._gather(list(self._others.waiting))
             self._throttle()
-        first = self._consumer.poll(WAIT_SECONDS if self._waiting else POLL_SECONDS)
+        first = self._consumer.poll(WAIT_SECONDS if self._others.waiting else POLL_SECONDS)
         if first is not None:
             touched = self._intake.take([first, *self._consumer.consume(CHUNK, 0)], self._lanes)
             self._gather(touched)
@@ -208,7 +207,7 @@ class LaneStream:
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
         lanes = [self._lanes[number] for number in numbers if number in self._lanes]
-        waiting = [lane for lane in lanes if self._may_go(lane)]
+        waiting = [lane for lane in lanes if self._others.may_go(lane, self._lanes)]
         remarkable = [lane for lane in lanes if lane.remarkable]
         if remarkable and not self._dead_letters.settle():
             return
@@ -230,37 +229,10 @@ class LaneStream:
                 self._rows += count
                 self._has_rows |= has_rows
                 self._gathered[lane.number] = lane
-                if not self._may_go(lane):
+                if not self._others.may_go(lane, self._lanes):
                     waiting.pop()
             if self._has_rows:
                 self._changed.notify_all()
-
-    def _may_go(self, lane: Lane) -> bool:
-        """Whether the next change of a lane is here, and what it comes after in another lane has been applied before.
-
-        Every change comes after an earlier one of the binlog, so of lanes that wait for each other one can always go.
-        """
-        if lane.ready:
-            return True
-        waits_for = lane.waiting_for() if lane.merge.ready else None
-        if waits_for is None:
-            self._waiting.discard(lane.number)
-            return False
-        number, seq = waits_for
-        other = self._lanes.get(number)
-        passed = self._others.passed(number, seq, lane.epoch, None if other is None else other.handed_out)
-        if passed is None:
-            self._waiting.add(lane.number)
-            return False
-        if not passed:
-            log.warning(
-                "lane stands still",
-                lane=number,
-                number=seq,
-                hint=f"lane {lane.number} goes on without what it waited for; its lead is queued to be read live",
-            )
-        lane.wait_no_longer(late=not passed)
-        return self._may_go(lane)
 
     def _throttle(self) -> None:
         """Pauses partitions that ran ahead, and resumes those that found room again."""
@@ -330,7 +302,6 @@ class LaneStream:
                 number: Reached(positions[number].version, positions[number].next_seq) for number in numbers
             }
         self._lanes = {number: Lane(number, positions[number], self._buffer) for number in numbers}
-        self._waiting.clear()
         self._others.forget()
         self._paused.clear()
         self._gaps.forget()

@@ -1,10 +1,19 @@
-"""How far other lanes have come, for changes that come after one of theirs: claims move between lanes. Pure."""
+"""Lanes that wait for others: a claim that moved comes after what its old lane has left for it.
+
+Every change comes after an earlier one of the binlog, so of lanes that wait for each other one can always go on.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
+
+import structlog
+
+from consumer.stream.assigned_lane import Lane
+
+log: Final = structlog.get_logger()
 
 ASK_SECONDS: Final = 0.1
 """How often PostgreSQL is asked at most where other processes have the lanes."""
@@ -27,6 +36,8 @@ class OtherLanes:
     def __init__(
         self, positions: Callable[[Sequence[int]], Mapping[int, Standing]], clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.waiting: set[int] = set()
+        """Lanes of ours that wait."""
         self._positions = positions
         self._clock = clock
         self._asked_at = -ASK_SECONDS
@@ -38,6 +49,7 @@ class OtherLanes:
 
     def forget(self) -> None:
         """Lanes have changed hands."""
+        self.waiting.clear()
         self._wanted.clear()
         self._reached.clear()
         self._since.clear()
@@ -50,6 +62,29 @@ class OtherLanes:
             for lane, found in self._positions(sorted(self._wanted)).items():
                 self._reached[lane] = found.epoch, found.next_seq
             self._wanted.clear()
+
+    def may_go(self, lane: Lane, ours: Mapping[int, Lane]) -> bool:
+        """Whether the next change of a lane is here, and what it comes after in another one lies in an earlier batch."""
+        while not lane.ready:
+            waits_for = lane.waiting_for() if lane.merge.ready else None
+            if waits_for is None:
+                self.waiting.discard(lane.number)
+                return False
+            number, seq = waits_for
+            passed = self.passed(number, seq, lane.epoch, ours[number].handed_out if number in ours else None)
+            if passed is None:
+                self.waiting.add(lane.number)
+                return False
+            if not passed:
+                log.warning(
+                    "lane stands still",
+                    lane=number,
+                    number=seq,
+                    hint=f"lane {lane.number} goes on without what it waited for; its lead is queued to be read live",
+                )
+            lane.wait_no_longer(late=not passed)
+        self.waiting.discard(lane.number)
+        return True
 
     def passed(self, lane: int, number: int, epoch: int, handed_out: int | None) -> bool | None:
         """True where the lane has passed the number, None where it is to be waited for, False where it stands still.
