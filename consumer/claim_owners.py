@@ -183,23 +183,27 @@ class ClaimOwners:
             if user_id not in self._departed:
                 self.put(claim_id, user_id)
 
-    def learn(self, coming: Iterable[object], reached: Place) -> None:
+    def learn(self, coming: Iterable[object], reached: Place, *, silent: bool = True) -> None:
         """Finds the users of all claims that `coming` requirements name and that are not remembered.
 
         `coming` are the events from here to `reached`; their images of claims are exact and spare the question.
-        Raises what asking raises.
+        `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
+        raises.
         """
         wanted: dict[Id, int | None] = {}
         fed: set[Id] = set()
-        users_gone = False  # and claims with them, of which the binlog may say nothing
+        gone = False
+        heirs: set[int | None] = {None}
         for one in coming:
             event = one.change if type(one) is Single else one
             if type(event) is not RowChange:
                 continue
             if event.table == CLAIMS:
-                self._learn_from(event, wanted, fed, inserted=not users_gone)
+                self._learn_from(event, wanted, fed, exact=not gone or event.before_ref not in heirs)
             elif event.table == USERS:
-                users_gone = users_gone or (event.before_id not in (None, event.after_id) and not event.explicit)
+                if silent and not event.explicit and event.before_id not in (None, event.after_id):
+                    gone = True
+                    heirs.add(event.after_id)  # type: ignore[arg-type]  # a user's id is an integer
             elif event.table == CLAIM_REQUIREMENTS:
                 for claim_id in (event.before_ref, event.after_ref):
                     if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
@@ -212,22 +216,23 @@ class ClaimOwners:
             self.asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
-            if answer.end > reached or users_gone:
-                self.unsure.update((claim_id, wanted[claim_id]) for claim_id in asked)
+            unsure = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            if unsure:
+                self.unsure.update((claim_id, wanted[claim_id]) for claim_id in unsure)
                 self._unsure_until = max(self._unsure_until, answer.end, reached)
-                self.uncertain += len(asked)
+                self.uncertain += len(unsure)
         for claim_id, owner in wanted.items():
             if claim_id not in self.unsure:
                 self.put(claim_id, owner)
 
     @staticmethod
-    def _learn_from(event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, inserted: bool) -> None:
+    def _learn_from(event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, exact: bool) -> None:
         if event.before_id is not None:
-            if wanted.get(event.before_id) == UNKNOWN:
+            if exact and event.before_id not in fed and wanted.get(event.before_id) == UNKNOWN:
                 wanted[event.before_id] = event.before_ref  # type: ignore[assignment]  # of a claim it is a user
             fed.add(event.before_id)
         if event.after_id is not None:
-            if inserted and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
+            if exact and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
                 wanted[event.after_id] = None
             fed.add(event.after_id)
 

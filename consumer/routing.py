@@ -266,20 +266,26 @@ class Router:
         from_nobody: bool,
     ) -> None:
         owners, trails, numbering = self.owners, self.owners.trails, self._numbering
-        left_by = claim_id if was is None else was
+        names = [claim_id] if was is None else [was, claim_id]
         unplaced = inserted and claim_id in owners.unsure
         owners.put(claim_id, user_id)
         if user_id is None:
-            if not from_nobody and (CLAIMS, claim_id) not in trails:
+            if was is not None:
+                trails.put(CLAIMS, claim_id, None)
+            elif not from_nobody and (CLAIMS, claim_id) not in trails:
                 self._trail(CLAIMS, claim_id, claim_id, sure=True)
             numbering.row(CLAIMS, "c", None, after, None, claim_id, pos, row)
             return
-        known, trail = (CLAIMS, left_by) in trails, trails.get(CLAIMS, left_by)
+        known = [trails.get(CLAIMS, name) for name in names if (CLAIMS, name) in trails]
+        sure = None not in known and not (from_nobody and not known)
+        found = [trail for trail in known if trail is not None]
+        if from_nobody and not all(trail.sure for trail in found):
+            sure = False
         if known:
-            for id_ in {claim_id, left_by}:
-                self._trail(CLAIMS, id_, user_id, sure=True, taken=id_ == claim_id)
-        moved = unplaced or (known and trail is None) or (from_nobody and (trail is None or not trail.sure))
-        ties = "" if trail is None else self._taking_over(trail, user_id, was)
+            for name in names:
+                self._trail(CLAIMS, name, user_id, sure=True, taken=name == claim_id)
+        moved = unplaced or not sure
+        ties = self._taking_over(found, user_id, was)
         numbering.row(CLAIMS, "c", None, after, user_id, user_id, pos, row, moved, ties)
 
     def _user(self, change: RowChange) -> None:
@@ -310,7 +316,7 @@ class Router:
             if was is not None:
                 trail = self.owners.trails.get(USERS, was)
                 moved = trail is None
-                ties = "" if trail is None else self._taking_over(trail, after_id, was)
+                ties = "" if trail is None else self._taking_over([trail], after_id, was)
             numbering.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
 
     @property
@@ -324,23 +330,23 @@ class Router:
         place = self._numbering.next_place(key)
         self.owners.trails.put(table, id_, None if place is None else Trail(key, *place, sure, not taken))
 
-    def _taking_over(self, trail: Trail, user_id: int, was: Id | None) -> str:
+    def _taking_over(self, trails: list[Trail], user_id: int, was: Id | None) -> str:
         """What a user or claim says that takes over what was left."""
         lane = lane_of(user_id, self._numbering.lanes)
-        after = None if lane == trail.lane else (trail.lane, trail.seq)
-        if after is None and was is None and trail.sure:
-            return ""
-        return ties_text(Ties(was=was, after=after, sure=trail.sure))
+        after = tuple((trail.lane, trail.seq) for trail in trails if trail.lane != lane)
+        sure = all(trail.sure for trail in trails)
+        return ties_text(Ties(was=was, after=after, sure=sure)) if after or was is not None or not sure else ""
 
     def _ask(self, claim_id: Id, index: int) -> int | None:
         """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
         if self._numbering.skipping:
             return None  # the row is in Kafka already
         owners, reached = self.owners, self._reached
-        owners.learn(islice(self._events, index, None), reached)
+        silent = self._keys[:2] != (Action.NONE, Action.NONE)
+        owners.learn(islice(self._events, index, None), reached, silent=silent)
         user_id = owners.get(claim_id)
         if user_id is UNKNOWN:  # more claims at once than are remembered
-            owners.learn(self._events[index : index + 1], (0, 0))
+            owners.learn(self._events[index : index + 1], (0, 0), silent=silent)
             user_id = owners.get(claim_id)
         return user_id
 

@@ -41,7 +41,7 @@ def names_in(change: Change) -> list[str]:
     row = change.after or change.before
     ties = change.ties
     if isinstance(row, ClaimRow) and change.before is None:
-        return [of_claim(row.id if ties is None or ties.was is None else str(ties.was))]
+        return [of_claim(row.id), *([of_claim(str(ties.was))] if ties is not None and ties.was is not None else [])]
     if ties is None:
         return []
     if isinstance(row, ClaimRow) and ties.stays:
@@ -60,10 +60,8 @@ def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> Non
         _leave_claim(row.id, change.version, lead, left, outcome, passed=passed)
     elif isinstance(row, UserRow) and ties.leaves:
         whole = not passed and lead.judge_after != NEVER
-        claims = {} if passed else dict(lead.claims)
-        _set(of_user(row.id), Left(change.version, whole, claims), left, outcome)
-        for claim_id in claims:
-            _leave_claim(claim_id, change.version, lead, left, outcome, passed=passed)
+        claims, requirements = ({}, {}) if passed else (dict(lead.claims), dict(lead.requirements))
+        _set(of_user(row.id), Left(change.version, whole, claims, requirements), left, outcome)
 
 
 def _leave_claim(claim_id: Key, version: int, lead: Lead, left: LeftBehind, outcome: Outcome, *, passed: bool) -> None:
@@ -85,23 +83,26 @@ def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) ->
     row, ties = change.after, change.ties
     passed = change.version <= lead.read_floor
     if isinstance(row, ClaimRow):
-        was = row.id if ties is None or ties.was is None else str(ties.was)
-        return _take_claim(was, row.id, change.version, lead, left, outcome, passed=passed)
+        altered, reason = _take_claim(row.id, row.id, change.version, lead, left, outcome, passed=passed)
+        if ties is not None and ties.was is not None:
+            more, why = _take_claim(str(ties.was), row.id, change.version, lead, left, outcome, passed=passed)
+            altered, reason = altered or more, reason or why
+        return altered, reason
     if ties is None or ties.was is None:
         return False, None
     name = of_user(ties.was)
     kept = left.get(name)
     if not kept or kept.version > change.version:
         return False, INCOMPLETE if kept else None
-    altered, reason = False, None if kept.whole else INCOMPLETE
-    for claim in kept.claims.values():
-        claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
-        altered |= not passed and bool(put(lead, claim_row, claim.version, outcome))
-        more, why = _take_claim(claim.id, claim.id, change.version, lead, left, outcome, passed=passed)
-        altered |= more
-        reason = reason or why
+    altered = False
+    if not passed:
+        for claim in kept.claims.values():
+            claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
+            altered |= bool(put(lead, claim_row, claim.version, outcome))
+        for asked in kept.requirements.values():
+            altered |= bool(put(lead, _row(asked, asked.claim_id), asked.version, outcome))
     _set(name, Left(change.version), left, outcome)
-    return altered, reason
+    return altered, None if kept.whole else INCOMPLETE
 
 
 def _take_claim(
@@ -117,10 +118,13 @@ def _take_claim(
     altered = False
     if not passed:
         for asked in kept.requirements.values():
-            row = RequirementRow(asked.id, claim_id, asked.type, asked.status, asked.reason)
-            altered |= bool(put(lead, row, asked.version, outcome))
+            altered |= bool(put(lead, _row(asked, claim_id), asked.version, outcome))
     _set(name, Left(version), left, outcome)
     return altered, None if kept.whole else INCOMPLETE
+
+
+def _row(asked: Requirement, claim_id: Key | None) -> RequirementRow:
+    return RequirementRow(asked.id, claim_id, asked.type, asked.status, asked.reason)
 
 
 def take_claimless(change: Change, left: LeftBehind, outcome: Outcome) -> None:

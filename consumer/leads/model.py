@@ -144,8 +144,8 @@ class Ties:
     """The user is likely the row's, and every lane has a notice of it: the row counts where the claim is held."""
     was: int | str | None = None
     """The id that the user or claim that comes had before; what was left under that id belongs to it."""
-    after: tuple[int, int] | None = None
-    """Lane and number: this change comes after that one, which lies in another lane."""
+    after: tuple[tuple[int, int], ...] = ()
+    """Lanes and numbers: this change comes after those, which lie in other lanes."""
     sure: bool = True
     """Whether the stream has brought all that was left, as far as the reader can say."""
 
@@ -229,7 +229,7 @@ class Lead:
 
 @dataclass(slots=True)
 class Left:
-    """What one claim (`requirements`) or user (`claims`) left behind; `whole` False: there may be more.
+    """What one claim (`requirements`) or user (`claims` too) left behind; `whole` False: there may be more.
 
     `version` is that of the newest change in it. Nothing at all, and that whole, is as if it had never been.
     """

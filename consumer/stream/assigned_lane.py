@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -47,8 +47,8 @@ class Lane:
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
         """Per partition, the offset from which on nothing was read before; None: its beginning."""
         self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
-        self._waits: dict[int, tuple[int, int]] = {}
-        """Numbers that come after one of another lane: which lane, and its number."""
+        self._waits: dict[int, list[tuple[int, int]]] = {}
+        """Numbers that come after some of other lanes: which lanes, and their numbers."""
         self._late: set[int] = set()
         """Numbers whose waiting was given up: they are taken without what they waited for."""
         self._blanks = Blanks()
@@ -80,18 +80,23 @@ class Lane:
             if blank is not None:
                 self._noted.unplaced[user_id] = reason
 
-    def comes_after(self, seq: int, lane: int, number: int) -> None:
-        """Holds back a number, and all behind it, until another lane has passed one of its own."""
-        self._waits[seq] = lane, number
+    def comes_after(self, seq: int, others: Iterable[tuple[int, int]]) -> None:
+        """Holds back a number, and all behind it, until other lanes have passed numbers of theirs: (lane, number)."""
+        self._waits[seq] = list(others)
 
     def waiting_for(self) -> tuple[int, int] | None:
-        """The other lane and its number that the next number of this one comes after."""
-        return self._waits.get(self.merge.next_seq)
+        """Another lane and its number that the next number of this one comes after."""
+        waits = self._waits.get(self.merge.next_seq)
+        return waits[-1] if waits else None
 
     def wait_no_longer(self, *, late: bool) -> None:
-        """The next number is free to go: the other lane has passed its own, or (`late`) is not waited for any more."""
+        """That lane has passed its number, or (`late`) is not waited for any more."""
         number = self.merge.next_seq
-        if self._waits.pop(number, None) is not None and late:
+        waits = self._waits[number]
+        waits.pop()
+        if not waits:
+            del self._waits[number]
+        if late:
             self._late.add(number)
 
     @property

@@ -302,7 +302,7 @@ def ties_text(ties: Ties) -> str:
         "claimless": ties.claimless,
         "likely": ties.likely,
         "was": ties.was,
-        "after": ties.after,
+        "after": ties.after or None,
     }
     found: dict[str, object] = {name: value for name, value in said.items() if value is not None and value is not False}
     if not ties.sure:

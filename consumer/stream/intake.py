@@ -64,8 +64,8 @@ class Intake:
                 if offset >= (lane.starts[partition] or 0):
                     # Below that Kafka has sent us back (a truncated log, a lost broker): what we know is no news.
                     self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
-            elif block.ties is not None and block.ties.after is not None:
-                lane.comes_after(block.seq, *block.ties.after)
+            elif block.ties is not None and block.ties.after:
+                lane.comes_after(block.seq, block.ties.after)
             if offset >= (lane.starts[partition] or 0):
                 lane.starts[partition] = offset + 1
         return touched

@@ -407,8 +407,8 @@ def _push(lane: Lane, messages: list[tuple[str, Any]]) -> None:
         name = topic.partition(".")[2]
         block, change = READERS[name](value.encode())
         assert lane.merge.push(LANE_TOPICS.index(name), block.seq, offset, change)
-        if block.ties is not None and block.ties.after is not None:
-            lane.comes_after(block.seq, *block.ties.after)
+        if block.ties is not None and block.ties.after:
+            lane.comes_after(block.seq, block.ties.after)
 
 
 def _pieces(events: list[Event], dice: Random, *, whole: bool) -> Iterator[list[Event]]:
