@@ -199,7 +199,7 @@ class ClaimOwners:
             if type(event) is not RowChange:
                 continue
             if event.table == CLAIMS:
-                self._learn_from(event, wanted, fed, exact=not gone or event.before_ref not in heirs)
+                self._learn_from(event, wanted, fed, gone=gone, heirs=heirs)
             elif event.table == USERS:
                 if silent and not event.explicit and event.before_id not in (None, event.after_id):
                     gone = True
@@ -226,13 +226,17 @@ class ClaimOwners:
                 self.put(claim_id, owner)
 
     @staticmethod
-    def _learn_from(event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, exact: bool) -> None:
+    def _learn_from(
+        event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, gone: bool, heirs: set[int | None]
+    ) -> None:
+        """What an image says, unless a user has `gone` before that and claims with them, or to one of their `heirs`."""
         if event.before_id is not None:
+            exact = not gone or event.before_ref not in heirs
             if exact and event.before_id not in fed and wanted.get(event.before_id) == UNKNOWN:
                 wanted[event.before_id] = event.before_ref  # type: ignore[assignment]  # of a claim it is a user
             fed.add(event.before_id)
         if event.after_id is not None:
-            if exact and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
+            if not gone and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
                 wanted[event.after_id] = None
             fed.add(event.after_id)
 

@@ -22,7 +22,6 @@ UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", "MODIFY"))
 
 _CLAIMLESS: Final = ties_text(Ties(claimless=True))
 _STAYS: Final = ties_text(Ties(stays=True))
-_LEAVES: Final = ties_text(Ties(leaves=True))
 
 
 class RolledBack(Exception):
@@ -218,21 +217,23 @@ class Router:
     def _claim(self, change: RowChange) -> None:
         """A claim that comes or goes; one whose user or id changes does both."""
         _, op, before, after, before_id, before_ref, after_id, after_ref, pos, row, explicit = change
-        follow = op == "u" and before_id != after_id and not explicit
+        owner: int | None = before_ref  # type: ignore[assignment]  # a user's id is an integer
+        heir: int | None = after_ref  # type: ignore[assignment]
+        renumbered = op == "u" and before_id != after_id
         was: Id | None = None
         if op != "c":
             assert before_id is not None
             if op == "d":
                 stays = explicit or self._keys.claim_deleted is Action.NONE
             else:
-                stays = not follow or self._keys.claim_renumbered is not Action.SET_NULL
-                if follow and self._keys.claim_renumbered is Action.CASCADE:
-                    was = before_id
-            self._claim_goes(before_id, before_ref, before, pos, row, stays=stays)  # type: ignore[arg-type]
+                action = self._keys.claim_renumbered if renumbered and not explicit else Action.NONE
+                was = before_id if action is Action.CASCADE else None
+                stays = action is Action.NONE or (action is Action.CASCADE and owner is not None)
+            self._claim_goes(before_id, owner, before, pos, row, stays=stays)
         if op != "d":
             assert after_id is not None
-            from_nobody = op == "u" and before_ref is None
-            self._claim_comes(after_id, after_ref, after, pos, row, was, inserted=op == "c", from_nobody=from_nobody)  # type: ignore[arg-type]
+            new, from_nobody = op == "c" or renumbered, op == "u" and owner is None
+            self._claim_comes(after_id, heir, after, pos, row, was, new=new, from_nobody=from_nobody)
 
     def _claim_goes(
         self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, *, stays: bool
@@ -262,12 +263,12 @@ class Router:
         row: int,
         was: Id | None,
         *,
-        inserted: bool,
+        new: bool,
         from_nobody: bool,
     ) -> None:
         owners, trails, numbering = self.owners, self.owners.trails, self._numbering
         names = [claim_id] if was is None else [was, claim_id]
-        unplaced = inserted and claim_id in owners.unsure
+        unplaced = new and claim_id in owners.unsure
         owners.put(claim_id, user_id)
         if user_id is None:
             if was is not None:
@@ -306,7 +307,9 @@ class Router:
                     owners.user_renumbered(before_id)
                 ties = ""
                 if op == "u" and action is Action.CASCADE:
-                    was, ties = before_id, _LEAVES
+                    was, taken = before_id, owners.trails.get(USERS, before_id)
+                    waits = taken is not None and taken.lane != lane_of(before_id, numbering.lanes)
+                    ties = ties_text(Ties(leaves=True, after=((taken.lane, taken.seq),) if taken and waits else ()))
                     self._trail(USERS, before_id, before_id, sure=True)
             numbering.row(USERS, "d", before, None, before_id, before_id, pos, row, ties=ties)
         if op != "d":
@@ -317,6 +320,7 @@ class Router:
                 trail = self.owners.trails.get(USERS, was)
                 moved = trail is None
                 ties = "" if trail is None else self._taking_over([trail], after_id, was)
+                self._trail(USERS, was, after_id, sure=True, taken=True)
             numbering.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
 
     @property
