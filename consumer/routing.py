@@ -271,7 +271,7 @@ class Router:
         unplaced = new and claim_id in owners.unsure
         owners.put(claim_id, user_id)
         if user_id is None:
-            if was is not None:
+            if was is not None or unplaced:
                 trails.put(CLAIMS, claim_id, None)
             elif not from_nobody and (CLAIMS, claim_id) not in trails:
                 self._trail(CLAIMS, claim_id, claim_id, sure=True)
