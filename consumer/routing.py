@@ -197,13 +197,14 @@ class Router:
             return
         user_id = owners.get(ref)
         trail = owners.trails.get(CLAIMS, ref)
+        certain = trail is not None and trail.open
         if user_id is UNKNOWN:
-            user_id = None if trail is not None and trail.open else self._ask(ref, index)
+            user_id = None if certain else self._ask(ref, index)
         if user_id is not None:
             numbering.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
         elif numbering.skipping:
             numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, ref, pos, row)  # it is in Kafka already
-        elif ref in owners.unsure:
+        elif ref in owners.unsure and not certain:
             likely = owners.unsure[ref]
             if likely is None:
                 self.owners.trails.put(CLAIMS, ref, None)

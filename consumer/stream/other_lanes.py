@@ -64,7 +64,7 @@ class OtherLanes:
             self._wanted.clear()
 
     def may_go(self, lane: Lane, ours: Mapping[int, Lane]) -> bool:
-        """Whether the next change of a lane is here, and what it comes after in another one lies in an earlier batch."""
+        """Whether the next change of a lane is here, and what it comes after lies in an earlier batch."""
         while not lane.ready:
             waits_for = lane.waiting_for() if lane.merge.ready else None
             if waits_for is None:
