@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import groupby
 from random import Random
@@ -70,12 +70,22 @@ class Firm:
     def _binding(self) -> bool:
         return self.checks and self.keys != "none"
 
-    def transaction(self, steps: Sequence[tuple[Any, ...]], *, checks: bool) -> None:
+    def transaction(
+        self,
+        steps: Sequence[tuple[Any, ...]],
+        *,
+        checks: bool,
+        took_place: Callable[[tuple[Any, ...]], None] = lambda _: None,
+    ) -> None:
+        """Steps that take place together; those that foreign keys forbid are left out."""
         self.checks = checks
         self._open = []
         self._touched = set()
         for name, *arguments in steps:
+            events = len(self._open)
             getattr(self, name)(*arguments)
+            if len(self._open) > events:
+                took_place((name, *arguments))
         if not self._open:
             return
         self.now += 1_000_000
@@ -354,7 +364,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
     claims: dict[int, Row] = {}
 
     def ask(claim_ids: list[Id]) -> Answer:
-        return Answer({id_: claims[id_]["user_id"] for id_ in claim_ids if id_ in claims}, now)  # type: ignore[index]
+        return Answer({id_: claims[id_]["user_id"] for id_ in claim_ids if id_ in claims}, now)
 
     owners = ClaimOwners(capacity, ask)
 
