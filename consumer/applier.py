@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -40,7 +41,7 @@ from consumer.settings import (
     load,
     refuse_word_lists,
 )
-from consumer.store.errors import LaneTaken, StoreError, StoreUnavailable, TryAgain
+from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -71,21 +72,31 @@ def apply_forever(stream: LaneStream, store: LeadStore) -> None:
     """
     lag = metrics.Lag(measures.APPLIER)
     for batch in stream.batches():
-        began = time.monotonic()
         ours = partial(_is_ours, stream, batch.generation)
-        try:
-            outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
-        except LaneTaken as error:
-            log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
-            metrics.LANES_TAKEN.inc()
-            stream.reposition()
-        except (TryAgain, StoreUnavailable):
-            if ours():
-                raise
-        else:
-            lag.processed(max(part.version for part in batch.lanes))
-            _count(batch, outcome, time.monotonic() - began)
-            del outcome  # its leads would stay in memory while the next batch is worked on
+        part: Batch | None = batch
+        while part is not None:
+            part = _step(part, stream, store, ours, lag)
+
+
+def _step(
+    batch: Batch, stream: LaneStream, store: LeadStore, ours: Callable[[], bool], lag: metrics.Lag
+) -> Batch | None:
+    """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
+    began = time.monotonic()
+    try:
+        outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
+    except LaneTaken as error:
+        log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
+        metrics.LANES_TAKEN.inc()
+        stream.reposition()
+        return None
+    except (TryAgain, StoreUnavailable):
+        if ours():
+            raise
+        return None
+    lag.processed(max(part.version for part in batch.lanes))
+    _count(batch, outcome, time.monotonic() - began)
+    return _rest_of(batch) if outcome.more_wait and ours() else None
 
 
 def _is_ours(stream: LaneStream, generation: int) -> bool:
@@ -100,11 +111,17 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
+    past_held = False
     for search in itertools.count(1):
         reach = Reach()
         try:
-            outcome = _apply(batch, store, refused, reach)
+            outcome = _apply(batch, store, refused, reach, past_held=past_held)
             break
+        except RowLocked as error:
+            if past_held:
+                raise
+            log.warning("row held", reason=str(error), mend="its lead is shown to the call centre when it is free")
+            past_held = True
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
@@ -126,8 +143,10 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     return outcome
 
 
-def _apply(batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach) -> Outcome:
-    with store.transaction() as tx:
+def _apply(
+    batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
+) -> Outcome:
+    with store.transaction(past_held=past_held) as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
@@ -143,10 +162,31 @@ def _apply(batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Re
             refused=refused,
             left=left,
         )
+        outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)
     return outcome
+
+
+def _rest_of(batch: Batch) -> Batch:
+    """The same lanes where the batch has left them, for the leads that wait there to be judged and were too many."""
+    lanes = [
+        replace(
+            part,
+            expected_seq=part.next_seq,
+            version_before=part.version,
+            changes=[],
+            user_ids=frozenset(),
+            orphaned=False,
+            lost=0,
+            defects=(),
+            rechecks={},
+            recheck_all=frozenset(),
+        )
+        for part in batch.lanes
+    ]
+    return Batch(batch.generation, lanes, 0)
 
 
 def _move(part: LaneBatch) -> LaneMove:

@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Self
 
 from consumer.binlog.connection import Replica
-from consumer.binlog.errors import NotThere
+from consumer.binlog.errors import NotThere, PreconditionFailed
 from consumer.binlog.events import Id, RowChange, Single
 from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
+from consumer.mysql.key_folding import Foldings
 from consumer.mysql.keys import KeyKind, among, as_text, kind_of
 from consumer.mysql.limits import limited
+from consumer.mysql.weights import UnsupportedCollation
 from consumer.trails import Trails
 
 USERS: Final = Table.USERS.value
@@ -244,14 +246,13 @@ class ClaimOwners:
 class ReplicaClaims:
     """Asks the replica for the users of claims."""
 
-    def __init__(
-        self, replica: Replica, flavor: str, seconds: float, fold: Callable[[str], str] = lambda key: key
-    ) -> None:
-        """`seconds` is the longest that one query may take; `fold` gives the one spelling of a text id."""
+    def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
+        """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are
+        folded."""
         self._replica = replica
         self._flavor = flavor
         self._seconds = seconds
-        self._fold = fold
+        self._foldings = foldings
         self._columns: _ClaimColumns | None = None
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
@@ -265,32 +266,44 @@ class ReplicaClaims:
     def _owners(self, claim_ids: list[Id]) -> Answer:
         columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
         owners = f"SELECT {columns.key}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
-        owners += among("id", columns.kind, claim_ids, self._replica.literal)
+        owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
         found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
-        users = {self._id(columns.kind, claim): None if user is None else int(user) for claim, user in found}
+        users = {self._id(columns, claim): None if user is None else int(user) for claim, user in found}
         return Answer(users, place(*self._replica.binlog_place()))
 
-    def _id(self, kind: KeyKind, claim: object) -> Id:
-        """As the binlog's rows have it."""
-        if kind is KeyKind.INTEGER:
+    def _spelled(self, claim: Id) -> Id:
+        return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
+
+    def _id(self, columns: _ClaimColumns, claim: object) -> Id:
+        """As the binlog's rows have it. Raises PreconditionFailed."""
+        if columns.kind is KeyKind.INTEGER:
             return int(str(claim))
-        return self._fold(str(claim)) if kind is KeyKind.TEXT else str(claim)
+        if columns.kind is not KeyKind.TEXT or self._foldings is None:
+            return str(claim)
+        try:
+            return self._foldings.of(columns.collation, columns.charset)(str(claim))
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"claims.id holds texts: {error}") from error
 
 
 class _ClaimColumns(NamedTuple):
-    """How `claims` is asked: the id's expression and kind."""
+    """How `claims` is asked: the expression, kind and collation of the id."""
 
     key: str
     kind: KeyKind
+    collation: str
+    charset: str
 
     @classmethod
     def ask(cls, replica: Replica) -> Self:
-        there = {str(name).lower(): (str(kind).lower(), size) for name, kind, size in replica.query(_COLUMNS)}
-        kind = kind_of(*there.get("id", ("bigint", None)))
-        return cls(as_text("id", kind), kind)
+        there = {str(name).lower(): (str(kind).lower(), *rest) for name, kind, *rest in replica.query(_COLUMNS)}
+        data_type, size, collation, charset = there.get("id", ("bigint", None, None, None))
+        kind = kind_of(data_type, size)
+        return cls(as_text("id", kind), kind, str(collation or ""), str(charset or ""))
 
 
 _COLUMNS: Final = (
-    "SELECT column_name, data_type, character_octet_length FROM information_schema.columns"
+    "SELECT column_name, data_type, character_octet_length, collation_name, character_set_name"
+    " FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND table_name = 'claims'"
 )

@@ -27,6 +27,7 @@ from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
 from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.mysql.foreign_keys import foreign_keys
+from consumer.mysql.key_folding import Foldings
 from consumer.reader_progress import Progress
 from consumer.routing import UNTOLD, RolledBack, Router
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
@@ -85,6 +86,7 @@ class Reader:
         self._settings = settings
         self._stop = stop
         self._replica = Replica(replica.address, replica.replica_query_seconds)
+        self._foldings = Foldings(self._replica.query)
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
         self._lag = metrics.Lag(measures.READER)
         self._progress = Progress(self._lag.seconds)
@@ -105,7 +107,7 @@ class Reader:
         gc.set_threshold(*GARBAGE)
         try:
             start = self._patiently(self._begin)
-            owners = claim_owners(self._replica, self._source, self._settings, start.flavor)
+            owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
             with metrics.lanes_sent(self._next_seqs):
                 self._patiently(lambda: self._follow(owners))
         except PASSING:
@@ -233,7 +235,7 @@ class Reader:
             return
         if self._connected:
             self._transactions.assure()  # the server ends the stream of whoever has our id: that may be our successor
-        stream = open_stream(self._source, self._kafka, self._settings, position(start), start.server)
+        stream = open_stream(self._source, self._kafka, self._settings, position(start), start.server, self._foldings)
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
             self._connected = True
@@ -441,7 +443,12 @@ def position(checkpoint: Checkpoint) -> Position:
 
 
 def open_stream(
-    source: ReplicaSettings, kafka: KafkaSettings, settings: ReaderSettings, start: Position, server: str
+    source: ReplicaSettings,
+    kafka: KafkaSettings,
+    settings: ReaderSettings,
+    start: Position,
+    server: str,
+    foldings: Foldings | None = None,
 ) -> BinlogStream:
     """The binlog from `start` on, not connected yet."""
     return BinlogStream(
@@ -453,6 +460,7 @@ def open_stream(
         settings.reader_deadline_seconds,
         server,
         strict=True,
+        foldings=foldings,
     )
 
 
@@ -466,9 +474,13 @@ def own_server_id(prefix: str) -> int:
     return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
 
 
-def claim_owners(replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str) -> ClaimOwners:
+def claim_owners(
+    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str, foldings: Foldings
+) -> ClaimOwners:
     """An empty memory of whose claims are whose, which asks the replica."""
-    return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds))
+    return ClaimOwners(
+        settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds, foldings)
+    )
 
 
 def commit_times(replica: Replica, flavor: str) -> CommitTimes:
@@ -540,7 +552,8 @@ def print_changes(
         start = msgspec.structs.replace(start, version=0, **NOTHING_CUT)
     writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
-        owners = claim_owners(replica, source, settings, start.flavor)
+        foldings = Foldings(replica.query)
+        owners = claim_owners(replica, source, settings, start.flavor, foldings)
         numbering = Numbering(
             start,
             Topics(kafka.topic_prefix),
@@ -550,7 +563,7 @@ def print_changes(
         )
         # The server ends whoever comes with an id that is taken: the reader, if it were its own.
         guest = source.model_copy(update={"replica_server_id": own_server_id(f"{kafka.topic_prefix}.{os.getpid()}")})
-        stream = open_stream(guest, kafka, settings, begin or position(start), start.server)
+        stream = open_stream(guest, kafka, settings, begin or position(start), start.server, foldings)
         router = Router(
             numbering,
             owners,

@@ -19,11 +19,10 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
-from consumer.store.errors import StoreError
+from consumer.store.errors import StoreError, TryAgain
 from consumer.store.leads import LeadStore
-from consumer.store.refusal import reason_of
 from reconciler.book import Book, LanePoint
-from reconciler.lanes import lanes_ahead
+from reconciler.lanes import has_moved, lanes_ahead
 from reconciler.recheck import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs import COMPLETE, Run, Runs, Window
@@ -142,7 +141,8 @@ class Backfill:
         live = page.live
         if live is not None:
             self._demand_clock(page.lanes, live.ended)
-            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, page.lanes)}
+            read = reading(live, whole_seconds=self._replica.mariadb)
+            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, read.floor, page.lanes)}
             self._leave(sorted(coming))
             unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
             if unknown:
@@ -162,22 +162,24 @@ class Backfill:
             )
 
     @staticmethod
-    def _is_coming(user_id: int, live: LiveRead, lanes: Mapping[int, LanePoint]) -> bool:
-        """Whether the stream, once it has run at all, has yet to come to the user's creation."""
+    def _is_coming(user_id: int, live: LiveRead, floor: int, lanes: Mapping[int, LanePoint]) -> bool:
+        """Whether the stream, once it has run at all, has yet to come to the user's creation, or lags so far that it
+        has yet to bring changes which the read surely holds."""
         version = lanes[lane_of(user_id, len(lanes))].version
         created_at = live.leads[user_id].created_at.get((Table.USERS, user_id))
-        return version > 0 and created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+        young = created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+        return has_moved(lanes) and (version < floor or young)
 
     def _leave(self, user_ids: Sequence[int]) -> None:
         if user_ids:
             self._tally.left += len(user_ids)
             with self._store.transaction() as tx:
-                ask_later(tx, user_ids, "created just now: the stream is to bring it")
+                ask_later(tx, user_ids, "the stream has yet to pass what was read")
 
     def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
         outcome = Outcome()
         read = reading(live, whole_seconds=self._replica.mariadb)
-        with self._store.transaction() as tx:
+        with self._store.transaction(past_held=True) as tx:
             leads = tx.load(user_ids)
             known = Known.of(tx, leads.values())
             for user_id in user_ids:
@@ -189,8 +191,8 @@ class Backfill:
             tx.write(outcome)
         return outcome
 
-    def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        reason = reason_of(error)
+    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
         self._tally.refuse(reason)
         with self._store.transaction() as tx:

@@ -71,12 +71,12 @@ ORDER BY user_id LIMIT %(limit)s
 
 MARK_CHECKED: Final = """
 WITH held AS (
-    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE user_call_scores AS score SET last_conversion_check_at = now() AT TIME ZONE 'utc'
 FROM held WHERE score.user_id = held.user_id
 """
-"""Notes when these leads were last checked for a conversion; scores are taken in user order, as all writers do."""
+"""Notes when these leads were last checked for a conversion; scores that somebody holds at the moment are left out."""
 
 
 _USERS, _CLAIMS, _REQUIREMENTS = (
@@ -161,6 +161,7 @@ SELECT lead.user_id
 FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
      ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
 WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
+  AND NOT EXISTS (SELECT FROM leadstream.shown WHERE shown.user_id = lead.user_id)
   AND (score.user_id IS NULL
        OR score.current_queue_type IS DISTINCT FROM CASE
            WHEN lead.queue_type = 'none' OR {SAID_NEVER} THEN %(none)s::text
@@ -169,7 +170,8 @@ WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
        OR score.is_active AND (lead.queue_type = 'none' OR {SAID_NEVER}))
 """  # noqa: S608
 """Leads for which the call centre's table says another queue than the open stint, or that it would call though they
-belong in none or must not be called. Why somebody in the right queue is inactive is the call centre's business."""
+belong in none or must not be called; what it is shown of them ahead of their history is no drift. Why somebody in the
+right queue is inactive is the call centre's business."""
 
 
 class LanePoint(NamedTuple):

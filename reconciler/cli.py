@@ -42,6 +42,14 @@ app = typer.Typer(
 NAMES = (*SWEEPS, RECHECKS)
 PAPER = 120
 """Characters in a line where the report does not go to a terminal."""
+Settle = Annotated[
+    bool,
+    typer.Option(
+        "--settle",
+        help="Give the stream up: take what lanes that stand still have yet to bring for lost, and write history by"
+        " the present. What they bring later is passed over.",
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
@@ -59,6 +67,7 @@ def run(
         bool, typer.Option("--everyone", help="Conversion sweeps: not only leads called lately.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find and confirm drift, but write nothing.")] = False,
+    settle: Settle = False,
     interval: Annotated[float | None, typer.Option(min=0.1, help="Repeat every so many seconds until stopped.")] = None,
     as_json_: JSON = False,
 ) -> None:
@@ -69,7 +78,7 @@ def run(
     settings = load(SweepSettings)
     chosen = _chosen(names, settings)
     with _tools() as (tools, stop):
-        sweeper = tools.sweeper(dry_run=dry_run)
+        sweeper = tools.sweeper(dry_run=dry_run, gives_up=settle)
         while True:
             reports = _sweep_all(sweeper, chosen, scope, stop)
             _print(reports, as_json_)
@@ -117,12 +126,13 @@ def backfill(
 def verify(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, not only report it.")] = False,
+    settle: Settle = False,
     sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
     as_json_: JSON = False,
 ) -> None:
     """Compares every user between MySQL and PostgreSQL; exit code 1 where drift is left or not all were compared."""
     console = Console(stderr=True)
-    with _tools() as (tools, stop), tools.verification(repair=repair) as verification:
+    with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
         progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
         try:
             report = verification.run(progress, sample=sample)

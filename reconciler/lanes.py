@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from threading import Event
+from typing import NamedTuple
 
 from consumer.versions import ahead_seconds
 from reconciler.book import LanePoint
@@ -23,6 +24,13 @@ def lanes_ahead(lanes: Mapping[int, LanePoint], clock: int) -> float:
     Until it has caught up no lane can be said to have passed a read, so nothing may be repaired by one.
     """
     return ahead_seconds(max((point.version for point in lanes.values()), default=0), clock / 1e6)
+
+
+class Waited(NamedTuple):
+    """Lanes that have not passed what was waited for: those that move but lag, and those that stand still."""
+
+    lagging: set[int]
+    standing: set[int]
 
 
 class LaneWatch:
@@ -49,29 +57,37 @@ class LaneWatch:
         """As `lanes_ahead`, of the lanes as they are now."""
         return lanes_ahead(self._read(), clock)
 
-    def wait(self, marks: Mapping[int, int]) -> set[int]:
-        """Waits until each lane has passed its version (µs) or stands still; returns those that still lag.
+    def wait(self, marks: Mapping[int, int]) -> Waited:
+        """Waits until each lane has passed its version (µs) or stands still.
 
-        Raises Stopped.
+        Where no lane has ever moved there is no stream, and nothing to wait for. Raises Stopped.
         """
         deadline = time.monotonic() + self._patience
         while True:
-            lagging = self._lagging(marks)
-            if not lagging or time.monotonic() >= deadline:
-                return lagging
+            waited = self.look(marks)
+            if not waited.lagging or time.monotonic() >= deadline:
+                return waited
             if self._stop.wait(self._poll):
                 raise Stopped
 
-    def _lagging(self, marks: Mapping[int, int]) -> set[int]:
+    def look(self, marks: Mapping[int, int]) -> Waited:
+        """Where lanes stand at the moment."""
         points = self._read()
+        if not has_moved(points):
+            return Waited(set(), set())
         now = time.monotonic()
-        lagging = set()
+        found = Waited(set(), set())
         for lane, mark in marks.items():
             point = points.get(lane)
             place = None if point is None else (point.version, point.next_seq)
             if lane not in self._seen or self._seen[lane][0] != place:
                 self._seen[lane] = place, now
             standing = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
-            if (point is None or point.version < mark) and not standing:
-                lagging.add(lane)
-        return lagging
+            if point is None or point.version < mark:
+                (found.standing if standing else found.lagging).add(lane)
+        return found
+
+
+def has_moved(points: Mapping[int, LanePoint]) -> bool:
+    """Whether there is a stream: some lane was ever moved by an applier."""
+    return any(point.version or point.next_seq > 1 for point in points.values())

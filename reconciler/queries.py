@@ -8,9 +8,9 @@ takes one snapshot for all parts of a statement. `reconciler.replica` runs them,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from consumer.leads.model import Table
 from consumer.mysql.keys import KeyKind, as_text, kind_of
@@ -25,10 +25,12 @@ USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 
 SCHEMA = """
-    SELECT 'column', table_name, column_name, data_type, character_octet_length FROM information_schema.columns
+    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type,
+           collation_name, character_set_name
+      FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
     UNION ALL
-    SELECT 'index', table_name, column_name, '', NULL FROM information_schema.statistics
+    SELECT 'index', table_name, column_name, '', NULL, '', NULL, NULL FROM information_schema.statistics
      WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
@@ -43,40 +45,66 @@ def _checksum(*values: str) -> str:
     return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
 
 
+def _beyond() -> str:
+    """How many users no bigint can hold."""
+    return f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
+
+
 class Schema(NamedTuple):
-    """Which columns the company's tables have, with their data types and sizes (bytes of texts and binaries), and which
-    columns lead an index."""
+    """Which columns the company's tables have, their data types, sizes (bytes of texts and binaries), collations and
+    character sets, and which columns lead an index."""
 
     columns: dict[tuple[str, str], str]
     indexed: frozenset[tuple[str, str]]
     sizes: Mapping[tuple[str, str], int | None] = MappingProxyType({})
+    collations: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
 
     def kind(self, table: str, column: str) -> KeyKind:
         """What a column holds, if it is one of ids."""
         return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
 
+    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
+        """Whether the ids of a table are integers, which rise as rows are created."""
+        return self.kind(table, "id") is KeyKind.INTEGER
+
+
+class Folds(NamedTuple):
+    """What the folding of a text key comes to in SQL, for keys of ASCII; any others are compared one by one."""
+
+    lowers: bool
+    trims: bool
+
+    @classmethod
+    def of(cls, fold: Callable[[str], str]) -> Self:
+        """As a folding does with letters and with blanks at the end."""
+        return cls(fold("Aa") == "aa", fold("a ") == "a")
+
+    def folded(self, key: str) -> str:
+        """The expression of a key's form."""
+        key = f"LOWER({key})" if self.lowers else key
+        return f"TRIM(TRAILING ' ' FROM {key})" if self.trims else key
+
+
+_AS_SPELLED: Final = Folds(lowers=False, trims=False)
+
 
 class Queries:
     """The statements, in the words of the tables that the server really has."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, folds: Mapping[tuple[str, str], Folds] = MappingProxyType({})) -> None:
         self.schema = schema
+        self._folds = folds
 
     def present(self) -> str:
         """The clock, how many users no bigint can hold, and the lowest and highest ids of users and of requirements: 0
         where there are none, or no numbers."""
         ends = ["0", "0"]
-        if self.has_numbers():
+        if self.schema.has_numbers():
             ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
         return (
-            f"SELECT {CLOCK}, (SELECT COUNT(*) FROM users WHERE id > {LARGEST}),"
-            " (SELECT COALESCE(MIN(id), 0) FROM users),"
-            f" (SELECT COALESCE(MAX(id), 0) FROM users WHERE id <= {LARGEST}), {', '.join(ends)}"
+            f"SELECT {CLOCK}, {_beyond()}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
+            f" {self._highest(Table.USERS)}, {', '.join(ends)}"
         )
-
-    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
-        """Whether the ids of a table are integers, which rise as rows are created."""
-        return self.schema.kind(table, "id") is KeyKind.INTEGER
 
     def read_users(self, user_ids: Iterable[int]) -> str:
         """Everything about these users in one snapshot, between two looks at the clock."""
@@ -113,11 +141,11 @@ class Queries:
 
         Rows of (0, user, row's id, time of creation) for each of the next `limit` rows, and of (table, user, rows,
         checksum) for the users of those that were created at or after `since` (µs), or nobody knows when; at last
-        (ENDED, 0, highest id, None).
+        (ENDED, users that no bigint holds, highest id, None).
         """
         made = self._moment(table, "created_at")
         if table is Table.USERS:
-            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition}"
+            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition} AND t.id <= {LARGEST}"
             fresh += f" ORDER BY {order} LIMIT {limit}"
         else:
             fresh = f"SELECT {self._key(table, 'id')} AS id, {made} AS made, c.user_id"
@@ -137,15 +165,22 @@ class Queries:
             SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
               STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
             UNION ALL
-            SELECT {ENDED}, 0, {"COALESCE(MAX(id), 0)" if self.has_numbers(table) else "0"}, NULL FROM {table.value}
+            SELECT {ENDED}, {_beyond()}, {self._highest(table)}, NULL
         """
+
+    def _highest(self, table: Table) -> str:
+        if not self.schema.has_numbers(table):
+            return "0"
+        held = f" WHERE id <= {LARGEST}" if table is Table.USERS else ""
+        return f"(SELECT COALESCE(MAX(id), 0) FROM {table.value}{held})"
 
     def newest_from(self, table: Table, row_id: int, limit: int) -> str:
         """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
         created_at = self._moment(table, "created_at")
+        held = f" AND id <= {LARGEST}" if table is Table.USERS else ""
         return (
             f"SELECT MAX({created_at}), MAX(t.id) FROM"
-            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id} ORDER BY id LIMIT {limit}) t"
+            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id}{held} ORDER BY id LIMIT {limit}) t"
         )
 
     def end_of_range(self, after: int, users: int) -> str:
@@ -181,8 +216,8 @@ class Queries:
         """
 
     def _checksums(self) -> tuple[str, str, str]:
-        claim, requirement = self._key("claims", "id"), self._key("claim_requirements", "id")
-        of_claim = self._key("claim_requirements", "claim_id")
+        claim, requirement = self._folded("claims", "id"), self._folded("claim_requirements", "id")
+        of_claim = self._folded("claim_requirements", "claim_id")
         enabled = f"IFNULL({self._enabled()}, 1) <> 0"
         kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
         reason = self._words("claim_requirements", "claim_requirement_reason")
@@ -200,8 +235,11 @@ class Queries:
     def _key(self, table: str, column: str) -> str:
         return as_text(f"t.{column}", self.schema.kind(table, column))
 
+    def _folded(self, table: str, column: str) -> str:
+        return self._folds.get((table, column), _AS_SPELLED).folded(self._key(table, column))
+
     def _signature(self) -> str:
-        """A signature file as text, or NULL where there is none: the empty text, or of a number 0."""
+        """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""
         column = "users", "current_signature_file_id"
         none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
         return f"NULLIF({self._words(*column)}, {none})"

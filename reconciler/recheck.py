@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isinf
@@ -12,22 +13,23 @@ from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import psycopg
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from consumer.explain import lead_of
 from consumer.lane import lane_of
 from consumer.leads.ledger import mend
 from consumer.leads.mend import differs
-from consumer.leads.model import Lead, LiveRow, LiveState, Row, Table
+from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
-from consumer.leads.rules import Rules
+from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
-from consumer.store.errors import TryAgain
-from consumer.store.leads import LeadStore, LeadTransaction
+from consumer.store.errors import RowLocked, TryAgain
+from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.book import Book
 from reconciler.drift import Drift, confirmed, differences
-from reconciler.lanes import LaneWatch, Stopped
-from reconciler.replica import Checksums, LiveLead, LiveRead, Replica
+from reconciler.lanes import LaneWatch, Stopped, has_moved
+from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,6 +70,10 @@ class Tally:
     first_seen: int = 0
     """Of the mended and settled ones, those that were judged for the first time."""
     queue_changes: int = 0
+    shown: int = 0
+    """Put into another queue by the present, while the stream has yet to bring how they came there."""
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Conversions by type that lie between what we hold and the present, and are the stream's to record."""
     left: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
@@ -93,6 +99,8 @@ class Tally:
             "settled": self.settled,
             "first_seen": self.first_seen,
             "queue_changes": self.queue_changes,
+            "shown": self.shown,
+            "conversions_waiting": dict(self.waiting),
             "left_to_recheck": self.left,
             "failed": self.failed,
             "unheld": self.unheld,
@@ -143,11 +151,9 @@ def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
 
 
 def state_of(live: LiveLead) -> LiveState:
-    """A live read as the ledger takes it; of a user that is gone nothing else counts."""
-    if live.user is None:
-        return LiveState(None)
+    """A live read as the ledger takes it; claims of a user that is gone are there where nothing took them along."""
     return LiveState(
-        _dated(live, Table.USERS, live.user),
+        None if live.user is None else _dated(live, Table.USERS, live.user),
         [_dated(live, Table.CLAIMS, row) for row in live.claims.values()],
         [_dated(live, Table.CLAIM_REQUIREMENTS, row) for row in live.requirements.values()],
     )
@@ -209,8 +215,10 @@ class Mender:
         stop: Event,
         batch_size: int = 100,
         dry_run: bool = False,
+        gives_up: bool = False,
     ) -> None:
-        """`dry_run` finds and confirms, but writes nothing."""
+        """`dry_run` finds and confirms, but writes nothing. `gives_up` takes what lanes that stand still have yet to
+        bring for lost: a person says so."""
         self.replica = replica
         self.store = store
         self.book = book
@@ -222,6 +230,7 @@ class Mender:
         self._suspects: list[Suspect] = []
         self._rechecking = False
         self._behind = 0.0
+        self._gives_up = gives_up
 
     def recheck_due(self) -> None:
         """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
@@ -246,14 +255,16 @@ class Mender:
         """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
 
         `condensed` is what the replica holds of them, where the caller knows that already. Leads that
-        the stream left to a live read are mended at once: it can bring nothing that would settle them.
+        the stream left to a live read are settled at once where it has brought all that the read surely holds.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
         """
         for chunk in batches(user_ids, CONDENSED_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
-            live = self.replica.checksums(chunk) if condensed is None else condensed
+            live: Checksums = {} if condensed is None else condensed
+            for _, part in readable(self.replica.checksums, chunk if condensed is None else [], self._unread):
+                live.update(part)
             held = self.book.checksums(chunk)
             misjudged = set(self.book.misjudged(chunk))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
@@ -266,27 +277,32 @@ class Mender:
         for batch in batches(user_ids, self._batch_size):
             if self._stop.is_set():
                 raise Stopped
-            live = self.replica.read_users(batch)
-            held = self.book.leads(batch)
-            rules = self.book.rules()
-            read = self._reading(live)
-            in_step, unsettled = [], []
-            for user_id in batch:
-                suspect = Suspect(user_id, live.leads[user_id], read)
-                found = differences(held.get(user_id), suspect.first, rules)
-                if not found:
-                    in_step.append(user_id)
-                elif found[0].kind is Drift.UNSETTLED:
-                    unsettled.append(suspect)
-                else:
-                    self._suspects.append(suspect)
-            self.tally.checked += len(batch)
-            self.tally.in_step += len(in_step)
-            self._done(in_step)
-            if unsettled and self._replication_moves(unsettled):
-                self._suspects += self._confirm(unsettled, live)
+            for part, live in readable(self.replica.read_users, batch, self._unread):
+                self._compare_with(part, live)
             if len(self._suspects) >= SUSPECTS_AT_ONCE:
                 self.settle()
+
+    def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
+        held = self.book.leads(batch)
+        rules = self.book.rules()
+        read = self._reading(live)
+        in_step, unsettled = [], []
+        for user_id in batch:
+            suspect = Suspect(user_id, live.leads[user_id], read)
+            found = differences(held.get(user_id), suspect.first, rules)
+            if not found:
+                in_step.append(user_id)
+            elif found[0].kind is Drift.UNSETTLED:
+                unsettled.append(suspect)
+            else:
+                self._suspects.append(suspect)
+        self.tally.checked += len(batch)
+        self.tally.in_step += len(in_step)
+        self._done(in_step)
+        if unsettled and self._replication_moves(unsettled):
+            late = self._late(unsettled, read.floor)
+            self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
+            self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
 
     def settle(self) -> None:
         """Waits for the stream, reads the suspects again, and mends what still differs.
@@ -306,15 +322,62 @@ class Mender:
             for suspect in suspects:
                 lane = lane_of(suspect.user_id, lanes)
                 marks[lane] = max(marks.get(lane, 0), suspect.read.ended)
-            lagging = self._watch.wait(marks)
-            self._leave([s for s in suspects if lane_of(s.user_id, lanes) in lagging], "the stream lags")
-            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in lagging]
+            waited = self._watch.wait(marks)
+            behind = waited.lagging if self._gives_up else waited.lagging | waited.standing
+            self._wait_for_stream([s for s in suspects if lane_of(s.user_id, lanes) in behind])
+            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in behind]
             suspects = []
             for batch in batches(ready, self._batch_size):
                 if self._stop.is_set():
                     raise Stopped
-                suspects += self._confirm(batch, self.replica.read_users(suspect.user_id for suspect in batch))
+                users = {suspect.user_id: suspect for suspect in batch}
+                for part, live in readable(self.replica.read_users, list(users), self._unread):
+                    suspects += self._confirm([users[user_id] for user_id in part], live)
         self._leave(suspects, "its rows changed at every look")
+
+    def _late(self, suspects: Sequence[Suspect], floor: int) -> set[int]:
+        """Those whose lane has yet to bring changes that a read with this floor (µs) surely holds.
+
+        Merged now, the changes would be passed over for good when they come.
+        """
+        points = self.book.lanes()
+        if not has_moved(points):
+            return set()
+        late = {lane for lane, point in points.items() if point.version < floor}
+        if self._gives_up:
+            late -= self._watch.look(dict.fromkeys(late, floor)).standing
+        return {one.user_id for one in suspects if lane_of(one.user_id, self.store.lane_count) in late}
+
+    def _wait_for_stream(self, suspects: Sequence[Suspect]) -> None:
+        """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
+        for batch in batches(suspects, self._batch_size):
+            if self.dry_run:
+                self._count_waiting(batch, self.book.leads(one.user_id for one in batch), self.book.rules())
+            else:
+                piecewise(self._show, batch, self._unshown)
+        self._leave(suspects, "the stream has yet to pass what was read")
+
+    def _show(self, suspects: Sequence[Suspect]) -> None:
+        with self.store.transaction(past_held=True) as tx:
+            leads, rules = tx.load(one.user_id for one in suspects), tx.rules
+            presents = [Present(one.user_id, _queue_of(one, rules), one.read.ended) for one in suspects]
+            shown = tx.show(presents)
+        self.tally.shown += shown
+        self._count_waiting(suspects, leads, rules)
+
+    def _unshown(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+        self.tally.refuse(reason)
+
+    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead], rules: Rules) -> None:
+        """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""
+        for user_id, first, read in suspects:
+            lead = leads.get(user_id)
+            if lead is not None and lead.stint:
+                scratch = Outcome()
+                mend(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
+                self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
         """Notes how far the replica is behind its source; where it stands still, the suspects are left for later."""
@@ -352,7 +415,7 @@ class Mender:
         return [suspect for batch in parts for suspect in batch.again]
 
     def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
-        with self.store.transaction() as tx:
+        with self.store.transaction(past_held=True) as tx:
             leads = tx.load(suspect.user_id for suspect in suspects)
             batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
             tx.write(batch.outcome)
@@ -382,11 +445,17 @@ class Mender:
                 mend_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
         return batch
 
-    def _refused(self, suspect: Suspect, error: psycopg.Error) -> None:
-        reason = reason_of(error)
-        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+    def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        self._failed(suspect.user_id, "lead_refused", why(error))
+
+    def _unread(self, user_id: int, error: ReplicaError) -> None:
+        """One customer who cannot be read holds up nobody else."""
+        self._failed(user_id, "lead_not_read", str(error))
+
+    def _failed(self, user_id: int, event: str, reason: str) -> None:
+        log.error(event, user_id=user_id, reason=reason)
         self.tally.refuse(reason)
-        self._postpone([suspect.user_id], reason, doubled=True)
+        self._postpone([user_id], reason, doubled=True)
 
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
@@ -410,6 +479,10 @@ class Mender:
         again_if_in_the_way(attempt)
 
 
+def _queue_of(suspect: Suspect, rules: Rules) -> QueueType:
+    return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), rules)[0]
+
+
 def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
     """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
@@ -421,7 +494,7 @@ def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: 
 def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
     retrying = Retrying(
-        retry=retry_if_exception_type(TryAgain),
+        retry=retry_if_exception(lambda error: isinstance(error, TryAgain) and not isinstance(error, RowLocked)),
         stop=stop_after_attempt(8),
         wait=wait_random_exponential(0.05, max=2),
         reraise=True,
@@ -441,20 +514,42 @@ def why(problem: Exception) -> str:
 
 
 def piecewise(
-    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error], None]
+    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error | TryAgain], None]
 ) -> list[R]:
-    """Does work on all items at once; where PostgreSQL refuses that, in halves, so that one does not hold up others.
+    """Does work on all items at once; where PostgreSQL refuses that, or somebody holds a row of one, in halves.
 
+    So one does not hold up others.
     Returns what each piece of work returned; `refused` is told of the items that are refused alone.
     """
     try:
         return [again_if_in_the_way(work, items)]
-    except psycopg.Error as error:
+    except (psycopg.Error, TryAgain) as error:
         if len(items) == 1:
             refused(items[0], error)
             return []
         middle = len(items) // 2
         return piecewise(work, items[:middle], refused) + piecewise(work, items[middle:], refused)
+
+
+def readable(
+    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, ReplicaError], None]
+) -> list[tuple[Sequence[T], R]]:
+    """Reads all items at once; where the replica does not manage that, in halves, so that one does not hold up others.
+
+    Returns pieces and what was read of each. Raises ReplicaAway and ReplicaUnfit, which are about no single item.
+    """
+    if not items:
+        return []
+    try:
+        return [(items, read(items))]
+    except (ReplicaAway, ReplicaUnfit):
+        raise
+    except ReplicaError as error:
+        if len(items) == 1:
+            unreadable(items[0], error)
+            return []
+        middle = len(items) // 2
+        return readable(read, items[:middle], unreadable) + readable(read, items[middle:], unreadable)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

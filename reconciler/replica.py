@@ -28,9 +28,12 @@ from tenacity import (
     wait_exponential,
 )
 
-from consumer.capture import MOMENT_TYPES
+from consumer.capture import CAPTURED, MOMENTS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
+from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
+from consumer.mysql.weights import UnsupportedCollation
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 from reconciler import queries
@@ -42,6 +45,7 @@ from reconciler.queries import (
     REQUIREMENTS,
     SCHEMA,
     USERS,
+    Folds,
     Queries,
     Schema,
 )
@@ -49,6 +53,9 @@ from reconciler.queries import (
 log = structlog.get_logger(__name__)
 
 TABLES: Final = tuple(table.value for table in Table)
+KEYS: Final = (("claims", "id"), ("claim_requirements", "id"), ("claim_requirements", "claim_id"))
+UNLIMITED: Final = ("SHOW", "WITH")
+"""How statements begin that no hint of MySQL's fits into; the second ask for weights of a few hundred texts."""
 CONNECTION_LOST: Final = (
     2002,
     2003,
@@ -159,6 +166,8 @@ class Known:
 
     def __init__(self) -> None:
         self.lag: LagReading | None = None
+        self.foldings: dict[str, KeyFolding] = {}
+        """What was learnt of collations, by name."""
         self.texts: Queries | None = None
         self.texts_until = 0.0
         """Our clock (monotonic s) from which on the tables are looked at anew."""
@@ -190,6 +199,8 @@ class Created(NamedTuple):
     last_id: int | None
     checksums: Checksums
     """What the replica holds of these users, condensed."""
+    unheld: int = 0
+    """How many users of the whole table no bigint can hold; none of them is among `users`."""
 
 
 class _Fresh(NamedTuple):
@@ -201,11 +212,13 @@ class _Fresh(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """New rows, what their users are condensed to, and the highest primary key of the table."""
+    """New rows, what their users are condensed to, the highest primary key of the table, and how many users no bigint
+    can hold."""
 
     rows: list[_Fresh]
     checksums: Checksums
     last_id: int
+    unheld: int
 
 
 class Fingerprints(NamedTuple):
@@ -235,8 +248,6 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-UNLESS_TIMES: Final = ("created_at", "updated_at")
-"""Columns that are done without where they say no time."""
 THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
@@ -271,6 +282,7 @@ class Replica:
         self._clock: ClockReading | None = None
         self._known = known or Known()
         self._names: list[str] = []
+        self._foldings = Foldings(self._ask, self._known.foldings)
 
     def close(self) -> None:
         """Ends the session."""
@@ -326,10 +338,13 @@ class Replica:
         self._clock = ClockReading(int(clock), time.monotonic())
         return Present(int(clock), *map(int, counts))
 
-    @_of_present_tables
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
         """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
-        wanted = sorted(set(user_ids))
+        return self._read_users(sorted(set(user_ids)))
+
+    @_of_present_tables
+    def _read_users(self, wanted: list[int]) -> LiveRead:
+        fold_claim, fold_requirement = self._fold("claims"), self._fold("claim_requirements")
         started = ended = 0
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
@@ -344,11 +359,11 @@ class Replica:
                 table = Table.USERS
                 users[key] = user_row(key, first, enabled)
             elif part == CLAIMS:
-                key, owner, table = self._key(row_id), int(parent), Table.CLAIMS
+                key, owner, table = fold_claim(str(row_id)), int(parent), Table.CLAIMS
                 owners[key] = owner
                 claims[owner][key] = claim_row(key, owner, first)
             elif part == REQUIREMENTS:
-                key, claim = self._key(row_id), self._key(parent)
+                key, claim = fold_requirement(str(row_id)), fold_claim(str(parent))
                 owner, table = owners[claim], Table.CLAIM_REQUIREMENTS
                 requirements[owner][key] = requirement_row(key, claim, first, second, third)
             else:
@@ -365,10 +380,6 @@ class Replica:
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)
-
-    @staticmethod
-    def _key(value: object) -> Key:
-        return str(value)
 
     @_of_present_tables
     def user_page(self, after: int, limit: int) -> list[int]:
@@ -410,7 +421,7 @@ class Replica:
                 f"{table} on {self.address} has no created_at that is a time, so a window cannot be found;"
                 " use reconciler verify"
             )
-        if not self.texts.has_numbers(table):
+        if not self.texts.schema.has_numbers(table):
             return self._created_by_time(table, since, limit)
         if (table, "created_at") in self.texts.schema.indexed:
             return self._created_by_index(table, since, limit)
@@ -421,7 +432,7 @@ class Replica:
         while True:
             page = self._page(table, condition, "t.created_at, t.id", since, limit)
             rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
-            yield Created(_users(rows), None, page.checksums)
+            yield Created(_users(rows), None, page.checksums, page.unheld)
             if len(rows) < limit:
                 return
             condition = queries.following(rows[-1].made or 0, int(rows[-1].row_id))
@@ -435,7 +446,7 @@ class Replica:
         begin, wanted = since, limit
         while True:
             page = self._page(table, queries.since(begin), "t.created_at", since, wanted)
-            yield Created(_users(page.rows), None, page.checksums)
+            yield Created(_users(page.rows), None, page.checksums, page.unheld)
             if len(page.rows) < wanted:
                 return
             newest = max(row.made or 0 for row in page.rows)
@@ -453,7 +464,7 @@ class Replica:
             remembered = False
             position = max((int(row.row_id) for row in page.rows), default=position)
             young = [row for row in page.rows if row.made is None or row.made >= since]
-            yield Created(_users(young), position, page.checksums)
+            yield Created(_users(young), position if position <= LARGEST else None, page.checksums, page.unheld)
             if len(page.rows) < limit:
                 return
 
@@ -461,17 +472,17 @@ class Replica:
     def _page(self, table: Table, condition: str, order: str, since: int, limit: int) -> _Page:
         fresh: list[_Fresh] = []
         condensed_rows: list[tuple[Any, ...]] = []
-        last_id = 0
+        last_id = unheld = 0
         for row in self._run(self.texts.created(table, condition, order, since, limit)):
             part, user_id, row_id, made = row
             if part == ENDED:
-                last_id = int(row_id)
+                last_id, unheld = int(row_id), int(user_id)
             elif part:
                 condensed_rows.append(row)
             else:
                 owner = None if user_id is None else int(user_id)
                 fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
-        return _Page(fresh, condensed(condensed_rows), last_id)
+        return _Page(fresh, condensed(condensed_rows), last_id, unheld)
 
     def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()
@@ -502,7 +513,9 @@ class Replica:
         """The statements for this server's tables; looks at these now and then."""
         texts = self._known.texts
         if texts is None or time.monotonic() >= self._known.texts_until:
-            texts = self._known.texts = Queries(self._schema())
+            schema = self._schema()
+            folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if key in schema.collations}
+            texts = self._known.texts = Queries(schema, folds)
             self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
 
@@ -513,13 +526,16 @@ class Replica:
     def _schema(self) -> Schema:
         columns: dict[tuple[str, str], str] = {}
         sizes: dict[tuple[str, str], int | None] = {}
+        collations: dict[tuple[str, str], tuple[str, str]] = {}
         indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type, size in self._run(SCHEMA):
-            if kind == "column" and column.lower() in UNLESS_TIMES and data_type.lower() not in MOMENT_TYPES:
-                continue
+        for kind, table, column, data_type, size, column_type, collation, charset in self._run(SCHEMA):
             if kind == "column":
-                columns[table.lower(), column.lower()] = data_type.lower()
-                sizes[table.lower(), column.lower()] = size
+                declared = Declared(data_type.lower(), str(column_type))
+                if self._is_readable(table.lower(), column.lower(), declared):
+                    columns[table.lower(), column.lower()] = declared.data_type
+                    sizes[table.lower(), column.lower()] = size
+                    if collation:
+                        collations[table.lower(), column.lower()] = str(collation), str(charset)
             elif column is not None:
                 indexed.add((table.lower(), column.lower()))
         for table in TABLES:
@@ -528,13 +544,50 @@ class Replica:
                     f"there is no table {table} in {self.address.database} on {self.address} that we may read;"
                     f" run GRANT SELECT ON {self.address.database}.* TO our account"
                 )
+            for column in CAPTURED[table].needed:
+                if (table, column) not in columns:
+                    raise ReplicaUnfit(
+                        f"{self.address.database}.{table} on {self.address} has no column {column} that we may read,"
+                        " without which no lead can be judged; put it back, or run"
+                        f" GRANT SELECT ({column}) ON {self.address.database}.{table} TO our account"
+                    )
         for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
             if (table, column) not in indexed:
                 raise ReplicaUnfit(
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
-        return Schema(columns, frozenset(indexed), sizes)
+        return Schema(columns, frozenset(indexed), sizes, collations)
+
+    def _fold(self, table: str) -> KeyFolding:
+        """What folds the ids of a table."""
+        return self._folding(self.texts.schema, (table, "id"))
+
+    def _folding(self, schema: Schema, column: tuple[str, str]) -> KeyFolding:
+        collation = schema.collations.get(column)
+        if collation is None or schema.kind(*column) is not KeyKind.TEXT:
+            return unchanged
+        try:
+            return self._foldings.of(*collation)
+        except UnsupportedCollation as error:
+            raise ReplicaUnfit(f"{'.'.join(column)} on {self.address}: {error}") from error
+
+    def _ask(self, text: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._open().cursor() as cursor:
+            weights = cursor.mogrify(text, arguments)
+        return list(self._run(weights))
+
+    def _is_readable(self, table: str, column: str, declared: Declared) -> bool:
+        """False for a time that is none, which is done without. Raises ReplicaUnfit where a value would be guessed."""
+        kinds = CAPTURED[table].kinds.get(column)
+        if kinds is None or declared.kind in kinds:
+            return True
+        if kinds is MOMENTS:
+            return False
+        raise ReplicaUnfit(
+            f"{self.address.database}.{table}.{column} on {self.address} is {declared.column_type}, which cannot be"
+            " read exactly; run consumer doctor, which says what it has to be and how"
+        )
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
         retrying = Retrying(
@@ -592,7 +645,7 @@ class Replica:
 
     def _limited(self, text: str) -> str:
         text = text.strip()
-        return text if text.startswith("SHOW") else limited(text, self.query_seconds, mariadb=self.mariadb)
+        return text if text.startswith(UNLIMITED) else limited(text, self.query_seconds, mariadb=self.mariadb)
 
     def _open(self) -> Connection[Cursor]:
         if self._connection is None:

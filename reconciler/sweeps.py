@@ -16,8 +16,7 @@ import structlog
 
 from consumer import local_time
 from consumer.leads.model import QueueType, Table
-from consumer.store.errors import StoreError
-from consumer.store.refusal import reason_of
+from consumer.store.errors import StoreError, TryAgain
 from reconciler.book import Book
 from reconciler.lanes import Stopped
 from reconciler.queries import UNHELD
@@ -181,10 +180,11 @@ class Sweeper:
             assert window is not None
             self._warnings = self._misdated()
             after = self._runs.cursor_before(name, window.start - SETTLED)
-            for users, last_id, condensed in self._replica.created(table, window.start, PAGE, after):
-                self._look(users, condensed)
-                if run is not None and last_id is not None:
-                    run.set_cursor(last_id)
+            for new in self._replica.created(table, window.start, PAGE, after):
+                self._mender.tally.unheld = new.unheld
+                self._look(new.users, new.checksums)
+                if run is not None and new.last_id is not None:
+                    run.set_cursor(new.last_id)
         return window
 
     def _misdated(self) -> tuple[str, ...]:
@@ -260,5 +260,5 @@ class Sweeper:
         return self._runs.looked_at_until("backfill") if until is None else until
 
 
-def _unmarked(user_id: int, error: psycopg.Error) -> None:
-    log.error("check_not_noted", user_id=user_id, reason=reason_of(error))
+def _unmarked(user_id: int, error: psycopg.Error | TryAgain) -> None:
+    log.error("check_not_noted", user_id=user_id, reason=why(error))

@@ -57,7 +57,7 @@ class Tools:
         self.store.close()
         self.book.close()
 
-    def mender(self, *, dry_run: bool) -> Mender:
+    def mender(self, *, dry_run: bool, gives_up: bool = False) -> Mender:
         """What compares and mends."""
         watch = LaneWatch(
             self.book.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
@@ -70,16 +70,17 @@ class Tools:
             stop=self.stop,
             batch_size=self.discovery.discovery_batch_size,
             dry_run=dry_run,
+            gives_up=gives_up,
         )
 
-    def sweeper(self, *, dry_run: bool) -> Sweeper:
+    def sweeper(self, *, dry_run: bool, gives_up: bool = False) -> Sweeper:
         """What runs sweeps."""
         plan = SweepPlan(
             self.settings.sweeps.window_overlap_seconds,
             self.discovery.recent_activity_hours,
             self.discovery.shadow_mode,
         )
-        return Sweeper(self.replica, self.book, self.runs, self.mender(dry_run=dry_run), plan)
+        return Sweeper(self.replica, self.book, self.runs, self.mender(dry_run=dry_run, gives_up=gives_up), plan)
 
     @contextmanager
     def backfill(self) -> Iterator[Backfill]:
@@ -95,12 +96,12 @@ class Tools:
             )
 
     @contextmanager
-    def verification(self, *, repair: bool) -> Iterator[Verification]:
+    def verification(self, *, repair: bool, gives_up: bool = False) -> Iterator[Verification]:
         """What compares everybody, with the second session that it needs."""
         replica = self.settings.replica
         with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
             yield Verification(
-                self.mender(dry_run=not repair),
+                self.mender(dry_run=not repair, gives_up=gives_up),
                 condenser,
                 self.runs,
                 stop=self.stop,

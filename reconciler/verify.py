@@ -17,8 +17,7 @@ import structlog
 
 from consumer.leads.model import QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
-from consumer.store.errors import StoreError
-from consumer.store.refusal import reason_of
+from consumer.store.errors import StoreError, TryAgain
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
 from reconciler.queries import SMALLEST
@@ -167,14 +166,14 @@ class Verification:
             for batch in batches(users, self._range_users):
                 self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
 
-    def _refused(self, user_id: int, error: psycopg.Error) -> None:
-        reason = reason_of(error)
+    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
         self._mender.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()
-        with self._mender.store.transaction() as tx:
+        with self._mender.store.transaction(past_held=True) as tx:
             for user_id, lead in tx.load(user_ids).items():
                 if lead.queue_type is not None:
                     elsewhere = frozenset(QueueType) - {QueueType.NONE, lead.queue_type}

@@ -15,6 +15,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 TESTS: Final = Path(__file__).parent
 LONGEST_FIRST: Final = (
+    "integration/mysql/test_collations.py",
     "integration/reader/test_reader.py",
     "integration/runbook/test_runbook.py",
     "integration/test_variants.py",

@@ -10,8 +10,9 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -34,8 +35,11 @@ from consumer.binlog.errors import (
 from consumer.binlog.events import Event
 from consumer.binlog.framing import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
+from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
 from consumer.capture import CAPTURED
+from consumer.mysql.key_folding import Foldings
+from consumer.mysql.weights import UnsupportedCollation
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
 
@@ -432,9 +436,11 @@ class BinlogStream:
         expected_server: str = "",
         *,
         strict: bool = False,
+        foldings: Foldings | None = None,
     ) -> None:
         """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
-        `strict`, rows of a table that lacks a column that is needed to judge are an error."""
+        `strict`, rows of a table that lacks a column that is needed to judge are an error. Without `foldings`, text
+        keys come as they are spelled."""
         self.server = ""
         self.flavor = ""
         self._address = address
@@ -445,6 +451,7 @@ class BinlogStream:
         self._deadline = deadline_seconds
         self._expected_server = expected_server
         self._strict = strict
+        self._foldings = foldings
         self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
@@ -578,9 +585,26 @@ class BinlogStream:
     def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
-        charsets = dict(self._collations(mariadb))
+        collations = self._collations(mariadb)
         row_ends = dict(self._replica.query(_ROW_ENDS, (self._database,))) if mariadb else None
-        return BinlogDecoder(scope, start, mariadb=mariadb, charsets=charsets, strict=self._strict, row_ends=row_ends)
+        return BinlogDecoder(
+            scope,
+            start,
+            mariadb=mariadb,
+            charsets={number: charset for number, _, charset in collations},
+            strict=self._strict,
+            row_ends=row_ends,
+            folds=partial(self._fold, {number: (name, charset) for number, name, charset in collations}),
+        )
+
+    def _fold(self, collations: Mapping[int, tuple[str, str]], number: int) -> Fold | None:
+        """What folds text keys of a collation. Raises PreconditionFailed where nothing does exactly."""
+        if self._foldings is None or number not in collations:
+            return None
+        try:
+            return self._foldings.of(*collations[number])
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"ids on {self._address} are texts: {error}") from error
 
     def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
         """Reads the rows of an XA transaction that was prepared before our position.
@@ -604,16 +628,17 @@ class BinlogStream:
             "checkpoint says it is; set up a new starting point and verify everything"
         )
 
-    def _collations(self, mariadb: bool) -> list[tuple[int, str]]:
-        """Number and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
-        sql = "SELECT id, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
+    def _collations(self, mariadb: bool) -> list[tuple[int, str, str]]:
+        """Number, name and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
+        sql = "SELECT id, collation_name, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
         rows = self._replica.query(sql)
         if mariadb:
             with suppress(_Refused, NotThere):
                 rows += self._replica.query(
-                    "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability"
+                    "SELECT id, full_collation_name, character_set_name"
+                    " FROM information_schema.collation_character_set_applicability"
                 )
-        return [(int(number), str(charset)) for number, charset in rows if charset]
+        return [(int(number), str(name), str(charset)) for number, name, charset in rows if charset]
 
     def _may_use_gtids(self, mariadb: bool) -> bool:
         """Whether to ask by GTID set; checks that the server has our history and still has what follows it."""

@@ -43,7 +43,7 @@ from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
 from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, last_name, logged_statement, xid_of, xid_prepared
 from consumer.binlog.refusal import refused
-from consumer.binlog.rows import TableDecoder
+from consumer.binlog.rows import Fold, TableDecoder
 from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
 from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
@@ -142,10 +142,12 @@ class BinlogDecoder:
         singles: bool = True,
         strict: bool = False,
         row_ends: Mapping[str, str] | None = None,
+        folds: Callable[[int], Fold | None] = lambda _: None,
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
         `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
+        `folds` says by number what folds the text keys of a collation.
         Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
@@ -159,6 +161,7 @@ class BinlogDecoder:
         self._singles = singles
         self._strict = strict
         self._row_ends = row_ends or {}
+        self._folds = folds
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -581,6 +584,7 @@ class BinlogDecoder:
                     self._charsets,
                     strict=self._strict,
                     row_end=self._row_ends.get(captured, ""),
+                    folds=self._folds,
                 )
         self._maps[event_body[:6]] = Known(event_body, decoder, size)
 

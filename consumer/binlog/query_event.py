@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from consumer.binlog.charsets import decoder
 from consumer.binlog.statements import tokens
+from consumer.mysql.charsets import decoder
 
 QUERY_HEAD: Final = 13
 """Bytes before the variables."""

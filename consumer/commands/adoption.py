@@ -153,7 +153,8 @@ class Adoption:
         with session(self._conninfo) as connection:
             self._take_turn(connection)
             held = store_rules.newest(connection)
-            if held.fingerprint == file.fingerprint and dict(held.comparisons) == dict(comparisons):
+            compare_alike = store_rules.held_as(held.comparisons) == store_rules.held_as(comparisons)
+            if held.fingerprint == file.fingerprint and compare_alike:
                 return self._go_on(connection, held, progress)
             version = _again_if_in_the_way(lambda: self._put_in_force(connection, file, comparisons, by))
             log.info("rules_adopted", version=version, fingerprint=file.fingerprint, by=by)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts
+from consumer.binlog.errors import BinlogError
+from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
 from consumer.doctor.check import Check, Unreachable, away
+from consumer.leads.rule_file import RuleFile
+from consumer.mysql import comparing
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -16,6 +19,7 @@ from consumer.settings import (
     KafkaSettings,
     ReplicaSettings,
 )
+from consumer.store.rules import Comparisons
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
@@ -47,14 +51,28 @@ def examine(
         seen = postgres_facts.first_seen(database.conninfo, SECONDS)
         rows = mysql_facts.created(replica.address, seen, facts, SECONDS)
         return [
-            *mysql.judge(facts, mysql.Reader(server_id, _checkpoint(stream), time.time())),
+            *mysql.judge(
+                facts,
+                mysql.Reader(server_id, _checkpoint(stream), time.time()),
+                rules.mentioned(database.conninfo, SECONDS),
+            ),
             mysql.judge_times(facts, rows, time.time()),
         ]
+
+    def compared(file: RuleFile) -> Comparisons | None:
+        try:
+            return comparing.ask(replica, file)
+        except BinlogError:
+            return None  # the checks of MySQL report that it cannot be asked
+
+    def of_rules() -> list[Check]:
+        return rules.examine(database.conninfo, SECONDS, compared)
 
     steps = (
         (mysql.SERVER, "REPLICA_DATABASE_URL", of_mysql),
         (kafka.SERVER, "KAFKA_BOOTSTRAP_SERVERS and the other KAFKA_ settings", of_kafka),
         (postgres.SERVER, "DATABASE_URL", of_postgres),
+        (rules.SERVER, "DATABASE_URL", of_rules),
     )
     with ThreadPoolExecutor(len(steps)) as pool:
         parts = pool.map(lambda step: _asked(*step), steps)

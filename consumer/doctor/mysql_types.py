@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from consumer.binlog.charsets import decoder
 from consumer.capture import CAPTURED, CHARACTERS, MOMENTS, SWITCHES, Captured, Declared, Kind
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.mysql_facts import MySQLFacts
+from consumer.mysql.charsets import decoder
 
 SERVER: Final = "mysql"
 END_OF_BIGINT: Final = 2**63

@@ -31,7 +31,7 @@ def judge(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
 def judge_quick(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
     """What an applier cannot do without."""
     return [_pooler(facts), _writable(facts), _migrations(facts), *_our_privileges(facts), *_lanes(facts, lanes),
-            *_rules(facts), *(() if shadow else _call_centre(facts, _labels(facts)))]  # fmt: skip
+            *(() if shadow else _call_centre(facts, _labels(facts)))]  # fmt: skip
 
 
 _check = partial(judged, SERVER)
@@ -45,18 +45,6 @@ def _pooler(facts: PostgresFacts) -> Check:
 def _labels(facts: PostgresFacts) -> Labels:
     """What the call centre's tables have to hold: the names of queues by the rules in force."""
     return LABELS if facts.rules is None else facts.rules.file.labels.every()
-
-
-def _rules(facts: PostgresFacts) -> Iterator[Check]:
-    if facts.rules is None:
-        if facts.lanes is not None:
-            yield _check("rules", True, f"no rules are in force in {facts.place}", SETUP)
-        return
-    held = facts.rules
-    late = held.rejudged_at is None
-    sentence = f"version {held.version} of the rules is in force, adopted by {held.adopted_by}"
-    sentence += ", and not all leads were judged by it yet" if late else ""
-    yield _check("rules", State.WARNING if late else State.OK, sentence, "consumer rules adopt --resume")
 
 
 def _writable(facts: PostgresFacts) -> Check:

@@ -54,9 +54,10 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
     """Puts a lead into the queue its state belongs in, `at` being the commit time (µs) of what brought it there.
 
     The first judgement opens stint 1 and never converts. Later, when the queue differs from the open stint's, the
-    stint closes and the next one opens at that same moment, never before the closed one opened. The state must be one
-    that existed in MySQL: callers judge at the boundaries of source transactions only, and by the rules that the lead
-    was judged by before (`rejudge` and `judge_late` bring it to newer ones).
+    stint closes and the next one opens at that same moment, a µs after the closed one opened at the earliest: so the
+    moments of one lead's stints, and with them its conversions, are all different. The state must be one that existed
+    in MySQL: callers judge at the boundaries of source transactions only, and by the rules that the lead was judged by
+    before (`rejudge` and `judge_late` bring it to newer ones).
     """
     verdict = queue_type, rule = queue_for(lead, rules)
     if lead.stint == 0:
@@ -67,7 +68,7 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
         )
     elif queue_type is not lead.queue_type:
         reason, settled = _why(lead, verdict, rules)
-        at = max(at, lead.opened_at)
+        at = max(at, lead.opened_at + 1)
         _close(lead, at, reason, settled, outcome)
         _tell_call_centre(lead, queue_type, at, reason, outcome)
         _open(lead, verdict, at, reason, outcome)
@@ -84,14 +85,14 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
 def rejudge(lead: Lead, at: int, old: Rules, new: Rules, outcome: Outcome) -> None:
     """Brings a lead from the rules it was judged by to newer ones; nothing about its rows has changed.
 
-    Where it belongs elsewhere now, its stint closes as `rules_changed`, at `at` (µs) but not before it opened, and
+    Where it belongs elsewhere now, its stint closes as `rules_changed`, at `at` (µs) but after it opened, and
     never with a conversion. The state must be the one that the lead was judged in last.
     """
     verdict = queue_type, rule = queue_for(lead, new)
     lead.rules_version = new.version
     outcome.leads[lead.user_id] = lead
     if queue_type is not lead.queue_type:
-        at = max(at, lead.opened_at)
+        at = max(at, lead.opened_at + 1)
         _close(lead, at, Reason.RULES_CHANGED, (), outcome)
         _tell_call_centre(lead, queue_type, at, Reason.RULES_CHANGED, outcome)
         _open(lead, verdict, at, Reason.RULES_CHANGED, outcome)

@@ -15,11 +15,10 @@ the stream brought already. Hence:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import NamedTuple
 
 from consumer.leads.apply import holds, put, remove, version_held
-from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
+from consumer.leads.judge import adopted_at, judge_late, rejudge
 from consumer.leads.model import NEVER, ClaimRow, Lead, LiveRow, LiveState, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -34,21 +33,19 @@ def mend(
     outcome: Outcome,
     known_until: int = 0,
 ) -> None:
-    """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it.
+    """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it once.
 
     `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;
-    `read_ended` is the server's time after it. The lead must be locked against the applier. `known_until` is the
+    `read_ended` is the server's time after it. The lead must be locked against the applier, and the stream must have
+    nothing to bring any more that was committed before the floor: the caller sees to that. `known_until` is the
     version (µs) that its lane has come to, 0 where there is no stream: newer rules than the lead was judged by are
     dated no later, and applied to what we hold before the differences are.
 
-    A lead never judged gets stint 1 where the state belongs, opened when its newest row was last updated, and no
-    conversion. For a known lead each difference becomes a change at its row's `updated_at`, no earlier than the open
-    stint and no later than `read_ended`; a row that we do not hold at all came at its `created_at`, if that is known.
-    Differences of one moment are judged together, in the order of moments; a time in whole seconds or milliseconds is
-    one moment with a finer one that begins like it. Rows that are gone, and rows without times, come last. What MySQL
-    no longer shows, such as a status between the one we hold and the present one, is not guessed.
-    Where changes of the stream are waiting to be judged, the states in between are unknown, and only the outcome is
-    judged. A lead without differences is judged too: the rules may have changed.
+    A lead never judged gets stint 1 where the state belongs, opened at the floor, and no conversion. Of a known lead
+    two states are known, the one we hold and the present one: one judgement is made, between them, dated `read_ended`.
+    What lay in between is not guessed, and no row's `updated_at` orders anything.
+    Where changes of the stream are waiting to be judged and the read adds nothing, or completes what they began
+    (`judge_after` NEVER), the judgement is dated by them. A lead without differences is judged too.
 
     A read that was overtaken alters nothing, and a recheck is asked for if it showed anything new: overtaken by a
     removal in the stream, by a later read, in all that it shows by rows of the stream, or, where the lead waits for a
@@ -56,7 +53,7 @@ def mend(
     """
     fresh = lead.stint == 0
     blind = lead.judge_after == NEVER
-    differences = _differences(lead, live, read_ended)
+    differences = _differences(lead, live)
     taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
     mixed = len(taken) < len(differences)
     if floor < lead.read_floor or (mixed and (blind or not taken)):
@@ -66,19 +63,11 @@ def mend(
     unjudged = blind or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
     if not (fresh or unjudged) and lead.rules_version != rules.version:
         rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
-    for at, moment in groupby(taken, key=lambda difference: difference.at):
-        for difference in moment:
-            write = put if difference.present else remove
-            write(lead, difference.row, floor, outcome)
-        if not (fresh or unjudged or mixed):
-            judge(lead, at, rules, outcome)
+    for difference in taken:
+        write = put if difference.present else remove
+        write(lead, difference.row, floor, outcome)
     if not mixed:
-        if fresh:
-            at = _newest(live, read_ended)
-        elif unjudged:
-            at = max([lead.changed_at, *(difference.at for difference in taken)])
-        else:
-            at = read_ended
+        at = floor if fresh else lead.changed_at if unjudged and (blind or not taken) else read_ended
         judge_late(lead, at, known_until, rules, outcome)
     lead.read_floor = floor
     lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
@@ -91,48 +80,16 @@ def differs(lead: Lead, live: LiveState) -> bool:
 
 
 class _Difference(NamedTuple):
-    """A row that MySQL has otherwise than we do (`present`), or not at all; `at` is when that came about, in µs."""
+    """A row that MySQL has otherwise than we do (`present`), or not at all."""
 
-    at: int
     row: Row
     present: bool
 
 
-def _differences(lead: Lead, live: LiveState, read_ended: int) -> list[_Difference]:
-    """In the order of their moments; what is gone comes last, claims before requirements before the user."""
-    found = []
-    for row, updated_at, created_at in _rows(live):
-        if not holds(lead, row):
-            new = created_at is not None and version_held(lead, row) < 0
-            since = created_at if new else updated_at
-            found.append(_Difference(read_ended if since is None else since, row, present=True))
-    moments = _moments({difference.at for difference in found})
-    found = [
-        difference._replace(at=min(max(moments[difference.at], lead.opened_at), read_ended)) for difference in found
-    ]
-    found.sort(key=lambda difference: difference.at)
-    found.extend(_Difference(read_ended, row, present=False) for row in _gone(lead, live))
-    return found
-
-
-_COARSER = (1_000, 1_000_000)
-"""What times of tables without microseconds are multiples of, in µs."""
-
-
-def _moments(times: set[int]) -> dict[int, int]:
-    """time → moment, where tables may date their rows in seconds, in milliseconds or in microseconds.
-
-    One transaction that writes `12:00:07` into one table and `12:00:07.123` into another is one moment, so a coarse
-    time is taken for the earliest finer one that it may mean.
-    """
-    moments = {time: time for time in times}
-    for unit in _COARSER:
-        for coarse in times:
-            if coarse % unit == 0:
-                meant = [moments[time] for time in times if coarse < time < coarse + unit]
-                if meant:
-                    moments[coarse] = min(meant)
-    return moments
+def _differences(lead: Lead, live: LiveState) -> list[_Difference]:
+    """What is there first; what is gone comes last, claims before requirements before the user."""
+    found = [_Difference(row.row, present=True) for row in _rows(live) if not holds(lead, row.row)]
+    return found + [_Difference(row, present=False) for row in _gone(lead, live)]
 
 
 def _rows(live: LiveState) -> Iterator[LiveRow[Row]]:
@@ -153,9 +110,3 @@ def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:
             yield RequirementRow(held.id, held.claim_id, held.type, held.status, held.reason)
     if lead.exists and live.user is None:
         yield UserRow(lead.user_id, lead.signature, lead.enabled)
-
-
-def _newest(live: LiveState, read_ended: int) -> int:
-    """When the newest row was last updated (µs); the time of the read where no row says so."""
-    times = [row.updated_at for row in _rows(live) if row.updated_at is not None]
-    return min(max(times, default=read_ended), read_ended)

@@ -67,6 +67,8 @@ class Reason(StrEnum):
     CLAIM_REOPENED = "claim_reopened"
     SIGNATURE_MISSING = "signature_missing"
     REQUIREMENT_ADDED = "requirement_added"
+    READ_LIVE = "read_live"
+    """No stint's: the call centre sees the present, of which the stream has yet to bring the history."""
     RULES_CHANGED = "rules_changed"
 
 
@@ -278,6 +280,8 @@ class Conversion(NamedTuple):
 
 class QueueChange(NamedTuple):
     """What the call centre's tables need to be told of one lead after a replay.
+
+    Also of a lead that is shown by the present while its history has yet to come (`reason` READ_LIVE).
 
     `left` are the queues that were left on the way, `queue_type` is where the lead is now, `reason` and `at` those
     of the last opening. `first_sight` says that the lead was never judged before; `entered` that it moved into a queue

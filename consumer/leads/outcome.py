@@ -26,5 +26,7 @@ class Outcome:
     rechecks: dict[int, str] = field(default_factory=dict)
     left: dict[str, Left] = field(default_factory=dict)
     """What claims and users have left behind now, where that was altered; empty: nothing any more."""
+    more_wait: bool = False
+    """More leads wait to be judged, in lanes that have passed what they waited for, than one transaction takes on."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Changes that were not applied, by reason (older than what we hold, orphaned)."""

@@ -10,10 +10,11 @@ from typing import Final
 from consumer.leads.words import EXACT, Comparison, Run, Weight
 from consumer.mysql.weights import Collation, Parts, Query, TextColumn, UnsupportedCollation, text_columns
 
-_LETTERS_OF_OTHERS: Final = 200
+_LETTERS_OF_OTHERS: Final = 60
 _VOICE_MARKS: Final = "\u3099\u309a"
-_MARKS: Final = (*map(chr, range(0x300, 0x370)), *_VOICE_MARKS)
-"""What combines with a letter before it, in whatever script words of a business are written."""
+_MARKS: Final = (*map(chr, range(0x300, 0x30D)), *map(chr, range(0x323, 0x329)), "\u0331", "\u0338", *_VOICE_MARKS)
+"""What combines with a letter before it, in the scripts that words of a business are written in."""
+_HEADS_OF_MARKS: Final = "\u0300\u0301\u0307\u0308"
 _FORMS: Final = ("NFC", "NFD", "NFKC", "NFKD")
 _PADDING_REPEATED: Final = 4
 _VARIATIONS: Final = 24
@@ -67,6 +68,8 @@ def _comparisons(collation: Collation, lists: Mapping[str, Sequence[str]]) -> di
 
     together = sorted({word for words in lists.values() for word in words})
     alphabet = collation.alphabet(parts(together))
+    if collation.by_character:
+        alphabet = _equal_to_one(collation, together, alphabet)
     contractions = _contractions(collation, together, alphabet)
     comparisons = {}
     for name, words in lists.items():
@@ -83,20 +86,38 @@ def _comparisons(collation: Collation, lists: Mapping[str, Sequence[str]]) -> di
     return comparisons
 
 
+def _equal_to_one(collation: Collation, words: Sequence[str], alphabet: Sequence[Run]) -> list[Run]:
+    """Those characters that equal one of the words', or a blank.
+
+    Where each character has one weight, WEIGHT_STRING may give one to several that are not equal.
+    """
+    characters = [chr(number) for run in alphabet for number in range(run.first, run.last + 1)]
+    equal = collation.equal(characters, sorted({" ", *(character for word in words for character in word)}))
+    kept = {character for character, _ in equal}
+    weights = {chr(number): run.weight for run in alphabet for number in range(run.first, run.last + 1)}
+    return [
+        Run(ord(character), ord(character), weight)
+        for character, weight in weights.items()
+        if character in kept or not any(weight)
+    ]
+
+
 def _contractions(collation: Collation, words: Sequence[str], alphabet: Sequence[Run]) -> dict[str, Weight]:
     """Contractions of what can take part in a word: letters of ASCII and of the words, and what equals these."""
     written = {character for word in words for character in _spellings(word)}
     letters = [*string.ascii_letters, *sorted(written.difference(string.ascii_letters))]
-    of_ascii = set(collation.weights(list(string.ascii_letters)))
+    of_ascii = {weight[0] for weight in collation.weights(list(string.ascii_letters)) if weight is not None}
     others = [
         chr(number)
         for first, last, weight in alphabet
-        if any(weight) and weight not in of_ascii
+        if weight[0] and weight[0] not in of_ascii
         for number in range(first, min(last, first + _VARIATIONS) + 1)
         if chr(number) not in written
     ]
     letters += others[:_LETTERS_OF_OTHERS]
-    return collation.contractions(letters, list(dict.fromkeys((*letters, *_MARKS))))
+    return collation.contractions(
+        [*letters, *(set(_HEADS_OF_MARKS) - set(letters))], list(dict.fromkeys((*letters, *_MARKS)))
+    )
 
 
 def _spellings(word: str) -> set[str]:

@@ -6,9 +6,11 @@ from contextlib import closing
 from typing import Final
 
 from consumer.binlog.connection import Replica
+from consumer.binlog.errors import PreconditionFailed
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.words import Comparison
 from consumer.mysql.collations import comparisons
+from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import ReplicaSettings
 
 CONNECT_SECONDS: Final = 5
@@ -17,4 +19,7 @@ CONNECT_SECONDS: Final = 5
 def ask(source: ReplicaSettings, file: RuleFile) -> dict[str, Comparison]:
     """Comparisons by table and column; a column that is not named compares plainly. Raises BinlogError."""
     with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
-        return comparisons(replica.query, source.address.database, file.words())
+        try:
+            return comparisons(replica.query, source.address.database, file.words())
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"{source.address} compares in a way of its own: {error}") from error

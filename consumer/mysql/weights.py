@@ -10,11 +10,12 @@ one weight: MySQL's `strings/ctype-uca.cc` (levels separated by 0000), MariaDB's
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, NamedTuple
 
-from consumer.binlog import charsets
 from consumer.leads.words import Run, Weight, joined, units
+from consumer.mysql import charsets
 
 Query = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
 """A session: a statement and its arguments to rows."""
@@ -26,12 +27,11 @@ _NUMBERED_BY_UNICODE: Final = _UNICODE | {"gb18030"}
 _THREE_BYTES: Final = frozenset(("ujis", "eucjpms"))
 _PLANE: Final = 1 << 16
 _ASSIGNED_PLANES: Final = (0, 1, 2, 3, 14)
-_OTHER_PLANES: Final = tuple(plane for plane in range(17) if plane not in _ASSIGNED_PLANES)
 _NO_SURROGATES: Final = f" WHERE n NOT BETWEEN {0xD800} AND {0xDFFF}"
 _SAMPLES: Final = (0, 0x1234, 0x8000, 0xFFFD)
 _TEXTS_A_STATEMENT: Final = 1_000
 _LONGEST_SEQUENCE: Final = 6
-_MOST_SEQUENCES: Final = 2_000
+_MOST_SEQUENCES: Final = 500
 _HALVES: Final = "cp1250_czech_cs"
 _FRAMED: Final = "latin2_czech_cs"
 _NIBBLES: Final = " UNION ALL ".join(f"SELECT {digit}" for digit in range(1, 16))
@@ -126,9 +126,11 @@ class Collation:
             if first != whole:
                 self._levels = (" LEVEL 1", " LEVEL 2", " LEVEL 3")
                 levels, whole = 3, first
-        elif self.name != _FRAMED and len(whole) % 2 == 0 and b"\0\0" in _pairs(whole):
+        elif self.name != _FRAMED and b"\0\0" in _pairs(whole)[1:-1]:
             self._separated = True
-            levels, whole = _pairs(whole).count(b"\0\0") + 1, whole[:2]
+            # The fourth level, of Japanese alone, is there in texts with kana only.
+            levels = 4 if self.name.endswith("_ks") else _pairs(whole).count(b"\0\0") + 1
+            whole = whole[:2]
         self.levels = levels
         # The width of a collation element in bytes; 0: a character's whole weight is one element.
         self._width = 1 if self._one_byte else len(whole) if len(whole) > 1 else 0
@@ -145,6 +147,12 @@ class Collation:
         elif levels > 1 and mariadb:
             # MariaDB's NO PAD is a matter of the first level alone.
             self.padding = ("", *("".join(level[:1]) for level in of_blank[1:]))
+
+    def asking(self, query: Query) -> Collation:
+        """The same collation for another session of the same server."""
+        other = copy(self)
+        other._query = query
+        return other
 
     def holds(self, text: str) -> bool:
         """Whether the character set has all characters of a text, as far as the codec knows."""
@@ -197,52 +205,78 @@ class Collation:
 
     def alphabet(self, wanted: Parts) -> list[Run]:
         """The characters whose weight is empty or a part of one that is wanted, in order."""
-        first_elements = sorted(wanted.first_elements)
-        if self.charset in _UNICODE:
-            found = self._by_runs(self._planes(wanted), first_elements)
-        else:
-            found = self._by_bytes(first_elements)
-        return sorted(run for run in found if run.weight in wanted)
+        found = self._by_planes(wanted) if self.charset in _UNICODE else self._by_bytes(wanted)
+        runs: list[Run] = []
+        for run in sorted(run for run in found if self._is_split(run.weight) and run.weight in wanted):
+            if runs and runs[-1].last + 1 == run.first and runs[-1].weight == run.weight:
+                runs[-1] = Run(runs[-1].first, run.last, run.weight)
+            else:
+                runs.append(run)
+        return runs
 
-    def _planes(self, wanted: Parts) -> list[int]:
-        """Planes of Unicode to look through: the assigned ones, and others where a sample matters."""
+    def _by_planes(self, wanted: Parts) -> list[Run]:
+        """The characters of Unicode that may matter: of all assigned planes, and of others where a sample does."""
         if self.charset in _BASIC_PLANE_ONLY:
-            return [0]
-        samples = [plane * _PLANE + number for plane in _OTHER_PLANES for number in _SAMPLES]
-        weights = self._asked([chr(number) for number in samples])
-        sampled = {
-            number // _PLANE
-            for number, weight in zip(samples, weights, strict=True)
-            if weight is not None and weight in wanted
-        }
-        return sorted(sampled.union(_ASSIGNED_PLANES))
+            return self._by_runs([0], wanted)
+        samples = [(plane, plane * _PLANE + number) for plane in range(1, 17) for number in _SAMPLES]
+        weights: dict[int, set[Weight]] = {}
+        for (plane, _), weight in zip(samples, self._asked([chr(number) for _, number in samples]), strict=True):
+            if weight is not None:
+                weights.setdefault(plane, set()).add(weight)
+        whole = [plane for plane, all_ in weights.items() if len(all_) == 1 and all_.pop() in wanted]
+        # Older collations give all characters beyond the basic plane one weight: a million where a word has an emoji.
+        uniform = self._uniform(whole) if whole else []
+        done = {run.first // _PLANE for run in uniform}
+        rest = {plane for plane, all_ in weights.items() if any(weight in wanted for weight in all_)}
+        return uniform + self._by_runs(sorted(rest.union(_ASSIGNED_PLANES) - done), wanted)
 
-    def _by_runs(self, planes: Iterable[int], first_elements: Iterable[str]) -> Iterator[Run]:
-        columns = ", ".join(f"w{i}" for i in range(len(self._levels)))
-        weights = ", ".join(f"{text} w{i}" for i, text in enumerate(self._expressions("c")))
+    def _uniform(self, planes: Iterable[int]) -> list[Run]:
+        """Those of the planes whose characters all have one weight."""
+        weights = self._weight_columns
+        least, most = (", ".join(f"{edge}({name})" for name in weights) for edge in ("MIN", "MAX"))
+        rows = self._query(
+            f"SELECT MIN(n), MAX(n), {least}, {most} FROM ({self._weighed(planes)}) weighed GROUP BY n DIV {_PLANE}", ()
+        )
+        width = len(weights)
+        return [
+            Run(int(first), int(last), self._weight(edges[:width]))
+            for first, last, *edges in rows
+            if edges[:width] == edges[width:]
+        ]
+
+    def _by_runs(self, planes: Iterable[int], wanted: Parts) -> list[Run]:
+        columns = ", ".join(self._weight_columns)
         rows = self._query(
             f"SELECT MIN(n), MAX(n), {columns} FROM ("
-            f"SELECT n, {columns}, n + {17 * _PLANE} - ROW_NUMBER() OVER (PARTITION BY {columns} ORDER BY n) g FROM ("
-            f"SELECT n, {weights} FROM (SELECT n, CONVERT(CHAR(n USING utf32) USING {self.charset}) c"
-            f" FROM ({_numbers(planes)}) numbers{_NO_SURROGATES}) characters"
-            f") weighed WHERE {self._may_matter(first_elements)}) some GROUP BY g, {columns}",
+            f"SELECT n, {columns}, n + {17 * _PLANE} - ROW_NUMBER() OVER (PARTITION BY {columns} ORDER BY n) g"
+            f" FROM ({self._weighed(planes)}) weighed WHERE {self._may_matter(wanted)}) some GROUP BY g, {columns}",
             (),
         )
-        for first, last, *weight in rows:
-            yield Run(int(first), int(last), self._weight(weight))
+        return [Run(int(first), int(last), self._weight(weight)) for first, last, *weight in rows]
 
-    def _by_bytes(self, first_elements: Iterable[str]) -> Iterator[Run]:
+    def _weighed(self, planes: Iterable[int]) -> str:
+        """A SELECT of the characters of planes: their numbers, `n`, and what their weights lie in."""
+        weights = ", ".join(f"{text} {name}" for name, text in self._named_expressions())
+        return (
+            f"SELECT n, {weights} FROM (SELECT n, CONVERT(CHAR(n USING utf32) USING {self.charset}) c"
+            f" FROM ({_numbers(planes)}) numbers{_NO_SURROGATES}) characters"
+        )
+
+    def _by_bytes(self, wanted: Parts) -> Iterator[Run]:
         if self.charset in _NUMBERED_BY_UNICODE:
             numbers, character = _numbers(_ASSIGNED_PLANES), f"CONVERT(CHAR(n USING utf32) USING {self.charset})"
             surrogates = _NO_SURROGATES
         else:
-            numbers, character = _codes(self._one_byte, self.charset in _THREE_BYTES), f"CHAR(n USING {self.charset})"
+            numbers, character = (
+                _codes(self._one_byte, self.charset in _THREE_BYTES),
+                f"CONVERT(CHAR(n) USING {self.charset})",
+            )
             surrogates = ""
-        weights = ", ".join(f"{text} w{i}" for i, text in enumerate(self._expressions("c")))
+        weights = ", ".join(f"{text} {name}" for name, text in self._named_expressions())
         rows = self._query(
             f"SELECT * FROM (SELECT HEX(c), {weights} FROM (SELECT {character} c FROM ({numbers}) numbers"
             f"{surrogates}) characters WHERE c IS NOT NULL) weighed"
-            f" WHERE {'1' if self._one_byte else self._may_matter(first_elements)}",
+            f" WHERE {'1' if self._one_byte else self._may_matter(wanted)}",
             (),
         )
         seen = set()
@@ -259,7 +293,10 @@ class Collation:
                 yield Run(ord(text), ord(text), self._weight(weight))
 
     def contractions(self, heads: Sequence[str], tails: Sequence[str]) -> dict[str, Weight]:
-        """Texts of two and more of these characters whose weight is not that of their parts one after the other."""
+        """Texts of two and more of these characters whose weight is not that of their parts one after the other.
+
+        Capital letters are looked at where small ones are such.
+        """
         if self.by_character:
             return {}
         found: dict[str, Weight] = {}
@@ -271,7 +308,9 @@ class Collation:
         }
         heads = [head for head in heads if head in alone]
         tails = [tail for tail in tails if tail in alone]
-        new = self._together(heads, tails)
+        new = self._contracted(alone, _small(heads), _small(tails))
+        if new:
+            new = self._contracted(alone, heads, tails)
         while new:
             pattern = units(found)
             fresh = {
@@ -282,12 +321,22 @@ class Collation:
             found |= fresh
             if len(found) > _MOST_SEQUENCES:
                 raise UnsupportedCollation(
-                    f"collation {self.name} has more than {_MOST_SEQUENCES:,} sequences of characters that weigh"
-                    " otherwise together than each alone; convert the column to a collation of fewer"
+                    f"collation {self.name} weighs more than {_MOST_SEQUENCES:,} sequences of letters otherwise than"
+                    " each letter alone; use words of other letters, or convert the column to utf8mb4_unicode_ci"
                 )
-            longer = [text for text in fresh if len(text) < _LONGEST_SEQUENCE]
+            longer = [
+                text for text, weight in fresh.items() if len(text) < _LONGEST_SEQUENCE and self._is_split(weight)
+            ]
             new = self._together(heads, longer) | self._together(longer, tails)
         return found
+
+    def _contracted(self, alone: Mapping[str, Weight], heads: Sequence[str], tails: Sequence[str]) -> dict[str, Weight]:
+        """Pairs that weigh otherwise than their characters alone."""
+        return {
+            text: weight
+            for text, weight in self._together(heads, tails).items()
+            if weight != joined((alone[character] for character in text), self.levels)
+        }
 
     def _together(self, heads: Sequence[str], tails: Sequence[str]) -> dict[str, Weight]:
         """Heads before tails where that weighs otherwise than both alone (or may, where the server cannot judge)."""
@@ -302,6 +351,10 @@ class Collation:
         columns = ", ".join(["h.n", "t.n", *both])
         rows = self._query(f"WITH h AS ({h}), t AS ({t}) SELECT {columns} FROM h JOIN t WHERE {different}", ())
         return {heads[head] + tails[tail]: self._weight(weight) for head, tail, *weight in rows}
+
+    def _is_split(self, weight: Weight) -> bool:
+        """Whether a weight of several levels could be taken apart."""
+        return not self._separated or all(len(element) == 2 * self._width for element in weight[0])
 
     def _table(self, texts: Sequence[str]) -> str:
         """A SELECT of those texts that the character set can hold, `c`, and their numbers, `n`."""
@@ -335,13 +388,23 @@ class Collation:
         if self.charset == "big5":
             # big5_chinese_ci compares characters of two bytes by these, whatever WEIGHT_STRING holds.
             weights = [f"IF(LENGTH({character}) > 1, CAST({character} AS BINARY), {weight})" for weight in weights]
+        elif self.name == "gb18030_chinese_ci":
+            # Its WEIGHT_STRING of the long s is that of s, which it does not compare equal.
+            weights = [f"IF(LENGTH({character}) > LENGTH({it}), CAST({character} AS BINARY), {it})" for it in weights]
         return weights
 
-    def _may_matter(self, first_elements: Iterable[str]) -> str:
+    @property
+    def _weight_columns(self) -> list[str]:
+        return [f"w{level}" for level in range(len(self._levels))]
+
+    def _named_expressions(self) -> list[tuple[str, str]]:
+        return list(zip(self._weight_columns, self._expressions("c"), strict=True))
+
+    def _may_matter(self, wanted: Parts) -> str:
         """The condition of a weight being empty or beginning like one of those wanted (or, rarely, another)."""
         first = f"LEFT(w0, {self._width})" if self._width else "w0"
         ignorable = "w0 = '' OR LEFT(w0, 2) = x'0000'" if self._separated else "w0 = ''"
-        return f"{ignorable} OR LOCATE({first}, x'{''.join(first_elements)}') > 0"
+        return f"{ignorable} OR LOCATE({first}, x'{''.join(sorted(wanted.first_elements))}') > 0"
 
     def _weight(self, columns: Sequence[Any]) -> Weight:
         levels = [bytes(column) for column in columns]
@@ -353,6 +416,9 @@ class Collation:
             levels = [levels[0][:middle], levels[0][middle:]]
         elif self._separated:
             levels = _separated(levels[0], self.levels)
+            if len(levels) > self.levels:
+                # Lithuanian's accents after a dot above have zeros for weights, which are taken for separators then.
+                return ((bytes(columns[0]).hex().upper(),), *[()] * (self.levels - 1))
         width = self._width
         return tuple(
             tuple(level[at : at + width].hex().upper() for at in range(0, len(level), width))
@@ -360,6 +426,10 @@ class Collation:
             else ((level.hex().upper(),) if level else ())
             for level in levels
         )
+
+
+def _small(texts: Iterable[str]) -> list[str]:
+    return [text for text in texts if not text.isupper()]
 
 
 def _pairs(weight: bytes) -> list[bytes]:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
 from consumer.store import arrays, pooler, sql
-from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
+from consumer.store.errors import NotPrepared, RowLocked, StoreUnavailable, TryAgain
 from consumer.store.refusal import is_refusal
 
 Rows = list[tuple[Any, ...]]
@@ -27,8 +27,9 @@ _OURS: Final = {
 }
 """How libpq notices within half a minute that the server is gone; what the URL says goes before."""
 
-_IN_THE_WAY: Final = ("40", "55P03")
-"""SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks, lock timeouts."""
+_IN_THE_WAY: Final = "40"
+"""SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks."""
+_LOCK_TIMEOUT: Final = "55P03"
 _TWICE: Final = "23505"
 _LEADS_KEY: Final = ("leadstream", "leads_pkey")
 _MISSING: Final = ("42P01", "42703", "3F000", "42P10", "42804", "42883")
@@ -119,6 +120,10 @@ def classified(conninfo: str) -> Iterator[None]:
             raise TryAgain("another writer created one of these leads; repeat this transaction") from error
         if is_refusal(error):
             raise
+        if state == _LOCK_TIMEOUT:
+            raise RowLocked(
+                f"another session has held a row for long ({_first_line(error)}); end its transaction"
+            ) from error
         if state.startswith(_IN_THE_WAY):
             raise TryAgain(f"another transaction was in the way ({_first_line(error)}); repeat this one") from error
         if state.startswith(_MISSING):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
 
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
-from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
@@ -22,28 +21,39 @@ CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
 
 
-def conversion_id(user_id: int, stint: int) -> UUID:
-    """The id of the one conversion a stint can end with: writing it twice is impossible, not merely avoided."""
-    return uuid5(CONVERSIONS, f"{user_id}/{stint}")
+def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: int) -> UUID:
+    """The id of the one conversion of a lead at a moment (µs): writing it twice is impossible, not merely avoided.
+
+    It says nothing of how we count stints: what was recorded is known again though our schema is of another age.
+    """
+    return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
 
 
-def write_effects(connection: Connection, outcome: Outcome, rules: Rules, add_conversions: str) -> Cursor | None:
+def write_effects(
+    connection: Connection,
+    conversions: Sequence[Conversion],
+    queue_changes: Iterable[QueueChange],
+    rules: Rules,
+    add_conversions: str,
+    held: Collection[int] = (),
+) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
-    The leads concerned must be locked. Rows of the call centre are taken in this order, so that whoever does the same
-    never meets us in a deadlock: scores by user, then entries by user. `add_conversions` is the statement for the table
-    as it is. Returns the cursor whose rowcount is the number of conversions added.
+    The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
+    centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
+    entries by user. `add_conversions` is the statement for the table as it is. Returns the cursor whose rowcount is the
+    number of conversions added.
     """
-    if not outcome.queue_changes and not outcome.conversions:
+    changes = sorted(queue_changes)
+    if not changes and not conversions:
         return None
     connection.execute(sql.PLAN_FREELY)
-    changes = sorted(outcome.queue_changes.values())
     won = None
-    if outcome.conversions:
-        converted = {conversion.user_id for conversion in outcome.conversions}
-        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(converted.union(outcome.queue_changes)))})
-        won = _add_conversions(connection, add_conversions, outcome.conversions, rules)
+    if conversions:
+        concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
+        connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
+        won = _add_conversions(connection, add_conversions, conversions, rules)
     _put_scores(connection, changes, rules)
     _close_entries(connection, changes, rules)
     _add_entries(connection, changes, rules)
@@ -55,7 +65,7 @@ def _add_conversions(connection: Connection, statement: str, conversions: Iterab
     return connection.execute(
         statement,
         {
-            "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
+            "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in won]),
             "type": texts([conversion.conversion_type for conversion in won]),

@@ -14,6 +14,10 @@ class TryAgain(StoreError):
     """
 
 
+class RowLocked(TryAgain):
+    """A row of the call centre's, or of ours, was held by another transaction for longer than we wait."""
+
+
 class StoreUnavailable(StoreError):
     """PostgreSQL cannot be reached or refuses work at present: wait and try again; nothing was half written.
 

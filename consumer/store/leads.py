@@ -9,7 +9,7 @@ that keep to this order never meet us in a deadlock, and where another order end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, Self
@@ -18,7 +18,19 @@ import msgspec
 
 from consumer.lane import lane_of
 from consumer.leads.left import LeftBehind
-from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule, Stint
+from consumer.leads.model import (
+    NEVER,
+    Claim,
+    Conversion,
+    Key,
+    Lead,
+    QueueChange,
+    QueueType,
+    Reason,
+    Requirement,
+    Rule,
+    Stint,
+)
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store import call_centre, sql
@@ -58,6 +70,21 @@ class Recheck(NamedTuple):
     attempts: int
 
 
+class Present(NamedTuple):
+    """Where a live read puts a lead whose lane has yet to pass `until_version`, the end of that read (µs)."""
+
+    user_id: int
+    queue_type: QueueType
+    until_version: int
+
+
+class _Shown(NamedTuple):
+    """The queue that a lead is shown in by the present, and whether its lane has passed what was read."""
+
+    queue_type: QueueType
+    is_passed: bool
+
+
 class LeadStore:
     """One connection to PostgreSQL, opened when it is first needed and again after it broke.
 
@@ -90,11 +117,13 @@ class LeadStore:
             self._connection = None
 
     @contextmanager
-    def transaction(self) -> Iterator[LeadTransaction]:
+    def transaction(self, *, past_held: bool = False) -> Iterator[LeadTransaction]:
         """Everything inside is committed together at the end, or, on any exception, not at all.
 
+        With `past_held`, rows of the call centre that another session holds are not waited for: what becomes of their
+        leads is written, and seen there when that session is done.
         The rules in force stay so until then: what it judges, it judges by `LeadTransaction.rules`.
-        Raises TryAgain, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
+        Raises TryAgain, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
@@ -107,6 +136,7 @@ class LeadStore:
                     self._handed_out,
                     self._add_conversions,
                     self._in_force,
+                    past_held=past_held,
                 )
                 yield tx
                 tx.confirm_lanes()
@@ -181,18 +211,23 @@ class LeadTransaction:
         handed_out: dict[int, int],
         add_conversions: str,
         in_force: InForce,
+        *,
+        past_held: bool = False,
     ) -> None:
         self._connection = connection
         self._lanes = lanes
         self._shadow = shadow
         self._source = source
         self._handed_out = handed_out
+        self._past_held = past_held
         self._add_conversions = add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
         self._conversions: list[tuple[Cursor, int]] = []
         self._handled: set[int] = set()
+        self._loaded: dict[int, Lead] = {}
+        self._shown: dict[int, _Shown] = {}
         self.conversions_added = 0
         """After the commit: conversions that it added."""
         self.conversions_there = 0
@@ -237,11 +272,15 @@ class LeadTransaction:
         self._moving = cursor, [move.lane for move in moves]
 
     def pending(self, lane_versions: Mapping[int, int], limit: int) -> list[int]:
-        """Leads that can be judged once their lane has reached the version given, `limit` at most."""
+        """Leads that can be judged once their lane has reached the version given, `limit` at most, and as many of those
+        that are shown by the present and whose lanes, which were taken before, have passed what was read."""
         lanes = sorted(lane_versions)
         versions = bigints([lane_versions[lane] for lane in lanes])
-        cursor = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
-        return [user_id for (user_id,) in self._fetch(cursor)]
+        cursors = [
+            self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit),
+            self._execute(sql.SHOWN_PASSED, lane=integers(lanes), limit=limit),
+        ]
+        return [user_id for cursor in cursors for (user_id,) in self._fetch(cursor)]
 
     def claim_owners(self, claim_ids: Iterable[Key]) -> list[tuple[Key, int]]:
         """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
@@ -263,8 +302,9 @@ class LeadTransaction:
         """
         wanted = sorted(set(user_ids))
         self._asked.update(wanted)
-        leads: dict[int, Lead] = {}
+        leads = self._loaded
         rows: tuple[Rows, Rows, Rows] = [], [], []
+        shown = None if self._shadow else self._execute(sql.SHOWN_OF, user_id=bigints(wanted))
         for start in range(0, len(wanted), _LOAD_AT_ONCE):
             some = bigints(wanted[start : start + _LOAD_AT_ONCE])
             cursors = [
@@ -275,6 +315,10 @@ class LeadTransaction:
             rows = self._fetch(cursors[0]), self._fetch(cursors[1]), self._fetch(cursors[2])
         _build(leads, *rows)
         self._stints.update({user_id: lead.stint for user_id, lead in leads.items()})
+        if shown is not None:
+            self._shown = {
+                user_id: _Shown(QueueType(queue_type), passed) for user_id, queue_type, passed in self._fetch(shown)
+            }
         return leads
 
     def write(self, outcome: Outcome) -> None:
@@ -292,11 +336,88 @@ class LeadTransaction:
         self._write_stints(outcome)
         self._write_left(outcome)
         if not self._shadow:
-            cursor = write_effects(self._connection, outcome, self.rules, self._add_conversions)
+            changes, held = self._seen_by_callers(outcome)
+            cursor = self._write_effects(outcome.conversions, changes, held)
             if cursor is not None:
                 self._conversions.append((cursor, len(outcome.conversions)))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
+
+    def _write_effects(
+        self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
+    ) -> Cursor | None:
+        return write_effects(self._connection, conversions, changes, self.rules, self._add_conversions, held)
+
+    def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
+        """What the call centre is told, and whose rows there another session holds.
+
+        It is told nothing of a past that its lane has yet to replay while the present is shown, and then where history
+        has left the lead.
+        """
+        if not (self._shown or self._past_held):
+            return outcome.queue_changes.values(), ()
+        changes = dict(outcome.queue_changes)
+        passed: set[int] = set()
+        for user_id, shown in self._shown.items():
+            lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
+            if not shown.is_passed:
+                changes.pop(user_id, None)
+            elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
+                passed.add(user_id)
+                changes[user_id] = _whole_change(lead, lead.queue_type, entered=lead.queue_type is not shown.queue_type)
+        converted = {conversion.user_id for conversion in outcome.conversions}
+        held = self._held(converted.union(changes) if self._past_held else passed)
+        self._owe([changes.pop(user_id) for user_id in sorted(held.intersection(changes))])
+        if passed := passed - held:
+            self._execute(sql.HIDE, user_id=bigints(sorted(passed)))
+        return changes.values(), held
+
+    def _held(self, user_ids: Iterable[int]) -> set[int]:
+        wanted = sorted(user_ids)
+        return {user for (user,) in self._fetch(self._execute(sql.HELD, user_id=bigints(wanted)))} if wanted else set()
+
+    def _owe(self, changes: Sequence[QueueChange]) -> None:
+        if changes:
+            self._execute(
+                sql.OWE,
+                user_id=bigints([change.user_id for change in changes]),
+                lane=integers([lane_of(change.user_id, self._lanes) for change in changes]),
+                queue_type=texts([QueueType.NONE if change.entered else change.queue_type for change in changes]),
+            )
+
+    def show(self, presents: Iterable[Present]) -> int:
+        """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.
+
+        Stints, conversions and what we hold stay the stream's. Those that history has there already are left alone;
+        returns how many others there are.
+        """
+        ahead = sorted(present for present in presents if self._is_ahead(present))
+        if ahead and not self._shadow:
+            self._execute(
+                sql.SHOW,
+                user_id=bigints([present.user_id for present in ahead]),
+                lane=integers([lane_of(present.user_id, self._lanes) for present in ahead]),
+                queue_type=texts([present.queue_type for present in ahead]),
+                until_version=bigints([present.until_version for present in ahead]),
+            )
+            changes = {present.user_id: self._shown_change(present) for present in ahead}
+            for user_id in self._held(changes) if self._past_held else ():
+                del changes[user_id]
+            self._write_effects([], changes.values())
+        return len(ahead)
+
+    def _is_ahead(self, present: Present) -> bool:
+        lead = self._loaded.get(present.user_id)
+        return present.user_id in self._shown or lead is None or lead.queue_type is not present.queue_type
+
+    def _shown_change(self, present: Present) -> QueueChange:
+        before = self._shown.get(present.user_id)
+        lead = self._loaded.get(present.user_id)
+        seen = before.queue_type if before else lead.queue_type if lead else None
+        entered = seen is not present.queue_type and present.queue_type is not QueueType.NONE
+        others = frozenset(QueueType) - {QueueType.NONE, present.queue_type}
+        at = present.until_version
+        return QueueChange(present.user_id, present.queue_type, others, entered, True, Reason.READ_LIVE, at)
 
     def queue_rechecks(self, reasons: Mapping[int, str]) -> None:
         """Asks for leads to be read live, user → reason; a lead asked for again stays one row and is due at once."""
@@ -405,6 +526,13 @@ class LeadTransaction:
     def _fetch(self, cursor: Cursor) -> Rows:
         self.confirm_lanes()
         return cursor.fetchall()
+
+
+def _whole_change(lead: Lead, queue_type: QueueType, *, entered: bool) -> QueueChange:
+    """Where a lead is, with every other queue left, whoever put it there."""
+    others = frozenset(QueueType) - {QueueType.NONE, queue_type}
+    entered = entered and queue_type is not QueueType.NONE
+    return QueueChange(lead.user_id, queue_type, others, entered, True, Reason.READ_LIVE, lead.opened_at)
 
 
 def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requirement_rows: Rows) -> None:

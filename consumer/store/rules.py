@@ -89,6 +89,11 @@ def compared(content: Mapping[str, Mapping[str, Any]]) -> Comparisons:
     return {name: Comparison.from_json(comparison) for name, comparison in content.items()}
 
 
+def held_as(comparisons: Comparisons) -> dict[str, dict[str, Any]]:
+    """Comparisons as the table holds them; two of them are the same where these are."""
+    return {name: comparison.as_json() for name, comparison in comparisons.items()}
+
+
 def newest(connection: Connection) -> Adopted:
     """The version in force. Raises NotPrepared and psycopg.Error."""
     row = connection.execute(sql.NEWEST_RULES).fetchone()
@@ -119,7 +124,7 @@ def adopt(connection: Connection, file: RuleFile, comparisons: Comparisons, by: 
             {
                 "fingerprint": file.fingerprint,
                 "content": Jsonb(file.as_json()),
-                "comparisons": Jsonb({name: comparison.as_json() for name, comparison in comparisons.items()}),
+                "comparisons": Jsonb(held_as(comparisons)),
                 "by": by,
             },
         ).fetchone()
@@ -129,11 +134,10 @@ def adopt(connection: Connection, file: RuleFile, comparisons: Comparisons, by: 
 
 def first(file: RuleFile, comparisons: Comparisons) -> dict[str, object]:
     """The first rules as setup inserts them: nobody was judged before, so nobody is to be judged anew."""
-    held = {name: comparison.as_json() for name, comparison in comparisons.items()}
     return {
         "version": 1,
         "fingerprint": file.fingerprint,
         "content": file.as_json(),
-        "comparisons": held,
+        "comparisons": held_as(comparisons),
         "adopted_by": BY_SETUP,
     }

@@ -132,6 +132,19 @@ rechecks = Table(
     Index("rechecks_due", "not_before"),
 )
 
+shown = Table(
+    "shown",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("queue_type", Text, nullable=False),
+    Column("until_version", BigInteger, nullable=False),
+    Column("score", Integer),
+    Column("shown_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Index("shown_until", "lane", "until_version"),
+)
+"""Customers whose queue the call centre sees by the present, while the stream has yet to bring how they came there."""
+
 runs = Table(
     "runs",
     metadata,

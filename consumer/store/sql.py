@@ -34,10 +34,11 @@ SET idle_in_transaction_session_timeout = '60s'
 """Times are UTC; our tables are reached by their indexes, whatever their statistics say at the moment; a process that
 stands still in mid-transaction loses its locks before others give up."""
 
-STREAM_SESSION: Final = "SET synchronous_commit = off"
+STREAM_SESSION: Final = "SET synchronous_commit = off; SET lock_timeout = '3s'"
 """A batch is not waited for until it is on PostgreSQL's disk. Where the server dies in the fraction of a second before
 that, the effects are lost together with their lanes' steps, so they are applied again from Kafka; and whatever others
-commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away."""
+commit durably after they saw an effect lies behind it in the same log, so nobody keeps what a crash takes away.
+A row of the call centre that somebody holds for longer than a moment is left for later (`HELD`)."""
 
 CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints are checked here instead of at the commit."""
@@ -296,6 +297,50 @@ FROM {
 """
 """Stints opened by this transaction, some of them closed again."""
 
+# --- queues shown by the present -------------------------------------------------------------------------------------
+
+SHOWN_OF: Final = """
+SELECT shown.user_id, shown.queue_type, shown.until_version <= lane.version
+FROM leadstream.shown JOIN leadstream.lanes AS lane ON lane.lane = shown.lane
+WHERE shown.user_id = ANY(%(user_id)s::bigint[])
+"""
+"""Which of these leads are shown by the present, and whether their lane has passed what was read."""
+
+SHOWN_PASSED: Final = """
+SELECT shown.user_id
+FROM leadstream.shown
+JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
+JOIN leadstream.leads AS lead ON lead.user_id = shown.user_id
+WHERE lead.stint > 0 AND lead.judge_after IS DISTINCT FROM 9223372036854775807 AND shown.lane = ANY(%(lane)s::int[])
+ORDER BY shown.user_id
+LIMIT %(limit)s
+"""
+"""Leads whose lane has passed what was read: history is shown from here on."""
+
+SHOW: Final = f"""
+INSERT INTO leadstream.shown AS held (user_id, lane, queue_type, until_version, score)
+SELECT present.user_id, present.lane, present.queue_type, present.until_version, score.current_score
+FROM {_batch("present", user_id="bigint", lane="int", queue_type="text", until_version="bigint")}
+LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
+ON CONFLICT (user_id) DO UPDATE
+SET lane = excluded.lane, queue_type = excluded.queue_type, shown_at = now(),
+    until_version = greatest(held.until_version, excluded.until_version)
+"""
+"""Queues by a live read; the score is remembered as it was when the first of them was shown."""
+
+HIDE: Final = f"""
+DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE shown.user_id = passed.user_id
+"""
+"""Leads of which history is shown again."""
+
+OWE: Final = f"""
+INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version)
+SELECT user_id, lane, queue_type, 0
+FROM {_batch("owed", user_id="bigint", lane="int", queue_type="text")}
+ON CONFLICT (user_id) DO NOTHING
+"""
+"""Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over."""
+
 # --- rechecks ---------------------------------------------------------------------------------------------------------
 
 QUEUE_RECHECKS: Final = f"""
@@ -362,6 +407,20 @@ FROM (SELECT FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
 """
 """Holds scores, in user order; conversions are about to copy some of them."""
 
+HELD: Final = """
+WITH free AS MATERIALIZED (
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[])
+    ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED),
+free_entries AS MATERIALIZED (
+    SELECT id FROM call_queue WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending'
+    ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED)
+SELECT user_id FROM user_call_scores WHERE user_id = ANY(%(user_id)s::bigint[]) AND user_id NOT IN (TABLE free)
+UNION
+SELECT user_id FROM call_queue
+WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN (TABLE free_entries)
+"""
+"""Leads of whose rows at the call centre another session holds one at the moment; the others are ours from here on."""
+
 
 def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
@@ -375,8 +434,9 @@ INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conv
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
-       CASE WHEN won.after_reset THEN 0 ELSE coalesce(score.current_score, 0) END, coalesce(score.total_attempts, 0),
-       score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json, won.signed, won.requirements::json{times}
+       CASE WHEN won.after_reset THEN 0 ELSE coalesce(shown.score, score.current_score, 0) END,
+       coalesce(score.total_attempts, 0), score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json,
+       won.signed, won.requirements::json{times}
 FROM {
         _batch(
             "won",
@@ -393,6 +453,7 @@ FROM {
         )
     }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
+LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
 ON CONFLICT ({", ".join(key)}) DO NOTHING
 """
 
@@ -407,12 +468,14 @@ ON CONFLICT (user_id) DO UPDATE
 SET current_queue_type = CASE WHEN {SAID_NEVER} THEN %(none)s ELSE excluded.current_queue_type END,
     is_active = CASE WHEN NOT excluded.is_active OR {SAID_NEVER} THEN false
                      ELSE score.is_active OR score.current_queue_type IS DISTINCT FROM excluded.current_queue_type END,
-    current_score = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.current_score ELSE 0 END,
-    last_reset_date = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.last_reset_date
-                           ELSE excluded.last_reset_date END,
+    current_score = CASE WHEN excluded.last_reset_date > coalesce(score.last_reset_date, '-infinity')
+                              AND NOT {SAID_NEVER} THEN 0 ELSE score.current_score END,
+    last_reset_date = CASE WHEN {SAID_NEVER} THEN score.last_reset_date
+                           ELSE greatest(score.last_reset_date, excluded.last_reset_date) END,
     updated_at = excluded.updated_at
 """
-"""The queue a lead is in; the score starts again at 0 where `reset_at` is given.
+"""The queue a lead is in; the score starts again at 0 where `reset_at` is given and later than its last start: so
+a history that is replayed into a schema of ours that was restored resets nothing twice.
 
 `is_active` goes up only where the row's queue changes: where it does not, the call centre has its reasons.
 """

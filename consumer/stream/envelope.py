@@ -98,10 +98,10 @@ def _key(value: RowId) -> Key:
 
 
 def _signature(value: int | str | None) -> str | None:
-    """A signature file; NULL, the empty text and the number 0 are none."""
+    """A signature file; NULL, the number 0 and a text of nothing but blanks are none, as for MySQL's `= ''`."""
     if type(value) is int:
         return str(value) if value else None
-    return value or None  # type: ignore[return-value]
+    return value if value and value.strip(" ") else None  # type: ignore[union-attr,return-value]
 
 
 def _enabled(value: bool | int | str | None) -> bool:

@@ -174,12 +174,13 @@ EXPLANATION: Final[Example] = {
         "current_score": 1,
         "total_attempts": 3,
         "last_call_at": "2026-03-01T11:30:00Z",
+        "last_outcome": "callback",
         "pending": ["requirements_outstanding"],
     },
     "recheck": None,
     "changes": [
-        {"row": "user", "id": 8911, "status": None, "at": "2026-03-01T14:00:05.120443Z"},
-        {"row": "requirement", "id": 77120, "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},
+        {"row": "user", "id": "8911", "status": None, "at": "2026-03-01T14:00:05.120443Z"},
+        {"row": "requirement", "id": "77120", "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},
     ],
     "live": {
         "exists": True,

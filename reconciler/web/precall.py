@@ -109,7 +109,8 @@ class Desk:
             _read_live,
         )
         conninfo = settings.database.conninfo
-        self._held = Reads("store", [Book(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)], _read_held)
+        books = [Book(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
+        self._held = Reads("store", books, self._read_store)
         self._dossiers = Reads("dossiers", [Book(conninfo, 5.0)], _read_dossiers)
         self._rechecks = Reads("rechecks", [_store(settings)], _queue_rechecks)
         self._queued: dict[int, float] = {}
@@ -162,9 +163,7 @@ class Desk:
         holding = asyncio.ensure_future(self._read_held(user_id))
         live, away = await self._read_live(user_id)
         held, store_away = await holding
-        if held is not None:
-            self._rules = held.rules
-        rules = self._rules
+        rules = self._rules if held is None else held.rules
         if rules is None:
             raise NoAnswer(f"{store_away}, so the rules in force are not known")
         expected = _queue(named, rules)
@@ -226,6 +225,12 @@ class Desk:
         except (StoreError, psycopg.Error) as error:
             log.warning("precall_without_store", reason=str(error))
             return None, "PostgreSQL does not answer"
+
+    def _read_store(self, book: Book, user_ids: list[int]) -> Held:
+        """Reads, and remembers the rules for as long as PostgreSQL may be away."""
+        held = _twice(book, lambda: book.held(user_ids))
+        self._rules = held.rules
+        return held
 
     def _strike(self) -> None:
         self._strikes += 1
@@ -324,10 +329,6 @@ def _twice(book: Book, work: Callable[[], T]) -> T:
         if not had_session:
             raise
     return work()
-
-
-def _read_held(book: Book, user_ids: list[int]) -> Held:
-    return _twice(book, lambda: book.held(user_ids))
 
 
 def _read_dossiers(book: Book, user_ids: list[int]) -> Mapping[int, tuple[Dossier, Rules]]:

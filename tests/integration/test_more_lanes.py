@@ -20,6 +20,7 @@ from consumer.more_lanes import raise_lanes
 from consumer.settings import DatabaseSettings, KafkaSettings
 from consumer.status import status
 from consumer.store.relane import NotDrained
+from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.transactions import ReaderTransactions
 from tests.integration.reader.world import CONSUMER, LANES, World
@@ -129,8 +130,15 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
 
 
 def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = ReaderTransactions.commit
+
     def cut_off(*_: object) -> int:
         raise OSError("cut off")
+
+    def cut_off_at_the_end(transactions: ReaderTransactions, reached: Checkpoint) -> None:
+        if reached.epoch > 1:
+            cut_off()
+        commit(transactions, reached)
 
     with World("mysql") as world:
         world.setup()
@@ -142,7 +150,7 @@ def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pyt
         assert f"LANES={MORE}" in refused(world, "read", lanes=LANES)
         assert f"consumer setup --lanes {MORE}" in refused(world, "read", lanes=MORE)
         with monkeypatch.context() as cut:
-            cut.setattr(ReaderTransactions, "commit", cut_off)
+            cut.setattr(ReaderTransactions, "commit", cut_off_at_the_end)
             with pytest.raises(OSError, match="cut off"):
                 raise_lanes(kafka, database)
         assert query(world, "SELECT DISTINCT epoch FROM leadstream.lanes") == [(2,)]

@@ -144,23 +144,24 @@ def test_two_appliers_give_the_history_that_was(world: World, keys: str, tmp_pat
         with world.connection() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
             ((now,),) = cursor.fetchall()
-        with psycopg.connect(world.database_url, autocommit=True) as connection:
+        with psycopg.connect(world.database_url, autocommit=True) as store:
             deadline = time.monotonic() + 120
-            while connection.execute("SELECT min(version) FROM leadstream.lanes").fetchone() <= (now,):
+            passed = "SELECT min(version) > %s FROM leadstream.lanes"
+            while store.execute(passed, (now,)).fetchone() != (True,):
                 assert time.monotonic() < deadline, "the lanes do not move on"
                 time.sleep(0.1)
-            stints = connection.execute(
+            stints = store.execute(
                 "SELECT user_id, number, queue_type, opened_reason, closed_reason, conversion_type, signature"
                 " FROM leadstream.stints ORDER BY user_id, number"
             ).fetchall()
             waiting = {
                 user_id
-                for (user_id,) in connection.execute(
+                for (user_id,) in store.execute(
                     "SELECT user_id FROM leadstream.leads WHERE judge_after = %s", (NEVER,)
                 ).fetchall()
             }
-            reasons = connection.execute("SELECT reason, count(*) FROM leadstream.rechecks GROUP BY 1").fetchall()
-            conversions = connection.execute("SELECT count(*) FROM conversions").fetchone()
+            reasons = store.execute("SELECT reason, count(*) FROM leadstream.rechecks GROUP BY 1").fetchall()
+            conversions = store.execute("SELECT count(*) FROM conversions").fetchone()
     ours = history(iter(stints))
     was = history(
         (s.user_id, s.number, s.queue_type, s.opened_reason, s.closed_reason, s.conversion_type, s.signature)

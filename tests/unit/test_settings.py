@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.settings import KafkaSettings, SettingsError, load
+from consumer.leads.rule_file import Exclusion, RuleFile, parse
+from consumer.settings import KafkaSettings, SettingsError, load, refuse_word_lists
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +40,30 @@ def test_a_password_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", "/nowhere/password")
     with pytest.raises(SettingsError, match=r"^KAFKA_SASL_PASSWORD_FILE names /nowhere/password, which cannot be read"):
         _ = load(KafkaSettings).librdkafka
+
+
+def test_lists_of_words_that_are_still_set_are_refused_with_the_rules_that_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "types").write_text("newsletter, consent\n")
+    (tmp_path / ".env").write_text("CLOSED_CLAIM_STATUSES=cancelled, lost\n")
+    monkeypatch.setenv("SETTLED_REQUIREMENT_STATUSES", "approved,waived,approved")
+    monkeypatch.setenv("EXCLUDED_REQUIREMENT_TYPES_FILE", str(tmp_path / "types"))
+    with pytest.raises(SettingsError) as refused:
+        refuse_word_lists()
+    sentence, _, lines = str(refused.value).partition(":\n")
+    assert sentence == (
+        "CLOSED_CLAIM_STATUSES and SETTLED_REQUIREMENT_STATUSES and EXCLUDED_REQUIREMENT_TYPES are settings no longer,"
+        " because the rules lie in PostgreSQL; unset them, write these lines to a file and run"
+        " `consumer rules adopt FILE`"
+    )
+    assert parse(lines) == RuleFile(
+        closed=("cancelled", "lost"),
+        settled=("approved", "waived"),
+        excluded=(Exclusion("newsletter"), Exclusion("consent")),
+    )
+
+
+def test_lists_of_words_that_are_set_to_nothing_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOSED_CLAIM_STATUSES", "")
+    refuse_word_lists()

@@ -92,7 +92,7 @@ def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
                         connection.execute(statement.encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert not [name for name in left if name.startswith("postgres")]
-        connection.execute("DROP TABLE call_queue")
+        connection.execute("DROP TABLE call_queue CASCADE")
         connection.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on".encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert left["postgres call_queue"]["mend"] == "consumer setup"
@@ -111,14 +111,17 @@ def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
         connection.execute(f"DROP ROLE {role}".encode())
 
 
-def test_a_reader_refuses_a_server_without_metadata_and_starts_once_the_statement_was_run() -> None:
+def test_setup_and_reader_refuse_a_server_without_metadata_and_go_on_once_the_statement_was_run() -> None:
     with ensure(()).private_mysql(["--binlog-row-metadata=MINIMAL"]) as server, World("mysql", server.url) as world:
-        world.setup()
-        refused = world.consumer("read")
-        assert refused.returncode == 1
-        assert "binlog_row_metadata is MINIMAL" in refused.stderr
-        assert "SET PERSIST binlog_row_metadata = 'FULL'" in refused.stderr
-        world.execute("SET PERSIST binlog_row_metadata = 'FULL'")
+        for command in ("setup", "read"):
+            refused = world.consumer(command)
+            assert refused.returncode == 1
+            assert "binlog_row_metadata is MINIMAL" in refused.stderr
+            assert "SET PERSIST binlog_row_metadata = 'FULL'" in refused.stderr
+            world.execute("SET PERSIST binlog_row_metadata = 'FULL'")
+            if command == "setup":
+                world.setup()
+                world.execute("SET PERSIST binlog_row_metadata = 'MINIMAL'")
         world.reader().wait_for("reading")
 
 

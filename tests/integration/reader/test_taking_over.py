@@ -58,13 +58,13 @@ def test_two_prefixes_follow_one_database(world: World) -> None:
 
 
 def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(world: World) -> None:
-    """Kafka has ended its transaction and says that it was fenced; nobody else was there."""
+    """Kafka has ended its transaction and says that it was fenced, or takes nothing more; nobody else was there."""
     world.setup()
     reader = world.reader(KAFKA_TRANSACTION_TIMEOUT_MS="5000").wait_for("reading")
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.wait_for_rows(1)
     world.execute(
-        "INSERT INTO users (email) SELECT 'x' FROM information_schema.columns a, information_schema.columns b"
+        "INSERT INTO users (email_address) SELECT 'x' FROM information_schema.columns a, information_schema.columns b"
         " LIMIT 150000"
     )
     deadline = time.monotonic() + 60
@@ -74,7 +74,7 @@ def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(
     reader.process.send_signal(signal.SIGSTOP)
     time.sleep(25)
     reader.process.send_signal(signal.SIGCONT)
-    reader.wait_for("transaction_timed_out", 90)
     messages = world.finish(reader, 150_001)
+    assert not any("another reader" in str(line) for line in reader.lines()), "it reports a successor that is not there"
     check_numbers(messages)
     assert len(messages) - sum(message.value["op"] == "h" for message in messages) == 150_001

@@ -88,7 +88,8 @@ def test_a_run_that_postgresql_refuses_as_a_whole_is_recorded_as_failed(mysql_wo
 
 def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at_its_commit(mysql_world: World) -> None:
     world = mysql_world
-    seen, signed = ((time.time_ns() // 1000) - minutes * 60_000_000 for minutes in (30, 10))
+    now = time.time_ns() // 1_000_000 * 1000  # the call centre keeps milliseconds
+    seen, signed = (now - minutes * 60_000_000 for minutes in (30, 10))
     stranger, signer = UserRow(2, None, True), UserRow(2, "77", True)
     with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store:
         apply(one_change(store, Change(2, Table.USERS, None, stranger, seen, seen, last=True)), store)

@@ -15,6 +15,7 @@ from consumer.binlog.position import Position
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
 from consumer.live import read_lead
 from consumer.settings import MySQLAddress
+from consumer.stream.envelope import Users
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, close_world, open_world
@@ -46,13 +47,22 @@ def test_rows_are_read_alike_however_their_columns_are_declared(world: World) ->
     assert live[3].user is None
 
 
+def test_a_signature_of_nothing_but_blanks_is_none_as_in_the_stream(world: World) -> None:
+    world.sql("INSERT INTO users (id, current_signature_file_id) VALUES (1, '  '), (2, ''), (3, ' x'), (4, '0')")
+    live = world.replica().read_users(range(1, 5)).leads
+    read = {user_id: row.user.signature for user_id, row in live.items() if row.user}
+    assert read == {1: None, 2: None, 3: " x", 4: "0"}
+    for user_id, signature in ((1, "  "), (2, ""), (3, " x"), (4, "0")):
+        assert live[user_id].user == Users(user_id, signature).row()
+
+
 def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
     redeclare(
         world,
         "ALTER TABLE users DROP COLUMN is_enabled, DROP COLUMN updated_at",
         "ALTER TABLE claim_requirements DROP COLUMN claim_requirement_reason",
     )
-    world.user_without_times(1)
+    world.sql("INSERT INTO users (id, created_at) VALUES (1, NULL)")
     live = world.replica().read_users([1]).leads[1]
     assert live.user == UserRow(1, None, True)
     assert live.updated_at == {(Table.USERS, 1): None}
@@ -75,7 +85,7 @@ def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: Wor
     assert world.replica().read_users([1]).leads[1].user == UserRow(1, "00ff0000", True)
 
 
-def test_a_uuid_signature_of_mariadb_is_its_hexadecimal_digits_as_in_the_stream(servers: Servers) -> None:
+def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(servers: Servers) -> None:
     """Everywhere alike: in the binlog, in the reconciler's reads and in those of `consumer explain`."""
     world = open_world(servers.mariadb_url, servers.postgres_url)
     try:
@@ -87,7 +97,7 @@ def test_a_uuid_signature_of_mariadb_is_its_hexadecimal_digits_as_in_the_stream(
             world.sql(
                 "INSERT INTO users (id, current_signature_file_id) VALUES (1, '00112233-4455-4677-8899-aabbccddeeff')"
             )
-            user = UserRow(1, "00112233445546778899aabbccddeeff", True)
+            user = UserRow(1, "00112233-4455-4677-8899-aabbccddeeff", True)
             assert world.replica().read_users([1]).leads[1].user == user
             told = read_lead(live, 1).state.user
             assert told is not None

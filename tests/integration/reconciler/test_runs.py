@@ -39,7 +39,11 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     },
     watch: {"RECHECKS": [], "QUEUES": [], "LAST_RUNS": [list(NAMES)], "STREAMED": []},
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
-    aging: {"AGED": DAY, "AGE": [200], "RECORD": {**DAY, "counts": "{}"}},
+    aging: {
+        "LAST_AGED": [DAY["next_midnight"]],
+        "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
+        "RECORD": {**DAY, "counts": "{}"},
+    },
     board: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
 }
 """Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from consumer.leads.rule_file import Labels, RuleFile
 from reconciler.runs import Runs
 from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import serving, until
@@ -60,11 +61,33 @@ def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: World, tm
         wrong = [
             served.get("/leads/1/precall"),
             served.get("/leads/1/precall", expected="somewhere"),
-            served.get("/leads/0/precall", expected="none"),
+            served.get(f"/leads/{-(2**63) - 1}/precall", expected="none"),
             served.get(f"/leads/{2**63}/precall", expected="none"),
             served.get("/leads/x"),
         ]
         assert {answer.status_code for answer in wrong} == {422}
+
+
+def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: World, tmp_path: Path) -> None:
+    world = mysql_world
+    for user in (1, 2):
+        world.user(user)
+    world.backfill()
+    world.age_everything()
+    with serving(world, tmp_path) as served:
+        assert served.get("/leads/1/precall", expected="unsigned_users").json()["agrees"] is True
+        unknown = served.get("/leads/1/precall", expected="new_customers")
+        assert (unknown.status_code, "unsigned_users, requirements_outstanding, none" in unknown.text) == (422, True)
+        world.adopt(RuleFile(Labels("new_customers", "open_requests", None), never=("Deceased",)))
+        for expected in ("new_customers", "unsigned_users"):
+            told = served.get("/leads/1/precall", expected=expected).json()
+            assert (told["agrees"], told["queue_type"], told["drift"]) == (True, "unsigned_users", [])
+        world.pg("UPDATE user_call_scores SET last_outcome = 'deceased ' WHERE user_id = 2")
+        never = served.get("/leads/2/precall", expected="new_customers").json()
+        assert (never["agrees"], never["queue_type"]) == (False, "none")
+        assert never["because"] == "the customer must not be called: the last call ended with deceased "
+        explained = " ".join(served.get("/leads/2").json()["sentences"])
+        assert "They must not be called" in explained
 
 
 def test_without_the_replica_a_check_is_answered_from_what_we_hold(servers: Servers, tmp_path: Path) -> None:
@@ -325,6 +348,7 @@ def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:
 def test_it_ends_when_told_even_while_a_run_waits(mysql_world: World, tmp_path: Path, number: int, code: int) -> None:
     world = mysql_world
     world.user(1, ago=60)
+    world.pass_lanes(1)
     world.still_seconds = 60.0
     with serving(world, tmp_path, API_TOKEN="t") as served:
         under_way = served.post("/sweeps/new-users", "t")

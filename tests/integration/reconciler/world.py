@@ -76,10 +76,6 @@ class World:
             user_id, signature, ago,
         )  # fmt: skip
 
-    def user_without_times(self, user_id: int) -> None:
-        """A user of whom nobody knows when the row was made or changed."""
-        self.sql("INSERT INTO users (id, created_at, updated_at) VALUES (%s, NULL, NULL)", user_id)
-
     def claim(self, claim_id: int, user_id: int, status: str | None = "open") -> None:
         """A claim of a user."""
         self.sql("INSERT INTO claims (id, user_id, status) VALUES (%s, %s, %s)", claim_id, user_id, status)

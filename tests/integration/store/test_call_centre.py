@@ -19,6 +19,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.needs import TABLES
 from consumer.store.refusal import reason_of
 from consumer.store.setup import prepare
+from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, Desk, requirement
@@ -58,7 +59,7 @@ def life_of_two(url: str) -> None:
     )
     assert rows(url, won) == [
         (1, "unsigned_users", "signature_obtained", ["file-1"], None),
-        (2, "requirements_outstanding", "requirements_completed", None, [20]),
+        (2, "requirements_outstanding", "requirements_completed", None, [key(20)]),
     ]
 
 
@@ -101,7 +102,9 @@ def test_a_conversion_is_written_once_whatever_partition_it_is_in(empty: str) ->
                 tx.load([1])
                 tx.write(outcome)
             assert (tx.conversions_added, tx.conversions_there) == (added, 1 - added)
-    assert rows(empty, "SELECT id FROM conversions") == [(conversion_id(1, 1),)]
+    assert rows(empty, "SELECT id FROM conversions") == [
+        (conversion_id(1, ConversionType.SIGNATURE_OBTAINED, 1_700_000_000_123_456),)
+    ]
 
 
 def test_a_unique_index_of_their_own_hides_no_conversion_of_ours(empty: str) -> None:

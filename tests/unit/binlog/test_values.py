@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.binlog import values
-from consumer.binlog.charsets import decoder, lenient_decoder
 from consumer.binlog.rows import is_live
+from consumer.mysql.charsets import decoder, lenient_decoder
 
 
 @pytest.mark.parametrize(

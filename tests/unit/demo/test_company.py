@@ -21,7 +21,7 @@ from tests.demo.shape import Shape, canonical
 from tests.servers.places import PROJECT
 
 CUSTOMERS = 30
-TRANSACTIONS = 3000
+TRANSACTIONS = 1500
 
 
 class Binlog:

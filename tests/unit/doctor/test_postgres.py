@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -10,12 +11,15 @@ from alembic.script import ScriptDirectory
 from consumer.doctor.check import Check, State
 from consumer.doctor.postgres import judge, judge_quick
 from consumer.doctor.postgres_facts import PostgresFacts, newest_revision
+from consumer.leads.rule_file import RuleFile
 from consumer.store import migrations
 from consumer.store.fit import TheirColumn
 from consumer.store.needs import ADDED_INDEX, TABLES
 from consumer.store.pooler import HINT, Pooling
+from consumer.store.rules import BY_SETUP, Adopted
 from tests.unit.store.theirs import theirs
 
+ADOPTED_AT = datetime(2026, 11, 1, tzinfo=UTC)
 ALL = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 THEIRS = {table: theirs(table) for table in TABLES}
 WELL = PostgresFacts(
@@ -36,6 +40,7 @@ WELL = PostgresFacts(
     privileges={table: frozenset(needs.privileges) for table, needs in TABLES.items()},
     elsewhere={},
     lanes=(6, [1]),
+    rules=Adopted(1, "", RuleFile(), {}, BY_SETUP, ADOPTED_AT, ADOPTED_AT),
 )
 SCHEMA_GRANT = (
     "GRANT USAGE ON SCHEMA leadstream TO leadstream;"

@@ -79,7 +79,7 @@ def stints_of(
                 conversion = "requirements_completed"
             else:
                 completed = ()
-            at = max(moment.at, stint.opened_at)
+            at = max(moment.at, stint.opened_at + 1)
             stints[-1] = stint._replace(
                 closed_at=at, closed_reason=reason, conversion=conversion, signature=signature, completed=completed
             )

@@ -7,10 +7,19 @@ from collections.abc import Mapping
 import pytest
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
-from consumer.leads.rule_file import Exclusion, RuleFile
-from consumer.leads.rules import Rules, queue_for
+from consumer.leads.rule_file import Exclusion, Labels, RuleFile
+from consumer.leads.rules import Rules, outstanding, queue_for
+from consumer.leads.words import Comparison
 
 RULES = Rules()
+
+
+class ByteByByte(Comparison):
+    """Words are equal where they are the same."""
+
+    def key(self, word: str) -> str:
+        """The word."""
+        return word
 
 
 def lead(
@@ -142,3 +151,65 @@ def test_rules_are_equal_when_their_words_are_and_do_not_change() -> None:
     assert used != Rules(RuleFile(closed=("lost",)))
     with pytest.raises(AttributeError):
         used.version = 2  # type: ignore[misc]
+
+
+def test_with_outstanding_words_every_other_word_is_settled_and_null_is_neither() -> None:
+    rules = Rules(RuleFile(settled=None, outstanding=("pending",)))
+    pending, approved, unknown = (
+        Requirement("1", "1", "passport", status, None, 0) for status in ("PENDING ", "x", None)
+    )
+    assert (rules.is_outstanding(pending), rules.is_settled(pending)) == (True, False)
+    assert (rules.is_outstanding(approved), rules.is_settled(approved)) == (False, True)
+    assert (rules.is_outstanding(unknown), rules.is_settled(unknown)) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("type_", "reason", "counts"),
+    [
+        ("signature", None, False),
+        ("Signature ", "anything", False),
+        ("id_document", None, True),
+        ("id_document", "lost", True),
+        ("id_document", "Base ", False),
+        ("passport", "base", True),
+        ("passport", "Ours", False),
+        (None, "ours", False),
+        (None, "base", True),
+        (None, None, True),
+    ],
+)
+def test_an_exclusion_matches_when_every_key_of_it_does(type_: str | None, reason: str | None, counts: bool) -> None:
+    exclusions = (Exclusion("signature"), Exclusion("id_document", "base"), Exclusion(None, "ours"))
+    rules = Rules(RuleFile(excluded=exclusions))
+    assert rules.mentions_reasons
+    for _ in range(2):
+        assert rules.is_outstanding(Requirement("1", "1", type_, "pending", reason, 0)) is counts
+        assert rules.owes("pending", type_, reason) is counts
+    held = lead(claims={1: "open"})
+    held.requirements["7"] = Requirement("7", "1", type_, "pending", reason, 0)
+    assert (queue_for(held, rules)[0] is QueueType.REQUIREMENTS_OUTSTANDING) is counts
+    assert outstanding(held, rules) == (["7"] if counts else [])
+
+
+def test_each_column_compares_words_in_its_own_way() -> None:
+    exact = ByteByByte("utf8mb4_bin")
+    rules = Rules(comparisons={"claims.status": exact})
+    assert not rules.closes("Cancelled")
+    assert rules.closes("cancelled")
+    assert rules.settles("APPROVED")
+
+
+def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
+    old = Rules()
+    rules = Rules(RuleFile(Labels("new", "open_requests", None)), version=2, earlier={1: old})
+    assert [rules.label(queue) for queue in QueueType] == ["new", "open_requests", None]
+    assert rules.queue_labelled("open_requests") is QueueType.REQUIREMENTS_OUTSTANDING
+    assert rules.queue_labelled("none") is QueueType.NONE
+    assert rules.queue_labelled("elsewhere") is None
+    assert rules.labels_ever(QueueType.UNSIGNED_USERS) == ["new", "unsigned_users"]
+    assert rules.labels_ever(QueueType.NONE) == ["none"]
+    assert rules.by(1) is old
+
+
+def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
+    assert Rules(RuleFile(never=("Do_Not_Contact ", "deceased"))).never == ("deceased", "do_not_contact")

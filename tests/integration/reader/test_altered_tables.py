@@ -1,0 +1,111 @@
+"""Columns that nobody judges by go, change their names and come back while everything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumer.binlog.connection import Replica
+from consumer.binlog.errors import NotThere
+from consumer.binlog.position import place
+from consumer.claim_owners import ReplicaClaims
+from consumer.live import read_lead
+from consumer.settings import MySQLAddress
+from tests.integration.reader.world import World
+
+pytestmark = pytest.mark.servers
+
+GOES = {
+    "renamed": "ALTER TABLE {table} RENAME COLUMN {column} TO {column}_was",
+    "dropped": "ALTER TABLE {table} DROP COLUMN {column}",
+}
+
+
+@pytest.mark.parametrize("how", GOES)
+def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: str) -> None:
+    world.execute(
+        "INSERT INTO users (id) VALUES (1), (2)",
+        "INSERT INTO claims (id, user_id, status, updated_at) VALUES (10, 1, 'open', NOW() - INTERVAL 1 DAY),"
+        " (20, 2, 'open', NOW() - INTERVAL 1 DAY)",
+    )
+    world.setup()
+    reader = world.reader().wait_for("reading")
+    world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES (100, 10, 'pending')")
+    world.wait_for_rows(1)
+    for table, column in (
+        ("claims", "updated_at"), ("users", "updated_at"), ("claim_requirements", "claim_requirement_reason"),
+        ("claim_requirements", "created_at"), ("users", "is_enabled"),
+    ):  # fmt: skip
+        world.execute(GOES[how].format(table=table, column=column))
+    world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES (200, 20, 'pending')")
+    owners = {
+        message.value["after"]["id"]: message.value["lane"]["user_id"]
+        for message in world.finish(reader, 2)
+        if message.value["op"] == "c"
+    }
+    assert owners == {"100": 1, "200": 2}
+    assert "lost, trying again" not in {line["event"] for line in reader.lines()}
+
+
+def granted(world: World) -> MySQLAddress:
+    """An account that may read the captured columns and no others, in the company's database."""
+    name = f"{world.name[:24]}_c"
+    world.execute(
+        f"CREATE USER '{name}'@'%' IDENTIFIED BY 'least'",
+        f"GRANT SELECT (id, user_id, status, updated_at) ON claims TO '{name}'@'%'",
+    )
+    server = urlsplit(world.url)
+    return MySQLAddress(server._replace(netloc=f"{name}:least@{server.hostname}:{server.port}").geturl())
+
+
+@pytest.mark.parametrize("how", GOES)
+@pytest.mark.parametrize("account", [lambda world: MySQLAddress(world.url), granted], ids=["everything", "columns"])
+def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
+    world: World, flavor: str, how: str, account: Callable[[World], MySQLAddress]
+) -> None:
+    world.execute("INSERT INTO claims (id, user_id) VALUES (10, 1)")
+    with closing(Replica(account(world))) as replica:
+        ask = ReplicaClaims(replica, flavor, 5.0)
+        assert ask([10, 11]).users == {10: 1}
+        world.execute(GOES[how].format(table="claims", column="updated_at"))
+        found = ask([10, 11])
+        assert found.users == {10: 1}
+        assert (0, 0) < found.end <= place(*replica.binlog_place())
+        world.execute("DROP TABLE claims")
+        with pytest.raises(NotThere, match="claims"):
+            ask([10])
+
+
+class Hasty(Replica):
+    """A replica whose tables change right after they were looked at."""
+
+    def __init__(self, world: World, statement: str) -> None:
+        super().__init__(MySQLAddress(world.url))
+        self._left = [statement]
+        self._world = world
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        rows = super().query(sql, arguments)
+        if "information_schema" in sql and self._left:
+            self._world.execute(self._left.pop())
+        return rows
+
+
+def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(world: World) -> None:
+    world.execute("INSERT INTO users (id, is_enabled, current_signature_file_id) VALUES (1, 0, 7)")
+    with closing(Hasty(world, "ALTER TABLE users DROP COLUMN is_enabled")) as replica:
+        user = read_lead(replica, 1).state.user
+    assert user is not None
+    assert (user.row.signature, user.row.enabled) == ("7", True)
+
+
+def test_a_statement_that_names_what_is_not_there_leaves_its_session_as_it_was(world: World) -> None:
+    with closing(Replica(MySQLAddress(world.url))) as replica:
+        session = replica.value("SELECT CONNECTION_ID()")
+        with pytest.raises(NotThere, match="nowhere"):
+            replica.query("SELECT nowhere FROM users")
+        assert replica.value("SELECT CONNECTION_ID()") == session

@@ -1,0 +1,114 @@
+"""Ids from the server to the call centre: users whom no bigint holds or at zero and below, documents on no claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.company_tables import key
+from tests.integration.reader.world import World
+from tests.integration.test_cascades import held, pipeline, reconciler, there, until, world
+
+__all__ = ["world"]
+
+pytestmark = pytest.mark.servers
+
+UNHELD = 2**63
+LAST = 2**64 - 1
+CUSTOMERS = range(1, 31)
+
+
+def asked(world: World, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of a statement at the call centre."""
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def won(world: World) -> list[tuple[int, str]]:
+    """(user, type) of every conversion."""
+    return asked(world, "SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at")
+
+
+def report_of(world: World, *arguments: str) -> dict[str, Any]:
+    """What `reconciler … --json` reports of its one run, which ends well."""
+    done = reconciler(world, *arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (report,) = json.loads(done.stdout)
+    return dict(report)
+
+
+def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybody_else_is_served(
+    world: World, tmp_path: Path
+) -> None:
+    with pipeline(world, tmp_path):
+        world.execute(
+            f"INSERT INTO users (id) VALUES {', '.join(f'({n})' for n in CUSTOMERS)}, ({UNHELD}), ({LAST})",
+            f"INSERT INTO claims (id, user_id, status) VALUES (90, {UNHELD}, 'open')",
+            f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(900)}', 90, 'PENDING')",
+            *(
+                f"UPDATE users SET current_signature_file_id = 'file-{n}' WHERE id = {n}"
+                for n in (*CUSTOMERS, UNHELD, LAST)
+            ),
+            f"DELETE FROM users WHERE id = {LAST}",
+        )
+        until(lambda: len(won(world)) == len(CUSTOMERS), world)
+    assert won(world) == [(n, "signature_obtained") for n in CUSTOMERS]
+    letters = json.loads(world.consumer("dead-letters", "list", "--json").stdout)
+    assert len(letters) == 7, letters
+    assert {letter["reason"] for letter in letters} == {"undecodable"}
+    assert {letter["user_id"] for letter in letters} == {None}
+    assert "numbers lost" not in (tmp_path / "applier.log").read_text()
+    assert asked(world, "SELECT * FROM leadstream.rechecks") == []
+    for arguments in (["verify"], ["backfill"], ["run", "new-users"], ["run", "new-requirements"]):
+        report = report_of(world, *arguments)
+        assert (report["outcome"], report["unheld"], report["drift"]) == ("ok", 1, {}), report
+        assert "whose id is 2^63 or more" in report["error"]
+    assert report_of(world, "verify")["checked"] == len(CUSTOMERS)
+
+
+def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World, tmp_path: Path) -> None:
+    world.execute("ALTER TABLE users MODIFY id BIGINT NOT NULL", "ALTER TABLE claims MODIFY user_id BIGINT NOT NULL")
+    world.execute("INSERT INTO users (id) VALUES (0), (-5), (7)")  # before there was a stream
+    with pipeline(world, tmp_path):
+        assert report_of(world, "backfill")["first_seen"] == 3
+        world.execute(
+            "INSERT INTO users (id, current_signature_file_id) VALUES (-6, 'file')",
+            "INSERT INTO claims (id, user_id, status) VALUES (60, -6, 'open'), (10, 0, 'open')",
+            f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(600)}', 60, 'PENDING')",
+        )
+        until(lambda: held(world) == there(world), world)
+        world.execute(
+            "UPDATE users SET current_signature_file_id = 'n' WHERE id IN (-5, 0)",
+            f"UPDATE claim_requirements SET status = 'approved' WHERE id = '{key(600)}'",
+        )
+        expected = [(-6, "requirements_completed"), (-5, "signature_obtained"), (0, "signature_obtained")]
+        until(lambda: won(world) == expected, world)
+    assert report_of(world, "verify")["in_step"] == 4
+    explained = world.consumer("explain", "--", "-5")
+    assert explained.returncode == 0, explained.stderr
+    assert "User -5 is in no queue" in explained.stdout
+
+
+def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: World, tmp_path: Path) -> None:
+    world.execute("ALTER TABLE claim_requirements MODIFY claim_id BIGINT UNSIGNED NULL")
+    with pipeline(world, tmp_path):
+        world.execute(
+            "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'file')",
+            "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+            f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(100)}', NULL, 'PENDING')",
+            f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(101)}', NULL, 'PENDING')",
+            f"UPDATE claim_requirements SET claim_id = 10 WHERE id = '{key(100)}'",
+        )
+        until(lambda: held(world)["requirements"] == [(key(100), 1, "10")], world)
+        world.execute(
+            f"DELETE FROM claim_requirements WHERE id = '{key(101)}'",
+            f"UPDATE claim_requirements SET claim_id = NULL WHERE id = '{key(100)}'",
+        )
+        until(lambda: held(world)["requirements"] == [], world)
+    assert world.consumer("dead-letters", "list").stdout == "no dead letters\n"
+    assert won(world) == []
+    assert report_of(world, "verify")["in_step"] == 1
