@@ -26,7 +26,7 @@ from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
 from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
-from consumer.mysql.foreign_keys import foreign_keys
+from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.reader_progress import Progress
 from consumer.routing import UNTOLD, RolledBack, Router
@@ -251,7 +251,7 @@ class Reader:
                 say_unread,
                 self._left_out,
                 reached=lambda: place(stream.file, stream.pos),
-                foreign_keys=partial(foreign_keys, self._replica),
+                foreign_keys=partial(ask_foreign_keys, self._replica),
             )
             copy = Copy(
                 stream,
@@ -483,6 +483,18 @@ def claim_owners(
     )
 
 
+def ask_foreign_keys(replica: Replica) -> ForeignKeys:
+    """What the company's foreign keys do, and a warning where the account may not see it."""
+    found = foreign_keys(replica)
+    if Action.UNKNOWN in found:
+        log.warning(
+            "foreign_keys_unknown",
+            reason="the account may not see the foreign keys of claims and claim_requirements",
+            hint="GRANT REFERENCES on both tables; until then, who returns after a deletion is read live",
+        )
+    return found
+
+
 def commit_times(replica: Replica, flavor: str) -> CommitTimes:
     """Commit times held against the replica's clock; of a burst of wrong ones, one is logged and all are counted."""
     logged = -float("inf")
@@ -569,7 +581,7 @@ def print_changes(
             owners,
             say_unread,
             reached=lambda: place(stream.file, stream.pos),
-            foreign_keys=partial(foreign_keys, replica),
+            foreign_keys=partial(ask_foreign_keys, replica),
         )
         with stop.waking(stream.close), closing(stream):
             stream.connect()

@@ -22,6 +22,7 @@ UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", "MODIFY"))
 
 _CLAIMLESS: Final = ties_text(Ties(claimless=True))
 _STAYS: Final = ties_text(Ties(stays=True))
+_UNKNOWN: Final = ties_text(Ties(unknown=True))
 
 
 class RolledBack(Exception):
@@ -222,22 +223,24 @@ class Router:
         heir: int | None = after_ref  # type: ignore[assignment]
         renumbered = op == "u" and before_id != after_id
         was: Id | None = None
+        action = Action.NONE
         if op != "c":
             assert before_id is not None
-            if op == "d":
-                stays = explicit or self._keys.claim_deleted is Action.NONE
-            else:
-                action = self._keys.claim_renumbered if renumbered and not explicit else Action.NONE
-                was = before_id if action is Action.CASCADE else None
-                stays = action is Action.NONE or (action is Action.CASCADE and owner is not None)
-            self._claim_goes(before_id, owner, before, pos, row, stays=stays)
+            if not explicit and (op == "d" or renumbered):
+                action = self._keys.claim_deleted if op == "d" else self._keys.claim_renumbered
+            if op == "u" and action is Action.CASCADE:
+                was = before_id
+            stays = action is Action.NONE or (was is not None and owner is not None)
+            left = _STAYS if stays else _UNKNOWN if action is Action.UNKNOWN else ""
+            self._claim_goes(before_id, owner, before, pos, row, left, stays=stays)
         if op != "d":
             assert after_id is not None
             new, from_nobody = op == "c" or renumbered, op == "u" and owner is None
-            self._claim_comes(after_id, heir, after, pos, row, was, new=new, from_nobody=from_nobody)
+            doubtful = action is Action.UNKNOWN
+            self._claim_comes(after_id, heir, after, pos, row, was, new=new, from_nobody=from_nobody, doubtful=doubtful)
 
     def _claim_goes(
-        self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, *, stays: bool
+        self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, left: str, *, stays: bool
     ) -> None:
         owners, trails = self.owners, self.owners.trails
         if user_id is None:
@@ -253,7 +256,7 @@ class Router:
             owners.left(claim_id, user_id)
         else:
             owners.deleted(claim_id, user_id)
-        self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=_STAYS if stays else "")
+        self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)
 
     def _claim_comes(
         self,
@@ -266,10 +269,11 @@ class Router:
         *,
         new: bool,
         from_nobody: bool,
+        doubtful: bool,
     ) -> None:
         owners, trails, numbering = self.owners, self.owners.trails, self._numbering
         names = [claim_id] if was is None else [was, claim_id]
-        unplaced = new and claim_id in owners.unsure
+        unplaced = doubtful or (new and claim_id in owners.unsure)
         owners.put(claim_id, user_id)
         if user_id is None:
             if was is not None or unplaced:
@@ -295,9 +299,9 @@ class Router:
         _, op, before, after, before_id, _, after_id, _, pos, row, explicit = change
         numbering, owners = self._numbering, self.owners
         was: int | None = None
+        action = Action.NONE
         if op != "c":
             assert isinstance(before_id, int)
-            action = Action.NONE
             if not explicit:
                 action = self._keys.user_deleted if op == "d" else self._keys.user_renumbered
             ties = _STAYS
@@ -306,7 +310,7 @@ class Router:
                     owners.user_deleted(before_id)
                 else:
                     owners.user_renumbered(before_id)
-                ties = ""
+                ties = _UNKNOWN if action is Action.UNKNOWN else ""
                 if op == "u" and action is Action.CASCADE:
                     was, taken = before_id, owners.trails.get(USERS, before_id)
                     waits = taken is not None and taken.lane != lane_of(before_id, numbering.lanes)
@@ -316,7 +320,7 @@ class Router:
         if op != "d":
             assert isinstance(after_id, int)
             ties = ""
-            moved = False
+            moved = op == "u" and action is Action.UNKNOWN
             if was is not None:
                 trail = self.owners.trails.get(USERS, was)
                 moved = trail is None

@@ -42,13 +42,15 @@ def names_in(change: Change) -> list[str]:
     ties = change.ties
     if isinstance(row, ClaimRow) and change.before is None:
         return [of_claim(row.id), *([of_claim(str(ties.was))] if ties is not None and ties.was is not None else [])]
+    if isinstance(row, UserRow) and change.before is None:
+        return [of_user(row.id), *([of_user(ties.was)] if ties is not None and ties.was is not None else [])]
     if ties is None:
         return []
     if isinstance(row, ClaimRow) and ties.stays:
         return [of_claim(row.id)]
     if isinstance(row, RequirementRow) and ties.claimless and row.claim_id is not None:
         return [of_claim(row.claim_id)]
-    return [of_user(ties.was)] if ties.was is not None else []
+    return []
 
 
 def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> None:
@@ -56,7 +58,10 @@ def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> Non
     row, ties = change.before, change.ties
     assert ties is not None
     passed = change.version <= lead.read_floor
-    if isinstance(row, ClaimRow) and ties.stays:
+    if ties.unknown and row is not None and not isinstance(row, RequirementRow):
+        name = of_claim(row.id) if isinstance(row, ClaimRow) else of_user(row.id)
+        _set(name, Left(change.version, whole=False), left, outcome)
+    elif isinstance(row, ClaimRow) and ties.stays:
         _leave_claim(row.id, change.version, lead, left, outcome, passed=passed)
     elif isinstance(row, UserRow) and ties.leaves:
         whole = not passed and lead.judge_after != NEVER
@@ -88,21 +93,23 @@ def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) ->
             more, why = _take_claim(str(ties.was), row.id, change.version, lead, left, outcome, passed=passed)
             altered, reason = altered or more, reason or why
         return altered, reason
-    if ties is None or ties.was is None:
-        return False, None
-    name = of_user(ties.was)
-    kept = left.get(name)
-    if not kept or kept.version > change.version:
-        return False, INCOMPLETE if kept else None
-    altered = False
-    if not passed:
-        for claim in kept.claims.values():
-            claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
-            altered |= bool(put(lead, claim_row, claim.version, outcome))
-        for asked in kept.requirements.values():
-            altered |= bool(put(lead, _row(asked, asked.claim_id), asked.version, outcome))
-    _set(name, Left(change.version), left, outcome)
-    return altered, None if kept.whole else INCOMPLETE
+    altered, reason = False, None
+    for user_id in (lead.user_id, None if ties is None else ties.was):
+        kept = None if user_id is None else left.get(of_user(user_id))
+        if not kept or user_id is None:
+            continue
+        if kept.version > change.version:
+            reason = INCOMPLETE
+            continue
+        if not passed:
+            for claim in kept.claims.values():
+                claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
+                altered |= bool(put(lead, claim_row, claim.version, outcome))
+            for asked in kept.requirements.values():
+                altered |= bool(put(lead, _row(asked, asked.claim_id), asked.version, outcome))
+        _set(of_user(user_id), Left(change.version), left, outcome)
+        reason = reason or (None if kept.whole else INCOMPLETE)
+    return altered, reason
 
 
 def _take_claim(

@@ -138,6 +138,8 @@ class Ties:
     stays: bool = False
     """A user or claim goes, and what belongs to it stays in MySQL: a user's claims with the user's id, a claim's
     requirements with the claim's."""
+    unknown: bool = False
+    """A user or claim goes, and nobody can say whether what belongs to it stays."""
     leaves: bool = False
     """A user goes, and the claims become those of the user who comes with `was`."""
     claimless: bool = False

@@ -78,12 +78,12 @@ class Batch:
     @property
     def left_names(self) -> set[str]:
         """Names under which something may have been left that these changes concern."""
-        claims = Table.CLAIMS
+        requirements = Table.CLAIM_REQUIREMENTS
         return {
             name
             for part in self.lanes
             for change in part.changes
-            if change.ties is not None or (change.before is None and change.table is claims)
+            if change.ties is not None or (change.before is None and change.table is not requirements)
             for name in names_in(change)
         }
 

@@ -298,6 +298,7 @@ def ties_text(ties: Ties) -> str:
     """Ties as JSON, without what is as usual."""
     said = {
         "stays": ties.stays,
+        "unknown": ties.unknown,
         "leaves": ties.leaves,
         "claimless": ties.claimless,
         "likely": ties.likely,

@@ -57,6 +57,7 @@ def granted(world: World) -> MySQLAddress:
     world.execute(
         f"CREATE USER '{name}'@'%' IDENTIFIED BY 'least'",
         f"GRANT SELECT (id, user_id, status, updated_at) ON claims TO '{name}'@'%'",
+        f"GRANT REPLICATION CLIENT ON *.* TO '{name}'@'%'",
     )
     server = urlsplit(world.url)
     return MySQLAddress(server._replace(netloc=f"{name}:least@{server.hostname}:{server.port}").geturl())

@@ -11,10 +11,12 @@ from consumer.leads.model import (
     ClaimRow,
     Lead,
     Left,
+    QueueType,
     Requirement,
     RequirementRow,
     Table,
     Ties,
+    UserRow,
 )
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -104,6 +106,17 @@ def test_requirements_without_a_claim_are_kept_as_they_stand_until_it_comes() ->
         change = Change(-1, Table.CLAIM_REQUIREMENTS, before, now, version, version, True, ties=Ties(claimless=True))
         replay([change], {}, version - 1, Rules(), Outcome(), (), left)
     assert {key: asked.status for key, asked in left[of_claim("10")].requirements.items()} == {"100": "approved"}
+
+
+def test_who_returns_where_nobody_knows_what_stayed_is_read_live() -> None:
+    lead, row = holder(stint=1, queue_type=QueueType.NONE), UserRow(1, "s", True)
+    left: LeftBehind = {}
+    gone = Change(1, Table.USERS, row, None, 9, 9, True, ties=Ties(unknown=True))
+    after(gone, lead, left)
+    assert not lead.claims
+    outcome = after(Change(1, Table.USERS, None, row, 10, 10, True), lead, left)
+    assert lead.judge_after == NEVER
+    assert outcome.rechecks == {1: INCOMPLETE}
 
 
 def test_names_say_whether_a_claim_or_a_user_left_something() -> None:

@@ -488,3 +488,14 @@ def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyP
         assert len(trial.owners._departed) <= 10
         assert len(believed) == trial.owners._believed_count <= 10
         assert trial.owners.get(number) == UNKNOWN
+
+
+def test_where_nobody_may_see_the_foreign_keys_whatever_goes_leaves_it_unknown_what_stays() -> None:
+    trial = Trial(keys=ForeignKeys(*[Action.UNKNOWN] * 4))
+    trial.feed(BEGIN, claim("d", 1, 10, None), user("d", 10, None), user("u", 11, 12), COMMIT)
+    assert trial.ties() == [
+        ("claims", "d", 10, {"unknown": True}),
+        ("users", "d", 10, {"unknown": True}),
+        ("users", "d", 11, {"unknown": True}),
+    ]
+    assert moved_rows(trial) == [("users", "c", 12)]
