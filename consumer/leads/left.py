@@ -17,7 +17,7 @@ INCOMPLETE: Final = "what belongs to the user or claim that came is not known wh
 CAME_EARLIER: Final = "requirements came before their claim"
 
 LeftBehind = dict[str, Left]
-"""What was left, by `of_claim` or `of_user`."""
+"""What was left, by `of_claim`, `of_user` or `of_gone`."""
 
 
 def of_claim(claim_id: Key) -> str:
@@ -26,8 +26,13 @@ def of_claim(claim_id: Key) -> str:
 
 
 def of_user(user_id: int | str) -> str:
-    """The name under which a user leaves claims."""
+    """The name under which a user whose id changes leaves claims, to the user who comes with that id as `was`."""
     return f"user:{user_id}"
+
+
+def of_gone(user_id: int) -> str:
+    """The name under which a user is gone of whom nobody knows what stays; it concerns who comes with the same id."""
+    return f"gone:{user_id}"
 
 
 def claim_of(name: str) -> Key | None:
@@ -43,7 +48,7 @@ def names_in(change: Change) -> list[str]:
     if isinstance(row, ClaimRow) and change.before is None:
         return [of_claim(row.id), *([of_claim(str(ties.was))] if ties is not None and ties.was is not None else [])]
     if isinstance(row, UserRow) and change.before is None:
-        return [of_user(row.id), *([of_user(ties.was)] if ties is not None and ties.was is not None else [])]
+        return [of_gone(row.id), *([of_user(ties.was)] if ties is not None and ties.was is not None else [])]
     if ties is None:
         return []
     if isinstance(row, ClaimRow) and ties.stays:
@@ -59,7 +64,7 @@ def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> Non
     assert ties is not None
     passed = change.version <= lead.read_floor
     if ties.unknown and row is not None and not isinstance(row, RequirementRow):
-        name = of_claim(row.id) if isinstance(row, ClaimRow) else of_user(row.id)
+        name = of_claim(row.id) if isinstance(row, ClaimRow) else of_gone(row.id)
         _set(name, Left(change.version, whole=False), left, outcome)
     elif isinstance(row, ClaimRow) and ties.stays:
         _leave_claim(row.id, change.version, lead, left, outcome, passed=passed)
@@ -94,9 +99,10 @@ def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) ->
             altered, reason = altered or more, reason or why
         return altered, reason
     altered, reason = False, None
-    for user_id in (lead.user_id, None if ties is None else ties.was):
-        kept = None if user_id is None else left.get(of_user(user_id))
-        if not kept or user_id is None:
+    names = [of_gone(lead.user_id), *([of_user(ties.was)] if ties is not None and ties.was is not None else [])]
+    for name in names:
+        kept = left.get(name)
+        if not kept:
             continue
         if kept.version > change.version:
             reason = INCOMPLETE
@@ -107,7 +113,7 @@ def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) ->
                 altered |= bool(put(lead, claim_row, claim.version, outcome))
             for asked in kept.requirements.values():
                 altered |= bool(put(lead, _row(asked, asked.claim_id), asked.version, outcome))
-        _set(of_user(user_id), Left(change.version), left, outcome)
+        _set(name, Left(change.version), left, outcome)
         reason = reason or (None if kept.whole else INCOMPLETE)
     return altered, reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from consumer.leads.left import CAME_EARLIER
@@ -107,6 +107,7 @@ def test_claims_that_only_move_need_no_live_read(history: list[Transaction], kin
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(transactions, max_size=20), keys, st.integers(0, 2**32), st.sampled_from((2, 1_000)))
+@example([([("renumber_user", 1, 5), ("user", 1, None, 1)], True)], "native", 0, 2)
 def test_a_reader_that_lags_behind_the_servers_answers_makes_no_difference(
     history: list[Transaction], kind: str, seed: int, capacity: int
 ) -> None:

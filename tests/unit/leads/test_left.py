@@ -119,6 +119,18 @@ def test_who_returns_where_nobody_knows_what_stayed_is_read_live() -> None:
     assert outcome.rechecks == {1: INCOMPLETE}
 
 
+def test_who_comes_with_the_old_number_of_a_user_gets_nothing_of_what_the_new_number_takes() -> None:
+    giver, row = holder(stint=1, queue_type=QueueType.NONE), UserRow(1, "s", True)
+    left: LeftBehind = {}
+    after(Change(1, Table.USERS, row, None, 9, 9, False, ties=Ties(leaves=True)), giver, left)
+    after(Change(1, Table.USERS, None, row, 9, 9, True), giver, left)
+    assert not giver.claims
+    heir = Lead(2)
+    after(Change(2, Table.USERS, None, row._replace(id=2), 9, 9, True, ties=Ties(was=1)), heir, left)
+    assert heir.claims.keys() == {"10"}
+    assert heir.requirements == {"100": PENDING}
+
+
 def test_names_say_whether_a_claim_or_a_user_left_something() -> None:
     assert claim_of(of_claim("a:b")) == "a:b"
     assert claim_of(of_user(7)) is None
