@@ -30,6 +30,7 @@ from tenacity import (
 
 from consumer import measures, metrics
 from consumer.decide import decide
+from consumer.leads.left import miss
 from consumer.leads.outcome import Outcome
 from consumer.memory import give_back_large_blocks
 from consumer.refusals import Reach, refused_leads
@@ -151,6 +152,8 @@ def _apply(
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
         left = tx.left_behind(batch.left_names)
+        arrivals = batch.arrivals
+        miss(arrivals, tx.held_before(arrivals), left)
         leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
         outcome = decide(  # pure
             batch,

@@ -7,7 +7,8 @@ changes. What nobody knows whole is read live.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple
 
 from consumer.leads.apply import put
 from consumer.leads.model import NEVER, Change, ClaimRow, Key, Lead, Left, Requirement, RequirementRow, UserRow
@@ -39,6 +40,33 @@ def claim_of(name: str) -> Key | None:
     """The claim that something was left under this name by; None: by a user."""
     kind, _, id_ = name.partition(":")
     return id_ if kind == "claim" else None
+
+
+class Arrival(NamedTuple):
+    """A claim that comes from another lane: its id there, the user who gets it, and the version of that change."""
+
+    claim_id: Key
+    user_id: int
+    version: int
+
+
+def arrival(change: Change) -> Arrival | None:
+    """The claim that comes from another lane with this change, if one does."""
+    row, ties = change.after, change.ties
+    if ties is None or not ties.after or not isinstance(row, ClaimRow) or change.before is not None:
+        return None
+    return Arrival(row.id if ties.was is None else str(ties.was), change.user_id, change.version)
+
+
+def miss(arrivals: Iterable[Arrival], held: Collection[Key], left: LeftBehind) -> None:
+    """Of claims that came while another lead is `held` to have them, the message that they left was lost or unreadable.
+
+    So what they left is not known whole.
+    """
+    for claim_id, _, version in arrivals:
+        name = of_claim(claim_id)
+        if claim_id in held and name not in left:
+            left[name] = Left(version, whole=False)
 
 
 def names_in(change: Change) -> list[str]:

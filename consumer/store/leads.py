@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
-from consumer.leads.left import LeftBehind
+from consumer.leads.left import Arrival, LeftBehind
 from consumer.leads.model import (
     NEVER,
     Claim,
@@ -286,6 +286,14 @@ class LeadTransaction:
         """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
         wanted = sorted(set(claim_ids))
         return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
+
+    def held_before(self, arrivals: Collection[Arrival]) -> set[Key]:
+        """Which of the claims that come from elsewhere are another lead's still: we missed that it lost them."""
+        if not arrivals:
+            return set()
+        ids, users, versions = zip(*arrivals, strict=True)
+        cursor = self._execute(sql.HELD_BEFORE, id=texts(ids), user_id=bigints(users), version=bigints(versions))
+        return {claim for (claim,) in self._fetch(cursor)}
 
     def left_behind(self, names: Iterable[str]) -> LeftBehind:
         """What was left behind under these names."""

@@ -124,6 +124,13 @@ SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::text[]) ORDER B
 """
 """Which leads hold these claims; of several, the last one holds the newest version."""
 
+HELD_BEFORE: Final = f"""
+SELECT entry.id FROM {_batch("entry", id="text", user_id="bigint", version="bigint")}
+WHERE EXISTS (SELECT FROM leadstream.claims AS held
+              WHERE held.id = entry.id AND held.user_id <> entry.user_id AND held.version < entry.version)
+"""
+"""Which claims another lead still holds in an older version than the one that a user gets."""
+
 LEFT_BEHIND: Final = """
 SELECT name, version, content FROM leadstream.left_behind WHERE name = ANY(%(name)s::text[])
 """

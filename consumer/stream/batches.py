@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from consumer.leads.left import names_in
+from consumer.leads.left import Arrival, arrival, names_in
 from consumer.leads.model import Change, Key, RequirementRow, Table
 from consumer.stream.envelope import NOBODY
 
@@ -74,6 +74,12 @@ class Batch:
     def orphans(self) -> list[Change]:
         """Changes of rows whose user the reader could not find."""
         return [change for part in self.lanes if part.orphaned for change in part.changes if is_orphan(change)]
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """Claims that come from other lanes."""
+        ties = (change for part in self.lanes for change in part.changes if change.ties is not None)
+        return [found for change in ties if (found := arrival(change)) is not None]
 
     @property
     def left_names(self) -> set[str]:

@@ -14,6 +14,7 @@ from consumer.binlog.position import Place, place
 from consumer.claim_owners import Answer, ClaimOwners
 from consumer.decide import decide
 from consumer.leads.judge import judge
+from consumer.leads.left import miss
 from consumer.leads.model import Claim, Conversion, Key, Lead, Left, Requirement, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -300,6 +301,15 @@ class Store(Books):
         users = batch.user_ids.union(waiting, (user_id for _, user_id in owners))
         leads = {user_id: deepcopy(self.leads[user_id]) for user_id in users if user_id in self.leads}
         left = {name: deepcopy(self.left[name]) for name in batch.left_names if name in self.left}
+        held = {
+            one.claim_id
+            for one in batch.arrivals
+            for lead in self.leads.values()
+            if lead.user_id != one.user_id
+            and (earlier := lead.claims.get(one.claim_id)) is not None
+            and earlier.version < one.version
+        }
+        miss(batch.arrivals, held, left)
         outcome = decide(batch, leads, waiting, owners, lanes=LANES, rules=RULES, left=left)
         self._write(outcome)
         for name, now in outcome.left.items():
