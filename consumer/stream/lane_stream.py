@@ -188,7 +188,7 @@ class LaneStream:
             if self._lanes:
                 self._place(list(self._lanes))
         if self._others.waiting:
-            self._others.look()
+            self._others.look(busy=self._busy)
             self._gather(list(self._others.waiting))
             self._throttle()
         first = self._consumer.poll(WAIT_SECONDS if self._others.waiting else POLL_SECONDS)

@@ -17,8 +17,11 @@ log: Final = structlog.get_logger()
 
 ASK_SECONDS: Final = 0.1
 """How often PostgreSQL is asked at most where other processes have the lanes."""
-STILL_SECONDS: Final = 60.0
-"""A lane that has not moved for so long is waited for no longer."""
+STILL_SECONDS: Final = 900.0
+"""A lane that has not moved for so long is waited for no longer: longer than PostgreSQL, Kafka or another applier may
+be away, because whoever goes on without what was left loses what happened until the live read."""
+STEP_SECONDS: Final = 1.0
+"""So much at most counts as waiting from one look to the next; more is an outage, in which no lane moves."""
 
 
 class Standing(Protocol):
@@ -41,11 +44,14 @@ class OtherLanes:
         self._positions = positions
         self._clock = clock
         self._asked_at = -ASK_SECONDS
+        self._looked_at = -ASK_SECONDS
+        self._waited = 0.0
+        """Seconds of waiting since the start: without those in which a batch of ours, or PostgreSQL, held us up."""
         self._wanted: set[int] = set()
         self._reached: dict[int, tuple[int, int]] = {}
         """Epoch and next number of others' lanes, as PostgreSQL had them last."""
         self._since: dict[tuple[int, int], tuple[int, float]] = {}
-        """For each lane and number waited for: how far the lane has come, and since when."""
+        """For each lane and number waited for: how far the lane has come, and since when, in seconds waited."""
 
     def forget(self) -> None:
         """Lanes have changed hands."""
@@ -54,9 +60,16 @@ class OtherLanes:
         self._reached.clear()
         self._since.clear()
 
-    def look(self) -> None:
-        """Asks PostgreSQL for the lanes that are waited for, unless it was asked just now. Raises what that raises."""
+    def look(self, *, busy: bool = False) -> None:
+        """Asks PostgreSQL for the lanes that are waited for, unless it was asked just now. Raises what that raises.
+
+        To be called again and again while lanes wait. `busy`: a batch of ours is being applied, so that our own lanes
+        cannot move.
+        """
         now = self._clock()
+        if not busy:
+            self._waited += min(now - self._looked_at, STEP_SECONDS)
+        self._looked_at = now
         if self._wanted and now >= self._asked_at + ASK_SECONDS:
             self._asked_at = now
             for lane, found in self._positions(sorted(self._wanted)).items():
@@ -98,11 +111,10 @@ class OtherLanes:
             return True
         if handed_out is None:
             self._wanted.add(lane)
-        now = self._clock()
-        seen, since = self._since.get(waited_for, (-1, now))
+        seen, since = self._since.get(waited_for, (-1, self._waited))
         if seen != reached[1]:
-            self._since[waited_for] = reached[1], now
-        elif now - since >= STILL_SECONDS:
+            self._since[waited_for] = reached[1], self._waited
+        elif self._waited - since >= STILL_SECONDS:
             del self._since[waited_for]
             return False
         return None

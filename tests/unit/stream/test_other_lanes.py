@@ -87,26 +87,45 @@ def test_a_lane_of_our_own_has_passed_what_lies_in_an_earlier_batch_and_nobody_i
     assert trial.asked == []
 
 
+def wait(trial: Trial, seconds: float, *, busy: bool = False) -> None:
+    """Looks again and again for so long."""
+    for _ in range(round(seconds * 2)):
+        trial.now += 0.5
+        trial.others.look(busy=busy)
+
+
 def test_a_lane_that_stands_still_is_waited_for_within_bounds_and_then_the_lead_is_read_live() -> None:
     trial, one = Trial(), lane()
     one.gather(1)
     assert not trial.others.may_go(one, {3: one})
-    trial.now += STILL_SECONDS - 1
-    trial.others.look()
+    wait(trial, STILL_SECONDS - 1)
     assert not trial.others.may_go(one, {3: one}), "it has just been seen for the first time"
-    trial.now += STILL_SECONDS - 1
+    wait(trial, STILL_SECONDS - 1)
     assert not trial.others.may_go(one, {3: one})
     trial.position = Position(1, 6)
-    trial.others.look()
+    wait(trial, 1)
     assert not trial.others.may_go(one, {3: one}), "it moves, however far behind it is"
-    trial.now += STILL_SECONDS - 1
+    wait(trial, STILL_SECONDS - 1)
     assert not trial.others.may_go(one, {3: one})
-    trial.now += 1
+    wait(trial, 2)
     assert trial.others.may_go(one, {3: one})
     one.gather(99)
     part = one.take()
     assert part is not None
     assert [change.moved for change in part.changes] == [False, True, False]
+
+
+def test_nothing_is_given_up_because_postgresql_was_away() -> None:
+    trial, one = Trial(), lane()
+    other = Lane(4, Position(1, 7), 100)
+    one.gather(1)
+    for lanes in ({3: one}, {3: one, 4: other}):
+        assert not trial.others.may_go(one, lanes)
+        wait(trial, 10 * STILL_SECONDS, busy=True)
+        assert not trial.others.may_go(one, lanes), "a batch of ours waits for PostgreSQL"
+        trial.now += 10 * STILL_SECONDS
+        trial.others.look()
+        assert not trial.others.may_go(one, lanes), "the question waited for PostgreSQL"
 
 
 def test_lanes_of_a_later_epoch_have_passed_everything_of_an_earlier_one() -> None:
