@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -30,6 +30,7 @@ from tenacity import (
 
 from consumer import measures, metrics
 from consumer.decide import decide
+from consumer.leads.left import miss
 from consumer.leads.outcome import Outcome
 from consumer.memory import give_back_large_blocks
 from consumer.refusals import Reach, refused_leads
@@ -42,7 +43,7 @@ from consumer.settings import (
     refuse_word_lists,
 )
 from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
-from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream import topics
@@ -150,9 +151,19 @@ def _apply(
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
+        left = tx.left_behind(batch.left_names)
+        arrivals = batch.arrivals
+        miss(arrivals, tx.held_before(arrivals), left)
         leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
         outcome = decide(  # pure
-            batch, leads, reach.waiting, reach.owners, lanes=store.lane_count, rules=tx.rules, refused=refused
+            batch,
+            leads,
+            reach.waiting,
+            reach.owners,
+            lanes=store.lane_count,
+            rules=tx.rules,
+            refused=refused,
+            left=left,
         )
         outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
         tx.write(outcome)
@@ -273,15 +284,13 @@ def run(stop: threading.Event) -> None:
     def connect() -> LeadStore:
         return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
 
-    def positions(numbers: Sequence[int]) -> dict[int, LaneState]:
-        with connect() as store:
-            return _patiently(stop, store.lanes, numbers)
-
     give_back_large_blocks()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
-    with connect() as store, LaneStream(kafka, applier, positions, stop) as stream:
-        log.info("applier started", group=stream.group, owner=OWNER)
-        with metrics.lanes_applied(stream.reached, kafka.lanes):
-            apply_forever(stream, store)
+    with connect() as store, connect() as asked:
+        positions = partial(_patiently, stop, asked.lanes)
+        with LaneStream(kafka, applier, positions, stop) as stream:
+            log.info("applier started", group=stream.group, owner=OWNER)
+            with metrics.lanes_applied(stream.reached, kafka.lanes):
+                apply_forever(stream, store)
     log.info("applier stopped")

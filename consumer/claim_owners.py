@@ -1,10 +1,11 @@
 """Whose claim is it: claim → user at the present point of the stream, from a bounded memory that the stream feeds.
 
 An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
-is first looked for in what the stream brings next (the image before a change says it exactly), and then asked from the
-replica, many claims in one query. The replica answers from its present, which may be ahead of the stream: a claim that
-was changed since may have had another user where the stream stands. Such a claim is unsure, until the stream itself
-says whose it is or has come so far that the change lies behind it.
+is first looked for in what the stream brings next (the image before a change says it exactly, and a claim that is
+inserted was nobody's before), and then asked from the replica, many claims in one query. The replica answers from its
+present, which may be ahead of the stream: then a claim may have had another user where the stream stands, and no column
+says so. An answer is certain where the binlog ended, after it was given, no further than the stream has come; else it
+is unsure, until the stream itself says whose the claim is or has passed the place where the binlog ended.
 
 A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
 do not log what their foreign keys do. What was remembered of such a user's claims until then is not believed any more.
@@ -18,13 +19,15 @@ from typing import Final, NamedTuple, Self
 from consumer.binlog.connection import Replica
 from consumer.binlog.errors import NotThere, PreconditionFailed
 from consumer.binlog.events import Id, RowChange, Single
-from consumer.capture import MOMENT_TYPES
+from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.keys import KeyKind, among, as_text, kind_of
 from consumer.mysql.limits import limited
 from consumer.mysql.weights import UnsupportedCollation
+from consumer.trails import Trails
 
+USERS: Final = Table.USERS.value
 CLAIMS: Final = Table.CLAIMS.value
 CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
 UNKNOWN: Final = -(2**63)
@@ -35,19 +38,16 @@ QUERY_CLAIMS: Final = 5_000
 DEPARTED_KEPT: Final = 20_000
 """Departed users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
 
-COMMIT_US: Final = 60_000_000
-"""Longest time from a row's `updated_at` to its being committed and visible, in µs."""
+
+class Answer(NamedTuple):
+    """The users of those of the claims that exist, and where the binlog ended after they were looked for."""
+
+    users: dict[Id, int | None]
+    end: Place
 
 
-class Owner(NamedTuple):
-    """A claim's user on the replica now, and when the claim's row was last changed (µs; None: not known)."""
-
-    user_id: int | None
-    changed_us: int | None
-
-
-Ask = Callable[[list[Id]], dict[Id, Owner]]
-"""Takes claim ids and returns the owners of those that exist."""
+Ask = Callable[[list[Id]], Answer]
+"""Takes claim ids and says whose they are now."""
 
 
 class ClaimOwners:
@@ -61,13 +61,17 @@ class ClaimOwners:
         self.leaving: set[Id] = set()
         """Claims deleted by the transaction at hand."""
         self.asked = 0
-        """Claims asked from the replica since this and the next two were last set to 0."""
+        """Claims asked from the replica since this and the next three were last set to 0."""
         self.queries = 0
         self.ahead = 0
         """Claims whose remembered user turned out to be from a later point than the stream's."""
+        self.uncertain = 0
+        """Claims of which the replica may have been asked too late."""
         self.unsure: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
-        self._unsure_until = 0
+        self._unsure_until: Place = (0, 0)
+        self.trails = Trails()
+        """What claims and users have left behind, so far as the stream has not said who takes it over."""
         self.departing: set[int] = set()
         """Users deleted by the transaction at hand."""
         self._departed: dict[int, set[Id]] = {}
@@ -126,6 +130,12 @@ class ClaimOwners:
         self.put(claim_id, user_id)
         self.leaving.add(claim_id)
 
+    def left(self, claim_id: Id, user_id: int) -> None:
+        """The claim leaves its user, and its requirements stay: it is nobody's until the stream says whose it is."""
+        if self.get(claim_id) not in (UNKNOWN, user_id):
+            self.ahead += 1
+        self.put(claim_id, None)
+
     def user_deleted(self, user_id: int) -> None:
         """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
         self.departing.add(user_id)
@@ -164,26 +174,38 @@ class ClaimOwners:
         self.departing.clear()
         self.leaving.clear()
         self.unsure.clear()
+        self.trails.clear()
 
-    def passed(self, ts_us: int) -> None:
-        """The stream has passed this commit time: claims that were unsure before it can be asked for again."""
-        if ts_us >= self._unsure_until:
-            self.unsure.clear()
+    def passed(self, reached: Place) -> None:
+        """The stream has come here: what was unsure before is certain now, because nothing has contradicted it."""
+        if reached < self._unsure_until:
+            return
+        confirmed, self.unsure = self.unsure, {}
+        for claim_id, user_id in confirmed.items():
+            if user_id not in self._departed:
+                self.put(claim_id, user_id)
 
-    def learn(self, coming: Iterable[object], ts_us: int) -> None:
+    def learn(self, coming: Iterable[object], reached: Place, *, silent: bool = True) -> None:
         """Finds the users of all claims that `coming` requirements name and that are not remembered.
 
-        `coming` are the events from here on, where the source committed at `ts_us`; their images of claims are exact
-        and spare the question. Raises what asking raises.
+        `coming` are the events from here to `reached`; their images of claims are exact and spare the question.
+        `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
+        raises.
         """
         wanted: dict[Id, int | None] = {}
         fed: set[Id] = set()
+        gone = False
+        heirs: set[int | None] = {None}
         for one in coming:
             event = one.change if type(one) is Single else one
             if type(event) is not RowChange:
                 continue
             if event.table == CLAIMS:
-                self._learn_from(event, wanted, fed)
+                self._learn_from(event, wanted, fed, gone=gone, heirs=heirs)
+            elif event.table == USERS:
+                if silent and not event.explicit and event.before_id not in (None, event.after_id):
+                    gone = True
+                    heirs.add(event.after_id)  # type: ignore[arg-type]  # a user's id is an integer
             elif event.table == CLAIM_REQUIREMENTS:
                 for claim_id in (event.before_ref, event.after_ref):
                     if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
@@ -195,33 +217,30 @@ class ClaimOwners:
             self.queries += 1
             self.asked += len(asked)
             for claim_id in asked:
-                wanted[claim_id] = self._believed(claim_id, answer.get(claim_id), ts_us)
+                wanted[claim_id] = answer.users.get(claim_id)
+            unsure = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            if unsure:
+                self.unsure.update((claim_id, wanted[claim_id]) for claim_id in unsure)
+                self._unsure_until = max(self._unsure_until, answer.end, reached)
+                self.uncertain += len(unsure)
         for claim_id, owner in wanted.items():
             if claim_id not in self.unsure:
                 self.put(claim_id, owner)
 
-    def _believed(self, claim_id: Id, owner: Owner | None, ts_us: int) -> int | None:
-        """What the replica's answer says of the point where the source committed at `ts_us`."""
-        if owner is None:
-            return None
-        changed_us = owner.changed_us
-        if changed_us is not None and changed_us >= ts_us - COMMIT_US:
-            self.unsure[claim_id] = owner.user_id
-            self._unsure_until = max(self._unsure_until, changed_us + COMMIT_US + 1)
-        return owner.user_id
-
     @staticmethod
-    def _learn_from(event: RowChange, wanted: dict[Id, int | None], fed: set[Id]) -> None:
+    def _learn_from(
+        event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, gone: bool, heirs: set[int | None]
+    ) -> None:
+        """What an image says, unless a user has `gone` before that and claims with them, or to one of their `heirs`."""
         if event.before_id is not None:
-            if wanted.get(event.before_id) == UNKNOWN:
+            exact = not gone or event.before_ref not in heirs
+            if exact and event.before_id not in fed and wanted.get(event.before_id) == UNKNOWN:
                 wanted[event.before_id] = event.before_ref  # type: ignore[assignment]  # of a claim it is a user
             fed.add(event.before_id)
         if event.after_id is not None:
+            if not gone and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
+                wanted[event.after_id] = None
             fed.add(event.after_id)
-
-
-UNDATED: Final = "NULL"
-"""When a claim was changed where no column says a time."""
 
 
 class ReplicaClaims:
@@ -236,25 +255,21 @@ class ReplicaClaims:
         self._foldings = foldings
         self._columns: _ClaimColumns | None = None
 
-    def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
-        """The owners of those of the claims that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+    def __call__(self, claim_ids: list[Id]) -> Answer:
+        """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
         try:
             return self._owners(claim_ids)
         except NotThere:
             self._columns = None  # the table has other columns than it had when we looked at it
             return self._owners(claim_ids)
 
-    def _owners(self, claim_ids: list[Id]) -> dict[Id, Owner]:
-        columns = self._columns or _ClaimColumns.ask(self._replica)
-        # A column that is not there is looked for each time: without it nobody can say which answers are too new.
-        self._columns = columns if columns.changed != UNDATED else None
-        owners = f"SELECT {columns.key}, user_id, {columns.changed} FROM claims WHERE "  # noqa: S608 (names of ours)
+    def _owners(self, claim_ids: list[Id]) -> Answer:
+        columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
+        owners = f"SELECT {columns.key}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
         owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
         found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
-        return {
-            self._id(columns, claim): Owner(user and int(user), changed and int(changed))
-            for claim, user, changed in found
-        }
+        users = {self._id(columns, claim): None if user is None else int(user) for claim, user in found}
+        return Answer(users, place(*self._replica.binlog_place()))
 
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
@@ -272,11 +287,10 @@ class ReplicaClaims:
 
 
 class _ClaimColumns(NamedTuple):
-    """How `claims` is asked: the id's expression and kind, and that of when a row was changed."""
+    """How `claims` is asked: the expression, kind and collation of the id."""
 
     key: str
     kind: KeyKind
-    changed: str
     collation: str
     charset: str
 
@@ -285,9 +299,7 @@ class _ClaimColumns(NamedTuple):
         there = {str(name).lower(): (str(kind).lower(), *rest) for name, kind, *rest in replica.query(_COLUMNS)}
         data_type, size, collation, charset = there.get("id", ("bigint", None, None, None))
         kind = kind_of(data_type, size)
-        dated = there.get("updated_at", ("",))[0] in MOMENT_TYPES
-        changed = "CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED)" if dated else UNDATED
-        return cls(as_text("id", kind), kind, changed, str(collation or ""), str(charset or ""))
+        return cls(as_text("id", kind), kind, str(collation or ""), str(charset or ""))
 
 
 _COLUMNS: Final = (

@@ -142,9 +142,9 @@ def read(
     end: Annotated[str | None, typer.Option("--to", help="With --dry-run: end at this FILE:POS.")] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
-    from consumer.binlog.position import Position
+    from consumer.binlog.position import Position, place
     from consumer.doctor.quick import before_reading
-    from consumer.reader import Reader, place, print_changes, server_id
+    from consumer.reader import Reader, print_changes, server_id
 
     if not dry_run and (begin or end):
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")

@@ -24,8 +24,9 @@ from consumer.backlog import Backlog
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
-from consumer.binlog.position import Position, PreparedGroup
+from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
+from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.reader_progress import Progress
 from consumer.routing import UNTOLD, RolledBack, Router
@@ -68,9 +69,6 @@ NOTHING_CUT: Final[dict[str, Any]] = {
     "prepared": [],
 }
 """A checkpoint's fields where no transaction is cut and none prepared."""
-
-Place = tuple[int, int]
-"""A binlog's number and a position in it."""
 
 T = TypeVar("T")
 
@@ -247,7 +245,14 @@ class Reader:
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
             numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send, times)
-            router = Router(numbering, owners, say_unread, self._left_out)
+            router = Router(
+                numbering,
+                owners,
+                say_unread,
+                self._left_out,
+                reached=lambda: place(stream.file, stream.pos),
+                foreign_keys=partial(ask_foreign_keys, self._replica),
+            )
             copy = Copy(
                 stream,
                 router,
@@ -431,11 +436,6 @@ class Heart:
             numbering.heartbeat(waiting.ts_us)
 
 
-def place(file: str, pos: int) -> Place:
-    """Orders places in a server's binlogs: by the number at the end of the file's name, which outgrows six digits."""
-    return int(file.rpartition(".")[2]), pos
-
-
 def position(checkpoint: Checkpoint) -> Position:
     """Where BinlogStream starts for a checkpoint."""
     prepared = tuple(PreparedGroup(group.xid, group.file, group.pos) for group in checkpoint.prepared)
@@ -481,6 +481,18 @@ def claim_owners(
     return ClaimOwners(
         settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds, foldings)
     )
+
+
+def ask_foreign_keys(replica: Replica) -> ForeignKeys:
+    """What the company's foreign keys do, and a warning where the account may not see it."""
+    found = foreign_keys(replica)
+    if Action.UNKNOWN in found:
+        log.warning(
+            "foreign_keys_unknown",
+            reason="the account may not see the foreign keys of claims and claim_requirements",
+            hint="GRANT REFERENCES on both tables; until then, who returns after a deletion is read live",
+        )
+    return found
 
 
 def commit_times(replica: Replica, flavor: str) -> CommitTimes:
@@ -561,10 +573,16 @@ def print_changes(
             lambda _topic, value, _key, _lane: show(str(value)),
             commit_times(replica, start.flavor),
         )
-        router = Router(numbering, owners, say_unread)
         # The server ends whoever comes with an id that is taken: the reader, if it were its own.
         guest = source.model_copy(update={"replica_server_id": own_server_id(f"{kafka.topic_prefix}.{os.getpid()}")})
         stream = open_stream(guest, kafka, settings, begin or position(start), start.server, foldings)
+        router = Router(
+            numbering,
+            owners,
+            say_unread,
+            reached=lambda: place(stream.file, stream.pos),
+            foreign_keys=partial(ask_foreign_keys, replica),
+        )
         with stop.waking(stream.close), closing(stream):
             stream.connect()
             while not stop:

@@ -151,11 +151,9 @@ def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
 
 
 def state_of(live: LiveLead) -> LiveState:
-    """A live read as the ledger takes it; of a user that is gone nothing else counts."""
-    if live.user is None:
-        return LiveState(None)
+    """A live read as the ledger takes it; claims of a user that is gone are there where nothing took them along."""
     return LiveState(
-        _dated(live, Table.USERS, live.user),
+        None if live.user is None else _dated(live, Table.USERS, live.user),
         [_dated(live, Table.CLAIMS, row) for row in live.claims.values()],
         [_dated(live, Table.CLAIM_REQUIREMENTS, row) for row in live.requirements.values()],
     )

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Single
 from consumer.binlog.gtid_event import COMMIT_TIME, ORIGINAL_AT, ORIGINAL_FOLLOWS, original_time
-from consumer.binlog.one_row import FRAME, XID_SIZE, frame_header
+from consumer.binlog.one_row import EXPLICIT, FRAME, XID_SIZE, frame_header
 from consumer.binlog.rows import Image, TableDecoder
 from consumer.binlog.wire import HEADER, EventType
 
@@ -56,6 +56,8 @@ class Template(NamedTuple):
     server_id: int
     xid: bytes
     """Kind, server id and size of the XID event."""
+    explicit: bool
+    """As in RowChange."""
 
 
 def _sums(*sizes: int) -> tuple[int, ...]:
@@ -85,7 +87,7 @@ def _layout(gtid: int, begin: int, table_map: int) -> tuple[_Unpack, _Unpack, tu
         f"<3sxB4x9s6xx16s{gtid - HEADER - 17}x"  # GTID: length of its packet, mark; kind, server id and size; source
         f"9x9s6x8xB2xH{begin - HEADER - 18 - _CHECK}x5s4x"  # BEGIN: the same; lengths of database and status; text
         f"9x9s6x{table_map - HEADER - _CHECK}s4x"  # table map: the same; all that it says
-        "24x6s"  # rows: table id
+        "24x8s"  # rows: table id and flags
     )
     differing = f"<3xB14xI19xq17xQ{gtid - 69 + 2 * FRAME + begin + table_map}xIB4xB4xII"
     return struct.Struct(same).unpack_from, struct.Struct(differing).unpack_from, _sums(begin, table_map)
@@ -96,7 +98,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._by_table: dict[int, dict[bytes, Template]] = {}
-        """By the length of BEGIN's packet, then by table id."""
+        """By the length of BEGIN's packet, then by table id and flags of the rows event."""
         self._gtid = 0
         """Bytes of a GTID event with its packet's head."""
         self._source = b""
@@ -126,7 +128,15 @@ class Alike:
             self._source = source
         by_table = self._by_table.setdefault(begin + 1, {})
         by_table[expected[-1]] = Template(
-            same, expected, differing, sums, at - start, decoder.usual, int.from_bytes(server_id, "little"), xid
+            same,
+            expected,
+            differing,
+            sums,
+            at - start,
+            decoder.usual,
+            int.from_bytes(server_id, "little"),
+            xid,
+            expected[-1][6] & EXPLICIT != 0,
         )
 
     def read(
@@ -158,7 +168,9 @@ class Alike:
                 begin = at + gtid
                 size = data[begin]
                 table = begin + size + (_HEAD + FRAME + HEADER)
-                same, expected, differing, sums, rows, usual, server_id, last = by_table[size][data[table : table + 6]]
+                same, expected, differing, sums, rows, usual, server_id, last, explicit = by_table[size][
+                    data[table : table + 8]
+                ]
                 if same(data, at) != expected:
                     break
                 packet, position, found, times, length, mark, kind, rows_size, rows_end = differing(data, at)
@@ -201,6 +213,7 @@ class Alike:
                     rows_end + base - rows_size,
                     done + base,
                     applied_us,
+                    explicit,
                 )
                 emit(new(Single, single))
                 at = end + _XID_END

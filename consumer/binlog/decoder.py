@@ -38,7 +38,7 @@ from consumer.binlog.gtid_event import (
     original_time,
     tagged_gtid,
 )
-from consumer.binlog.one_row import CRC_OF_CHECKED, FRAME, Known, frame_header, one_row
+from consumer.binlog.one_row import CRC_OF_CHECKED, EXPLICIT, FRAME, Known, frame_header, one_row
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
 from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, last_name, logged_statement, xid_of, xid_prepared
@@ -362,7 +362,7 @@ class BinlogDecoder:
                     else:
                         if alike is not None:
                             alike.learn(data, at, source, found.decoder)
-                        change, pos, done, end, _ = found
+                        change, pos, done, end, _, explicit = found
                         done += base
                         if number == run_next and source == run_source:
                             run_next += 1
@@ -371,7 +371,7 @@ class BinlogDecoder:
                             self._start_run(source, number)
                             run_source, run_next = source, number + 1
                         name = f"{names[source]}:{number}"
-                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, applied_us)
+                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, applied_us, explicit)
                         emit(new(Single, single))
                         done_file, done_pos = file, done
 
@@ -409,6 +409,7 @@ class BinlogDecoder:
                             emit(new(Begin, (name, server_id, file, first, ts_us, applied_us)))
                         usual = decoder.usual.get(kind)
                         at = body + 8
+                        explicit = data[body + 6] & EXPLICIT != 0
                         if usual is not None and starts_with(usual[0], at):
                             prefix, table, bitmap, images = usual
                             at += len(prefix)
@@ -417,7 +418,12 @@ class BinlogDecoder:
                                     nulls = data[at : at + bitmap]
                                     image = images[nulls]
                                     text, id_, ref, at = image(data, at + bitmap)
-                                    emit(new(RowChange, (table, "c", None, text, None, None, id_, ref, start, row)))
+                                    emit(
+                                        new(
+                                            RowChange,
+                                            (table, "c", None, text, None, None, id_, ref, start, row, explicit),
+                                        )
+                                    )
                                     row += 1
                             elif rows == 1:
                                 while at < body_end:
@@ -430,7 +436,7 @@ class BinlogDecoder:
                                     emit(
                                         new(
                                             RowChange,
-                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row),
+                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row, explicit),
                                         )
                                     )
                                     row += 1
@@ -439,12 +445,17 @@ class BinlogDecoder:
                                     nulls = data[at : at + bitmap]
                                     image = images[nulls]
                                     text, id_, ref, at = image(data, at + bitmap)
-                                    emit(new(RowChange, (table, "d", text, None, id_, ref, None, None, start, row)))
+                                    emit(
+                                        new(
+                                            RowChange,
+                                            (table, "d", text, None, id_, ref, None, None, start, row, explicit),
+                                        )
+                                    )
                                     row += 1
                             if at != body_end:
                                 raise UndecodableEvent("the rows do not fill the event")
                         else:
-                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit)
+                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit, explicit)
                         if not framed:
                             self._outer_rows = row
 
@@ -458,11 +469,11 @@ class BinlogDecoder:
                         gtid = (source, number, ts_us, server_id, first, ts_us)
                         in_transaction = not flags & _STANDALONE
                     else:
-                        change, pos, done, end, _ = found
+                        change, pos, done, end, _, explicit = found
                         done += base
                         last_gtids[source] = (server_id, number)
                         name = f"{source}-{server_id}-{number}"
-                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, ts_us)
+                        single = (name, server_id, file, first, ts_us, *change, pos + base, done, ts_us, explicit)
                         emit(new(Single, single))
                         done_file, done_pos = file, done
 
@@ -590,6 +601,7 @@ class BinlogDecoder:
         at: int,
         where: tuple[int, int],
         emit: Callable[[Event], None],
+        explicit: bool,
     ) -> int:
         """Rows whose event does not start as the last one of this table did, from behind table id and flags.
 
@@ -624,21 +636,21 @@ class BinlogDecoder:
             if versioned and what in (_INSERT, _DELETE) and not text:
                 pass  # history
             elif what is _INSERT:
-                emit(RowChange(table, "c", None, text, None, None, id_, ref, start, row))
+                emit(RowChange(table, "c", None, text, None, None, id_, ref, start, row, explicit))
             elif what is _DELETE:
-                emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row))
+                emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row, explicit))
             else:
                 if what is _PARTIAL:
                     at = decoder.behind_value_options(data, at)
                 new_text, new_id, new_ref, at = image(after, at)
                 if versioned and not (text and new_text):
                     if text:  # it becomes history
-                        emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row))
+                        emit(RowChange(table, "d", text, None, id_, ref, None, None, start, row, explicit))
                     elif new_text:
-                        emit(RowChange(table, "c", None, new_text, None, None, new_id, new_ref, start, row))
+                        emit(RowChange(table, "c", None, new_text, None, None, new_id, new_ref, start, row, explicit))
                     row += 1
                     continue
-                emit(RowChange(table, "u", text, new_text, id_, ref, new_id, new_ref, start, row))
+                emit(RowChange(table, "u", text, new_text, id_, ref, new_id, new_ref, start, row, explicit))
             row += 1
         if at != len(data):
             raise UndecodableEvent("the rows do not fill the event")

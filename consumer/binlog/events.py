@@ -34,7 +34,8 @@ class RowChange(NamedTuple):
 
     `before` and `after` are finished JSON objects of the captured columns, as text. `*_id` is the row's `id`, `*_ref`
     what leads to its user: users.id, claims.user_id (integers), claim_requirements.claim_id (None where that is NULL).
-    `pos` is where the rows event starts in its file, `row` the row's index in it.
+    `pos` is where the rows event starts in its file, `row` the row's index in it. `explicit`: foreign keys did nothing
+    to other tables that the binlog does not show; they were off for this change, or what they did is logged.
     """
 
     table: str
@@ -47,6 +48,7 @@ class RowChange(NamedTuple):
     after_ref: Id | None
     pos: int
     row: int
+    explicit: bool = False
 
 
 class Commit(NamedTuple):
@@ -77,6 +79,7 @@ class Single(NamedTuple):
     row_pos: int
     end: int
     applied_us: int = 0
+    explicit: bool = False
 
     @property
     def begin(self) -> Begin:
@@ -86,7 +89,7 @@ class Single(NamedTuple):
     @property
     def change(self) -> RowChange:
         """Its row."""
-        return RowChange(*self[5:14], 0)
+        return RowChange(*self[5:14], 0, self.explicit)
 
     def parts(self) -> tuple[Begin, RowChange, Commit]:
         """The same event by event."""

@@ -23,6 +23,10 @@ CRC_OF_CHECKED: Final = 0x2144DF1C
 frame_header: Final = struct.Struct("<IB4xB4xII").unpack_from
 """Length and number of the packet, its mark, and the event's kind, size and end."""
 
+EXPLICIT: Final = 0x02 | 0x10
+"""Flags of a rows event: foreign keys were off for it (NO_FOREIGN_KEY_CHECKS_F in MySQL's rows_event.h and MariaDB's
+log_event.h), or what they did is logged, event by event (USE_SQL_FOREIGN_KEY_F, from MySQL 9.6 on)."""
+
 XID_SIZE: Final = HEADER + 8
 """An XID event's size without its checksum."""
 
@@ -49,6 +53,7 @@ class OneRow(NamedTuple):
     done: int
     end: int
     decoder: TableDecoder
+    explicit: bool
 
 
 def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun: bool) -> OneRow | None:
@@ -107,6 +112,7 @@ def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun
         ):
             return None
         prefix, table, bitmap, images = usual
+        explicit = data[at + FRAME + HEADER + 6] & EXPLICIT != 0
         at += FRAME + HEADER + 8 + len(prefix)
         start = position - size
         row: tuple[str, str, str | None, str | None, Id | None, Id | None, Id | None, Id | None]
@@ -134,4 +140,4 @@ def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun
             return None
     except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent):
         return None
-    return OneRow(row, start, done, at, decoder)
+    return OneRow(row, start, done, at, decoder, explicit)

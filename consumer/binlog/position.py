@@ -12,6 +12,14 @@ from uuid import UUID
 
 _TAGGED: Final = 1
 
+Place = tuple[int, int]
+"""A binlog's number and a position in it."""
+
+
+def place(file: str, pos: int) -> Place:
+    """Orders places in a server's binlogs: by the number at the end of the file's name, which outgrows six digits."""
+    return int(file.rpartition(".")[2]), pos
+
 
 class PreparedGroup(NamedTuple):
     """An XA transaction that is prepared and not decided yet: its rows lie at `pos` in `file`, before our position."""

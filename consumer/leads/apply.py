@@ -25,7 +25,8 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
         if altered is False and before == after:
             return False
     elif before is not None:
-        altered = remove(lead, before, version, outcome)
+        stays = change.ties is not None and change.ties.stays
+        altered = remove(lead, before, version, outcome, user_alone=stays)
         if altered is not None:
             lead.read_floor = max(lead.read_floor, version - 1)
     else:
@@ -93,8 +94,8 @@ def _is_held(held: Requirement, row: RequirementRow) -> bool:
     )
 
 
-def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
-    """Takes a row out of the lead; a user takes the claims along, and a claim its requirements.
+def remove(lead: Lead, row: Row, version: int, outcome: Outcome, *, user_alone: bool = False) -> bool | None:
+    """Takes a row out of the lead; a user takes the claims along unless `user_alone`, and a claim its requirements.
 
     InnoDB's cascades are invisible in the binlog of most servers. Returns whether that altered what we hold; None
     where we hold a newer version of the row, which stays.
@@ -105,11 +106,13 @@ def remove(lead: Lead, row: Row, version: int, outcome: Outcome) -> bool | None:
         return _remove_requirement(lead, row.id, outcome)
     if isinstance(row, ClaimRow):
         return _remove_claim(lead, row.id, outcome)
-    altered = lead.exists or bool(lead.claims) or bool(lead.requirements)
-    for claim_id in list(lead.claims):
-        _remove_claim(lead, claim_id, outcome)
-    for requirement_id in list(lead.requirements):
-        _remove_requirement(lead, requirement_id, outcome)
+    altered = lead.exists
+    if not user_alone:
+        altered = altered or bool(lead.claims) or bool(lead.requirements)
+        for claim_id in list(lead.claims):
+            _remove_claim(lead, claim_id, outcome)
+        for requirement_id in list(lead.requirements):
+            _remove_requirement(lead, requirement_id, outcome)
     lead.exists, lead.enabled, lead.signature, lead.version = False, True, None, version
     return altered
 

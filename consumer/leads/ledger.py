@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leads.apply import apply
 from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
+from consumer.leads.left import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
 from consumer.leads.mend import differs, mend
 from consumer.leads.model import NEVER, Change, Lead, Table
 from consumer.leads.outcome import Outcome
@@ -32,6 +33,7 @@ def replay(
     rules: Rules,
     outcome: Outcome,
     set_aside: Collection[int] = (),
+    left: LeftBehind | None = None,
 ) -> int:
     """Applies one lane's changes, in the lane's order, to the leads and judges them at transaction boundaries.
 
@@ -43,10 +45,15 @@ def replay(
 
     A new user, inserted before our eyes, is known whole and judged at once, even where a change of a claim that is only
     to move in was filed under it before. Of any other unknown lead too little is known: it takes changes, waits for a
-    live read (`judge_after` NEVER), and a recheck is asked for. The same goes for a user or claim that moved in (see
-    Change), because the stream does not repeat what belongs to it. Users that are `set_aside` are among the leads, with
+    live read (`judge_after` NEVER), and a recheck is asked for. Users that are `set_aside` are among the leads, with
     `judge_after` NEVER, and keep it whatever comes.
+
+    `left` is what was left behind under the names that `names_in` gives for the changes; it is altered too. A lead gets
+    what was left for a user or claim that comes. Where that is not known whole (or `moved`, see Change), where a
+    change's row could not be read, and where rows were missed in the midst of a source transaction, the leads concerned
+    wait for a live read.
     """
+    left = {} if left is None else left
     rejudge_all(leads.values(), lane_version or (changes[0].version if changes else 0), rules, outcome)
     waiting = _Waiting(leads, rules, outcome)
     due = waiting.judge_passed(lane_version)
@@ -54,20 +61,33 @@ def replay(
     version, rules_version = lane_version, rules.version
     for change in changes:
         version = change.version
-        if version > due:
-            due = waiting.judge_passed(version - 1)
         table = change.table
-        if table is not None:
+        if version > due:
+            if table is None and change.recheck is not None:
+                waiting.await_read(lane_version, change.recheck)
+            due = waiting.judge_passed(version - 1)
+        if table is None:
+            if change.recheck is not None:
+                for half_known in touched.values():
+                    _await_read(half_known, change.recheck, outcome)
+                waiting.await_read(lane_version, change.recheck)
+        elif change.ties is not None and change.ties.claimless:
+            take_claimless(change, left, outcome)
+        elif change.ties is not None and change.ties.likely:
+            if change.user_id not in leads:  # of a lead that we hold, a notice says the same
+                leads[change.user_id] = _meet(change, outcome)
+        else:
             user_id = change.user_id
             lead = leads.get(user_id)
             if lead is None:
                 lead = leads[user_id] = _meet(change, outcome)
             elif lead.judge_after == NEVER and _is_first_insert(change, lead) and user_id not in set_aside:
                 lead.judge_after = None  # known whole after all: what we met it by was filed under it too early
-            if apply(change, lead, outcome):
+            if change.before is None or change.ties is not None:
+                if _come_or_go(change, lead, left, outcome):
+                    touched[user_id] = lead
+            elif apply(change, lead, outcome):
                 touched[user_id] = lead
-                if change.moved and change.after is not None:
-                    _await_read(lead, "user or claim moved in", outcome)
         if change.last:
             lane_version = max(lane_version, version)
             if touched:
@@ -95,21 +115,53 @@ def rejudge_all(leads: Iterable[Lead], known_until: int, rules: Rules, outcome: 
             rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
 
 
+def _come_or_go(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> bool:
+    """Applies a change by which a row comes, or goes and leaves something behind; whether what we hold was altered."""
+    if change.after is None:
+        if change.before is None:
+            _await_read(lead, change.recheck or "a change could not be read", outcome, unknown=True)
+            return False
+        leave(change, lead, left, outcome)
+        return apply(change, lead, outcome)
+    altered = apply(change, lead, outcome)
+    if change.moved and altered:
+        _await_read(lead, "user or claim moved in", outcome, unknown=True)
+    if change.table is Table.CLAIM_REQUIREMENTS or (not left and change.ties is None):
+        return altered
+    more, incomplete = take_over(change, lead, left, outcome)
+    if more:
+        lead.changed_at = change.at
+        outcome.leads[lead.user_id] = lead
+    if incomplete is not None:
+        _await_read(lead, incomplete, outcome, unknown=True)
+    elif change.ties is not None and not change.ties.sure:
+        outcome.rechecks.setdefault(lead.user_id, CAME_EARLIER)
+    return altered or more
+
+
 def _is_first_insert(change: Change, lead: Lead) -> bool:
     """Whether this is the user's own row, inserted where we held none."""
-    return change.table is Table.USERS and change.before is None and not lead.version and not change.moved
+    return _is_insert(change) and not lead.version
+
+
+def _is_insert(change: Change) -> bool:
+    """Whether a user's own row comes, and everything that belongs to it with it or later."""
+    return change.table is Table.USERS and change.before is None and change.after is not None and not change.moved
 
 
 def _meet(change: Change, outcome: Outcome) -> Lead:
     """The working copy of a lead of which the stream brings the first we hear."""
     lead = Lead(change.user_id)
     outcome.leads[lead.user_id] = lead
-    if not (change.table is Table.USERS and change.before is None) or change.moved:
+    if not _is_insert(change):
         _await_read(lead, "met in the stream before anything was known of it", outcome)
     return lead
 
 
-def _await_read(lead: Lead, reason: str, outcome: Outcome) -> None:
+def _await_read(lead: Lead, reason: str, outcome: Outcome, *, unknown: bool = False) -> None:
+    """Has a lead read live before it is judged again; `unknown`: even if the user is inserted before our eyes."""
+    if unknown:
+        lead.version = max(lead.version, 1)
     lead.judge_after = NEVER
     outcome.rechecks[lead.user_id] = reason
     outcome.leads[lead.user_id] = lead
@@ -123,6 +175,12 @@ class _Waiting:
         self._latest_first = sorted(waiting, key=lambda entry: entry[:2], reverse=True)
         self._rules = rules
         self._outcome = outcome
+
+    def await_read(self, lane_version: int, reason: str) -> None:
+        """Has those read live that stand in the midst of a transaction of which rows were missed."""
+        for judge_after, _, lead in self._latest_first:
+            if lane_version < judge_after < NEVER and lead.judge_after == judge_after:
+                _await_read(lead, reason, self._outcome)
 
     def judge_passed(self, version: int) -> int:
         """Judges those that waited for this version or an earlier one; returns the earliest still waited for."""

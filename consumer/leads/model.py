@@ -131,14 +131,37 @@ class LiveState(NamedTuple):
     requirements: Sequence[LiveRow[RequirementRow]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What a change has to do with rows beside its own; only few changes have any."""
+
+    stays: bool = False
+    """A user or claim goes, and what belongs to it stays in MySQL: a user's claims with the user's id, a claim's
+    requirements with the claim's."""
+    unknown: bool = False
+    """A user or claim goes, and nobody can say whether what belongs to it stays."""
+    leaves: bool = False
+    """A user goes, and the claims become those of the user who comes with `was`."""
+    claimless: bool = False
+    """The change of a requirement whose claim is nobody's at that point, or of such a claim."""
+    likely: bool = False
+    """The user is likely the row's, and every lane has a notice of it: the row counts where the claim is held."""
+    was: int | str | None = None
+    """The id that the user or claim that comes had before; what was left under that id belongs to it."""
+    after: tuple[tuple[int, int], ...] = ()
+    """Lanes and numbers: this change comes after those, which lie in other lanes."""
+    sure: bool = True
+    """Whether the stream has brought all that was left, as far as the reader can say."""
+
+
 class Change(NamedTuple):
     """One row change of one lead, or with `table` None the end of a source transaction in a lane (a heartbeat).
 
     `before` is None for an insert, `after` is None for a delete. `at` is the commit time on the server, `last`
-    says that no further change of the same source transaction follows in this lane. `moved` marks a user or claim that
-    had another key before, a claim that came from another user, and either where the same transaction had deleted it:
-    what belongs to them the stream does not repeat. `recheck`, only where `table` is None, is why all
-    leads of the lane have to be read live.
+    says that no further change of the same source transaction follows in this lane. `moved` marks a user or claim of
+    which too little is known, because what belongs to it was not left by anybody: it has to be read live. `recheck` is
+    why all leads of the lane have to be read live, or, where there is a `table` but no row, why this one has to: its
+    row could not be read.
     """
 
     user_id: int
@@ -150,6 +173,7 @@ class Change(NamedTuple):
     last: bool
     moved: bool = False
     recheck: str | None = None
+    ties: Ties | None = None
 
 
 @dataclass(slots=True)
@@ -205,6 +229,22 @@ class Lead:
     requirements: dict[Key, Requirement] = field(default_factory=dict)
     rules_version: int = 1
     """The version of the rules that this lead was last judged by."""
+
+
+@dataclass(slots=True)
+class Left:
+    """What one claim (`requirements`) or user (`claims` too) left behind; `whole` False: there may be more.
+
+    `version` is that of the newest change in it. Nothing at all, and that whole, is as if it had never been.
+    """
+
+    version: int
+    whole: bool = True
+    claims: dict[Key, Claim] = field(default_factory=dict)
+    requirements: dict[Key, Requirement] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.claims or self.requirements or not self.whole)
 
 
 class Stint(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from consumer.leads.model import Conversion, Key, Lead, QueueChange, Stint
+from consumer.leads.model import Conversion, Key, Lead, Left, QueueChange, Stint
 
 
 @dataclass(slots=True)
@@ -24,6 +24,8 @@ class Outcome:
     conversions: list[Conversion] = field(default_factory=list)
     queue_changes: dict[int, QueueChange] = field(default_factory=dict)
     rechecks: dict[int, str] = field(default_factory=dict)
+    left: dict[str, Left] = field(default_factory=dict)
+    """What claims and users have left behind now, where that was altered; empty: nothing any more."""
     more_wait: bool = False
     """More leads wait to be judged, in lanes that have passed what they waited for, than one transaction takes on."""
     skipped: Counter[str] = field(default_factory=Counter)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from consumer.leads.model import Claim, Key, Lead, Requirement, Stint
-from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, texts
+import msgspec
+
+from consumer.leads.left import claim_of
+from consumer.leads.model import Claim, Key, Lead, Left, Requirement, Stint
+from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, storable, texts
 
 Columns = dict[str, Array]
 
@@ -81,3 +85,52 @@ def key_columns(keys: Iterable[tuple[int, Key]]) -> Columns:
     """For `DELETE_CLAIMS` and `DELETE_REQUIREMENTS`, of (user, id)."""
     users, ids = zip(*keys, strict=True)
     return {"user_id": bigints(users), "id": texts(ids)}
+
+
+_Kept = tuple[
+    bool,
+    list[tuple[str, str | None, int]],
+    list[tuple[str, str | None, str | None, str | None, str | None, int]],
+]
+"""What `left_behind.content` holds: whether it is whole, claims and requirements, each in the ledger's order."""
+_kept: Final = msgspec.json.Decoder(_Kept).decode
+
+
+def left_columns(kept: Mapping[str, Left]) -> Columns:
+    """For `PUT_LEFT`, by name."""
+    names = sorted(kept)
+    return {
+        "name": texts(names),
+        "claim_id": texts([claim_of(name) for name in names]),
+        "version": bigints([kept[name].version for name in names]),
+        "content": texts([_content(kept[name]) for name in names]),
+    }
+
+
+def _content(left: Left) -> str:
+    claims = [(_clean(claim.id), _clean(claim.status), claim.version) for claim in left.claims.values()]
+    requirements = [
+        (
+            _clean(asked.id),
+            _clean(asked.claim_id),
+            _clean(asked.type),
+            _clean(asked.status),
+            _clean(asked.reason),
+            asked.version,
+        )
+        for asked in left.requirements.values()
+    ]
+    return msgspec.json.encode((left.whole, claims, requirements)).decode()
+
+
+def _clean(text: str | None) -> str | None:
+    """A text as it comes back from PostgreSQL."""
+    return None if text is None else storable(text).decode()
+
+
+def left_of(version: int, content: str) -> Left:
+    """A row of `left_behind` as the ledger takes it."""
+    whole, claims, requirements = _kept(content)
+    return Left(
+        version, whole, {row[0]: Claim(*row) for row in claims}, {row[0]: Requirement(*row) for row in requirements}
+    )

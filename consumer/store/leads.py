@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, Self
 import msgspec
 
 from consumer.lane import lane_of
+from consumer.leads.left import Arrival, LeftBehind
 from consumer.leads.model import (
     NEVER,
     Claim,
@@ -39,6 +40,8 @@ from consumer.store.columns import (
     closing_columns,
     key_columns,
     lead_columns,
+    left_columns,
+    left_of,
     requirement_columns,
     stint_columns,
 )
@@ -52,6 +55,8 @@ _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.v
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
 _user: Final = itemgetter(0)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
+
+LATE: Final = "what belongs to a claim that came was left behind only later"
 
 _LOAD_AT_ONCE: Final = 2_000
 """Leads per statement of a load: PostgreSQL reads the next ones while we build these."""
@@ -282,6 +287,22 @@ class LeadTransaction:
         wanted = sorted(set(claim_ids))
         return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
 
+    def held_before(self, arrivals: Collection[Arrival]) -> set[Key]:
+        """Which of the claims that come from elsewhere are another lead's still: we missed that it lost them."""
+        if not arrivals:
+            return set()
+        ids, users, versions = zip(*arrivals, strict=True)
+        cursor = self._execute(sql.HELD_BEFORE, id=texts(ids), user_id=bigints(users), version=bigints(versions))
+        return {claim for (claim,) in self._fetch(cursor)}
+
+    def left_behind(self, names: Iterable[str]) -> LeftBehind:
+        """What was left behind under these names."""
+        wanted = sorted(names)
+        if not wanted:
+            return {}
+        cursor = self._execute(sql.LEFT_BEHIND, name=texts(wanted))
+        return {name: left_of(version, content) for name, version, content in self._fetch(cursor)}
+
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.
 
@@ -321,6 +342,7 @@ class LeadTransaction:
         self._write_claims(outcome)
         self._write_requirements(outcome)
         self._write_stints(outcome)
+        self._write_left(outcome)
         if not self._shadow:
             changes, held = self._seen_by_callers(outcome)
             cursor = self._write_effects(outcome.conversions, changes, held)
@@ -486,6 +508,13 @@ class LeadTransaction:
             self._execute(sql.PUT_REQUIREMENTS, **requirement_columns(held))
         if gone:
             self._execute(sql.DELETE_REQUIREMENTS, **key_columns(gone))
+
+    def _write_left(self, outcome: Outcome) -> None:
+        kept = {name: left for name, left in outcome.left.items() if left}
+        if kept:
+            self._execute(sql.PUT_LEFT, reason=LATE, **left_columns(kept))
+        if len(kept) < len(outcome.left):
+            self._execute(sql.DELETE_LEFT, name=texts(sorted(outcome.left.keys() - kept.keys())))
 
     def _write_stints(self, outcome: Outcome) -> None:
         """Closings first: at most one stint of a lead is open at any moment, and an index sees to it."""

@@ -73,6 +73,14 @@ requirements = Table(
     postgresql_with={"fillfactor": 80},
 )
 
+left_behind = Table(
+    "left_behind",
+    metadata,
+    Column("name", KEY, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+)
+
 stints = Table(
     "stints",
     metadata,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 
-def _batch(name: str, **columns: str) -> str:
+def _batch(name: str, /, **columns: str) -> str:
     """The rows of a batch as a table: parameter `x` holds column `x`; types are PostgreSQL's."""
     unnested = ", ".join(f"unnest(%({column})s::{kind}[]) AS {column}" for column, kind in columns.items())
     return f"(SELECT {unnested}) AS {name}"
@@ -124,6 +124,18 @@ SELECT id, user_id FROM leadstream.claims WHERE id = ANY(%(id)s::text[]) ORDER B
 """
 """Which leads hold these claims; of several, the last one holds the newest version."""
 
+HELD_BEFORE: Final = f"""
+SELECT entry.id FROM {_batch("entry", id="text", user_id="bigint", version="bigint")}
+WHERE EXISTS (SELECT FROM leadstream.claims AS held
+              WHERE held.id = entry.id AND held.user_id <> entry.user_id AND held.version < entry.version)
+"""
+"""Which claims another lead still holds in an older version than the one that a user gets."""
+
+LEFT_BEHIND: Final = """
+SELECT name, version, content FROM leadstream.left_behind WHERE name = ANY(%(name)s::text[])
+"""
+"""What claims and users have left behind."""
+
 LOCK_LEADS: Final = """
 SELECT user_id, present, enabled, signature, version, read_floor, judge_after, changed_at, stint, queue_type, rule,
        opened_at, nullif(outstanding_seen, '{}'), nullif(converted_signatures, '{}'), rules_version
@@ -226,6 +238,29 @@ USING {_batch("gone", user_id="bigint", id="text")}
 WHERE requirements.user_id = gone.user_id AND requirements.id = gone.id
 """
 """Requirements that their leads have no longer."""
+
+PUT_LEFT: Final = f"""
+WITH late AS (
+    SELECT entry.name, claims.user_id
+    FROM {_batch("entry", name="text", claim_id="text", version="bigint")}
+    JOIN leadstream.claims ON claims.id = entry.claim_id AND claims.version >= entry.version
+), put AS (
+    INSERT INTO leadstream.left_behind (name, version, content)
+    SELECT name, version, content
+    FROM {_batch("entry", name="text", version="bigint", content="text")}
+    WHERE name NOT IN (SELECT name FROM late)
+    ON CONFLICT (name) DO UPDATE SET version = excluded.version, content = excluded.content
+)
+INSERT INTO leadstream.rechecks AS recheck (user_id, reason, asked_at, not_before)
+SELECT DISTINCT user_id, %(reason)s, clock_timestamp(), now() FROM late ORDER BY user_id
+ON CONFLICT (user_id) DO UPDATE
+SET reason = excluded.reason, asked_at = excluded.asked_at, not_before = least(recheck.not_before, excluded.not_before)
+"""
+"""What claims and users have left behind; where somebody has the claim already who did not wait for it, that lead is to
+be read live instead."""
+
+DELETE_LEFT: Final = "DELETE FROM leadstream.left_behind WHERE name = ANY(%(name)s::text[])"
+"""What was taken over, or is nothing any more."""
 
 # --- stints -----------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -47,6 +47,10 @@ class Lane:
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
         """Per partition, the offset from which on nothing was read before; None: its beginning."""
         self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
+        self._waits: dict[int, list[tuple[int, int]]] = {}
+        """Numbers that come after some of other lanes: which lanes, and their numbers."""
+        self._late: set[int] = set()
+        """Numbers whose waiting was given up: they are taken without what they waited for."""
         self._blanks = Blanks()
         self._noted = _Notes()
         # What was gathered:
@@ -64,13 +68,46 @@ class Lane:
     def set_aside(self, defect: str, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
         """Notes a message that is a dead letter now.
 
-        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read.
+        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read; then its
+        user is not judged from here on until a recheck.
         """
         self._noted.defects.append(defect)
         if blank is not None:
             self._blanks.add(self.merge, *blank)
         if user_id is not None:
-            self._noted.rechecks[user_id] = f"a change in the stream was set aside: {defect}"
+            reason = f"a change in the stream was set aside: {defect}"
+            self._noted.rechecks[user_id] = reason
+            if blank is not None:
+                self._noted.unplaced[user_id] = reason
+
+    def comes_after(self, seq: int, others: Iterable[tuple[int, int]]) -> None:
+        """Holds back a number, and all behind it, until other lanes have passed numbers of theirs: (lane, number)."""
+        self._waits[seq] = list(others)
+
+    def waiting_for(self) -> tuple[int, int] | None:
+        """Another lane and its number that the next number of this one comes after."""
+        waits = self._waits.get(self.merge.next_seq)
+        return waits[-1] if waits else None
+
+    def wait_no_longer(self, *, late: bool) -> None:
+        """That lane has passed its number, or (`late`) is not waited for any more."""
+        number = self.merge.next_seq
+        waits = self._waits[number]
+        waits.pop()
+        if not waits:
+            del self._waits[number]
+        if late:
+            self._late.add(number)
+
+    @property
+    def handed_out(self) -> int:
+        """All numbers before this one lie in batches that were taken."""
+        return self._expected_seq
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next number is here and waits for nothing."""
+        return self.merge.ready and self.merge.next_seq not in self._waits
 
     def drop(self, seq: int) -> Change:
         """Takes out a message held, whose number is none of the lane's."""
@@ -93,7 +130,7 @@ class Lane:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
         if self._blanks:
             self._blanks.settle(self.merge)
-        changes = self.merge.pop(limit)
+        changes = self._pop(limit)
         for change in reversed(changes):
             if change.last:
                 self._version = max(self._version, change.version)
@@ -108,6 +145,19 @@ class Lane:
             self._notes.add(self._noted)
             self._noted = _Notes()
         return len(changes), bool(user_ids)
+
+    def _pop(self, limit: int) -> list[Change]:
+        """Up to `limit` changes, as far as none of them waits."""
+        first = self.merge.next_seq
+        if self._waits:
+            self._waits = {seq: other for seq, other in self._waits.items() if seq >= first}
+            limit = min(limit, min(self._waits, default=first + limit) - first)
+        changes = self.merge.pop(limit)
+        if self._late:
+            for seq in self._late.intersection(range(first, first + len(changes))):
+                changes[seq - first] = changes[seq - first]._replace(moved=True)
+            self._late = {seq for seq in self._late if seq >= self.merge.next_seq}
+        return changes
 
     def take(self) -> LaneBatch | None:
         """What was gathered since the last time; None where that is nothing."""
@@ -131,6 +181,7 @@ class Lane:
             notes.defects,
             notes.rechecks,
             frozenset(self._recheck_all),
+            notes.unplaced,
         )
         self._changes = []
         self._user_ids = set()
@@ -148,6 +199,7 @@ class _Notes:
     lost: int = 0
     defects: list[str] = field(default_factory=list)
     rechecks: dict[int, str] = field(default_factory=dict)
+    unplaced: dict[int, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.lost or self.defects)
@@ -156,3 +208,4 @@ class _Notes:
         self.lost += other.lost
         self.defects += other.defects
         self.rechecks.update(other.rechecks)
+        self.unplaced.update(other.unplaced)

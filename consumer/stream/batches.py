@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from consumer.leads.model import Change, Key, RequirementRow
+from consumer.leads.left import Arrival, arrival, names_in
+from consumer.leads.model import Change, Key, RequirementRow, Table
 from consumer.stream.envelope import NOBODY
 
 LOST: Final = "changes of this lane were lost in the stream"
@@ -20,7 +21,8 @@ class LaneBatch:
     transaction completed within) and `offsets` where it stands afterwards. `user_ids` are those of `changes`;
     `orphaned` says that NOBODY is among the owners of rows. `lost` counts numbers that can no longer arrive and that no
     dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
-    that these concern. `recheck_all` are reasons to read every lead of the lane live.
+    that these concern, `unplaced` those of them whose message had no number and so no place among the changes.
+    `recheck_all` are reasons to read every lead of the lane live.
     """
 
     lane: int
@@ -37,6 +39,7 @@ class LaneBatch:
     defects: Sequence[str]
     rechecks: Mapping[int, str]
     recheck_all: frozenset[str] = frozenset()
+    unplaced: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,7 +54,7 @@ class Batch:
     @property
     def user_ids(self) -> set[int]:
         """Whose changes these are."""
-        return set().union(*(part.user_ids for part in self.lanes))
+        return set().union(*(part.user_ids for part in self.lanes), *(part.unplaced for part in self.lanes))
 
     @property
     def versions(self) -> dict[int, int]:
@@ -72,10 +75,28 @@ class Batch:
         """Changes of rows whose user the reader could not find."""
         return [change for part in self.lanes if part.orphaned for change in part.changes if is_orphan(change)]
 
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """Claims that come from other lanes."""
+        ties = (change for part in self.lanes for change in part.changes if change.ties is not None)
+        return [found for change in ties if (found := arrival(change)) is not None]
+
+    @property
+    def left_names(self) -> set[str]:
+        """Names under which something may have been left that these changes concern."""
+        requirements = Table.CLAIM_REQUIREMENTS
+        return {
+            name
+            for part in self.lanes
+            for change in part.changes
+            if change.ties is not None or (change.before is None and change.table is not requirements)
+            for name in names_in(change)
+        }
+
 
 def is_orphan(change: Change) -> bool:
-    """Whether this is the change of a row whose user the reader could not find."""
-    return change.user_id == NOBODY and change.table is not None
+    """Whether this is the change of a row whose user the reader could not find, while there may be one."""
+    return change.user_id == NOBODY and change.table is not None and (change.ties is None or not change.ties.claimless)
 
 
 def claim_of(orphan: Change) -> Key | None:

@@ -3,10 +3,15 @@
 Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a message with no row: `op` is `"h"`,
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.
 
-A requirement whose user the reader could not find (its claim is gone) lies in its topic once, in the lane of the
-claim's id, with `lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in
-its order: so every other lane gets the same message, but for `op`, as a notice in `heartbeats`. So it is with a claim
-that may have moved between where the stream stands and what the replica answers; its row lies with the likely user.
+A requirement whose user the reader could not find lies in its topic once, in the lane of the claim's id, with
+`lane.user_id` null. Only the lane that holds the claim can say whose it was, and at that very place in its order: so
+every other lane gets the same message, but for `op`, as a notice in `heartbeats`. So it is with a claim that may have
+moved between where the stream stands and what the replica answers; its row lies with the likely user.
+
+`lane.ties`, in few messages, says what a row has to do with others (see Ties): what stays where it goes, what was left
+for it where it comes, and after which number of another lane. A claim that moves is a delete whose requirements stay
+and a create that comes after it. A requirement whose claim is certainly nobody's has no user either, `claimless`, and
+lies in one lane only.
 
 Where rows changed that the binlog does not hold, every lane gets a heartbeat whose `lane.recheck` says why all of the
 lane's leads have to be read live.
@@ -21,8 +26,8 @@ from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 
-from consumer.leads.model import Change, ClaimRow, Key, RequirementRow, Table, UserRow
-from consumer.stream.topics import HEARTBEATS
+from consumer.leads.model import Change, ClaimRow, Key, RequirementRow, Table, Ties, UserRow
+from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
 
 _new = tuple.__new__
 """Builds a NamedTuple without the keyword handling of its own `__new__`: a third of the time per message."""
@@ -77,6 +82,7 @@ class LaneBlock(msgspec.Struct, gc=False):
     last: bool
     moved: bool = False
     recheck: str | None = None
+    ties: Ties | None = None
 
 
 def _word(value: int | str | None) -> str | None:
@@ -183,10 +189,11 @@ SingleRow = tuple[
     int,
     int,
     int,
+    bool,
 ]
 """A source transaction of one row as the binlog's Single has it: GTID, server id, file, place and commit time in µs;
 table, operation, images before and after, ids and refs of both; the places of the row and of the end; when our server
-applied it (µs)."""
+applied it (µs); and what the writer does not need."""
 
 
 class EnvelopeWriter:
@@ -237,17 +244,18 @@ class EnvelopeWriter:
         seq: int,
         user: str,
         moved: bool,
+        ties: str = "",
     ) -> str:
-        """One row without its ending; `before` and `after` are JSON texts, `user` the id or `null`."""
+        """One row without its ending; `before`, `after` and `ties` are JSON texts, `user` the id or `null`."""
         return (
             f'{{"before":{before or "null"},"after":{after or "null"},"op":"{op}{self._head}{total_order}'
             f',"data_collection_order":{order}{self._transaction}{table}","pos":{pos},"row":{row}{self._version}'
-            f',"seq":{seq},"user_id":{user}{_MOVED if moved else ""},"last":'
+            f',"seq":{seq},"user_id":{user}{_MOVED if moved else ""}{_TIES + ties if ties else ""},"last":'
         )
 
     def single(self, row: SingleRow, version: int, seq: int, user: str) -> str:
         """The whole message of the only row of a source transaction: `transaction`, `row` and `LAST` in one text."""
-        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _, _ = row
+        gtid, server_id, file, begun, ts_us, table, op, before, after, _, _, _, _, pos, _, _, _ = row
         if file is not self._file or server_id != self._server_id:
             self._file, self._server_id = file, server_id
             self._server = f',"server_id":{server_id},"gtid":'
@@ -283,6 +291,24 @@ def transaction_id(gtid: str | None, file: str, pos: int) -> str:
 
 
 _MOVED = ',"moved":true'
+_TIES = ',"ties":'
+
+
+def ties_text(ties: Ties) -> str:
+    """Ties as JSON, without what is as usual."""
+    said = {
+        "stays": ties.stays,
+        "unknown": ties.unknown,
+        "leaves": ties.leaves,
+        "claimless": ties.claimless,
+        "likely": ties.likely,
+        "was": ties.was,
+        "after": ties.after or None,
+    }
+    found: dict[str, object] = {name: value for name, value in said.items() if value is not None and value is not False}
+    if not ties.sure:
+        found["sure"] = False
+    return msgspec.json.encode(found).decode()
 
 
 def _text(value: str) -> str:
@@ -371,6 +397,7 @@ def _row_reader(table: Table, shape: type[_UserChange | _ClaimChange | _Requirem
                 lane.last,
                 lane.moved,
                 None,
+                lane.ties,
             ),
         )
         return lane, change
@@ -397,6 +424,7 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
             lane.last,
             False,
             lane.recheck,
+            None,
         ),
     )
     return lane, change
@@ -422,6 +450,16 @@ def lane_block(value: bytes | None) -> LaneBlock | None:
     user_id = lane.user_id
     known = None if user_id is None or user_id > _LARGEST else user_id
     return LaneBlock(lane.epoch, lane.seq, lane.version, known, lane.last)
+
+
+LANE_TABLES: Final = tuple({table.value: table for table in Table}.get(topic) for topic in LANE_TOPICS)
+"""The tables of a lane's partitions; None for `heartbeats`."""
+
+
+def unreadable(block: LaneBlock, user_id: int, table: Table | None, reason: str) -> Change:
+    """What stands in a lane for a user's message whose row is unreadable: that the user has to be read live."""
+    said = f"a change in the stream was set aside: {reason}"
+    return Change(user_id, table, None, None, block.version, block.version, block.last, False, said)
 
 
 def end_of(block: LaneBlock) -> Change:

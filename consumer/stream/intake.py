@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message
 from consumer.lane import lane_of
 from consumer.stream.assigned_lane import Lane
 from consumer.stream.dead_letters import DeadLetters, Defect, Letter, user_of
-from consumer.stream.envelope import READERS, Reader, Undecodable, end_of, lane_block
+from consumer.stream.envelope import LANE_TABLES, READERS, Reader, Undecodable, end_of, lane_block, unreadable
 from consumer.stream.errors import ConsumerFailed
 from consumer.stream.gaps import Gaps
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
@@ -60,9 +60,12 @@ class Intake:
             if block.epoch != lane.epoch:
                 detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
                 self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
-            elif not lane.merge.push(partition, block.seq, offset, change) and offset >= (lane.starts[partition] or 0):
-                # Below that Kafka has sent us back (a truncated log, a lost broker): what we know already is no news.
-                self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
+            elif not lane.merge.push(partition, block.seq, offset, change):
+                if offset >= (lane.starts[partition] or 0):
+                    # Below that Kafka has sent us back (a truncated log, a lost broker): what we know is no news.
+                    self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
+            elif block.ties is not None and block.ties.after:
+                lane.comes_after(block.seq, block.ties.after)
             if offset >= (lane.starts[partition] or 0):
                 lane.starts[partition] = offset + 1
         return touched
@@ -89,7 +92,8 @@ class Intake:
         user_id = self._user_of(letter, lane.number)
         numbered = block is not None and block.epoch == lane.epoch
         if block is not None and numbered:
-            numbered = lane.merge.push(partition, block.seq, offset, end_of(block))
+            unread = end_of(block) if user_id is None else unreadable(block, user_id, LANE_TABLES[partition], detail)
+            numbered = lane.merge.push(partition, block.seq, offset, unread)
         elif defect is not Defect.REPEATED_NUMBER:
             lane.merge.pass_over(partition, offset)
         ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)

@@ -27,6 +27,7 @@ from consumer.stream.dead_letters import DeadLetters
 from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
 from consumer.stream.gaps import Gaps, ends_in_kafka
 from consumer.stream.intake import Complaints, Intake
+from consumer.stream.other_lanes import OtherLanes
 from consumer.stream.strays import Strays, newest_in_kafka, originals_in_kafka
 from consumer.stream.topics import LANE_TOPICS, Topics
 
@@ -34,6 +35,8 @@ POLL_SECONDS: Final = 0.1
 """Longest wait for a message before the thread looks at other duties; also how soon it notices the end."""
 CHUNK: Final = 2_000
 """Messages taken from librdkafka at once."""
+WAIT_SECONDS: Final = 0.005
+"""The same while a lane waits for another one."""
 BEAT_SECONDS: Final = 0.25
 """How long a batch of nothing but heartbeats waits for company: an idle system stays quiet."""
 LOOK_SECONDS: Final = 0.5
@@ -86,6 +89,7 @@ class LaneStream:
         # The stream's own thread's:
         self._lanes: dict[int, Lane] = {}
         self._paused: set[tuple[int, int]] = set()
+        self._others: Final = OtherLanes(positions)
         self._looked_at = 0.0
         self._told_at = 0.0
 
@@ -183,7 +187,11 @@ class LaneStream:
             self._reposition = False
             if self._lanes:
                 self._place(list(self._lanes))
-        first = self._consumer.poll(POLL_SECONDS)
+        if self._others.waiting:
+            self._others.look(busy=self._busy)
+            self._gather(list(self._others.waiting))
+            self._throttle()
+        first = self._consumer.poll(WAIT_SECONDS if self._others.waiting else POLL_SECONDS)
         if first is not None:
             touched = self._intake.take([first, *self._consumer.consume(CHUNK, 0)], self._lanes)
             self._gather(touched)
@@ -199,7 +207,7 @@ class LaneStream:
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
         lanes = [self._lanes[number] for number in numbers if number in self._lanes]
-        waiting = [lane for lane in lanes if lane.merge.ready]
+        waiting = [lane for lane in lanes if self._others.may_go(lane, self._lanes)]
         remarkable = [lane for lane in lanes if lane.remarkable]
         if remarkable and not self._dead_letters.settle():
             return
@@ -221,7 +229,7 @@ class LaneStream:
                 self._rows += count
                 self._has_rows |= has_rows
                 self._gathered[lane.number] = lane
-                if not lane.merge.ready:
+                if not self._others.may_go(lane, self._lanes):
                     waiting.pop()
             if self._has_rows:
                 self._changed.notify_all()
@@ -294,6 +302,7 @@ class LaneStream:
                 number: Reached(positions[number].version, positions[number].next_seq) for number in numbers
             }
         self._lanes = {number: Lane(number, positions[number], self._buffer) for number in numbers}
+        self._others.forget()
         self._paused.clear()
         self._gaps.forget()
         wanted = [

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zlib import crc32
 
+from consumer.leads.model import Ties
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.commit_times import CommitTimes
-from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, transaction_id
+from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, ties_text, transaction_id
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import HEARTBEATS, Topics
 
 MAX_TIME: Final = 2**63 - 1
+_LIKELY: Final = ties_text(Ties(likely=True))
 
 Send = Callable[[str, str | bytes, str | bytes, int], None]
 """Takes topic, value, key and partition of a message; never fails half-way."""
@@ -122,6 +124,7 @@ class Numbering:
         pos: int,
         row: int,
         moved: bool = False,
+        ties: str = "",
     ) -> None:
         """One row of the lane that `key` belongs to: the user's id, or the row's own where it names nobody (None)."""
         self.rows = total_order = self.rows + 1
@@ -153,9 +156,17 @@ class Numbering:
                 seq,
                 "null" if user_id is None else key_text,
                 moved,
+                ties,
             ),
             key_text,
         )
+
+    def next_place(self, key: RowId) -> tuple[int, int] | None:
+        """Lane and number that `row` gives next to a row with this key; None where that has its number already."""
+        if self.skipping:
+            return None
+        lane = crc32(f"{key}".encode()) % self.lanes
+        return lane, self._next_seqs[lane]
 
     def singles(self, rows: Iterable[SingleRow], users: Iterable[int]) -> None:
         """Source transactions of one row, whole, with their users: `begin`, `row` and `commit` in one.
@@ -210,7 +221,8 @@ class Numbering:
         key = f"{claim_id if user_id is None else user_id}"
         own = crc32(key.encode()) % self.lanes
         topic, named = self._topics[table], "null" if user_id is None else f"{user_id}"
-        self._hold(own, topic, key, (table, op, before, after, pos, row, total_order, order), named)
+        likely = "" if user_id is None else _LIKELY
+        self._hold(own, topic, key, (table, op, before, after, pos, row, total_order, order), named, likely)
         for lane in range(self.lanes):
             if lane != own or user_id is not None:
                 notice = (table, "h", before, after, pos, row, total_order, order)
@@ -244,9 +256,10 @@ class Numbering:
         key: str,
         content: tuple[str, str, str | None, str | None, int, int, int, int],
         user: str,
+        ties: str = "",
     ) -> None:
         seq = self._numbered(lane)
-        self._held[lane] = (topic, self._writer.row(*content, seq, user, False), key)
+        self._held[lane] = (topic, self._writer.row(*content, seq, user, False, ties), key)
 
     def _numbered(self, lane: int) -> int:
         """The next number of a lane, after sending what is held there: another message follows it."""

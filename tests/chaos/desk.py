@@ -67,7 +67,7 @@ class ChaosDesk(Desk):
     def _full(self, wanted: Full) -> Draft:
         """Something happens to everybody in the lane, and then documents are asked for until there are rows enough."""
         draft = Draft("full")
-        served = [one for one in self.customers.values() if wanted.holds(one.id) and not one.at_rest]
+        served = [one for one in self.customers.values() if wanted.holds(one.id)]
         for customer in served:
             self._with(customer, self._anything, draft)
         able = [customer for customer in served if customer.claims]

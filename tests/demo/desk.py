@@ -46,8 +46,6 @@ class Customer:
     enabled: bool
     claims: dict[Key, Claim] = field(default_factory=dict)
     signatures: list[str] = field(default_factory=list)
-    at_rest: bool = False
-    """Left alone for good: a claim was moved to it, and what it is sent next would race with its recheck."""
 
     def owed(self) -> Iterator[tuple[Key, Requirement]]:
         """The documents still to be handed in on open claims."""
@@ -126,7 +124,13 @@ class Desk:
             self.second_thoughts: 2,
         }
         if moves:
-            actions[self.move] = 0.1
+            actions[self.move] = 1.2
+            actions[self.swap_claims] = 0.5
+            if not shape.foreign_keys:
+                actions[self.replace_claim] = 0.3
+                actions[self.swap_claim_ids] = 0.3
+                actions[self.renumber_user] = 0.3
+                actions[self.swap_users] = 0.3
         if shape.respelled:
             actions[self.respell] = 2
         if shape.claimless:
@@ -480,9 +484,8 @@ class Desk:
         return True
 
     def move(self, draft: Draft) -> bool:
-        """A claim turns out to be another customer's; the one who gets it is left alone from then on."""
-        giver = self._find(lambda one: bool(one.claims))
-        taker = self._find(lambda one: giver is not None and one.id != giver.id)
+        """A claim turns out to be another customer's."""
+        giver, taker = self._two(giving=1)
         if giver is None or taker is None:
             return False
         key = self.random.choice(list(giver.claims))
@@ -490,12 +493,83 @@ class Desk:
         draft.steps.append(Step("claims", "u", key, {"user": taker.id}))
         return True
 
+    def replace_claim(self, draft: Draft) -> bool:
+        """A claim is written anew, whole, for another customer; without foreign keys its requirements stay."""
+        giver, taker = self._two(giving=1)
+        if giver is None or taker is None:
+            return False
+        key = self.random.choice(list(giver.claims))
+        status = giver.claims[key].status
+        row = self.shape.layout.claim(self.random, self._claim_key(key), taker.id, status)
+        draft.statements.append(f"REPLACE INTO {row}")
+        draft.steps.append(Step("claims", "u", key, {"user": taker.id, "status": status}))
+        return True
+
+    def swap_claims(self, draft: Draft) -> bool:
+        """Two customers had each other's claims."""
+        giver, taker = self._two(giving=2)
+        if giver is None or taker is None:
+            return False
+        for one, other in ((giver, taker), (taker, giver)):
+            key = self.random.choice(list(one.claims))
+            self._update(draft, "claims", f"user_id = {other.id}", f"id = {self._claim_key(key)}")
+            draft.steps.append(Step("claims", "u", key, {"user": other.id}))
+        return True
+
+    def swap_claim_ids(self, draft: Draft) -> bool:
+        """Two claims get each other's id; what was asked for stays with the id."""
+        giver, taker = self._two(giving=2)
+        if giver is None or taker is None:
+            return False
+        one, other = self.random.choice(list(giver.claims)), self.random.choice(list(taker.claims))
+        self._claims += 1
+        between = self.shape.claim_id.make(self.random, self._claims * self.workers + self.worker)
+        for was, now in ((one, between), (other, one), (between, other)):
+            self._update(draft, "claims", f"id = {self._claim_key(now)}", f"id = {self._claim_key(was)}")
+        draft.steps.append(Step("claims", "u", one, {"user": taker.id, "status": taker.claims[other].status}))
+        draft.steps.append(Step("claims", "u", other, {"user": giver.id, "status": giver.claims[one].status}))
+        return True
+
+    def renumber_user(self, draft: Draft) -> bool:
+        """A customer gets another number, and the claims with it."""
+        customer = self._find(lambda one: True)
+        if customer is None:
+            return False
+        number = self._user_id()
+        draft.statements.append(f"UPDATE users SET id = {number} WHERE id = {customer.id}")
+        self._update(draft, "claims", f"user_id = {number}", f"user_id = {customer.id}")
+        values = {"signature": customer.signature, "enabled": customer.enabled}
+        draft.steps.append(Step("users", "c", number, values))
+        draft.steps += [Step("claims", "u", key, {"user": number}) for key in customer.claims]
+        draft.steps.append(Step("users", "d", customer.id))
+        return True
+
+    def swap_users(self, draft: Draft) -> bool:
+        """Two customers get each other's number; the claims stay with the number."""
+        one, other = self._two(giving=0)
+        if one is None or other is None:
+            return False
+        between = self._user_id()
+        for was, now in ((one.id, between), (other.id, one.id), (between, other.id)):
+            draft.statements.append(f"UPDATE users SET id = {now} WHERE id = {was}")
+        draft.steps.append(Step("users", "c", between, {"signature": one.signature, "enabled": one.enabled}))
+        for user_id, row in ((one.id, other), (other.id, one)):
+            draft.steps.append(Step("users", "u", user_id, {"signature": row.signature, "enabled": row.enabled}))
+        draft.steps.append(Step("users", "d", between))
+        return True
+
     # How they are written.
+
+    def _two(self, *, giving: int) -> tuple[Customer | None, Customer | None]:
+        """Two customers, of whom so many have claims."""
+        one = self._find(lambda customer: not giving or bool(customer.claims))
+        other = self._find(lambda customer: customer is not one and (giving < 2 or bool(customer.claims)))
+        return one, other
 
     def _find(self, fits: Callable[[Customer], bool]) -> Customer | None:
         for _ in range(min(_LONGEST_LINE, len(self._ids))):
             customer = self.customers[self.random.choice(self._ids)]
-            if not customer.at_rest and fits(customer):
+            if fits(customer):
                 return customer
         return None
 
@@ -659,7 +733,6 @@ class Desk:
             del self.customers[self._owner_of[step.id]].claims[step.id]
             taker = self.customers[step.values["user"]]
             taker.claims[step.id] = claim
-            taker.at_rest = True
             self._owner_of[step.id] = taker.id
 
     def _commit_requirement(self, step: Step) -> None:

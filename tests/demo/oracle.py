@@ -152,22 +152,18 @@ class Oracle:
     def play(self, transaction: Transaction) -> None:
         """Applies one transaction and looks at everybody it touched, once, at its end."""
         touched: set[int] = set()
-        received: set[int] = set()
         for step in transaction.steps:
-            self._apply(step, touched, received)
+            self._apply(step, touched)
         for user in touched:
             span = Span(0, FAR) if transaction.initial else Span(transaction.low, transaction.high)
-            if user in received:  # seen late and dated by what was read then
-                person = self.people[user]
-                span = Span(person.stays[-1].opened.low if person.stays else 0, FAR)
             self._look(self.people[user], span)
 
-    def _apply(self, step: Step, touched: set[int], received: set[int]) -> None:
+    def _apply(self, step: Step, touched: set[int]) -> None:
         if step.table == "users":
             touched.add(step.user)
             self._user(step)
         elif step.table == "claims":
-            self._case(step, touched, received)
+            self._case(step, touched)
         else:
             self._document(step, touched)
 
@@ -185,7 +181,7 @@ class Oracle:
         if "enabled" in step.values:
             person.enabled = step.values["enabled"]
 
-    def _case(self, step: Step, touched: set[int], received: set[int]) -> None:
+    def _case(self, step: Step, touched: set[int]) -> None:
         if step.op == "c":
             user = step.values["user"]
             self._owner[step.id] = user
@@ -207,7 +203,6 @@ class Oracle:
             self.people[taker].cases[step.id] = case
             self._owner[step.id] = taker
             touched.add(taker)
-            received.add(taker)
 
     def _document(self, step: Step, touched: set[int]) -> None:
         if step.op == "c":

@@ -147,3 +147,16 @@ def test_an_orphans_lead_that_was_loaded_for_it_is_judged_although_nothing_else_
     outcome = outcome_of(lane_of(USER, LANES), [("10", USER)], orphan(20, OWED, APPROVED))
     assert [conversion.user_id for conversion in outcome.conversions] == [USER]
     assert outcome.stints[USER, 1].closed_at == 20
+
+
+def test_a_customer_whose_message_had_no_place_is_not_judged_until_a_live_read() -> None:
+    lane = lane_of(USER, LANES)
+    changes = [change(20, OWED, APPROVED)]
+    part = LaneBatch(
+        lane, 1, 1, 2, 0, 20, {}, changes, frozenset({USER}), False, 0, (), {USER: "x"}, unplaced={USER: "x", 5: "x"}
+    )
+    assert Batch(1, [part], 1).user_ids == {USER, 5}
+    outcome = decide(Batch(1, [part], 1), {USER: owing()}, (), (), lanes=LANES, rules=RULES)
+    assert outcome.leads[USER].judge_after == NEVER
+    assert not outcome.conversions
+    assert 5 not in outcome.leads, "of a customer whom we do not hold nothing has to be held back"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.binlog.connection import BinlogStream, Replica
-from consumer.claim_owners import ClaimOwners
+from consumer.claim_owners import Answer, ClaimOwners
 from consumer.reader import position
 from consumer.routing import Router
 from consumer.settings import MySQLAddress
@@ -146,7 +146,7 @@ def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[
             Message(topic.removeprefix(f"{prefix}."), lane, str(key), json.loads(value))
         ),
     )
-    router = Router(numbering, ClaimOwners(1_000, lambda _: {}), lambda _: None)
+    router = Router(numbering, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
     stream = BinlogStream(MySQLAddress(world.url), world.name, position(start), random.getrandbits(30), 0.2, 20)
     with closing(stream):
         stream.connect()

@@ -81,13 +81,14 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
     assert reader.process.returncode == 0
     rows.sort(key=lambda row: (row["lane"]["version"], row["transaction"]["total_order"]))
     assert [
-        (row["source"]["table"], row["op"], row["lane"]["user_id"], "moved" in row["lane"]) for row in rows[3:]
+        (row["source"]["table"], row["op"], row["lane"]["user_id"], row["lane"].get("ties")) for row in rows[3:]
     ] == [
-        ("claim_requirements", "c", 1, False),
-        ("claims", "d", 1, False),
-        ("claims", "c", 2, True),
-        ("claim_requirements", "u", 2, False),
+        ("claim_requirements", "c", 1, None),
+        ("claims", "d", 1, {"stays": True}),
+        ("claims", "c", 2, {"after": [[lane_of(1, LANES), rows[4]["lane"]["seq"]]]}),
+        ("claim_requirements", "u", 2, None),
     ]
+    assert lane_of(1, LANES) != lane_of(2, LANES)
     assert_complete(world)
 
 

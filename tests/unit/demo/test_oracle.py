@@ -162,7 +162,7 @@ def test_a_claim_that_moves_takes_its_documents_to_the_other_customer() -> None:
     oracle.play(Transaction(2, 20, 25, False, [claim("u", user=2)]))
     assert oracle.people[1].stays[0].closed_reason == "requirements_withdrawn"
     assert oracle.people[2].stays[0].closed_reason == "requirement_added"
-    assert oracle.people[2].stays[1].opened == Span(10, FAR)
+    assert oracle.people[2].stays[1].opened == Span(20, 25)
 
 
 def test_stints_carry_the_bounds_of_their_commits() -> None:

@@ -6,28 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.binlog.events import Id, RowChange
-from consumer.claim_owners import COMMIT_US, UNKNOWN, ClaimOwners, Owner
+from consumer.binlog.position import Place
+from consumer.claim_owners import UNKNOWN, Answer, ClaimOwners
 
-NOW = 1_000 * COMMIT_US
+NOW: Place = (7, 1_000)
 
 
 class Replica:
-    """Answers from `users`, all last changed at `changed_us`, and notes what it was asked."""
+    """Answers from `users` while its binlog ends at `end`, and notes what it was asked."""
 
-    def __init__(self, users: dict[Id, int | None] | None = None, changed_us: int | None = None) -> None:
+    def __init__(self, users: dict[Id, int | None] | None = None, end: Place = NOW) -> None:
         self.users = users or {}
-        self.changed_us = changed_us
+        self.end = end
         self.asked: list[list[Id]] = []
 
-    def __call__(self, claim_ids: list[Id]) -> dict[Id, Owner]:
+    def __call__(self, claim_ids: list[Id]) -> Answer:
         self.asked.append(claim_ids)
-        return {
-            claim_id: Owner(self.users[claim_id], self.changed_us) for claim_id in claim_ids if claim_id in self.users
-        }
+        return Answer({claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}, self.end)
 
 
 def requirement(claim_id: int) -> RowChange:
     return RowChange("claim_requirements", "c", None, "{}", None, None, 1, claim_id, 4, 0)
+
+
+def user_deleted(user_id: int) -> RowChange:
+    return RowChange("users", "d", "{}", None, user_id, user_id, None, None, 4, 0)
 
 
 def claim(op: str, claim_id: int, before: int | None, after: int | None) -> RowChange:
@@ -48,33 +51,54 @@ def test_claims_that_are_not_remembered_are_asked_for_in_one_query() -> None:
 def test_what_the_stream_says_next_is_exact_and_spares_the_question() -> None:
     replica = Replica({1: 11, 2: 22})
     owners = ClaimOwners(1000, replica)
-    owners.learn([requirement(1), claim("u", 1, 10, 11), claim("c", 2, None, 20), requirement(2)], NOW)
+    coming = [requirement(1), claim("u", 1, 10, 11), claim("c", 2, None, 20), requirement(2), requirement(3)]
+    owners.learn([*coming, claim("c", 3, None, 30)], NOW)
     assert replica.asked == []
-    assert owners.get(1) == 10
-    assert owners.get(2) == UNKNOWN
+    assert [owners.get(1), owners.get(2)] == [10, UNKNOWN]
+    assert owners.get(3) is None, "it is inserted later"
+    assert not owners.unsure
 
 
-def test_a_claim_changed_on_the_replica_after_the_stream_is_nobodys_until_the_stream_says_whose() -> None:
-    owners = ClaimOwners(1000, Replica({1: 11, 2: 22}, changed_us=NOW + 5))
+def test_a_claim_inserted_later_may_have_been_there_where_a_user_goes_before_that() -> None:
+    replica = Replica({2: 20})
+    owners = ClaimOwners(1000, replica)
+    owners.learn([requirement(2), user_deleted(10), claim("c", 2, None, 20)], NOW)
+    assert replica.asked == [[2]], "claims may have gone with the user, which no event says"
+
+
+def test_an_answer_from_behind_the_stream_is_nobodys_until_the_stream_says_whose_the_claim_is() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11, 2: 22}, end=(7, 1_001)))
     owners.learn([requirement(1), requirement(2)], NOW)
     assert [owners.get(1), owners.get(2)] == [None, None]
+    assert owners.unsure == {1: 11, 2: 22}
+    assert owners.uncertain == 2
     owners.put(1, 10)
     assert [owners.get(1), owners.get(2)] == [10, None]
 
 
-def test_a_claim_that_was_unsure_is_asked_for_again_when_the_stream_has_passed_its_change() -> None:
-    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW + 5))
+def test_an_answer_is_certain_once_the_stream_has_passed_where_the_binlog_ended_then() -> None:
+    replica = Replica({1: 11, 2: None, 4: 40}, end=(8, 4))
+    owners = ClaimOwners(1000, replica)
+    owners.learn([requirement(claim_id) for claim_id in (1, 2, 3, 4)], NOW)
+    owners.put(4, 41)
+    owners.passed((7, 900_000))
+    assert owners.unsure == {1: 11, 2: None, 3: None}
+    owners.passed((8, 4))
+    assert [owners.get(claim_id) for claim_id in (1, 2, 3, 4)] == [11, None, None, 41]
+    assert not owners.unsure
+    assert len(replica.asked) == 1
+
+
+def test_a_claim_whose_likely_user_departed_meanwhile_is_asked_for_again() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}, end=(8, 4)))
     owners.learn([requirement(1)], NOW)
-    owners.passed(NOW + COMMIT_US)
-    assert owners.get(1) is None
-    owners.passed(NOW + COMMIT_US + 6)
+    owners.user_renumbered(11)
+    owners.passed((8, 4))
     assert owners.get(1) == UNKNOWN
-    owners.learn([requirement(1)], NOW + COMMIT_US + 6)
-    assert owners.get(1) == 11
 
 
-def test_a_claim_changed_long_before_the_stream_is_whose_the_replica_says() -> None:
-    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW - COMMIT_US - 1))
+def test_a_claim_is_whose_the_replica_says_where_its_binlog_has_not_gone_on() -> None:
+    owners = ClaimOwners(1000, Replica({1: 11}))
     owners.learn([requirement(1)], NOW)
     assert owners.get(1) == 11
 
@@ -109,12 +133,6 @@ def test_a_claim_that_came_to_a_returned_user_and_went_on_departs_with_the_next_
     assert owners.get(1) == 20
     owners.user_renumbered(20)
     assert owners.get(1) == UNKNOWN
-
-
-def test_a_claim_changed_less_than_a_commits_time_before_the_stream_is_nobodys() -> None:
-    owners = ClaimOwners(1000, Replica({1: 11}, changed_us=NOW - COMMIT_US))
-    owners.learn([requirement(1)], NOW)
-    assert owners.get(1) is None
 
 
 def test_a_deleted_claim_is_forgotten_in_every_generation() -> None:

@@ -22,8 +22,10 @@ from consumer.binlog.events import (
     Single,
     Statement,
 )
-from consumer.claim_owners import UNKNOWN, ClaimOwners, Owner
+from consumer.binlog.position import Place
+from consumer.claim_owners import UNKNOWN, Answer, ClaimOwners
 from consumer.lane import lane_of
+from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.routing import RolledBack, Router
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
@@ -40,7 +42,13 @@ class Trial:
     """A router whose messages are kept; `users` is what the replica answers."""
 
     def __init__(
-        self, users: dict[int, int | None] | None = None, rows: int = 0, left_out: Sequence[tuple[str, int]] = ()
+        self,
+        users: dict[int, int | None] | None = None,
+        rows: int = 0,
+        left_out: Sequence[tuple[str, int]] = (),
+        *,
+        keys: ForeignKeys | None = None,
+        ahead: bool = False,
     ):
         self.sent: list[dict[str, Any]] = []
         self.lanes: list[int] = []
@@ -61,15 +69,44 @@ class Trial:
         )
         self.owners = ClaimOwners(1000, self.ask)
         self.numbering = Numbering(start, Topics("p"), EnvelopeWriter("p", "mysql", "company", 1), self.keep)
-        self.router = Router(self.numbering, self.owners, self.unread.append, frozenset(left_out))
+        self.keys = keys or ForeignKeys()
+        self.end: Place = (9, 9) if ahead else (1, 99)
+        self.router = Router(
+            self.numbering,
+            self.owners,
+            self.unread.append,
+            frozenset(left_out),
+            reached=lambda: (1, 99),
+            foreign_keys=lambda: self.keys,
+        )
 
     def keep(self, _topic: str, value: str | bytes, _key: str | bytes, lane: int) -> None:
         self.sent.append(json.loads(value))
         self.lanes.append(lane)
 
-    def ask(self, claim_ids: list[Id]) -> dict[Id, Owner]:
+    def ask(self, claim_ids: list[Id]) -> Answer:
         self.asked.append(claim_ids)
-        return {claim_id: Owner(self.users[claim_id], None) for claim_id in claim_ids if claim_id in self.users}
+        return Answer({claim_id: self.users[claim_id] for claim_id in claim_ids if claim_id in self.users}, self.end)
+
+    def ties(self) -> list[tuple[str, str, int | None, dict[str, Any]]]:
+        """Table, operation and user of messages that have ties, and these."""
+        return [
+            (message["source"]["table"], message["op"], message["lane"]["user_id"], message["lane"]["ties"])
+            for message in sorted(
+                [one for one in self.sent if one["op"] != "h"],
+                key=lambda one: (one["source"]["ts_us"], one["transaction"]["total_order"]),
+            )
+            if "ties" in message["lane"]
+        ]
+
+    def place(self, table: str, op: str) -> tuple[int, int]:
+        """Lane and number of the only such message."""
+        (found,) = [
+            (lane, message["lane"]["seq"])
+            for lane, message in zip(self.lanes, self.sent, strict=True)
+            if (message["source"]["table"], message["op"]) == (table, op)
+        ]
+        return found
 
     def feed(self, *events: Event) -> list[tuple[str, str, int | None]]:
         """Table, operation and user of what came out, in the source's order."""
@@ -127,8 +164,11 @@ def test_a_claim_that_moves_is_a_delete_there_and_a_create_here_and_its_requirem
         ("claim_requirements", "u", 20),
         ("claim_requirements", "d", 20),
     ]
-    moved = [message for message in trial.sent if message["lane"].get("moved")]
-    assert [(row["op"], row["before"], row["after"]) for row in moved] == [("c", None, {})]
+    assert trial.ties() == [
+        ("claims", "d", 10, {"stays": True}),
+        ("claims", "c", 20, {"after": [list(trial.place("claims", "d"))]}),
+    ]
+    assert moved_rows(trial) == []
     assert sorted(message["transaction"]["total_order"] for message in trial.sent) == [1, 2, 3, 4, 5]
     assert trial.asked == []
 
@@ -152,17 +192,18 @@ def test_requirements_deleted_after_their_claim_in_one_transaction_find_their_us
     found = trial.feed(BEGIN, claim("d", 1, 10, None), requirement("d", 1, None), COMMIT)
     assert found == [("claims", "d", 10), ("claim_requirements", "d", 10)]
     trial.feed(BEGIN._replace(ts_us=2_000), requirement("d", 1, None), COMMIT)
-    assert trial.asked == [[1]]
+    assert trial.asked == []
+    assert [message["lane"]["user_id"] for message in trial.sent] == [10, 10, None]
 
 
-def test_a_requirement_whose_claim_is_gone_is_an_orphan_in_every_lane() -> None:
-    trial = Trial()
+def test_a_requirement_whose_claim_may_have_gone_meanwhile_is_an_orphan_in_every_lane() -> None:
+    trial = Trial(ahead=True)
     assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", None)]
     assert sorted(trial.lanes) == list(range(LANES))
     assert trial.asked == [[77]]
 
 
-def test_a_row_that_names_nobody_goes_to_its_own_lane_and_requirements_of_such_a_claim_to_every_lane() -> None:
+def test_a_row_that_names_nobody_goes_to_its_own_lane_and_requirements_of_such_a_claim_to_that_claims() -> None:
     trial = Trial()
     found = trial.feed(
         BEGIN, claim("c", 5, None, None), requirement("c", None, 5), requirement("c", None, None, 6), COMMIT
@@ -172,7 +213,7 @@ def test_a_row_that_names_nobody_goes_to_its_own_lane_and_requirements_of_such_a
         ("claim_requirements", "c", None),
         ("claims", "c", None),
     ]
-    assert sorted(trial.lanes) == sorted([lane_of(5, LANES), *range(LANES), lane_of(6, LANES)])
+    assert sorted(trial.lanes) == sorted([lane_of(5, LANES), lane_of(5, LANES), lane_of(6, LANES)])
 
 
 def test_all_claims_unknown_in_one_read_are_asked_for_at_once() -> None:
@@ -223,10 +264,8 @@ def test_rows_are_counted_by_table_and_operation() -> None:
     }
 
 
-def test_a_claim_changed_lately_is_the_likely_users_and_every_lane_is_told() -> None:
-    trial = Trial()
-    trial.owners = ClaimOwners(1000, lambda claim_ids: {claim_id: Owner(10, BEGIN.ts_us) for claim_id in claim_ids})
-    trial.router = Router(trial.numbering, trial.owners, trial.unread.append)
+def test_a_claim_of_which_the_answer_may_be_too_new_is_the_likely_users_and_every_lane_is_told() -> None:
+    trial = Trial({77: 10}, ahead=True)
     assert trial.feed(BEGIN, requirement("u", 77, 77), COMMIT) == [("claim_requirements", "u", 10)]
     assert sorted(trial.lanes) == sorted([lane_of(10, LANES), *range(LANES)])
     assert sum(message["op"] == "h" for message in trial.sent) == LANES
@@ -283,10 +322,25 @@ def moved_rows(trial: Trial) -> list[tuple[str, str, int | None]]:
     ]
 
 
-def test_a_user_with_another_number_is_marked_because_cascades_may_not_be_told() -> None:
-    trial = Trial()
-    trial.feed(BEGIN, user("u", 10, 11), COMMIT)
-    assert moved_rows(trial) == [("users", "c", 11)]
+@pytest.mark.parametrize(
+    ("action", "explicit", "left", "taken"),
+    [
+        (Action.CASCADE, False, {"leaves": True}, True),
+        (Action.CASCADE, True, {"stays": True}, False),
+        (Action.NONE, False, {"stays": True}, False),
+        (Action.SET_NULL, False, None, False),
+    ],
+)
+def test_what_becomes_of_the_claims_of_a_user_with_another_number_is_for_the_foreign_keys_to_say(
+    action: Action, explicit: bool, left: dict[str, Any] | None, taken: bool
+) -> None:
+    trial = Trial(keys=ForeignKeys(user_renumbered=action))
+    trial.feed(BEGIN, user("u", 10, 11)._replace(explicit=explicit), COMMIT)
+    expected = [] if left is None else [("users", "d", 10, left)]
+    if taken:
+        expected.append(("users", "c", 11, {"was": 10, "after": [list(trial.place("users", "d"))]}))
+    assert trial.ties() == expected
+    assert moved_rows(trial) == []
 
 
 @pytest.mark.parametrize("logged", [True, False])
@@ -323,16 +377,105 @@ def test_a_deleted_user_is_noticed_in_a_transaction_of_one_row_too(one_row: bool
     assert trial.asked == [[1]]
 
 
-def test_a_user_or_claim_that_a_transaction_deletes_and_inserts_again_is_marked() -> None:
+def test_a_deleted_user_and_claim_take_along_what_cascades_and_leave_what_does_not() -> None:
     trial = Trial()
-    trial.feed(BEGIN, user("c", None, 10), claim("c", 1, None, 10), COMMIT)
-    trial.feed(BEGIN, user("d", 10, None), user("c", None, 10), COMMIT)
-    assert moved_rows(trial) == [("users", "c", 10)]
-    trial.feed(BEGIN, claim("d", 1, 10, None), claim("c", 1, None, 10), COMMIT)
-    assert moved_rows(trial) == [("users", "c", 10), ("claims", "c", 10)]
-    trial.feed(BEGIN, claim("d", 1, 10, None), COMMIT)
-    trial.feed(BEGIN, claim("c", 1, None, 10), COMMIT)
-    assert len(moved_rows(trial)) == 2, "in another transaction it is a new one"
+    trial.feed(BEGIN, claim("d", 1, 10, None), user("d", 10, None), COMMIT)
+    assert trial.ties() == []
+    for kept in (Trial(keys=ForeignKeys(*[Action.NONE] * 4)), trial):
+        kept.sent.clear()
+        kept.lanes.clear()
+        gone = [claim("d", 1, 10, None), user("d", 10, None)]
+        kept.feed(BEGIN, *(change._replace(explicit=kept is trial) for change in gone), COMMIT)
+        assert kept.ties() == [("claims", "d", 10, {"stays": True}), ("users", "d", 10, {"stays": True})]
+
+
+def test_foreign_keys_are_asked_for_again_after_a_schema_change() -> None:
+    trial = Trial()
+    trial.feed(BEGIN, user("d", 10, None), COMMIT)
+    trial.keys = ForeignKeys(*[Action.NONE] * 4)
+    trial.feed(BEGIN, user("d", 11, None), COMMIT)
+    assert trial.ties() == []
+    trial.feed(BEGIN, SchemaChange("claims", "ALTER"), COMMIT, BEGIN._replace(ts_us=3_000), user("d", 12, None), COMMIT)
+    assert trial.ties() == [("users", "d", 12, {"stays": True})]
+
+
+@pytest.mark.parametrize("cascades", [True, False])
+def test_a_claim_replaced_under_another_user_takes_over_what_its_deletion_left(cascades: bool) -> None:
+    trial = Trial(keys=None if cascades else ForeignKeys(*[Action.NONE] * 4))
+    trial.feed(BEGIN, claim("d", 1, 10, None), claim("c", 1, None, 20), COMMIT)
+    left = [] if cascades else [("claims", "d", 10, {"stays": True})]
+    assert trial.ties() == [*left, ("claims", "c", 20, {"after": [list(trial.place("claims", "d"))]})]
+    assert moved_rows(trial) == []
+
+
+def test_a_claim_with_another_id_takes_over_what_was_left_under_the_old_one_where_that_cascades() -> None:
+    renumbered = RowChange("claims", "u", "{}", "{}", 1, 10, 2, 10, 4, 0)
+    trial = Trial()
+    trial.feed(BEGIN, renumbered, COMMIT)
+    assert trial.ties() == [("claims", "d", 10, {"stays": True}), ("claims", "c", 10, {"was": 1})]
+    for kept in (Trial(keys=ForeignKeys(*[Action.NONE] * 4)), Trial()):
+        kept.feed(BEGIN, renumbered._replace(explicit=kept.keys.claim_deleted != Action.NONE), COMMIT)
+        assert kept.ties() == [("claims", "d", 10, {"stays": True})]
+
+
+def test_a_requirement_before_its_claim_waits_for_it_in_one_lane_and_the_claim_comes_after_it() -> None:
+    trial = Trial()
+    found = trial.feed(BEGIN, requirement("c", None, 77), COMMIT)
+    assert found == [("claim_requirements", "c", None)]
+    assert trial.lanes == [lane_of(77, LANES)]
+    trial.feed(BEGIN._replace(ts_us=2_000), claim("c", 77, None, 3), requirement("c", None, 77, 2), COMMIT)
+    place = trial.lanes[0], trial.sent[0]["lane"]["seq"]
+    assert lane_of(3, LANES) != place[0]
+    assert trial.ties() == [
+        ("claim_requirements", "c", None, {"claimless": True}),
+        ("claims", "c", 3, {"after": [list(place)], "sure": False}),
+    ]
+    assert [message["lane"]["user_id"] for message in trial.sent] == [None, 3, 3]
+    assert trial.asked == [[77]]
+
+
+@pytest.mark.parametrize("one_row", [True, False])
+def test_the_claim_that_comes_is_noticed_in_a_transaction_of_one_row_too(one_row: bool) -> None:
+    trial = Trial()
+    trial.feed(BEGIN, requirement("c", None, 77), COMMIT)
+    come = claim("c", 77, None, 3)
+    trial.feed(*([Single("g:2", 1, "b.000001", 99, 2_000, *come[:9], 150)] if one_row else [BEGIN, come, COMMIT]))
+    assert trial.ties()[-1][3] == {"after": [[trial.lanes[0], 1]], "sure": False}
+
+
+def test_a_requirement_and_its_claim_after_it_in_one_transaction_need_no_question() -> None:
+    trial = Trial({77: 3}, ahead=True)
+    trial.feed(BEGIN, requirement("c", None, 77), claim("c", 77, None, 3), COMMIT)
+    assert trial.asked == []
+    assert trial.ties()[0][3] == {"claimless": True}
+    assert trial.ties()[1][3] == {"after": [[lane_of(77, LANES), 1]], "sure": False}
+
+
+def test_requirements_of_a_claim_that_left_its_user_follow_in_that_users_lane() -> None:
+    trial = Trial(keys=ForeignKeys(*[Action.NONE] * 4))
+    trial.feed(BEGIN, claim("d", 1, 10, None), requirement("d", 1, None), COMMIT)
+    assert trial.lanes == [lane_of(10, LANES)] * 2
+    assert [message["lane"]["user_id"] for message in trial.sent] == [10, None]
+    trial.feed(BEGIN._replace(ts_us=2_000), claim("c", 1, None, 20), COMMIT)
+    assert trial.ties()[-1] == ("claims", "c", 20, {"after": [[lane_of(10, LANES), 2]]})
+
+
+def test_a_claim_is_marked_where_it_may_have_had_requirements_that_nobody_can_place() -> None:
+    trial = Trial(ahead=True)
+    trial.feed(BEGIN, requirement("c", None, 77), COMMIT)
+    trial.feed(BEGIN._replace(ts_us=2_000), claim("c", 77, None, 3), COMMIT)
+    assert moved_rows(trial) == [("claims", "c", 3)]
+
+
+def test_a_claim_of_nobody_is_marked_when_somebody_gets_it_unless_the_stream_knows_it_whole() -> None:
+    trial = Trial()
+    trial.feed(BEGIN, claim("u", 1, None, 20), COMMIT)
+    assert moved_rows(trial) == [("claims", "c", 20)]
+    trial.feed(BEGIN._replace(ts_us=2_000), claim("u", 1, 20, None), COMMIT)
+    trial.feed(BEGIN._replace(ts_us=3_000), requirement("c", None, 1), COMMIT)
+    trial.feed(BEGIN._replace(ts_us=4_000), claim("u", 1, None, 30), COMMIT)
+    assert moved_rows(trial) == [("claims", "c", 20)]
+    assert trial.ties()[-1] == ("claims", "c", 30, {"after": [[lane_of(20, LANES), 3]]})
 
 
 def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,3 +488,14 @@ def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyP
         assert len(trial.owners._departed) <= 10
         assert len(believed) == trial.owners._believed_count <= 10
         assert trial.owners.get(number) == UNKNOWN
+
+
+def test_where_nobody_may_see_the_foreign_keys_whatever_goes_leaves_it_unknown_what_stays() -> None:
+    trial = Trial(keys=ForeignKeys(*[Action.UNKNOWN] * 4))
+    trial.feed(BEGIN, claim("d", 1, 10, None), user("d", 10, None), user("u", 11, 12), COMMIT)
+    assert trial.ties() == [
+        ("claims", "d", 10, {"unknown": True}),
+        ("users", "d", 10, {"unknown": True}),
+        ("users", "d", 11, {"unknown": True}),
+    ]
+    assert moved_rows(trial) == [("users", "c", 12)]

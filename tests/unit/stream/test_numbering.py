@@ -377,7 +377,25 @@ def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
 
 
 def single(number: int, ts_us: int, applied_us: int) -> SingleRow:
-    return (f"g:{number}", 1, "b.000001", number, ts_us, "users", "c", None, "{}", None, None, 1, 1, 9, 99, applied_us)
+    return (
+        f"g:{number}",
+        1,
+        "b.000001",
+        number,
+        ts_us,
+        "users",
+        "c",
+        None,
+        "{}",
+        None,
+        None,
+        1,
+        1,
+        9,
+        99,
+        applied_us,
+        False,
+    )
 
 
 @pytest.mark.parametrize("whole", [True, False])
