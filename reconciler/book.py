@@ -15,8 +15,10 @@ from psycopg.pq import TransactionStatus
 
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
-from consumer.store import look
+from consumer.store import entries, look
+from consumer.store.arrays import register
 from consumer.store.connection import classified, open_session
+from consumer.store.entries import EntryDrift
 from consumer.store.errors import NotPrepared
 from consumer.store.look import Dossier
 from consumer.store.rules import InForce
@@ -216,6 +218,7 @@ class Book:
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
                 self._connection = open_session(self._conninfo, NAME, autocommit=True)
+                register(self._connection)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -349,6 +352,19 @@ class Book:
             }
             scope = {"after": after, "upto": upto, "never": list(rules.never)}
             return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
+
+    def entries_wrong(self, user_ids: Sequence[int]) -> list[EntryDrift]:
+        """What is wrong with the call centre's entries of these leads."""
+        with self.session() as connection:
+            wanted = entries.parameters(self._in_force.read(connection), user_ids)
+            return [EntryDrift(*row) for row in connection.execute(entries.FIND, wanted)]
+
+    def all_entries_wrong(self, at_once: int) -> Iterator[list[EntryDrift]]:
+        """The same of everybody, so many at a time, as it is when this begins."""
+        with self.session() as connection, connection.transaction(), connection.cursor(name="entries") as rows:
+            rows.execute(entries.FIND_ALL, entries.parameters(self._in_force.read(connection)))
+            while page := rows.fetchmany(at_once):
+                yield [EntryDrift(*row) for row in page]
 
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""

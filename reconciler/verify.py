@@ -21,7 +21,7 @@ from consumer.store.errors import StoreError, TryAgain
 from reconciler.backfill import Progress
 from reconciler.lanes import Stopped
 from reconciler.queries import SMALLEST
-from reconciler.recheck import Mender, Tally, batches, piecewise, why
+from reconciler.recheck import ENTRIES_AT_ONCE, Mender, Tally, batches, piecewise, why
 from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
 from reconciler.sweeps import Report, ended
@@ -80,6 +80,8 @@ class Verification:
                 progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
                     self._everyone(progress, run)
+                    self._mender.settle()
+                    self._entries()
                 else:
                     self._some(sample, present, progress)
                 self._mender.settle()
@@ -152,9 +154,19 @@ class Verification:
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)
             self._mender.check(fresh)
+            if not self._shadow:
+                self._mender.check_entries(fresh)
             progress.advance(0, len(fresh))
             if len(seen) >= sample:
                 return
+
+    def _entries(self) -> None:
+        """Puts the call centre's entries right, of everybody in one look at its table."""
+        if not self._shadow:
+            for wrong in self._mender.book.all_entries_wrong(ENTRIES_AT_ONCE):
+                if self._stop.is_set():
+                    raise Stopped
+                self._mender.repair_entries(wrong)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
@@ -183,7 +195,7 @@ class Verification:
                         elsewhere,
                         entered=False,
                         first_sight=True,
-                        reason=Reason.FIRST_SEEN,
+                        reason=Reason.READ_LIVE,
                         at=lead.opened_at,
                     )
             tx.write(outcome)

@@ -32,7 +32,7 @@ from consumer.leads.model import (
 )
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-from consumer.store import call_centre, sql
+from consumer.store import call_centre, entries, sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
 from consumer.store.columns import (
     claim_columns,
@@ -44,6 +44,7 @@ from consumer.store.columns import (
 )
 from consumer.store.connection import Connection, Cursor, Rows, classified, connect, place, roll_back
 from consumer.store.effects import write_effects
+from consumer.store.entries import EntryDrift
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.rules import LOCK, InForce
@@ -403,7 +404,20 @@ class LeadTransaction:
         entered = seen is not present.queue_type and present.queue_type is not QueueType.NONE
         others = frozenset(QueueType) - {QueueType.NONE, present.queue_type}
         at = present.until_version
-        return QueueChange(present.user_id, present.queue_type, others, entered, True, Reason.READ_LIVE, at)
+        return QueueChange(present.user_id, present.queue_type, others, entered, False, Reason.READ_LIVE, at)
+
+    def repair_entries(self, user_ids: Iterable[int]) -> list[EntryDrift]:
+        """Puts the call centre's entries right of leads that were asked for by `load`; returns what was wrong.
+
+        Rows that another session holds are left for another time, and in shadow mode everything is.
+        """
+        users = set(user_ids)
+        users -= self._held(users)
+        if self._shadow or not users:
+            return []
+        self._execute(sql.PLAN_FREELY)
+        rows = self._fetch(self._execute(entries.REPAIR, **entries.parameters(self.rules, users)))
+        return [EntryDrift(*row) for row in rows]
 
     def queue_rechecks(self, reasons: Mapping[int, str]) -> None:
         """Asks for leads to be read live, user → reason; a lead asked for again stays one row and is due at once."""
@@ -511,7 +525,7 @@ def _whole_change(lead: Lead, queue_type: QueueType, *, entered: bool) -> QueueC
     """Where a lead is, with every other queue left, whoever put it there."""
     others = frozenset(QueueType) - {QueueType.NONE, queue_type}
     entered = entered and queue_type is not QueueType.NONE
-    return QueueChange(lead.user_id, queue_type, others, entered, True, Reason.READ_LIVE, lead.opened_at)
+    return QueueChange(lead.user_id, queue_type, others, entered, False, Reason.READ_LIVE, lead.opened_at)
 
 
 def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requirement_rows: Rows) -> None:

@@ -295,10 +295,11 @@ SELECT present.user_id, present.lane, present.queue_type, present.until_version,
 FROM {_batch("present", user_id="bigint", lane="int", queue_type="text", until_version="bigint")}
 LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
 ON CONFLICT (user_id) DO UPDATE
-SET lane = excluded.lane, queue_type = excluded.queue_type, shown_at = now(),
+SET lane = excluded.lane, queue_type = excluded.queue_type,
+    shown_at = CASE WHEN held.queue_type = excluded.queue_type THEN held.shown_at ELSE excluded.shown_at END,
     until_version = greatest(held.until_version, excluded.until_version)
 """
-"""Queues by a live read; the score is remembered as it was when the first of them was shown."""
+"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown."""
 
 HIDE: Final = f"""
 DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE shown.user_id = passed.user_id
@@ -452,29 +453,55 @@ a history that is replayed into a schema of ours that was restored resets nothin
 `is_active` goes up only where the row's queue changes: where it does not, the call centre has its reasons.
 """
 
+OPENED: Final = (
+    "CASE WHEN {id}::text ~ '^[0-9a-f]{{8}}-[0-9a-f]{{4}}-8[0-9a-f]{{3}}-'"
+    " THEN ('x' || substr({id}::text, 1, 8) || substr({id}::text, 10, 4) || substr({id}::text, 16, 3))"
+    "::bit(60)::bigint END"
+)
+"""When the stay in a queue began (µs) that an entry of ours is for; NULL for entries that do not say so."""
+
+
+def entry_id(opened: str) -> str:
+    """A new id that says when a stay began (an expression in µs): a UUID of version 8 (RFC 9562), an application's own.
+
+    So an entry is known again where our schema is older than the call centre's tables, and history is replayed.
+    """
+    moment = f"lpad(to_hex(greatest({opened}, 0)), 15, '0')"
+    return (
+        f"(overlay({moment} PLACING '8' FROM 13 FOR 0) || right(replace(gen_random_uuid()::text, '-', ''), 16))::uuid"
+    )
+
+
 CLOSE_ENTRIES: Final = f"""
 UPDATE call_queue AS entry
 SET status = 'closed', updated_at = now() AT TIME ZONE 'UTC'
 FROM (
     SELECT pending.id
-    FROM {_batch("gone", user_id="bigint", label="text", is_left="boolean")}
+    FROM {_batch("gone", user_id="bigint", label="text", is_left="boolean", until="bigint")}
     JOIN call_queue AS pending ON pending.user_id = gone.user_id AND pending.queue_type = gone.label
     JOIN user_call_scores AS score ON score.user_id = gone.user_id
-    WHERE pending.status = 'pending' AND (gone.is_left OR {SAID_NEVER})
+    WHERE pending.status = 'pending'
+      AND (gone.is_left AND coalesce({OPENED.format(id="pending.id")} <= gone.until, true) OR {SAID_NEVER})
     ORDER BY pending.user_id
     FOR NO KEY UPDATE OF pending
 ) AS held
 WHERE entry.id = held.id
 """
-"""Pending entries of queues that were left, and of those who must not be called; held in user order."""
+"""Pending entries of queues that were left, and of those who must not be called; held in user order. An entry for a
+stay that began later is left alone: it is a past that is replayed."""
 
 ADD_ENTRIES: Final = f"""
 INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)
-SELECT gen_random_uuid(), user_id, label, 'pending', reason, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-FROM {_batch("entered", user_id="bigint", label="text", reason="text")}
+SELECT {entry_id("opened")}, user_id, label, 'pending', reason,
+       now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+FROM {_batch("entered", user_id="bigint", label="text", reason="text", opened="bigint")}
 WHERE NOT EXISTS (
     SELECT FROM call_queue AS entry
-    WHERE entry.user_id = entered.user_id AND entry.queue_type = entered.label AND entry.status = 'pending')
+    WHERE entry.user_id = entered.user_id AND (
+        entry.queue_type = entered.label AND entry.status = 'pending'
+        OR {OPENED.format(id="entry.id")} > entered.opened
+        OR entry.queue_type = entered.label AND {OPENED.format(id="entry.id")} = entered.opened))
   AND NOT EXISTS (SELECT FROM user_call_scores AS score WHERE score.user_id = entered.user_id AND {SAID_NEVER})
 """
-"""One pending entry for the queue entered, unless there is one, or the customer must not be called."""
+"""One pending entry for the queue entered, unless there is one, or the customer must not be called; none for a stay
+that has had its entry, or one before a stay that has: it is a past that is replayed."""

@@ -25,6 +25,7 @@ from consumer.settings import MySQLAddress
 from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
+from consumer.store.sql import OPENED, entry_id
 from reconciler.backfill import Backfill, Progress
 from reconciler.book import Book
 from reconciler.lanes import LaneWatch
@@ -98,6 +99,8 @@ class World:
         )  # fmt: skip
         self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
         self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
+        opened = OPENED.format(id="id")
+        self.pg(f"UPDATE call_queue SET id = {entry_id(f'{opened} - %s')} WHERE {opened} IS NOT NULL", micro)
 
     def pass_lanes(self, version: int | None = None) -> None:
         """Plays the stream: every lane has passed this version, by default the next seconds."""
