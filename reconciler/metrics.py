@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from reconciler import aging, backfill, verify
+from reconciler.conversions import ConversionKind
 from reconciler.drift import Drift, EntryKind
 from reconciler.settings import SWEEPS
 from reconciler.sweeps import RECHECKS, Report
@@ -27,7 +28,7 @@ DRIFT: Final = counter(
     "Confirmed differences from MySQL, and of the call centre's tables from what they should say.",
     RECONCILER,
     run=RUNS_SERVED,
-    kind=(*Drift, *EntryKind, verify.CALL_CENTRE),
+    kind=(*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE),
 )
 MENDED: Final = counter(
     "leadstream_reconciler_mended", "Leads mended; this should be zero.", RECONCILER, run=RUNS_SERVED

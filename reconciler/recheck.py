@@ -68,6 +68,8 @@ class Tally:
     in_step: int = 0
     brought: int = 0
     """Differed at first; the stream brought it meanwhile."""
+    published: int = 0
+    """Conversions of stints that the call centre's table lacked, and has now."""
     entries: int = 0
     """Whose entries in the call centre's queue were put right."""
     mended: int = 0
@@ -108,6 +110,7 @@ class Tally:
             "queue_changes": self.queue_changes,
             "shown": self.shown,
             "entries_repaired": self.entries,
+            "conversions_published": self.published,
             "conversions_waiting": dict(self.waiting),
             "left_to_recheck": self.left,
             "failed": self.failed,
@@ -138,7 +141,9 @@ class Tally:
         first = sum(1 for change in outcome.queue_changes.values() if change.first_sight)
         self.first_seen += first
         self.queue_changes += len(outcome.queue_changes) - first
-        self.conversions.update(conversion.conversion_type.value for conversion in outcome.conversions)
+        self.conversions.update(
+            one.conversion_type.value for one in outcome.conversions if (one.user_id, one.stint) not in outcome.there
+        )
 
 
 class Reading(NamedTuple):

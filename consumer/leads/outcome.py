@@ -24,6 +24,8 @@ class Outcome:
     conversions: list[Conversion] = field(default_factory=list)
     queue_changes: dict[int, QueueChange] = field(default_factory=dict)
     rechecks: dict[int, str] = field(default_factory=dict)
+    there: set[tuple[int, int]] = field(default_factory=set)
+    """After it was written: stints whose conversions had been recorded before, as a history is that is replayed."""
     more_wait: bool = False
     """More leads wait to be judged, in lanes that have passed what they waited for, than one transaction takes on."""
     skipped: Counter[str] = field(default_factory=Counter)

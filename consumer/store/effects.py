@@ -36,6 +36,8 @@ def write_effects(
     rules: Rules,
     add_conversions: str,
     held: Collection[int] = (),
+    *,
+    once: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
@@ -43,8 +45,8 @@ def write_effects(
     A change that tells only the present (READ_LIVE) puts the entries right by what our tables say, which is written.
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
-    entries by user. `add_conversions` is the statement for the table as it is. Returns the cursor whose rowcount is the
-    number of conversions added.
+    entries by user. `add_conversions` is the statement for the table as it is; `once`: a signature that was paid at
+    another moment is not paid again. Returns the cursor with the ids of the conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -54,7 +56,7 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        won = _add_conversions(connection, add_conversions, conversions, rules)
+        won = insert_conversions(connection, add_conversions, conversions, rules, once=once)
     _put_scores(connection, changes, rules)
     happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
     _close_entries(connection, happened, rules)
@@ -67,7 +69,16 @@ def write_effects(
     return won
 
 
-def _add_conversions(connection: Connection, statement: str, conversions: Iterable[Conversion], rules: Rules) -> Cursor:
+def insert_conversions(
+    connection: Connection,
+    statement: str,
+    conversions: Iterable[Conversion],
+    rules: Rules,
+    *,
+    once: bool = False,
+    late: bool = False,
+) -> Cursor:
+    """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
     won = sorted(conversions)
     return connection.execute(
         statement,
@@ -82,6 +93,8 @@ def _add_conversions(connection: Connection, statement: str, conversions: Iterab
             "documents": texts([_documents(conversion) for conversion in won]),
             "signed": booleans([_signed(conversion) for conversion in won]),
             "requirements": texts([_requirements(conversion) for conversion in won]),
+            "once": once,
+            "late": late,
         },
     )
 
@@ -146,6 +159,8 @@ def _reason(conversion: Conversion) -> str:
     if _signed(conversion):
         return "signature obtained"
     count = len(conversion.requirements)
+    if not count:
+        return "requirements settled"
     return f"{count} requirement{'' if count == 1 else 's'} settled"
 
 
@@ -158,6 +173,6 @@ def _documents(conversion: Conversion) -> str | None:
 
 def _requirements(conversion: Conversion) -> str | None:
     """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
-    if _signed(conversion):
+    if _signed(conversion) or not conversion.requirements:
         return None
     return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()

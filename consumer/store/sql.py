@@ -232,7 +232,7 @@ WHERE requirements.user_id = gone.user_id AND requirements.id = gone.id
 CLOSE_STINTS: Final = f"""
 UPDATE leadstream.stints
 SET closed_at = closing.closed_at, closed_reason = closing.closed_reason, conversion_type = closing.conversion_type,
-    signature = closing.signature, source = %(source)s
+    signature = closing.signature, source = %(source)s, in_shadow = %(in_shadow)s
 FROM {
     _batch(
         "closing",
@@ -250,8 +250,8 @@ WHERE stints.user_id = closing.user_id AND stints.number = closing.number
 
 ADD_STINTS: Final = f"""
 INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at, closed_reason,
-                               conversion_type, signature, source)
-SELECT stint.*, %(source)s
+                               conversion_type, signature, source, in_shadow)
+SELECT stint.*, %(source)s, %(in_shadow)s
 FROM {
     _batch(
         "stint",
@@ -267,7 +267,14 @@ FROM {
     )
 }
 """
-"""Stints opened by this transaction, some of them closed again."""
+"""Stints opened by this transaction, some of them closed again; `in_shadow`: what they earned is not published."""
+
+PUBLISHED: Final = f"""
+UPDATE leadstream.stints SET in_shadow = false
+FROM {_batch("published", user_id="bigint", number="int")}
+WHERE stints.user_id = published.user_id AND stints.number = published.number
+"""
+"""Stints whose conversions were recorded in shadow mode, and are in the call centre's table now."""
 
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
@@ -398,6 +405,9 @@ WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN 
 def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
+    What is written `late` holds nothing of the score that is of a later time. With `once`, a signature that was paid
+    already, at whatever moment, is not paid again: history was lost, and the moment is that of a read.
+
     `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
     ON CONFLICT would hide what any other constraint of the table has against a row.
     """
@@ -407,8 +417,12 @@ INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conv
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
-       CASE WHEN won.after_reset THEN 0 ELSE coalesce(shown.score, score.current_score, 0) END,
-       coalesce(score.total_attempts, 0), score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json,
+       CASE WHEN won.after_reset THEN 0
+            WHEN %(late)s AND score.last_reset_date > won.at AT TIME ZONE 'UTC' THEN NULL
+            ELSE coalesce(shown.score, score.current_score, 0) END,
+       coalesce(score.total_attempts, 0),
+       CASE WHEN NOT %(late)s OR score.last_call_at <= won.at AT TIME ZONE 'UTC' THEN score.last_call_at END,
+       won.at AT TIME ZONE 'UTC', won.documents::json,
        won.signed, won.requirements::json{times}
 FROM {
         _batch(
@@ -427,8 +441,30 @@ FROM {
     }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
 LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
+WHERE NOT (%(once)s AND won.signed AND EXISTS (
+    SELECT FROM conversions AS paid WHERE paid.user_id = won.user_id AND paid.conversion_type = won.type
+      AND paid.documents_received::jsonb = won.documents::jsonb))
 ON CONFLICT ({", ".join(key)}) DO NOTHING
+RETURNING id
 """
+
+
+DIFFERING_CONVERSIONS: Final = f"""
+SELECT won.id, there.id IS NOT NULL, there.user_id = won.user_id AND there.conversion_type = won.type
+       AND there.converted_at BETWEEN (won.at AT TIME ZONE 'UTC') - interval '1 second'
+                                  AND (won.at AT TIME ZONE 'UTC') + interval '1 second'
+FROM {_batch("won", id="uuid", user_id="bigint", type="text", at="timestamptz")}
+LEFT JOIN conversions AS there ON there.id = won.id
+"""
+"""Of conversions by their ids: whether there is one, and whether it is that one; columns round the time."""
+
+PAID_SIGNATURES: Final = f"""
+SELECT DISTINCT paid.user_id, won.signature
+FROM {_batch("won", user_id="bigint", signature="text")}
+JOIN conversions AS paid ON paid.user_id = won.user_id AND paid.conversion_type = 'signature_obtained'
+     AND paid.documents_received::jsonb = jsonb_build_array(won.signature)
+"""
+"""Which of these signatures were paid, at whatever moment."""
 
 
 PUT_SCORES: Final = f"""

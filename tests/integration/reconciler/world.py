@@ -156,14 +156,21 @@ class World:
         filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
-    def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
+    def verify(
+        self,
+        *,
+        repair: bool = False,
+        sample: int | None = None,
+        range_users: int = 5,
+        conversions_since: int | None = None,
+    ) -> Report:
         """Verifies in this process."""
         mender = self.mender(dry_run=not repair)
         verification = Verification(
             mender, self.replica(), Runs(mender.book),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
-        return verification.run(LineProgress("verify"), sample=sample)
+        return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)
 
     def adopt(self, file: RuleFile) -> Tally | None:
         """Puts rules in force in this process, and brings every lead to them."""
