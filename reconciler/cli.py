@@ -138,8 +138,7 @@ def verify(
     conversions_since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE)] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Compares every user between MySQL and PostgreSQL, the call centre's entries with the queues that its agents see,
-    and conversions with the stints that earned them; exit code 1 where drift is left or not all were compared."""
+    """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
     since = _since(conversions_since, "--conversions-since")
     if since is not None and sample is not None:
         _wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")

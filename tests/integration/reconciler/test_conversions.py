@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from consumer import metrics
-from consumer.leads.model import ConversionType, RequirementRow, UserRow
+from consumer.leads.model import ConversionType, RequirementRow, Row, UserRow
 from consumer.store.effects import conversion_id
 from reconciler.book import moment
 from reconciler.sweeps import Report
@@ -66,15 +66,20 @@ def stream(world: World) -> Iterator[Played]:
         yield played
 
 
+def play(stream: Played, user_id: int, before: Row | None, after: Row, micros: int) -> None:
+    """One change, applied and counted as an applier does."""
+    metrics.count_conversions(stream.change(user_id, before, after, micros), "stream")
+
+
 def sign(world: World, stream: Played, user_id: int, micros: int) -> None:
     """The customer signs, here and in the company's tables."""
-    stream.change(user_id, UserRow(user_id, None, True), UserRow(user_id, f"{70 + user_id}", True), micros)
+    play(stream, user_id, UserRow(user_id, None, True), UserRow(user_id, f"{70 + user_id}", True), micros)
     world.sql("UPDATE users SET current_signature_file_id = %s WHERE id = %s", f"{70 + user_id}", user_id)
 
 
 def ask(stream: Played, user_id: int, number: int, micros: int) -> None:
     """A document is asked for."""
-    stream.change(user_id, None, RequirementRow(key(number), f"{10 * user_id}", "id_document", "pending", None), micros)
+    play(stream, user_id, None, RequirementRow(key(number), f"{10 * user_id}", "id_document", "pending", None), micros)
 
 
 def hand_in(stream: Played, user_id: int, number: int, micros: int) -> None:
@@ -82,7 +87,7 @@ def hand_in(stream: Played, user_id: int, number: int, micros: int) -> None:
     states = [
         RequirementRow(key(number), f"{10 * user_id}", "id_document", word, None) for word in ("pending", "approved")
     ]
-    stream.change(user_id, states[0], states[1], micros)
+    play(stream, user_id, states[0], states[1], micros)
 
 
 class TestBothWays:
@@ -152,7 +157,9 @@ class TestRestore:
         dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(tmp_path / "dump"), world.conninfo]
         subprocess.run(dump, check=True)
         began = now() - 20 * MINUTE
+        before = self.won()
         self.history(world, stream, began)
+        assert self.won() == before + 3
         return began
 
     def history(self, world: World, stream: Played, began: int) -> None:
@@ -161,8 +168,8 @@ class TestRestore:
         ask(stream, 1, 100, began + MINUTE)
         hand_in(stream, 1, 100, began + 2 * MINUTE)
         ask(stream, 1, 101, began + 3 * MINUTE)
-        stream.change(2, UserRow(2, None, True), UserRow(2, "72", True), began + MINUTE)
-        stream.change(2, UserRow(2, "72", True), UserRow(2, None, True), began + 2 * MINUTE)
+        play(stream, 2, UserRow(2, None, True), UserRow(2, "72", True), began + MINUTE)
+        play(stream, 2, UserRow(2, "72", True), UserRow(2, None, True), began + 2 * MINUTE)
 
     def restore(self, world: World, tmp_path: Path) -> None:
         world.pg("DROP SCHEMA leadstream CASCADE")
