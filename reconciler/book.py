@@ -180,12 +180,21 @@ right queue is inactive is the call centre's business."""
 
 
 _EARNED = """
-SELECT user_id, number, queue_type, closed_at, conversion_type, signature FROM leadstream.stints
+SELECT user_id, number, queue_type, closed_at, conversion_type, signature FROM leadstream.stints AS stint
 WHERE conversion_type IS NOT NULL
 """
+_RECORDED = """
+    stint.user_id = found.user_id AND stint.conversion_type = found.conversion_type
+    AND stint.closed_at BETWEEN (found.converted_at AT TIME ZONE 'UTC') - interval '1 second'
+                            AND (found.converted_at AT TIME ZONE 'UTC') + interval '1 second'
+"""
+"""Whether a row of the call centre's table is what a stint earned; its column may round the time."""
 
-EARNED: Final = f"{_EARNED} AND in_shadow IS FALSE ORDER BY user_id, number"
-"""What stints earned that the call centre's table should hold."""
+UNRECORDED: Final = f"""
+{_EARNED} AND in_shadow IS FALSE AND NOT EXISTS (SELECT FROM conversions AS found WHERE {_RECORDED})
+ORDER BY user_id, number
+"""  # noqa: S608
+"""What stints earned that the call centre's table should hold, and does not."""
 
 EARNED_IN_SHADOW: Final = f"{_EARNED} AND in_shadow IS NOT FALSE AND closed_at >= %s ORDER BY user_id, number"
 """What stints earned since a time in shadow mode, or before anybody noted whether it was."""
@@ -196,14 +205,11 @@ WHERE user_id = ANY(%(user_id)s) AND converted_at >= %(since)s::timestamptz AT T
 """
 """What the call centre's table holds of some customers since a time, whoever wrote it."""
 
-UNEARNED: Final = """
+UNEARNED: Final = f"""
 SELECT id, user_id, conversion_type, converted_at FROM conversions AS found
 WHERE substr(id::text, 15, 1) = '5' AND NOT EXISTS (
-    SELECT FROM leadstream.stints AS stint
-    WHERE stint.user_id = found.user_id AND stint.conversion_type = found.conversion_type
-      AND stint.closed_at BETWEEN (found.converted_at AT TIME ZONE 'UTC') - interval '1 second'
-                              AND (found.converted_at AT TIME ZONE 'UTC') + interval '1 second')
-"""
+    SELECT FROM leadstream.stints AS stint WHERE {_RECORDED})
+"""  # noqa: S608
 """Conversions of which no stint knows, and whose ids may be ours: UUIDs of version 5."""
 
 
@@ -397,10 +403,10 @@ class Book:
             while page := rows.fetchmany(at_once):
                 yield [EntryDrift(*row) for row in page]
 
-    def earned(self, at_once: int) -> Generator[list[Conversion], None, None]:
-        """What stints earned that the call centre's table should hold, in pages."""
+    def unrecorded(self, at_once: int) -> Generator[list[Conversion], None, None]:
+        """What stints earned that the call centre's table should hold and does not, in pages."""
         with self.session() as connection, connection.transaction(), connection.cursor(name="earned") as rows:
-            rows.execute(EARNED)
+            rows.execute(UNRECORDED)
             while page := rows.fetchmany(at_once):
                 yield [_conversion(*row) for row in page]
 

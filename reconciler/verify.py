@@ -193,19 +193,22 @@ class Verification:
         if self._shadow:
             return
         book = self._mender.book
-        with closing(book.earned(CONVERSIONS_AT_ONCE)) as pages:
+        with closing(book.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
             for page in pages:
                 if self._stop.is_set():
                     raise Stopped
-                self._compare_conversions(page)
+                self._look_for(page)
         self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in book.unearned() if is_ours(row)])
         if since is not None:
             ours = book.earned_in_shadow(since)
             rows = book.conversions_of({one.user_id for one in ours}, since)
             self._publish(ConversionKind.UNPUBLISHED, unpublished(ours, rows))
 
-    def _compare_conversions(self, earned: Sequence[Conversion]) -> None:
-        """A signature that was paid at another moment is not missing: history was lost, and the stint is a read's."""
+    def _look_for(self, earned: Sequence[Conversion]) -> None:
+        """What became of conversions that are not where they should be.
+
+        A signature that was paid at another moment is not missing: history was lost, and the stint is a read's.
+        """
         book = self._mender.book
         same, other = book.conversions_there(earned)
         self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
