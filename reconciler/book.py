@@ -29,6 +29,9 @@ from reconciler.conversions import Row
 from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
 
+ROOM: Final = "SET LOCAL work_mem = '64MB'"
+"""For statements that look at everybody: their hash tables stay in memory."""
+
 
 def _checksum(*columns: str) -> str:
     """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
@@ -193,7 +196,7 @@ _RECORDED = """
 UNRECORDED: Final = f"""
 {_EARNED} AND in_shadow IS FALSE AND NOT EXISTS (SELECT FROM conversions AS found WHERE {_RECORDED})
 ORDER BY user_id, number
-"""  # noqa: S608
+"""
 """What stints earned that the call centre's table should hold, and does not."""
 
 EARNED_IN_SHADOW: Final = f"{_EARNED} AND in_shadow IS NOT FALSE AND closed_at >= %s ORDER BY user_id, number"
@@ -399,6 +402,7 @@ class Book:
     def all_entries_wrong(self, at_once: int) -> Generator[list[EntryDrift], None, None]:
         """The same of everybody, so many at a time, as it is when this begins."""
         with self.session() as connection, connection.transaction(), connection.cursor(name="entries") as rows:
+            connection.execute(ROOM)
             rows.execute(entries.FIND_ALL, entries.parameters(self._in_force.read(connection)))
             while page := rows.fetchmany(at_once):
                 yield [EntryDrift(*row) for row in page]

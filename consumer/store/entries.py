@@ -57,7 +57,7 @@ seen AS (
 entry AS (
     SELECT held.user_id, held.id, held.created_at, held.status = 'pending' AS is_pending,
            held.queue_type IS NOT DISTINCT FROM seen.label AS fits,
-           held.queue_type = ANY(seen.ever) AND CASE
+           held.status <> 'pending' AND held.queue_type = ANY(seen.ever) AND CASE
                WHEN seen.shown_at IS NOT NULL
                THEN held.created_at >= date_trunc('milliseconds', seen.shown_at) AT TIME ZONE 'UTC'
                WHEN {OPENED.format(id="held.id")} IS NOT NULL
