@@ -250,9 +250,11 @@ def _scraped(collector: Collector) -> Iterator[None]:
 
 
 def count_conversions(outcome: Outcome, source: str) -> None:
-    """Counts the conversions of a committed outcome; `source` is `stream` or `sweep`."""
+    """Counts the conversions that a committed outcome added; `source` is `stream` or `sweep`."""
     waited: dict[str, list[float]] = {}
     for conversion in outcome.conversions:
+        if (conversion.user_id, conversion.stint) in outcome.there:
+            continue
         opened_at = outcome.stints[conversion.user_id, conversion.stint].opened_at
         waited.setdefault(conversion.conversion_type, []).append((conversion.converted_at - opened_at) / 1e6)
     for kind, seconds in waited.items():

@@ -5,24 +5,32 @@ Every statement of the reconciler on our tables stands here and in `runs.py`; le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from consumer.leads.model import NEVER, Lead, QueueType
+from consumer.leads.model import NEVER, Conversion, ConversionType, Lead, QueueType
 from consumer.leads.rules import Rules
-from consumer.store import look
+from consumer.store import entries, look
+from consumer.store.arrays import bigints, register, texts
 from consumer.store.connection import classified, open_session
+from consumer.store.entries import EntryDrift
 from consumer.store.errors import NotPrepared
+from consumer.store.leads import conversion_columns
 from consumer.store.look import Dossier
 from consumer.store.rules import InForce
-from consumer.store.sql import READ_RULES, SAID_NEVER
+from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, READ_RULES, SAID_NEVER
+from reconciler.conversions import Row
 from reconciler.queries import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, condensed
+
+ROOM: Final = "SET LOCAL work_mem = '64MB'"
+"""For statements that look at everybody: their hash tables stay in memory."""
 
 
 def _checksum(*columns: str) -> str:
@@ -174,6 +182,40 @@ belong in none or must not be called; what it is shown of them ahead of their hi
 right queue is inactive is the call centre's business."""
 
 
+_EARNED = """
+SELECT user_id, number, queue_type, closed_at, conversion_type, signature FROM leadstream.stints AS stint
+WHERE conversion_type IS NOT NULL
+"""
+_RECORDED = """
+    stint.user_id = found.user_id AND stint.conversion_type = found.conversion_type
+    AND stint.closed_at BETWEEN (found.converted_at AT TIME ZONE 'UTC') - interval '1 second'
+                            AND (found.converted_at AT TIME ZONE 'UTC') + interval '1 second'
+"""
+"""Whether a row of the call centre's table is what a stint earned; its column may round the time."""
+
+UNRECORDED: Final = f"""
+{_EARNED} AND in_shadow IS FALSE AND NOT EXISTS (SELECT FROM conversions AS found WHERE {_RECORDED})
+ORDER BY user_id, number
+"""
+"""What stints earned that the call centre's table should hold, and does not."""
+
+EARNED_IN_SHADOW: Final = f"{_EARNED} AND in_shadow IS NOT FALSE AND closed_at >= %s ORDER BY user_id, number"
+"""What stints earned since a time in shadow mode, or before anybody noted whether it was."""
+
+CONVERSIONS_OF: Final = """
+SELECT id, user_id, conversion_type, converted_at FROM conversions
+WHERE user_id = ANY(%(user_id)s) AND converted_at >= %(since)s::timestamptz AT TIME ZONE 'UTC'
+"""
+"""What the call centre's table holds of some customers since a time, whoever wrote it."""
+
+UNEARNED: Final = f"""
+SELECT id, user_id, conversion_type, converted_at FROM conversions AS found
+WHERE substr(id::text, 15, 1) = '5' AND NOT EXISTS (
+    SELECT FROM leadstream.stints AS stint WHERE {_RECORDED})
+"""  # noqa: S608
+"""Conversions of which no stint knows, and whose ids may be ours: UUIDs of version 5."""
+
+
 class LanePoint(NamedTuple):
     """How far a lane has come; either number moves when anything is applied in it, heartbeats included.
 
@@ -216,6 +258,7 @@ class Book:
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
                 self._connection = open_session(self._conninfo, NAME, autocommit=True)
+                register(self._connection)
                 self._connection.execute(SESSION)
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
@@ -350,6 +393,62 @@ class Book:
             scope = {"after": after, "upto": upto, "never": list(rules.never)}
             return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
 
+    def entries_wrong(self, user_ids: Sequence[int]) -> list[EntryDrift]:
+        """What is wrong with the call centre's entries of these leads."""
+        with self.session() as connection:
+            wanted = entries.parameters(self._in_force.read(connection), user_ids)
+            return [EntryDrift(*row) for row in connection.execute(entries.FIND, wanted)]
+
+    def all_entries_wrong(self, at_once: int) -> Generator[list[EntryDrift], None, None]:
+        """The same of everybody, so many at a time, as it is when this begins."""
+        with self.session() as connection, connection.transaction(), connection.cursor(name="entries") as rows:
+            connection.execute(ROOM)
+            rows.execute(entries.FIND_ALL, entries.parameters(self._in_force.read(connection)))
+            while page := rows.fetchmany(at_once):
+                yield [EntryDrift(*row) for row in page]
+
+    def unrecorded(self, at_once: int) -> Generator[list[Conversion], None, None]:
+        """What stints earned that the call centre's table should hold and does not, in pages."""
+        with self.session() as connection, connection.transaction(), connection.cursor(name="earned") as rows:
+            rows.execute(UNRECORDED)
+            while page := rows.fetchmany(at_once):
+                yield [_conversion(*row) for row in page]
+
+    def earned_in_shadow(self, since: int) -> list[Conversion]:
+        """What stints earned since a time (µs) that nobody has published."""
+        with self.session() as connection:
+            return [_conversion(*row) for row in connection.execute(EARNED_IN_SHADOW, [moment(since)])]
+
+    def conversions_there(self, earned: Sequence[Conversion]) -> tuple[set[UUID], set[UUID]]:
+        """The ids by which the call centre's table holds these conversions, and those by which it holds other ones."""
+        same: set[UUID] = set()
+        other: set[UUID] = set()
+        with self.session() as connection:
+            for id_, is_there, is_same in connection.execute(DIFFERING_CONVERSIONS, conversion_columns(earned)):
+                if is_there:
+                    (same if is_same else other).add(id_)
+        return same, other
+
+    def paid_signatures(self, earned: Sequence[Conversion]) -> set[tuple[int, str]]:
+        """(user, signature) of those that were paid, at whatever moment."""
+        wanted = {
+            "user_id": bigints([one.user_id for one in earned]),
+            "signature": texts([one.signature for one in earned]),
+        }
+        with self.session() as connection:
+            return {(user_id, signature) for user_id, signature in connection.execute(PAID_SIGNATURES, wanted)}
+
+    def conversions_of(self, user_ids: Iterable[int], since: int) -> list[Row]:
+        """What the call centre's table holds of these customers since a time (µs), whoever wrote it."""
+        wanted = {"user_id": sorted(set(user_ids)), "since": moment(since)}
+        with self.session() as connection:
+            return [_row(*row) for row in connection.execute(CONVERSIONS_OF, wanted)]
+
+    def unearned(self) -> list[Row]:
+        """Conversions of which no stint knows, and whose ids may be ours."""
+        with self.session() as connection:
+            return [_row(*row) for row in connection.execute(UNEARNED)]
+
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
         with self.session() as connection:
@@ -364,6 +463,19 @@ def moment(microseconds: int) -> datetime:
 def microseconds(time: datetime) -> int:
     """A datetime with a zone as µs since 1970."""
     return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
+
+
+def _conversion(
+    user_id: int, number: int, queue_type: str, closed_at: datetime, conversion_type: str, signature: str | None
+) -> Conversion:
+    """What a stint earned; which requirements were settled it does not say."""
+    kind = ConversionType(conversion_type)
+    at = microseconds(closed_at)
+    return Conversion(user_id, number, QueueType(queue_type), kind, at, signature, (), after_reset=False)
+
+
+def _row(id_: UUID, user_id: int, conversion_type: str, converted_at: datetime) -> Row:
+    return Row(id_, user_id, conversion_type, microseconds(converted_at.replace(tzinfo=UTC)))
 
 
 def _key(*words: str | None) -> str:

@@ -50,6 +50,13 @@ Settle = Annotated[
         " the present. What they bring later is passed over.",
     ),
 ]
+SINCE = (
+    "Cutting over: also publish the conversions that were recorded in shadow mode since TIME, when the old system's"
+    " last complete scan began (ISO 8601, UTC where no zone is named). Without --repair they are only reported. One"
+    " that the old system recorded too is left out: each of its rows for the same customer and type with a"
+    " converted_at since TIME stands for one conversion, the earliest that happened before that (give or take a"
+    " minute between the clocks). What is published keeps its own time and id, so doing it twice adds nothing."
+)
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
@@ -128,14 +135,20 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, not only report it.")] = False,
     settle: Settle = False,
     sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
+    conversions_since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE)] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Compares every user between MySQL and PostgreSQL; exit code 1 where drift is left or not all were compared."""
+    """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
+    since = _since(conversions_since, "--conversions-since")
+    if since is not None and sample is not None:
+        _wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")
     console = Console(stderr=True)
     with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
+        if since is not None and tools.discovery.shadow_mode:
+            _wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
         progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
         try:
-            report = verification.run(progress, sample=sample)
+            report = verification.run(progress, sample=sample, conversions_since=since)
         finally:
             progress.close()
         _print([report], as_json_)
@@ -200,13 +213,13 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
     return [name for name in names if name == RECHECKS or name in settings.sweeps]
 
 
-def _since(text: str | None) -> int | None:
+def _since(text: str | None, option: str = "--since") -> int | None:
     if text is None:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        _wrong(f"--since {text} is no time; write it as 2026-03-01T14:00:00Z")
+        _wrong(f"{option} {text} is no time; write it as 2026-03-01T14:00:00Z")
     return microseconds(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from consumer.leads.model import NEVER, ClaimRow, Key, Lead, RequirementRow, Row, Table, UserRow
 from consumer.leads.rules import Rules, queue_for
+from consumer.store.entries import EntryDrift
 from reconciler.replica import LiveLead
 
 
@@ -30,6 +31,23 @@ class Drift(StrEnum):
     REQUIREMENT_OTHER = "requirement_other"
     QUEUE = "queue"
     """The rows are the same, but the lead is not in the queue that the rules say."""
+
+
+class EntryKind(StrEnum):
+    """What may be wrong with the call centre's entries of a lead, as reports count it."""
+
+    MISSING = "entry_missing"
+    """No entry was made for the stay in the queue that agents see the lead in."""
+    STALE = "entry_stale"
+    """A pending one of a queue they are not in, or of somebody who must not be called."""
+    DOUBLE = "entry_double"
+    """More than one pending."""
+
+
+def entry_kinds(drift: EntryDrift) -> list[EntryKind]:
+    """What is wrong with the entries of one lead."""
+    wrong = {EntryKind.MISSING: drift.missing, EntryKind.STALE: drift.stale, EntryKind.DOUBLE: drift.double}
+    return [kind for kind, is_so in wrong.items() if is_so]
 
 
 class Difference(NamedTuple):

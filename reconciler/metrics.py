@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from reconciler import aging, backfill, verify
-from reconciler.drift import Drift
+from reconciler.conversions import ConversionKind
+from reconciler.drift import Drift, EntryKind
 from reconciler.settings import SWEEPS
 from reconciler.sweeps import RECHECKS, Report
 from reconciler.watch import Snapshot
@@ -24,10 +25,10 @@ PRECALL_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 
 DRIFT: Final = counter(
     "leadstream_reconciler_drift",
-    "Confirmed differences from MySQL.",
+    "Confirmed differences from MySQL, and of the call centre's tables from what they should say.",
     RECONCILER,
     run=RUNS_SERVED,
-    kind=(*Drift, verify.CALL_CENTRE),
+    kind=(*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE),
 )
 MENDED: Final = counter(
     "leadstream_reconciler_mended", "Leads mended; this should be zero.", RECONCILER, run=RUNS_SERVED

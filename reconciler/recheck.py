@@ -23,11 +23,12 @@ from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
+from consumer.store.entries import EntryDrift
 from consumer.store.errors import RowLocked, TryAgain
 from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.book import Book
-from reconciler.drift import Drift, confirmed, differences
+from reconciler.drift import Drift, confirmed, differences, entry_kinds
 from reconciler.lanes import LaneWatch, Stopped, has_moved
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 
@@ -47,6 +48,10 @@ SUSPECTS_AT_ONCE: Final = 5000
 CONDENSED_AT_ONCE: Final = 5000
 """Users that one statement condenses to checksums."""
 RECHECKS_AT_ONCE: Final = 1000
+ENTRIES_AT_ONCE: Final = 2000
+"""Leads whose entries are put right in one transaction."""
+NAMED: Final = 100
+"""How many leads a line of the log names."""
 REASONS: Final = 5
 """How many reasons of refusals a report names."""
 RECHECK_AGAIN_SECONDS: Final = 60.0
@@ -63,6 +68,10 @@ class Tally:
     in_step: int = 0
     brought: int = 0
     """Differed at first; the stream brought it meanwhile."""
+    published: int = 0
+    """Conversions of stints that the call centre's table lacked, and has now."""
+    entries: int = 0
+    """Whose entries in the call centre's queue were put right."""
     mended: int = 0
     """The stream had passed them and had not brought what MySQL holds: this should be zero."""
     settled: int = 0
@@ -100,6 +109,8 @@ class Tally:
             "first_seen": self.first_seen,
             "queue_changes": self.queue_changes,
             "shown": self.shown,
+            "entries_repaired": self.entries,
+            "conversions_published": self.published,
             "conversions_waiting": dict(self.waiting),
             "left_to_recheck": self.left,
             "failed": self.failed,
@@ -130,7 +141,9 @@ class Tally:
         first = sum(1 for change in outcome.queue_changes.values() if change.first_sight)
         self.first_seen += first
         self.queue_changes += len(outcome.queue_changes) - first
-        self.conversions.update(conversion.conversion_type.value for conversion in outcome.conversions)
+        self.conversions.update(
+            one.conversion_type.value for one in outcome.conversions if (one.user_id, one.stint) not in outcome.there
+        )
 
 
 class Reading(NamedTuple):
@@ -303,6 +316,37 @@ class Mender:
             late = self._late(unsettled, read.floor)
             self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
             self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
+
+    def check_entries(self, user_ids: Iterable[int]) -> None:
+        """Puts the call centre's entries of these users right, by what its agents see of them. Raises StoreError."""
+        for chunk in batches(user_ids, ENTRIES_AT_ONCE):
+            self.repair_entries(self.book.entries_wrong(chunk))
+
+    def repair_entries(self, wrong: Sequence[EntryDrift]) -> None:
+        """Puts the entries right of leads that were found wrong, whatever is wrong with them now; a dry run counts."""
+        if self.dry_run:
+            self._count_entries(wrong)
+            return
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._entries_refused):
+            self._count_entries(found)
+            if found:
+                users = [one.user_id for one in found]
+                self.tally.entries += len(users)
+                kinds = Counter(kind.value for one in found for kind in entry_kinds(one))
+                log.warning("entries_repaired", leads=len(users), users=users[:NAMED], **kinds)
+
+    def _repair_entries(self, user_ids: Sequence[int]) -> list[EntryDrift]:
+        with self.store.transaction(past_held=True) as tx:
+            tx.load(user_ids)
+            return tx.repair_entries(user_ids)
+
+    def _count_entries(self, wrong: Sequence[EntryDrift]) -> None:
+        self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
+
+    def _entries_refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("entries_refused", user_id=user_id, reason=reason)
+        self.tally.refuse(reason)
 
     def settle(self) -> None:
         """Waits for the stream, reads the suspects again, and mends what still differs.

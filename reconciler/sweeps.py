@@ -210,6 +210,8 @@ class Sweeper:
     def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
         self._mender.check(user_ids, condensed)
         self._mender.settle()
+        if not self._plan.shadow:
+            self._mender.check_entries(user_ids)
 
     def _mark(self, user_ids: list[int]) -> None:
         if not (self._plan.shadow or self._mender.dry_run):

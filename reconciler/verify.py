@@ -9,19 +9,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Event
 from typing import Final, NamedTuple
 
 import psycopg
 import structlog
 
-from consumer.leads.model import QueueChange, QueueType, Reason
+from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.store.errors import StoreError, TryAgain
+from consumer.store.leads import id_of
 from reconciler.backfill import Progress
+from reconciler.conversions import ConversionKind, is_ours, unpublished
 from reconciler.lanes import Stopped
 from reconciler.queries import SMALLEST
-from reconciler.recheck import Mender, Tally, batches, piecewise, why
+from reconciler.recheck import ENTRIES_AT_ONCE, NAMED, Mender, Tally, batches, piecewise, why
 from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs import Run, Runs
 from reconciler.sweeps import Report, ended
@@ -31,6 +34,15 @@ log = structlog.get_logger(__name__)
 NAME: Final = "verify"
 LAST_ID: Final = 2**63 - 1
 SAMPLE_AT_ONCE: Final = 100
+CONVERSIONS_AT_ONCE: Final = 10_000
+DIFFERING: Final = (
+    "conversions hold another customer, type or time than what earned them: somebody changed these rows; the log names"
+    " them as conversion_differs, compare them with leadstream.stints and put them right by hand"
+)
+UNEARNED: Final = (
+    "conversions of ours are those of no stint, so leadstream's schema is older than they are; they stay, and the log"
+    " names them as conversion_without_stint"
+)
 CALL_CENTRE: Final = "call_centre_queue"
 """The kind of drift where user_call_scores says another queue, or activity, than the open stint."""
 
@@ -64,9 +76,10 @@ class Verification:
         self._shadow = shadow
         self._range_users = range_users
 
-    def run(self, progress: Progress, *, sample: int | None = None) -> Report:
+    def run(self, progress: Progress, *, sample: int | None = None, conversions_since: int | None = None) -> Report:
         """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
 
+        With `conversions_since` (µs), what was recorded in shadow mode since then is published, or reported, too.
         What was mended until then stays mended. Raises AlreadyRunning; what fails is in the report and recorded.
         """
         with self._runs.alone(NAME):
@@ -80,6 +93,9 @@ class Verification:
                 progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
                     self._everyone(progress, run)
+                    self._mender.settle()
+                    self._entries()
+                    self._conversions(conversions_since)
                 else:
                     self._some(sample, present, progress)
                 self._mender.settle()
@@ -87,12 +103,17 @@ class Verification:
                 outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
-            if outcome == "ok" and self._mender.dry_run and tally.drift:
+            left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
+            if outcome == "ok" and (left if self._mender.dry_run else ConversionKind.DIFFERS.value in left):
                 outcome = "drift"
+            if (differing := tally.drift[ConversionKind.DIFFERS.value]) and error is None:
+                error = f"{differing:,} {DIFFERING}"
             outcome, error = ended(outcome, error, tally)
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
-            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error)
+            unearned = tally.drift[ConversionKind.WITHOUT_STINT.value]
+            warnings = (f"{unearned:,} {UNEARNED}",) if unearned else ()
+            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, warnings)
 
     def _queries(self) -> int:
         return self._mender.replica.queries + self._condenser.queries
@@ -152,9 +173,68 @@ class Verification:
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)
             self._mender.check(fresh)
+            if not self._shadow:
+                self._mender.check_entries(fresh)
             progress.advance(0, len(fresh))
             if len(seen) >= sample:
                 return
+
+    def _entries(self) -> None:
+        """Puts the call centre's entries right, of everybody in one look at its table."""
+        if not self._shadow:
+            with closing(self._mender.book.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
+                for wrong in pages:
+                    if self._stop.is_set():
+                        raise Stopped
+                    self._mender.repair_entries(wrong)
+
+    def _conversions(self, since: int | None) -> None:
+        """Holds what stints earned against the call centre's table, both ways."""
+        if self._shadow:
+            return
+        book = self._mender.book
+        with closing(book.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
+            for page in pages:
+                if self._stop.is_set():
+                    raise Stopped
+                self._look_for(page)
+        self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in book.unearned() if is_ours(row)])
+        if since is not None:
+            ours = book.earned_in_shadow(since)
+            rows = book.conversions_of({one.user_id for one in ours}, since)
+            self._publish(ConversionKind.UNPUBLISHED, unpublished(ours, rows))
+
+    def _look_for(self, earned: Sequence[Conversion]) -> None:
+        """What became of conversions that are not where they should be.
+
+        A signature that was paid at another moment is not missing: history was lost, and the stint is a read's.
+        """
+        book = self._mender.book
+        same, other = book.conversions_there(earned)
+        self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
+        if lacking := [one for one in earned if id_of(one) not in same | other]:
+            paid = book.paid_signatures([one for one in lacking if one.signature])
+            self._publish(ConversionKind.MISSING, [one for one in lacking if (one.user_id, one.signature) not in paid])
+
+    def _name(self, kind: ConversionKind, conversions: Sequence[str]) -> None:
+        if conversions:
+            self._mender.tally.drift[kind.value] += len(conversions)
+            log.error(kind.value, count=len(conversions), conversions=conversions[:NAMED])
+
+    def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
+        """Adds conversions of stints to the call centre's table; a dry run counts and names them."""
+        self._name(kind, [str(id_of(one)) for one in earned])
+        if not self._mender.dry_run:
+            for batch in batches(earned, self._range_users):
+                self._mender.tally.published += sum(piecewise(self._add, batch, self._unpublished))
+
+    def _add(self, earned: Sequence[Conversion]) -> int:
+        with self._mender.store.transaction() as tx:
+            tx.load(one.user_id for one in earned)
+            return tx.publish(earned)
+
+    def _unpublished(self, earned: Conversion, error: psycopg.Error | TryAgain) -> None:
+        self._refused(earned.user_id, error)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
@@ -183,7 +263,7 @@ class Verification:
                         elsewhere,
                         entered=False,
                         first_sight=True,
-                        reason=Reason.FIRST_SEEN,
+                        reason=Reason.READ_LIVE,
                         at=lead.opened_at,
                     )
             tx.write(outcome)

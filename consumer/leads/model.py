@@ -288,7 +288,8 @@ class QueueChange(NamedTuple):
     `left` are the queues that were left on the way, `queue_type` is where the lead is now, `reason` and `at` those
     of the last opening. `first_sight` says that the lead was never judged before; `entered` that it moved into a queue
     other than `none` afterwards, which resets the score. A first sight alone resets nothing, but where `queue_type` is
-    not `none` it needs its pending entry like any lead that entered.
+    not `none` it needs its pending entry like any lead that entered. Of a lead that is put right by the present it says
+    that somebody else had put it elsewhere.
     """
 
     user_id: int

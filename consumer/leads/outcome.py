@@ -26,6 +26,8 @@ class Outcome:
     rechecks: dict[int, str] = field(default_factory=dict)
     left: dict[str, Left] = field(default_factory=dict)
     """What claims and users have left behind now, where that was altered; empty: nothing any more."""
+    there: set[tuple[int, int]] = field(default_factory=set)
+    """After it was written: stints whose conversions had been recorded before, as a history is that is replayed."""
     more_wait: bool = False
     """More leads wait to be judged, in lanes that have passed what they waited for, than one transaction takes on."""
     skipped: Counter[str] = field(default_factory=Counter)

@@ -9,9 +9,9 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType
+from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType, Reason
 from consumer.leads.rules import Rules
-from consumer.store import sql
+from consumer.store import entries, sql
 from consumer.store.arrays import bigints, booleans, moments, texts, uuids
 from consumer.store.connection import Connection, Cursor
 
@@ -36,14 +36,17 @@ def write_effects(
     rules: Rules,
     add_conversions: str,
     held: Collection[int] = (),
+    *,
+    once: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
+    A change that tells only the present (READ_LIVE) puts the entries right by what our tables say, which is written.
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
-    entries by user. `add_conversions` is the statement for the table as it is. Returns the cursor whose rowcount is the
-    number of conversions added.
+    entries by user. `add_conversions` is the statement for the table as it is; `once`: a signature that was paid at
+    another moment is not paid again. Returns the cursor with the ids of the conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -53,14 +56,29 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        won = _add_conversions(connection, add_conversions, conversions, rules)
+        won = insert_conversions(connection, add_conversions, conversions, rules, once=once)
     _put_scores(connection, changes, rules)
-    _close_entries(connection, changes, rules)
-    _add_entries(connection, changes, rules)
+    happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
+    _close_entries(connection, happened, rules)
+    _add_entries(connection, happened, rules)
+    if len(happened) < len(changes):
+        present = [change for change in changes if change.reason is Reason.READ_LIVE]
+        entered = [change.user_id for change in present if change.entered or change.first_sight]
+        users = [change.user_id for change in present]
+        connection.execute(entries.REPAIR, entries.parameters(rules, users, entered))
     return won
 
 
-def _add_conversions(connection: Connection, statement: str, conversions: Iterable[Conversion], rules: Rules) -> Cursor:
+def insert_conversions(
+    connection: Connection,
+    statement: str,
+    conversions: Iterable[Conversion],
+    rules: Rules,
+    *,
+    once: bool = False,
+    late: bool = False,
+) -> Cursor:
+    """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
     won = sorted(conversions)
     return connection.execute(
         statement,
@@ -75,6 +93,8 @@ def _add_conversions(connection: Connection, statement: str, conversions: Iterab
             "documents": texts([_documents(conversion) for conversion in won]),
             "signed": booleans([_signed(conversion) for conversion in won]),
             "requirements": texts([_requirements(conversion) for conversion in won]),
+            "once": once,
+            "late": late,
         },
     )
 
@@ -98,7 +118,7 @@ def _close_entries(connection: Connection, changes: list[QueueChange], rules: Ru
     """Entries of queues that were left, by whatever label they were made; those of the queue entered are looked at
     too, for they are closed where the customer must not be called."""
     gone = [
-        (change.user_id, label, queue in change.left)
+        (change.user_id, label, queue in change.left, change.at - (queue is change.queue_type))
         for change in changes
         for queue in sorted({*change.left, change.queue_type} - {QueueType.NONE})
         for label in rules.labels_ever(queue)
@@ -107,9 +127,10 @@ def _close_entries(connection: Connection, changes: list[QueueChange], rules: Ru
         connection.execute(
             sql.CLOSE_ENTRIES,
             {
-                "user_id": bigints([user for user, _, _ in gone]),
-                "label": texts([label for _, label, _ in gone]),
-                "is_left": booleans([is_left for _, _, is_left in gone]),
+                "user_id": bigints([user for user, *_ in gone]),
+                "label": texts([label for _, label, *_ in gone]),
+                "is_left": booleans([is_left for _, _, is_left, _ in gone]),
+                "until": bigints([until for *_, until in gone]),
                 "never": texts(rules.never),
             },
         )
@@ -124,6 +145,7 @@ def _add_entries(connection: Connection, changes: list[QueueChange], rules: Rule
                 "user_id": bigints([change.user_id for change in entered]),
                 "label": texts([rules.label(change.queue_type) for change in entered]),
                 "reason": texts([change.reason for change in entered]),
+                "opened": bigints([change.at for change in entered]),
                 "never": texts(rules.never),
             },
         )
@@ -137,6 +159,8 @@ def _reason(conversion: Conversion) -> str:
     if _signed(conversion):
         return "signature obtained"
     count = len(conversion.requirements)
+    if not count:
+        return "requirements settled"
     return f"{count} requirement{'' if count == 1 else 's'} settled"
 
 
@@ -149,6 +173,6 @@ def _documents(conversion: Conversion) -> str | None:
 
 def _requirements(conversion: Conversion) -> str | None:
     """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
-    if _signed(conversion):
+    if _signed(conversion) or not conversion.requirements:
         return None
     return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()

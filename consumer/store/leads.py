@@ -13,8 +13,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, Self
+from uuid import UUID
 
 import msgspec
+import psycopg
+import structlog
 
 from consumer.lane import lane_of
 from consumer.leads.left import Arrival, LeftBehind
@@ -33,8 +36,8 @@ from consumer.leads.model import (
 )
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-from consumer.store import call_centre, sql
-from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts
+from consumer.store import call_centre, entries, sql
+from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
 from consumer.store.columns import (
     claim_columns,
     closing_columns,
@@ -46,7 +49,8 @@ from consumer.store.columns import (
     stint_columns,
 )
 from consumer.store.connection import Connection, Cursor, Rows, classified, connect, place, roll_back
-from consumer.store.effects import write_effects
+from consumer.store.effects import conversion_id, insert_conversions, write_effects
+from consumer.store.entries import EntryDrift
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.rules import LOCK, InForce
@@ -54,6 +58,7 @@ from consumer.store.rules import LOCK, InForce
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
 _RULES: Final[dict[str | None, Rule | None]] = {None: None, **{name.value: name for name in Rule}}
 _user: Final = itemgetter(0)
+log: Final = structlog.get_logger(__name__)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 LATE: Final = "what belongs to a claim that came was left behind only later"
@@ -224,7 +229,7 @@ class LeadTransaction:
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
-        self._conversions: list[tuple[Cursor, int]] = []
+        self._conversions: list[tuple[Cursor, Outcome]] = []
         self._handled: set[int] = set()
         self._loaded: dict[int, Lead] = {}
         self._shown: dict[int, _Shown] = {}
@@ -347,14 +352,15 @@ class LeadTransaction:
             changes, held = self._seen_by_callers(outcome)
             cursor = self._write_effects(outcome.conversions, changes, held)
             if cursor is not None:
-                self._conversions.append((cursor, len(outcome.conversions)))
+                self._conversions.append((cursor, outcome))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
     def _write_effects(
         self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
     ) -> Cursor | None:
-        return write_effects(self._connection, conversions, changes, self.rules, self._add_conversions, held)
+        once = self._source == "sweep"
+        return write_effects(self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once)
 
     def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
         """What the call centre is told, and whose rows there another session holds.
@@ -425,7 +431,20 @@ class LeadTransaction:
         entered = seen is not present.queue_type and present.queue_type is not QueueType.NONE
         others = frozenset(QueueType) - {QueueType.NONE, present.queue_type}
         at = present.until_version
-        return QueueChange(present.user_id, present.queue_type, others, entered, True, Reason.READ_LIVE, at)
+        return QueueChange(present.user_id, present.queue_type, others, entered, False, Reason.READ_LIVE, at)
+
+    def repair_entries(self, user_ids: Iterable[int]) -> list[EntryDrift]:
+        """Puts the call centre's entries right of leads that were asked for by `load`; returns what was wrong.
+
+        Rows that another session holds are left for another time, and in shadow mode everything is.
+        """
+        users = set(user_ids)
+        users -= self._held(users)
+        if self._shadow or not users:
+            return []
+        self._execute(sql.PLAN_FREELY)
+        rows = self._fetch(self._execute(entries.REPAIR, **entries.parameters(self.rules, users)))
+        return [EntryDrift(*row) for row in rows]
 
     def queue_rechecks(self, reasons: Mapping[int, str]) -> None:
         """Asks for leads to be read live, user → reason; a lead asked for again stays one row and is due at once."""
@@ -472,11 +491,46 @@ class LeadTransaction:
 
     def committed(self) -> None:
         """Called by `LeadStore` after the commit."""
-        for cursor, given in self._conversions:
-            self.conversions_added += cursor.rowcount
-            self.conversions_there += given - cursor.rowcount
+        for cursor, outcome in self._conversions:
+            added = {id_ for (id_,) in cursor.fetchall()}
+            there = [one for one in outcome.conversions if id_of(one) not in added]
+            self.conversions_added += len(outcome.conversions) - len(there)
+            self.conversions_there += len(there)
+            outcome.there.update((one.user_id, one.stint) for one in there)
+            if there:
+                self._tell_of_others(there)
         for user_id in self._handled:
             self._handed_out.pop(user_id, None)
+
+    def _tell_of_others(self, there: Sequence[Conversion]) -> None:
+        """Logs conversions whose ids belong to other ones: they are recorded as stints, and not where they are paid."""
+        try:
+            found = self._connection.execute(sql.DIFFERING_CONVERSIONS, conversion_columns(there)).fetchall()
+            self._connection.rollback()
+        except psycopg.Error:
+            self._connection.close()  # what is committed counts; verify looks again
+            return
+        others = [str(id_) for id_, is_there, is_same in found if is_there and not is_same]
+        if others:
+            log.error("conversion_id_taken", conversions=others, hint="reconciler verify reports them")
+
+    def publish(self, conversions: Sequence[Conversion]) -> int:
+        """Adds conversions to the call centre's table that stints of leads asked for by `load` had long before.
+
+        Returns how many were added; from then on `verify` holds these stints against that table.
+        """
+        if self._shadow or not conversions:
+            return 0
+        self._execute(sql.PLAN_FREELY)
+        self._execute(sql.LOCK_SCORES, user_id=bigints(sorted({one.user_id for one in conversions})))
+        statement = self._add_conversions
+        cursor = insert_conversions(self._connection, statement, conversions, self.rules, once=True, late=True)
+        self._execute(
+            sql.PUBLISHED,
+            user_id=bigints([one.user_id for one in conversions]),
+            number=integers([one.stint for one in conversions]),
+        )
+        return len(self._fetch(cursor))
 
     def _write_leads(self, outcome: Outcome) -> None:
         added: list[Lead] = []
@@ -524,9 +578,9 @@ class LeadTransaction:
             was_open = number <= self._stints.get(user_id, 0)
             (closed if was_open else added).append(outcome.stints[user_id, number])
         if closed:
-            self._execute(sql.CLOSE_STINTS, source=self._source, **closing_columns(closed))
+            self._execute(sql.CLOSE_STINTS, source=self._source, in_shadow=self._shadow, **closing_columns(closed))
         if added:
-            self._execute(sql.ADD_STINTS, source=self._source, **stint_columns(added))
+            self._execute(sql.ADD_STINTS, source=self._source, in_shadow=self._shadow, **stint_columns(added))
 
     def _execute(self, statement: str, **parameters: object) -> Cursor:
         return self._connection.cursor(binary=True).execute(statement, parameters)
@@ -536,11 +590,26 @@ class LeadTransaction:
         return cursor.fetchall()
 
 
+def id_of(conversion: Conversion) -> UUID:
+    """The id that a conversion has in the call centre's table."""
+    return conversion_id(conversion.user_id, conversion.conversion_type, conversion.converted_at)
+
+
+def conversion_columns(conversions: Sequence[Conversion]) -> dict[str, object]:
+    """What identifies conversions, as columns: for `sql.DIFFERING_CONVERSIONS`."""
+    return {
+        "id": uuids([id_of(one).bytes for one in conversions]),
+        "user_id": bigints([one.user_id for one in conversions]),
+        "type": texts([one.conversion_type for one in conversions]),
+        "at": moments([one.converted_at for one in conversions]),
+    }
+
+
 def _whole_change(lead: Lead, queue_type: QueueType, *, entered: bool) -> QueueChange:
     """Where a lead is, with every other queue left, whoever put it there."""
     others = frozenset(QueueType) - {QueueType.NONE, queue_type}
     entered = entered and queue_type is not QueueType.NONE
-    return QueueChange(lead.user_id, queue_type, others, entered, True, Reason.READ_LIVE, lead.opened_at)
+    return QueueChange(lead.user_id, queue_type, others, entered, False, Reason.READ_LIVE, lead.opened_at)
 
 
 def _build(leads: dict[int, Lead], lead_rows: Rows, claim_rows: Rows, requirement_rows: Rows) -> None:

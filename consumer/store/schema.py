@@ -94,6 +94,7 @@ stints = Table(
     Column("conversion_type", Text),
     Column("signature", Text),
     Column("source", Text, nullable=False, server_default=text("'stream'")),
+    Column("in_shadow", Boolean),
     Index("stints_open", "user_id", unique=True, postgresql_where=text("closed_at IS NULL")),
     Index(
         "stints_one_conversion_per_signature",

@@ -267,7 +267,7 @@ DELETE_LEFT: Final = "DELETE FROM leadstream.left_behind WHERE name = ANY(%(name
 CLOSE_STINTS: Final = f"""
 UPDATE leadstream.stints
 SET closed_at = closing.closed_at, closed_reason = closing.closed_reason, conversion_type = closing.conversion_type,
-    signature = closing.signature, source = %(source)s
+    signature = closing.signature, source = %(source)s, in_shadow = %(in_shadow)s
 FROM {
     _batch(
         "closing",
@@ -285,8 +285,8 @@ WHERE stints.user_id = closing.user_id AND stints.number = closing.number
 
 ADD_STINTS: Final = f"""
 INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at, closed_reason,
-                               conversion_type, signature, source)
-SELECT stint.*, %(source)s
+                               conversion_type, signature, source, in_shadow)
+SELECT stint.*, %(source)s, %(in_shadow)s
 FROM {
     _batch(
         "stint",
@@ -302,7 +302,14 @@ FROM {
     )
 }
 """
-"""Stints opened by this transaction, some of them closed again."""
+"""Stints opened by this transaction, some of them closed again; `in_shadow`: what they earned is not published."""
+
+PUBLISHED: Final = f"""
+UPDATE leadstream.stints SET in_shadow = false
+FROM {_batch("published", user_id="bigint", number="int")}
+WHERE stints.user_id = published.user_id AND stints.number = published.number
+"""
+"""Stints whose conversions were recorded in shadow mode, and are in the call centre's table now."""
 
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
@@ -333,10 +340,11 @@ SELECT present.user_id, present.lane, present.queue_type, present.until_version,
 FROM {_batch("present", user_id="bigint", lane="int", queue_type="text", until_version="bigint")}
 LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
 ON CONFLICT (user_id) DO UPDATE
-SET lane = excluded.lane, queue_type = excluded.queue_type, shown_at = now(),
+SET lane = excluded.lane, queue_type = excluded.queue_type,
+    shown_at = CASE WHEN held.queue_type = excluded.queue_type THEN held.shown_at ELSE excluded.shown_at END,
     until_version = greatest(held.until_version, excluded.until_version)
 """
-"""Queues by a live read; the score is remembered as it was when the first of them was shown."""
+"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown."""
 
 HIDE: Final = f"""
 DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE shown.user_id = passed.user_id
@@ -435,6 +443,9 @@ WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN 
 def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
+    What is written `late` holds nothing of the score that is of a later time. With `once`, a signature that was paid
+    already, at whatever moment, is not paid again: history was lost, and the moment is that of a read.
+
     `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
     ON CONFLICT would hide what any other constraint of the table has against a row.
     """
@@ -444,8 +455,12 @@ INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conv
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met{names})
 SELECT won.id, won.user_id, won.previous, won.type, won.reason,
-       CASE WHEN won.after_reset THEN 0 ELSE coalesce(shown.score, score.current_score, 0) END,
-       coalesce(score.total_attempts, 0), score.last_call_at, won.at AT TIME ZONE 'UTC', won.documents::json,
+       CASE WHEN won.after_reset THEN 0
+            WHEN %(late)s AND score.last_reset_date > won.at AT TIME ZONE 'UTC' THEN NULL
+            ELSE coalesce(shown.score, score.current_score, 0) END,
+       coalesce(score.total_attempts, 0),
+       CASE WHEN NOT %(late)s OR score.last_call_at <= won.at AT TIME ZONE 'UTC' THEN score.last_call_at END,
+       won.at AT TIME ZONE 'UTC', won.documents::json,
        won.signed, won.requirements::json{times}
 FROM {
         _batch(
@@ -464,8 +479,30 @@ FROM {
     }
 LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
 LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
+WHERE NOT (%(once)s AND won.signed AND EXISTS (
+    SELECT FROM conversions AS paid WHERE paid.user_id = won.user_id AND paid.conversion_type = won.type
+      AND paid.documents_received::jsonb = won.documents::jsonb))
 ON CONFLICT ({", ".join(key)}) DO NOTHING
+RETURNING id
 """
+
+
+DIFFERING_CONVERSIONS: Final = f"""
+SELECT won.id, there.id IS NOT NULL, there.user_id = won.user_id AND there.conversion_type = won.type
+       AND there.converted_at BETWEEN (won.at AT TIME ZONE 'UTC') - interval '1 second'
+                                  AND (won.at AT TIME ZONE 'UTC') + interval '1 second'
+FROM {_batch("won", id="uuid", user_id="bigint", type="text", at="timestamptz")}
+LEFT JOIN conversions AS there ON there.id = won.id
+"""
+"""Of conversions by their ids: whether there is one, and whether it is that one; columns round the time."""
+
+PAID_SIGNATURES: Final = f"""
+SELECT DISTINCT paid.user_id, won.signature
+FROM {_batch("won", user_id="bigint", signature="text")}
+JOIN conversions AS paid ON paid.user_id = won.user_id AND paid.conversion_type = 'signature_obtained'
+     AND paid.documents_received::jsonb = jsonb_build_array(won.signature)
+"""
+"""Which of these signatures were paid, at whatever moment."""
 
 
 PUT_SCORES: Final = f"""
@@ -490,29 +527,55 @@ a history that is replayed into a schema of ours that was restored resets nothin
 `is_active` goes up only where the row's queue changes: where it does not, the call centre has its reasons.
 """
 
+OPENED: Final = (
+    "CASE WHEN {id}::text ~ '^[0-9a-f]{{8}}-[0-9a-f]{{4}}-8[0-9a-f]{{3}}-'"
+    " THEN ('x' || substr({id}::text, 1, 8) || substr({id}::text, 10, 4) || substr({id}::text, 16, 3))"
+    "::bit(60)::bigint END"
+)
+"""When the stay in a queue began (µs) that an entry of ours is for; NULL for entries that do not say so."""
+
+
+def entry_id(opened: str) -> str:
+    """A new id that says when a stay began (an expression in µs): a UUID of version 8 (RFC 9562), an application's own.
+
+    So an entry is known again where our schema is older than the call centre's tables, and history is replayed.
+    """
+    moment = f"lpad(to_hex(greatest({opened}, 0)), 15, '0')"
+    return (
+        f"(overlay({moment} PLACING '8' FROM 13 FOR 0) || right(replace(gen_random_uuid()::text, '-', ''), 16))::uuid"
+    )
+
+
 CLOSE_ENTRIES: Final = f"""
 UPDATE call_queue AS entry
 SET status = 'closed', updated_at = now() AT TIME ZONE 'UTC'
 FROM (
     SELECT pending.id
-    FROM {_batch("gone", user_id="bigint", label="text", is_left="boolean")}
+    FROM {_batch("gone", user_id="bigint", label="text", is_left="boolean", until="bigint")}
     JOIN call_queue AS pending ON pending.user_id = gone.user_id AND pending.queue_type = gone.label
     JOIN user_call_scores AS score ON score.user_id = gone.user_id
-    WHERE pending.status = 'pending' AND (gone.is_left OR {SAID_NEVER})
+    WHERE pending.status = 'pending'
+      AND (gone.is_left AND coalesce({OPENED.format(id="pending.id")} <= gone.until, true) OR {SAID_NEVER})
     ORDER BY pending.user_id
     FOR NO KEY UPDATE OF pending
 ) AS held
 WHERE entry.id = held.id
 """
-"""Pending entries of queues that were left, and of those who must not be called; held in user order."""
+"""Pending entries of queues that were left, and of those who must not be called; held in user order. An entry for a
+stay that began later is left alone: it is a past that is replayed."""
 
 ADD_ENTRIES: Final = f"""
 INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)
-SELECT gen_random_uuid(), user_id, label, 'pending', reason, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-FROM {_batch("entered", user_id="bigint", label="text", reason="text")}
+SELECT {entry_id("opened")}, user_id, label, 'pending', reason,
+       now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+FROM {_batch("entered", user_id="bigint", label="text", reason="text", opened="bigint")}
 WHERE NOT EXISTS (
     SELECT FROM call_queue AS entry
-    WHERE entry.user_id = entered.user_id AND entry.queue_type = entered.label AND entry.status = 'pending')
+    WHERE entry.user_id = entered.user_id AND (
+        entry.queue_type = entered.label AND entry.status = 'pending'
+        OR {OPENED.format(id="entry.id")} > entered.opened
+        OR entry.queue_type = entered.label AND {OPENED.format(id="entry.id")} = entered.opened))
   AND NOT EXISTS (SELECT FROM user_call_scores AS score WHERE score.user_id = entered.user_id AND {SAID_NEVER})
 """
-"""One pending entry for the queue entered, unless there is one, or the customer must not be called."""
+"""One pending entry for the queue entered, unless there is one, or the customer must not be called; none for a stay
+that has had its entry, or one before a stay that has: it is a past that is replayed."""

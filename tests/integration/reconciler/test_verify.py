@@ -42,7 +42,7 @@ def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World
     world.pg("UPDATE user_call_scores SET current_queue_type = 'none', is_active = false WHERE user_id = 22")
     kinds = {
         "signature": 1, "user_gone": 1, "claim_status": 1, "requirement_gone": 1, "enabled": 1, "unknown": 1,
-        "call_centre_queue": 1, "queue": 1,
+        "call_centre_queue": 1, "queue": 1, "entry_stale": 1,
     }  # fmt: skip
 
     report = world.verify()

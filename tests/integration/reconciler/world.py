@@ -25,6 +25,7 @@ from consumer.settings import MySQLAddress
 from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
+from consumer.store.sql import OPENED, entry_id
 from reconciler.backfill import Backfill, Progress
 from reconciler.book import Book
 from reconciler.lanes import LaneWatch
@@ -98,6 +99,8 @@ class World:
         )  # fmt: skip
         self.pg("UPDATE leadstream.claims SET version = version - %s", micro)
         self.pg("UPDATE leadstream.requirements SET version = version - %s", micro)
+        opened = OPENED.format(id="id")
+        self.pg(f"UPDATE call_queue SET id = {entry_id(f'{opened} - %s')} WHERE {opened} IS NOT NULL", micro)
 
     def pass_lanes(self, version: int | None = None) -> None:
         """Plays the stream: every lane has passed this version, by default the next seconds."""
@@ -153,14 +156,21 @@ class World:
         filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
-    def verify(self, *, repair: bool = False, sample: int | None = None, range_users: int = 5) -> Report:
+    def verify(
+        self,
+        *,
+        repair: bool = False,
+        sample: int | None = None,
+        range_users: int = 5,
+        conversions_since: int | None = None,
+    ) -> Report:
         """Verifies in this process."""
         mender = self.mender(dry_run=not repair)
         verification = Verification(
             mender, self.replica(), Runs(mender.book),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
-        return verification.run(LineProgress("verify"), sample=sample)
+        return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)
 
     def adopt(self, file: RuleFile) -> Tally | None:
         """Puts rules in force in this process, and brings every lead to them."""

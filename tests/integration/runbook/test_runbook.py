@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,7 +52,10 @@ class Company:
         self.at(self.primary, *script(PROJECT / "deploy" / "mysql" / "05-company.sql"))
         for replica in self.replicas:
             self.at(replica, FOLLOW.format(port=urlsplit(self.primary.url).port), "START REPLICA")
-        self.change("INSERT INTO users (id, email_address) VALUES (8911, 'a@example.org'), (8912, 'b@example.org')")
+        self.change(
+            "INSERT INTO users (id, email_address)"
+            " VALUES (8910, 'z@example.org'), (8911, 'a@example.org'), (8912, 'b@example.org')"
+        )
         self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text())
         self.ask(
             "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
@@ -70,6 +74,7 @@ class Company:
             "OTHER_REPLICA": urlsplit(self.replicas[1].url)._replace(path="/company").geturl(),
             "BROKERS": servers.kafka_bootstrap,
             "PREFIX": self.prefix,
+            "LAST_SCAN": datetime.now(UTC).isoformat(),
             "HTTP_PORT": str(port),
             "LOG_FORMAT": "json",
             "READER_HEARTBEAT_SECONDS": "0.4",
@@ -146,6 +151,13 @@ class Company:
 READY = "curl --silent --fail --retry 40 --retry-all-errors --retry-delay 1 http://127.0.0.1:$HTTP_PORT/health/ready"
 """Waits until the reconciler can work."""
 CONVERSIONS = "SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at"
+EARNED = "SELECT user_id, conversion_type FROM leadstream.stints WHERE conversion_type IS NOT NULL"
+APART = (
+    "SELECT FROM leadstream.stints AS stint JOIN conversions USING (user_id, conversion_type)"
+    " WHERE (stint.closed_at AT TIME ZONE 'utc') - converted_at"
+)
+DOUBLE = "SELECT user_id FROM call_queue WHERE status = 'pending' GROUP BY user_id HAVING count(*) > 1"
+WON = [(user_id, "signature_obtained") for user_id in (8910, 8911, 8912)]
 QUEUES = "SELECT user_id, current_queue_type FROM user_call_scores ORDER BY user_id"
 
 
@@ -162,13 +174,19 @@ def purge(company: Company) -> None:
 
 
 def shadowed(company: Company) -> None:
-    """After the roll back nothing is written to the call centre; we cut over again for what follows."""
+    """After the roll back nothing is written to the call centre; we cut over again, and what was signed in between is
+    published once, with the time at which it was."""
     before = company.ask(QUEUES)
-    assert before == [(8911, "unsigned_users"), (8912, "unsigned_users")]
+    assert before == [(user_id, "unsigned_users") for user_id in (8910, 8911, 8912)]
+    company.change("UPDATE users SET current_signature_file_id = 4 WHERE id = 8910")
+    company.wait_for(EARNED, [(8910, "signature_obtained")])
+    assert (company.ask(CONVERSIONS), company.ask(QUEUES)) == ([], before)
     for block in next(section for section in sections() if section.heading == "First deployment").blocks[-2:-1]:
         company.run(block)
+    assert company.ask(CONVERSIONS) == [(8910, "signature_obtained")]
+    assert company.ask(f"{APART} > interval '1 ms'") == []
     company.change("UPDATE users SET current_signature_file_id = 5 WHERE id = 8911")
-    company.wait_for(CONVERSIONS, [(8911, "signature_obtained")])
+    company.wait_for(CONVERSIONS, WON[:2])
 
 
 def on_the_other_replica(company: Company) -> None:
@@ -177,7 +195,7 @@ def on_the_other_replica(company: Company) -> None:
     company.run(f"export MYSQL_ADMIN='-h127.0.0.1 -P{port} -uleadstream -pleadstream'")
     company.at(company.replicas[0], "STOP REPLICA")
     company.change("UPDATE users SET current_signature_file_id = 6 WHERE id = 8912")
-    company.wait_for(CONVERSIONS, [(8911, "signature_obtained"), (8912, "signature_obtained")])
+    company.wait_for(CONVERSIONS, WON)
 
 
 def known_again(company: Company) -> None:
@@ -189,7 +207,8 @@ def nothing_twice(company: Company) -> None:
     """A restored schema is caught up with, and no conversion was written twice."""
     company.change("INSERT INTO users (id, email_address) VALUES (8914, 'd@example.org')")
     company.wait_for("SELECT current_queue_type FROM user_call_scores WHERE user_id = 8914", [("unsigned_users",)])
-    assert company.ask(CONVERSIONS) == [(8911, "signature_obtained"), (8912, "signature_obtained")]
+    assert company.ask(CONVERSIONS) == WON
+    assert company.ask(DOUBLE) == []
 
 
 BEFORE: dict[str, Callable[[Company], None]] = {"Purged binlogs": purge}

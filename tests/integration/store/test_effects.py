@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
@@ -156,6 +157,22 @@ def test_a_conversion_that_is_there_already_stays_and_is_reported(desk: Desk, da
     tx = desk.sign(1)
     assert (tx.conversions_added, tx.conversions_there) == (0, 1)
     assert row(database, "SELECT primary_agent_id FROM conversions") == (17,)
+
+
+def test_an_id_that_is_there_with_other_content_is_an_error_that_is_told(desk: Desk, database: str) -> None:
+    desk.register(1)
+    taken = conversion_id(1, ConversionType.SIGNATURE_OBTAINED, desk.now + SECOND)
+    run(
+        database,
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at)"
+        " VALUES (%s, 2, 'unsigned_users', 'signature_obtained', %s)",
+        taken,
+        when(desk.now + SECOND),
+    )
+    with structlog.testing.capture_logs() as logs:
+        desk.sign(1)
+    assert [(line["event"], line["conversions"]) for line in logs] == [("conversion_id_taken", [str(taken)])]
+    assert row(database, "SELECT user_id FROM conversions") == (2,)
 
 
 def test_a_history_replayed_into_a_schema_that_was_restored_doubles_nothing_and_resets_nothing(

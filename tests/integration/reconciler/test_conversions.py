@@ -1,0 +1,310 @@
+"""Stints held against the call centre's conversions, both ways; a restore of our schema; a cut-over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from consumer import metrics
+from consumer.leads.model import ConversionType, RequirementRow, Row, UserRow
+from consumer.store.effects import conversion_id
+from reconciler.book import moment
+from reconciler.sweeps import Report
+from tests.integration.company_tables import key
+from tests.integration.reconciler.played import Played
+from tests.integration.reconciler.world import World
+
+MINUTE = 60_000_000
+SIGNED, COMPLETED = ConversionType.SIGNATURE_OBTAINED, ConversionType.REQUIREMENTS_COMPLETED
+OLD = (
+    "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at)"
+    " VALUES (%s, %s, 'unsigned_users', %s, %s)"
+)
+
+
+def now() -> int:
+    return time.time_ns() // 1000
+
+
+def at(micros: int) -> datetime:
+    """A time as a column of milliseconds holds it."""
+    return moment((micros + 500) // 1000 * 1000).replace(tzinfo=None)
+
+
+def assert_in_step(report: Report) -> None:
+    """It ran to its end and found nothing."""
+    assert (report.outcome, report.error, report.tally.drift) == ("ok", None, {})
+
+
+def rows(world: World) -> list[tuple[object, ...]]:
+    return world.pg("SELECT user_id, conversion_type, converted_at FROM conversions ORDER BY converted_at, user_id")
+
+
+@pytest.fixture
+def world(mysql_world: World) -> World:
+    """Customers 1 and 2, each with a claim, have not signed; everybody is known, and the stream has passed that."""
+    for user_id in (1, 2):
+        mysql_world.user(user_id)
+        mysql_world.claim(10 * user_id, user_id)
+    mysql_world.backfill()
+    mysql_world.age_everything(60)
+    mysql_world.pass_lanes(now() - 30 * MINUTE)
+    return mysql_world
+
+
+@pytest.fixture
+def stream(world: World) -> Iterator[Played]:
+    with closing(Played(world)) as played:
+        yield played
+
+
+def play(stream: Played, user_id: int, before: Row | None, after: Row, micros: int) -> None:
+    """One change, applied and counted as an applier does."""
+    metrics.count_conversions(stream.change(user_id, before, after, micros), "stream")
+
+
+def sign(world: World, stream: Played, user_id: int, micros: int) -> None:
+    """The customer signs, here and in the company's tables."""
+    play(stream, user_id, UserRow(user_id, None, True), UserRow(user_id, f"{70 + user_id}", True), micros)
+    world.sql("UPDATE users SET current_signature_file_id = %s WHERE id = %s", f"{70 + user_id}", user_id)
+
+
+def ask(stream: Played, user_id: int, number: int, micros: int) -> None:
+    """A document is asked for."""
+    play(stream, user_id, None, RequirementRow(key(number), f"{10 * user_id}", "id_document", "pending", None), micros)
+
+
+def hand_in(stream: Played, user_id: int, number: int, micros: int) -> None:
+    """And handed in."""
+    states = [
+        RequirementRow(key(number), f"{10 * user_id}", "id_document", word, None) for word in ("pending", "approved")
+    ]
+    play(stream, user_id, states[0], states[1], micros)
+
+
+class TestBothWays:
+    """Customer 1 has signed."""
+
+    @pytest.fixture
+    def signed(self, world: World, stream: Played) -> int:
+        signed = now() - 20 * MINUTE
+        sign(world, stream, 1, signed)
+        world.pass_lanes()
+        return signed
+
+    def test_a_stint_without_its_row_is_told_and_written_again(self, world: World, signed: int) -> None:
+        kept = "SELECT id, user_id, previous_queue_type, conversion_type, conversion_reason, total_call_attempts, "
+        kept += "last_call_at, converted_at, documents_received, signature_obtained, final_score FROM conversions"
+        before = world.pg(kept)
+        assert_in_step(world.verify())
+        world.pg("DELETE FROM conversions")
+        world.pg("UPDATE user_call_scores SET last_call_at = (now() + interval '1 minute') AT TIME ZONE 'utc'")
+        report = world.verify()
+        assert (report.outcome, report.tally.drift) == ("drift", {"conversion_missing": 1})
+        assert rows(world) == []
+        repaired = world.verify(repair=True)
+        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        assert world.pg(kept) == before
+        assert_in_step(world.verify())
+
+    def test_a_row_of_ours_without_a_stint_is_told_and_kept(self, world: World, signed: int) -> None:
+        lost = now() - 10 * MINUTE + 123
+        world.pg(OLD, conversion_id(2, SIGNED, lost), 2, SIGNED, moment(lost).replace(tzinfo=None))
+        for repair in (False, True):
+            report = world.verify(repair=repair)
+            assert (report.outcome, report.tally.drift) == ("ok", {"conversion_without_stint": 1})
+            assert "no stint" in report.warnings[0]
+            assert len(rows(world)) == 2
+
+    def test_rows_of_the_old_system_are_left_alone(self, world: World, signed: int) -> None:
+        for number in (uuid4(), conversion_id(7, SIGNED, 1)):
+            world.pg(OLD, number, 2, SIGNED, datetime(2025, 3, 1, 9, 15))
+        before = rows(world)
+        assert_in_step(world.verify(repair=True))
+        assert rows(world) == before
+
+    def test_an_id_with_other_content_is_an_error(self, world: World, signed: int) -> None:
+        world.pg("UPDATE conversions SET user_id = 2")
+        for repair in (False, True):
+            report = world.verify(repair=repair)
+            assert (report.outcome, report.tally.drift) == ("drift", {"conversion_differs": 1})
+            assert report.error is not None
+            assert "put them right by hand" in report.error
+        assert [row[0] for row in rows(world)] == [2]
+
+    def test_what_was_recorded_in_shadow_mode_is_the_old_systems(self, world: World, signed: int) -> None:
+        world.pg("DELETE FROM conversions")
+        world.pg("UPDATE leadstream.stints SET in_shadow = true")
+        assert_in_step(world.verify(repair=True))
+        world.pg("UPDATE leadstream.stints SET in_shadow = NULL")  # recorded before that was noted
+        assert_in_step(world.verify(repair=True))
+        assert rows(world) == []
+
+
+class TestRestore:
+    """Our schema is saved; then customer 1 signs, is asked for a document, and hands it in; it is restored."""
+
+    @pytest.fixture
+    def began(self, world: World, stream: Played, tmp_path: Path) -> int:
+        dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(tmp_path / "dump"), world.conninfo]
+        subprocess.run(dump, check=True)
+        began = now() - 20 * MINUTE
+        before = self.won()
+        self.history(world, stream, began)
+        assert self.won() == before + 3
+        return began
+
+    def history(self, world: World, stream: Played, began: int) -> None:
+        """What the stream brings; customer 2 signs, loses the signature, and owes it still."""
+        sign(world, stream, 1, began + 7)
+        ask(stream, 1, 100, began + MINUTE)
+        hand_in(stream, 1, 100, began + 2 * MINUTE)
+        ask(stream, 1, 101, began + 3 * MINUTE)
+        play(stream, 2, UserRow(2, None, True), UserRow(2, "72", True), began + MINUTE)
+        play(stream, 2, UserRow(2, "72", True), UserRow(2, None, True), began + 2 * MINUTE)
+
+    def restore(self, world: World, tmp_path: Path) -> None:
+        world.pg("DROP SCHEMA leadstream CASCADE")
+        back = ["pg_restore", "--exit-on-error", "--dbname", world.conninfo, str(tmp_path / "dump")]
+        subprocess.run(back, check=True)
+
+    def won(self) -> float:
+        return sum(float(metrics.CONVERSIONS.labels(kind, "stream")._value.get()) for kind in ConversionType)
+
+    def test_a_replay_writes_nothing_twice(self, world: World, stream: Played, began: int, tmp_path: Path) -> None:
+        won = [(1, SIGNED, at(began + 7)), (2, SIGNED, at(began + MINUTE)), (1, COMPLETED, at(began + 2 * MINUTE))]
+        assert rows(world) == won
+        world.pg("UPDATE user_call_scores SET current_score = 85, total_attempts = 6")
+        world.pg("UPDATE call_queue SET status = 'completed' WHERE user_id = 1 AND status = 'pending'")
+        look = (
+            "SELECT user_id, current_queue_type, is_active, current_score, last_reset_date, total_attempts"
+            " FROM user_call_scores ORDER BY 1",
+            "SELECT id, user_id, queue_type, status FROM call_queue ORDER BY id",
+            "SELECT * FROM conversions ORDER BY id",
+            "SELECT user_id, number, queue_type, opened_at, closed_at, closed_reason, conversion_type"
+            " FROM leadstream.stints ORDER BY 1, 2",
+        )
+        before, counted = [world.pg(query) for query in look], self.won()
+        stream.close()
+        self.restore(world, tmp_path)
+        with closing(Played(world)) as again:
+            again.beat(began)
+            self.history(world, again, began)
+            again.beat(now())
+        assert [world.pg(query) for query in look] == before
+        assert self.won() == counted
+        world.sql(
+            "INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at) VALUES"
+            " (%s, 10, 'id_document', 'approved', UTC_TIMESTAMP(), UTC_TIMESTAMP()),"
+            " (%s, 10, 'id_document', 'pending', UTC_TIMESTAMP(), UTC_TIMESTAMP())",
+            key(100),
+            key(101),
+        )
+        world.pass_lanes()
+        assert_in_step(world.verify(repair=True))
+        assert [world.pg(query) for query in look] == before
+
+    def test_what_kafka_no_longer_has_is_not_paid_twice_and_later_conversions_are(
+        self, world: World, stream: Played, began: int, tmp_path: Path
+    ) -> None:
+        stream.close()
+        world.sql(
+            "INSERT INTO claim_requirements (id, claim_id, type, status, created_at, updated_at) VALUES"
+            " (%s, 10, 'id_document', 'approved', UTC_TIMESTAMP(), UTC_TIMESTAMP()),"
+            " (%s, 10, 'id_document', 'pending', UTC_TIMESTAMP(), UTC_TIMESTAMP())",
+            key(100),
+            key(101),
+        )
+        before = rows(world)
+        self.restore(world, tmp_path)
+        world.pass_lanes()
+        report = world.verify(repair=True)
+        assert report.outcome == "ok"
+        assert rows(world) == before, "the signature was paid, though the stint that says so was lost"
+        assert report.tally.drift["conversion_without_stint"] == 3
+        later = now() + 5 * MINUTE
+        world.pass_lanes(later - 1)
+        with closing(Played(world)) as again:
+            hand_in(again, 1, 101, later)
+        assert rows(world) == [*before, (1, COMPLETED, at(later))]
+
+
+class TestCutOver:
+    """In shadow mode customer 1 signed before the old system's last scan, and 2 after it."""
+
+    @pytest.fixture
+    def scanned(self, mysql_world: World) -> int:
+        world = mysql_world
+        world.shadow = True
+        for user_id in (1, 2):
+            world.user(user_id)
+            world.claim(10 * user_id, user_id)
+            world.pg(
+                "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
+                " VALUES (gen_random_uuid(), %s, 'unsigned_users', now())", user_id,
+            )  # fmt: skip
+        world.backfill()
+        world.age_everything(60)
+        world.pass_lanes(now() - 30 * MINUTE)
+        scanned = now() - 10 * MINUTE
+        with closing(Played(world)) as stream:
+            sign(world, stream, 1, scanned - MINUTE)
+            sign(world, stream, 2, scanned + MINUTE)
+        world.pg(OLD, uuid4(), 1, SIGNED, at(scanned + 5_000_000))
+        assert [row[0] for row in rows(world)] == [1], "shadow mode writes nothing"
+        return scanned
+
+    def switch(self, world: World) -> None:
+        world.shadow = False
+        world.pass_lanes()
+
+    def test_what_was_signed_after_the_last_scan_is_published_once_with_its_time(
+        self, mysql_world: World, scanned: int
+    ) -> None:
+        world = mysql_world
+        self.switch(world)
+        assert "conversion_unpublished" not in world.verify().tally.drift
+        dry = world.verify(conversions_since=scanned)
+        assert (dry.outcome, dry.tally.drift["conversion_unpublished"]) == ("drift", 1)
+        assert len(rows(world)) == 1
+        repaired = world.verify(repair=True, conversions_since=scanned)
+        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        expected = [(2, SIGNED, at(scanned + MINUTE)), (1, SIGNED, at(scanned + 5_000_000))]
+        assert sorted(rows(world)) == sorted(expected)
+        assert world.pg("SELECT id FROM conversions WHERE user_id = 2") == [
+            (conversion_id(2, SIGNED, scanned + MINUTE),)
+        ]
+        for since in (scanned, None):
+            again = world.verify(repair=True, conversions_since=since)
+            assert (again.tally.drift, again.tally.published) == ({}, 0)
+        assert world.scores() == {1: "none", 2: "none"}
+        assert len(rows(world)) == 2
+
+    def test_what_the_old_system_recorded_too_is_left_out(self, mysql_world: World, scanned: int) -> None:
+        world = mysql_world
+        world.pg(OLD, uuid4(), 2, SIGNED, at(scanned + 2 * MINUTE))
+        self.switch(world)
+        report = world.verify(repair=True, conversions_since=scanned)
+        assert (report.tally.drift["conversion_unpublished"], report.tally.published) == (0, 0)
+        assert len(rows(world)) == 2
+
+    def test_the_command_refuses_shadow_mode_and_says_what_it_found(self, mysql_world: World, scanned: int) -> None:
+        world = mysql_world
+        since = ["verify", "--json", "--conversions-since", datetime.fromtimestamp(scanned / 1e6, UTC).isoformat()]
+        refused = world.command(*since, SHADOW_MODE="true")
+        assert (refused.returncode, "SHADOW_MODE is on" in refused.stderr) == (2, True)
+        assert world.command(*since, "--sample", "1").returncode == 2
+        self.switch(world)
+        dry = world.command(*since)
+        assert (dry.returncode, json.loads(dry.stdout)[0]["drift"]["conversion_unpublished"]) == (1, 1)
+        done = world.command(*since, "--repair")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)[0]["conversions_published"] == 1
