@@ -56,6 +56,10 @@ def show(console: Console, reports: Sequence[Report]) -> None:
         if report.tally.drift:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.drift.most_common())
             console.print(f"{report.name}: drift {kinds}")
+        if report.tally.entries:
+            console.print(f"{report.name}: repaired the entries of {report.tally.entries:,} leads in call_queue")
+        if report.tally.published:
+            console.print(f"{report.name}: added {report.tally.published:,} conversions that only stints knew")
         if report.tally.waiting:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.waiting.most_common())
             console.print(f"{report.name}: wait for the stream, which is to record them: {kinds}")
