@@ -18,7 +18,7 @@ from consumer.leads.outcome import Outcome
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
 from tests.integration.agents import ASSIGNED, CALLED, meanwhile
-from tests.integration.store.databases import row, rows
+from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, RULES, START, Desk
 from tests.integration.store.test_leads import outcome_of
 
@@ -173,6 +173,7 @@ def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_batch(de
 
 def test_an_agent_who_takes_entries_in_user_order_never_deadlocks_with_a_batch(desk: Desk, database: str) -> None:
     """Whatever order the table itself has, and though it lacks an index on its users."""
+    run(database, "DROP INDEX idx_call_queue_user_status")
     for user_id in (9, 5, 1):
         desk.register(user_id)
     indexes = rows(database, "SELECT indexdef FROM pg_indexes WHERE tablename = 'call_queue'")
