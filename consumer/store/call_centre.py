@@ -87,6 +87,7 @@ def tables(connection: Connection) -> dict[str, Theirs]:
                 if table == oid and unique and not immediate
             },
             indexes=frozenset(index for table, index, *_ in indexes if table == oid),
+            led_by=frozenset(names[0] for table, *_, names in indexes if table == oid and names),
             partitioned_by=None if key is None else (*key, *(("an expression",) if expressions else ())),
         )
         for name, oid, full, kind, key, expressions in found

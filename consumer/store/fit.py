@@ -13,6 +13,7 @@ from consumer.store.needs import (
     ADDED_COLUMN,
     ADDED_INDEX,
     LABELS,
+    QUEUE_INDEX,
     TABLES,
     Labels,
     Need,
@@ -67,6 +68,8 @@ class Theirs(NamedTuple):
     columns: Mapping[str, TheirColumn]
     unique: frozenset[tuple[str, ...]]
     indexes: frozenset[str]
+    led_by: frozenset[str] = frozenset()
+    """First columns of its indexes."""
     kind: str = "r"
     partitioned_by: tuple[str, ...] | None = None
     deferrable: Mapping[tuple[str, ...], str] = MappingProxyType({})
@@ -102,6 +105,8 @@ def judge(table: str, theirs: Theirs, labels: Labels = LABELS) -> list[Finding]:
 
 def additions(table: str, theirs: Theirs) -> list[Finding]:
     """What `setup` adds to a table that is there."""
+    if table == "call_queue":
+        return [queue_index(theirs)]
     if table != "user_call_scores":
         return []
     column, has_index = ADDED_COLUMN in theirs.columns, ADDED_INDEX in theirs.indexes
@@ -114,6 +119,21 @@ def additions(table: str, theirs: Theirs) -> list[Finding]:
             "score index", has_index, f"{table} has {'the' if has_index else 'no'} index {ADDED_INDEX}", add_index, True
         ),
     ]
+
+
+def queue_index(theirs: Theirs) -> Finding:
+    """Whether a customer's entries in `call_queue` are found by index."""
+    columns = TABLES["call_queue"].indexes[QUEUE_INDEX]
+    found = columns[0] in theirs.led_by
+    return Finding(
+        "queue index",
+        found,
+        f"call_queue has an index that begins with {columns[0]}"
+        if found
+        else f"call_queue has no index that begins with {columns[0]}: every change of a queue reads the whole table",
+        f"CREATE INDEX CONCURRENTLY {QUEUE_INDEX} ON {theirs.name} ({', '.join(columns)})",
+        works=True,
+    )
 
 
 def conflict_target(theirs: Theirs) -> tuple[str, ...] | None:

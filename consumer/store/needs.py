@@ -62,6 +62,8 @@ ADDED_COLUMN: Final = "last_conversion_check_at"
 """The column of `user_call_scores` that `setup` adds where it is missing."""
 ADDED_INDEX: Final = "idx_user_call_scores_queue_type_last_call"
 """Its index that `setup` adds."""
+QUEUE_INDEX: Final = "idx_call_queue_user_status"
+"""The index of `call_queue` that `setup` adds, where it may, unless one begins with the customer already."""
 STAMPS: Final = ("created_at", "updated_at")
 """Columns of `conversions` that some call centres have, filled where they are there."""
 
@@ -138,7 +140,7 @@ TABLES: Final[Mapping[str, TableNeeds]] = {
         },
         None,
         ("SELECT", "INSERT", "UPDATE"),
-        {"idx_call_queue_user_status": ("user_id", "status")},
+        {QUEUE_INDEX: ("user_id", "status")},
     ),
 }
 """In the order in which they can be created."""

@@ -317,12 +317,15 @@ SHOWN_PASSED: Final = """
 SELECT shown.user_id
 FROM leadstream.shown
 JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
-JOIN leadstream.leads AS lead ON lead.user_id = shown.user_id
+CROSS JOIN LATERAL (SELECT stint, judge_after FROM leadstream.leads WHERE user_id = shown.user_id OFFSET 0) AS lead
 WHERE lead.stint > 0 AND lead.judge_after IS DISTINCT FROM 9223372036854775807 AND shown.lane = ANY(%(lane)s::int[])
 ORDER BY shown.user_id
 LIMIT %(limit)s
 """
-"""Leads whose lane has passed what was read: history is shown from here on."""
+"""Leads whose lane has passed what was read: history is shown from here on.
+
+OFFSET 0 keeps the planner from reading all leads for a table that is nearly always empty: 5 ms a batch at 30,000 leads.
+"""
 
 SHOW: Final = f"""
 INSERT INTO leadstream.shown AS held (user_id, lane, queue_type, until_version, score)

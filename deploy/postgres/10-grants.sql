@@ -1,10 +1,12 @@
 -- The least that leadstream needs in the call centre's database, run by the owner of its tables. Change the password, or
 -- let your secret store set it.
 --
--- The two additions to user_call_scores are an index and a column; `consumer setup` would make them, but only an owner may.
+-- The two additions to user_call_scores are an index and a column; `consumer setup` would make them, but only an owner
+-- may. Without the index of call_queue every change of a queue reads that whole table.
 ALTER TABLE user_call_scores ADD COLUMN IF NOT EXISTS last_conversion_check_at timestamp;
 CREATE INDEX IF NOT EXISTS idx_user_call_scores_queue_type_last_call
     ON user_call_scores (current_queue_type, last_call_at);
+CREATE INDEX IF NOT EXISTS idx_call_queue_user_status ON call_queue (user_id, status);
 
 DO $$
 BEGIN

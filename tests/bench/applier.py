@@ -38,7 +38,7 @@ def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool,
     """The table of DESIGN section 8, second line: both halves at once, and catching up from Kafka alone.
 
     That by one applier and by several, and after an outage of `outage` changes (0: left out) by one. With
-    `integer_keys` both also on a history whose requirements have numbers instead of UUIDs.
+    `integer_keys` one applier also on a history whose requirements have numbers instead of UUIDs, in pairs.
     """
     if rows:
         title = f"binlog → PostgreSQL, {rows:,} single-row transactions"
@@ -51,10 +51,7 @@ def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool,
                 entries.append(measure_one())
                 results.keep("applier", title, entries)
         if integer_keys:
-            with history(servers, rows, integer_keys=True) as past:
-                for measure_one in (partial(whole, servers, past, runs), partial(catching_up, servers, past, runs, 1)):
-                    entries.append(results.renamed(measure_one(), "integer keys"))
-                    results.keep("applier", title, entries)
+            results.keep("keys", f"one applier, {rows:,} single-row transactions", keys(servers, rows, runs))
     if outage:
         with history(servers, outage, AT_ONCE, side_by_side=True) as past:
             entry = after_an_outage(servers, past)
@@ -97,15 +94,19 @@ def whole(servers: Servers, past: History, runs: int) -> results.Entry:
 
 def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> results.Entry:
     """Appliers alone, everything in Kafka already."""
-    taken = []
-    for _ in range(runs):
-        with prepared(servers, past) as run:
-            measure.run([ours.reader(run.env, run.folder)], partial(ours.read_rows, run.topics, past), past.rows)
-            commands = [ours.applier(run.env, run.folder, number) for number in range(appliers)]
-            taken.append(_until_applied(commands, run.postgres, past))
+    taken = [_caught_up(servers, past, appliers) for _ in range(runs)]
     many = f", {appliers} appliers" if appliers > 1 else ""
     names = [f"applier {number + 1}" for number in range(appliers)]
     return entry_of(f"leadstream from Kafka alone{many}", names, taken, past.rows)
+
+
+def keys(servers: Servers, rows: int, runs: int) -> list[results.Entry]:
+    """One applier on texts and on numbers for keys, by turns: what drifts on the machine meets both alike."""
+    with history(servers, rows) as texts, history(servers, rows, integer_keys=True) as numbers:
+        pairs = [(_caught_up(servers, texts, 1), _caught_up(servers, numbers, 1)) for _ in range(runs)]
+    taken = zip(*pairs, strict=True)
+    names = ("text keys", "integer keys")
+    return [entry_of(name, ["applier"], list(some), rows) for name, some in zip(names, taken, strict=True)]
 
 
 def after_an_outage(servers: Servers, past: History) -> results.Entry:
@@ -141,6 +142,14 @@ def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
                 taken.append(measure.run([command], partial(_mirrored, connection), past.rows, LONGEST, share=0.05))
         topics.remove()
     return entry_of("debezium + jdbc sink", ["debezium"], taken, past.rows)
+
+
+def _caught_up(servers: Servers, past: History, appliers: int) -> measure.Progress:
+    """One run of appliers alone behind a reader that has finished."""
+    with prepared(servers, past) as run:
+        measure.run([ours.reader(run.env, run.folder)], partial(ours.read_rows, run.topics, past), past.rows)
+        commands = [ours.applier(run.env, run.folder, number) for number in range(appliers)]
+        return _until_applied(commands, run.postgres, past)
 
 
 def _until_applied(commands: list[measure.Command], postgres: str, past: History) -> measure.Progress:

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --minutes 60`: trials with random faults, one after the other, until the time is over."""
+"""`python -m tests.chaos --minutes 60`: a trial with random faults and outages, until the time is over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pymysql
 import typer
 from confluent_kafka import KafkaException
 
-from tests.chaos.faults import CLUSTER_FAULTS, FAULTS, Fault, NotFenced
+from tests.chaos.faults import CLUSTER_FAULTS, FAULTS, OUTAGES, Fault, NotFenced
 from tests.chaos.outage import Outage, Part
 from tests.chaos.trial import Ground, Load, Trial
 from tests.demo.company import CompanyFailed
@@ -30,7 +30,6 @@ from tests.demo.processes import ProcessFailed
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _FOLDER: Final = Path(".demo")
-_TRIAL_SECONDS: Final = 300.0
 _SHORTEST_SECONDS: Final = 30.0
 _OUTAGE_CUSTOMERS: Final = 2000
 _OUTAGE_ROUNDS: Final = 3
@@ -60,7 +59,7 @@ class Sum:
 @app.command()
 def main(
     *,
-    minutes: Annotated[float, typer.Option(help="How long it goes on, in trials of five minutes at most.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="How long it goes on.")] = 10.0,
     seed: Annotated[int | None, typer.Option(help="What the first trial does follows from it; else by chance.")] = None,
     faults: Annotated[str, typer.Option(help=f"Only these, with commas between: {', '.join(FAULTS)}")] = "",
     rate: Annotated[float, typer.Option(help="Transactions a second.")] = 1000.0,
@@ -69,9 +68,12 @@ def main(
     brokers: Annotated[int, typer.Option(help="Kafka brokers: 1, or 3 with replication factor 3.")] = 1,
     dialler: Annotated[bool, typer.Option(help="Whether a dialler works beside us.")] = True,
     net: Annotated[bool, typer.Option(help="Whether sweeps, backfill, verify and checks run all the time.")] = True,
+    pieces: Annotated[int, typer.Option(help="Trials one after the other, each with an equal part of the time.")] = 1,
+    outages: Annotated[bool, typer.Option(help="Whether each part is also away for minutes, once a trial.")] = True,
+    mariadb: Annotated[bool, typer.Option(help="MariaDB in place of MySQL.")] = False,
     own_mysql: Annotated[bool, typer.Option(help="A MySQL of our own, which is restarted too.")] = True,
     pause: Annotated[float, typer.Option(help="Seconds between faults, on average.")] = 2.0,
-    outages: Annotated[bool, typer.Option(help="Long outages instead: sweeps alone, then the stream again.")] = False,
+    alone: Annotated[bool, typer.Option(help="Outages alone instead, and what agents see meanwhile compared.")] = False,
 ) -> None:
     """Disturb everything and compare what happened with what was recorded.
 
@@ -84,7 +86,7 @@ def main(
         typer.echo(f"there is no fault {wrong[0]}; there are {', '.join(known)}")
         raise typer.Exit(2)
     picked = {name: fault for name, fault in chosen.items() if fault is not None}
-    load = Load(rate, customers, appliers, dialler, moves=not net, net=net)
+    load = Load(rate, customers, appliers, dialler, net)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     signal.signal(signal.SIGTERM, _interrupt)
     done = Sum()
@@ -92,15 +94,15 @@ def main(
     try:
         with ExitStack() as stack:
             typer.echo("starting servers")
-            ground = Ground.prepare(stack, brokers=brokers, own_mysql=own_mysql)
+            ground = Ground.prepare(stack, brokers=brokers, own_mysql=own_mysql, mariadb=mariadb)
             while not done.trials or time.monotonic() + _SHORTEST_SECONDS < end:
-                seconds = min(_TRIAL_SECONDS, max(_SHORTEST_SECONDS, end - time.monotonic()))
-                if outages:
+                seconds = max(_SHORTEST_SECONDS, min(60 * minutes / pieces, end - time.monotonic()))
+                if alone:
                     right = _outage(ground, seed, done)
                 else:
                     typer.echo(f"seed {seed}: {rate:.0f} transactions/s, {customers:,} customers, {', '.join(picked)}")
                     trial = Trial(ground, _FOLDER, seed, load, typer.echo, cluster_settings(brokers))
-                    right = _storm(trial, seed, picked, seconds, pause, done)
+                    right = _storm(trial, seed, picked, seconds, pause, done, OUTAGES if outages else {})
                 if not right:
                     raise typer.Exit(1)
                 ground.tidy()
@@ -112,11 +114,19 @@ def main(
         done.tell()
 
 
-def _storm(trial: Trial, seed: int, faults: Mapping[str, Fault], seconds: float, pause: float, done: Sum) -> bool:
+def _storm(
+    trial: Trial,
+    seed: int,
+    faults: Mapping[str, Fault],
+    seconds: float,
+    pause: float,
+    done: Sum,
+    outages: Mapping[str, Fault],
+) -> bool:
     with trial:
         try:
             trial.prepare()
-            trial.storm(faults, seconds, pause)
+            trial.storm(faults, seconds, pause, outages)
             problems = trial.judge()
         except _FAILURES as error:
             problems = [f"not judged: {type(error).__name__}: {error}"]

@@ -130,6 +130,8 @@ class _Place:
     """What a user has in the call centre's tables at one moment of the audit."""
 
     score: dict[str, Any] | None = None
+    scores: set[int] = field(default_factory=lambda: {0})
+    """Every score so far: a conversion that comes late has the score of the time before agents saw its customer go."""
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def pending(self, queue: str) -> int:
@@ -183,6 +185,8 @@ class Judge:
         place = self._places[(after or before)["user_id"]]
         if table == "user_call_scores":
             place.score = after
+            if after is not None:
+                place.scores.add(after["current_score"])
         elif table == "call_queue" and after is None:
             del place.entries[before["id"]]
         elif table == "call_queue":
@@ -217,9 +221,10 @@ class Judge:
             yield f"overwrote {sorted(_changed(before, after))}"
 
     def _converted(self, _: Any, after: Any) -> Iterator[str]:
-        score = self._places[after["user_id"]].score or {"current_score": 0, "total_attempts": 0, "last_call_at": None}
-        if after["final_score"] not in (0, score["current_score"]):
-            yield f"final_score is {after['final_score']}, the score was {score['current_score']}"
+        place = self._places[after["user_id"]]
+        score = place.score or {"current_score": 0, "total_attempts": 0, "last_call_at": None}
+        if after["final_score"] not in place.scores:
+            yield f"final_score is {after['final_score']}, which the score never was"
         if after["total_call_attempts"] != (score["total_attempts"] or 0):
             yield f"total_call_attempts is {after['total_call_attempts']}, there were {score['total_attempts']}"
         if after["last_call_at"] != score["last_call_at"]:

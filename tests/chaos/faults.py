@@ -23,15 +23,15 @@ from tests.demo.processes import Process, ProcessFailed
 if TYPE_CHECKING:
     from tests.chaos.trial import Trial
 
-SESSION_SECONDS: Final = 6.0
-"""How long Kafka waits for a member of the group that says nothing: the brokers' shortest."""
+SESSION_SECONDS: Final = 10.0
+"""How long Kafka waits for an applier that says nothing, by our default."""
 _STOPPED_SECONDS: Final = SESSION_SECONDS + 2.0
 _POLL_SECONDS: Final = 0.1
 _FENCED_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
 _MOST_APPLIERS: Final = 4
-_LANE_ROWS: Final = 1000
-"""Several times what `APPLIER_LANE_BUFFER` of a trial lets in."""
+_LANE_ROWS: Final = 6000
+"""More than twice what an applier takes in of a lane by default."""
 
 Fault = Callable[["Trial", Random], None]
 
@@ -156,8 +156,10 @@ def drop_mysql(trial: Trial, _: Random) -> None:
     """MySQL loses every connection of the company and of the reader, the binlog's too."""
     connection = Address.of(trial.pipeline.mysql_url).connect()
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT id, host FROM performance_schema.processlist WHERE id <> CONNECTION_ID()")
-        sessions = cursor.fetchall()
+        cursor.execute("SELECT CONNECTION_ID()")
+        own = cursor.fetchone()
+        cursor.execute("SHOW PROCESSLIST")
+        sessions = [(number, host) for number, _, host, *_ in cursor.fetchall() if (number,) != own]
         ports = _local_ports(trial.pipeline.reader.pid) | _local_ports(os.getpid())
         ours = {f"127.0.0.1:{port}" for port in ports}
         for number, host in sessions:
@@ -217,6 +219,49 @@ def kill_net(trial: Trial, _: Random) -> None:
         trial.net.kill()
 
 
+def outage_of_reader(trial: Trial, random: Random) -> None:
+    """The reader crashes, and nobody starts it for minutes."""
+    trial.pipeline.reader.check()
+    trial.pipeline.reader.kill()
+    _endure(trial, random)
+
+
+def outage_of_appliers(trial: Trial, random: Random) -> None:
+    """All appliers are away for minutes."""
+    for process in trial.pipeline.appliers:
+        process.check()
+        process.kill()
+    _endure(trial, random)
+
+
+def outage_of_kafka(trial: Trial, random: Random) -> None:
+    """All brokers are away for minutes."""
+    trial.ground.kafka.kill()
+    _endure(trial, random)
+
+
+def outage_of_postgres(trial: Trial, random: Random) -> None:
+    """PostgreSQL is away for minutes."""
+    trial.ground.postgres.kill()
+    _endure(trial, random)
+
+
+def outage_of_mysql(trial: Trial, random: Random) -> None:
+    """The company's server is away for minutes, where it is the trial's own; nobody works meanwhile."""
+    if trial.ground.mysql is not None:
+        trial.ground.mysql.kill()
+        _endure(trial, random)
+
+
+OUTAGES: Final[dict[str, Fault]] = {
+    "outage-of-reader": outage_of_reader,
+    "outage-of-appliers": outage_of_appliers,
+    "outage-of-kafka": outage_of_kafka,
+    "outage-of-postgres": outage_of_postgres,
+    "outage-of-mysql": outage_of_mysql,
+}
+"""What may be away for minutes. Whatever it was, a service manager starts what ended over it."""
+
 FAULTS: Final[dict[str, Fault]] = {
     "kill-reader": kill_reader,
     "kill-applier": kill_applier,
@@ -239,6 +284,23 @@ FAULTS: Final[dict[str, Fault]] = {
 }
 """By the names that the command line knows; `kill-broker` is for clusters only."""
 CLUSTER_FAULTS: Final[dict[str, Fault]] = {"kill-broker": kill_broker}
+
+
+def _endure(trial: Trial, random: Random) -> None:
+    """Waits for as long as an outage of the trial lasts, and has everything run again."""
+    seconds = random.uniform(*trial.outage_seconds)
+    trial.say(f"          … for {seconds:.0f} s")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        trial.company.check()
+        time.sleep(_POLL_SECONDS)
+    for server in (trial.ground.kafka, trial.ground.postgres, trial.ground.mysql):
+        if server is not None:
+            server.start()
+    for process in trial.pipeline.processes:
+        if process.pid is None:
+            process.start()
+    trial.mended()
 
 
 def _crash(process: Process) -> None:

@@ -39,8 +39,6 @@ _CONCLUDE_SECONDS: Final = 180.0
 _CHECKED: Final = 300
 """Customers asked about in the end."""
 _SETTINGS: Final = {
-    "RECHECK_SECONDS": "1",
-    "DISCOVERY_BATCH_SIZE": "1000",
     # Scores that age are no writes of the stream's, which the judge of writes looks at.
     "AGING_SKIPPED_WEEKDAYS": "monday,tuesday,wednesday,thursday,friday,saturday,sunday",
 }

@@ -10,14 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import psycopg
 
 from tests.chaos.desk import ChaosDesk
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
-from tests.chaos.faults import SESSION_SECONDS
 from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
 from tests.demo import journal
@@ -34,20 +33,15 @@ _TELL_SECONDS: Final = 5.0
 _WORKERS: Final = 8
 _CATCH_UP_SECONDS: Final = 30.0
 """So that the rate asked for is the one on average, restarts of MySQL included."""
-_SETTINGS: Final = {
-    "KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
-    "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
-    "READER_HEARTBEAT_SECONDS": "1",
-    # Small, so that large transactions are cut and batches end everywhere.
-    "READER_BATCH_ROWS": "500",
-    "APPLIER_BATCH_ROWS": "400",
-    "APPLIER_LANE_BUFFER": "200",
-}
+_LONGEST_OUTAGE: Final = 600.0
+_SHORTEST_OUTAGE: Final = 60.0
+_PATIENCE: Final = _LONGEST_OUTAGE + 120
 
 
 @dataclass(frozen=True)
 class Ground:
-    """The servers of trials. Kafka and PostgreSQL are always private; MySQL where `mysql` is given."""
+    """The servers of trials. Kafka and PostgreSQL are always private; MySQL, or a MariaDB in its place, where `mysql`
+    is given."""
 
     servers: Servers
     kafka: PrivateServer
@@ -61,14 +55,16 @@ class Ground:
         return Addresses(url, self.postgres.url, self.kafka.url)
 
     @classmethod
-    def prepare(cls, stack: ExitStack, *, brokers: int = 1, own_mysql: bool = False) -> Self:
-        """Starts what is private until `stack` is closed."""
-        servers = ensure(() if own_mysql else ("mysql",))
+    def prepare(cls, stack: ExitStack, *, brokers: int = 1, own_mysql: bool = False, mariadb: bool = False) -> Self:
+        """Starts what is private until `stack` is closed; with `mariadb` that is one of them."""
+        servers = ensure(() if own_mysql or mariadb else ("mysql",))
         return cls(
             servers,
             stack.enter_context(servers.private_kafka(brokers)),
             stack.enter_context(servers.private_postgres()),
-            stack.enter_context(servers.private_mysql()) if own_mysql else None,
+            stack.enter_context(servers.private_mariadb() if mariadb else servers.private_mysql())
+            if own_mysql or mariadb
+            else None,
         )
 
     def tidy(self) -> None:
@@ -83,15 +79,13 @@ class Ground:
 class Load:
     """How much goes on: transactions a second, customers at the beginning, appliers, and who works beside them.
 
-    With `net` sweeps, backfill, verify and pre-call checks do. With `moves` claims move between customers, whose
-    recheck may take a minute in the end.
+    With `net` sweeps, backfill, verify and pre-call checks do.
     """
 
     rate: float = 250.0
     customers: int = 3000
     appliers: int = 3
     dialler: bool = False
-    moves: bool = False
     net: bool = False
 
 
@@ -110,21 +104,22 @@ class Trial:
         self.ground = ground
         self.load = load
         self.random = Random(f"chaos {seed}")
-        self.pipeline = Pipeline(
-            ground.addresses, folder, appliers=load.appliers, settings={**_SETTINGS, **(settings or {})}
-        )
+        self.pipeline = Pipeline(ground.addresses, folder, appliers=load.appliers, settings=dict(settings or {}))
         self.company = Company(
-            self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, workers=_WORKERS, compressed=True,
-            catch_up=_CATCH_UP_SECONDS,
+            self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, workers=_WORKERS,
+            compressed=not self.pipeline.mysql_url.startswith("mariadb"),
+            catch_up=_CATCH_UP_SECONDS, patience=_PATIENCE,
         )  # fmt: skip
         workers = len(self.company.workers)
-        self.desks = [ChaosDesk(number, workers, seed, moves=load.moves) for number in range(workers)]
+        self.desks = [ChaosDesk(number, workers, seed) for number in range(workers)]
         for worker, desk in zip(self.company.workers, self.desks, strict=True):
             worker.desk = desk
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
         self.net = SafetyNet(self.pipeline, seed) if load.net else None
         self.faults: Counter[str] = Counter()
         """How often each of them was brought about."""
+        self.outage_seconds = (_SHORTEST_OUTAGE, _SHORTEST_OUTAGE)
+        """How long outages last, at least and at most."""
         self._numbers = itertools.count(2)
         self._began = 0.0
         self._told = 0.0
@@ -162,12 +157,26 @@ class Trial:
             fault(self, self.random)
         time.sleep(_QUIET_SECONDS)
 
-    def storm(self, faults: Mapping[str, Callable[[Trial, Random], None]], seconds: float, pause: float) -> None:
-        """These faults by chance until the time is over."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            name = self.random.choice(list(faults))
-            self.disturb({name: faults[name]}, pause)
+    def storm(
+        self,
+        faults: Mapping[str, Callable[[Trial, Random], None]],
+        seconds: float,
+        pause: float,
+        outages: Mapping[str, Callable[[Trial, Random], None]] = MappingProxyType({}),
+    ) -> None:
+        """These faults by chance until the time is over, and each of the outages once, spread over it."""
+        start = time.monotonic()
+        longest = min(_LONGEST_OUTAGE, seconds / 8)
+        self.outage_seconds = (min(_SHORTEST_OUTAGE, longest), longest)
+        left = self.random.sample(list(outages), len(outages))
+        apart = seconds / (len(left) + 1)
+        while (now := time.monotonic() - start) < seconds:
+            if left and now >= apart * (len(outages) - len(left) + 0.5):
+                name = left.pop()
+                self.disturb({name: outages[name]}, pause)
+            else:
+                name = self.random.choice(list(faults))
+                self.disturb({name: faults[name]}, pause)
 
     def judge(self) -> list[str]:
         """Ends the load, waits for the pipeline, and returns a sentence for everything that is not as it must be."""
@@ -209,6 +218,10 @@ class Trial:
             if deadlocks:
                 problems.append(f"{deadlocks} deadlocks")
         return problems
+
+    def mended(self) -> None:
+        """Waits until the stream has brought what an outage kept from it. Raises NotDrained."""
+        self.pipeline.catch_up(_DRAIN_SECONDS, self._watch)
 
     def another_reader(self) -> Process:
         """One more reader, not started."""

@@ -107,7 +107,14 @@ class Worker(threading.Thread):
     """One desk, one connection, one journal."""
 
     def __init__(
-        self, address: Address, desk: Desk, rate: float, journal: Journal, compressed: bool, catch_up: float = 1.0
+        self,
+        address: Address,
+        desk: Desk,
+        rate: float,
+        journal: Journal,
+        compressed: bool,
+        catch_up: float = 1.0,
+        patience: float = _PATIENCE,
     ) -> None:
         super().__init__(name=f"worker {desk.worker}", daemon=True)
         self.desk = desk
@@ -123,6 +130,7 @@ class Worker(threading.Thread):
         self._journal = journal
         self._compressed = compressed
         self._number = 0
+        self._patience = patience
         self._over = threading.Event()
         self._pause = Random(f"{desk.worker}")
         self._connection: pymysql.Connection[pymysql.cursors.Cursor] | None = None
@@ -227,7 +235,7 @@ class Worker(threading.Thread):
             return cursor.fetchone() is not None
 
     def _connected(self) -> pymysql.Connection[pymysql.cursors.Cursor]:
-        patience = time.monotonic() + _PATIENCE
+        patience = time.monotonic() + self._patience
         while self._connection is None:
             try:
                 self._connection = self._address.connect()
@@ -246,7 +254,7 @@ class Company:
     Its tables have the `shape`. `rate` is in transactions a second over all workers. `moves=False` leaves claims with
     their customers, whose histories are then exact without exception. Journals go into `folder`, or nowhere (None).
     `compressed` lets one worker write compressed transactions (MySQL). What was not done while the server was away is
-    made up for, as far as it is the work of the last `catch_up` seconds.
+    made up for, as far as it is the work of the last `catch_up` seconds; who waits for it longer than `patience` fails.
     """
 
     def __init__(
@@ -260,6 +268,7 @@ class Company:
         moves: bool = True,
         compressed: bool = False,
         catch_up: float = 1.0,
+        patience: float = _PATIENCE,
         shape: Shape = COMPANY,
     ) -> None:
         self.address = Address.of(url)
@@ -276,6 +285,7 @@ class Company:
                 Journal(path),
                 compressed and worker == 0,
                 catch_up,
+                patience,
             )
             for worker, path in enumerate(self.journals)
         ]

@@ -227,6 +227,22 @@ class Pipeline:
                 self.command("rechecks", "reconciler", "run", "rechecks")
             time.sleep(0.2)
 
+    def catch_up(self, seconds: float, watch: Callable[[State], None] = lambda _: None) -> None:
+        """Waits until every lane has come to what was committed until now. Raises NotDrained, ProcessFailed."""
+        patience = time.monotonic() + seconds
+        end = self.server_clock()
+        while True:
+            self.check()
+            with suppress(psycopg.OperationalError):  # it may be recovering
+                state = self.state()
+                watch(state)
+                if len(state.versions) == self.lanes and min(state.versions) > end:
+                    return
+            if time.monotonic() > patience:
+                logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
+                raise NotDrained(f"after {seconds:.0f} s, the slowest lane is behind the end of the outage\n{logs}")
+            time.sleep(0.2)
+
     def server_clock(self) -> int:
         """MySQL's clock in µs since the epoch."""
         connection = Address.of(self.mysql_url).connect()

@@ -132,6 +132,11 @@ def test_a_database_as_it_should_be_has_nothing_to_mend() -> None:
             scores(indexes=frozenset()), "score index", "warning",
             f"CREATE INDEX CONCURRENTLY {ADDED_INDEX} ON user_call_scores (current_queue_type, last_call_at)",
         ),
+        (
+            replace(WELL, theirs={**THEIRS, "call_queue": THEIRS["call_queue"]._replace(led_by=frozenset({"status"}))}),
+            "queue index", "warning",
+            "CREATE INDEX CONCURRENTLY idx_call_queue_user_status ON call_queue (user_id, status)",
+        ),
     ],
 )  # fmt: skip
 def test_each_wrong_thing_is_named_alone_with_its_mend(facts: PostgresFacts, name: str, state: str, mend: str) -> None:

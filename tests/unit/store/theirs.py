@@ -25,4 +25,5 @@ def theirs(table: str) -> Theirs:
         columns={**columns, "notes": TheirColumn("text", "text")},
         unique=frozenset({("id",), ("user_id",)}),
         indexes=frozenset({ADDED_INDEX}),
+        led_by=frozenset({"user_id"}),
     )
