@@ -309,7 +309,13 @@ class TableDecoder:
             elif name is None:
                 writer.step_over(column)
             else:
-                found[name], keys[name] = writer.capture(column, name)
+                try:
+                    found[name], keys[name] = writer.capture(column, name)
+                except UndecodableEvent:
+                    if name not in self._captured.informative:
+                        raise
+                    writer.step_over(column)
+                    found[name] = "null"
         if found["id"] == "null":
             raise UndecodableEvent(f"{self._where}.id is NULL")
         source = writer.source(

@@ -258,6 +258,32 @@ def test_a_row_with_a_captured_json_value_is_unreadable_and_the_others_are_read(
     assert "users.is_enabled has the type JSON" in row.reason
 
 
+def test_a_text_in_a_charset_that_nobody_decodes_exactly_makes_its_row_unreadable(source: Source) -> None:
+    source.run(
+        "CREATE TABLE claims (id INT PRIMARY KEY, user_id INT, status VARCHAR(9) CHARACTER SET dec8)",
+        "INSERT INTO claims VALUES (1, 5, 'open'), (2, 6, NULL)",
+    )
+    (row,) = unreadable(source)
+    assert (row.op, row.after_id, row.after_ref) == ("c", 1, 5)
+    assert "claims.status is written in dec8, which cannot be turned into UTF-8 exactly" in row.reason
+    assert [change.after_id for change in source.changes()] == [2]
+
+
+@pytest.mark.parametrize("kind", ["JSON", "GEOMETRY"])
+def test_a_column_that_only_informs_may_be_of_any_type(mysql: Source, kind: str) -> None:
+    value = "'{}'" if kind == "JSON" else "ST_GeomFromText('POINT(1 2)')"
+    mysql.run(
+        f"CREATE TABLE users (id INT PRIMARY KEY, created_at {kind}, current_signature_file_id INT, updated_at {kind})",
+        f"INSERT INTO users VALUES (1, {value}, 7, {value}), (2, NULL, 8, NULL)",
+    )
+    nothing = {"created_at": None, "updated_at": None}
+    assert replayed(mysql.changes()) == {
+        ("users", 1): {"id": 1, "current_signature_file_id": 7} | nothing,
+        ("users", 2): {"id": 2, "current_signature_file_id": 8} | nothing,
+    }
+    assert not unreadable(mysql)
+
+
 def test_a_minimal_row_image_is_unreadable_with_a_reason_that_names_the_setting(source: Source) -> None:
     source.run(
         USERS,
