@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self
 
 from consumer.binlog.connection import Replica
 from consumer.binlog.errors import NotThere, PreconditionFailed
-from consumer.binlog.events import Id, RowChange, Single
+from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
 from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.key_folding import Foldings
@@ -198,6 +198,8 @@ class ClaimOwners:
         heirs: set[int | None] = {None}
         for one in coming:
             event = one.change if type(one) is Single else one
+            if type(event) is UnreadableRow and event.table == CLAIMS:
+                fed.update(claim_id for claim_id in (event.before_id, event.after_id) if claim_id is not None)
             if type(event) is not RowChange:
                 continue
             if event.table == CLAIMS:

@@ -23,7 +23,7 @@ from consumer import measures, metrics
 from consumer.backlog import Backlog
 from consumer.binlog.connection import BinlogStream, ClockAndPosition, Replica
 from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
-from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement
+from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
 from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
@@ -56,6 +56,9 @@ CORRECTED_HINT: Final = {
 SUCCESSOR_SECONDS: Final = 15.0
 """Within this a reader that took over has written its name."""
 PURGED: Final = "binlogs were purged before they were read"
+
+VERBS: Final = {"c": "INSERT", "u": "UPDATE", "d": "DELETE"}
+UNREADABLE: Final = "whom it concerns, or everybody where that is unknown, is read live; `consumer doctor` shows why"
 
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
@@ -91,6 +94,7 @@ class Reader:
         self._lag = metrics.Lag(measures.READER)
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
+        self._unread = unread_reports()
         self._attempt: RetryCallState | None = None
         self._connected = False
         self._id = uuid4().hex
@@ -248,7 +252,7 @@ class Reader:
             router = Router(
                 numbering,
                 owners,
-                say_unread,
+                self._unread,
                 self._left_out,
                 reached=lambda: place(stream.file, stream.pos),
                 foreign_keys=partial(ask_foreign_keys, self._replica),
@@ -521,6 +525,24 @@ def as_text(us: int) -> str:
     return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], None]:
+    """What tells of changes without readable rows; of a burst for one reason, one is logged and all are counted."""
+    logged: dict[str, float] = {}
+
+    def report(event: Statement | SchemaChange | UnreadableRow) -> None:
+        if not isinstance(event, UnreadableRow):
+            say_unread(event)
+            return
+        table, now = event.table or "unknown", time.monotonic()
+        metrics.UNREADABLE.labels(table, VERBS[event.op]).inc()
+        if now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
+            logged[event.reason] = now
+            place = f"{event.file}:{event.pos}"
+            log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
+
+    return report
+
+
 def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
@@ -579,7 +601,7 @@ def print_changes(
         router = Router(
             numbering,
             owners,
-            say_unread,
+            unread_reports(),
             reached=lambda: place(stream.file, stream.pos),
             foreign_keys=partial(ask_foreign_keys, replica),
         )

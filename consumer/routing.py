@@ -6,7 +6,18 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from consumer.binlog.events import Begin, Commit, Event, Id, Rollback, RowChange, SchemaChange, Single, Statement
+from consumer.binlog.events import (
+    Begin,
+    Commit,
+    Event,
+    Id,
+    Rollback,
+    RowChange,
+    SchemaChange,
+    Single,
+    Statement,
+    UnreadableRow,
+)
 from consumer.binlog.position import Place
 from consumer.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, USERS, ClaimOwners
 from consumer.lane import lane_of
@@ -39,7 +50,8 @@ class Router:
     A row whose key or owner changes is a delete and a create. What belongs to a user or claim that goes, goes too,
     stays or follows, as foreign keys have it; the messages say which, and a claim that comes says after which number of
     another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and
-    schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck.
+    schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck. It
+    is told of rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
     `left_out` are the places of transactions known to be rolled back.
     """
 
@@ -47,7 +59,7 @@ class Router:
         self,
         numbering: Numbering,
         owners: ClaimOwners,
-        unread: Callable[[Statement | SchemaChange], None],
+        unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
         left_out: frozenset[tuple[str, int]] = frozenset(),
         *,
         reached: Callable[[], Place] = lambda: (0, 0),
@@ -104,6 +116,8 @@ class Router:
                 self._known_keys = None
                 if type(event) is Statement or event.verb in UNTOLD:
                     numbering.recheck(f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog")
+            elif kind is UnreadableRow:
+                self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:
                 raise RolledBack(numbering.begun)
         if singles:
@@ -179,6 +193,31 @@ class Router:
             self._claim(change)
         else:
             self._user(change)
+
+    def _unreadable(self, row: UnreadableRow) -> None:
+        """A row of which only the keys are known, if that: whomever it belongs to is read live."""
+        self._unread(row)
+        if row.table is not None:
+            self.counts[row.table][row.op] += 1
+        users = self._concerned(row)
+        stays = row.op == "u" and row.ref_kept and row.before_id == row.after_id is not None
+        if not stays and row.table != CLAIM_REQUIREMENTS and (row.table, row.op) != (USERS, "c"):
+            self.owners.forget()
+        self._numbering.unreadable(users, row.reason)
+
+    def _concerned(self, row: UnreadableRow) -> set[int] | None:
+        """The users whose row that is and was; None where nobody can say."""
+        refs: list[Id | None] = []
+        if row.op != "c":
+            refs.append(row.before_ref)
+        if row.op != "d" and not (row.op == "u" and row.ref_kept):
+            refs.append(row.after_ref)
+        if row.table == CLAIMS and row.op != "c" and refs[0] is None and row.before_id is not None:
+            refs[0] = _known(self.owners.get(row.before_id))
+        elif row.table == CLAIM_REQUIREMENTS:
+            refs = [None if ref is None else _known(self.owners.get(ref)) for ref in refs]
+        users = {ref for ref in refs if isinstance(ref, int)}
+        return users if row.table is not None and len(users) >= len(set(refs)) else None
 
     def _requirement(
         self,
@@ -358,6 +397,10 @@ class Router:
             owners.learn(self._events[index : index + 1], (0, 0), silent=silent)
             user_id = owners.get(claim_id)
         return user_id
+
+
+def _known(user_id: int | None) -> int | None:
+    return None if user_id == UNKNOWN else user_id
 
 
 def _key(user_id: Id | None, row_id: Id | None) -> Id:

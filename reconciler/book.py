@@ -263,7 +263,11 @@ class Book:
                 if self._answer_seconds is not None:
                     limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
                     self._connection.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
-            yield self._connection
+            try:
+                yield self._connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self.close()  # its server became a standby, and a new session may find the primary
+                raise
 
     def is_open(self) -> bool:
         """Whether the session still stands, and with it what it has locked."""

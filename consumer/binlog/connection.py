@@ -68,6 +68,24 @@ _NOT_THERE: Final = frozenset(
 columns may hear that it must not see them."""
 
 
+_WRONG_STATEMENT: Final = frozenset(
+    (
+        ER.UNKNOWN_CHARACTER_SET,
+        ER.UNKNOWN_SYSTEM_VARIABLE,
+        ER.COLLATION_CHARSET_MISMATCH,
+        ER.CANT_AGGREGATE_2COLLATIONS,
+        ER.CANT_AGGREGATE_3COLLATIONS,
+        ER.CANT_AGGREGATE_NCOLLATIONS,
+        ER.UNKNOWN_COLLATION,
+        ER.SP_DOES_NOT_EXIST,
+        ER.NOT_SUPPORTED_YET,
+        ER.WRONG_VALUE_FOR_VAR,
+    )
+)
+"""What a server says of a statement that it will not understand the next time either. PyMySQL raises OperationalError
+for these as for a connection that is gone (pymysql.err, `raise_mysql_exception`)."""
+
+
 class ServerInfo(NamedTuple):
     """Who a server is and where its binlog ends.
 
@@ -141,7 +159,7 @@ class Replica:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
         except pymysql.err.OperationalError as error:
-            if error.args[0] in _NOT_THERE:
+            if error.args[0] in _NOT_THERE or error.args[0] in _WRONG_STATEMENT:
                 raise self._refused(error) from error
             self.close()
             if idle and error.args[0] in _LOST_WHILE_IDLE:

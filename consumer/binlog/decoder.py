@@ -29,6 +29,7 @@ from consumer.binlog.events import (
     SchemaChange,
     Single,
     Statement,
+    UnreadableRow,
 )
 from consumer.binlog.gtid_event import (
     APPLIED_AT,
@@ -69,6 +70,11 @@ _ROWS: Final[Mapping[int, int]] = {
     _E.DELETE_ROWS_V1: _DELETE,
     _E.PARTIAL_UPDATE_ROWS: _PARTIAL,
 }
+_OPS: Final = ("c", "u", "d", "u")
+"""What the rows of these are."""
+_NO_KEYS: Final = (None, None, None, None, False)
+"""An UnreadableRow's members where nothing of it is known."""
+_Image = tuple[str, Id | None, Id | None, int]
 _ROWS_V1: Final = frozenset((_E.WRITE_ROWS_V1, _E.UPDATE_ROWS_V1, _E.DELETE_ROWS_V1))
 _STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
 """Events that may stand alone."""
@@ -112,6 +118,13 @@ class _Names(dict[bytes | str | int, str]):
     def __missing__(self, source: bytes | str | int) -> str:
         text = self[source] = str(UUID(bytes=source)) if isinstance(source, bytes) else str(source)
         return text
+
+
+def _op(before: str, after: str) -> str:
+    """What a change is by the texts of its images; empty texts are history or absent, and two of them no change."""
+    if before and after:
+        return "u"
+    return "d" if before else "c" if after else ""
 
 
 class _Prepared(NamedTuple):
@@ -410,52 +423,69 @@ class BinlogDecoder:
                         usual = decoder.usual.get(kind)
                         at = body + 8
                         explicit = data[body + 6] & EXPLICIT != 0
-                        if usual is not None and starts_with(usual[0], at):
-                            prefix, table, bitmap, images = usual
-                            at += len(prefix)
-                            if rows == 0:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images[nulls]
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(
-                                        new(
-                                            RowChange,
-                                            (table, "c", None, text, None, None, id_, ref, start, row, explicit),
+                        try:
+                            if usual is not None and starts_with(usual[0], at):
+                                prefix, table, bitmap, images = usual
+                                at += len(prefix)
+                                if rows == 0:
+                                    while at < body_end:
+                                        nulls = data[at : at + bitmap]
+                                        image = images[nulls]
+                                        text, id_, ref, at = image(data, at + bitmap)
+                                        emit(
+                                            new(
+                                                RowChange,
+                                                (table, "c", None, text, None, None, id_, ref, start, row, explicit),
+                                            )
                                         )
-                                    )
-                                    row += 1
-                            elif rows == 1:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images[nulls]
-                                    old, old_id, old_ref, at = image(data, at + bitmap)
-                                    nulls = data[at : at + bitmap]
-                                    image = images[nulls]
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(
-                                        new(
-                                            RowChange,
-                                            (table, "u", old, text, old_id, old_ref, id_, ref, start, row, explicit),
+                                        row += 1
+                                elif rows == 1:
+                                    while at < body_end:
+                                        nulls = data[at : at + bitmap]
+                                        image = images[nulls]
+                                        old, old_id, old_ref, at = image(data, at + bitmap)
+                                        nulls = data[at : at + bitmap]
+                                        image = images[nulls]
+                                        text, id_, ref, at = image(data, at + bitmap)
+                                        emit(
+                                            new(
+                                                RowChange,
+                                                (
+                                                    table,
+                                                    "u",
+                                                    old,
+                                                    text,
+                                                    old_id,
+                                                    old_ref,
+                                                    id_,
+                                                    ref,
+                                                    start,
+                                                    row,
+                                                    explicit,
+                                                ),
+                                            )
                                         )
-                                    )
-                                    row += 1
+                                        row += 1
+                                else:
+                                    while at < body_end:
+                                        nulls = data[at : at + bitmap]
+                                        image = images[nulls]
+                                        text, id_, ref, at = image(data, at + bitmap)
+                                        emit(
+                                            new(
+                                                RowChange,
+                                                (table, "d", text, None, id_, ref, None, None, start, row, explicit),
+                                            )
+                                        )
+                                        row += 1
+                                if at != body_end:
+                                    raise UndecodableEvent("the rows do not fill the event")
                             else:
-                                while at < body_end:
-                                    nulls = data[at : at + bitmap]
-                                    image = images[nulls]
-                                    text, id_, ref, at = image(data, at + bitmap)
-                                    emit(
-                                        new(
-                                            RowChange,
-                                            (table, "d", text, None, id_, ref, None, None, start, row, explicit),
-                                        )
-                                    )
-                                    row += 1
-                            if at != body_end:
-                                raise UndecodableEvent("the rows do not fill the event")
-                        else:
-                            row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit, explicit)
+                                row = self._rows(decoder, kind, data[:body_end], at, (start, row), emit, explicit)
+                        except (UndecodableEvent, UnicodeError) as error:
+                            self._drop_rows(start, first_row)
+                            where = (start, first_row)
+                            row = self._unreadable_rows(decoder, kind, data[:body_end], body + 8, where, emit, error)
                         if not framed:
                             self._outer_rows = row
 
@@ -548,7 +578,12 @@ class BinlogDecoder:
     def _drop_rows(self, start: int, first_row: int) -> None:
         """Takes back the rows of an event that proved damaged further on: none of it can be trusted."""
         sink = self._events if self._held is None else self._held
-        while sink and isinstance(row := sink[-1], RowChange) and row.pos == start and row.row >= first_row:
+        while (
+            sink
+            and isinstance(row := sink[-1], RowChange | UnreadableRow)
+            and row.pos == start
+            and row.row >= first_row
+        ):
             sink.pop()
 
     def _strange_packet(self, data: bytes, at: int) -> None:
@@ -608,19 +643,13 @@ class BinlogDecoder:
         `where` holds the event's start and the number of its first row; returns the number after its last row.
         """
         start, row = where
-        head = at
-        if kind not in _ROWS_V1:
-            at += int.from_bytes(data[at : at + 2], "little")
-        columns, at = packed_integer(data, at)
-        if columns != len(decoder.columns):
-            raise UndecodableEvent(f"{columns} columns where the table map has {len(decoder.columns)}")
-        bitmap = decoder.bitmap_size
-        before = after = data[at : at + bitmap]
-        at += bitmap
         what = _ROWS[kind]
-        if what in (_UPDATE, _PARTIAL):
-            after = data[at : at + bitmap]
-            at += bitmap
+        if decoder.nameless:
+            emit(UnreadableRow(decoder.table, _OPS[what], *_NO_KEYS, self._file, start, row, decoder.nameless))
+            return row + 1
+        head = at
+        before, after, at = self._bitmaps(decoder, kind, data, at)
+        bitmap = decoder.bitmap_size
         versioned = decoder.row_end is not None
         if what is not _PARTIAL and not versioned and decoder.is_full(before) and decoder.is_full(after):
             decoder.usual[kind] = (data[head:at], decoder.table, bitmap, decoder.images)
@@ -655,6 +684,86 @@ class BinlogDecoder:
         if at != len(data):
             raise UndecodableEvent("the rows do not fill the event")
         return row
+
+    def _unreadable_rows(
+        self,
+        decoder: TableDecoder,
+        kind: int,
+        data: bytes,
+        at: int,
+        where: tuple[int, int],
+        emit: Callable[[Event], None],
+        error: UndecodableEvent | UnicodeError,
+    ) -> int:
+        """As `_rows`, for an event of which some row cannot be read: each of its rows, or that it cannot be read.
+
+        Raises `error` where it is not certain either where the rows end.
+        """
+        start, row = where
+        explicit = data[at - 2] & EXPLICIT != 0
+        try:
+            before, after, at = self._bitmaps(decoder, kind, data, at)
+            what = _ROWS[kind]
+            while at < len(data):
+                said: list[str] = []
+                new: _Image = ("", None, None, at)
+                old = self._image(decoder, before, data, at, said)
+                _, id_, ref, at = old
+                if what is _INSERT:
+                    old, new = ("", None, None, at), old
+                elif what is not _DELETE:
+                    if what is _PARTIAL:
+                        at = decoder.behind_value_options(data, at)
+                    new = self._image(decoder, after, data, at, said)
+                    at = new[3]
+                op = _op(old[0], new[0])
+                if said and op:
+                    kept = what in (_UPDATE, _PARTIAL) and (not decoder.has_ref(after) or ref == new[2] is not None)
+                    new_id = new[1] if new[1] is not None or what is _INSERT or op == "d" else id_
+                    keys = old[1], old[2], new_id, new[2]
+                    emit(UnreadableRow(decoder.table, op, *keys, kept, self._file, start, row, said[0]))
+                elif op:
+                    change = (decoder.table, op, old[0] or None, new[0] or None)
+                    had = old[1:3] if old[0] else (None, None)
+                    has = new[1:3] if new[0] else (None, None)
+                    emit(RowChange(*change, *had, *has, start, row, explicit))
+                row += 1
+            sound = at == len(data)
+        except (IndexError, ValueError, struct.error, KeyError, OverflowError, UndecodableEvent):
+            sound = False
+        if not sound:
+            self._drop_rows(*where)
+            raise error
+        return row
+
+    @staticmethod
+    def _image(decoder: TableDecoder, present: bytes, data: bytes, at: int, said: list[str]) -> _Image:
+        """An image, or only its keys where it cannot be read, and then why in `said`."""
+        end = at + (decoder.present(present) + 7) // 8
+        nulls = data[at:end]
+        try:
+            return decoder.image(None if decoder.is_full(present) else present, nulls)(data, end)
+        except UndecodableEvent as error:
+            said.append(str(error))
+        except UnicodeError:
+            said.append(f"a text in a row of {decoder.table} is not written in its column's character set")
+        return decoder.keys(present, nulls, data, end)
+
+    @staticmethod
+    def _bitmaps(decoder: TableDecoder, kind: int, data: bytes, at: int) -> tuple[bytes, bytes, int]:
+        """Which columns are in the images before and after, and where the rows start. Raises UndecodableEvent."""
+        if kind not in _ROWS_V1:
+            at += int.from_bytes(data[at : at + 2], "little")
+        columns, at = packed_integer(data, at)
+        if columns != len(decoder.columns):
+            raise UndecodableEvent(f"{columns} columns where the table map has {len(decoder.columns)}")
+        bitmap = decoder.bitmap_size
+        before = after = data[at : at + bitmap]
+        at += bitmap
+        if _ROWS[kind] in (_UPDATE, _PARTIAL):
+            after = data[at : at + bitmap]
+            at += bitmap
+        return before, after, at
 
     def _rare(self, event: bytes, check: int) -> None:
         """Any event that the hot path leaves; `check` is the size of its checksum."""

@@ -1,7 +1,7 @@
 """What the binlog says, as lean tuples: the interface between the binlog and whoever reads it.
 
-Every RowChange, Statement and SchemaChange stands between a Begin and a Commit, or a RowChange in a Single. A source
-transaction that touches nothing captured produces no events at all; only the stream's position moves.
+Every RowChange, UnreadableRow, Statement and SchemaChange stands between a Begin and a Commit, or a RowChange in a
+Single. A source transaction that touches nothing captured produces no events at all; only the stream's position moves.
 """
 
 from __future__ import annotations
@@ -49,6 +49,26 @@ class RowChange(NamedTuple):
     pos: int
     row: int
     explicit: bool = False
+
+
+class UnreadableRow(NamedTuple):
+    """One row of a captured table that cannot be read as a RowChange, though where it ends is certain.
+
+    Ids and refs as there, and None where they cannot be read either, or are NULL. `ref_kept`: the row leads to whom it
+    led before. `table` None: of which table it is cannot be said. `reason` says why, without the row's content.
+    """
+
+    table: str | None
+    op: str
+    before_id: Id | None
+    before_ref: Id | None
+    after_id: Id | None
+    after_ref: Id | None
+    ref_kept: bool
+    file: str
+    pos: int
+    row: int
+    reason: str
 
 
 class Commit(NamedTuple):
@@ -139,4 +159,4 @@ class Rotate(NamedTuple):
     pos: int
 
 
-Event = Begin | RowChange | Commit | Single | Rollback | Statement | SchemaChange | Heartbeat | Rotate
+Event = Begin | RowChange | UnreadableRow | Commit | Single | Rollback | Statement | SchemaChange | Heartbeat | Rotate

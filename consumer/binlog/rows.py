@@ -148,13 +148,15 @@ class TableDecoder:
         folds: Callable[[int], Fold | None] = lambda _: None,
     ) -> None:
         where = f"{table_map.database}.{table_map.table}"
-        if table_map.columns is None:
-            raise PreconditionFailed(
-                f"the binlog holds {where} without column names; "
-                "run SET GLOBAL binlog_row_metadata = 'FULL' (SET PERSIST on MySQL) and start where that took effect"
-            )
+        self.nameless = (
+            f"the binlog holds {where} without column names; "
+            "run SET GLOBAL binlog_row_metadata = 'FULL' (SET PERSIST on MySQL)"
+            if table_map.columns is None
+            else ""
+        )
+        """Why none of the table's rows can be read; empty where they can."""
         self.table: str = captured.table
-        self.columns = table_map.columns
+        self.columns = table_map.columns or ()
         self.bitmap_size = (len(self.columns) + 7) // 8
         self._all = (1 << len(self.columns)) - 1
         self.sources: dict[tuple[bytes, bytes], str] = {}
@@ -169,10 +171,13 @@ class TableDecoder:
         self._charsets = charsets
         self._folds = folds
         self._partial: dict[tuple[bytes, bytes], Image] = {}
+        self.row_end: int | None = None
+        """The number of the column that says until when a row is valid; None where the table is not versioned."""
+        if self.nameless:
+            return
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
         self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
         self.row_end = self._row_end(table_map, by_name, row_end)
-        """The number of that column; None where the table is not versioned."""
         for name in captured.needed if strict else ():
             if name not in by_name:
                 raise PreconditionFailed(
@@ -229,6 +234,55 @@ class TableDecoder:
             function = self._partial[present, nulls] = self.generate(present, nulls)
         return function
 
+    def has_ref(self, bitmap: bytes) -> bool:
+        """Whether a bitmap says that the column is present which leads to the user."""
+        ref = next(place.column for place in self._places if place.name == self._captured.ref)
+        return bool(bitmap[ref // 8] >> ref % 8 & 1)
+
+    def keys(self, present: bytes, nulls: bytes, data: bytes, at: int) -> tuple[str, Id | None, Id | None, int]:
+        """What an Image gives for one that cannot be read: its text says nothing, its keys are read if they can be.
+
+        Raises UndecodableEvent where not even its end can be told.
+        """
+        try:
+            function = self._keys(present, nulls, with_keys=True)
+            return function(data, at)
+        except UnicodeError:
+            function = self._keys(present, nulls, with_keys=False)
+            return function(data, at)
+
+    def _keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
+        writer = _Writer(self._where, self._charsets, self._captured, self._folds)
+        names = {place.column: place.name for place in self._places if place.name in ("id", self._captured.ref)}
+        slot = 0
+        keys: dict[str, str] = {}
+        for i, column in enumerate(self.columns):
+            if not present[i // 8] >> i % 8 & 1:
+                continue
+            null = nulls[slot // 8] >> slot % 8 & 1
+            slot += 1
+            if null:
+                continue
+            if i == self.row_end:
+                writer.step_over_row_end()
+                continue
+            if with_keys and i in names:
+                try:
+                    keys[names[i]] = writer.capture(column, names[i])[1]
+                except UndecodableEvent:
+                    writer.step_over(column)
+            else:
+                writer.step_over(column)
+        return self._compiled(
+            writer.source([], keys.get("id", "None"), keys.get(self._captured.ref, "None")), writer.constants
+        )
+
+    def _compiled(self, source: str, constants: Mapping[str, object]) -> Image:
+        namespace: dict[str, object] = dict(constants)
+        exec(compile(source, f"<image of {self._where}>", "exec"), namespace)  # noqa: S102 (our own text: values stay out)
+        function: Image = namespace["image"]  # type: ignore[assignment]
+        return function
+
     def generate(self, present: bytes, nulls: bytes) -> Image:
         """Writes and compiles the function for one shape of image."""
         writer = _Writer(self._where, self._charsets, self._captured, self._folds)
@@ -255,7 +309,13 @@ class TableDecoder:
             elif name is None:
                 writer.step_over(column)
             else:
-                found[name], keys[name] = writer.capture(column, name)
+                try:
+                    found[name], keys[name] = writer.capture(column, name)
+                except UndecodableEvent:
+                    if name not in self._captured.informative:
+                        raise
+                    writer.step_over(column)
+                    found[name] = "null"
         if found["id"] == "null":
             raise UndecodableEvent(f"{self._where}.id is NULL")
         source = writer.source(
@@ -264,10 +324,7 @@ class TableDecoder:
             keys.get(self._captured.ref, "None"),
         )
         self.sources[present, nulls] = source
-        namespace: dict[str, object] = dict(writer.constants)
-        exec(compile(source, f"<image of {self._where}>", "exec"), namespace)  # noqa: S102 (our own text: values stay out)
-        function: Image = namespace["image"]  # type: ignore[assignment]
-        return function
+        return self._compiled(source, writer.constants)
 
 
 class _Writer:

@@ -88,8 +88,14 @@ def watchful(conninfo: str, name: str) -> str:
     return make_conninfo(conninfo, **ours, application_name=name)
 
 
-def roll_back(connection: Connection) -> None:
-    """Leaves the connection usable, or closed where it cannot be."""
+def roll_back(connection: Connection, error: BaseException | None = None) -> None:
+    """Leaves the connection usable, or closed where it cannot be, and where `error` is StoreUnavailable.
+
+    A session with a server that became a standby stays read-only for ever, while a new one may find the primary.
+    """
+    if isinstance(error, StoreUnavailable):
+        connection.close()
+        return
     try:
         connection.rollback()
     except psycopg.Error:

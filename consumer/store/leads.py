@@ -147,7 +147,7 @@ class LeadStore:
                 tx.confirm_lanes()
                 connection.commit()
         except BaseException as error:
-            roll_back(connection)
+            roll_back(connection, error)
             call_centre.add_columns(connection, error)
             raise
         tx.committed()
@@ -186,8 +186,8 @@ class LeadStore:
             with classified(self._conninfo):
                 rows = connection.execute(statement, parameters, binary=True).fetchall()
                 connection.commit()
-        except BaseException:
-            roll_back(connection)
+        except BaseException as error:
+            roll_back(connection, error)
             raise
         return rows
 

@@ -138,7 +138,9 @@ class Lane:
         self._changes += changes
         user_ids = {change.user_id for change in changes if change.table is not None}
         self._user_ids |= user_ids
-        self._recheck_all |= {change.recheck for change in changes if change.recheck is not None}
+        self._recheck_all |= {
+            change.recheck for change in changes if change.recheck is not None and change.table is None
+        }
         self._next_seq = self.merge.next_seq
         self._offsets = list(self.merge.offsets)
         if self._noted:

@@ -276,11 +276,12 @@ class EnvelopeWriter:
             f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
 
-    def recheck(self, seq: int, version: int, ts_us: int, reason: str) -> str:
-        """A heartbeat without its ending that asks for every lead of the lane to be read live."""
+    def recheck(self, seq: int, version: int, ts_us: int, reason: str, user_id: int | None = None) -> str:
+        """A heartbeat without its ending that asks for a lead to be read live, or for every lead of the lane."""
+        user = "null" if user_id is None else user_id
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
-            f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null'
+            f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":{user}'
             f',"recheck":{_text(reason)},"last":'
         )
 
@@ -406,12 +407,17 @@ def _row_reader(table: Table, shape: type[_UserChange | _ClaimChange | _Requirem
 
 
 def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
-    """A message of the topic `heartbeats`: the end of a transaction, the server's clock, an orphan's notice."""
+    """A message of the topic `heartbeats`: the end of a transaction, the server's clock, an orphan's notice, or that
+    something could not be read of one lead or of all.
+    """
     try:
         message = _decode_beat(value)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         _refuse(error)
     before, after, lane = message.before, message.after, message.lane
+    if lane.recheck is not None and lane.user_id is not None:
+        at = message.source.ts_us
+        return lane, Change(lane.user_id, Table.USERS, None, None, lane.version, at, lane.last, False, lane.recheck)
     change: Change = _new(
         Change,
         (

@@ -240,6 +240,30 @@ class Numbering:
             notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason)
             self._held[lane] = (self._heartbeats, notice, f"{lane}")
 
+    def unreadable(self, users: Iterable[int] | None, reason: str) -> None:
+        """A row of the transaction at hand that cannot be read: these users, or with None all, are to be read live.
+
+        Whoever they are, it counts as one row, because what is known of them may differ when the stream is read again.
+        """
+        self.rows += 1
+        if self.rows <= self._skip:
+            return
+        if users is None:
+            asked = reason in self._asked
+            self._asked.add(reason)
+            for lane in () if asked else range(self.lanes):
+                notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason)
+                self._held[lane] = (self._heartbeats, notice, f"{lane}")
+            return
+        for user_id in users:
+            asked = f"{user_id} {reason}" in self._asked
+            self._asked.add(f"{user_id} {reason}")
+            if not asked:
+                key = f"{user_id}"
+                lane = crc32(key.encode()) % self.lanes
+                notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason, user_id)
+                self._held[lane] = (self._heartbeats, notice, key)
+
     def recheck_all(self, reason: str, ts_us: int) -> None:
         """Asks the same between source transactions, when the server's clock showed `ts_us`."""
         self.version = max(ts_us, self.version + 1)

@@ -16,7 +16,14 @@ from urllib.parse import quote
 import pytest
 
 from consumer.binlog.connection import BinlogStream, Replica
-from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, LoginRefused, UndecodableEvent
+from consumer.binlog.errors import (
+    BinlogCorrupt,
+    BinlogError,
+    ConnectionLost,
+    LoginRefused,
+    PreconditionFailed,
+    UndecodableEvent,
+)
 from consumer.binlog.events import Commit, Event, Id, RowChange
 from consumer.binlog.position import Position
 from consumer.settings import MySQLAddress
@@ -401,3 +408,21 @@ def test_tls_that_is_required_and_not_offered_is_refused() -> None:
             pytest.raises(LoginRefused, match="doesn't support it; see ssl_mode"),
         ):
             replica.query("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("SELECT no_such_column FROM information_schema.tables", "no_such_column"),
+        ("SELECT 'a' COLLATE no_such_collation", "no_such_collation"),
+        ("SELECT _utf8mb4'a' COLLATE latin1_bin", "latin1_bin"),
+        ("SELECT CONVERT('a' USING no_such_charset)", "no_such_charset"),
+        ("SELECT @@global.no_such_variable", "no_such_variable"),
+    ],
+)
+def test_a_statement_that_a_server_refuses_is_no_lost_connection(source: Source, statement: str, named: str) -> None:
+    with closing(Replica(source.address)) as replica:
+        session = replica.value("SELECT CONNECTION_ID()")
+        with pytest.raises(PreconditionFailed, match=named):
+            replica.query(statement)
+        assert replica.value("SELECT CONNECTION_ID()") == session

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
-from consumer.binlog.events import RowChange, SchemaChange, Statement
+from consumer.binlog.errors import PreconditionFailed
+from consumer.binlog.events import RowChange, SchemaChange, Statement, UnreadableRow
 from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(50), current_signature_file_id INT)"
@@ -241,21 +242,72 @@ def test_a_captured_column_that_disappears_is_left_out_and_a_key_is_an_error(sou
         assert (stream.file, stream.pos) < (here.file, here.pos), "the position stays before what could not be read"
 
 
-def test_a_json_column_among_the_captured_ones_is_an_error(mysql: Source) -> None:
-    mysql.run("CREATE TABLE users (id INT PRIMARY KEY, is_enabled JSON)", "INSERT INTO users VALUES (1, '{}')")
-    with pytest.raises(UndecodableEvent, match=r"WRITE_ROWS event at \S+: \S+users.is_enabled has the type JSON"):
-        mysql.events()
+def unreadable(source: Source) -> list[UnreadableRow]:
+    """The rows of which only keys are known."""
+    return [event for event in source.events() if isinstance(event, UnreadableRow)]
 
 
-def test_a_minimal_row_image_is_an_error_that_names_the_setting(source: Source) -> None:
+def test_a_row_with_a_captured_json_value_is_unreadable_and_the_others_are_read(mysql: Source) -> None:
+    mysql.run(
+        "CREATE TABLE users (id INT PRIMARY KEY, is_enabled JSON)",
+        "INSERT INTO users VALUES (1, NULL), (2, '{}'), (3, NULL)",
+    )
+    assert [change.after_id for change in mysql.changes()] == [1, 3]
+    (row,) = unreadable(mysql)
+    assert (row.table, row.op, row.after_id, row.row) == ("users", "c", 2, 1)
+    assert "users.is_enabled has the type JSON" in row.reason
+
+
+def test_a_text_in_a_charset_that_nobody_decodes_exactly_makes_its_row_unreadable(source: Source) -> None:
+    source.run(
+        "CREATE TABLE claims (id INT PRIMARY KEY, user_id INT, status VARCHAR(9) CHARACTER SET dec8)",
+        "INSERT INTO claims VALUES (1, 5, 'open'), (2, 6, NULL)",
+    )
+    (row,) = unreadable(source)
+    assert (row.op, row.after_id, row.after_ref) == ("c", 1, 5)
+    assert "claims.status is written in dec8, which cannot be turned into UTF-8 exactly" in row.reason
+    assert [change.after_id for change in source.changes()] == [2]
+
+
+@pytest.mark.parametrize("kind", ["JSON", "GEOMETRY"])
+def test_a_column_that_only_informs_may_be_of_any_type(mysql: Source, kind: str) -> None:
+    value = "'{}'" if kind == "JSON" else "ST_GeomFromText('POINT(1 2)')"
+    mysql.run(
+        f"CREATE TABLE users (id INT PRIMARY KEY, created_at {kind}, current_signature_file_id INT, updated_at {kind})",
+        f"INSERT INTO users VALUES (1, {value}, 7, {value}), (2, NULL, 8, NULL)",
+    )
+    nothing = {"created_at": None, "updated_at": None}
+    assert replayed(mysql.changes()) == {
+        ("users", 1): {"id": 1, "current_signature_file_id": 7} | nothing,
+        ("users", 2): {"id": 2, "current_signature_file_id": 8} | nothing,
+    }
+    assert not unreadable(mysql)
+
+
+def test_a_minimal_row_image_is_unreadable_with_a_reason_that_names_the_setting(source: Source) -> None:
     source.run(
         USERS,
         "INSERT INTO users VALUES (1, 'a', 10)",
         "SET SESSION binlog_row_image = 'MINIMAL'",
         "UPDATE users SET name = 'b'",
     )
-    with pytest.raises(UndecodableEvent, match=r"current_signature_file_id is missing .* binlog_row_image"):
-        source.events()
+    (row,) = unreadable(source)
+    assert (row.op, row.before_id, row.before_ref, row.after_id, row.ref_kept) == ("u", 1, 1, 1, True)
+    assert re.search(r"current_signature_file_id is missing .* binlog_row_image", row.reason)
+
+
+def test_the_keys_of_partial_images_are_read_where_they_are(source: Source) -> None:
+    source.run(
+        "CREATE TABLE claims (t TEXT, id INT PRIMARY KEY, user_id INT, status VARCHAR(9), d DECIMAL(9, 2))",
+        "INSERT INTO claims VALUES ('x', 1, 5, 'open', 1.5), ('y', 2, 6, 'open', NULL)",
+        "SET SESSION binlog_row_image = 'MINIMAL'",
+        "UPDATE claims SET status = 'cancelled' WHERE id = 1",
+        "UPDATE claims SET user_id = 7",
+        "DELETE FROM claims WHERE id = 2",
+    )
+    assert [(row.op, row.before_id, row.after_id, row.after_ref, row.ref_kept) for row in unreadable(source)] == [
+        ("u", 1, 1, None, True), ("u", 1, 1, 7, False), ("u", 2, 2, 7, False), ("d", 2, None, None, False),
+    ]  # fmt: skip
 
 
 def test_a_noblob_row_image_is_read_where_no_captured_column_is_a_blob(source: Source) -> None:
@@ -271,7 +323,7 @@ def test_a_noblob_row_image_is_read_where_no_captured_column_is_a_blob(source: S
     assert replayed(changes) == {}
 
 
-def test_column_names_that_are_missing_are_an_error_that_names_the_setting(source: Source) -> None:
+def test_rows_without_column_names_are_unreadable_with_a_reason_that_names_the_setting(source: Source) -> None:
     source.run(USERS)
     default = source.ask("SELECT @@global.binlog_row_metadata")[0][0]
     source.run("SET GLOBAL binlog_row_metadata = 'MINIMAL'")
@@ -279,8 +331,9 @@ def test_column_names_that_are_missing_are_an_error_that_names_the_setting(sourc
         source.run("INSERT INTO users VALUES (1, 'a', 10)")
     finally:
         source.run(f"SET GLOBAL binlog_row_metadata = '{default}'")
-    with pytest.raises(PreconditionFailed, match="without column names; run SET GLOBAL binlog_row_metadata = 'FULL'"):
-        source.events()
+    (row,) = unreadable(source)
+    assert (row.table, row.op, row.after_id) == ("users", "c", None)
+    assert "without column names; run SET GLOBAL binlog_row_metadata = 'FULL'" in row.reason
 
 
 @pytest.mark.parametrize("columns", [7, 8, 9, 63, 64, 65, 511, 512, 513, 900])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 import pytest
 
@@ -10,6 +12,7 @@ from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
+from reconciler.book import Book
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
@@ -88,6 +91,28 @@ def test_a_database_without_the_call_centres_tables_names_the_way_out(empty: str
         pytest.raises(NotPrepared, match="user_call_scores"),
     ):
         Desk(store).register(1)
+
+
+def test_a_session_that_stays_read_only_is_opened_again(desk: Desk, database: str) -> None:
+    desk.register(1)
+    session = desk.store._session()
+    session.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")  # as one of a primary that was demoted
+    session.commit()
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        desk.load(1)
+    assert desk.load(1)[1].stint == 1
+
+
+def test_a_book_whose_session_stays_read_only_is_opened_again(desk: Desk, database: str) -> None:
+    desk.register(1)
+    write = "DELETE FROM leadstream.runs"
+    with closing(Book(database)) as book:
+        with book.session() as connection:
+            connection.execute("SET default_transaction_read_only = on")  # as one of a primary that was demoted
+        with pytest.raises(StoreUnavailable, match="read-only"), book.session() as connection:
+            connection.execute(write)
+        with book.session() as connection:
+            connection.execute(write)
 
 
 def test_a_read_only_server_is_unavailable(database: str) -> None:

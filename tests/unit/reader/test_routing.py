@@ -21,6 +21,7 @@ from consumer.binlog.events import (
     SchemaChange,
     Single,
     Statement,
+    UnreadableRow,
 )
 from consumer.binlog.position import Place
 from consumer.claim_owners import UNKNOWN, Answer, ClaimOwners
@@ -53,7 +54,7 @@ class Trial:
         self.sent: list[dict[str, Any]] = []
         self.lanes: list[int] = []
         self.asked: list[list[Id]] = []
-        self.unread: list[Statement | SchemaChange] = []
+        self.unread: list[Statement | SchemaChange | UnreadableRow] = []
         self.users = users or {}
         start = Checkpoint(
             epoch=1,
