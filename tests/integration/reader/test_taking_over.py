@@ -64,7 +64,7 @@ def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.wait_for_rows(1)
     world.execute(
-        "INSERT INTO users (email) SELECT 'x' FROM information_schema.columns a, information_schema.columns b"
+        "INSERT INTO users (email_address) SELECT 'x' FROM information_schema.columns a, information_schema.columns b"
         " LIMIT 150000"
     )
     deadline = time.monotonic() + 60
