@@ -166,6 +166,8 @@ class Known:
 
     def __init__(self) -> None:
         self.lag: LagReading | None = None
+        self.foldings: dict[str, KeyFolding] = {}
+        """What was learnt of collations, by name."""
         self.texts: Queries | None = None
         self.texts_until = 0.0
         """Our clock (monotonic s) from which on the tables are looked at anew."""
@@ -280,7 +282,7 @@ class Replica:
         self._clock: ClockReading | None = None
         self._known = known or Known()
         self._names: list[str] = []
-        self._foldings = Foldings(self._ask)
+        self._foldings = Foldings(self._ask, self._known.foldings)
 
     def close(self) -> None:
         """Ends the session."""
@@ -572,8 +574,8 @@ class Replica:
 
     def _ask(self, text: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._open().cursor() as cursor:
-            statement = cursor.mogrify(text, arguments)
-        return list(self._run(statement))
+            weights = cursor.mogrify(text, arguments)
+        return list(self._run(weights))
 
     def _is_readable(self, table: str, column: str, declared: Declared) -> bool:
         """False for a time that is none, which is done without. Raises ReplicaUnfit where a value would be guessed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 from consumer.leads.words import Weight, joined, units, without_padding
@@ -53,15 +54,20 @@ def unchanged(key: str) -> str:
 class Foldings:
     """The foldings of a server's collations, each learnt once, and a spelling of every form that is no key."""
 
-    def __init__(self, query: Query) -> None:
-        """`query` is kept, as by `key_folding`."""
+    def __init__(self, query: Query, learnt: dict[str, KeyFolding] | None = None) -> None:
+        """`query` is kept, as by `key_folding`. `learnt` is shared with other sessions of the same server, by name of
+        the collation."""
         self._query = query
+        self._learnt: dict[str, KeyFolding] = {} if learnt is None else learnt
         self._known: dict[str, KeyFolding] = {}
 
     def of(self, collation: str, charset: str) -> KeyFolding:
         """What folds keys of a collation. Raises as `key_folding`."""
         if collation not in self._known:
-            self._known[collation] = folding_of(self._query, collation, charset)
+            learnt = self._learnt.get(collation)
+            if learnt is None:
+                learnt = self._learnt[collation] = folding_of(self._query, collation, charset)
+            self._known[collation] = learnt.asking(self._query) if isinstance(learnt, CollatedKeys) else learnt
         return self._known[collation]
 
     def spelled(self, form: str) -> str:
@@ -118,6 +124,13 @@ class CollatedKeys:
         self._quick = len(characters) == len(_ASCII) and all(
             self._translated(text) == self._weighed(text) for text in texts if not self._is_contracted(text)
         )
+
+    def asking(self, query: Query) -> CollatedKeys:
+        """The same folding for another session of the same server."""
+        other = copy(self)
+        other._collation = self._collation.asking(query)
+        other._forms, other.spelled = {}, {}
+        return other
 
     def __call__(self, key: str) -> str:
         """The form of a key. Raises whatever the session raises."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, NamedTuple
 
 from consumer.leads.words import Run, Weight, joined, units
@@ -146,6 +147,12 @@ class Collation:
         elif levels > 1 and mariadb:
             # MariaDB's NO PAD is a matter of the first level alone.
             self.padding = ("", *("".join(level[:1]) for level in of_blank[1:]))
+
+    def asking(self, query: Query) -> Collation:
+        """The same collation for another session of the same server."""
+        other = copy(self)
+        other._query = query
+        return other
 
     def holds(self, text: str) -> bool:
         """Whether the character set has all characters of a text, as far as the codec knows."""

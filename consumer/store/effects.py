@@ -21,9 +21,12 @@ CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
 
 
-def conversion_id(user_id: int, stint: int) -> UUID:
-    """The id of the one conversion a stint can end with: writing it twice is impossible, not merely avoided."""
-    return uuid5(CONVERSIONS, f"{user_id}/{stint}")
+def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: int) -> UUID:
+    """The id of the one conversion of a lead at a moment (µs): writing it twice is impossible, not merely avoided.
+
+    It says nothing of how we count stints: what was recorded is known again though our schema is of another age.
+    """
+    return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
 
 
 def write_effects(
@@ -62,7 +65,7 @@ def _add_conversions(connection: Connection, statement: str, conversions: Iterab
     return connection.execute(
         statement,
         {
-            "id": uuids([conversion_id(conversion.user_id, conversion.stint).bytes for conversion in won]),
+            "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in won]),
             "type": texts([conversion.conversion_type for conversion in won]),

@@ -440,12 +440,14 @@ ON CONFLICT (user_id) DO UPDATE
 SET current_queue_type = CASE WHEN {SAID_NEVER} THEN %(none)s ELSE excluded.current_queue_type END,
     is_active = CASE WHEN NOT excluded.is_active OR {SAID_NEVER} THEN false
                      ELSE score.is_active OR score.current_queue_type IS DISTINCT FROM excluded.current_queue_type END,
-    current_score = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.current_score ELSE 0 END,
-    last_reset_date = CASE WHEN excluded.last_reset_date IS NULL OR {SAID_NEVER} THEN score.last_reset_date
-                           ELSE excluded.last_reset_date END,
+    current_score = CASE WHEN excluded.last_reset_date > coalesce(score.last_reset_date, '-infinity')
+                              AND NOT {SAID_NEVER} THEN 0 ELSE score.current_score END,
+    last_reset_date = CASE WHEN {SAID_NEVER} THEN score.last_reset_date
+                           ELSE greatest(score.last_reset_date, excluded.last_reset_date) END,
     updated_at = excluded.updated_at
 """
-"""The queue a lead is in; the score starts again at 0 where `reset_at` is given.
+"""The queue a lead is in; the score starts again at 0 where `reset_at` is given and later than its last start: so
+a history that is replayed into a schema of ours that was restored resets nothing twice.
 
 `is_active` goes up only where the row's queue changes: where it does not, the call centre has its reasons.
 """

@@ -179,8 +179,8 @@ EXPLANATION: Final[Example] = {
     },
     "recheck": None,
     "changes": [
-        {"row": "user", "id": 8911, "status": None, "at": "2026-03-01T14:00:05.120443Z"},
-        {"row": "requirement", "id": 77120, "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},
+        {"row": "user", "id": "8911", "status": None, "at": "2026-03-01T14:00:05.120443Z"},
+        {"row": "requirement", "id": "77120", "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},
     ],
     "live": {
         "exists": True,

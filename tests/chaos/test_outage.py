@@ -1,4 +1,4 @@
-"""The stream is away for hours, so to speak: the safety net holds alone, and nothing is recorded twice afterwards."""
+"""The stream is away for hours, so to speak: agents see the present meanwhile, and the history is exact afterwards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tests.chaos.trial import Ground
 pytestmark = pytest.mark.servers
 
 
-@pytest.mark.parametrize(("away", "rounds"), [("reader", 2), ("kafka", 1), ("appliers", 1)])
-def test_sweeps_alone_keep_queues_right_and_the_stream_records_nothing_twice_afterwards(
-    ground: Ground, tmp_path: Path, away: Part, rounds: int
+@pytest.mark.parametrize("away", ["reader", "kafka", "appliers"])
+def test_the_safety_net_keeps_right_what_agents_see_and_changes_no_history(
+    ground: Ground, tmp_path: Path, away: Part
 ) -> None:
     with Outage(ground, tmp_path, 21, away) as outage:
         outage.prepare(500)
-        for _ in range(rounds):
-            assert outage.endure(150) == []
+        assert outage.endure(600) == []
         assert outage.recover(300) == []

@@ -254,16 +254,44 @@ def _compare_queue(verdict: Verdict, person: Person, found: Found, words: Words,
     if not other_writers:
         if found.score is None:
             problems.append("there is no row in user_call_scores")
-        elif found.score.current_queue_type != label:
-            problems.append(f"user_call_scores.current_queue_type is {found.score.current_queue_type}, not {label}")
-        elif found.score.is_active != called:
-            problems.append(f"user_call_scores.is_active is {found.score.is_active}")
-        if found.pending != ([label] if called else []):
-            problems.append(f"call_queue's pending entries are {found.pending}")
+        problems += _unlike(found, label, called=called)
     if problems:
         verdict.wrong_queue += 1
         whom = "must never be called and belongs" if never else "must be"
         verdict.notes[person.id].append(f"{whom} in {person.queue}: {', '.join(problems)}")
+
+
+def _unlike(found: Found, label: str | None, *, called: bool) -> list[str]:
+    """What differs in the call centre's rows of somebody who is to stand there under this label."""
+    problems = []
+    if found.score is not None and found.score.current_queue_type != label:
+        problems.append(f"user_call_scores.current_queue_type is {found.score.current_queue_type}, not {label}")
+    elif found.score is not None and found.score.is_active != called:
+        problems.append(f"user_call_scores.is_active is {found.score.is_active}")
+    if found.pending != ([label] if called else []):
+        problems.append(f"call_queue's pending entries are {found.pending}")
+    return problems
+
+
+def compare_seen(conninfo: str, oracle: Oracle) -> Verdict:
+    """Compares what the call centre sees of every customer with the present, whatever is held of the past.
+
+    Conversions that are there must have happened; they may be missing. Raises psycopg.Error.
+    """
+    found, verdict = _read(conninfo), Verdict(customers=len(oracle.people))
+    for user, person in sorted(oracle.people.items()):
+        one = found.get(user, Found())
+        expected = Counter(stay.conversion for stay in person.stays if stay.conversion)
+        recorded = Counter(row.conversion_type for row in one.conversions)
+        verdict.conversions += recorded.total()
+        verdict.double += (recorded - expected).total()
+        never = one.score is not None and oracle.words.is_never(one.score.last_outcome)
+        called = person.queue != NONE and not never
+        problems = _unlike(one, oracle.words.label(person.queue if called else NONE), called=called)
+        if problems:
+            verdict.wrong_queue += 1
+            verdict.notes[user].append(f"must be seen in {person.queue}: {', '.join(problems)}")
+    return verdict
 
 
 def _compare_stints(verdict: Verdict, person: Person, found: Found, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -169,7 +170,7 @@ def expected(value: Any, kind: str) -> Any:
     if kind.startswith("BIT"):
         return int.from_bytes(value, "big")
     if isinstance(value, bytes):
-        return value.hex()
+        return str(UUID(bytes=value)) if kind == "BINARY(16)" else value.hex()
     if isinstance(value, datetime):
         digits = int(kind.split("(")[1][0]) if "(" in kind else 0
         fraction = f".{value.microsecond:06d}"[: digits + 1] if digits else ""

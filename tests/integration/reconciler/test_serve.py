@@ -348,6 +348,7 @@ def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:
 def test_it_ends_when_told_even_while_a_run_waits(mysql_world: World, tmp_path: Path, number: int, code: int) -> None:
     world = mysql_world
     world.user(1, ago=60)
+    world.pass_lanes(1)
     world.still_seconds = 60.0
     with serving(world, tmp_path, API_TOKEN="t") as served:
         under_way = served.post("/sweeps/new-users", "t")

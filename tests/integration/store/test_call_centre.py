@@ -102,7 +102,9 @@ def test_a_conversion_is_written_once_whatever_partition_it_is_in(empty: str) ->
                 tx.load([1])
                 tx.write(outcome)
             assert (tx.conversions_added, tx.conversions_there) == (added, 1 - added)
-    assert rows(empty, "SELECT id FROM conversions") == [(conversion_id(1, 1),)]
+    assert rows(empty, "SELECT id FROM conversions") == [
+        (conversion_id(1, ConversionType.SIGNATURE_OBTAINED, 1_700_000_000_123_456),)
+    ]
 
 
 def test_a_unique_index_of_their_own_hides_no_conversion_of_ours(empty: str) -> None:

@@ -20,6 +20,7 @@ SCORE = "SELECT current_queue_type, is_active, current_score, last_reset_date FR
 QUEUE = "SELECT queue_type, status FROM call_queue WHERE user_id = %s ORDER BY created_at, status"
 AGENT_SET = "UPDATE user_call_scores SET current_score = 70, total_attempts = 3, last_call_at = %s WHERE user_id = %s"
 ENTRY = "INSERT INTO call_queue (id, user_id, queue_type, updated_at) VALUES (gen_random_uuid(), 1, %s::text, now())"
+SECOND = 1_000_000
 CALLED = datetime(2023, 11, 14, 9, 30)
 """UTC, as all of their columns."""
 
@@ -105,7 +106,8 @@ def test_a_signature_is_one_conversion_with_score_attempts_and_last_call_as_they
         " last_call_at, converted_at, documents_received, signature_obtained, requirements_met FROM conversions",
     )
     assert found == (
-        conversion_id(1, 1), 1, "unsigned_users", "signature_obtained", "signature obtained", 70, 3, CALLED,
+        conversion_id(1, ConversionType.SIGNATURE_OBTAINED, desk.now), 1,
+        "unsigned_users", "signature_obtained", "signature obtained", 70, 3, CALLED,
         when(desk.now), ["file-1"], True, None,
     )  # fmt: skip
     assert row(database, SCORE, 1)[2] == 0
@@ -149,11 +151,38 @@ def test_a_conversion_that_is_there_already_stays_and_is_reported(desk: Desk, da
         database,
         "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, primary_agent_id)"
         " VALUES (%s, 1, 'unsigned_users', 'signature_obtained', now(), 17)",
-        conversion_id(1, 1),
+        conversion_id(1, ConversionType.SIGNATURE_OBTAINED, desk.now + SECOND),
     )
     tx = desk.sign(1)
     assert (tx.conversions_added, tx.conversions_there) == (0, 1)
     assert row(database, "SELECT primary_agent_id FROM conversions") == (17,)
+
+
+def test_a_history_replayed_into_a_schema_that_was_restored_doubles_nothing_and_resets_nothing(
+    desk: Desk, database: str
+) -> None:
+    def history(desk: Desk) -> None:
+        desk.register(1)
+        desk.sign(1)
+        desk.commit(1, [(None, requirement(1, 10))])
+
+    history(desk)
+    run(database, AGENT_SET, CALLED, 1)
+    before = row(database, SCORE, 1), rows(database, "SELECT * FROM conversions")
+    for table in ("leads", "claims", "requirements", "stints"):
+        run(database, f"DELETE FROM leadstream.{table}")
+    history(Desk(desk.store))
+    assert (row(database, SCORE, 1), rows(database, "SELECT * FROM conversions")) == before
+
+
+def test_a_conversion_is_recorded_though_our_schema_counts_stints_anew(desk: Desk, database: str) -> None:
+    desk.register(1)
+    desk.sign(1)
+    for table in ("leads", "claims", "requirements", "stints"):
+        run(database, f"DELETE FROM leadstream.{table}")
+    desk.commit(1, [(None, user(1)), (None, claim(1, 1))])
+    tx = desk.sign(1, "file-2")
+    assert (tx.conversions_added, tx.conversions_there) == (1, 0)
 
 
 def test_the_database_refuses_a_second_conversion_for_one_signature_file(desk: Desk, database: str) -> None:
