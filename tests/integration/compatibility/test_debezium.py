@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from tests.servers import ensure
 COLUMNS: dict[str, Fields] = {
     "users": {
         "id": "int64",
-        "current_signature_file_id": "int64?",
+        "current_signature_file_id": "string?",
         "is_enabled": "int16?",
         "created_at": "string?",
         "updated_at": "string?",
@@ -32,7 +33,7 @@ COLUMNS: dict[str, Fields] = {
         "updated_at": "string?",
     },
     "claim_requirements": {
-        "id": "int64",
+        "id": "string",
         "claim_id": "int64",
         "type": "string?",
         "status": "string?",
@@ -41,7 +42,11 @@ COLUMNS: dict[str, Fields] = {
         "updated_at": "string?",
     },
 }
-KEPT = "SELECT {} FROM {} ORDER BY id"
+KEPT = "SELECT {} FROM {}"
+
+
+def _id(row: tuple[Any, ...]) -> Any:
+    return row[0]
 
 
 def rows_in_mysql(past: History, table: str, columns: list[str]) -> list[tuple[object, ...]]:
@@ -49,7 +54,7 @@ def rows_in_mysql(past: History, table: str, columns: list[str]) -> list[tuple[o
         times = {"created_at", "updated_at"}
         picked = [f"DATE_FORMAT({c}, '%%Y-%%m-%%dT%%TZ')" if c in times else c for c in columns]
         cursor.execute(KEPT.format(", ".join(picked), table), ())
-        return [tuple(row) for row in cursor.fetchall()]
+        return sorted((tuple(row) for row in cursor.fetchall()), key=_id)
 
 
 def rows_sunk(postgres: str, table: str, columns: list[str]) -> list[tuple[object, ...]]:
@@ -57,8 +62,8 @@ def rows_sunk(postgres: str, table: str, columns: list[str]) -> list[tuple[objec
         present = connection.execute("SELECT to_regclass(%s)", [f"sunk_{table}"]).fetchone()
         if present is None or present[0] is None:
             return []
-        query = f"SELECT {', '.join(columns)} FROM sunk_{table} WHERE __deleted <> 'true' ORDER BY id"
-        return [tuple(row) for row in connection.execute(query.encode()).fetchall()]
+        query = f"SELECT {', '.join(columns)} FROM sunk_{table} WHERE __deleted <> 'true'"
+        return sorted((tuple(row) for row in connection.execute(query.encode()).fetchall()), key=_id)
 
 
 @pytest.mark.servers

@@ -32,7 +32,8 @@ from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World, adopt_only, refuse
 
-MINUTE = 60_000_000
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
 WAIVED = RuleFile(settled=("approved", "waived"))
 LABELS = Labels("new_customers", "outstanding_requests", None)
 
@@ -113,9 +114,9 @@ def test_rules_in_force_that_nobody_was_brought_to_yet_earn_nothing_either(mysql
     owing(world, 1, 2, 3)
     adopt_only(world, WAIVED)
     world.pg("UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc' WHERE user_id = 1")
+    world.pass_lanes(now() + 3 * SECOND)
     world.sweep("requirements-conversions")
-    at = now()
-    stream.change(2, UserRow(2, "2", True), UserRow(2, "other", True), at)
+    stream.change(2, UserRow(2, "2", True), UserRow(2, "other", True), now() + 4 * SECOND)
     assert stays(world, 2) == [("requirements_outstanding", "rules_changed"), ("none", None)]
     world.verify(repair=True)
     assert set(world.queues().values()) == {"none"}

@@ -199,6 +199,7 @@ def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     called(world, 1, 1)
     world.sql("UPDATE users SET current_signature_file_id = 44")
     done = threading.Event()
+    world.pass_lanes(1)
 
     def stream() -> None:
         version = 1
