@@ -179,7 +179,7 @@ class Reader:
                 if time.monotonic() >= deadline:
                     log.warning(
                         "transaction_timed_out",
-                        reason=str(fenced),
+                        reason=str(fenced.__cause__),  # what Kafka says, not what we took it for
                         hint="no other reader has written anything, so this one goes on from its last checkpoint",
                     )
                     return

@@ -21,7 +21,7 @@ from tests.servers import ensure
 pytestmark = pytest.mark.servers
 
 EVERYWHERE = (COMPANY, FORMER, *VARIANTS)
-CUSTOMERS = 40
+CUSTOMERS = 200
 TRANSACTIONS = 250
 
 
