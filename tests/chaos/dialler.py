@@ -33,6 +33,7 @@ END $$;
 CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON user_call_scores FOR EACH ROW EXECUTE FUNCTION audit.note();
 CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON call_queue FOR EACH ROW EXECUTE FUNCTION audit.note();
 CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON conversions FOR EACH ROW EXECUTE FUNCTION audit.note();
+CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON leadstream.shown FOR EACH ROW EXECUTE FUNCTION audit.note();
 """
 """To be run after `consumer setup` and before the first row."""
 
@@ -130,8 +131,8 @@ class _Place:
     """What a user has in the call centre's tables at one moment of the audit."""
 
     score: dict[str, Any] | None = None
-    scores: set[int] = field(default_factory=lambda: {0})
-    """Every score so far: a conversion that comes late has the score of the time before agents saw its customer go."""
+    shown_score: int | None = None
+    """The score when agents were first shown a queue ahead of the stream, as long as they are."""
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def pending(self, queue: str) -> int:
@@ -148,9 +149,9 @@ def check_writes(conninfo: str, label: str | None) -> list[str]:
         cursor.itersize = 10_000
         cursor.execute("SELECT who, tab, op, before, after FROM audit.writes ORDER BY n")
         for who, table, op, before, after in cursor:
-            if who in _OURS:
+            if who in _OURS and table != "shown":  # ours alone; it tells which score a late conversion has
                 judge.look(f"{table} {op}", before, after)
-            elif who != _NAME:
+            elif who not in (_NAME, *_OURS):
                 judge.problems.append(f"{table} {op} by a stranger, {who!r}")
             judge.take(table, before, after)
     return judge.problems[:_SHOWN]
@@ -185,8 +186,8 @@ class Judge:
         place = self._places[(after or before)["user_id"]]
         if table == "user_call_scores":
             place.score = after
-            if after is not None:
-                place.scores.add(after["current_score"])
+        elif table == "shown":
+            place.shown_score = None if after is None else after["score"]
         elif table == "call_queue" and after is None:
             del place.entries[before["id"]]
         elif table == "call_queue":
@@ -223,8 +224,9 @@ class Judge:
     def _converted(self, _: Any, after: Any) -> Iterator[str]:
         place = self._places[after["user_id"]]
         score = place.score or {"current_score": 0, "total_attempts": 0, "last_call_at": None}
-        if after["final_score"] not in place.scores:
-            yield f"final_score is {after['final_score']}, which the score never was"
+        known = score["current_score"] if place.shown_score is None else place.shown_score
+        if after["final_score"] not in (0, known):
+            yield f"final_score is {after['final_score']}, the score was {known}"
         if after["total_call_attempts"] != (score["total_attempts"] or 0):
             yield f"total_call_attempts is {after['total_call_attempts']}, there were {score['total_attempts']}"
         if after["last_call_at"] != score["last_call_at"]:

@@ -31,8 +31,8 @@ _RUNS: Final = {
 _ANSWERS: Final = {200, 404, 503}
 _ENDS: Final = {0, 1, -signal.SIGKILL, -signal.SIGTERM}
 """Done; a server was away or the same ran elsewhere; killed by a fault; ended by us while it came or went."""
-_TUNED: Final = ["call_centre_queue", "entry_missing", "entry_stale", "entry_double"]
-"""What a dialler empties, deletes or puts back is put right: no drift of ours."""
+_TUNED: Final = ["call_centre_queue", "entry_missing"]
+"""What a dialler empties or deletes is put right: no drift of ours."""
 _PAUSE: Final = 0.05
 _STOP_SECONDS: Final = 60.0
 _CONCLUDE_SECONDS: Final = 180.0

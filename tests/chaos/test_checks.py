@@ -78,6 +78,20 @@ def test_writes_beyond_the_design_are_found(
     assert complaint in judge.problems[0]
 
 
+@pytest.mark.parametrize(("shown", "complaints"), [(True, 0), (False, 1)])
+def test_a_late_conversion_has_the_score_of_the_time_when_the_present_was_shown(shown: bool, complaints: int) -> None:
+    judge = Judge(None)
+    calls = {"total_attempts": 3, "last_call_at": None}
+    judge.take("shown", None, {"user_id": 1, "score": 42})
+    judge.take("user_call_scores", None, {"user_id": 1, "current_score": 0, **calls})
+    if not shown:
+        judge.take("shown", {"user_id": 1, "score": 42}, None)
+    judge.look(
+        "conversions INSERT", None, {"user_id": 1, "final_score": 42, "total_call_attempts": 3, "last_call_at": None}
+    )
+    assert len(judge.problems) == complaints
+
+
 STARTED, ASSIGNED, IDLE, REVOKED, LOST, TAKEN = (
     '{"event": "applier started", "owner": "host:1"}',
     '{"event": "lanes assigned", "lanes": [1, 2]}',
