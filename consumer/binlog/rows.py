@@ -171,6 +171,7 @@ class TableDecoder:
         self._charsets = charsets
         self._folds = folds
         self._partial: dict[tuple[bytes, bytes], Image] = {}
+        self._keys_of: dict[tuple[bytes, bytes, bool], Image] = {}
         self.row_end: int | None = None
         """The number of the column that says until when a row is valid; None where the table is not versioned."""
         if self.nameless:
@@ -252,6 +253,13 @@ class TableDecoder:
             return function(data, at)
 
     def _keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
+        function = self._keys_of.get((present, nulls, with_keys))
+        if function is None:
+            function = self._write_keys(present, nulls, with_keys=with_keys)
+            self._keys_of[present, nulls, with_keys] = function
+        return function
+
+    def _write_keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
         writer = _Writer(self._where, self._charsets, self._captured, self._folds)
         names = {place.column: place.name for place in self._places if place.name in ("id", self._captured.ref)}
         slot = 0
