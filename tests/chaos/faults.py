@@ -300,7 +300,7 @@ def _endure(trial: Trial, random: Random) -> None:
     for process in trial.pipeline.processes:
         if process.pid is None:
             process.start()
-    trial.mended()
+    trial.catch_up()
 
 
 def _crash(process: Process) -> None:

@@ -219,7 +219,7 @@ class Trial:
                 problems.append(f"{deadlocks} deadlocks")
         return problems
 
-    def mended(self) -> None:
+    def catch_up(self) -> None:
         """Waits until the stream has brought what an outage kept from it. Raises NotDrained."""
         self.pipeline.catch_up(_DRAIN_SECONDS, self._watch)
 
