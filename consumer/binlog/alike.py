@@ -98,7 +98,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._by_table: dict[int, dict[bytes, Template]] = {}
-        """By the length of BEGIN's packet, then by table id and flags of the rows event."""
+        """By the length of BEGIN's packet, then by table id."""
         self._gtid = 0
         """Bytes of a GTID event with its packet's head."""
         self._source = b""
@@ -127,7 +127,7 @@ class Alike:
             self._gtid = gtid + FRAME
             self._source = source
         by_table = self._by_table.setdefault(begin + 1, {})
-        by_table[expected[-1]] = Template(
+        by_table[expected[-1][:6]] = Template(
             same,
             expected,
             differing,
@@ -169,7 +169,7 @@ class Alike:
                 size = data[begin]
                 table = begin + size + (_HEAD + FRAME + HEADER)
                 same, expected, differing, sums, rows, usual, server_id, last, explicit = by_table[size][
-                    data[table : table + 8]
+                    data[table : table + 6]
                 ]
                 if same(data, at) != expected:
                     break

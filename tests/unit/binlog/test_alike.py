@@ -43,7 +43,7 @@ def claim(number: int, status: bytes) -> bytes:
     return b"\0" + number.to_bytes(4, "little") + (number % 9).to_bytes(4, "little") + bytes((len(status),)) + status
 
 
-def transaction(log: Log, number: int, *, database: str = DATABASE, late_us: int | None = None) -> None:
+def transaction(log: Log, number: int, *, database: str = DATABASE, late_us: int | None = None, flags: int = 1) -> None:
     """Inserts, changes and deletes of claims and inserts of users by turns; of `status` every length."""
     at = 1_700_000_000_000_000 + number
     log.gtid(number, ts_us=at, original_us=None if late_us is None else at - late_us)
@@ -52,7 +52,7 @@ def transaction(log: Log, number: int, *, database: str = DATABASE, late_us: int
         log.users(number)
     else:
         log.table_map(CLAIMS, table="claims", table_id=71)
-        head = (71).to_bytes(6, "little") + b"\1\0\2\0\3\7"
+        head = (71).to_bytes(6, "little") + flags.to_bytes(2, "little") + b"\2\0\3\7"
         image = claim(number, b"s" * (number % 30))
         if number % 4 == 0:
             log.add(EventType.WRITE_ROWS, head + image)
@@ -83,6 +83,27 @@ def test_transactions_that_look_alike_say_what_they_say_event_by_event() -> None
     found, read_alike = both(log)
     assert read_alike > 580
     assert len([event for event in found if isinstance(event, Single)]) > 590
+
+
+@pytest.mark.parametrize("flags", [0x11, 0x03])
+def test_flags_of_rows_are_not_those_of_their_table_map(flags: int) -> None:
+    """MySQL from 9.6 on logs what foreign keys do, and says so in every rows event."""
+    log = Log(checksums=True)
+    log.file()
+    for number in range(1, 101):
+        transaction(log, number, flags=flags)
+    found, read_alike = both(log)
+    assert read_alike > 80
+    said = {(event.table, event.explicit) for event in found if isinstance(event, Single)}
+    assert said == {("claims", True), ("users", False)}
+
+
+def test_each_transaction_says_for_itself_whether_foreign_keys_acted() -> None:
+    log = Log(checksums=True)
+    log.file()
+    for number in range(1, 101):
+        transaction(log, number, flags=1 if number < 50 else 3)
+    assert both(log)[1] > 80
 
 
 def test_without_checksums_and_on_mariadb_nothing_is_read_by_template() -> None:
