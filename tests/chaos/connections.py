@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import socket
+import stat
 from collections.abc import Collection
 from typing import Final
 
@@ -33,9 +34,27 @@ def cut(pid: int, ports: Collection[int]) -> int:
                 if error == errno.EBADF:  # the process closed it meanwhile
                     continue
                 raise OSError(error, f"{os.strerror(error)}: file {one.fd} of process {pid}")
-            with socket.socket(fileno=copy) as connection:
-                connection.shutdown(socket.SHUT_RDWR)
-            count += 1
+            count += _shut(copy, ports)
     finally:
         os.close(process)
     return count
+
+
+def _shut(file: int, ports: Collection[int]) -> bool:
+    """Whether a descriptor of ours, closed here, was still a connection to one of these ports, and has been shut.
+
+    Its owner may have closed the connection after it was listed, and opened something else under the same number.
+    """
+    if not stat.S_ISSOCK(os.fstat(file).st_mode):
+        os.close(file)
+        return False
+    with socket.socket(fileno=file) as connection:
+        try:
+            if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getpeername()[1] not in ports:
+                return False
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                return False
+            raise
+    return True
