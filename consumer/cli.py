@@ -140,6 +140,12 @@ def read(
         str | None, typer.Option("--from", help="With --dry-run: start at this FILE:POS or after this GTID set.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="With --dry-run: end at this FILE:POS.")] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip-event", help="Pass over the event at FILE:POS that cannot be read; all leads are rechecked."
+        ),
+    ] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
     from consumer.binlog.position import Position, place
@@ -148,6 +154,9 @@ def read(
 
     if not dry_run and (begin or end):
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
+    if dry_run and skip:
+        raise typer.BadParameter("--skip-event is for the reader itself; leave --dry-run away")
+    skipped = frozenset(_place("--skip-event", text) for text in skip or ())
     first = last = None
     if begin:
         at = PLACE.fullmatch(begin)
@@ -155,10 +164,7 @@ def read(
             raise typer.BadParameter(f"--from {begin} is neither a place like binlog.000007:4 nor a GTID set")
         first = Position("", at[1], int(at[2])) if at else Position(begin, "", 4)
     if end:
-        at = PLACE.fullmatch(end)
-        if at is None:
-            raise typer.BadParameter(f"--to {end} is no place in a binlog; give it as binlog.000007:4")
-        last = place(at[1], int(at[2]))
+        last = place(*_place("--to", end))
     replica, kafka, settings, run = load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), load(RunSettings)
     with Stop() as stop:
         if dry_run:
@@ -166,8 +172,15 @@ def read(
         else:
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
-            Reader(replica, kafka, settings, stop).run()
+            Reader(replica, kafka, settings, stop, skipped).run()
     _exit_as_asked(stop)
+
+
+def _place(option: str, text: str) -> tuple[str, int]:
+    at = PLACE.fullmatch(text)
+    if at is None:
+        raise typer.BadParameter(f"{option} {text} is no place in a binlog; give it as binlog.000007:4")
+    return at[1], int(at[2])
 
 
 @app.command(epilog="Example: METRICS_PORT=9100 consumer apply")

@@ -83,7 +83,16 @@ class UndoneTransaction(StreamError):
 class Reader:
     """Follows the binlog until stopped."""
 
-    def __init__(self, replica: ReplicaSettings, kafka: KafkaSettings, settings: ReaderSettings, stop: Stop) -> None:
+    def __init__(
+        self,
+        replica: ReplicaSettings,
+        kafka: KafkaSettings,
+        settings: ReaderSettings,
+        stop: Stop,
+        skipped: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """`skipped` are files and positions of events that are passed over where they cannot be read."""
+        self._skipped = skipped
         self._source = replica
         self._kafka = kafka
         self._settings = settings
@@ -132,6 +141,13 @@ class Reader:
             found = checkpoints.require()
         self._database = self._replica.database()
         demand_database(found, self._database, self._kafka.topic_prefix)
+        for file, pos in self._skipped:
+            if place(file, pos) < place(found.file, found.pos):
+                log.warning(
+                    "skip_event_passed",
+                    place=f"{file}:{pos}",
+                    hint=f"the reader is at {found.file}:{found.pos} already; leave --skip-event away",
+                )
         try:
             open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
         except BinlogPurged:
@@ -239,7 +255,15 @@ class Reader:
             return
         if self._connected:
             self._transactions.assure()  # the server ends the stream of whoever has our id: that may be our successor
-        stream = open_stream(self._source, self._kafka, self._settings, position(start), start.server, self._foldings)
+        stream = open_stream(
+            self._source,
+            self._kafka,
+            self._settings,
+            position(start),
+            start.server,
+            self._foldings,
+            self._skipped,
+        )
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
             self._connected = True
@@ -453,6 +477,7 @@ def open_stream(
     start: Position,
     server: str,
     foldings: Foldings | None = None,
+    skipped: frozenset[tuple[str, int]] = frozenset(),
 ) -> BinlogStream:
     """The binlog from `start` on, not connected yet."""
     return BinlogStream(
@@ -465,6 +490,7 @@ def open_stream(
         server,
         strict=True,
         foldings=foldings,
+        skipped=skipped,
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from consumer.binlog.errors import UndecodableEvent
+from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import Event, Single
 from consumer.binlog.gtid_event import COMMIT_TIME, ORIGINAL_AT, ORIGINAL_FOLLOWS, original_time
 from consumer.binlog.one_row import EXPLICIT, FRAME, XID_SIZE, frame_header
@@ -219,6 +219,6 @@ class Alike:
                 at = end + _XID_END
                 number += 1
                 done_pos = done + base
-        except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent):
+        except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent, PreconditionFailed):
             pass
         return at, number, done_pos

@@ -10,7 +10,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -455,10 +455,12 @@ class BinlogStream:
         *,
         strict: bool = False,
         foldings: Foldings | None = None,
+        skipped: Collection[tuple[str, int]] = (),
     ) -> None:
         """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
         `strict`, rows of a table that lacks a column that is needed to judge are an error. Without `foldings`, text
-        keys come as they are spelled."""
+        keys come as they are spelled. Of the events that start at the places `skipped`, those that cannot be read are
+        no errors (see BinlogDecoder)."""
         self.server = ""
         self.flavor = ""
         self._address = address
@@ -470,6 +472,7 @@ class BinlogStream:
         self._expected_server = expected_server
         self._strict = strict
         self._foldings = foldings
+        self._skipped = skipped
         self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
@@ -612,6 +615,7 @@ class BinlogStream:
             charsets={number: charset for number, _, charset in collations},
             strict=self._strict,
             row_ends=row_ends,
+            skipped=self._skipped,
             folds=partial(self._fold, {number: (name, charset) for number, name, charset in collations}),
         )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import zstandard
 
 from consumer.binlog.alike import Alike
-from consumer.binlog.errors import BinlogCorrupt, ConnectionLost, PreconditionFailed, UndecodableEvent
+from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import (
     Begin,
     Commit,
@@ -97,6 +97,24 @@ _WITHOUT_MEANING: Final = frozenset(
     )
 )
 """Events that change no row by themselves."""
+_STRUCTURE: Final = frozenset(
+    (
+        _E.FORMAT_DESCRIPTION,
+        _E.ROTATE,
+        _E.PREVIOUS_GTIDS,
+        _E.GTID,
+        _E.ANONYMOUS_GTID,
+        _E.GTID_TAGGED,
+        _E.MARIADB_GTID,
+        _E.MARIADB_GTID_LIST,
+    )
+)
+"""Events without which nobody knows where the binlog goes on, or what was executed."""
+_QUERIES: Final = frozenset((_E.QUERY, *(kind for kind, plain in PLAIN.items() if plain == _E.QUERY)))
+_ENDS: Final = frozenset((_E.XID, _E.XA_PREPARE, _E.TRANSACTION_PAYLOAD))
+"""Events that end what they stand in."""
+_DAMAGE: Final = (IndexError, ValueError, struct.error, KeyError, OverflowError)
+"""What reading the bytes of a damaged event raises."""
 
 _event_header = struct.Struct("<IBIIIH").unpack_from
 _mysql_gtid = struct.Struct("<x16sq17xQ").unpack_from
@@ -156,11 +174,14 @@ class BinlogDecoder:
         strict: bool = False,
         row_ends: Mapping[str, str] | None = None,
         folds: Callable[[int], Fold | None] = lambda _: None,
+        skipped: Collection[tuple[str, int]] = (),
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
         `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
         `folds` says by number what folds the text keys of a collation.
+        Of the events that start at the places `skipped`, those that cannot be read are no error: each comes as an
+        UnreadableRow of an unknown table, and rows of a table that cannot be captured as UnreadableRows of it.
         Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
@@ -175,6 +196,11 @@ class BinlogDecoder:
         self._strict = strict
         self._row_ends = row_ends or {}
         self._folds = folds
+        self._skipped = frozenset(skipped)
+        self._uncaptured: dict[bytes, str] = {}
+        """Why tables cannot be captured whose events are skipped, by their table maps' content."""
+        self._passed_over = False
+        """Whether `_run` ended behind an event that is skipped, with more to read behind it."""
         self._file = ""
         """The file that is being read: behind `file` while a server skips what we have."""
         self._base = 0
@@ -197,6 +223,8 @@ class BinlogDecoder:
         self._prepared: dict[str, _Prepared] = {}
         self._stops_at_prepared = False
         self._payload: Iterator[bytes] | None = None
+        self._payload_head = b""
+        """The header of the event that holds it."""
         self._payload_rest = bytearray()
         self._outer = (0, 0)
         """Where the event starts and ends that holds the compressed ones at hand."""
@@ -250,7 +278,11 @@ class BinlogDecoder:
         complete before is in `events` then, and position and GTIDs stand behind it.
         """
         self._events = events
-        return self._run(data, framed=True)
+        at = self._run(data, framed=True)
+        while self._passed_over:
+            self._passed_over = False
+            at += self._run(data[at:], framed=True)
+        return at
 
     def decode_payload(self, events: list[Event]) -> None:
         """Appends the events of the next piece of the compressed transaction at hand. Raises as `decode`."""
@@ -259,10 +291,12 @@ class BinlogDecoder:
         try:
             piece = next(self._payload, None)
         except (zstandard.ZstdError, ValueError) as error:
-            raise UndecodableEvent(f"{self._at(_E.TRANSACTION_PAYLOAD, self._outer[0])}: {error}") from error
+            self._skip_or_raise(self._payload_head, *self._outer, error)
+            return
         if piece is None:
             if self._payload_rest:
-                raise UndecodableEvent(f"{self._at(_E.TRANSACTION_PAYLOAD, self._outer[0])} ends inside an event")
+                cut_off = UndecodableEvent("it ends inside an event")
+                self._skip_or_raise(self._payload_head, *self._outer, cut_off)
             self._payload = None
             return
         rest = self._payload_rest
@@ -270,6 +304,11 @@ class BinlogDecoder:
         if len(rest) >= HEADER and len(rest) >= int.from_bytes(rest[9:13], "little"):
             data = bytes(FRAME) + rest
             del rest[: self._run(data, framed=False)]
+            while self._passed_over and self._payload is not None:
+                self._passed_over = False
+                data = bytes(FRAME) + rest
+                del rest[: self._run(data, framed=False)]
+            self._passed_over = False
 
     def _run(self, data: bytes, *, framed: bool) -> int:
         """Decodes events in `data` and returns how many bytes were used.
@@ -310,6 +349,7 @@ class BinlogDecoder:
         strange = False
         start = -1
         first_row = 0
+        failed: Exception | None = None
         try:
             while at + FRAME + HEADER <= size_of_data:
                 packet, marker, kind, size, position = unpack(data, at)
@@ -322,9 +362,9 @@ class BinlogDecoder:
                 body = at + FRAME + HEADER
                 body_end = end - check
                 if body > body_end:
-                    raise BinlogCorrupt(f"{self._at(kind, position)} has only {size} bytes")
+                    raise BinlogCorrupt(f"it has only {size} bytes")
                 if check and crc32(data[at + FRAME : end]) != CRC_OF_CHECKED and kind not in _SELF_CHECKED:
-                    raise BinlogCorrupt(f"the checksum of {self._at(kind, position + base - size)} is wrong")
+                    raise BinlogCorrupt("its checksum is wrong")
 
                 if kind == 19:  # table map: known, if it says what it said before
                     known = maps_get(data[body : body + 6])
@@ -532,18 +572,22 @@ class BinlogDecoder:
                     if self._payload is not None and framed:
                         break
                 at = end - overlap
-        except (IndexError, ValueError, struct.error, KeyError, OverflowError) as error:
+        except (*_DAMAGE, UndecodableEvent, PreconditionFailed, BinlogCorrupt) as error:
             self._drop_rows(start, first_row)
-            raise UndecodableEvent(f"{self._at(kind, position + base - size)}: {error}") from error
-        except (UndecodableEvent, PreconditionFailed) as error:
-            self._drop_rows(start, first_row)
-            if " event at " in str(error):
-                raise
-            raise type(error)(f"{self._at(kind, position + base - size)}: {error}") from error
+            failed = error
         finally:
             self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
             self._run_source, self._run_next, self._base = run_source, run_next, base
             self.file, self.pos = done_file, done_pos
+        if failed is not None:
+            place = (position + base - size, position + base) if framed else self._outer
+            head = end - size
+            # Where an event in a compressed transaction lies about its size, nobody knows where the next one starts.
+            event = data[head : max(head + HEADER, end - check)] if framed or size >= HEADER else self._payload_head
+            self._skip_or_raise(event, *place, failed)
+            self._passed_over = True
+            behind: int = end - overlap
+            return behind
         if len(maps) > _MAPS_KEPT and gtid is None:
             maps.clear()
         if framed and self._payload is None:
@@ -557,11 +601,12 @@ class BinlogDecoder:
     def decode_event(self, event: bytes, events: list[Event]) -> None:
         """Appends the events of one event that was too large for one packet. Raises as `decode`."""
         self._events = events
-        kind = event[4]
         position = int.from_bytes(event[13:17], "little") + self._base
         if self.checksums:
             if zlib.crc32(event) != CRC_OF_CHECKED:
-                raise BinlogCorrupt(f"the checksum of {self._at(kind, position - len(event))} is wrong")
+                wrong = BinlogCorrupt("its checksum is wrong")
+                self._skip_or_raise(event[:-4], position - len(event), position, wrong)
+                return
             event = event[:9] + (len(event) - 4).to_bytes(4, "little") + event[13:-4]
         self._run_inner(event, position - len(event), position)
 
@@ -569,11 +614,58 @@ class BinlogDecoder:
         """Decodes an event that was taken out of its packet, or out of another event from `start` to `end`."""
         self._outer = (start, end)
         self._outer_rows = 0
-        if self._run(bytes(FRAME) + event, framed=False) != len(event):
+        used = self._run(bytes(FRAME) + event, framed=False)
+        self._passed_over = False
+        if used != len(event):
             raise UndecodableEvent("its length is not what its header says")
 
-    def _at(self, kind: int, start: int) -> str:
-        return f"the {event_name(kind)} event at {self._file or self.file}:{start}"
+    def _skip_or_raise(self, event: bytes, start: int, end: int, error: Exception) -> None:
+        """Passes over an event (less its checksum) that cannot be read where it is to be skipped; else raises why.
+
+        Only the first bytes of its header have to be there.
+        """
+        if isinstance(error, BinlogError) and error.place:
+            raise error  # an event inside this one has said it already
+        kind = event[4]
+        place = self._file or self.file, start
+        what = f"the {event_name(kind)} event at {place[0]}:{start}"
+        if kind not in _STRUCTURE and place in self._skipped:
+            self._pass_over(event, start, end, f"{what} is skipped: {error}", isinstance(error, PreconditionFailed))
+            return
+        hint = (
+            "consumer setup --repair --from now begins anew at the server's present"
+            if kind in _STRUCTURE
+            else f"consumer read --skip-event {place[0]}:{start} goes on behind it"
+        )
+        named = type(error) if isinstance(error, BinlogError) else UndecodableEvent
+        raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", place) from error
+
+    def _pass_over(self, event: bytes, start: int, end: int, why: str, uncapturable: bool) -> None:
+        """Reports an event that is skipped as a row of whom nobody knows, in its transaction or in one of its own.
+
+        What ends a transaction ends it all the same. With `uncapturable`, the table's rows are unreadable from here on.
+        """
+        kind, body = event[4], event[HEADER:]
+        alone = self._gtid is None
+        if self._gtid is None:
+            ts_us = int.from_bytes(event[:4], "little") * 1_000_000
+            self._gtid = (None, 0, ts_us, int.from_bytes(event[5:9], "little"), start, ts_us)
+        if kind == _E.XA_PREPARE:
+            self._held, self._begun = None, False
+        self._announce([UnreadableRow(None, "u", *_NO_KEYS, self._file, start, self._outer_rows, why)])
+        table_id = body[:6]
+        if uncapturable:
+            raw = body if kind == _E.TABLE_MAP else self._maps[table_id].raw
+            self._uncaptured[raw[8:]] = why
+            self._decoders.pop(raw[8:], None)
+            self._table_map(raw, 0)
+        elif kind == _E.TABLE_MAP:
+            self._maps[table_id] = Known(body, None, 0)
+        if kind == _E.TRANSACTION_PAYLOAD:
+            self._payload = None
+            self._payload_rest = bytearray()
+        if alone or kind in _ENDS or (kind in _QUERIES and self._xid is None):
+            self._commit(end)
 
     def _drop_rows(self, start: int, first_row: int) -> None:
         """Takes back the rows of an event that proved damaged further on: none of it can be trusted."""
@@ -620,6 +712,7 @@ class BinlogDecoder:
                     strict=self._strict,
                     row_end=self._row_ends.get(captured, ""),
                     folds=self._folds,
+                    unreadable=self._uncaptured.get(content, ""),
                 )
         self._maps[event_body[:6]] = Known(event_body, decoder, size)
 
@@ -644,8 +737,8 @@ class BinlogDecoder:
         """
         start, row = where
         what = _ROWS[kind]
-        if decoder.nameless:
-            emit(UnreadableRow(decoder.table, _OPS[what], *_NO_KEYS, self._file, start, row, decoder.nameless))
+        if decoder.unreadable:
+            emit(UnreadableRow(decoder.table, _OPS[what], *_NO_KEYS, self._file, start, row, decoder.unreadable))
             return row + 1
         head = at
         before, after, at = self._bitmaps(decoder, kind, data, at)
@@ -729,7 +822,7 @@ class BinlogDecoder:
                     emit(RowChange(*change, *had, *has, start, row, explicit))
                 row += 1
             sound = at == len(data)
-        except (IndexError, ValueError, struct.error, KeyError, OverflowError, UndecodableEvent):
+        except (*_DAMAGE, UndecodableEvent):
             sound = False
         if not sound:
             self._drop_rows(*where)
@@ -785,6 +878,7 @@ class BinlogDecoder:
             self._xa_prepared(body, end)
         elif kind == _E.TRANSACTION_PAYLOAD:
             self._payload = pieces(body)
+            self._payload_head = event[:HEADER]
             self._payload_rest = bytearray()
             self._outer = (start, end)
             self._outer_rows = 0
@@ -832,7 +926,7 @@ class BinlogDecoder:
                     ts_us = original_time(body[ORIGINAL_AT:], applied_us)
             self._gtid = (source, int.from_bytes(body[17:25], "little"), ts_us, server_id, start, applied_us)
 
-    def _announce(self, events: list[Statement] | list[SchemaChange] | list[Statement | SchemaChange]) -> None:
+    def _announce(self, events: Sequence[Statement | SchemaChange | UnreadableRow]) -> None:
         """Hands out events of the transaction at hand, after its Begin."""
         sink = self._events if self._held is None else self._held
         if events and not self._begun:

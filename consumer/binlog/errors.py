@@ -1,10 +1,14 @@
-"""What can go wrong while reading a binlog; each message is one sentence naming the thing, the place and the mend."""
+"""What can go wrong while reading a binlog; each message is one sentence naming the thing, the place and a hint."""
 
 from __future__ import annotations
 
 
 class BinlogError(Exception):
-    """Reading the binlog failed."""
+    """Reading the binlog failed; `place` is the file and position of the event that cannot be read, if it is one."""
+
+    def __init__(self, message: str, place: tuple[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class ConnectionLost(BinlogError):

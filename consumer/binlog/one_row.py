@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from consumer.binlog.errors import UndecodableEvent
+from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import Id
 from consumer.binlog.rows import TableDecoder
 from consumer.binlog.wire import HEADER, EventType
@@ -138,6 +138,6 @@ def one_row(data: bytes, at: int, check: int, maps: Mapping[bytes, Known], begun
             or (check and crc32(data[end + FRAME : at]) != CRC_OF_CHECKED)
         ):
             return None
-    except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent):
+    except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent, PreconditionFailed):
         return None
     return OneRow(row, start, done, at, decoder, explicit)

@@ -146,9 +146,11 @@ class TableDecoder:
         strict: bool = False,
         row_end: str = "",
         folds: Callable[[int], Fold | None] = lambda _: None,
+        unreadable: str = "",
     ) -> None:
+        """With `unreadable`, nothing of the table's rows is to be read, for this reason."""
         where = f"{table_map.database}.{table_map.table}"
-        self.nameless = (
+        self.unreadable = unreadable or (
             f"the binlog holds {where} without column names; "
             "run SET GLOBAL binlog_row_metadata = 'FULL' (SET PERSIST on MySQL)"
             if table_map.columns is None
@@ -174,7 +176,7 @@ class TableDecoder:
         self._keys_of: dict[tuple[bytes, bytes, bool], Image] = {}
         self.row_end: int | None = None
         """The number of the column that says until when a row is valid; None where the table is not versioned."""
-        if self.nameless:
+        if self.unreadable:
             return
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
         self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
@@ -182,8 +184,7 @@ class TableDecoder:
         for name in captured.needed if strict else ():
             if name not in by_name:
                 raise PreconditionFailed(
-                    f"{where} has no column {name} here, without which no lead can be judged; "
-                    "put it back, set up a new starting point behind that, and verify everything"
+                    f"{where} has no column {name} here, without which no lead can be judged; put it back"
                 )
         for name in ("id", captured.ref):
             if name not in by_name:

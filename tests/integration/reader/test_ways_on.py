@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,41 @@ def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: World) -> 
     check_numbers(messages)
     assert set(rechecks(world)) == {1, 2}
     assert [m.value["lane"]["user_id"] for m in messages if m.topic == "claim_requirements"] == [2]
+
+
+def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_names_goes_on(
+    world: World, tmp_path: Path
+) -> None:
+    with pipeline(world, tmp_path):
+        world.execute(
+            "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S1'), (2, NULL)",
+            "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+            "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')",
+        )
+        until(world, 2, UNSIGNED)
+        outstanding = stints(world, 1)
+        assert outstanding != []
+        (reader,) = world.readers
+        world.execute("ALTER TABLE claim_requirements DROP COLUMN status", "UPDATE claim_requirements SET type = 'x'")
+        assert reader.process.wait(timeout=120) == 1
+        failed = reader.lines()[-1]["reason"]
+        assert "has no column status here, without which no lead can be judged; put it back" in failed
+        command = re.findall(r"consumer (read --skip-event \S+:\d+) ", failed)
+        world.execute(
+            "UPDATE claim_requirements SET type = 'y'",
+            "ALTER TABLE claim_requirements ADD COLUMN status VARCHAR(191) NOT NULL DEFAULT 'approved'",
+            "UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2",
+        )
+        reader = world.reader(*command[0].split()[1:])
+        until(world, 2, SIGNED)
+        read_live(world, 1, [*outstanding, ("none", "requirements_completed")])
+        assert {line["table"] for line in reader.lines() if line["event"] == "row_unreadable"} >= {"unknown"}
+        reader.stop()
+        reader = world.reader(*command[0].split()[1:])
+        reader.wait_for("skip_event_passed")
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        until(world, 3, UNSIGNED)
+    assert set(rechecks(world)) == {None}
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])

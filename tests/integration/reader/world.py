@@ -98,7 +98,7 @@ class World:
         self._server = urlsplit(url)._replace(path="/mysql").geturl()
         self._postgres = servers.postgres_url
         self.database_url = urlsplit(self._postgres)._replace(path=f"/{self.name}").geturl()
-        self._readers: list[Reader] = []
+        self.readers: list[Reader] = []
         self._logs = Path(tempfile.mkdtemp(prefix="leadstream-reader-"))
 
     def __enter__(self) -> Self:
@@ -113,7 +113,7 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for reader in self._readers:
+        for reader in self.readers:
             reader.kill()
         shutil.rmtree(self._logs)
         self._on_server(f"DROP DATABASE {self.name}")
@@ -186,14 +186,14 @@ class World:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    def reader(self, **more: str) -> Reader:
+    def reader(self, *options: str, **more: str) -> Reader:
         """Starts `consumer read`."""
-        number = len(self._readers)
+        number = len(self.readers)
         log = self._logs / f"reader-{number}.log"
         with log.open("wb") as errors:
-            process = subprocess.Popen([CONSUMER, "read"], env=self.environment(**more), stderr=errors)
-        self._readers.append(Reader(process, log))
-        return self._readers[-1]
+            process = subprocess.Popen([CONSUMER, "read", *options], env=self.environment(**more), stderr=errors)
+        self.readers.append(Reader(process, log))
+        return self.readers[-1]
 
     def alter_topic(self, name: str, key: str, value: str) -> None:
         """Changes one setting of one of our topics."""

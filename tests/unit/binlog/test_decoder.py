@@ -192,14 +192,20 @@ def test_unknown_events_are_errors_unless_they_may_be_ignored() -> None:
     log.add(99, b"xyz", flags=0x80)
     log.transaction(1, 1)
     assert ids(decoded(log)) == [1]
+    place = "binlog.000001", log.pos
     log.add(99, b"xyz")
+    log.transaction(2, 2)
     events: list[Event] = []
     target = decoder()
-    with pytest.raises(
-        UndecodableEvent, match=r"the event type 99 event at binlog.000001:\d+: this kind of event is unknown"
-    ):
+    with pytest.raises(UndecodableEvent) as found:
         target.decode(log.data, events)
     assert ids(events) == [1], "what was complete before is handed out"
+    assert str(found.value) == (
+        f"the event type 99 event at {place[0]}:{place[1]} cannot be read: this kind of event is unknown;"
+        f" consumer read --skip-event {place[0]}:{place[1]} goes on behind it and has every lead read live"
+    )
+    assert found.value.place == place
+    assert ids(decoded(log, decoder(skipped={place}))) == [1, 2]
 
 
 def test_rows_of_an_unknown_table_id_are_an_error_but_for_the_closing_one() -> None:

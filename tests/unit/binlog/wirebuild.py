@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -25,10 +26,18 @@ FIRST = Position("", "binlog.000001", 4)
 
 
 def decoder(
-    *, mariadb: bool = False, start: Position = FIRST, scope: Scope = SCOPE, singles: bool = False
+    *,
+    mariadb: bool = False,
+    start: Position = FIRST,
+    scope: Scope = SCOPE,
+    singles: bool = False,
+    strict: bool = False,
+    skipped: Collection[tuple[str, int]] = (),
 ) -> BinlogDecoder:
     """A decoder for the database `shop`."""
-    return BinlogDecoder(scope, start, mariadb=mariadb, charsets=CHARSETS, singles=singles)
+    return BinlogDecoder(
+        scope, start, mariadb=mariadb, charsets=CHARSETS, singles=singles, strict=strict, skipped=skipped
+    )
 
 
 class Log:
