@@ -272,7 +272,15 @@ class Reader:
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
-            numbering = Numbering(start, Topics(self._kafka.topic_prefix), writer, self._transactions.send, times)
+            numbering = Numbering(
+                start,
+                Topics(self._kafka.topic_prefix),
+                writer,
+                self._transactions.send,
+                times,
+                self._transactions.largest,
+                self._report_oversized,
+            )
             router = Router(
                 numbering,
                 owners,
@@ -302,6 +310,9 @@ class Reader:
                 self._transactions.abort()
                 self._transactions.assure()  # it may have been our successor, which is no wrong setting
                 raise
+
+    def _report_oversized(self, table: str, op: str, file: str, pos: int, row: int, reason: str) -> None:
+        self._unread(UnreadableRow(table, op, None, None, None, None, False, file, pos, row, reason))
 
     def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
         committed = self._transactions.committed or start

@@ -15,10 +15,17 @@ from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.commit_times import CommitTimes
 from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, ties_text, transaction_id
 from consumer.stream.errors import CheckpointUnreadable
-from consumer.stream.topics import HEARTBEATS, Topics
+from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES, Topics
 
 MAX_TIME: Final = 2**63 - 1
+_OVERHEAD: Final = 1024
+"""Bytes that key, topic and what Kafka's client adds to a message may take."""
+_BYTES_A_CHARACTER: Final = 4
+"""The most that UTF-8 takes."""
 _LIKELY: Final = ties_text(Ties(likely=True))
+
+Oversized = Callable[[str, str, str, int, int, str], None]
+"""Takes table, operation, file, position and number of a row that is too large for Kafka, and why it is."""
 
 Send = Callable[[str, str | bytes, str | bytes, int], None]
 """Takes topic, value, key and partition of a message; never fails half-way."""
@@ -40,8 +47,11 @@ class Numbering:
         writer: EnvelopeWriter,
         send: Send,
         times: CommitTimes | None = None,
+        largest: int = MAX_MESSAGE_BYTES,
+        oversized: Oversized = lambda *_: None,
     ) -> None:
-        """Without `times`, every commit time is believed."""
+        """Without `times`, every commit time is believed. `largest` is what Kafka's client takes as one message, in
+        bytes; `oversized` is told of each row that is larger: whom it belongs to is asked to be read live instead."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
         self.ts_us = 0
@@ -58,6 +68,9 @@ class Numbering:
         self._writer = writer
         self._send = send
         self._times = times
+        self._largest = largest - _OVERHEAD
+        self._surely_fits = self._largest // _BYTES_A_CHARACTER
+        self._oversized = oversized
         self._held: dict[int, tuple[str, str, str]] = {}
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
@@ -142,24 +155,35 @@ class Numbering:
             topic, value, held_key = held[lane]
             self._send(topic, value + MORE, held_key, lane)
             self.sent += 1
-        held[lane] = (
-            self._topics[table],
-            self._writer.row(
-                table,
-                op,
-                before,
-                after,
-                pos,
-                row,
-                total_order,
-                order,
-                seq,
-                "null" if user_id is None else key_text,
-                moved,
-                ties,
-            ),
-            key_text,
+        value = self._writer.row(
+            table,
+            op,
+            before,
+            after,
+            pos,
+            row,
+            total_order,
+            order,
+            seq,
+            "null" if user_id is None else key_text,
+            moved,
+            ties,
         )
+        if len(value) > self._surely_fits and self._is_oversized(value):
+            self._report(table, op, self._begun_file, pos, row, value)
+            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table), user_id)
+            held[lane] = (self._heartbeats, notice, key_text)
+        else:
+            held[lane] = (self._topics[table], value, key_text)
+
+    def _is_oversized(self, value: str) -> bool:
+        return len(value.encode()) > self._largest
+
+    def _report(self, table: str, op: str, file: str, pos: int, row: int, value: str) -> None:
+        """Tells of a row that is not sent; whoever it belongs to is asked to be read live under its number."""
+        size = len(value.encode())
+        limit = f"Kafka's client takes {self._largest} (message.max.bytes)"
+        self._oversized(table, op, file, pos, row, f"{_too_large(table)}: {size} bytes, and {limit}")
 
     def next_place(self, key: RowId) -> tuple[int, int] | None:
         """Lane and number that `row` gives next to a row with this key; None where that has its number already."""
@@ -176,7 +200,7 @@ class Numbering:
         version, lanes, seqs, sent, ts_us = self.version, self.lanes, self._next_seqs, 0, self.ts_us
         applied_us, times = self.applied_us, self._times
         latest = MAX_TIME if times is None else 0 if times.mariadb else times.latest
-        topics, write, send = self._topics, self._writer.single, self._send
+        topics, write, send, surely_fits = self._topics, self._writer.single, self._send, self._surely_fits
         for row, user_id in zip(rows, users, strict=True):
             ts_us = row[4]
             applied_us = row[15] or ts_us
@@ -190,7 +214,13 @@ class Numbering:
             lane = crc32(key.encode()) % lanes
             seq = seqs[lane]
             seqs[lane] = seq + 1
-            send(topics[row[5]], write(row, version, seq, key), key, lane)
+            value = write(row, version, seq, key)
+            if len(value) > surely_fits and self._is_oversized(value):
+                self._report(row[5], row[6], row[2], row[13], 0, value)
+                notice = self._writer.recheck(seq, version, ts_us, _too_large(row[5]), user_id)
+                send(self._heartbeats, notice + LAST, key, lane)
+            else:
+                send(topics[row[5]], value, key, lane)
             sent += 1
         self.version = version
         self.ts_us = ts_us
@@ -283,7 +313,14 @@ class Numbering:
         ties: str = "",
     ) -> None:
         seq = self._numbered(lane)
-        self._held[lane] = (topic, self._writer.row(*content, seq, user, False, ties), key)
+        value = self._writer.row(*content, seq, user, False, ties)
+        if len(value) > self._surely_fits and self._is_oversized(value):
+            table, op, _, _, pos, row, _, _ = content
+            if op != "h":  # else it is a copy of one that was reported
+                self._report(table, op, self._begun_file, pos, row, value)
+            topic = self._heartbeats
+            value = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table))
+        self._held[lane] = (topic, value, key)
 
     def _numbered(self, lane: int) -> int:
         """The next number of a lane, after sending what is held there: another message follows it."""
@@ -372,3 +409,7 @@ class Numbering:
             return place, self._begun_version, self.ts_us
         cut = self._checkpoint
         return (cut.unfinished, cut.unfinished_version, cut.unfinished_ts_us) if self._skip else ("", 0, 0)
+
+
+def _too_large(table: str) -> str:
+    return f"a row of {table} is larger than a message may be"

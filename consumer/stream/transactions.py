@@ -14,7 +14,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import KEY
-from consumer.stream.errors import KafkaLost, ReaderFenced
+from consumer.stream.errors import KafkaLost, ReaderFenced, TopicMismatch
 from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
 
 log = structlog.get_logger()
@@ -57,22 +57,25 @@ class ReaderTransactions:
     """The transactional producer: `ready`, then `send` at will, then `commit`, again and again.
 
     `commit` works in the background, so that the binlog is read on meanwhile; `ready` waits for it and raises what
-    went wrong. All methods raise ReaderFenced when another reader took over, and KafkaLost for what trying again may
-    mend, after `abort`. `committed` is the checkpoint of the last transaction known to be committed.
+    went wrong. All methods raise ReaderFenced when another reader took over, KafkaLost for what trying again may
+    repair, after `abort`, and TopicMismatch where Kafka takes only smaller messages. `committed` is the checkpoint of
+    the last transaction known to be committed.
 
     Where `broken`, librdkafka gave the producer up: because another one fenced it, or Kafka ended its transaction, or
     because Kafka answers that there is no such transaction to end, as it may after a commit that took long
     (confluentinc/librdkafka, issues 3297, 4849). Only `renew` helps then, and what was committed last has to be looked
-    up.
+    up. `largest` is what the client takes as one message, in bytes.
     """
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
         """`stopping` says that waiting for Kafka is no longer worth while."""
         self._servers = settings.kafka_bootstrap_servers
-        self._id = f"{settings.topic_prefix}.reader"
+        self._prefix = settings.topic_prefix
+        self._id = f"{self._prefix}.reader"
         self._stopping = stopping
         self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._properties = {**TUNING, **settings.librdkafka, "transactional.id": self._id}
+        self.largest: Final = int(self._properties["message.max.bytes"])
         self._producer = Producer(self._properties)
         self._produce = self._producer.produce
         self._fatal: KafkaError | None = None
@@ -206,8 +209,13 @@ class ReaderTransactions:
                     log.info("kafka answers again", servers=self._servers)
                 return
 
-    def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced:
+    def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced | TopicMismatch:
         reason: KafkaError = error.args[0]
+        if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return TopicMismatch(
+                f"a topic of {self._prefix} takes only smaller messages than ours ({reason.str()});"
+                f" consumer setup --repair sets max.message.bytes to {MAX_MESSAGE_BYTES} again"
+            )
         if reason.code() == KafkaError._FATAL:
             reason = self._why() or reason
         elif reason.fatal():

@@ -445,3 +445,50 @@ def test_a_heartbeat_shows_how_far_versions_are_ahead_of_a_clock_that_was_put_ba
     assert numbering.ahead_us == 0
     numbering.heartbeat(100_000_000)
     assert (numbering.version, numbering.ahead_us) == (600_000_001, 500_000_001)
+
+
+def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_read_of_its_user() -> None:
+    kafka = Kafka()
+    told: list[tuple[object, ...]] = []
+    writer = EnvelopeWriter("p", "mysql", "company", 1)
+
+    def report(*said: object) -> None:
+        told.append(said)
+
+    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, report)
+    large = json.dumps({"id": 1, "type": "ä" * 1_600}, ensure_ascii=False)
+    numbering.begin("g:1", 1, "b.000001", 100, 10)
+    numbering.row("users", "c", None, '{"id":1}', 1, 1, 110, 0)
+    numbering.row("users", "u", '{"id":1}', large, 1, 1, 120, 1)
+    numbering.row("users", "c", None, '{"id":1}', 1, 1, 130, 0)
+    numbering.orphan("claim_requirements", "c", None, large, None, "c1", 140, 0)
+    numbering.commit()
+    single = ("g:2", 1, "b.000001", 200, 20, "users", "u", large, large, 1, 1, 1, 1, 210, 230, 0, False)
+    numbering.singles([single], [1])
+    assert [said[:5] for said in told] == [
+        ("users", "u", "b.000001", 120, 1),
+        ("claim_requirements", "c", "b.000001", 140, 0),
+        ("users", "u", "b.000001", 210, 0),
+    ]
+    assert "ä" not in str(told)
+    assert "message.max.bytes" in str(told[0][5])
+    lane = [sent for sent in kafka.open if sent.lane == lane_of(1, LANES)]
+    assert [sent.value["lane"]["seq"] for sent in lane] == list(range(1, len(lane) + 1))
+    assert [(sent.topic, sent.value["lane"]["user_id"], sent.value["lane"]["last"]) for sent in lane] == [
+        ("p.users", 1, False),
+        ("p.heartbeats", 1, False),
+        ("p.users", 1, False),
+        ("p.heartbeats", None, True),
+        ("p.heartbeats", 1, True),
+    ]
+    assert all(sent.value["lane"]["recheck"] for sent in lane if sent.topic == "p.heartbeats")
+
+
+def test_a_row_of_many_bytes_and_few_enough_is_sent() -> None:
+    kafka = Kafka()
+    writer = EnvelopeWriter("p", "mysql", "company", 1)
+    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000)
+    numbering.begin("g:1", 1, "b.000001", 100, 10)
+    numbering.row("users", "c", None, json.dumps({"id": 1, "type": "a" * 2_000}), 1, 1, 110, 0)
+    numbering.commit()
+    assert [sent.topic for sent in kafka.open] == ["p.users"]
