@@ -66,8 +66,11 @@ app.add_typer(rules.app, name="rules")
 @app.command(epilog="Example: consumer setup --from earliest")
 def setup(
     start: Annotated[
-        Start, typer.Option("--from", help="Where the reader begins: the server's present, or its oldest binlog.")
-    ] = Start.NOW,
+        Start | None,
+        typer.Option(
+            "--from", help="Where the reader begins: the server's present, or its oldest binlog. [default: now]"
+        ),
+    ] = None,
     lanes: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
     ] = None,
@@ -77,6 +80,13 @@ def setup(
     first_rules: Annotated[
         Path | None, typer.Option("--rules", help="A file of rules to begin with; where there are some, they stay.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Put right topics that somebody changed and a checkpoint that was lost; with --from now, begin anew.",
+        ),
+    ] = False,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
     from consumer.doctor.quick import before_setup
@@ -84,6 +94,8 @@ def setup(
     from consumer.reader import server_id
     from consumer.setup import prepare
 
+    if repair and start is Start.EARLIEST:
+        raise typer.BadParameter("--repair begins anew at the present only: what was applied would be applied again")
     replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
     before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
@@ -94,9 +106,11 @@ def setup(
         database,
         kafka,
         load(DiscoverySettings),
-        start,
+        start or Start.NOW,
         create_call_centre=create_call_centre,
         first_rules=DEFAULT if first_rules is None else rules.read_file(first_rules),
+        repair=repair,
+        anew=repair and start is Start.NOW,
     )
     for sentence in done:
         typer.echo(sentence)

@@ -11,6 +11,7 @@ from consumer.binlog.position import Position
 from consumer.leads.rule_file import DEFAULT, RuleFile
 from consumer.mysql import comparing
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+from consumer.store.lanes import lanes_there
 from consumer.stream import journal, topics
 from consumer.stream.checkpoint import Checkpoint, Start
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
@@ -28,15 +29,19 @@ def prepare(
     *,
     create_call_centre: bool = False,
     first_rules: RuleFile = DEFAULT,
+    repair: bool = False,
+    anew: bool = False,
 ) -> list[str]:
     """Makes everything ready and returns a sentence for each thing done; an empty list where nothing was to do.
 
     `create_call_centre` has the call centre's tables created though another schema has tables of these names.
     `first_rules` are put in force where there are none yet.
+    With `repair` a checkpoint that is lost is written again, and with `anew` one at the server's present.
     The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays; one of
     another database ends it before anything is done. Raises WrongDatabase, and what the store's setup, the topics and
     the server raise.
     """
+    from consumer.commands.begin_again import begin_again
     from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
 
     with CheckpointLog(kafka) as checkpoints:
@@ -47,6 +52,9 @@ def prepare(
     done = [f"created topic {name}" for name in created]
     if kafka.topic(topics.DEAD_LETTERS) not in created:
         done += [f"topic {name} keeps dead letters for ever and whole now" for name in journal.mend(kafka)]
+    lanes = lanes_there(database.conninfo) if repair else {}
+    if lanes:
+        done += begin_again(replica, kafka, lanes, anew=anew)
     with CheckpointLog(kafka) as checkpoints:
         existing = checkpoints.last()
     epoch = existing.epoch if existing is not None else FIRST_EPOCH

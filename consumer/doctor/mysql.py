@@ -197,10 +197,13 @@ def _retention(facts: MySQLFacts, reader: Reader) -> Check:
     return _check("retention", state, f"{facts.place} keeps binlogs for {_span(seconds)}{behind}", mend)
 
 
+_NO_POSITION: Final = "consumer setup; where Kafka lost the checkpoint, consumer setup --repair"
+
+
 def _position(facts: MySQLFacts, reader: Reader) -> Check:
     point, name = reader.checkpoint, "position"
     if point is None:
-        return _check(name, State.WARNING, "where the reader stands is not known", "consumer setup")
+        return _check(name, State.WARNING, "where the reader stands is not known", _NO_POSITION)
     where = f"{point.file}:{point.pos}"
     gone = facts.logs is not None and point.file not in facts.logs
     if point.gtid_set and not facts.mariadb and facts.variables.get("gtid_mode") == "ON":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from consumer.store.connection import classified, open_session
+
 
 class LaneState(NamedTuple):
     """A lane as PostgreSQL has it.
@@ -33,3 +35,14 @@ class LaneMove(NamedTuple):
     offsets: Mapping[str, int]
     owner: str
     new_epoch: int | None = None
+
+
+def lanes_there(conninfo: str) -> dict[int, LaneState]:
+    """Every lane that PostgreSQL has, none where our schema is not there yet. Raises StoreUnavailable."""
+    with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
+        if connection.execute("SELECT to_regclass('leadstream.lanes')").fetchone() == (None,):
+            return {}
+        rows = connection.execute(
+            "SELECT lane, epoch, next_seq, version, offsets FROM leadstream.lanes ORDER BY lane"
+        ).fetchall()
+    return {lane: LaneState(epoch, seq, version, offsets) for lane, epoch, seq, version, offsets in rows}

@@ -34,8 +34,9 @@ FROM unnest(current_schemas(false)) AS name WHERE name <> 'leadstream'
 its search path."""
 
 _ANOTHERS: Final = (
-    "belongs to another stream, while this one has no checkpoint yet; check DATABASE_URL and TOPIC_PREFIX, or, where"
-    " the other one is gone for good, run DELETE FROM leadstream.lanes"
+    "has moved, while this stream has no checkpoint: either that was lost, and consumer setup --repair finds it again;"
+    " or the lanes belong to another stream, so check DATABASE_URL and TOPIC_PREFIX, and, where that one is gone for"
+    " good, run DELETE FROM leadstream.lanes"
 )
 
 

@@ -1,0 +1,143 @@
+"""The topic of checkpoints is lost: `consumer setup --repair` finds the very place again, or says that it is gone."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.integration.doctor.conftest import findings
+from tests.integration.reader.test_ways_on import SIGNED, UNSIGNED, read_live, rechecks
+from tests.integration.reader.world import LANES, Reader, World, check_numbers
+from tests.integration.test_cascades import pipeline
+from tests.integration.test_children import until
+from tests.servers import ensure
+
+pytestmark = pytest.mark.servers
+
+
+def lose_checkpoints(world: World) -> None:
+    """Deletes the topic, as an administrator might."""
+    admin = AdminClient({"bootstrap.servers": world.kafka})
+    topic = f"{world.name}.checkpoints"
+    admin.delete_topics([topic])[topic].result(30)
+    deadline = time.monotonic() + 60
+    while topic in admin.list_topics(timeout=30).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def repair(world: World) -> str:
+    """What the command says that `consumer setup` names, which refuses by itself."""
+    assert "consumer setup --repair" in findings(world.consumer("doctor", "--json"))["mysql position"]["mend"]
+    refused = world.consumer("setup")
+    assert refused.returncode == 1
+    command = re.findall(r"consumer (setup --repair) ", refused.stderr)
+    return world.setup(*command[0].split()[1:])
+
+
+def test_the_reader_goes_on_exactly_where_it_was(world: World, tmp_path: Path) -> None:
+    with pipeline(world, tmp_path):
+        world.execute(
+            "INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1"
+        )
+        until(world, 1, SIGNED)
+        until(world, 2, UNSIGNED)
+        (reader,) = world.readers
+        reader.stop()
+        lose_checkpoints(world)
+        world.execute(
+            "UPDATE users SET current_signature_file_id = NULL WHERE id = 1",
+            "UPDATE users SET current_signature_file_id = 'S' WHERE id = 2",
+            "UPDATE users SET current_signature_file_id = NULL WHERE id = 2",
+            "INSERT INTO users (id) VALUES (3)",
+        )
+        assert "found the lost checkpoint again by transaction" in repair(world)
+        world.reader()
+        until(world, 1, [*SIGNED, ("unsigned_users", "signature_missing")])
+        until(world, 2, [*SIGNED, ("unsigned_users", "signature_missing")])
+        until(world, 3, UNSIGNED)
+        assert "mysql position" not in findings(world.consumer("doctor", "--json"))
+        assert "nothing changed" in world.setup("--repair")
+    messages = world.messages()
+    check_numbers(messages)
+    assert sum(message.value["op"] != "h" for message in messages) == 7
+    assert rechecks(world) == {}, "nobody had to be read live"
+
+
+def kill_inside(world: World, reader: Reader, count: int) -> None:
+    """Ends a reader once more than so many messages of users are in Kafka, committed or not."""
+    consumer = Consumer({"bootstrap.servers": world.kafka, "group.id": "watch"})
+    lanes = [TopicPartition(f"{world.name}.users", lane) for lane in range(LANES)]
+    deadline = time.monotonic() + 60
+    try:
+        while sum(consumer.get_watermark_offsets(lane, timeout=30)[1] for lane in lanes) < count:
+            assert time.monotonic() < deadline
+    finally:
+        reader.process.kill()
+        reader.process.wait()
+        consumer.close()
+
+
+def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: World) -> None:
+    count = 60_000
+    world.setup()
+    world.execute(*[f"INSERT INTO users (id) VALUES {','.join(f'({n})' for n in range(1, count + 1))}"])
+    reader = world.reader(READER_BATCH_ROWS="200")
+    kill_inside(world, reader, 1_000)
+    sent = sum(message.value["op"] != "h" for message in world.messages())
+    assert 0 < sent < count, "the transaction was through before the reader was killed"
+    with psycopg.connect(world.database_url) as connection:  # as if an applier had begun
+        connection.execute("UPDATE leadstream.lanes SET next_seq = 2")
+    lose_checkpoints(world)
+    assert "found the lost checkpoint again by transaction" in repair(world)
+    messages = world.finish(world.reader(), count)
+    check_numbers(messages)
+    assert [
+        m.value["transaction"]["total_order"]
+        for m in sorted(
+            (m for m in messages if m.value["op"] != "h"), key=lambda m: int(m.value["transaction"]["total_order"])
+        )
+    ] == list(range(1, count + 1))
+
+
+def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present(tmp_path: Path) -> None:
+    with ensure(()).private_mysql() as server, World("mysql", server.url) as world, pipeline(world, tmp_path):
+        world.execute("INSERT INTO users (id) VALUES (1), (2)")
+        until(world, 1, UNSIGNED)
+        (reader,) = world.readers
+        reader.stop()
+        lose_checkpoints(world)
+        world.execute(
+            "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1",
+            "RESET BINARY LOGS AND GTIDS",
+        )
+        assert "every lead is queued to be read live" in repair(world)
+        world.reader()
+        read_live(world, 1, SIGNED)
+        world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
+        until(world, 2, SIGNED)
+
+
+def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World, tmp_path: Path) -> None:
+    with pipeline(world, tmp_path):
+        world.execute("INSERT INTO users (id) VALUES (1), (2)")
+        until(world, 1, UNSIGNED)
+        (reader,) = world.readers
+        reader.stop()
+        world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 1")
+        refused = world.consumer("setup", "--repair", "--from", "earliest")
+        assert refused.returncode == 2
+        assert "at the present only" in refused.stderr
+        assert "begins anew at the server's present" in world.setup("--repair", "--from", "now")
+        world.reader()
+        read_live(world, 1, SIGNED)
+        world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
+        until(world, 2, SIGNED)
+    check_numbers(world.messages())
+    assert set(rechecks(world)) == {None}
