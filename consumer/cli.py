@@ -77,6 +77,9 @@ def setup(
     first_rules: Annotated[
         Path | None, typer.Option("--rules", help="A file of rules to begin with; where there are some, they stay.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Give topics back partitions and settings that somebody changed.")
+    ] = False,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
     from consumer.doctor.quick import before_setup
@@ -97,6 +100,7 @@ def setup(
         start,
         create_call_centre=create_call_centre,
         first_rules=DEFAULT if first_rules is None else rules.read_file(first_rules),
+        repair=repair,
     )
     for sentence in done:
         typer.echo(sentence)
