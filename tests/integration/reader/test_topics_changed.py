@@ -256,7 +256,8 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     world.alter_topic("claim_requirements", "retention.bytes", "1048576")
     world.alter_topic("users", "max.message.bytes", "1048588")
     gone = TopicPartition(f"{world.name}.claim_requirements", lane_of(1, LANES), -1)  # -1: all there is
-    AdminClient({"bootstrap.servers": world.kafka}).delete_records([gone])[gone].result(30)
+    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin.delete_records([gone])[gone].result(30)
     world.execute("UPDATE claim_requirements SET status = 'approved' WHERE id = 'r1'")
     world.execute(f"INSERT INTO users (id) VALUES ({mate})")
     world.wait_for_rows(3)
