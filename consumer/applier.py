@@ -50,6 +50,7 @@ from consumer.stream import topics
 from consumer.stream.batches import Batch, LaneBatch, claim_of
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.lane_stream import LaneStream
+from consumer.stream.topic_fit import REPAIR
 
 WAITING_AT_ONCE: Final = 5_000
 """Leads that are judged in one batch because their lane passed their `judge_after`."""
@@ -166,6 +167,8 @@ def _apply(
             left=left,
         )
         outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
+        if blind := batch.blind_lanes:
+            tx.hold_back(blind)
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)
@@ -256,13 +259,15 @@ def _say_why(state: RetryCallState) -> None:
 def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
     """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
     try:
-        missing = _patiently(stop, topics.check, kafka)
+        found = _patiently(stop, topics.check, kafka)
     except KafkaLost:
         if stop.is_set():
             return False
         raise
-    if missing:
-        raise TopicMismatch(f"topic {', '.join(missing)} does not exist; run `consumer setup`")
+    if found.missing:
+        raise TopicMismatch(f"topic {', '.join(found.missing)} does not exist; run `consumer setup`")
+    for sentence in found.lowered:
+        log.warning("topic_setting_lowered", reason=sentence, hint=f"run `{REPAIR}` before changes are lost")
     return True
 
 

@@ -8,20 +8,15 @@ and until then neither a reader nor an applier starts, with the old number of la
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from consumer.settings import DatabaseSettings, KafkaSettings
 from consumer.store.relane import NotDrained, refuse_unless_drained, relane
-from consumer.stream import topics
-from consumer.stream.checkpoint import Checkpoint
+from consumer.stream import topic_repair
+from consumer.stream.checkpoint import Checkpoint, cut_off, raising
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.transactions import ReaderTransactions
-
-RAISING: Final = "consumer setup --lanes"
-"""The name of this command where readers write theirs."""
 
 
 def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
@@ -38,17 +33,20 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
             f"there are {len(found.next_seqs)} lanes, and Kafka's topics cannot lose partitions;"
             f" keep LANES={len(found.next_seqs)}, or begin anew with another TOPIC_PREFIX"
         )
+    begun = cut_off(found)
+    if begun is not None and begun != raising(kafka.lanes):
+        raise TopicMismatch(f"raising the lanes was cut off before; run `{begun}` first")
     _refuse_unless_drained(found, kafka, database)
     transactions = ReaderTransactions(kafka, lambda: False)
     try:
         transactions.take_over()
         last = _newest(kafka) or found
         _refuse_unless_drained(last, kafka, database)
-        last = msgspec.structs.replace(last, reader=RAISING)
+        last = msgspec.structs.replace(last, reader=raising(kafka.lanes))
         transactions.ready()
         transactions.commit(last)  # a reader that is fenced knows by this that it has a successor
         transactions.settle()
-        widened = topics.widen(kafka)
+        widened = topic_repair.widen(kafka)
         relane(database.conninfo, last.epoch, last.next_seqs, last.version, kafka.lanes)
         transactions.ready()
         transactions.commit(msgspec.structs.replace(last, epoch=last.epoch + 1, next_seqs=[1] * kafka.lanes))
@@ -56,7 +54,7 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
     finally:
         transactions.close()
     return [
-        *(f"topic {name} has {kafka.lanes} partitions now" for name in widened),
+        *widened,
         f"raised the lanes from {len(last.next_seqs)} to {kafka.lanes}, epoch {last.epoch + 1};"
         f" start everything with LANES={kafka.lanes}",
     ]
@@ -68,11 +66,10 @@ def _newest(kafka: KafkaSettings) -> Checkpoint | None:
 
 
 def _refuse_unless_drained(found: Checkpoint, kafka: KafkaSettings, database: DatabaseSettings) -> None:
-    """Refuses while that leaves everything as it was; an earlier attempt that got further was not refused here."""
+    """Refuses while that leaves everything as it was; where an earlier attempt got further, PostgreSQL shows it."""
     if found.rows or found.lanes_open:
         raise NotDrained(
             "the reader stopped inside a large transaction; start it, stop it once `consumer status` shows that it has"
             " caught up, and try again"
         )
-    if topics.narrow(kafka):
-        refuse_unless_drained(database.conninfo, found.epoch, found.next_seqs)
+    refuse_unless_drained(database.conninfo, found.epoch, found.next_seqs, kafka.lanes)

@@ -12,7 +12,7 @@ from consumer.leads.rule_file import DEFAULT, RuleFile
 from consumer.mysql import comparing
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.store.lanes import lanes_there
-from consumer.stream import journal, topics
+from consumer.stream import journal, topic_repair, topics
 from consumer.stream.checkpoint import Checkpoint, Start
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.transactions import ReaderTransactions
@@ -35,21 +35,23 @@ def prepare(
     """Makes everything ready and returns a sentence for each thing done; an empty list where nothing was to do.
 
     `create_call_centre` has the call centre's tables created though another schema has tables of these names.
-    `first_rules` are put in force where there are none yet.
-    With `repair` a checkpoint that is lost is written again, and with `anew` one at the server's present.
+    `first_rules` are put in force where there are none yet. `repair` gives topics back what somebody changed,
+    and writes a checkpoint that was lost again; with `anew` one at the server's present.
     The checkpoint comes last: as long as it is missing, setup can simply be run again. An existing one stays; one of
-    another database ends it before anything is done. Raises WrongDatabase, and what the store's setup, the topics and
-    the server raise.
+    another database, or with another number of lanes, ends it before anything is done. Raises WrongDatabase,
+    CheckpointUnreadable, and what the store's setup, the topics and the server raise.
     """
     from consumer.commands.begin_again import begin_again
     from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
 
     with CheckpointLog(kafka) as checkpoints:
         begun = checkpoints.newest()
-    if begun is not None and begun.database not in ("", replica.address.database):
-        demand_database(begun, database_of(replica.address), kafka.topic_prefix)
+        if begun is not None and begun.database not in ("", replica.address.database):
+            demand_database(begun, database_of(replica.address), kafka.topic_prefix)
+        checkpoints.last()  # refuses other LANES than the stream's, however many partitions there are
+    done = topic_repair.repair(kafka) if repair else []
     created = topics.prepare(kafka)
-    done = [f"created topic {name}" for name in created]
+    done += [f"created topic {name}" for name in created]
     if kafka.topic(topics.DEAD_LETTERS) not in created:
         done += [f"topic {name} keeps dead letters for ever and whole now" for name in journal.mend(kafka)]
     lanes = lanes_there(database.conninfo) if repair else {}

@@ -18,6 +18,7 @@ from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.envelope import EnvelopeWriter, transaction_id
+from consumer.stream.errors import TopicMismatch
 from consumer.stream.lost_checkpoint import Newest, Reached, are_whole, newest, reached
 from consumer.stream.numbering import Numbering
 from consumer.stream.tails import tails
@@ -41,8 +42,10 @@ def begin_again(
     Without `anew` it is the very one that was lost, found by the newest transaction in Kafka. Where the server no
     longer has that, and with `anew`, it is the server's present, and every lead is queued to be read live; whatever is
     in Kafka is applied before. `lanes` is where PostgreSQL is. Fences a reader that still runs.
-    Raises KafkaLost, ReaderFenced, and what asking and reading the server raises; nothing is changed then.
+    Raises TopicMismatch, KafkaLost, ReaderFenced, and what asking and reading the server raises; nothing is changed then.
     """
+    if sorted(lanes) != list(range(kafka.lanes)):
+        raise TopicMismatch(f"LANES is {kafka.lanes}, but leadstream.lanes has {len(lanes)}; set LANES={len(lanes)}")
     transactions = ReaderTransactions(kafka, threading.Event().is_set)
     try:
         transactions.take_over()  # what an older reader left open is decided from here on

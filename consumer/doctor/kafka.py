@@ -10,7 +10,8 @@ from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
 from consumer.stream.journal import unfit
-from consumer.stream.topics import DEAD_LETTERS, Wanted, wanted
+from consumer.stream.topic_fit import REPAIR, counted, lowered, uneven
+from consumer.stream.topics import CHECKPOINTS, DEAD_LETTERS, Wanted, lane_topics, wanted
 
 SERVER: Final = "kafka"
 PRODUCE, INIT_PRODUCER_ID, DESCRIBE_CONFIGS, ALTER_CONFIGS = 0, 22, 32, 44
@@ -26,7 +27,7 @@ SAFE_COPIES: Final = 3
 def judge(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> list[Check]:
     """Every precondition of Kafka; of topics that do not exist nothing but that is said."""
     topics = wanted(kafka)
-    there = [*_partitions(facts, kafka, topics), _policies(facts, topics), _retention(facts, topics, kafka),
+    there = [*_partitions(facts, kafka), _policies(facts, topics), _retention(facts, topics, kafka),
              _letters(facts, kafka), _leaders(facts), _replication(facts),
              _in_sync(facts)] if facts.topics else []  # fmt: skip
     return [_reachable(facts), _version(facts), _there(facts, topics), *there, *_acls(facts, kafka, group),
@@ -38,7 +39,10 @@ def judge_quick(facts: KafkaFacts, kafka: KafkaSettings) -> list[Check]:
     topics = wanted(kafka)
     if not facts.topics:
         return []
-    return [_there(facts, topics), *_partitions(facts, kafka, topics), _policies(facts, topics)]
+    kept = _retention(facts, topics, kafka)
+    # Whoever does not start for a retention that is too short loses more by it.
+    kept = kept if kept.state is State.OK else kept._replace(state=State.WARNING, mend=REPAIR)
+    return [_there(facts, topics), *_partitions(facts, kafka), _policies(facts, topics), kept]
 
 
 _check = partial(judged, SERVER)
@@ -63,33 +67,35 @@ def _there(facts: KafkaFacts, topics: list[Wanted]) -> Check:
     return _check("topics", bool(missing), sentence, "consumer setup")
 
 
-def _partitions(facts: KafkaFacts, kafka: KafkaSettings, topics: list[Wanted]) -> Iterator[Check]:
-    found = {topic.name: facts.topics[topic.name].partitions for topic in topics if topic.name in facts.topics}
-    lanes = {name: found[name] for topic in topics if (name := topic.name) in found and topic.partitions == kafka.lanes}
-    single = {name: found[name] for topic in topics if (name := topic.name) in found and topic.partitions == 1}
-    wrong = {name: count for name, count in lanes.items() if count != kafka.lanes}
-    sentence = f"every lane's topic has {_count(kafka.lanes, 'partition')}, as LANES says"
-    mend = ""
-    if wrong:
-        counts = ", ".join(f"{name} has {_count(count, 'partition')}" for name, count in wrong.items())
-        sentence = f"{counts}, and LANES is {kafka.lanes}"
-        mend = _fewer(facts, kafka, lanes, wrong)
-    yield _check("partitions", bool(wrong), sentence, mend)
-    many = [name for name, count in single.items() if count != 1 and kafka.lanes != 1]
-    said = f"{', '.join(many)} must have 1 partition" if many else "checkpoints and dead letters have 1 partition each"
-    mend = "consumer setup with another TOPIC_PREFIX, then reconciler verify --repair"
-    yield _check("single partitions", bool(many), said, mend)
+def _partitions(facts: KafkaFacts, kafka: KafkaSettings) -> Iterator[Check]:
+    lanes = {name: facts.topics[name].partitions for name in lane_topics(kafka) if name in facts.topics}
+    most = max(lanes.values(), default=kafka.lanes)
+    if facts.raising:
+        sentence = "raising the lanes was cut off, so that nothing starts with the old number or the new one"
+        yield _check("partitions", True, sentence, facts.raising)
+    elif most < kafka.lanes:
+        sentence = f"{counted(lanes)}, and LANES is {kafka.lanes}"
+        yield _check("partitions", True, sentence, f"export LANES={facts.lanes or most}")
+    elif uneven(lanes) is not None:
+        yield _check("partitions", True, f"{counted(lanes)}, and a lane takes one of each", REPAIR)
+    elif most > kafka.lanes:
+        sentence = f"{counted(lanes)}, and LANES is {kafka.lanes}: those from {kafka.lanes} on stay empty"
+        mend = f"leave them empty, or use them once the stream is drained: consumer setup --lanes {most}"
+        yield _check("partitions", State.WARNING, sentence, mend)
+    else:
+        yield _check("partitions", False, f"every lane's topic has {_count(most, 'partition')}, as LANES says", "")
+    single = {name: facts.topics[name].partitions for name in _single(kafka) if name in facts.topics}
+    many = {name: count for name, count in single.items() if count != 1}
+    said = (
+        f"{counted(many)}, of which only the first is used"
+        if many
+        else ("checkpoints and dead letters have 1 partition each")
+    )
+    yield _check("single partitions", State.WARNING if many else State.OK, said, "leave the others empty")
 
 
-def _fewer(facts: KafkaFacts, kafka: KafkaSettings, lanes: dict[str, int], wrong: dict[str, int]) -> str:
-    if len(set(lanes.values())) == 1:
-        return f"export LANES={next(iter(lanes.values()))}"
-    if all(count < kafka.lanes for count in wrong.values()):
-        return "; ".join(
-            f"kafka-topics.sh --bootstrap-server {facts.place} --alter --topic {name} --partitions {kafka.lanes}"
-            for name in wrong
-        )
-    return "consumer setup with another TOPIC_PREFIX, then reconciler verify --repair"
+def _single(kafka: KafkaSettings) -> list[str]:
+    return [kafka.topic(CHECKPOINTS), kafka.topic(DEAD_LETTERS)]
 
 
 def _policies(facts: KafkaFacts, topics: list[Wanted]) -> Check:
@@ -121,22 +127,28 @@ def _configure(facts: KafkaFacts, topic: str, setting: str) -> str:
 
 def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) -> Check:
     hours = kafka.topic_retention_hours
-    kept = {
-        topic.name: found.settings
+    wrong = {
+        topic.name: low
         for topic in topics
-        if topic.settings.get("retention.ms", "-1") != "-1" and (found := facts.topics.get(topic.name))
+        if topic.name in lane_topics(kafka)
+        and (found := facts.topics.get(topic.name))
+        and (low := lowered(topic.settings, found.settings))
     }
-    short = [name for name, settings in kept.items() if 0 <= int(settings.get("retention.ms", -1)) < hours * 3_600_000]
-    small = [name for name, settings in kept.items() if int(settings.get("retention.bytes", -1)) >= 0]
-    sentence = f"changes are kept for {hours} hours at least"
-    if short:
-        sentence = f"{', '.join(short)} keep changes for less than TOPIC_RETENTION_HOURS={hours}"
-    elif small:
-        sentence = f"{', '.join(small)} may drop changes before TOPIC_RETENTION_HOURS={hours}, by retention.bytes"
-    mends = [_configure(facts, name, f"retention.ms={hours * 3_600_000}") for name in short]
-    mends += [_configure(facts, name, "retention.bytes=-1") for name in small]
-    state = State.FAILED if short else State.WARNING if small else State.OK
-    return _check("retention", state, sentence, "; ".join(mends))
+    if not wrong:
+        return _check("retention", False, f"changes are kept for {hours} hours at least, and taken whole", "")
+    said = "; ".join(
+        f"{name} has {', '.join(f'{key}={facts.topics[name].settings.get(key)}' for key in low)}"
+        for name, low in wrong.items()
+    )
+    sentence = f"{said}: changes may be lost before TOPIC_RETENTION_HOURS={hours}, or large ones not be taken"
+    mends = [
+        _configure(facts, name, f"{key}={low[key]}")
+        for key in ("retention.ms", "retention.bytes", "max.message.bytes")
+        for name, low in wrong.items()
+        if key in low
+    ]
+    short = any("retention.ms" in low for low in wrong.values())
+    return _check("retention", State.FAILED if short else State.WARNING, sentence, "; ".join(mends))
 
 
 def _letters(facts: KafkaFacts, kafka: KafkaSettings) -> Check:

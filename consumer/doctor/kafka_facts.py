@@ -14,7 +14,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 
 from consumer.doctor.check import Unreachable
 from consumer.settings import KafkaSettings
-from consumer.stream.topics import wanted
+from consumer.stream.checkpoint import cut_off
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.errors import StreamError
+from consumer.stream.topics import lane_topics, wanted
 
 API: Final = re.compile(r"ApiKey \S+ \((\d+)\) Versions \d+\.\.(\d+)")
 """How librdkafka logs what a broker understands, under `debug=feature`."""
@@ -59,6 +62,10 @@ class KafkaFacts:
     group_operations: frozenset[str] = frozenset()
     transactions: str = ""
     """Why a transaction cannot be had; empty: it can."""
+    lanes: int = 0
+    """Lanes of the newest checkpoint; 0: there is none, or topics have as many partitions as LANES says anyway."""
+    raising: str = ""
+    """The command that raised the lanes and was cut off in the midst of it."""
 
 
 class _Listener(logging.Handler):
@@ -92,6 +99,7 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     try:
         brokers = len(admin.list_topics(wanted(kafka)[0].name, timeout=seconds).brokers)
         topics, hidden = _topics(admin, kafka, seconds)
+        lanes, raising = _checkpoint(kafka, topics)
         operations: frozenset[str] = frozenset()
         transactions = ""
         if not quick:
@@ -104,7 +112,9 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         detail = f" ({listener.last_error})" if listener.last_error else ""
         raise Unreachable(f"Kafka at {place} cannot be asked: {reason}{detail}") from error
     principal = f"User:{kafka.librdkafka.get('sasl.username') or 'ANONYMOUS'}"
-    return KafkaFacts(place, principal, brokers, listener.versions, topics, hidden, operations, transactions)
+    return KafkaFacts(
+        place, principal, brokers, listener.versions, topics, hidden, operations, transactions, lanes, raising
+    )
 
 
 def _topics(admin: AdminClient, kafka: KafkaSettings, seconds: float) -> tuple[dict[str, TopicFacts], frozenset[str]]:
@@ -124,6 +134,18 @@ def _topics(admin: AdminClient, kafka: KafkaSettings, seconds: float) -> tuple[d
                 raise
     settings = _settings(admin, list(found), seconds)
     return {name: _facts(topic, settings[name]) for name, topic in found.items()}, frozenset(hidden)
+
+
+def _checkpoint(kafka: KafkaSettings, topics: Mapping[str, TopicFacts]) -> tuple[int, str]:
+    """Lanes of the newest checkpoint and the command that was cut off raising them; asked only where it matters."""
+    if all(topics[name].partitions == kafka.lanes for name in lane_topics(kafka) if name in topics):
+        return 0, ""
+    try:
+        with CheckpointLog(kafka) as checkpoints:
+            found = checkpoints.newest()
+    except StreamError:
+        return 0, ""
+    return (0, "") if found is None else (len(found.next_seqs), cut_off(found) or "")
 
 
 def _facts(topic: Any, settings: Mapping[str, str]) -> TopicFacts:

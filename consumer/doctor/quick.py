@@ -75,7 +75,8 @@ def _present(step: Callable[[], list[Check]]) -> list[Check]:
 def _demand(checks: list[Check]) -> None:
     for check in checks:
         if check.state is State.WARNING:
-            log.warning("precondition", server=check.server, reason=check.sentence, mend=check.mend)
+            event = "topic_setting_lowered" if check.name == "retention" and check.server == "kafka" else "precondition"
+            log.warning(event, server=check.server, reason=check.sentence, hint=check.mend)
     failed = [check for check in checks if check.state is State.FAILED]
     if failed:
         raise unfit(failed)

@@ -51,7 +51,7 @@ def replay(
     `left` is what was left behind under the names that `names_in` gives for the changes; it is altered too. A lead gets
     what was left for a user or claim that comes. Where that is not known whole (or `moved`, see Change), where a
     change's row could not be read, and where rows were missed in the midst of a source transaction, the leads concerned
-    wait for a live read.
+    wait for a live read. Where changes are lost, whoever's they were, all leads do that are known by then.
     """
     left = {} if left is None else left
     rejudge_all(leads.values(), lane_version or (changes[0].version if changes else 0), rules, outcome)
@@ -68,7 +68,7 @@ def replay(
             due = waiting.judge_passed(version - 1)
         if table is None:
             if change.recheck is not None:
-                for half_known in touched.values():
+                for half_known in (leads if change.moved else touched).values():
                     _await_read(half_known, change.recheck, outcome)
                 waiting.await_read(lane_version, change.recheck)
         elif change.ties is not None and change.ties.claimless:

@@ -161,7 +161,7 @@ class Change(NamedTuple):
     says that no further change of the same source transaction follows in this lane. `moved` marks a user or claim of
     which too little is known, because what belongs to it was not left by anybody: it has to be read live. `recheck` is
     why all leads of the lane have to be read live, or, where there is a `table` but no row, why this one has to: its
-    row could not be read.
+    row could not be read. Without a `table`, `moved` says that changes of the lane are lost here, whoever's they were.
     """
 
     user_id: int

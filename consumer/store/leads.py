@@ -458,6 +458,10 @@ class LeadTransaction:
         cursor = self._execute(sql.QUEUE_LANE_RECHECKS, lane=integers(sorted(lanes)), reason=reason)
         return sum(count for (count,) in self._fetch(cursor))
 
+    def hold_back(self, lanes: Iterable[int]) -> None:
+        """Has no lead of some lanes judged before it was read live, but for those that are written after this."""
+        self._execute(sql.HOLD_LANES_BACK, lane=integers(sorted(lanes)), never=NEVER)
+
     def done_rechecks(self, user_ids: Iterable[int]) -> None:
         """Strikes off rechecks that `LeadStore.due_rechecks` handed out, unless they were asked for again since."""
         done = sorted(self._handed_out.keys() & set(user_ids))

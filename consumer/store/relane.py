@@ -43,10 +43,14 @@ class NotDrained(NotPrepared):
     """Changes of the old lanes are still to be applied, or somebody might still write by them."""
 
 
-def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int]) -> None:
-    """Changes nothing. Raises NotDrained where lanes of this epoch are not at these numbers, StoreUnavailable."""
+def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int], lanes: int) -> None:
+    """Changes nothing. Raises NotDrained where lanes of this epoch are not at these numbers, StoreUnavailable.
+
+    Where `relane` made so many lanes of them before, they were drained.
+    """
     with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
-        _held(connection, conninfo, epoch, next_seqs)
+        if not _is_done(connection, epoch + 1, lanes):
+            _held(connection, conninfo, epoch, next_seqs)
 
 
 def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, lanes: int) -> int:

@@ -384,6 +384,15 @@ SELECT count(*) FROM asked
 """
 """Asks for every lead of some lanes to be read live; says how many they are."""
 
+HOLD_LANES_BACK: Final = """
+WITH held AS (
+    SELECT user_id FROM leadstream.leads
+    WHERE lane = ANY(%(lane)s::int[]) AND judge_after IS DISTINCT FROM %(never)s
+    ORDER BY user_id FOR UPDATE)
+UPDATE leadstream.leads AS lead SET judge_after = %(never)s FROM held WHERE lead.user_id = held.user_id
+"""
+"""Has every lead of some lanes read live before it is judged again; locks them in user order, like everybody."""
+
 DUE_RECHECKS: Final = """
 SELECT user_id, reason, attempts, asked_at
 FROM leadstream.rechecks

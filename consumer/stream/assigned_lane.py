@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from consumer.leads.model import Change
-from consumer.stream.batches import LaneBatch
+from consumer.stream.batches import LOST, LaneBatch, missing
 from consumer.stream.blanks import Blanks
 from consumer.stream.envelope import NOBODY
 from consumer.stream.lanes import LaneMerge
@@ -130,6 +130,9 @@ class Lane:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
         if self._blanks:
             self._blanks.settle(self.merge)
+        if self._noted.lost:
+            self._changes.append(missing(self._version))
+            self._recheck_all.add(LOST)
         changes = self._pop(limit)
         for change in reversed(changes):
             if change.last:

@@ -22,7 +22,7 @@ class LaneBatch:
     `orphaned` says that NOBODY is among the owners of rows. `lost` counts numbers that can no longer arrive and that no
     dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
     that these concern, `unplaced` those of them whose message had no number and so no place among the changes.
-    `recheck_all` are reasons to read every lead of the lane live.
+    `recheck_all` are reasons to read every lead of the lane live; LOST among them stands among the changes (`missing`).
     """
 
     lane: int
@@ -66,9 +66,14 @@ class Batch:
         """reason → lanes of which every lead has to be read live."""
         found: dict[str, list[int]] = {}
         for part in self.lanes:
-            for reason in (LOST,) * bool(part.lost) + tuple(sorted(part.recheck_all)):
+            for reason in sorted(part.recheck_all.union((LOST,) * bool(part.lost))):
                 found.setdefault(reason, []).append(part.lane)
         return found
+
+    @property
+    def blind_lanes(self) -> list[int]:
+        """Lanes of which changes are missing here: of nobody in them is known any more where they stand."""
+        return [part.lane for part in self.lanes if LOST in part.recheck_all]
 
     @property
     def orphans(self) -> list[Change]:
@@ -92,6 +97,11 @@ class Batch:
             if change.ties is not None or (change.before is None and change.table is not requirements)
             for name in names_in(change)
         }
+
+
+def missing(version: int) -> Change:
+    """What stands in a lane, which has come to this version, where changes of it are lost."""
+    return Change(NOBODY, None, None, None, version, version, last=False, moved=True, recheck=LOST)
 
 
 def is_orphan(change: Change) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+_RAISING: Final = "consumer setup --lanes "
 
 
 class Start(StrEnum):
@@ -53,7 +56,18 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     database: str = ""
     """The database whose changes these are, as its server calls it; "" in checkpoints of older releases."""
     reader: str = ""
-    """Which reader wrote this: each run has a name of its own. "" where none did."""
+    """Which reader wrote this: each run has a name of its own. "" where none did. Or the command that raised lanes."""
+
+
+def raising(lanes: int) -> str:
+    """The command that raises the lanes to so many, which it writes where readers write their name."""
+    return f"{_RAISING}{lanes}"
+
+
+def cut_off(found: Checkpoint) -> str | None:
+    """The command that was raising the lanes when it wrote this checkpoint, and has yet to end; None: there is none."""
+    is_raising = found.reader.startswith(_RAISING) and found.reader != raising(len(found.next_seqs))
+    return found.reader if is_raising else None
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -173,7 +173,7 @@ class DeadLetters:
                 self._failed(post, error)
 
         try:
-            producer.produce(self._topic, letter.value, letter.key, headers=letter.headers, on_delivery=delivered)
+            producer.produce(self._topic, letter.value, letter.key, 0, headers=letter.headers, on_delivery=delivered)
         except BufferError:
             self._unsent.append(post)
         except KafkaException as error:

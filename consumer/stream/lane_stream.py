@@ -21,10 +21,11 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
+from consumer.stream import topics
 from consumer.stream.assigned_lane import PARTITIONS, Lane, LanePosition, Positions
 from consumer.stream.batches import Batch
 from consumer.stream.dead_letters import DeadLetters
-from consumer.stream.errors import ConsumerFailed, NotCoPartitioned
+from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
 from consumer.stream.gaps import Gaps, ends_in_kafka
 from consumer.stream.intake import Complaints, Intake
 from consumer.stream.other_lanes import OtherLanes
@@ -65,6 +66,7 @@ class LaneStream:
         self._buffer: Final = applier.applier_lane_buffer
         names = Topics(kafka.topic_prefix)
         self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
+        self._kafka: Final = kafka
         self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
@@ -282,17 +284,27 @@ class LaneStream:
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = {topic: set[int]() for topic in self._topics}
         for assigned in partitions:
-            numbers[assigned.topic].add(assigned.partition)
+            if assigned.partition < self._kafka.lanes:  # nothing is ever written to the others
+                numbers[assigned.topic].add(assigned.partition)
         lanes = numbers[self._topics[0]]
         if any(others != lanes for others in numbers.values()):
             raise NotCoPartitioned(
                 f"the topics' partitions were not assigned together ({ {t: sorted(n) for t, n in numbers.items()} });"
-                f" every member of the group {self.group} has to subscribe to all four topics with the range assignor"
+                f" {self._why_torn()}"
             )
         log.info("lanes assigned", lanes=sorted(lanes))
         with self._changed:
             self._forget()
         self._place(sorted(lanes))
+
+    def _why_torn(self) -> str:
+        try:
+            uneven = topics.why_torn(self._kafka)
+        except KafkaLost:
+            uneven = None
+        return uneven or (
+            f"every member of the group {self.group} has to subscribe to all four topics with the range assignor"
+        )
 
     def _place(self, numbers: list[int]) -> None:
         """Starts reading these lanes where PostgreSQL says that they stand."""
@@ -325,14 +337,18 @@ class LaneStream:
                 self._changed.wait(POLL_SECONDS)
             self._forget()
         self._lanes = {}
-        log.info("lanes revoked", lanes=sorted({revoked.partition for revoked in partitions}))
+        log.info("lanes revoked", lanes=self._among(partitions))
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group went on without us; whoever has the lanes now is protected by compare-and-set."""
         with self._changed:
             self._forget()
         self._lanes = {}
-        log.warning("lanes lost", lanes=sorted({lost.partition for lost in partitions}))
+        log.warning("lanes lost", lanes=self._among(partitions))
+
+    def _among(self, partitions: Iterable[TopicPartition]) -> list[int]:
+        """The lanes that partitions are of."""
+        return sorted({one.partition for one in partitions if one.partition < self._kafka.lanes})
 
     def _tell_offsets(self) -> None:
         with self._changed:

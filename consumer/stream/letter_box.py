@@ -100,7 +100,7 @@ class LetterBox:
 
     def _noted(self, producer: Producer, headers: list[tuple[str, str | bytes | None]], delivered: object) -> bool:
         try:
-            producer.produce(self._topic, headers=headers, on_delivery=delivered)  # type: ignore[arg-type]
+            producer.produce(self._topic, partition=0, headers=headers, on_delivery=delivered)  # type: ignore[arg-type]
         except BufferError:
             return False
         return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
-    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -17,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from consumer.leads.model import Table
 from consumer.settings import KafkaSettings
 from consumer.stream.errors import KafkaLost, TopicMismatch
+from consumer.stream.topic_fit import REPAIR, lowered, too_few, uneven
 
 HEARTBEATS: Final = "heartbeats"
 LANE_TOPICS: Final = (*(table.value for table in Table), HEARTBEATS)
@@ -70,6 +70,11 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     ]
 
 
+def lane_topics(settings: KafkaSettings) -> list[str]:
+    """The full names of the topics that make up the lanes, in the order of a lane's partitions."""
+    return [settings.topic(name) for name in LANE_TOPICS]
+
+
 def prepare(settings: KafkaSettings) -> list[str]:
     """Creates what is missing and checks what is there; returns the names it created.
 
@@ -78,10 +83,17 @@ def prepare(settings: KafkaSettings) -> list[str]:
     admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     needed = wanted(settings)
     try:
-        existing = _check(admin, needed, settings)
-        missing = [topic for topic in needed if topic.name not in existing]
+        partitions = partitions_of(admin, needed)
+        _demand_partitions(partitions, settings)
+        actual = settings_of(admin, partitions)
+        _demand_settings(needed, actual)
+        _demand_retention(needed, actual, settings)
+        missing = [topic for topic in needed if topic.name not in partitions]
         if missing:
-            _create(admin, missing, settings)
+            lanes = set(lane_topics(settings))
+            most = max((count for name, count in partitions.items() if name in lanes), default=settings.lanes)
+            alike = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
+            _create(admin, alike, settings)
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} refused to create or describe our topics"
@@ -90,94 +102,106 @@ def prepare(settings: KafkaSettings) -> list[str]:
     return [topic.name for topic in missing]
 
 
-def check(settings: KafkaSettings) -> list[str]:
-    """Checks the topics that exist and returns the names of those that do not. Raises as `prepare`."""
+class Checked(NamedTuple):
+    """What is not as it should be of topics that can be used: those `missing`, and settings that were `lowered`.
+
+    `lowered` are a sentence for each setting that may lose changes.
+    """
+
+    missing: list[str]
+    lowered: list[str]
+
+
+def check(settings: KafkaSettings) -> Checked:
+    """Checks the topics that exist. Raises as `prepare`, but not for settings that keep changes for too short a time.
+
+    Whoever refuses to start for these only loses more.
+    """
     admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     needed = wanted(settings)
     try:
-        existing = _check(admin, needed, settings)
+        partitions = partitions_of(admin, needed)
+        _demand_partitions(partitions, settings)
+        actual = settings_of(admin, partitions)
+        _demand_settings(needed, actual)
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} did not describe our topics ({error.args[0].str()});"
             " check KAFKA_BOOTSTRAP_SERVERS and our rights there"
         ) from error
-    return [topic.name for topic in needed if topic.name not in existing]
+    said = [
+        f"topic {topic.name} has {key}={actual[topic.name].get(key)}, and is to have {value}"
+        for topic in needed
+        if topic.name in actual and topic.name in lane_topics(settings)
+        for key, value in lowered(topic.settings, actual[topic.name]).items()
+    ]
+    return Checked([topic.name for topic in needed if topic.name not in partitions], said)
 
 
-def narrow(settings: KafkaSettings) -> list[str]:
-    """The lanes' topics that have fewer partitions than LANES. Raises KafkaLost."""
+def why_torn(settings: KafkaSettings) -> str | None:
+    """Why a lane's partitions are not assigned together, where that is the topics' doing. Raises KafkaLost."""
+    return uneven(partitions_of_lanes(settings))
+
+
+def _of_lanes(partitions: Mapping[str, int], settings: KafkaSettings) -> dict[str, int]:
+    return {name: partitions[name] for name in lane_topics(settings) if name in partitions}
+
+
+def partitions_of_lanes(settings: KafkaSettings) -> dict[str, int]:
+    """How many partitions the lanes' topics have, as far as they exist. Raises KafkaLost."""
     admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     try:
-        found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+        return _of_lanes(partitions_of(admin, wanted(settings)), settings)
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} did not describe our topics ({error.args[0].str()})"
         ) from error
-    names = [settings.topic(name) for name in LANE_TOPICS]
-    return [name for name in names if name in found and len(found[name].partitions) < settings.lanes]
 
 
-def widen(settings: KafkaSettings) -> list[str]:
-    """Gives the lanes' topics as many partitions as LANES says; the names of those that had fewer. Raises KafkaLost."""
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
-    names = narrow(settings)
-    if names:
-        try:
-            futures = admin.create_partitions([NewPartitions(name, settings.lanes) for name in names])
-            for future in futures.values():
-                future.result(ANSWER_SECONDS)
-        except KafkaException as error:
-            raise KafkaLost(
-                f"Kafka at {settings.kafka_bootstrap_servers} refused to add partitions ({error.args[0].str()});"
-                " check our rights there and run setup again"
-            ) from error
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while behind := narrow(settings):
-        if time.monotonic() > deadline:
-            raise KafkaLost(f"{', '.join(behind)} did not get its partitions in time; run setup again")
-        time.sleep(0.1)
-    return names
+def partitions_of(admin: AdminClient, needed: list[Wanted]) -> dict[str, int]:
+    """How many partitions our topics have, as far as they exist. Raises KafkaException."""
+    found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    return {topic.name: len(found[topic.name].partitions) for topic in needed if topic.name in found}
 
 
-def _check(admin: AdminClient, needed: list[Wanted], settings: KafkaSettings) -> set[str]:
-    partitions = {
-        name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()
-    }
-    found = [topic for topic in needed if topic.name in partitions]
-    for topic in found:
-        if partitions[topic.name] != topic.partitions:
-            raise TopicMismatch(
-                f"topic {topic.name} has {partitions[topic.name]} partitions and needs {topic.partitions};"
-                f" set LANES={partitions[topic.name]} or use another TOPIC_PREFIX"
-                if topic.partitions == settings.lanes
-                else f"topic {topic.name} has {partitions[topic.name]} partitions and needs 1; use another TOPIC_PREFIX"
-            )
-    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in found]
+def settings_of(admin: AdminClient, names: Collection[str]) -> dict[str, dict[str, str | None]]:
+    """The settings of topics that exist. Raises KafkaException."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(resources, request_timeout=ANSWER_SECONDS) if resources else {}
-    actual = {
+    return {
         resource.name: {key: entry.value for key, entry in future.result().items()}
         for resource, future in answers.items()
     }
-    for topic in found:
+
+
+def _demand_partitions(partitions: Mapping[str, int], settings: KafkaSettings) -> None:
+    found = _of_lanes(partitions, settings)
+    sentence = too_few(found, settings.lanes) or uneven(found)
+    if sentence is not None:
+        raise TopicMismatch(sentence)
+
+
+def _demand_settings(needed: list[Wanted], actual: Mapping[str, Mapping[str, str | None]]) -> None:
+    for topic in needed:
         for key, value in topic.fixed.items():
-            if actual[topic.name].get(key) != value:
+            if topic.name in actual and actual[topic.name].get(key) != value:
                 raise TopicMismatch(
                     f"topic {topic.name} has {key}={actual[topic.name].get(key)}, which would lose changes;"
-                    f" set it to {value} with kafka-configs.sh --alter --add-config {key}={value}"
+                    f" run `{REPAIR}`, or set it to {value} with kafka-configs.sh --alter --add-config {key}={value}"
                 )
-        _check_retention(topic, actual[topic.name], settings)
-    return {topic.name for topic in found}
 
 
-def _check_retention(topic: Wanted, actual: dict[str, str | None], settings: KafkaSettings) -> None:
-    if "retention.ms" not in topic.settings:
-        return
-    kept = int(actual.get("retention.ms") or -1)
-    if 0 <= kept < int(topic.settings["retention.ms"]):
-        raise TopicMismatch(
-            f"topic {topic.name} keeps changes for {kept // 3_600_000} hours and TOPIC_RETENTION_HOURS is"
-            f" {settings.topic_retention_hours}; lower the setting or raise retention.ms with kafka-configs.sh --alter"
-        )
+def _demand_retention(
+    needed: list[Wanted], actual: Mapping[str, Mapping[str, str | None]], settings: KafkaSettings
+) -> None:
+    for topic in needed:
+        wrong = lowered(topic.settings, actual.get(topic.name, {}))
+        if "retention.ms" in wrong and topic.name != settings.topic(DEAD_LETTERS):
+            kept = int(actual[topic.name]["retention.ms"] or -1)
+            raise TopicMismatch(
+                f"topic {topic.name} has retention.ms={kept}, which keeps changes for {kept / 3_600_000:g} hours, and"
+                f" TOPIC_RETENTION_HOURS is {settings.topic_retention_hours}; run `{REPAIR}`, or lower the setting"
+            )
 
 
 def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) -> None:

@@ -147,8 +147,10 @@ def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pyt
             cut.setattr(more_lanes, "relane", cut_off)
             with pytest.raises(OSError, match="cut off"):
                 raise_lanes(kafka, database)
-        assert f"LANES={MORE}" in refused(world, "read", lanes=LANES)
-        assert f"consumer setup --lanes {MORE}" in refused(world, "read", lanes=MORE)
+        for lanes in (LANES, MORE):
+            assert f"consumer setup --lanes {MORE}" in refused(world, "read", lanes=lanes)
+        with pytest.raises(TopicMismatch, match=f"run `consumer setup --lanes {MORE}` first"):
+            raise_lanes(*settings(world, MORE + 1))
         with monkeypatch.context() as cut:
             cut.setattr(ReaderTransactions, "commit", cut_off_at_the_end)
             with pytest.raises(OSError, match="cut off"):

@@ -387,6 +387,47 @@ def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_a
     assert world.value("SELECT count(*) FROM leadstream.claims") == 1
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: World, together: bool) -> None:
+    mate, later = [number for number in range(2, 100) if lane_of(number, world.lanes) == lane_of(1, world.lanes)][:2]
+    world.applier()
+    with world.scribe as scribe:
+        for number in (1, mate):
+            scribe.transaction(("users", None, user(number, 3), number))
+            scribe.transaction(("claims", None, claim(number, number), number))
+            scribe.transaction(("claim_requirements", None, requirement(number, number), number))
+    world.drain()
+    rows = (
+        ("claims", None, claim(200, 1), 1),
+        ("claim_requirements", None, requirement(200, 200), 1),
+        ("claim_requirements", None, requirement(201, 200), 1),
+        ("claim_requirements", requirement(1, 1), requirement(1, 1, "approved"), 1),
+    )
+    with world.scribe as scribe:
+        if together:
+            scribe.numbering.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
+        for row in rows:
+            scribe.withheld = 1 if row in (rows[2:] if together else rows[1:3]) else 0  # a row goes with the next one
+            scribe.row(*row) if together else scribe.transaction(row)
+        if together:
+            scribe.numbering.commit()
+        scribe.withheld = 0
+        scribe.transaction(("claim_requirements", requirement(mate, mate), requirement(mate, mate, "approved"), mate))
+        scribe.transaction(("users", None, user(later), later))
+        scribe.transaction(("users", user(later), user(later, 9), later))
+    world.drain()
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    assert sum(line["count"] for line in said) == 2
+    assert world.query(
+        "SELECT user_id, judge_after FROM leadstream.leads WHERE judge_after IS NOT NULL ORDER BY 1"
+    ) == [
+        (1, NEVER),
+        (mate, NEVER),
+    ]
+    assert world.query("SELECT DISTINCT user_id FROM conversions") == [(later,)], "whoever comes later is known whole"
+    assert {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")} >= {1, mate}
+
+
 def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
     world.applier()
     lane = lane_of(1, world.lanes)

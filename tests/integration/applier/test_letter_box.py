@@ -84,7 +84,7 @@ def test_setup_mends_a_journal_that_an_older_release_made_to_forget(world: World
     assert (found["retention.ms"], int(found["max.message.bytes"])) == ("-1", MAX_LETTER_BYTES)
     assert found["segment.ms"] == "3600000"
     assert journal.mend(world.kafka) == []
-    assert topics.check(world.kafka) == []
+    assert topics.check(world.kafka) == ([], [])
 
 
 def test_a_letter_is_found_with_its_place_its_user_and_its_bytes_and_once_however_often_it_was_written(

@@ -18,7 +18,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 
 from consumer.replica_login import login
 from consumer.settings import MySQLAddress
@@ -45,6 +52,7 @@ class Company:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         servers = ensure(("kafka", "postgres"))
         self.folder = folder
+        self.brokers = servers.kafka_bootstrap
         self.prefix = f"runbook-{uuid.uuid4().hex[:8]}"
         self.primary = stack.enter_context(servers.private_mysql())
         self.replicas = [stack.enter_context(servers.private_mysql([f"--server-id={number}"])) for number in (2, 3)]
@@ -211,7 +219,31 @@ def nothing_twice(company: Company) -> None:
     assert company.ask(DOUBLE) == []
 
 
-BEFORE: dict[str, Callable[[Company], None]] = {"Purged binlogs": purge}
+def partitions_added(company: Company) -> None:
+    """An administrator gives one topic more partitions."""
+    admin = AdminClient({"bootstrap.servers": company.brokers})
+    name = f"{company.prefix}.2.users"
+    count = len(admin.list_topics(name, timeout=30).topics[name].partitions) + 2
+    for future in admin.create_partitions([NewPartitions(name, count)]).values():
+        future.result(30)
+    while len(admin.list_topics(name, timeout=30).topics[name].partitions) < count:
+        time.sleep(0.1)
+
+
+def retention_lowered(company: Company) -> None:
+    """An administrator has changes kept for an hour."""
+    admin = AdminClient({"bootstrap.servers": company.brokers})
+    resource = ConfigResource(ResourceType.TOPIC, f"{company.prefix}.2.claims")
+    entry = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
+    resource.add_incremental_config(entry)
+    admin.incremental_alter_configs([resource])[resource].result(30)
+
+
+BEFORE: dict[str, Callable[[Company], None]] = {
+    "Purged binlogs": purge,
+    "Partitions added": partitions_added,
+    "Retention lowered": retention_lowered,
+}
 AFTER: dict[str, Callable[[Company], None]] = {
     "First deployment": shadowed,
     "Moving to another replica": on_the_other_replica,

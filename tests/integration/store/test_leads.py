@@ -197,4 +197,4 @@ def test_a_url_with_a_name_of_its_own_does_not_hide_an_applier_from_whoever_rais
     with LeadStore(url, LANES, shadow=False, source="stream") as store:
         store.lanes([0])
         with pytest.raises(NotDrained, match="still connected"):
-            refuse_unless_drained(url, 1, [1] * LANES)
+            refuse_unless_drained(url, 1, [1] * LANES, LANES + 1)

@@ -85,7 +85,7 @@ WAYS_IN: dict[str, Callable[[str], object]] = {
     "setup": lambda url: prepare(url, LANES, 1),
     "the reconciler": _book,
     "lanes raised": lambda url: relane(url, 1, [1] * LANES, 1, LANES + 1),
-    "lanes looked at": lambda url: refuse_unless_drained(url, 1, [1] * LANES),
+    "lanes looked at": lambda url: refuse_unless_drained(url, 1, [1] * LANES, LANES + 1),
     "explain": _explain,
 }
 

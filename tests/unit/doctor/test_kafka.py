@@ -10,7 +10,7 @@ from consumer.doctor.check import Check, State
 from consumer.doctor.kafka import judge, judge_quick
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
-from consumer.stream.topics import wanted
+from consumer.stream.topics import lane_topics, wanted
 
 KAFKA = KafkaSettings(kafka_bootstrap_servers="kafka:9092", topic_prefix="ls", lanes=6)
 GROUP = "ls.appliers"
@@ -45,6 +45,13 @@ def journal(**changed: str) -> KafkaFacts:
     return replace(WELL, topics={**TOPICS, name: replace(found, settings={**found.settings, **settings})})
 
 
+def wide(count: int) -> KafkaFacts:
+    """Every lane's topic with so many partitions."""
+    lanes = lane_topics(KAFKA)
+    topics = {n: replace(topic, partitions=count) if n in lanes else topic for n, topic in TOPICS.items()}
+    return replace(WELL, topics=topics)
+
+
 def wrong(facts: KafkaFacts) -> list[Check]:
     return [check for check in judge(facts, KAFKA, GROUP) if check.state is not State.OK]
 
@@ -62,20 +69,28 @@ def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
             replace(WELL, topics={name: topic for name, topic in TOPICS.items() if name != "ls.heartbeats"}), "topics",
             "failed", "consumer setup",
         ),
-        (
-            users(partitions=4), "partitions", "failed",
-            "kafka-topics.sh --bootstrap-server kafka:9092 --alter --topic ls.users --partitions 6",
-        ),
+        (users(partitions=4), "partitions", "failed", "consumer setup --repair"),
         (
             replace(WELL, topics={
                 name: replace(topic, partitions=min(topic.partitions, 4)) for name, topic in TOPICS.items()
             }),
             "partitions", "failed", "export LANES=4",
         ),
+        (users(partitions=8), "partitions", "failed", "consumer setup --repair"),
         (
-            users(partitions=8), "partitions", "failed",
-            "consumer setup with another TOPIC_PREFIX, then reconciler verify --repair",
+            replace(wide(8), lanes=6), "partitions", "warning",
+            "leave them empty, or use them once the stream is drained: consumer setup --lanes 8",
         ),
+        (replace(wide(4), lanes=3), "partitions", "failed", "export LANES=3"),
+        (
+            replace(wide(8), lanes=6, raising="consumer setup --lanes 8"), "partitions", "failed",
+            "consumer setup --lanes 8",
+        ),
+        (
+            replace(WELL, topics={**TOPICS, "ls.checkpoints": replace(TOPICS["ls.checkpoints"], partitions=3)}),
+            "single partitions", "warning", "leave the others empty",
+        ),
+        (setting(max_message_bytes="1048588"), "retention", "warning", f"{CONFIGS} max.message.bytes=16777216"),
         (setting(cleanup_policy="compact"), "cleanup.policy", "failed", f"{CONFIGS} cleanup.policy=delete"),
         (setting(retention_ms="3600000"), "retention", "failed", f"{CONFIGS} retention.ms=604800000"),
         (setting(retention_bytes="1073741824"), "retention", "warning", f"{CONFIGS} retention.bytes=-1"),
@@ -135,3 +150,9 @@ def test_before_setup_nothing_is_said_of_topics_but_that_they_are_missing() -> N
 def test_what_a_reader_waits_for_does_not_keep_it_from_starting() -> None:
     late = users(leaderless=6, in_sync=0)
     assert {check.state for check in judge_quick(late, KAFKA)} == {State.OK}
+
+
+def test_a_reader_starts_where_the_retention_was_lowered_and_says_so() -> None:
+    (check,) = [check for check in judge_quick(setting(retention_ms="3600000"), KAFKA) if check.state is not State.OK]
+    assert (check.state, check.mend) == (State.WARNING, "consumer setup --repair")
+    assert "ls.users has retention.ms=3600000" in check.sentence
