@@ -189,6 +189,7 @@ def _rest_of(batch: Batch) -> Batch:
             defects=(),
             rechecks={},
             recheck_all=frozenset(),
+            blind=False,
         )
         for part in batch.lanes
     ]

@@ -27,7 +27,9 @@ from consumer.stream.envelope import ties_text
 from consumer.stream.numbering import Numbering
 from consumer.trails import Trail
 
-UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", "MODIFY"))
+ALTERED: Final = "MODIFY"
+"""A column got another type: what rows hold is converted, and mostly means what it did before."""
+UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
 """Schema changes that rows come, go or change with."""
 
 
@@ -115,7 +117,8 @@ class Router:
                 self._unread(event)
                 self._known_keys = None
                 if type(event) is Statement or event.verb in UNTOLD:
-                    numbering.recheck(f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog")
+                    reason = f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog"
+                    numbering.recheck(reason, blind=event.verb != ALTERED)
             elif kind is UnreadableRow:
                 self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:

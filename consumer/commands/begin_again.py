@@ -42,7 +42,7 @@ def begin_again(
     Without `anew` it is the very one that was lost, found by the newest transaction in Kafka. Where the server no
     longer has that, and with `anew`, it is the server's present, and every lead is queued to be read live; whatever is
     in Kafka is applied before. `lanes` is where PostgreSQL is. Fences a reader that still runs.
-    Raises TopicMismatch, KafkaLost, ReaderFenced, and what asking and reading the server raises; nothing is changed then.
+    Raises TopicMismatch, KafkaLost, ReaderFenced, and what asking and reading the server raises; then nothing changed.
     """
     if sorted(lanes) != list(range(kafka.lanes)):
         raise TopicMismatch(f"LANES is {kafka.lanes}, but leadstream.lanes has {len(lanes)}; set LANES={len(lanes)}")

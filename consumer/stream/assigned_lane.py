@@ -57,6 +57,7 @@ class Lane:
         self._changes: list[Change] = []
         self._user_ids: set[int] = set()
         self._recheck_all: set[str] = set()
+        self._blind = False
         self._notes = _Notes()
         self._version = position.version
         self._next_seq = position.next_seq
@@ -133,6 +134,7 @@ class Lane:
         if self._noted.lost:
             self._changes.append(missing(self._version))
             self._recheck_all.add(LOST)
+            self._blind = True
         changes = self._pop(limit)
         for change in reversed(changes):
             if change.last:
@@ -141,9 +143,10 @@ class Lane:
         self._changes += changes
         user_ids = {change.user_id for change in changes if change.table is not None}
         self._user_ids |= user_ids
-        self._recheck_all |= {
-            change.recheck for change in changes if change.recheck is not None and change.table is None
-        }
+        for change in changes:
+            if change.recheck is not None and change.table is None:
+                self._recheck_all.add(change.recheck)
+                self._blind |= change.moved
         self._next_seq = self.merge.next_seq
         self._offsets = list(self.merge.offsets)
         if self._noted:
@@ -187,10 +190,12 @@ class Lane:
             notes.rechecks,
             frozenset(self._recheck_all),
             notes.unplaced,
+            self._blind,
         )
         self._changes = []
         self._user_ids = set()
         self._recheck_all = set()
+        self._blind = False
         self._notes = _Notes()
         self._expected_seq = self._next_seq
         self._version_before = self._version

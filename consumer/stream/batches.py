@@ -23,6 +23,7 @@ class LaneBatch:
     dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
     that these concern, `unplaced` those of them whose message had no number and so no place among the changes.
     `recheck_all` are reasons to read every lead of the lane live; LOST among them stands among the changes (`missing`).
+    `blind` says that changes are missing, whoever's they were.
     """
 
     lane: int
@@ -40,6 +41,7 @@ class LaneBatch:
     rechecks: Mapping[int, str]
     recheck_all: frozenset[str] = frozenset()
     unplaced: Mapping[int, str] = field(default_factory=dict)
+    blind: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,7 +75,7 @@ class Batch:
     @property
     def blind_lanes(self) -> list[int]:
         """Lanes of which changes are missing here: of nobody in them is known any more where they stand."""
-        return [part.lane for part in self.lanes if LOST in part.recheck_all]
+        return [part.lane for part in self.lanes if part.blind]
 
     @property
     def orphans(self) -> list[Change]:

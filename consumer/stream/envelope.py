@@ -276,13 +276,18 @@ class EnvelopeWriter:
             f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
 
-    def recheck(self, seq: int, version: int, ts_us: int, reason: str, user_id: int | None = None) -> str:
-        """A heartbeat without its ending that asks for a lead to be read live, or for every lead of the lane."""
+    def recheck(
+        self, seq: int, version: int, ts_us: int, reason: str, user_id: int | None = None, *, blind: bool = False
+    ) -> str:
+        """A heartbeat without its ending that asks for a lead to be read live, or for every lead of the lane.
+
+        With `blind`, changes of the lane are missing here, whoever's they are.
+        """
         user = "null" if user_id is None else user_id
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
             f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":{user}'
-            f',"recheck":{_text(reason)},"last":'
+            f',"recheck":{_text(reason)}{_MOVED if blind else ""},"last":'
         )
 
 
@@ -428,7 +433,7 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
             lane.version,
             message.source.ts_us,
             lane.last,
-            False,
+            lane.moved,
             lane.recheck,
             None,
         ),

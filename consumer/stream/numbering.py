@@ -171,7 +171,8 @@ class Numbering:
         )
         if len(value) > self._surely_fits and self._is_oversized(value):
             self._report(table, op, self._begun_file, pos, row, value)
-            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table), user_id)
+            reason, blind = _too_large(table), user_id is None
+            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, user_id, blind=blind)
             held[lane] = (self._heartbeats, notice, key_text)
         else:
             held[lane] = (self._topics[table], value, key_text)
@@ -258,8 +259,11 @@ class Numbering:
                 notice = (table, "h", before, after, pos, row, total_order, order)
                 self._hold(lane, self._heartbeats, f"{lane}", notice, "null")
 
-    def recheck(self, reason: str) -> None:
-        """Asks every lane to have its leads read live, inside the transaction at hand; once for each reason there."""
+    def recheck(self, reason: str, *, blind: bool = True) -> None:
+        """Asks every lane to have its leads read live, inside the transaction at hand; once for each reason there.
+
+        With `blind`, nobody is judged before that: rows may have gone that nothing is known of.
+        """
         if reason in self._asked:
             return
         self._asked.add(reason)
@@ -267,7 +271,8 @@ class Numbering:
         if self.rows <= self._skip:
             return
         for lane in range(self.lanes):
-            notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason)
+            seq = self._numbered(lane)
+            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, blind=blind)
             self._held[lane] = (self._heartbeats, notice, f"{lane}")
 
     def unreadable(self, users: Iterable[int] | None, reason: str) -> None:
@@ -282,7 +287,8 @@ class Numbering:
             asked = reason in self._asked
             self._asked.add(reason)
             for lane in () if asked else range(self.lanes):
-                notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason)
+                seq = self._numbered(lane)
+                notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, blind=True)
                 self._held[lane] = (self._heartbeats, notice, f"{lane}")
             return
         for user_id in users:
@@ -299,7 +305,7 @@ class Numbering:
         self.version = max(ts_us, self.version + 1)
         self.ts_us = self.applied_us = ts_us
         for lane in range(self.lanes):
-            notice = self._writer.recheck(self._numbered(lane), self.version, ts_us, reason)
+            notice = self._writer.recheck(self._numbered(lane), self.version, ts_us, reason, blind=True)
             self._send(self._heartbeats, notice + LAST, f"{lane}", lane)
             self.sent += 1
 
@@ -319,7 +325,7 @@ class Numbering:
             if op != "h":  # else it is a copy of one that was reported
                 self._report(table, op, self._begun_file, pos, row, value)
             topic = self._heartbeats
-            value = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table))
+            value = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table), blind=True)
         self._held[lane] = (topic, value, key)
 
     def _numbered(self, lane: int) -> int:

@@ -500,16 +500,28 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> No
     assert command(world, "discard", "0").startswith("1 ")
 
 
+@pytest.mark.parametrize("blind", [True, False])
 def test_where_the_binlog_lacks_rows_every_lead_that_its_lane_knew_by_then_is_queued_for_a_recheck(
-    world: World,
+    world: World, blind: bool
 ) -> None:
+    """And, where rows may have gone, judged by nothing that comes before it is read live."""
     world.applier()
-    live(world.scribe, range(1, 21))
-    with world.scribe as scribe:
+    scribe = world.scribe
+    live(scribe, range(1, 21))
+    with scribe:
         scribe.numbering.begin(None, 1, "binlog.000001", 900_000, time.time_ns() // 1000)
-        scribe.numbering.recheck("TRUNCATE of claims: rows not in the binlog")
+        scribe.numbering.recheck("rows not in the binlog", blind=blind)
         scribe.numbering.commit()
+        scribe.transaction(("users", user(1), user(1, 77), 1))
+    world.drain()
+    with scribe:
+        scribe.transaction(("users", user(2), user(2, 77), 2))
+        scribe.transaction(("users", None, user(21), 21))
     world.drain()
     assert world.query("SELECT user_id, reason FROM leadstream.rechecks ORDER BY user_id") == [
-        (number, "TRUNCATE of claims: rows not in the binlog") for number in range(1, 21)
+        (number, "rows not in the binlog") for number in range(1, 21)
     ]
+    held_back = world.query("SELECT user_id FROM leadstream.leads WHERE judge_after IS NOT NULL ORDER BY user_id")
+    assert held_back == [(number,) for number in range(1, 21) if blind]
+    signed = world.query("SELECT count(*) FROM leadstream.stints WHERE user_id < 3 AND opened_reason <> 'first_seen'")
+    assert signed == [(0 if blind else 2,)]

@@ -137,7 +137,7 @@ def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_na
             "UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2",
         )
         reader = world.reader(*command[0].split()[1:])
-        until(world, 2, SIGNED)
+        read_live(world, 2, SIGNED)
         read_live(world, 1, [*outstanding, ("none", "requirements_completed")])
         assert {line["table"] for line in reader.lines() if line["event"] == "row_unreadable"} >= {"unknown"}
         reader.stop()
