@@ -59,6 +59,7 @@ def replay(
     due = waiting.judge_passed(lane_version)
     touched: dict[int, Lead] = {}
     version, rules_version = lane_version, rules.version
+    missed: str | None = None
     for change in changes:
         version = change.version
         table = change.table
@@ -71,6 +72,8 @@ def replay(
                 for half_known in (leads if change.moved else touched).values():
                     _await_read(half_known, change.recheck, outcome)
                 waiting.await_read(lane_version, change.recheck)
+                if not change.moved:
+                    missed = change.recheck  # whoever changes in the rest of this transaction may have changed before
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
         elif change.ties is not None and change.ties.likely:
@@ -90,6 +93,10 @@ def replay(
                 touched[user_id] = lead
         if change.last:
             lane_version = max(lane_version, version)
+            if missed is not None:
+                for half_known in touched.values():
+                    _await_read(half_known, missed, outcome)
+                missed = None
             if touched:
                 for lead in touched.values():
                     if lead.judge_after is None:
@@ -101,6 +108,8 @@ def replay(
             if version >= due:
                 due = waiting.judge_passed(version)
     for lead in touched.values():
+        if missed is not None:
+            _await_read(lead, missed, outcome)
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
 

@@ -41,6 +41,19 @@ class LaneBatch:
     recheck_all: frozenset[str] = frozenset()
     unplaced: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def whole_until(self) -> int | None:
+        """How far (version) the lane had come where `recheck_all` was asked for first; None where changes are lost."""
+        if LOST in self.recheck_all:
+            return None
+        version = self.version_before
+        for change in self.changes:
+            if change.table is None and change.recheck is not None:
+                break
+            if change.last:
+                version = max(version, change.version)
+        return version
+
 
 @dataclass(slots=True, frozen=True)
 class Batch:
@@ -71,9 +84,12 @@ class Batch:
         return found
 
     @property
-    def blind_lanes(self) -> list[int]:
-        """Lanes of which changes are missing here: of nobody in them is known any more where they stand."""
-        return [part.lane for part in self.lanes if LOST in part.recheck_all]
+    def missed(self) -> dict[int, int | None]:
+        """Lanes of which somebody's changes were missed → how far (version) all before is known to be whole.
+
+        None: changes are lost, so that of nobody in the lane it is known any more where they stand.
+        """
+        return {part.lane: part.whole_until for part in self.lanes if part.recheck_all}
 
     @property
     def orphans(self) -> list[Change]:
