@@ -107,9 +107,10 @@ def replay(
                 touched.clear()
             if version >= due:
                 due = waiting.judge_passed(version)
-    for lead in touched.values():
-        if missed is not None:
+    if missed is not None:  # the rest of this transaction comes with another replay, which does not know
+        for lead in leads.values():
             _await_read(lead, missed, outcome)
+    for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
 

@@ -43,16 +43,18 @@ class LaneBatch:
 
     @property
     def whole_until(self) -> int | None:
-        """How far (version) the lane had come where `recheck_all` was asked for first; None where changes are lost."""
-        if LOST in self.recheck_all:
-            return None
-        version = self.version_before
+        """How far (version) the lane had come where `recheck_all` was asked for first.
+
+        None where changes are lost, and where the transaction of which one was missed goes on behind this batch.
+        """
+        version, found, is_open = self.version_before, False, False
         for change in self.changes:
             if change.table is None and change.recheck is not None:
-                break
+                found = is_open = True
             if change.last:
-                version = max(version, change.version)
-        return version
+                is_open = False
+                version = version if found else max(version, change.version)
+        return None if is_open or LOST in self.recheck_all else version
 
 
 @dataclass(slots=True, frozen=True)
@@ -87,7 +89,7 @@ class Batch:
     def missed(self) -> dict[int, int | None]:
         """Lanes of which somebody's changes were missed → how far (version) all before is known to be whole.
 
-        None: changes are lost, so that of nobody in the lane it is known any more where they stand.
+        None: of nobody in the lane it is known any more where they stand.
         """
         return {part.lane: part.whole_until for part in self.lanes if part.recheck_all}
 

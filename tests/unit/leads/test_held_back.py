@@ -77,6 +77,16 @@ def test_who_changes_in_the_rest_of_a_transaction_of_which_a_row_could_not_be_re
     assert outcome.rechecks == {1: "columns without names"}
 
 
+def test_neither_is_who_changes_there_in_another_batch() -> None:
+    leads, version = owing()
+    missed = Change(-1, None, None, None, MINUTE, MINUTE, False, False, "columns without names")
+    version = replay([missed], leads, version, Rules(), Outcome())
+    outcome = Outcome()
+    replay([change(MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
+    assert not outcome.conversions
+    assert leads[1].judge_after == NEVER
+
+
 def test_where_changes_are_lost_nobody_is_judged_who_was_known_by_then() -> None:
     leads, version = owing()
     outcome = Outcome()
