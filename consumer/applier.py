@@ -167,8 +167,8 @@ def _apply(
             left=left,
         )
         outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
-        if blind := batch.blind_lanes:
-            tx.hold_back(blind)
+        if missed := batch.missed:
+            tx.hold_back(missed)
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)

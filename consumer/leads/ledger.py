@@ -59,6 +59,7 @@ def replay(
     due = waiting.judge_passed(lane_version)
     touched: dict[int, Lead] = {}
     version, rules_version = lane_version, rules.version
+    missed: str | None = None
     for change in changes:
         version = change.version
         table = change.table
@@ -71,6 +72,7 @@ def replay(
                 for half_known in (leads if change.moved else touched).values():
                     _await_read(half_known, change.recheck, outcome)
                 waiting.await_read(lane_version, change.recheck)
+                missed = change.recheck  # whoever changes in the rest of this transaction may have changed before
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
         elif change.ties is not None and change.ties.likely:
@@ -90,6 +92,10 @@ def replay(
                 touched[user_id] = lead
         if change.last:
             lane_version = max(lane_version, version)
+            if missed is not None:
+                for half_known in touched.values():
+                    _await_read(half_known, missed, outcome)
+                missed = None
             if touched:
                 for lead in touched.values():
                     if lead.judge_after is None:
@@ -100,6 +106,9 @@ def replay(
                 touched.clear()
             if version >= due:
                 due = waiting.judge_passed(version)
+    if missed is not None:  # the rest of this transaction comes with another replay, which does not know
+        for lead in leads.values():
+            _await_read(lead, missed, outcome)
     for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version

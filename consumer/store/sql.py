@@ -386,12 +386,14 @@ SELECT count(*) FROM asked
 
 HOLD_LANES_BACK: Final = """
 WITH held AS (
-    SELECT user_id FROM leadstream.leads
-    WHERE lane = ANY(%(lane)s::int[]) AND judge_after IS DISTINCT FROM %(never)s
-    ORDER BY user_id FOR UPDATE)
+    SELECT user_id
+    FROM leadstream.leads JOIN unnest(%(lane)s::int[], %(above)s::bigint[]) AS missed (lane, above) USING (lane)
+    WHERE judge_after > missed.above AND judge_after < %(never)s
+       OR judge_after IS NULL AND lane = ANY(%(everybody)s::int[])
+    ORDER BY user_id FOR UPDATE OF leads)
 UPDATE leadstream.leads AS lead SET judge_after = %(never)s FROM held WHERE lead.user_id = held.user_id
 """
-"""Has every lead of some lanes read live before it is judged again; locks them in user order, like everybody."""
+"""Has leads of some lanes read live before they are judged again: those that wait for later versions, or everybody."""
 
 DUE_RECHECKS: Final = """
 SELECT user_id, reason, attempts, asked_at

@@ -43,6 +43,22 @@ class LaneBatch:
     unplaced: Mapping[int, str] = field(default_factory=dict)
     blind: bool = False
 
+    @property
+    def whole_until(self) -> int | None:
+        """How far (version) the lane had come where `recheck_all` was asked for first.
+
+        None where changes are missing whoever's they were, and where the transaction of which one was missed goes on
+        behind this batch.
+        """
+        version, found, is_open = self.version_before, False, False
+        for change in self.changes:
+            if change.table is None and change.recheck is not None:
+                found = is_open = True
+            if change.last:
+                is_open = False
+                version = version if found else max(version, change.version)
+        return None if is_open or self.blind else version
+
 
 @dataclass(slots=True, frozen=True)
 class Batch:
@@ -73,9 +89,12 @@ class Batch:
         return found
 
     @property
-    def blind_lanes(self) -> list[int]:
-        """Lanes of which changes are missing here: of nobody in them is known any more where they stand."""
-        return [part.lane for part in self.lanes if part.blind]
+    def missed(self) -> dict[int, int | None]:
+        """Lanes of which somebody's changes were missed → how far (version) all before is known to be whole.
+
+        None: of nobody in the lane it is known any more where they stand.
+        """
+        return {part.lane: part.whole_until for part in self.lanes if part.recheck_all}
 
     @property
     def orphans(self) -> list[Change]:

@@ -428,6 +428,37 @@ def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: Wor
     assert {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")} >= {1, mate}
 
 
+@pytest.mark.parametrize("missed_first", [False, True])
+def test_half_a_transaction_is_not_paid_for_where_what_was_missed_comes_in_a_batch_of_its_own(
+    world: World, missed_first: bool
+) -> None:
+    world.applier()
+    with world.scribe as scribe:
+        scribe.transaction(
+            ("users", None, user(1, 3), 1), ("claims", None, claim(1, 1), 1),
+            ("claim_requirements", None, requirement(1, 1), 1),
+        )  # fmt: skip
+    world.drain()
+    with world.scribe as scribe:
+        scribe.numbering.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
+        if not missed_first:
+            scribe.row("claim_requirements", requirement(1, 1), requirement(1, 1, "approved"), 1)
+            scribe.numbering.cut()
+    world.drain()
+    with world.scribe as scribe:
+        scribe.numbering.unreadable(None, "columns without names")
+        scribe.numbering.cut()
+    world.drain()
+    with world.scribe as scribe:
+        if missed_first:
+            scribe.row("claim_requirements", requirement(1, 1), requirement(1, 1, "approved"), 1)
+        scribe.row("users", user(1, 3), user(1, 4), 1)
+        scribe.numbering.commit()
+    world.drain()
+    assert world.query("SELECT judge_after FROM leadstream.leads WHERE user_id = 1") == [(NEVER,)]
+    assert world.value("SELECT count(*) FROM conversions") == 0
+
+
 def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
     world.applier()
     lane = lane_of(1, world.lanes)

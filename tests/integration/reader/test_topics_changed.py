@@ -36,7 +36,7 @@ def world() -> Iterator[World]:
 
 
 @contextmanager
-def appliers(world: World, log: Path, count: int = 1, **more: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+def appliers(world: World, log: Path, count: int, **more: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many of `consumer apply`, ended with the block."""
     with log.open("ab") as errors:
         processes = [
@@ -117,7 +117,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     log = tmp_path / "applier.log"
     world.setup()
     reader = world.reader().wait_for("reading")
-    with appliers(world, log):
+    with appliers(world, log, 1):
         register(world, CUSTOMERS)
         until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)])
     reader.stop()
@@ -144,7 +144,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert "nothing changed" in world.setup("--repair")
 
     world.reader().wait_for("reading")
-    with appliers(world, log, count=3):
+    with appliers(world, log, 3):
         sign(world, CUSTOMERS)
         until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
         register(world, range(101, 111))
@@ -178,7 +178,7 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
     for command in ("read", "apply", "setup"):
         assert f"LANES={LANES}" in world.consumer(command, **more).stderr
     reader = world.reader().wait_for("reading")
-    with appliers(world, log):
+    with appliers(world, log, 1):
         register(world, CUSTOMERS)
         until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)], log.read_text)
 
@@ -189,12 +189,12 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
     assert "are not applied yet" in refused.stderr
     assert reader.process.poll() is None, "what was refused has ended the reader"
     reader.stop()
-    with appliers(world, log):
+    with appliers(world, log, 1):
         until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
         until(lambda: json.loads(world.consumer("status", "--json").stdout)["waiting"] == 0)
     assert f"raised the lanes from {LANES} to {MORE}, epoch 2" in world.setup("--lanes", str(MORE))
     world.reader(**more).wait_for("reading")
-    with appliers(world, log, **more):
+    with appliers(world, log, 1, **more):
         register(world, range(101, 131))
         sign(world, range(101, 131))
         until(lambda: len(signed(world)) >= len(CUSTOMERS) + 30, log.read_text)
@@ -210,7 +210,7 @@ def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_
     often = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500"}
     world.setup()
     world.reader().wait_for("reading")
-    with appliers(world, log, count=2, **often) as processes:
+    with appliers(world, log, 2, **often) as processes:
         register(world, CUSTOMERS)
         until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)], log.read_text)
         until(lambda: query(world, "SELECT count(DISTINCT owner) FROM leadstream.lanes") == [(2,)], log.read_text)
@@ -220,7 +220,7 @@ def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_
     assert ended["kind"] in ("NotCoPartitioned", "TopicMismatch")
     assert f"{world.name}.users has {MORE} partitions" in ended["reason"]
     world.setup(*command_in(ended["reason"])[1:])
-    with appliers(world, log, count=2, **often) as processes:
+    with appliers(world, log, 2, **often) as processes:
         sign(world, CUSTOMERS)
         until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
         add_partitions(world, MORE + 2, *LANE_TOPICS)
@@ -239,7 +239,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     log = tmp_path / "applier.log"
     world.setup()
     reader = world.reader().wait_for("reading")
-    with appliers(world, log):
+    with appliers(world, log, 1):
         world.transaction(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S')",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
@@ -274,7 +274,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     (line,) = [line for line in reader.lines() if line["event"] == "topic_setting_lowered"]
     assert (line["level"], line["hint"]) == ("warning", "consumer setup --repair")
     assert f"{world.name}.claim_requirements has retention.ms=60000" in line["reason"]
-    with appliers(world, log):
+    with appliers(world, log, 1):
         until(lambda: bool(stints(world, mate)), log.read_text)
         said = [line["reason"] for line in lines(log, "topic_setting_lowered")]
         assert any(f"{world.name}.claim_requirements has retention.ms=60000" in reason for reason in said)

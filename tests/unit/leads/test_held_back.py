@@ -67,6 +67,38 @@ def test_neither_is_it_where_both_come_in_one_batch() -> None:
     assert leads[1].judge_after == NEVER
 
 
+def test_who_changes_in_the_rest_of_a_transaction_of_which_a_row_could_not_be_read_waits_for_a_live_read() -> None:
+    leads, version = owing()
+    outcome = Outcome()
+    missed = Change(-1, None, None, None, MINUTE, MINUTE, False, False, "columns without names")
+    version = replay([missed, change(MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
+    assert not outcome.conversions
+    assert leads[1].judge_after == NEVER
+    assert outcome.rechecks == {1: "columns without names"}
+
+
+def test_neither_is_who_changes_there_in_another_batch() -> None:
+    leads, version = owing()
+    missed = Change(-1, None, None, None, MINUTE, MINUTE, False, False, "columns without names")
+    version = replay([missed], leads, version, Rules(), Outcome())
+    outcome = Outcome()
+    replay([change(MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
+    assert not outcome.conversions
+    assert leads[1].judge_after == NEVER
+
+
+def test_where_changes_are_lost_nobody_is_judged_who_was_known_by_then() -> None:
+    leads, version = owing()
+    outcome = Outcome()
+    lost = Change(-1, None, None, None, version, version, False, True, "changes are lost")
+    newcomer = Change(2, Table.USERS, None, UserRow(2, None, True), 2 * MINUTE, 2 * MINUTE, True)
+    signs = newcomer._replace(before=newcomer.after, after=UserRow(2, "s", True), version=3 * MINUTE, at=3 * MINUTE)
+    replay([lost, change(MINUTE, ASKED, APPROVED), newcomer, signs], leads, version, Rules(), outcome)
+    assert {conversion.user_id for conversion in outcome.conversions} == {2}
+    assert (leads[1].judge_after, leads[2].judge_after) == (NEVER, None)
+    assert outcome.rechecks == {1: "changes are lost"}
+
+
 def test_who_was_judged_before_rows_were_missed_is_judged_on() -> None:
     leads, version = owing()
     outcome = Outcome()
