@@ -173,7 +173,20 @@ class Pipeline:
             process.stopped()
 
     def state(self) -> State:
-        """What PostgreSQL shows now. Raises psycopg.Error."""
+        """What PostgreSQL shows now, though the connection that was kept for it may have been cut since.
+
+        Raises psycopg.Error.
+        """
+        kept = self._state
+        try:
+            return self._shown()
+        except psycopg.OperationalError:
+            if kept is None:
+                raise
+            kept.close()
+            return self._shown()
+
+    def _shown(self) -> State:
         if self._state is None or self._state.closed:
             self._state = psycopg.connect(self.postgres_url, autocommit=True)
             self._state.execute("SET TIME ZONE 'UTC'")
