@@ -274,7 +274,7 @@ def test_a_topic_that_would_lose_changes_is_refused(world: World) -> None:
     world.alter_topic("users", "retention.ms", "3600000")
     result = world.consumer("setup")
     assert result.returncode == 1
-    assert "keeps changes for 1 hours and TOPIC_RETENTION_HOURS is 168" in result.stderr
+    assert "retention.ms=3600000, which keeps changes for 1 hours, and TOPIC_RETENTION_HOURS is 168" in result.stderr
 
 
 def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
