@@ -99,9 +99,9 @@ def test_where_changes_are_lost_nobody_is_judged_who_was_known_by_then() -> None
     assert outcome.rechecks == {1: "changes are lost"}
 
 
-def test_who_was_judged_before_rows_were_missed_is_judged_on() -> None:
+def test_who_was_judged_before_a_column_was_altered_is_judged_on() -> None:
     leads, version = owing()
     outcome = Outcome()
-    purged = Change(-1, None, None, None, MINUTE, MINUTE, True, False, "binlogs were purged")
-    replay([purged, change(2 * MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
+    altered = Change(-1, None, None, None, MINUTE, MINUTE, True, False, "MODIFY of users")
+    replay([altered, change(2 * MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
     assert len(outcome.conversions) == 1
