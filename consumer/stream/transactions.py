@@ -75,8 +75,8 @@ class ReaderTransactions:
         self._stopping = stopping
         self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._properties = {**TUNING, **settings.librdkafka, "transactional.id": self._id}
+        self._producer = Producer(self._properties)  # refuses settings that are none
         self.largest: Final = int(self._properties["message.max.bytes"])
-        self._producer = Producer(self._properties)
         self._produce = self._producer.produce
         self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
