@@ -308,3 +308,22 @@ def read_live(world: World) -> bool:
     assert result.returncode == 0, result.stderr
     time.sleep(2.0)
     return query(world, "SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL") == [(0,)]
+
+
+def test_a_topic_that_takes_smaller_messages_ends_the_reader_with_the_command_that_repairs_it(world: World) -> None:
+    world.setup()
+    world.execute(
+        "INSERT INTO users (id) VALUES (1)", "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')"
+    )
+    world.alter_topic("claim_requirements", "max.message.bytes", "300")
+    found = findings(world.consumer("doctor", "--json"))["kafka retention"]
+    assert "max.message.bytes=16777216" in found["mend"]
+    reader = world.reader()
+    world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')")
+    assert reader.process.wait(timeout=120) == 1
+    failed = reader.lines()[-1]
+    assert failed["kind"] == "TopicMismatch"
+    command = re.findall(r"consumer (setup --repair) ", failed["reason"])
+    assert "max.message.bytes=16777216" in world.setup(*command[0].split()[1:])
+    messages = world.finish(world.reader(), 3)
+    assert [message.topic for message in messages if message.value["op"] != "h"].count("claim_requirements") == 1
