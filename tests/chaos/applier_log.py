@@ -27,6 +27,11 @@ def gave_up_lanes(lines: Iterable[str]) -> bool:
     return any(event["event"] in _GIVEN_UP for event in _events(lines))
 
 
+def got_lanes(lines: Iterable[str]) -> bool:
+    """Whether lanes were assigned to it in these lines."""
+    return any(event["event"] == "lanes assigned" for event in _events(lines))
+
+
 def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         if line.startswith("{") and line.rstrip().endswith("}"):  # others are librdkafka's, or cut off by SIGKILL
