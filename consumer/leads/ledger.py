@@ -72,7 +72,8 @@ def replay(
                 for half_known in (leads if change.moved else touched).values():
                     _await_read(half_known, change.recheck, outcome)
                 waiting.await_read(lane_version, change.recheck)
-                missed = change.recheck  # whoever changes in the rest of this transaction may have changed before
+                if version > lane_version:  # it stands in a transaction: whoever changes in the rest may have before
+                    missed = change.recheck
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
         elif change.ties is not None and change.ties.likely:

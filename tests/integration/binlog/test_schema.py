@@ -235,7 +235,8 @@ def test_a_captured_column_that_disappears_is_left_out_and_a_key_is_an_error(sou
     with closing(source.stream()) as stream:
         stream.connect()
         with pytest.raises(
-            PreconditionFailed, match=rf"TABLE_MAP event at \S+: {source.name}.claims has no column user_id"
+            PreconditionFailed,
+            match=rf"cannot be read: {source.name}.claims has no column user_id",
         ):
             read_until(stream, source.here())
         here = source.here()
