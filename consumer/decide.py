@@ -57,6 +57,10 @@ def decide(
                 lead.judge_after = NEVER
                 outcome.leads[user_id] = lead
         replay(changes, own, part.version_before, rules, outcome, held_back, left)
+        for user_id in part.unplaced:  # nobody knows where among the changes their message belongs
+            if (lead := own.get(user_id)) is not None:
+                lead.read_floor = max(lead.read_floor, part.version)
+                lead.changed_at = max(lead.changed_at, part.version)
         outcome.rechecks.update(part.rechecks)
     outcome.rechecks.update(refused)
     return outcome

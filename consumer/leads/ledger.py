@@ -59,21 +59,21 @@ def replay(
     due = waiting.judge_passed(lane_version)
     touched: dict[int, Lead] = {}
     version, rules_version = lane_version, rules.version
-    missed: str | None = None
+    missed: Change | None = None
     for change in changes:
         version = change.version
         table = change.table
         if version > due:
             if table is None and change.recheck is not None:
-                waiting.await_read(lane_version, change.recheck)
+                waiting.await_read(lane_version, change)
             due = waiting.judge_passed(version - 1)
         if table is None:
             if change.recheck is not None:
                 for half_known in (leads if change.moved else touched).values():
-                    _await_read(half_known, change.recheck, outcome)
-                waiting.await_read(lane_version, change.recheck)
+                    _await_read(half_known, change.recheck, outcome, missed=change)
+                waiting.await_read(lane_version, change)
                 if version > lane_version:  # it stands in a transaction: whoever changes in the rest may have before
-                    missed = change.recheck
+                    missed = change
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
         elif change.ties is not None and change.ties.likely:
@@ -95,7 +95,7 @@ def replay(
             lane_version = max(lane_version, version)
             if missed is not None:
                 for half_known in touched.values():
-                    _await_read(half_known, missed, outcome)
+                    _await_read(half_known, missed.recheck or "", outcome, missed=missed)
                 missed = None
             if touched:
                 for lead in touched.values():
@@ -109,7 +109,7 @@ def replay(
                 due = waiting.judge_passed(version)
     if missed is not None:  # the rest of this transaction comes with another replay, which does not know
         for lead in leads.values():
-            _await_read(lead, missed, outcome)
+            _await_read(lead, missed.recheck or "", outcome, missed=missed)
     for lead in touched.values():
         lead.judge_after = max(lead.judge_after or 0, version)
     return lane_version
@@ -129,7 +129,8 @@ def _come_or_go(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) 
     """Applies a change by which a row comes, or goes and leaves something behind; whether what we hold was altered."""
     if change.after is None:
         if change.before is None:
-            _await_read(lead, change.recheck or "a change could not be read", outcome, unknown=True)
+            reason = change.recheck or "a change could not be read"
+            _await_read(lead, reason, outcome, unknown=True, missed=change)
             return False
         leave(change, lead, left, outcome)
         return apply(change, lead, outcome)
@@ -168,10 +169,19 @@ def _meet(change: Change, outcome: Outcome) -> Lead:
     return lead
 
 
-def _await_read(lead: Lead, reason: str, outcome: Outcome, *, unknown: bool = False) -> None:
-    """Has a lead read live before it is judged again; `unknown`: even if the user is inserted before our eyes."""
+def _await_read(
+    lead: Lead, reason: str, outcome: Outcome, *, unknown: bool = False, missed: Change | None = None
+) -> None:
+    """Has a lead read live before it is judged again; `unknown`: even if the user is inserted before our eyes.
+
+    `missed` is a change whose rows are not known: a live read has to hold it for certain, and what it led to happened
+    no later.
+    """
     if unknown:
         lead.version = max(lead.version, 1)
+    if missed is not None:
+        lead.read_floor = max(lead.read_floor, missed.version - 1)
+        lead.changed_at = max(lead.changed_at, missed.at)
     lead.judge_after = NEVER
     outcome.rechecks[lead.user_id] = reason
     outcome.leads[lead.user_id] = lead
@@ -186,11 +196,11 @@ class _Waiting:
         self._rules = rules
         self._outcome = outcome
 
-    def await_read(self, lane_version: int, reason: str) -> None:
+    def await_read(self, lane_version: int, missed: Change) -> None:
         """Has those read live that stand in the midst of a transaction of which rows were missed."""
         for judge_after, _, lead in self._latest_first:
             if lane_version < judge_after < NEVER and lead.judge_after == judge_after:
-                _await_read(lead, reason, self._outcome)
+                _await_read(lead, missed.recheck or "", self._outcome, missed=missed)
 
     def judge_passed(self, version: int) -> int:
         """Judges those that waited for this version or an earlier one; returns the earliest still waited for."""

@@ -154,6 +154,18 @@ class Ties:
     """Whether the stream has brought all that was left, as far as the reader can say."""
 
 
+class Missed(NamedTuple):
+    """Changes of a lane that are not known.
+
+    All that waits for a version up to `whole_until` is known to be whole (None: nobody is, however judged). A live read
+    has to hold everything up to `floor` (version), and what was missed led to something by `at` (µs) at the latest.
+    """
+
+    whole_until: int | None
+    floor: int
+    at: int
+
+
 class Change(NamedTuple):
     """One row change of one lead, or with `table` None the end of a source transaction in a lane (a heartbeat).
 
@@ -161,7 +173,7 @@ class Change(NamedTuple):
     says that no further change of the same source transaction follows in this lane. `moved` marks a user or claim of
     which too little is known, because what belongs to it was not left by anybody: it has to be read live. `recheck` is
     why all leads of the lane have to be read live, or, where there is a `table` but no row, why this one has to: its
-    row could not be read. Without a `table`, `moved` says that changes of the lane are lost here, whoever's they were.
+    row could not be read. Without a `table`, `moved` says that changes are missing here, whoever's they are.
     """
 
     user_id: int

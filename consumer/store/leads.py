@@ -27,6 +27,7 @@ from consumer.leads.model import (
     Conversion,
     Key,
     Lead,
+    Missed,
     QueueChange,
     QueueType,
     Reason,
@@ -458,15 +459,19 @@ class LeadTransaction:
         cursor = self._execute(sql.QUEUE_LANE_RECHECKS, lane=integers(sorted(lanes)), reason=reason)
         return sum(count for (count,) in self._fetch(cursor))
 
-    def hold_back(self, lanes: Mapping[int, int | None]) -> None:
-        """Has leads of lanes read live before they are judged again, but for those that are written after this.
-
-        `lanes` is lane → version: those that wait to be judged for a later one, and with None all.
-        """
+    def hold_back(self, lanes: Mapping[int, Missed]) -> None:
+        """Has leads of lanes read live before they are judged again, but for those that are written after this."""
         numbers = sorted(lanes)
-        above = bigints([-1 if (version := lanes[lane]) is None else version for lane in numbers])
-        everybody = integers([lane for lane in numbers if lanes[lane] is None])
-        self._execute(sql.HOLD_LANES_BACK, lane=integers(numbers), above=above, everybody=everybody, never=NEVER)
+        found = [lanes[lane] for lane in numbers]
+        self._execute(
+            sql.HOLD_LANES_BACK,
+            lane=integers(numbers),
+            above=bigints([-1 if missed.whole_until is None else missed.whole_until for missed in found]),
+            everybody=integers([lane for lane in numbers if lanes[lane].whole_until is None]),
+            floor=bigints([missed.floor for missed in found]),
+            at=moments([missed.at or None for missed in found]),
+            never=NEVER,
+        )
 
     def done_rechecks(self, user_ids: Iterable[int]) -> None:
         """Strikes off rechecks that `LeadStore.due_rechecks` handed out, unless they were asked for again since."""

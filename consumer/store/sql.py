@@ -386,14 +386,20 @@ SELECT count(*) FROM asked
 
 HOLD_LANES_BACK: Final = """
 WITH held AS (
-    SELECT user_id
-    FROM leadstream.leads JOIN unnest(%(lane)s::int[], %(above)s::bigint[]) AS missed (lane, above) USING (lane)
-    WHERE judge_after > missed.above AND judge_after < %(never)s
-       OR judge_after IS NULL AND lane = ANY(%(everybody)s::int[])
+    SELECT user_id, floor, at
+    FROM leadstream.leads
+    JOIN unnest(%(lane)s::int[], %(above)s::bigint[], %(floor)s::bigint[], %(at)s::timestamptz[])
+        AS missed (lane, above, floor, at) USING (lane)
+    WHERE judge_after > missed.above OR lane = ANY(%(everybody)s::int[])
     ORDER BY user_id FOR UPDATE OF leads)
-UPDATE leadstream.leads AS lead SET judge_after = %(never)s FROM held WHERE lead.user_id = held.user_id
+UPDATE leadstream.leads AS lead
+SET judge_after = %(never)s, read_floor = greatest(lead.read_floor, held.floor),
+    changed_at = greatest(lead.changed_at, held.at)
+FROM held WHERE lead.user_id = held.user_id
 """
-"""Has leads of some lanes read live before they are judged again: those that wait for later versions, or everybody."""
+"""Has leads of some lanes read live before they are judged again: those that wait for later versions, or everybody.
+
+The read has to hold what was missed, and what that led to is dated by it."""
 
 DUE_RECHECKS: Final = """
 SELECT user_id, reason, attempts, asked_at

@@ -58,6 +58,8 @@ class Lane:
         self._user_ids: set[int] = set()
         self._recheck_all: set[str] = set()
         self._blind = False
+        self._lost = False
+        """Whether numbers are lost, and nothing stands yet in their place."""
         self._notes = _Notes()
         self._version = position.version
         self._next_seq = position.next_seq
@@ -132,10 +134,12 @@ class Lane:
         if self._blanks:
             self._blanks.settle(self.merge)
         if self._noted.lost:
-            self._changes.append(missing(self._version))
             self._recheck_all.add(LOST)
-            self._blind = True
+            self._blind = self._lost = True
         changes = self._pop(limit)
+        if self._lost and changes:  # what is lost was committed before what comes next
+            self._changes.append(missing(changes[0].version - 1, changes[0].at))
+            self._lost = False
         for change in reversed(changes):
             if change.last:
                 self._version = max(self._version, change.version)
@@ -172,6 +176,9 @@ class Lane:
         changes, user_ids, notes = self._changes, self._user_ids, self._notes
         if not changes and not notes:
             return None
+        if self._lost:
+            changes.append(missing(self._version, self._version))
+            self._lost = False
         orphaned = NOBODY in user_ids
         user_ids.discard(NOBODY)
         batch = LaneBatch(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.leads.left import Arrival, arrival, names_in
-from consumer.leads.model import Change, Key, RequirementRow, Table
+from consumer.leads.model import Change, Key, Missed, RequirementRow, Table
 from consumer.stream.envelope import NOBODY
 
 LOST: Final = "changes of this lane were lost in the stream"
@@ -44,20 +44,21 @@ class LaneBatch:
     blind: bool = False
 
     @property
-    def whole_until(self) -> int | None:
-        """How far (version) the lane had come where `recheck_all` was asked for first.
+    def missed(self) -> Missed:
+        """What `recheck_all` means for the leads that are not in this batch.
 
-        None where changes are missing whoever's they were, and where the transaction of which one was missed goes on
-        behind this batch.
+        Nobody is whole where changes are missing whoever's they were, and where the transaction of which one was
+        missed goes on behind this batch.
         """
-        version, found, is_open = self.version_before, False, False
+        version, found, is_open, newest, at = self.version_before, False, False, 0, 0
         for change in self.changes:
             if change.table is None and change.recheck is not None:
                 found = is_open = True
+                newest, at = max(newest, change.version), max(at, change.at)
             if change.last:
                 is_open = False
                 version = version if found else max(version, change.version)
-        return None if is_open or self.blind else version
+        return Missed(None if is_open or self.blind else version, newest - 1, at)
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,12 +90,9 @@ class Batch:
         return found
 
     @property
-    def missed(self) -> dict[int, int | None]:
-        """Lanes of which somebody's changes were missed → how far (version) all before is known to be whole.
-
-        None: of nobody in the lane it is known any more where they stand.
-        """
-        return {part.lane: part.whole_until for part in self.lanes if part.recheck_all}
+    def missed(self) -> dict[int, Missed]:
+        """Lanes of which somebody's changes were missed, and what that means for the lane's other leads."""
+        return {part.lane: part.missed for part in self.lanes if part.recheck_all}
 
     @property
     def orphans(self) -> list[Change]:
@@ -120,9 +118,9 @@ class Batch:
         }
 
 
-def missing(version: int) -> Change:
-    """What stands in a lane, which has come to this version, where changes of it are lost."""
-    return Change(NOBODY, None, None, None, version, version, last=False, moved=True, recheck=LOST)
+def missing(version: int, at: int) -> Change:
+    """What stands in a lane where changes of it are lost, of this version and time (µs) at most."""
+    return Change(NOBODY, None, None, None, version, at, last=True, moved=True, recheck=LOST)
 
 
 def is_orphan(change: Change) -> bool:

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from consumer.leads.ledger import replay
-from consumer.leads.model import NEVER, Change, ClaimRow, Lead, RequirementRow, Row, Table, UserRow
+import pytest
+
+from consumer.leads.ledger import mend, replay
+from consumer.leads.model import (
+    NEVER,
+    Change,
+    ClaimRow,
+    Lead,
+    LiveRow,
+    LiveState,
+    RequirementRow,
+    Row,
+    Table,
+    UserRow,
+)
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
@@ -90,7 +103,7 @@ def test_neither_is_who_changes_there_in_another_batch() -> None:
 def test_where_changes_are_lost_nobody_is_judged_who_was_known_by_then() -> None:
     leads, version = owing()
     outcome = Outcome()
-    lost = Change(-1, None, None, None, version, version, False, True, "changes are lost")
+    lost = Change(-1, None, None, None, MINUTE - 1, MINUTE, True, True, "changes are lost")
     newcomer = Change(2, Table.USERS, None, UserRow(2, None, True), 2 * MINUTE, 2 * MINUTE, True)
     signs = newcomer._replace(before=newcomer.after, after=UserRow(2, "s", True), version=3 * MINUTE, at=3 * MINUTE)
     replay([lost, change(MINUTE, ASKED, APPROVED), newcomer, signs], leads, version, Rules(), outcome)
@@ -105,3 +118,39 @@ def test_who_was_judged_before_a_column_was_altered_is_judged_on() -> None:
     altered = Change(-1, None, None, None, MINUTE, MINUTE, True, False, "MODIFY of users")
     replay([altered, change(2 * MINUTE, ASKED, APPROVED)], leads, version, Rules(), outcome)
     assert len(outcome.conversions) == 1
+
+
+NOTICE = 60 * MINUTE
+SAW = Change(-1, None, None, None, NOTICE, NOTICE, True, True, "rows not in the binlog")
+UNREAD = Change(1, Table.CLAIM_REQUIREMENTS, None, None, NOTICE, NOTICE, True, False, "no such column")
+LIVE = LiveState(
+    LiveRow(UserRow(1, "s", True), None), [LiveRow(ClaimRow("10", 1, "open"), None)], [LiveRow(APPROVED, None)]
+)
+
+
+@pytest.mark.parametrize("missed", [SAW, UNREAD])
+def test_what_was_missed_is_dated_by_what_tells_of_it(missed: Change) -> None:
+    """Not by the last change before, which may be months old."""
+    leads, version = owing()
+    replay([missed], leads, version, Rules(), Outcome())
+    outcome = Outcome()
+    mend(leads[1], LIVE, 2 * NOTICE, 3 * NOTICE, Rules(), outcome)
+    assert [conversion.converted_at for conversion in outcome.conversions] == [NOTICE]
+
+
+@pytest.mark.parametrize("missed", [SAW, UNREAD])
+def test_a_live_read_from_before_what_was_missed_settles_nothing(missed: Change) -> None:
+    """It saw the document approved, and not the one that was asked for unseen afterwards."""
+    leads, version = owing()
+    replay([missed], leads, version, Rules(), Outcome())
+    outcome = Outcome()
+    mend(leads[1], LIVE, NOTICE - 2, NOTICE - 1, Rules(), outcome)
+    assert not outcome.conversions
+    assert leads[1].judge_after == NEVER
+    assert set(outcome.rechecks) == {1}
+
+
+def test_changes_of_the_same_transaction_still_count_behind_what_was_missed() -> None:
+    leads, version = owing()
+    replay([SAW._replace(last=False), change(NOTICE, ASKED, APPROVED)], leads, version, Rules(), Outcome())
+    assert leads[1].requirements["100"].status == "approved"
