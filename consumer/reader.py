@@ -93,6 +93,7 @@ class Reader:
     ) -> None:
         """`skipped` are files and positions of events that are passed over where they cannot be read."""
         self._skipped = skipped
+        self._uncaptured: dict[bytes, str] = {}
         self._source = replica
         self._kafka = kafka
         self._settings = settings
@@ -263,6 +264,7 @@ class Reader:
             start.server,
             self._foldings,
             self._skipped,
+            self._uncaptured,
         )
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
@@ -489,6 +491,7 @@ def open_stream(
     server: str,
     foldings: Foldings | None = None,
     skipped: frozenset[tuple[str, int]] = frozenset(),
+    uncaptured: dict[bytes, str] | None = None,
 ) -> BinlogStream:
     """The binlog from `start` on, not connected yet."""
     return BinlogStream(
@@ -502,6 +505,7 @@ def open_stream(
         strict=True,
         foldings=foldings,
         skipped=skipped,
+        uncaptured=uncaptured,
     )
 
 

@@ -456,11 +456,12 @@ class BinlogStream:
         strict: bool = False,
         foldings: Foldings | None = None,
         skipped: Collection[tuple[str, int]] = (),
+        uncaptured: dict[bytes, str] | None = None,
     ) -> None:
         """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
         `strict`, rows of a table that lacks a column that is needed to judge are an error. Without `foldings`, text
         keys come as they are spelled. Of the events that start at the places `skipped`, those that cannot be read are
-        no errors (see BinlogDecoder)."""
+        no errors; `uncaptured` keeps for other streams what follows from it (see BinlogDecoder)."""
         self.server = ""
         self.flavor = ""
         self._address = address
@@ -473,6 +474,7 @@ class BinlogStream:
         self._strict = strict
         self._foldings = foldings
         self._skipped = skipped
+        self._uncaptured = uncaptured
         self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
@@ -616,6 +618,7 @@ class BinlogStream:
             strict=self._strict,
             row_ends=row_ends,
             skipped=self._skipped,
+            uncaptured=self._uncaptured,
             folds=partial(self._fold, {number: (name, charset) for number, name, charset in collations}),
         )
 

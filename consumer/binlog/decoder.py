@@ -175,13 +175,15 @@ class BinlogDecoder:
         row_ends: Mapping[str, str] | None = None,
         folds: Callable[[int], Fold | None] = lambda _: None,
         skipped: Collection[tuple[str, int]] = (),
+        uncaptured: dict[bytes, str] | None = None,
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
         `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
         `folds` says by number what folds the text keys of a collation.
         Of the events that start at the places `skipped`, those that cannot be read are no error: each comes as an
-        UnreadableRow of an unknown table, and rows of a table that cannot be captured as UnreadableRows of it.
+        UnreadableRow of an unknown table, and rows of a table that cannot be captured as UnreadableRows of it, which
+        `uncaptured` remembers beyond this decoder.
         Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
@@ -197,7 +199,7 @@ class BinlogDecoder:
         self._row_ends = row_ends or {}
         self._folds = folds
         self._skipped = frozenset(skipped)
-        self._uncaptured: dict[bytes, str] = {}
+        self._uncaptured = {} if uncaptured is None else uncaptured
         """Why tables cannot be captured whose events are skipped, by their table maps' content."""
         self._passed_over = False
         """Whether `_run` ended behind an event that is skipped, with more to read behind it."""
@@ -215,6 +217,8 @@ class BinlogDecoder:
         self._begun = False
         """Whether the transaction's Begin was handed out (or must not be)."""
         self._in_transaction = False
+        self._end_unsure = False
+        """Whether a statement was skipped in it that may have been its end."""
         self._xid: str | None = None
         """The XA transaction whose rows arrive now."""
         self._held: list[Event] | None = None
@@ -347,8 +351,9 @@ class BinlogDecoder:
         at = 0
         kind = size = position = 0
         strange = False
-        start = -1
+        start = -1  # of the rows event at hand, -1 where none is
         first_row = 0
+        before = (-1, 0)  # start and first row of the rows event before
         failed: Exception | None = None
         try:
             while at + FRAME + HEADER <= size_of_data:
@@ -528,6 +533,7 @@ class BinlogDecoder:
                             row = self._unreadable_rows(decoder, kind, data[:body_end], body + 8, where, emit, error)
                         if not framed:
                             self._outer_rows = row
+                        before, start = (start, first_row), -1
 
                 elif kind == 162 and gtid is None and not data[body + 12] & _XA_FLAGS:
                     number, source, flags = _mariadb_gtid(data, body)
@@ -573,7 +579,6 @@ class BinlogDecoder:
                         break
                 at = end - overlap
         except (*_DAMAGE, UndecodableEvent, PreconditionFailed, BinlogCorrupt) as error:
-            self._drop_rows(start, first_row)
             failed = error
         finally:
             self._gtid, self._begun, self._in_transaction = gtid, begun, in_transaction
@@ -584,6 +589,10 @@ class BinlogDecoder:
             head = end - size
             # Where an event in a compressed transaction lies about its size, nobody knows where the next one starts.
             event = data[head : max(head + HEADER, end - check)] if framed or size >= HEADER else self._payload_head
+            if start != -1:
+                self._drop_rows(start, first_row)
+            elif not self._is_skipped(event[4], place[0]):
+                self._drop_rows(*before)  # their transaction is not known to be whole
             self._skip_or_raise(event, *place, failed)
             self._passed_over = True
             behind: int = end - overlap
@@ -629,7 +638,7 @@ class BinlogDecoder:
         kind = event[4]
         place = self._file or self.file, start
         what = f"the {event_name(kind)} event at {place[0]}:{start}"
-        if kind not in _STRUCTURE and place in self._skipped:
+        if self._is_skipped(kind, start):
             self._pass_over(event, start, end, f"{what} is skipped: {error}", isinstance(error, PreconditionFailed))
             return
         hint = (
@@ -639,6 +648,10 @@ class BinlogDecoder:
         )
         named = type(error) if isinstance(error, BinlogError) else UndecodableEvent
         raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", place) from error
+
+    def _is_skipped(self, kind: int, start: int) -> bool:
+        """Whether an event of this kind at this position is passed over where it cannot be read."""
+        return kind not in _STRUCTURE and (self._file or self.file, start) in self._skipped
 
     def _pass_over(self, event: bytes, start: int, end: int, why: str, uncapturable: bool) -> None:
         """Reports an event that is skipped as a row of whom nobody knows, in its transaction or in one of its own.
@@ -664,8 +677,10 @@ class BinlogDecoder:
         if kind == _E.TRANSACTION_PAYLOAD:
             self._payload = None
             self._payload_rest = bytearray()
-        if alone or kind in _ENDS or (kind in _QUERIES and self._xid is None):
+        if alone or kind in _ENDS or (kind in _QUERIES and not self._in_transaction):
             self._commit(end)
+        elif kind in _QUERIES:
+            self._end_unsure = True
 
     def _drop_rows(self, start: int, first_row: int) -> None:
         """Takes back the rows of an event that proved damaged further on: none of it can be trusted."""
@@ -985,12 +1000,16 @@ class BinlogDecoder:
         self._gtid = None
         self._begun = False
         self._in_transaction = False
+        self._end_unsure = False
         self._held = None
         self._savepoints.clear()
         self._xid = None
 
     def _abandon(self, end: int) -> None:
-        """The server stopped while it wrote the transaction at hand."""
+        """The server stopped while it wrote the transaction at hand, unless what ended it was skipped."""
+        if self._end_unsure:
+            self._commit(end)
+            return
         if self._begun and self._xid is None:
             self._events.append(Rollback(self._file, end))
         self._end_group()

@@ -183,3 +183,62 @@ def test_a_large_event_with_a_wrong_checksum_is_skipped() -> None:
             continue
         target.decode_event(damaged, events)
         assert [type(event) for event in events] == [Begin, UnreadableRow]
+
+
+@pytest.mark.parametrize("piecewise", [True, False])
+@pytest.mark.parametrize("damaged", ["xid", "table map"])
+def test_rows_before_an_event_that_is_skipped_stay(damaged: str, piecewise: bool) -> None:
+    log = Log(checksums=True)
+    log.file()
+    log.gtid(1)
+    log.query("BEGIN")
+    log.users(1, 2)
+    if damaged == "table map":
+        log.table_map(CLAIMS, table="claims", table_id=71)
+    else:
+        log.xid()
+    log.packets[-1] = log.packets[-1][:-1] + bytes((log.packets[-1][-1] ^ 1,))
+    place = ("binlog.000001", log.pos - (len(log.packets[-1]) - 5))
+    target = decoder(skipped=[place])
+    events: list[Event] = []
+    for data in log.packets if piecewise else [log.data]:
+        assert target.decode(data, events) == len(data)
+    assert ids(events) == [1, 2]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_statement_that_is_skipped_ends_its_transaction_only_where_nothing_else_does(ends: bool) -> None:
+    log = Log()
+    log.file()
+    log.gtid(1)
+    log.query("BEGIN")
+    log.users(1)
+    place = ("binlog.000001", log.pos)
+    log.query("ROLLBACK TO SAVEPOINT `nobody set it`")
+    log.users(2)
+    if ends:
+        log.xid()
+    log.transaction(2, 3)
+    events, places, target = read_on(log, singles=False)
+    assert places == [place]
+    assert ids(events) == [1, 2, 3]
+    assert [type(event) for event in events if isinstance(event, Begin | Commit)] == [Begin, Commit] * 2
+    assert target.gtid_set().endswith(":1-2") or target.gtid_set() == ""
+
+
+def test_another_decoder_knows_what_table_is_skipped() -> None:
+    log = Log()
+    log.file()
+    row = b"\0" + (10).to_bytes(8, "little") + (1).to_bytes(8, "little")
+    places = []
+    for number in (1, 2):
+        log.gtid(number)
+        log.query("BEGIN")
+        places.append(("binlog.000001", log.pos))
+        log.table_map(CLAIMS, table="claims", table_id=71)
+        log.insert(2, row, table_id=71)
+        log.xid()
+    uncaptured: dict[bytes, str] = {}
+    decoded(log, decoder(strict=True, skipped=places[:1], uncaptured=uncaptured))
+    events = decoded(log, decoder(strict=True, uncaptured=uncaptured))
+    assert [event.table for event in events if isinstance(event, UnreadableRow)] == ["claims", "claims"]

@@ -33,10 +33,18 @@ def decoder(
     singles: bool = False,
     strict: bool = False,
     skipped: Collection[tuple[str, int]] = (),
+    uncaptured: dict[bytes, str] | None = None,
 ) -> BinlogDecoder:
     """A decoder for the database `shop`."""
     return BinlogDecoder(
-        scope, start, mariadb=mariadb, charsets=CHARSETS, singles=singles, strict=strict, skipped=skipped
+        scope,
+        start,
+        mariadb=mariadb,
+        charsets=CHARSETS,
+        singles=singles,
+        strict=strict,
+        skipped=skipped,
+        uncaptured=uncaptured,
     )
 
 
