@@ -35,7 +35,7 @@ from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.commit_times import CommitTimes, Wrong
-from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
 from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
@@ -141,7 +141,7 @@ class Reader:
         with CheckpointLog(self._kafka) as checkpoints:
             found = checkpoints.require()
         self._database = self._replica.database()
-        demand_database(found, self._database, self._kafka.topic_prefix)
+        demand_database(found.database, self._database, self._kafka.topic_prefix)
         for file, pos in self._skipped:
             if place(file, pos) < place(found.file, found.pos):
                 log.warning(
@@ -169,7 +169,7 @@ class Reader:
             raise ReaderFenced(
                 f"another reader has taken over the stream {self._kafka.topic_prefix}; run one reader per TOPIC_PREFIX"
             )
-        demand_database(last, self._database, self._kafka.topic_prefix)
+        demand_database(last.database, self._database, self._kafka.topic_prefix)
         self._transactions.ready()
         self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
         self._transactions.settle()
@@ -470,11 +470,15 @@ class Heart:
             if stream.drained:
                 self._waiting = self._replica.clock_and_position()
             else:
-                numbering.heartbeat(0)
+                numbering.heartbeat(0, _stands(stream))
         waiting = self._waiting
         if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
             self._waiting = None
-            numbering.heartbeat(waiting.ts_us)
+            numbering.heartbeat(waiting.ts_us, _stands(stream))
+
+
+def _stands(stream: BinlogStream) -> StreamPlace:
+    return StreamPlace(stream.server, stream.file, stream.pos)
 
 
 def position(checkpoint: Checkpoint) -> Position:

@@ -47,15 +47,15 @@ def prepare(
     with CheckpointLog(kafka) as checkpoints:
         begun = checkpoints.newest()
         if begun is not None and begun.database not in ("", replica.address.database):
-            demand_database(begun, database_of(replica.address), kafka.topic_prefix)
+            demand_database(begun.database, database_of(replica.address), kafka.topic_prefix)
         checkpoints.last()  # refuses other LANES than the stream's, however many partitions there are
+    lanes = lanes_there(database.conninfo)  # PostgreSQL answers, before anything is made in Kafka
     done = topic_repair.repair(kafka) if repair else []
     created = topics.prepare(kafka)
     done += [f"created topic {name}" for name in created]
     if kafka.topic(topics.DEAD_LETTERS) not in created:
         done += [f"topic {name} keeps dead letters for ever and whole now" for name in journal.mend(kafka)]
-    lanes = lanes_there(database.conninfo) if repair else {}
-    if lanes:
+    if repair and lanes:
         done += begin_again(replica, kafka, lanes, anew=anew)
     with CheckpointLog(kafka) as checkpoints:
         existing = checkpoints.last()

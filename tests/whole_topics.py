@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 PATIENCE_SECONDS: Final = 60.0
 _SHOWN: Final = 5
@@ -36,7 +36,7 @@ def messages_of(
     with closing(consumer):
         ends = {place: _end(consumer, *place) for place in partitions}
         unfinished = {place for place, end in ends.items() if end}
-        consumer.assign([TopicPartition(topic, number, 0) for topic, number in unfinished])
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in unfinished])
         while unfinished:
             message = consumer.poll(PATIENCE_SECONDS)
             if message is None:

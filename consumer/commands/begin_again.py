@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
-from consumer.binlog.connection import BinlogStream, Replica, server_info
-from consumer.binlog.events import Begin, Commit, Single
-from consumer.binlog.position import Position, place
+from consumer.binlog.connection import BinlogStream, Replica, database_of, server_info
+from consumer.binlog.errors import BinlogError
+from consumer.binlog.position import Position
+from consumer.commands.lost_place import Stood, read_to
 from consumer.reader import own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
-from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.checkpoint_log import CheckpointLog
-from consumer.stream.envelope import EnvelopeWriter, transaction_id
+from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
+from consumer.stream.checkpoint_log import CheckpointLog, demand_database
+from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.errors import TopicMismatch
-from consumer.stream.lost_checkpoint import Newest, Reached, are_whole, newest, reached
+from consumer.stream.lost_checkpoint import Known, Newest, Reached, known, reached
 from consumer.stream.numbering import Numbering
 from consumer.stream.tails import tails
 from consumer.stream.topics import Topics
@@ -32,6 +33,8 @@ ANEW: Final = "the reader begins anew at the server's present"
 HEARTBEAT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 60.0
 """How long a server may send nothing while its binlog is searched."""
+SKIPS_AT_MOST: Final = 20
+"""Events that cannot be read, of one search; each makes it begin anew."""
 
 
 def begin_again(
@@ -39,28 +42,31 @@ def begin_again(
 ) -> list[str]:
     """Writes a checkpoint where there is none, or with `anew` another one, and says what it is.
 
-    Without `anew` it is the very one that was lost, found by the newest transaction in Kafka. Where the server no
-    longer has that, and with `anew`, it is the server's present, and every lead is queued to be read live; whatever is
-    in Kafka is applied before. `lanes` is where PostgreSQL is. Fences a reader that still runs.
-    Raises TopicMismatch, KafkaLost, ReaderFenced, and what asking and reading the server raises; then nothing changed.
+    Without `anew` it is the very one that was lost, found by what is in Kafka. Where that does not say it or the server
+    no longer has the place, and with `anew`, it is the server's present, and every lead is queued to be read live;
+    whatever is in Kafka is applied before. `lanes` is where PostgreSQL is. Fences a reader that still runs.
+    Raises TopicMismatch, WrongDatabase, KafkaLost, ReaderFenced, and what asking and reading the server raises; then
+    nothing changed.
     """
     if sorted(lanes) != list(range(kafka.lanes)):
         raise TopicMismatch(f"LANES is {kafka.lanes}, but leadstream.lanes has {len(lanes)}; set LANES={len(lanes)}")
+    if not anew and _last(kafka) is not None:
+        return []
     transactions = ReaderTransactions(kafka, threading.Event().is_set)
     try:
         transactions.take_over()  # what an older reader left open is decided from here on
-        with CheckpointLog(kafka) as checkpoints:
-            last = checkpoints.last()
+        last = _last(kafka)
         if last is not None and not anew:
             return []
         found = tails(kafka)
         stands = reached(found, lanes) if last is None else Reached(last.epoch, last.next_seqs, last.version)
-        transaction = newest(found, stands.epoch) if not anew and are_whole(found, lanes) else None
-        behind = None if transaction is None else _behind(replica, kafka, transaction)
+        sought = None if anew else known(found, lanes)
+        stood = None if sought is None else _find(replica, kafka, sought)
         transactions.ready()
-        if transaction is not None and behind is not None:
-            checkpoint = _where_it_stood(replica, stands, transaction, behind)
-            said = f"found the lost checkpoint again by transaction {transaction.id}: the reader goes on at"
+        if sought is not None and stood is not None:
+            checkpoint = _where_it_stood(replica, stands, sought.transaction, stood)
+            by = "the newest heartbeat" if sought.transaction is None else f"transaction {sought.transaction.id}"
+            said = f"found the lost checkpoint again by {by}: the reader goes on at"
         else:
             checkpoint = _at_present(replica, kafka, stands, transactions, ANEW if anew else LOST)
             said = f"{ANEW if anew else LOST}; every lead is queued to be read live, and the reader goes on at"
@@ -71,64 +77,67 @@ def begin_again(
     return [f"{said} {checkpoint.file}:{checkpoint.pos}"]
 
 
-def _behind(replica: ReplicaSettings, kafka: KafkaSettings, wanted: Newest) -> tuple[Begin, Commit] | None:
-    """Where a transaction starts and ends in the server's binlog; None where it is not there."""
+def _last(kafka: KafkaSettings) -> Checkpoint | None:
+    with CheckpointLog(kafka) as checkpoints:
+        return checkpoints.last()
+
+
+def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stood | None:
+    """The place in the server's binlog; None where it is not there. Raises WrongDatabase, BinlogError.
+
+    Read from the start of a file, because what is prepared there may be decided behind the place. Events that cannot
+    be read are passed over, as somebody had the reader do.
+    """
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:
         end = session.binlog_place()
         files = {str(row[0]) for row in session.query("SHOW BINARY LOGS")}
-    if wanted.file not in files or place(*end) <= place(wanted.file, wanted.pos):
+        server = session.server()
+    database = replica.address.database
+    if sought.database.casefold() != database.casefold():
+        demand_database(sought.database, database, kafka.topic_prefix)
+    if sought.first_file not in files or (sought.heartbeat is not None and sought.heartbeat.server != server):
         return None
-    guest = own_server_id(
-        f"{kafka.topic_prefix}.{os.getpid()}"
-    )  # the server ends whoever comes with an id that is taken
-    stream = BinlogStream(
-        replica.address,
-        replica.address.database,
-        Position("", wanted.file, 4),
-        guest,
-        HEARTBEAT_SECONDS,
-        SILENCE_SECONDS,
-    )
-    begin: Begin | None = None
-    with closing(stream):
-        stream.connect()
-        while True:
-            for event in stream.read():
-                for part in event.parts() if isinstance(event, Single) else (event,):
-                    if isinstance(part, Begin):
-                        begin = part
-                    elif isinstance(part, Commit) and begin is not None and _is(begin, wanted):
-                        return begin, part
-            if place(stream.file, stream.pos) > place(wanted.file, wanted.pos):
-                return None
+    skipped: set[tuple[str, int]] = set()
+    while True:
+        stream = BinlogStream(
+            replica.address,
+            database,
+            Position("", sought.first_file, 4),
+            own_server_id(f"{kafka.topic_prefix}.{os.getpid()}"),  # the server ends whoever comes with a taken one
+            HEARTBEAT_SECONDS,
+            SILENCE_SECONDS,
+            skipped=frozenset(skipped),
+        )
+        try:
+            with closing(stream):
+                stream.connect()
+                return read_to(stream, sought, end)
+        except BinlogError as error:
+            if error.place is None or error.place in skipped or len(skipped) == SKIPS_AT_MOST:
+                raise
+            skipped.add(error.place)
 
 
-def _is(begin: Begin, wanted: Newest) -> bool:
-    """Whether this is the transaction; a place alone might be another server's, of the same file name."""
-    same = transaction_id(begin.gtid, begin.file, begin.pos) == wanted.id
-    return same and (begin.gtid is not None or begin.ts_us == wanted.ts_us)
-
-
-def _where_it_stood(replica: ReplicaSettings, stands: Reached, last: Newest, found: tuple[Begin, Commit]) -> Checkpoint:
-    """Behind a transaction, or inside of it where only a part of it is in Kafka."""
-    begin, commit = found
+def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newest | None, found: Stood) -> Checkpoint:
+    """Between two transactions, or inside of the one that is in Kafka in part only."""
     info = server_info(replica.address)
-    whole = not last.lanes_open
+    cut = transaction if transaction is not None and transaction.lanes_open else None
     return Checkpoint(
         epoch=stands.epoch,
         flavor=info.flavor,
         server=info.server,
         gtid_set="",  # learnt at the start of the next file
-        file=commit.file if whole else begin.file,
-        pos=commit.pos if whole else begin.pos,
-        version=stands.version if whole else last.version - 1,
+        file=found.file,
+        pos=found.pos,
+        version=stands.version if cut is None else cut.version - 1,
         next_seqs=stands.next_seqs,
-        rows=0 if whole else last.rows,
-        lanes_open=last.lanes_open,
-        unfinished="" if whole else last.id,
-        unfinished_version=0 if whole else last.version,
-        unfinished_ts_us=0 if whole else last.ts_us,
-        database=_database(replica),
+        rows=0 if cut is None else cut.rows,
+        lanes_open=[] if cut is None else cut.lanes_open,
+        unfinished="" if cut is None else cut.id,
+        unfinished_version=0 if cut is None else cut.version,
+        unfinished_ts_us=0 if cut is None else cut.ts_us,
+        prepared=[PreparedTransaction(group.xid, group.file, group.pos) for group in found.prepared],
+        database=database_of(replica.address),
         reader=REPAIRING,
     )
 
@@ -143,7 +152,7 @@ def _at_present(
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:
         now = session.clock_and_position()
     info = server_info(replica.address)
-    database = _database(replica)
+    database = database_of(replica.address)
     present = Checkpoint(
         epoch=stands.epoch,
         flavor=info.flavor,
@@ -161,8 +170,3 @@ def _at_present(
     numbering = Numbering(present, Topics(kafka.topic_prefix), writer, transactions.send)
     numbering.recheck_all(reason, now.ts_us)
     return numbering.checkpoint(info.server, now.gtid_set, now.file, now.pos, [])
-
-
-def _database(replica: ReplicaSettings) -> str:
-    with closing(Replica(replica.address, replica.replica_query_seconds)) as session:
-        return session.database()

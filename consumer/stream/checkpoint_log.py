@@ -21,12 +21,12 @@ FIRST_LOOK_BACK: Final = 64
 """Offsets read at first, from the end; doubled until a committed checkpoint is among them."""
 
 
-def demand_database(found: Checkpoint, database: str, topic_prefix: str) -> None:
-    """Raises WrongDatabase where a checkpoint is of another database than this one, as its server calls it."""
-    if found.database not in ("", database):
+def demand_database(found: str, database: str, topic_prefix: str) -> None:
+    """Raises WrongDatabase where the stream is that of another database than this one; "" is any."""
+    if found not in ("", database):
         raise WrongDatabase(
-            f"the stream {topic_prefix} is that of database {found.database}, and REPLICA_DATABASE_URL names"
-            f" {database}; set it to {found.database}, or set another TOPIC_PREFIX"
+            f"the stream {topic_prefix} is that of database {found}, and REPLICA_DATABASE_URL names"
+            f" {database}; set it to {found}, or set another TOPIC_PREFIX"
         )
 
 

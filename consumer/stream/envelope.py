@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from sys import intern
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NamedTuple, NoReturn
 
 import msgspec
 
@@ -70,6 +70,14 @@ class _OfRequirements(Source, gc=False):
 
 class _OfBeats(Source, gc=False):
     table: Literal["", "claim_requirements"]
+
+
+class StreamPlace(NamedTuple):
+    """Where the stream stands in the binlog, between two source transactions; `server` is that of Checkpoint."""
+
+    server: str
+    file: str
+    pos: int
 
 
 class LaneBlock(msgspec.Struct, gc=False):
@@ -206,12 +214,13 @@ class EnvelopeWriter:
     def __init__(self, name: str, connector: str, database: str, epoch: int) -> None:
         """`name` is the topic prefix, `connector` `mysql` or `mariadb`."""
         self._name = _text(name)
+        self._database = _text(database)
         self._epoch = epoch
         self._now_ms = 0
         self._head = ""
         self._transaction = ""
         self._version = ""
-        self._source = f'"connector":{_text(connector)},"name":{self._name},"db":{_text(database)},"table":"'
+        self._source = f'"connector":{_text(connector)},"name":{self._name},"db":{self._database},"table":"'
         self._lane = f'}},"lane":{{"epoch":{epoch},"version":'
         self._file, self._server_id = "", -1
         self._server = self._in_file = ""
@@ -269,11 +278,17 @@ class EnvelopeWriter:
             f'{self._lane}{us if version == ts_us else version},"seq":{seq},"user_id":{user},"last":true}}}}'
         )
 
-    def heartbeat(self, seq: int, version: int, ts_us: int) -> str:
-        """A whole message that says: this lane has passed `version`. `ts_us` is the server's time it stands for."""
+    def heartbeat(self, seq: int, version: int, ts_us: int, stands: StreamPlace | None = None) -> str:
+        """A whole message that says: this lane has passed `version`. `ts_us` is the server's time it stands for.
+
+        `stands` is where the stream is then; only `consumer setup --repair` reads it.
+        """
+        place = ""
+        if stands is not None:
+            place = f',"server":{_text(stands.server)},"file":"{stands.file}","pos":{stands.pos},"db":{self._database}'
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
-            f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
+            f'{place},"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
 
     def recheck(

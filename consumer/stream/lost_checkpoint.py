@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from consumer.stream.assigned_lane import LanePosition
 from consumer.stream.tails import Tail
-
-
-class LanePoint(Protocol):
-    """Where PostgreSQL is with a lane."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def next_seq(self) -> int: ...
-    @property
-    def version(self) -> int: ...
 
 
 class Reached(NamedTuple):
@@ -42,7 +32,20 @@ class Newest(NamedTuple):
     lanes_open: list[int]
 
 
-def reached(found: Sequence[Tail], lanes: Mapping[int, LanePoint]) -> Reached:
+class Known(NamedTuple):
+    """Where the stream was for certain: at the newest heartbeat that says where, and behind a transaction.
+
+    `transaction` is None where nothing came behind the heartbeat, `heartbeat` where none is in Kafka yet. `database`
+    is the one whose changes these are, as the settings had it; `first_file` that of the binlog to seek in.
+    """
+
+    heartbeat: Tail | None
+    transaction: Newest | None
+    database: str
+    first_file: str
+
+
+def reached(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Reached:
     """Behind everything that is in Kafka and everything that PostgreSQL has; of another epoch nothing counts."""
     epoch = max((point.epoch for point in lanes.values()), default=1)
     ours = [tail for tail in found if tail.epoch == epoch]
@@ -53,30 +56,47 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LanePoint]) -> Reached:
     return Reached(epoch, next_seqs, version)
 
 
-def are_whole(found: Sequence[Tail], lanes: Mapping[int, LanePoint]) -> bool:
-    """Whether Kafka still has the newest message of every lane that PostgreSQL has applied something of."""
-    newest_seqs = {lane: tail.seq for lane, tail in _newest_of_lanes(found, reached(found, lanes).epoch).items()}
-    return all(point.next_seq <= newest_seqs.get(lane, 0) + 1 for lane, point in lanes.items())
+def known(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Known | None:
+    """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
-
-def newest(found: Sequence[Tail], epoch: int) -> Newest | None:
-    """The newest transaction of an epoch that has rows in Kafka; None where nothing does.
-
-    A heartbeat behind it says nothing of where it stood in the binlog.
+    It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
+    of its place: rows that came before it may have gone from a topic since, and would be sent once more.
     """
-    rows = [tail for tail in found if tail.epoch == epoch and tail.transaction]
+    epoch = reached(found, lanes).epoch
+    ours = [tail for tail in found if tail.epoch == epoch]
+    if not _are_whole(ours, lanes):
+        return None
+    heartbeat = max((tail for tail in ours if tail.server), key=lambda tail: tail.version, default=None)
+    transaction = _newest(ours)
+    if heartbeat is not None and transaction is not None and transaction.version <= heartbeat.version:
+        transaction = None
+    place = transaction or heartbeat
+    if place is None or any(tail.version > place.version for tail in ours):
+        return None
+    first_file = heartbeat.file if heartbeat is not None else place.file
+    return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
+
+
+def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> bool:
+    """Whether Kafka still has the newest message of every lane that PostgreSQL has applied something of."""
+    newest_of = _newest_of_lanes(ours)
+    return all(point.next_seq <= (newest_of[lane].seq if lane in newest_of else 0) + 1 for lane, point in lanes.items())
+
+
+def _newest(ours: Sequence[Tail]) -> Newest | None:
+    """The newest transaction that has rows in Kafka; None where nothing does."""
+    rows = [tail for tail in ours if tail.transaction]
     if not rows:
         return None
     version = max(tail.version for tail in rows)
     last = max((tail for tail in rows if tail.version == version), key=lambda tail: tail.order)
-    whole = _newest_of_lanes(found, epoch)
-    still = [lane for lane, tail in whole.items() if tail.version == version and not tail.last]
+    still = [lane for lane, tail in _newest_of_lanes(ours).items() if tail.version == version and not tail.last]
     return Newest(last.transaction, last.file, last.pos, version, last.ts_us, last.order, sorted(still))
 
 
-def _newest_of_lanes(found: Sequence[Tail], epoch: int) -> dict[int, Tail]:
+def _newest_of_lanes(ours: Sequence[Tail]) -> dict[int, Tail]:
     newest_of: dict[int, Tail] = {}
-    for tail in found:
-        if tail.epoch == epoch and (tail.lane not in newest_of or tail.seq > newest_of[tail.lane].seq):
+    for tail in ours:
+        if tail.lane not in newest_of or tail.seq > newest_of[tail.lane].seq:
             newest_of[tail.lane] = tail
     return newest_of

@@ -13,7 +13,16 @@ from zlib import crc32
 from consumer.leads.model import Ties
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.commit_times import CommitTimes
-from consumer.stream.envelope import LAST, MORE, EnvelopeWriter, RowId, SingleRow, ties_text, transaction_id
+from consumer.stream.envelope import (
+    LAST,
+    MORE,
+    EnvelopeWriter,
+    RowId,
+    SingleRow,
+    StreamPlace,
+    ties_text,
+    transaction_id,
+)
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES, Topics
 
@@ -360,10 +369,10 @@ class Numbering:
         self._open.update(self._held)
         self._held.clear()
 
-    def heartbeat(self, ts_us: int) -> None:
+    def heartbeat(self, ts_us: int, stands: StreamPlace | None = None) -> None:
         """Tells every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
 
-        Only between source transactions.
+        Only between source transactions. `stands` is where the stream is: behind all that was numbered.
         """
         if ts_us:
             self.version = max(ts_us, self.version + 1)
@@ -371,13 +380,13 @@ class Numbering:
             self.ts_us = self.applied_us = ts_us
             if self._times is not None:
                 self._times.seen(ts_us)
-        self._beat(range(self.lanes), self.version, self.applied_us or self.version)
+        self._beat(range(self.lanes), self.version, self.applied_us or self.version, stands)
 
-    def _beat(self, lanes: Iterable[int], version: int, ts_us: int) -> None:
+    def _beat(self, lanes: Iterable[int], version: int, ts_us: int, stands: StreamPlace | None = None) -> None:
         for lane in sorted(lanes):
             seq = self._next_seqs[lane]
             self._next_seqs[lane] = seq + 1
-            self._send(self._heartbeats, self._writer.heartbeat(seq, version, ts_us), f"{lane}", lane)
+            self._send(self._heartbeats, self._writer.heartbeat(seq, version, ts_us, stands), f"{lane}", lane)
             self.sent += 1
 
     def checkpoint(

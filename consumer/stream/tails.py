@@ -1,4 +1,4 @@
-"""The newest committed message of each partition of the lanes: where a stream stands whose checkpoint is lost."""
+"""The newest committed messages of each partition of the lanes: where a stream stands whose checkpoint is lost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.settings import KafkaSettings
 from consumer.stream.errors import KafkaLost
-from consumer.stream.topics import LANE_TOPICS, Topics
+from consumer.stream.topics import HEARTBEATS, LANE_TOPICS, Topics
 
 ANSWER_SECONDS: Final = 30.0
 FIRST_LOOK_BACK: Final = 64
-"""Offsets read at first, from a partition's end; doubled until a message of ours is among them."""
+"""Offsets read at first, from a partition's end; doubled until what is sought is among them."""
+LONGEST_LOOK_BACK: Final = 65_536
+"""Offsets in which a heartbeat that says where the stream stood is sought: there is one every two seconds or so."""
 
 
 class _Transaction(msgspec.Struct):
@@ -25,6 +27,8 @@ class _Source(msgspec.Struct):
     ts_us: int
     file: str = ""
     pos: int = 0
+    server: str = ""
+    db: str = ""
 
 
 class _Lane(msgspec.Struct):
@@ -41,9 +45,10 @@ class _Message(msgspec.Struct):
 
 
 class Tail(NamedTuple):
-    """A partition's newest message; `transaction`, `order`, `file` and `pos` are empty for heartbeats.
+    """A message at a partition's end; `transaction` and `order` are empty for heartbeats.
 
-    `order` is the row's number in its transaction, `pos` where its event starts; `ts_us` and `version` are in µs.
+    `order` is the row's number in its transaction, `pos` of `file` where its event starts. A heartbeat that has a
+    `server` says there where the stream stood; others have no place. `ts_us` and `version` are in µs.
     """
 
     lane: int
@@ -56,10 +61,15 @@ class Tail(NamedTuple):
     order: int
     file: str
     pos: int
+    server: str = ""
+    database: str = ""
 
 
 def tails(settings: KafkaSettings) -> list[Tail]:
-    """The newest message of ours in every partition that has one. Raises KafkaLost."""
+    """The newest message of ours in every partition that has one, and the newest heartbeats with a place.
+
+    Raises KafkaLost.
+    """
     consumer = Consumer(
         {
             **settings.librdkafka,
@@ -72,30 +82,36 @@ def tails(settings: KafkaSettings) -> list[Tail]:
     )
     names = Topics(settings.topic_prefix)
     try:
-        found = [_tail(consumer, names.name(topic), lane) for topic in LANE_TOPICS for lane in range(settings.lanes)]
+        return [
+            tail
+            for topic in LANE_TOPICS
+            for lane in range(settings.lanes)
+            for tail in _ends(consumer, names.name(topic), lane, with_place=topic == HEARTBEATS)
+        ]
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} did not give us the newest changes ({error.args[0].str()})"
         ) from error
     finally:
         consumer.close()
-    return [tail for tail in found if tail is not None]
 
 
-def _tail(consumer: Consumer, topic: str, lane: int) -> Tail | None:
+def _ends(consumer: Consumer, topic: str, lane: int, *, with_place: bool) -> list[Tail]:
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, lane), timeout=ANSWER_SECONDS)
     look_back = FIRST_LOOK_BACK
     while True:
         start = max(low, high - look_back)
-        found = _newest_from(consumer, topic, lane, start)
-        if found is not None or start == low:
-            return found
+        newest, stood = _newest_from(consumer, topic, lane, start)
+        enough = newest is not None and (stood is not None or not with_place or look_back >= LONGEST_LOOK_BACK)
+        if enough or start == low:
+            return list(dict.fromkeys(tail for tail in (stood, newest) if tail is not None))
         look_back *= 2
 
 
-def _newest_from(consumer: Consumer, topic: str, lane: int, start: int) -> Tail | None:
+def _newest_from(consumer: Consumer, topic: str, lane: int, start: int) -> tuple[Tail | None, Tail | None]:
+    """The newest message, and the newest heartbeat with a place; they may be the same."""
     consumer.assign([TopicPartition(topic, lane, start)])
-    newest = None
+    newest = stood = None
     while True:
         message = consumer.poll(ANSWER_SECONDS)
         if message is None:
@@ -103,9 +119,12 @@ def _newest_from(consumer: Consumer, topic: str, lane: int, start: int) -> Tail 
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                return newest
+                return newest, stood
             raise KafkaException(error)
-        newest = as_tail(lane, message.value() or b"") or newest
+        found = as_tail(lane, message.value() or b"")
+        newest = found or newest
+        if found is not None and found.server:
+            stood = found
 
 
 _decode: Final = msgspec.json.Decoder(_Message).decode
@@ -115,7 +134,7 @@ def as_tail(lane: int, value: bytes) -> Tail | None:
     """A message of a lane; None where it is not one of the reader's."""
     try:
         message = _decode(value)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except ValueError:  # msgspec's errors, and UnicodeDecodeError
         return None
     source, place, transaction = message.source, message.lane, message.transaction
     return Tail(
@@ -129,4 +148,6 @@ def as_tail(lane: int, value: bytes) -> Tail | None:
         transaction.total_order if transaction is not None else 0,
         source.file,
         source.pos,
+        source.server,
+        source.db,
     )

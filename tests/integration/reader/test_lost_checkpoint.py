@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.integration.doctor.conftest import findings
@@ -19,6 +20,9 @@ from tests.integration.test_children import until
 from tests.servers import ensure
 
 pytestmark = pytest.mark.servers
+
+HEARTBEAT_SECONDS: Final = 2.0
+"""READER_HEARTBEAT_SECONDS, as it is without a setting."""
 
 
 def lose_checkpoints(world: World) -> None:
@@ -141,3 +145,77 @@ def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World, tmp_p
         until(world, 2, SIGNED)
     check_numbers(world.messages())
     assert set(rechecks(world)) == {None}
+
+
+def test_rows_that_went_from_kafka_are_not_sent_again(world: World, tmp_path: Path) -> None:
+    with pipeline(world, tmp_path):
+        world.execute(
+            "INSERT INTO users (id) VALUES (1)",
+            "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+            "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1",
+        )
+        until(world, 1, SIGNED)
+        (reader,) = world.readers
+        time.sleep(2 * HEARTBEAT_SECONDS)
+        reader.stop()
+        forget(world, "users")
+        lose_checkpoints(world)
+        assert "found the lost checkpoint again by the newest heartbeat" in repair(world)
+        world.reader()
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        until(world, 3, UNSIGNED)
+        until(world, 1, SIGNED)
+    assert [message.value["op"] for message in world.messages() if message.topic == "users"] == ["c"]
+
+
+def forget(world: World, topic: str) -> None:
+    """Deletes what a topic has, as a short retention does."""
+    admin = AdminClient({"bootstrap.servers": world.kafka})
+    for future in admin.delete_records(
+        [TopicPartition(f"{world.name}.{topic}", lane, OFFSET_END) for lane in range(LANES)]
+    ).values():
+        future.result(30)
+
+
+def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: World, tmp_path: Path) -> None:
+    with pipeline(world, tmp_path):
+        world.execute("INSERT INTO users (id) VALUES (1)")
+        world.execute("XA START 'a'", "INSERT INTO users (id) VALUES (2)", "XA END 'a'", "XA PREPARE 'a'")
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        until(world, 3, UNSIGNED)
+        (reader,) = world.readers
+        reader.stop()
+        lose_checkpoints(world)
+        assert "found the lost checkpoint again" in repair(world)
+        world.execute("XA COMMIT 'a'")
+        world.reader()
+        until(world, 2, UNSIGNED)
+    check_numbers(world.messages())
+    assert rechecks(world) == {}, "nobody had to be read live"
+
+
+def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World, tmp_path: Path) -> None:
+    with pipeline(world, tmp_path):
+        world.execute(
+            "INSERT INTO users (id) VALUES (1)",
+            "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+            "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')",
+        )
+        until(world, 1, UNSIGNED)
+        (reader,) = world.readers
+        world.execute(
+            "ALTER TABLE claim_requirements RENAME COLUMN claim_id TO claim",
+            "UPDATE claim_requirements SET status = 'approved'",
+            "ALTER TABLE claim_requirements RENAME COLUMN claim TO claim_id",
+        )
+        assert reader.process.wait(timeout=120) == 1
+        command = re.findall(r"consumer (read --skip-event \S+:\d+) ", reader.lines()[-1]["reason"])
+        reader = world.reader(*command[0].split()[1:])
+        world.execute("INSERT INTO users (id) VALUES (2)")
+        until(world, 2, UNSIGNED)
+        reader.stop()
+        lose_checkpoints(world)
+        assert "found the lost checkpoint again" in repair(world)
+        world.reader()
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        until(world, 3, UNSIGNED)
