@@ -21,9 +21,9 @@ import structlog
 import typer
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer import dead_letters, logs, measures, metrics
+from consumer import logs, measures, metrics
 from consumer.binlog.errors import BinlogError
-from consumer.commands import rules
+from consumer.commands import dead_letters, rules
 from consumer.doctor.check import Unfit
 from consumer.leads.rule_file import DEFAULT
 from consumer.settings import (
@@ -89,10 +89,10 @@ def setup(
     ] = False,
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    from consumer.commands.raise_lanes import raise_lanes
+    from consumer.commands.setup import prepare
     from consumer.doctor.quick import before_setup
-    from consumer.more_lanes import raise_lanes
-    from consumer.reader import server_id
-    from consumer.setup import prepare
+    from consumer.reader.reader import server_id
 
     if repair and start is Start.EARLIEST:
         raise typer.BadParameter("--repair begins anew at the present only: what was applied would be applied again")
@@ -126,7 +126,7 @@ def doctor(
     from rich.console import Console
 
     from consumer.doctor import examine, report
-    from consumer.reader import server_id
+    from consumer.reader.reader import server_id
 
     replica, kafka = load(ReplicaSettings), load(KafkaSettings)
     checks = examine.examine(
@@ -164,7 +164,7 @@ def read(
     """Follow the binlog and write every change to Kafka, until stopped."""
     from consumer.binlog.position import Position, place
     from consumer.doctor.quick import before_reading
-    from consumer.reader import Reader, print_changes, server_id
+    from consumer.reader.reader import Reader, print_changes, server_id
 
     if not dry_run and (begin or end):
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
@@ -200,7 +200,7 @@ def _place(option: str, text: str) -> tuple[str, int]:
 @app.command(epilog="Example: METRICS_PORT=9100 consumer apply")
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
-    from consumer import applier
+    from consumer.applier import applier
     from consumer.doctor.quick import before_applying
 
     metrics.serve(measures.APPLIER, load(RunSettings))
@@ -217,7 +217,7 @@ def show_status(
     """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters."""
     from rich.console import Console
 
-    from consumer import status
+    from consumer.commands import status
 
     found = status.status(load(KafkaSettings), load(DatabaseSettings))
     if as_json:
@@ -232,7 +232,7 @@ def explain_user(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
-    from consumer.explanations import explanation
+    from consumer.commands.explain import explanation
 
     refuse_word_lists()
     found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings))

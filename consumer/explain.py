@@ -9,7 +9,7 @@ from typing import Final
 
 from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
-from consumer.store.look import Desk, Dossier, PastStint, Waiting, Won
+from consumer.store.lookups import Desk, Dossier, PastStint, Waiting, Won
 
 _SHOWN: Final = 5
 """How many documents or claims a sentence names."""

@@ -22,15 +22,15 @@ from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
-from reconciler.aging import age as age_scores
-from reconciler.book import microseconds
-from reconciler.lanes import Stopped
+from reconciler.postgres import microseconds
 from reconciler.replica import ReplicaError
-from reconciler.report import LineProgress, TerminalProgress, as_json, show
-from reconciler.runs import AlreadyRunning
+from reconciler.runs.aging import age as age_scores
+from reconciler.runs.report import LineProgress, TerminalProgress, as_json, show
+from reconciler.runs.run_log import AlreadyRunning
+from reconciler.runs.sessions import Tools, load_settings, open_tools
+from reconciler.runs.sweeps import RECHECKS, Report, Scope, Sweeper
+from reconciler.runs.wait_for_stream import Stopped
 from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, SweepSettings
-from reconciler.sweeps import RECHECKS, Report, Scope, Sweeper
-from reconciler.tools import Tools, load_settings, open_tools
 
 app = typer.Typer(
     help="The safety net: sweeps, backfill, verify and ageing, through the same ledger as the stream.",

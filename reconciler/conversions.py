@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from consumer.leads.model import Conversion, ConversionType
-from consumer.store.effects import conversion_id
+from consumer.store.call_centre.effects import conversion_id
 
 CLOCKS: Final = 60_000_000
 """How far (µs) another system's clock may be behind the company's."""

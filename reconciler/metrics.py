@@ -12,12 +12,12 @@ from prometheus_client.registry import Collector
 
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
-from reconciler import aging, backfill, verify
 from reconciler.conversions import ConversionKind
-from reconciler.drift import Drift, EntryKind
+from reconciler.monitor.servers import Snapshot
+from reconciler.runs import aging, backfill, verify
+from reconciler.runs.drift import Drift, EntryKind
+from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
-from reconciler.sweeps import RECHECKS, Report
-from reconciler.watch import Snapshot
 
 RUNS_SERVED: Final = (*SWEEPS, RECHECKS, verify.NAME)
 RUN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)

@@ -1,6 +1,6 @@
 """Every query that the reconciler makes on the replica, by name; nothing else of it talks to MySQL.
 
-The session is read-only, and each statement of `reconciler.queries` has a time limit.
+The session is read-only, and each statement of `reconciler.mysql_statements` has a time limit.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
+from consumer.mysql.login import login
 from consumer.mysql.weights import UnsupportedCollation
-from consumer.replica_login import login
 from consumer.settings import MySQLAddress
-from reconciler import queries
-from reconciler.queries import (
+from reconciler import mysql_statements
+from reconciler.mysql_statements import (
     CLAIMS,
     ENDED,
     LARGEST,
@@ -428,14 +428,14 @@ class Replica:
         return self._created_by_key(table, since, limit, after)
 
     def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
-        condition = queries.since(since)
+        condition = mysql_statements.since(since)
         while True:
             page = self._page(table, condition, "t.created_at, t.id", since, limit)
             rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
             yield Created(_users(rows), None, page.checksums, page.unheld)
             if len(rows) < limit:
                 return
-            condition = queries.following(rows[-1].made or 0, int(rows[-1].row_id))
+            condition = mysql_statements.following(rows[-1].made or 0, int(rows[-1].row_id))
 
     def _created_by_time(self, table: Table, since: int, limit: int) -> Iterator[Created]:
         """Rows whose keys say nothing of their age, such as UUIDs: page by page of `created_at`.
@@ -445,7 +445,7 @@ class Replica:
         """
         begin, wanted = since, limit
         while True:
-            page = self._page(table, queries.since(begin), "t.created_at", since, wanted)
+            page = self._page(table, mysql_statements.since(begin), "t.created_at", since, wanted)
             yield Created(_users(page.rows), None, page.checksums, page.unheld)
             if len(page.rows) < wanted:
                 return

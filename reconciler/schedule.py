@@ -21,13 +21,13 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from consumer.store.errors import StoreError
-from reconciler import aging
-from reconciler.book import Book
-from reconciler.jobs import Jobs
+from reconciler.postgres import Book
 from reconciler.replica import ReplicaError
-from reconciler.runs import AlreadyRunning
+from reconciler.runner import Jobs
+from reconciler.runs import aging
+from reconciler.runs.run_log import AlreadyRunning
+from reconciler.runs.sweeps import RECHECKS, Scope
 from reconciler.settings import SWEEPS
-from reconciler.sweeps import RECHECKS, Scope
 
 log = structlog.get_logger(__name__)
 

@@ -15,15 +15,15 @@ from consumer import metrics as process_metrics
 from consumer.measures import RECONCILER
 from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
-from reconciler import aging as aging_run
 from reconciler import metrics
-from reconciler.jobs import Jobs
-from reconciler.runs import NAMES
+from reconciler.monitor.kafka import StreamWatch
+from reconciler.monitor.servers import Watch
+from reconciler.runner import Jobs
+from reconciler.runs import aging as aging_run
+from reconciler.runs.run_log import NAMES
+from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
-from reconciler.stream_watch import StreamWatch
-from reconciler.tools import Settings
-from reconciler.watch import Watch
 from reconciler.web.app import create_app
 from reconciler.web.precall import Desk
 

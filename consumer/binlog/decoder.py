@@ -15,7 +15,7 @@ from uuid import UUID
 
 import zstandard
 
-from consumer.binlog.alike import Alike
+from consumer.binlog.constants import HEADER, EventType, event_name, packed_integer
 from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import (
     Begin,
@@ -47,7 +47,7 @@ from consumer.binlog.refusal import refused
 from consumer.binlog.rows import Fold, TableDecoder
 from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
-from consumer.binlog.wire import HEADER, EventType, event_name, packed_integer
+from consumer.binlog.templates import Alike
 from consumer.capture import CAPTURED
 
 _E = EventType

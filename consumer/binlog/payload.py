@@ -12,7 +12,7 @@ from typing import Final
 
 import zstandard
 
-from consumer.binlog.wire import HEADER, EventType, packed_integer
+from consumer.binlog.constants import HEADER, EventType, packed_integer
 
 _E = EventType
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
+from consumer.binlog.constants import ColumnType, packed_integer
 from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
 from consumer.binlog.events import Id
 from consumer.binlog.table_map import Column, TableMap
-from consumer.binlog.wire import ColumnType, packed_integer
 from consumer.capture import Captured
 from consumer.mysql.charsets import BINARY, decoder, is_utf8, lenient_decoder
 

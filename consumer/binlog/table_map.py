@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from consumer.binlog.wire import ColumnType, packed_integer
+from consumer.binlog.constants import ColumnType, packed_integer
 
 _C = ColumnType
 

@@ -21,7 +21,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules, queue_for
 from consumer.progress import LineProgress, TerminalProgress
-from consumer.store import look, rule_changes
+from consumer.store import lookups, rule_changes
 from consumer.store import rules as store_rules
 from consumer.store.connection import Connection, classified, watchful
 from consumer.store.errors import StoreError, TryAgain
@@ -111,7 +111,7 @@ def try_out(conninfo: str, file: RuleFile, comparisons: Comparisons, progress: P
         while after < LAST:
             page = rule_changes.page(connection, after, PAGE, words, new.version, waiting=True)
             for some in _chunks(page.concerned):
-                for lead in look.leads(connection, some).values():
+                for lead in lookups.leads(connection, some).values():
                     _would_move(lead, new, tried)
             tried.leads += page.leads
             after = page.upto
@@ -120,7 +120,7 @@ def try_out(conninfo: str, file: RuleFile, comparisons: Comparisons, progress: P
             if old.label(queue_type) != new.label(queue_type):
                 tried.relabelled[queue_type] = old.label(queue_type), new.label(queue_type)
         relabelling = Relabelling(new)
-        if relabelling.any and not shadow and look.has_centre(connection):
+        if relabelling.any and not shadow and lookups.has_centre(connection):
             tried.never, tried.never_examples = relabelling.leaving(connection, SHOWN)
     return tried
 
@@ -202,7 +202,7 @@ class Adoption:
         rules = InForce().read(connection)
         words = rule_changes.words_changed(connection, rules)
         relabelling = Relabelling(rules)
-        tables = relabelling.any and not self._shadow and look.has_centre(connection)
+        tables = relabelling.any and not self._shadow and lookups.has_centre(connection)
         lanes = connection.execute("SELECT count(*) FROM leadstream.lanes").fetchone()
         last = _last_user(connection)
         progress.start(max(after, 0), last)

@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
-from consumer.binlog.connection import BinlogStream, Replica, database_of, server_info
 from consumer.binlog.errors import BinlogError
 from consumer.binlog.position import Position
+from consumer.binlog.stream import BinlogStream, Replica, database_of, server_info
+from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
 from consumer.commands.lost_place import Stood, read_to
-from consumer.reader import own_server_id
+from consumer.commands.tails import tails
+from consumer.reader.reader import own_server_id
+from consumer.reader.sequencer import Numbering
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.errors import TopicMismatch
-from consumer.stream.lost_checkpoint import Known, Newest, Reached, known, reached
-from consumer.stream.numbering import Numbering
-from consumer.stream.tails import tails
+from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import Topics
-from consumer.stream.transactions import ReaderTransactions
 
 REPAIRING: Final = "consumer setup --repair"
 """The name of this command where readers write theirs."""

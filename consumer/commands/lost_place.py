@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 from consumer.binlog.events import Begin, Commit, Event, RowChange, Single
 from consumer.binlog.position import PreparedGroup, place
+from consumer.commands.lost_checkpoint import Known, Newest
+from consumer.commands.tails import Tail
 from consumer.stream.envelope import transaction_id
-from consumer.stream.lost_checkpoint import Known, Newest
-from consumer.stream.tails import Tail
 
 
 class Stood(NamedTuple):

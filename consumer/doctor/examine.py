@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from consumer.binlog.errors import BinlogError
+from consumer.commands import comparing
 from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
 from consumer.doctor.check import Check, Unreachable, away
 from consumer.leads.rule_file import RuleFile
-from consumer.mysql import comparing
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,

@@ -9,7 +9,7 @@ from typing import Final
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
-from consumer.stream.journal import unfit
+from consumer.stream.dead_letter_topic import unfit
 from consumer.stream.topic_fit import REPAIR, counted, lowered, uneven
 from consumer.stream.topics import CHECKPOINTS, DEAD_LETTERS, Wanted, lane_topics, wanted
 

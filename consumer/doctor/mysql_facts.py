@@ -18,7 +18,7 @@ from pymysql.cursors import Cursor, DictCursor
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 
 Row = Mapping[str, Any]

@@ -8,8 +8,8 @@ from typing import Final
 
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.postgres_facts import PostgresFacts
-from consumer.store import fit
-from consumer.store.needs import LABELS, TABLES, Labels
+from consumer.store.call_centre import fit
+from consumer.store.call_centre.needs import LABELS, TABLES, Labels
 from consumer.store.pooler import HINT
 
 SERVER: Final = "postgres"

@@ -14,11 +14,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.doctor.check import Unreachable
-from consumer.store import call_centre, migrations
+from consumer.store import migrations
+from consumer.store.call_centre import tables
+from consumer.store.call_centre.fit import Theirs
+from consumer.store.call_centre.needs import TABLES
 from consumer.store.connection import place, watchful
 from consumer.store.errors import NotPrepared
-from consumer.store.fit import Theirs
-from consumer.store.needs import TABLES
 from consumer.store.pooler import Pooling, pooling
 from consumer.store.rules import Adopted, newest
 
@@ -138,9 +139,9 @@ def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
         revision=_value(connection, REVISION) if "SELECT" in ours.get("alembic_version", ()) and usage else None,
         newest_revision=newest_revision(),
         ours=ours,
-        theirs=call_centre.tables(connection),
+        theirs=tables.tables(connection),
         privileges={name: frozenset(may) for is_theirs, name, may in privileges if is_theirs},
-        elsewhere=call_centre.elsewhere(connection),
+        elsewhere=tables.elsewhere(connection),
         lanes=_lanes(connection) if "SELECT" in ours.get("lanes", ()) and usage else None,
         rules=_rules(connection) if "SELECT" in ours.get("rules", ()) and usage else None,
     )

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from consumer.leads.apply import apply
 from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
-from consumer.leads.left import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
-from consumer.leads.mend import differs, mend
+from consumer.leads.left_behind import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
+from consumer.leads.live_read import differs, mend
+from consumer.leads.merge_row import apply
 from consumer.leads.model import NEVER, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules

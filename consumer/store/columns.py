@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from consumer.leads.left import claim_of
+from consumer.leads.left_behind import claim_of
 from consumer.leads.model import Claim, Key, Lead, Left, Requirement, Stint
 from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, storable, texts
 

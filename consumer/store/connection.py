@@ -80,8 +80,8 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
 def watchful(conninfo: str, name: str) -> str:
     """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there.
 
-    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.relane). All else that
-    the URL says, its `options` too, stays.
+    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.raise_lanes). All else
+    that the URL says, its `options` too, stays.
     """
     given = conninfo_to_dict(conninfo)
     ours = {key: value for key, value in _OURS.items() if key not in given}

@@ -20,7 +20,7 @@ import psycopg
 import structlog
 
 from consumer.lane import lane_of
-from consumer.leads.left import Arrival, LeftBehind
+from consumer.leads.left_behind import Arrival, LeftBehind
 from consumer.leads.model import (
     NEVER,
     Claim,
@@ -37,8 +37,11 @@ from consumer.leads.model import (
 )
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-from consumer.store import call_centre, entries, sql
+from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
+from consumer.store.call_centre import entries, tables
+from consumer.store.call_centre.effects import conversion_id, insert_conversions, write_effects
+from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.columns import (
     claim_columns,
     closing_columns,
@@ -50,8 +53,6 @@ from consumer.store.columns import (
     stint_columns,
 )
 from consumer.store.connection import Connection, Cursor, Rows, classified, connect, place, roll_back
-from consumer.store.effects import conversion_id, insert_conversions, write_effects
-from consumer.store.entries import EntryDrift
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.rules import LOCK, InForce
@@ -149,7 +150,7 @@ class LeadStore:
                 connection.commit()
         except BaseException as error:
             roll_back(connection, error)
-            call_centre.add_columns(connection, error)
+            tables.add_columns(connection, error)
             raise
         tx.committed()
 
@@ -198,7 +199,7 @@ class LeadStore:
             connection = connect(self._conninfo, f"leadstream {self.source}", more)
             if not self.shadow:
                 with classified(self._conninfo):
-                    self._add_conversions = call_centre.insert_conversions(connection)
+                    self._add_conversions = tables.insert_conversions(connection)
                     connection.rollback()
             self._connection = connection
         return self._connection

@@ -54,7 +54,7 @@ def is_refusal(error: psycopg.Error) -> bool:
 def reason_of(error: psycopg.Error) -> str:
     """Why, without a word of what the row holds: SQLSTATE, and table, column, type, constraint, policy, function.
 
-    What PostgreSQL leaves out is in notes on the error (`consumer.store.call_centre.add_columns`).
+    What PostgreSQL leaves out is in notes on the error (`consumer.store.call_centre.tables.add_columns`).
     """
     diag = error.diag
     notes: list[str] = getattr(error, "__notes__", [])

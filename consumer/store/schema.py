@@ -1,4 +1,4 @@
-"""Our tables in the schema `leadstream`; the call centre's three are in `consumer.store.needs`.
+"""Our tables in the schema `leadstream`; the call centre's three are in `consumer.store.call_centre.needs`.
 
 All times of ours are `timestamptz`, theirs are `timestamp` and hold UTC.
 """

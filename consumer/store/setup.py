@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.leads.rule_file import DEFAULT, RuleFile
-from consumer.store import call_centre, fit, needs, rules, schema
+from consumer.store import rules, schema
+from consumer.store.call_centre import fit, needs, tables
+from consumer.store.call_centre.needs import Labels
 from consumer.store.connection import Connection as Session
 from consumer.store.connection import classified, open_session, place
 from consumer.store.errors import NotPrepared
-from consumer.store.needs import Labels
 from consumer.store.schema import SCHEMA
 
 _SETUP_LOCK: Final = 0x6C65616473
@@ -144,9 +145,9 @@ def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, creat
     after checking what we rely on.
     """
     session = _psycopg(connection)
-    existing = call_centre.tables(session)
-    astray = {} if create else call_centre.elsewhere(session)
-    _refuse([fit.elsewhere(place(conninfo), call_centre.role(session), astray)], "")
+    existing = tables.tables(session)
+    astray = {} if create else tables.elsewhere(session)
+    _refuse([fit.elsewhere(place(conninfo), tables.role(session), astray)], "")
     findings = [finding for table, theirs in existing.items() for finding in fit.judge(table, theirs, labels)]
     _refuse(findings, f"in {place(conninfo)}, ")
     done = []

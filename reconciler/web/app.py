@@ -21,22 +21,22 @@ from pydantic import SecretStr
 
 from consumer.explain import Explanation
 from consumer.store.errors import StoreError
-from reconciler.book import Book
-from reconciler.jobs import NAMES, Jobs, NotAllowed
-from reconciler.lanes import Stopped
+from reconciler.monitor.kafka import StreamSeen
+from reconciler.monitor.servers import Watch
+from reconciler.postgres import Book
 from reconciler.replica import ReplicaError
-from reconciler.report import as_dict
-from reconciler.runs import AlreadyRunning, Record, Runs
-from reconciler.stream_watch import StreamSeen
-from reconciler.sweeps import Report
-from reconciler.watch import Watch
+from reconciler.runner import NAMES, Jobs, NotAllowed
+from reconciler.runs.report import as_dict
+from reconciler.runs.run_log import AlreadyRunning, Record, Runs
+from reconciler.runs.sweeps import Report
+from reconciler.runs.wait_for_stream import Stopped
 from reconciler.web import models
-from reconciler.web.guard import Guard, is_token
 from reconciler.web.health import SmartDiscovery, smart_discovery
+from reconciler.web.middleware import Guard, is_token
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import Boards, add_pages
 from reconciler.web.precall import Desk, NoAnswer, NoSuchQueue, Precall, UnknownUser
-from reconciler.web.shown import Policy
+from reconciler.web.view_model import Policy
 
 log = structlog.get_logger(__name__)
 

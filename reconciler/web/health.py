@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
-from reconciler.watch import Snapshot
+from reconciler.monitor.servers import Snapshot
 
 KEYS: Final = {
     "newUsers": "new-users",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.jobs import NAMES as STARTABLE
-from reconciler.runs import NAMES, Record
+from reconciler.runner import NAMES as STARTABLE
+from reconciler.runs.run_log import NAMES, Record
+from reconciler.runs.sweeps import RECHECKS
 from reconciler.schedule import last_slot
 from reconciler.settings import SWEEPS
-from reconciler.sweeps import RECHECKS
-from reconciler.web.shown import Facts, RunRow, State, sentence
-from reconciler.web.words import ago, counted, span
+from reconciler.web.formatting import ago, counted, span
+from reconciler.web.view_model import Facts, RunRow, State, sentence
 
 TITLES: Final = {
     "new-users": ("New users", "customers created lately"),

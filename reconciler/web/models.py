@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from reconciler.book import microseconds
-from reconciler.sweeps import Scope
+from reconciler.postgres import microseconds
+from reconciler.runs.sweeps import Scope
 
 UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
 Example = dict[str, Any]

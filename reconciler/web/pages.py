@@ -23,14 +23,14 @@ from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
 from consumer.store.errors import NotPrepared, StoreError
-from reconciler import board
-from reconciler.board import Board
-from reconciler.book import Book
-from reconciler.stream_watch import StreamSeen
-from reconciler.watch import Watch
+from reconciler.monitor import today
+from reconciler.monitor.kafka import StreamSeen
+from reconciler.monitor.servers import Watch
+from reconciler.monitor.today import Board
+from reconciler.postgres import Book
+from reconciler.web.page import page
 from reconciler.web.precall import Desk, UnknownUser
-from reconciler.web.shown import Facts, Policy
-from reconciler.web.view import page
+from reconciler.web.view_model import Facts, Policy
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +97,7 @@ class Boards:
             if time.monotonic() - self._looked >= FRESH_SECONDS:
                 try:
                     with closing(Book(self._conninfo, answer_seconds=ANSWER_SECONDS)) as book:
-                        self._newest = board.look(book, self._zone, datetime.now(UTC))
+                        self._newest = today.look(book, self._zone, datetime.now(UTC))
                 except (StoreError, psycopg.Error) as error:
                     log.debug("page_from_memory", reason=str(error))
                 self._looked = time.monotonic()

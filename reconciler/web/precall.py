@@ -20,14 +20,14 @@ from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
-from consumer.store.look import Dossier
+from consumer.store.lookups import Dossier
 from reconciler import metrics
-from reconciler.book import Book, Held, moment
-from reconciler.drift import differences
-from reconciler.recheck import again_if_in_the_way, state_of
+from reconciler.monitor.servers import Watch
+from reconciler.postgres import Book, Held, moment
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.tools import Settings
-from reconciler.watch import Watch
+from reconciler.runs.drift import differences
+from reconciler.runs.repair import again_if_in_the_way, state_of
+from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
 T = TypeVar("T")

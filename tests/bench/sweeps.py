@@ -25,7 +25,7 @@ import psutil
 import psycopg
 import pymysql
 
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.store.setup import prepare
 from tests.bench import precall, results

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from consumer import more_lanes
+from consumer.commands import raise_lanes as raise_lanes_command
+from consumer.commands.raise_lanes import raise_lanes
+from consumer.commands.status import status
 from consumer.lane import lane_of
-from consumer.more_lanes import raise_lanes
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.status import status
-from consumer.store.relane import NotDrained
+from consumer.store.raise_lanes import NotDrained
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import TopicMismatch
-from consumer.stream.transactions import ReaderTransactions
+from consumer.stream.producer import ReaderTransactions
 from tests.integration.reader.world import CONSUMER, LANES, World
 
 pytestmark = pytest.mark.servers
@@ -144,7 +144,7 @@ def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pyt
         world.setup()
         kafka, database = settings(world, MORE)
         with monkeypatch.context() as cut:
-            cut.setattr(more_lanes, "relane", cut_off)
+            cut.setattr(raise_lanes_command, "relane", cut_off)
             with pytest.raises(OSError, match="cut off"):
                 raise_lanes(kafka, database)
         for lanes in (LANES, MORE):

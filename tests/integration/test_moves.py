@@ -16,7 +16,7 @@ import pytest
 from consumer.leads.model import NEVER
 from tests.integration.reader.world import CONSUMER, World
 from tests.integration.test_cascades import foreign_keys
-from tests.unit.lanes_at_work import Firm, truth
+from tests.unit.applier.lanes_at_work import Firm, truth
 
 pytestmark = pytest.mark.servers
 

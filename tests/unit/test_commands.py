@@ -136,7 +136,9 @@ def test_errors_are_a_plain_sentence_on_a_terminal_and_coloured_unless_no_color(
     assert "{" not in text
 
 
-@pytest.mark.parametrize(("module", "client"), [("consumer.applier", "pymysql"), ("consumer.reader", "psycopg")])
+@pytest.mark.parametrize(
+    ("module", "client"), [("consumer.applier.applier", "pymysql"), ("consumer.reader.reader", "psycopg")]
+)
 def test_no_process_loads_the_client_of_a_server_it_never_speaks_to(module: str, client: str) -> None:
     program = f"import sys, consumer.cli, consumer.doctor.quick, {module}; print({client!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

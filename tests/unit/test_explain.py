@@ -22,7 +22,7 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.rules import Rules
-from consumer.store.look import Desk, Dossier, PastStint, Waiting, Won
+from consumer.store.lookups import Desk, Dossier, PastStint, Waiting, Won
 
 RULES = Rules()
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

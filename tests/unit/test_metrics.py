@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from consumer import metrics
-from consumer.backlog import rows_in
 from consumer.leads.model import Conversion, ConversionType, QueueType, Reason, Stint
 from consumer.leads.outcome import Outcome
 from consumer.measures import CATALOGUE, RECONCILER, Durations, Measure, begin
+from consumer.reader.lag import rows_in
 from consumer.stream.dead_letters import Defect
 from deploy.reference import page
 from reconciler import metrics as reconciler_metrics

@@ -10,11 +10,11 @@ from typing import Any, Self
 from confluent_kafka import Producer
 from msgspec import structs
 
+from consumer.reader.sequencer import Numbering
 from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import Checkpoint, encode
 from consumer.stream.checkpoint_log import KEY
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.numbering import Numbering
 from consumer.stream.topics import CHECKPOINTS, Topics
 
 Row = dict[str, Any]

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer
 
-from consumer.applier import apply, apply_forever
+from consumer.applier.applier import apply, apply_forever
+from consumer.applier.batches import Batch
+from consumer.applier.group_member import LaneStream
 from consumer.settings import ApplierSettings
 from consumer.store.lanes import LaneState
 from consumer.store.leads import LeadStore
-from consumer.stream.batches import Batch
-from consumer.stream.lane_stream import LaneStream
 from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import World, faults, live
 from tests.integration.applier.world import world as new_world

@@ -17,9 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from consumer.stream import journal, topics
+from consumer.stream import dead_letter_topic, topics
+from consumer.stream.dead_letter_log import LetterBox
 from consumer.stream.dead_letters import DeadLetters, Letter
-from consumer.stream.letter_box import LetterBox
 from consumer.stream.topics import MAX_LETTER_BYTES
 from tests.integration.applier.world import World
 
@@ -79,11 +79,11 @@ def test_letters_are_kept_until_somebody_settles_them_however_long_changes_are_k
 
 def test_setup_mends_a_journal_that_an_older_release_made_to_forget(world: World) -> None:
     change(world, retention_ms=str(WEEK), max_message_bytes=str(topics.MAX_MESSAGE_BYTES), segment_ms="3600000")
-    assert journal.mend(world.kafka) == [world.kafka.topic("dead-letters")]
+    assert dead_letter_topic.mend(world.kafka) == [world.kafka.topic("dead-letters")]
     found = settings(world)
     assert (found["retention.ms"], int(found["max.message.bytes"])) == ("-1", MAX_LETTER_BYTES)
     assert found["segment.ms"] == "3600000"
-    assert journal.mend(world.kafka) == []
+    assert dead_letter_topic.mend(world.kafka) == []
     assert topics.check(world.kafka) == ([], [])
 
 

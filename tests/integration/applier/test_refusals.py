@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer import refusals
-from consumer.applier import apply
+from consumer.applier import bisect
+from consumer.applier.applier import apply
+from consumer.applier.batches import Batch, LaneBatch
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
-from consumer.stream.batches import Batch, LaneBatch
 from tests.integration.applier.world import World, claim, live, requirement, user
 
 pytestmark = pytest.mark.servers
@@ -232,7 +232,7 @@ def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(
 def test_where_too_many_are_refused_to_tell_apart_small_groups_of_suspects_are_set_aside(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "TRIALS", 20)
+    monkeypatch.setattr(bisect, "TRIALS", 20)
     with world.connect() as connection:
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id > 16)")
     with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:

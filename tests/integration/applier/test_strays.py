@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from consumer.applier.foreign_messages import Original, newest_in_kafka, originals_in_kafka
 from consumer.stream.errors import NoCheckpoint
-from consumer.stream.strays import Original, newest_in_kafka, originals_in_kafka
 from tests.integration.applier.world import World, user
 
 pytestmark = pytest.mark.servers

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from consumer.binlog.connection import BinlogStream, Replica
 from consumer.binlog.events import Begin, Event, Id, Rollback, RowChange, SchemaChange, Statement
 from consumer.binlog.position import Position
-from consumer.replica_login import login
+from consumer.binlog.stream import BinlogStream, Replica
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.servers.places import locked
 from tests.spelled_out import spelled_out

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import pytest
 
-from consumer.binlog.connection import BinlogStream, Replica
 from consumer.binlog.errors import (
     BinlogCorrupt,
     BinlogError,
@@ -26,6 +25,7 @@ from consumer.binlog.errors import (
 )
 from consumer.binlog.events import Commit, Event, Id, RowChange
 from consumer.binlog.position import Position
+from consumer.binlog.stream import BinlogStream, Replica
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import CHUNK, Proxy
 from tests.integration.binlog.source import Source, read_until, replayed

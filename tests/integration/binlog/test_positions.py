@@ -9,10 +9,10 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog.connection import BinlogStream, earliest_position, server_info
 from consumer.binlog.errors import BinlogPurged, ConnectionLost, PreconditionFailed, WrongServer
 from consumer.binlog.events import Begin, Id, Rotate, RowChange
 from consumer.binlog.position import Position
+from consumer.binlog.stream import BinlogStream, earliest_position, server_info
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.source import Source, as_file, read_until
 from tests.servers import PrivateServer, ensure

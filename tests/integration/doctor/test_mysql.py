@@ -12,7 +12,7 @@ import pytest
 
 from consumer.doctor import mysql, mysql_facts
 from consumer.doctor.check import Check, State, Unreachable
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from tests.integration.company_tables import company_tables

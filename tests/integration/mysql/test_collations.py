@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog.connection import Replica
+from consumer.binlog.stream import Replica
 from consumer.leads.words import EXACT, Comparison
 from consumer.mysql import charsets
 from consumer.mysql.collations import changed, comparisons

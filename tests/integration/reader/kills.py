@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.binlog.connection import BinlogStream, Replica
-from consumer.claim_owners import Answer, ClaimOwners
-from consumer.reader import position
-from consumer.routing import Router
+from consumer.binlog.stream import BinlogStream, Replica
+from consumer.reader.claim_owners import Answer, ClaimOwners
+from consumer.reader.reader import position
+from consumer.reader.router import Router
+from consumer.reader.sequencer import Numbering
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.numbering import Numbering
 from consumer.stream.topics import Topics
 from tests.integration.reader.load import Load
 from tests.integration.reader.world import LANES, Message, Reader, World, check_numbers, replay

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.binlog.connection import Replica
 from consumer.binlog.errors import NotThere
 from consumer.binlog.position import place
-from consumer.claim_owners import ReplicaClaims
-from consumer.live import read_lead
+from consumer.binlog.stream import Replica
+from consumer.commands.live_read import read_lead
+from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World
 

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from consumer import metrics
-from consumer.backlog import Backlog
-from consumer.binlog.connection import Replica
+from consumer.binlog.stream import Replica
+from consumer.reader.lag import Backlog
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World
 

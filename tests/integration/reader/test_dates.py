@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.reader.test_moving import follow
 from tests.integration.reader.world import Message, World, check_numbers

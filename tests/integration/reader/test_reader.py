@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer.binlog.connection import Replica
+from consumer.binlog.stream import Replica
 from consumer.lane import lane_of
 from consumer.settings import MySQLAddress
 from tests.integration.company_tables import key

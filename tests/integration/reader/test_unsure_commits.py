@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from consumer.reader import Reader
+from consumer.reader.reader import Reader
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings, load
 from consumer.stopping import Stop
-from consumer.stream import transactions
+from consumer.stream import producer
 from tests.integration.reader.world import World, check_numbers, replay
 
 pytestmark = pytest.mark.servers
@@ -40,7 +40,7 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_lost_or_r
         world.setup()
         for name, value in world.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(transactions, "Producer", Unsure)
+        monkeypatch.setattr(producer, "Producer", Unsure)
         stop = Stop()
         reader = Reader(load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), stop)
         thread = threading.Thread(target=reader.run, daemon=True)

@@ -31,7 +31,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from pymysql.cursors import Cursor
 
 from consumer.leads.model import Table
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS

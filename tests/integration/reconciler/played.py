@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from consumer import applier
+from consumer.applier import applier
+from consumer.applier.batches import Batch, LaneBatch
 from consumer.lane import lane_of
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
-from consumer.stream.batches import Batch, LaneBatch
 from consumer.stream.envelope import NOBODY
 from tests.integration.reconciler.world import LANES, World
 

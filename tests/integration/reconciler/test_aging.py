@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.aging import age as age_days
-from reconciler.aging import days_due
-from reconciler.book import Book
-from reconciler.runs import Runs
+from reconciler.postgres import Book
+from reconciler.runs.aging import age as age_days
+from reconciler.runs.aging import days_due
+from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
 from tests.integration.reconciler.world import World

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer import applier
+from consumer.applier import applier
+from consumer.applier.batches import Batch, LaneBatch
 from consumer.lane import lane_of
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Table, UserRow
 from consumer.store.leads import LeadStore
-from consumer.stream.batches import Batch, LaneBatch
 from consumer.stream.envelope import NOBODY
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import LANES, World

@@ -15,9 +15,9 @@ import pytest
 
 from consumer import metrics
 from consumer.leads.model import ConversionType, RequirementRow, Row, UserRow
-from consumer.store.effects import conversion_id
-from reconciler.book import moment
-from reconciler.sweeps import Report
+from consumer.store.call_centre.effects import conversion_id
+from reconciler.postgres import moment
+from reconciler.runs.sweeps import Report
 from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World

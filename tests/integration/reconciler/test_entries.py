@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from consumer.leads.model import UserRow
-from reconciler.sweeps import Scope
+from reconciler.runs.sweeps import Scope
 from tests.integration.call_centre import everything, guard, unguard
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World

@@ -111,7 +111,7 @@ def test_new_users_with_ids_of_zero_and_below_are_found(world: World, indexed: b
 def test_new_documents_are_found_however_many_are_of_one_second(
     world: World, indexed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.sweeps.PAGE", 5)
+    monkeypatch.setattr("reconciler.runs.sweeps.PAGE", 5)
     if indexed:
         world.sql("CREATE INDEX requirements_created ON claim_requirements (created_at)")
     users = range(1, 41)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.runs import Runs
-from reconciler.sweeps import Scope
+from reconciler.runs.run_log import Runs
+from reconciler.runs.sweeps import Scope
 from tests.integration.reconciler.serving import until
 from tests.integration.reconciler.world import World, open_world
 from tests.servers import PrivateServer, Servers

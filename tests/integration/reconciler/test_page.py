@@ -20,14 +20,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pydantic import SecretStr
 
+from consumer.commands.setup import prepare
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
-from consumer.setup import prepare
 from consumer.stream.checkpoint import Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.dead_letters import DeadLetters, Letter
-from consumer.stream.transactions import ReaderTransactions
-from reconciler.board import CONVERSIONS, KINDS, TODAY, calendar
-from reconciler.runs import NAMES, NEWEST
+from consumer.stream.producer import ReaderTransactions
+from reconciler.monitor.today import CONVERSIONS, KINDS, TODAY, calendar
+from reconciler.runs.run_log import NAMES, NEWEST
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
 from tests.integration.reconciler.serving import Served, serving, until

@@ -16,17 +16,17 @@ import pytest
 from pymysql.cursors import Cursor, DictCursor
 
 from consumer.leads.model import Table
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from reconciler import queries
+from reconciler import mysql_statements
 from reconciler import replica as replica_module
-from reconciler.jobs import Jobs
-from reconciler.queries import Queries
+from reconciler.monitor.servers import Watch
+from reconciler.mysql_statements import Queries
 from reconciler.replica import Replica
+from reconciler.runner import Jobs
+from reconciler.runs.sessions import load_settings
+from reconciler.runs.sweeps import HOUR, Scope
 from reconciler.settings import SWEEPS, AgingSettings
-from reconciler.sweeps import HOUR, Scope
-from reconciler.tools import load_settings
-from reconciler.watch import Watch
 from reconciler.web.precall import Desk
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World
@@ -208,12 +208,12 @@ def statements(texts: Queries) -> dict[str, str]:
     now = 1_000_000 * int(time.time())
     found = {name: getattr(texts, name)(*arguments) for name, arguments in ASKED.items()}
     for table, row_id in ((Table.USERS, 11_000), (Table.CLAIM_REQUIREMENTS, 11_000)):
-        ways = {"by time": (queries.since(now - 3 * HOUR), "t.created_at")}
+        ways = {"by time": (mysql_statements.since(now - 3 * HOUR), "t.created_at")}
         if texts.schema.has_numbers(table):
             ways = {
                 "by key": (f"t.id > {row_id}", "t.id"),
-                "by index": (queries.since(now - 3 * HOUR), "t.created_at, t.id"),
-                "by index, on": (queries.following(now - 2 * HOUR, row_id), "t.created_at, t.id"),
+                "by index": (mysql_statements.since(now - 3 * HOUR), "t.created_at, t.id"),
+                "by index, on": (mysql_statements.following(now - 2 * HOUR, row_id), "t.created_at, t.id"),
             }
             found[f"newest_from {table}"] = texts.newest_from(table, row_id, 20)
         for way, (condition, order) in ways.items():
@@ -229,7 +229,9 @@ def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -
         if not name.startswith("_") and inspect.signature(member).return_annotation == "str"
     }
     assert methods == {name.split(" ")[0] for name in statements(texts)}
-    constants = {name for name, value in vars(queries).items() if isinstance(value, str) and "SELECT" in value.upper()}
+    constants = {
+        name for name, value in vars(mysql_statements).items() if isinstance(value, str) and "SELECT" in value.upper()
+    }
     assert constants - {"__doc__"} == {"SCHEMA"}
     sent = [
         ast.unparse(call.args[0])
@@ -269,7 +271,7 @@ def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world
 
     connection = replica._open()
     connection.cursorclass = Listening
-    for text in (*statements(replica.texts).values(), queries.SCHEMA):
+    for text in (*statements(replica.texts).values(), mysql_statements.SCHEMA):
         sent.clear()
         replica._run(text)
         limit = (

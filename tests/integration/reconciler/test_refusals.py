@@ -6,14 +6,14 @@ import json
 import time
 from datetime import UTC
 
-from consumer.applier import apply
+from consumer.applier.applier import apply
+from consumer.applier.batches import Batch, LaneBatch
 from consumer.lane import lane_of
 from consumer.leads.model import NEVER, Change, Lead, Table, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
-from consumer.stream.batches import Batch, LaneBatch
-from reconciler.book import microseconds
-from reconciler.runs import Runs
+from reconciler.postgres import microseconds
+from reconciler.runs.run_log import Runs
 from tests.integration.reconciler.world import LANES, World, refuse
 
 

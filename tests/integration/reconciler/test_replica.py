@@ -8,12 +8,12 @@ from contextlib import closing
 import pymysql
 import pytest
 
-from consumer.binlog.connection import BinlogStream
-from consumer.binlog.connection import Replica as Live
 from consumer.binlog.events import RowChange
 from consumer.binlog.position import Position
+from consumer.binlog.stream import BinlogStream
+from consumer.binlog.stream import Replica as Live
+from consumer.commands.live_read import read_lead
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
-from consumer.live import read_lead
 from consumer.settings import MySQLAddress
 from consumer.stream.envelope import Users
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from reconciler import aging, board, runs, schedule, watch
-from reconciler.book import microseconds
-from reconciler.runs import NAMES, Runs
-from reconciler.sweeps import HOUR
+from reconciler import schedule
+from reconciler.monitor import servers, today
+from reconciler.postgres import microseconds
+from reconciler.runs import aging, run_log
+from reconciler.runs.run_log import NAMES, Runs
+from reconciler.runs.sweeps import HOUR
 from tests.integration.reconciler.world import World
 
 NOW = datetime.now(UTC)
@@ -24,7 +26,7 @@ DAYS = {
 SINCE = [list(NAMES), EARLIER]
 DAY = {"midnight": EARLIER, "next_midnight": NOW}
 ASKED: dict[ModuleType, dict[str, Any]] = {
-    runs: {
+    run_log: {
         "ABANDON": ["rechecks"],
         "START": ["age", None, None, None],
         "SET_WINDOW": [EARLIER, NOW, 7],
@@ -37,14 +39,14 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "NEWEST": [list(NAMES)],
         "FORGET": {"name": "verify", "days": 400},
     },
-    watch: {"RECHECKS": [], "QUEUES": [], "LAST_RUNS": [list(NAMES)], "STREAMED": []},
+    servers: {"RECHECKS": [], "QUEUES": [], "LAST_RUNS": [list(NAMES)], "STREAMED": []},
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
         "LAST_AGED": [DAY["next_midnight"]],
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
         "RECORD": {**DAY, "counts": "{}"},
     },
-    board: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
+    today: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
 }
 """Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""
 LARGE = {"runs", "stints"}
@@ -99,27 +101,27 @@ def test_no_statement_reads_all_runs_or_all_stints(old_world: World) -> None:
 
 def test_a_run_tells_where_keys_begin_only_once_it_had_itself_ended_by_then(mysql_world: World) -> None:
     """Its window may end long before it looked: keys that came between are no older than the window of the next one."""
-    runs, half_past, two = Runs(mysql_world.book()), NOW - timedelta(minutes=30), NOW
+    run_log, half_past, two = Runs(mysql_world.book()), NOW - timedelta(minutes=30), NOW
     mysql_world.pg(
         "INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, cursor)"
         " VALUES ('new-users', %s, %s, 'ok', %s, %s, 77)",
         two, two, half_past - timedelta(hours=1), half_past,
     )  # fmt: skip
-    assert runs.cursor_before("new-users", microseconds(half_past + timedelta(minutes=10))) is None
-    assert runs.cursor_before("new-users", microseconds(two)) == 77
+    assert run_log.cursor_before("new-users", microseconds(half_past + timedelta(minutes=10))) is None
+    assert run_log.cursor_before("new-users", microseconds(two)) == 77
 
 
 def test_a_conversion_sweep_by_hand_of_the_last_hours_calls_does_not_count_for_those_of_days(
     mysql_world: World,
 ) -> None:
-    runs, day = Runs(mysql_world.book()), 24 * HOUR
+    run_log, day = Runs(mysql_world.book()), 24 * HOUR
     for begin, end in ((NOW - timedelta(hours=72), NOW - timedelta(hours=20)), (NOW - timedelta(hours=1), NOW)):
         mysql_world.pg(
             "INSERT INTO leadstream.runs (name, started_at, outcome, window_from, window_to)"
             " VALUES ('unsigned-conversions', %s, 'ok', %s, %s)",
             end, begin, end,
         )  # fmt: skip
-    assert runs.looked_at_until("unsigned-conversions", 2 * day) == microseconds(NOW - timedelta(hours=20))
+    assert run_log.looked_at_until("unsigned-conversions", 2 * day) == microseconds(NOW - timedelta(hours=20))
 
 
 def test_records_are_forgotten_once_they_are_old_but_not_those_that_the_next_run_needs(mysql_world: World) -> None:

@@ -14,7 +14,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from consumer.leads.rule_file import Labels, RuleFile
-from reconciler.runs import Runs
+from reconciler.runs.run_log import Runs
 from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import serving, until
 from tests.integration.reconciler.world import World, close_world, open_world

@@ -15,8 +15,8 @@ import pytest
 from consumer.leads.model import NEVER
 from consumer.store.leads import LeadStore, Recheck
 from reconciler.replica import LiveRead
-from reconciler.runs import AlreadyRunning, Runs
-from reconciler.sweeps import Scope
+from reconciler.runs.run_log import AlreadyRunning, Runs
+from reconciler.runs.sweeps import Scope
 from tests.integration.reconciler.world import World, refuse
 
 EVERYONE = Scope(everyone=True)
@@ -167,7 +167,7 @@ def test_a_dry_run_looks_at_every_recheck_that_is_due_and_strikes_none_off(
     mysql_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = mysql_world
-    monkeypatch.setattr("reconciler.recheck.RECHECKS_AT_ONCE", 2)
+    monkeypatch.setattr("reconciler.runs.repair.RECHECKS_AT_ONCE", 2)
     world.pg("INSERT INTO leadstream.rechecks (user_id, reason) SELECT number, 'met' FROM generate_series(1, 5) number")
     assert world.sweep("rechecks", dry_run=True).tally.rechecks == 5
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(5,)]
@@ -179,7 +179,7 @@ def test_however_many_rechecks_are_due_so_many_are_held_at_once(
     mysql_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, asked = mysql_world, []
-    monkeypatch.setattr("reconciler.recheck.RECHECKS_AT_ONCE", 2)
+    monkeypatch.setattr("reconciler.runs.repair.RECHECKS_AT_ONCE", 2)
     due = LeadStore.due_rechecks
 
     def counted(store: LeadStore, limit: int) -> list[Recheck]:

@@ -20,21 +20,21 @@ from psycopg.conninfo import make_conninfo
 
 from consumer.commands.adoption import Adoption, Tally, session
 from consumer.leads.rule_file import RuleFile
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
 from consumer.store.sql import OPENED, entry_id
-from reconciler.backfill import Backfill, Progress
-from reconciler.book import Book
-from reconciler.lanes import LaneWatch
-from reconciler.recheck import Mender
+from reconciler.postgres import Book
 from reconciler.replica import Replica
-from reconciler.report import LineProgress
-from reconciler.runs import Runs
-from reconciler.sweeps import Report, Scope, Sweeper, SweepPlan
-from reconciler.verify import Verification
+from reconciler.runs.backfill import Backfill, Progress
+from reconciler.runs.repair import Mender
+from reconciler.runs.report import LineProgress
+from reconciler.runs.run_log import Runs
+from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
+from reconciler.runs.verify import Verification
+from reconciler.runs.wait_for_stream import LaneWatch
 from tests.integration.company_tables import call_centre_tables, company_tables, key
 
 LANES = 4

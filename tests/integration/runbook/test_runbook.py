@@ -27,7 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.company_tables import script
 from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections

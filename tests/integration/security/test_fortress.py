@@ -18,7 +18,7 @@ import pymysql
 import pytest
 from confluent_kafka import Producer
 
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
 from tests.integration.security.fortress import FORBIDDEN, PREFIX, SECRETS, Fortress, built, wait_for

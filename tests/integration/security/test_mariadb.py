@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pymysql
 import pytest
 
-from consumer.replica_login import login
+from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.company_tables import script
 from tests.integration.doctor.conftest import findings

@@ -13,10 +13,10 @@ from consumer.doctor.check import Check, State
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Labels, RuleFile
-from consumer.store.effects import conversion_id
+from consumer.store.call_centre.effects import conversion_id
+from consumer.store.call_centre.needs import TABLES
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
-from consumer.store.needs import TABLES
 from consumer.store.refusal import reason_of
 from consumer.store.setup import prepare
 from tests.integration.company_tables import key

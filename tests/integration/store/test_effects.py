@@ -11,7 +11,7 @@ import structlog
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
-from consumer.store.effects import conversion_id
+from consumer.store.call_centre.effects import conversion_id
 from consumer.store.leads import LeadStore
 from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run

@@ -12,7 +12,7 @@ from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
-from reconciler.book import Book
+from reconciler.postgres import Book
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead

@@ -8,18 +8,18 @@ from contextlib import ExitStack, closing
 import psycopg
 import pytest
 
+from consumer.commands.explain import explanation
 from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import State
-from consumer.explanations import explanation
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import pooler
 from consumer.store.connection import connect, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
 from consumer.store.pooler import Pooling
-from consumer.store.relane import refuse_unless_drained, relane
+from consumer.store.raise_lanes import refuse_unless_drained, relane
 from consumer.store.setup import prepare
-from reconciler.book import Book
+from reconciler.postgres import Book
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk
 from tests.servers.pooler import pgbouncer, why_not

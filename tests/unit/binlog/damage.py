@@ -12,10 +12,10 @@ from contextlib import suppress
 
 from hypothesis import strategies as st
 
+from consumer.binlog.constants import EventType
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Begin, Event
-from consumer.binlog.wire import EventType
 from tests.spelled_out import spelled_out
 from tests.unit.binlog.wirebuild import Recording
 

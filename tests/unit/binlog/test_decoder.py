@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 
+from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.errors import (
     BinlogCorrupt,
     BinlogPurged,
@@ -30,7 +31,6 @@ from consumer.binlog.events import (
 )
 from consumer.binlog.gtid_event import tagged_gtid
 from consumer.binlog.position import Position
-from consumer.binlog.wire import ColumnType, EventType
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.binlog.constants import EventType
 from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Commit, Event, RowChange, Single
-from consumer.binlog.wire import EventType
 from tests.unit.binlog.damage import both_ways, damaged_event, decode_all, examples, packets
 from tests.unit.binlog.wirebuild import Recording, recording
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.binlog.constants import HEADER, ColumnType, EventType, packed_integer
 from consumer.binlog.events import Event, RowChange, Single
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import Position
-from consumer.binlog.wire import HEADER, ColumnType, EventType, packed_integer
 from tests.unit.binlog.damage import both_ways, damaged_event, decode_all, examples, packets
 from tests.unit.binlog.test_fuzz import events_of, whole
 from tests.unit.binlog.wirebuild import DATABASE, Log, Recording, Shape, payload

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Begin, Commit, Event, RowChange, UnreadableRow
-from consumer.binlog.wire import ColumnType, EventType
 from tests.unit.binlog.wirebuild import Log, Shape, decoded, decoder, payload
 
 USERS = [Shape("id", ColumnType.LONGLONG), Shape("is_enabled", ColumnType.TINY)]

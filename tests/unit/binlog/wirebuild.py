@@ -10,11 +10,11 @@ from uuid import UUID
 
 import zstandard
 
+from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.events import Event
 from consumer.binlog.position import Position
 from consumer.binlog.statements import Scope
-from consumer.binlog.wire import ColumnType, EventType
 from consumer.capture import CAPTURED
 from tests.spelled_out import spelled_out
 

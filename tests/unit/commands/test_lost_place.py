@@ -6,12 +6,12 @@ from typing import Final
 
 import pytest
 
+from consumer.binlog.constants import EventType
 from consumer.binlog.events import Event
 from consumer.binlog.position import PreparedGroup
-from consumer.binlog.wire import EventType
+from consumer.commands.lost_checkpoint import Known, Newest
 from consumer.commands.lost_place import Stood, read_to
-from consumer.stream.lost_checkpoint import Known, Newest
-from consumer.stream.tails import Tail
+from consumer.commands.tails import Tail
 from tests.unit.binlog.wirebuild import SOURCE, Log, decoder
 
 FILE: Final = "binlog.000001"

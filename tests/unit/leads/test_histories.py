@@ -335,7 +335,7 @@ def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_ri
 @settings(max_examples=300)
 @given(rounds(transactions, USERS))
 def test_a_safety_net_at_work_all_the_time_changes_no_history_that_the_stream_brings(script: list[Round]) -> None:
-    """Repairs are made where the lane has passed the read, as `reconciler.recheck` sees to; the rest is only shown."""
+    """Repairs are made where the lane has passed the read (`reconciler.runs.repair`); the rest is only shown."""
     company, alone, both = Company(), Books(RULES), Books(RULES)
     consumers = Consumer(company, alone), Consumer(company, both)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consumer.binlog.events import Id, RowChange
 from consumer.binlog.position import Place
-from consumer.claim_owners import UNKNOWN, Answer, ClaimOwners
+from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
 
 NOW: Place = (7, 1_000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from consumer.reader_progress import Progress
+from consumer.reader.progress import Progress
 
 
 def test_one_line_every_ten_seconds_tells_what_was_counted_since_the_last() -> None:

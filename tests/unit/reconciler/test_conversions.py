@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
-from consumer.store.effects import conversion_id
+from consumer.store.call_centre.effects import conversion_id
 from reconciler.conversions import CLOCKS, Row, is_ours, unpublished
 
 SIGNED, COMPLETED = ConversionType.SIGNATURE_OBTAINED, ConversionType.REQUIREMENTS_COMPLETED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.replica_login import tls_arguments
+from consumer.mysql.login import tls_arguments
 from consumer.settings import SettingsError
 
 

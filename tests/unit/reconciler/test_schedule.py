@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.aging import day_of, missed
+from reconciler.runs.aging import day_of, missed
 from reconciler.schedule import last_slot
 from reconciler.settings import AgingSettings
 

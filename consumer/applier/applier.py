@@ -1,0 +1,302 @@
+"""Kafka → PostgreSQL: works out what each change means for its customer, each exactly once.
+
+Any number of appliers form one group; each gets some lanes. A batch is one PostgreSQL transaction that moves its lanes
+by compare-and-set and holds every effect of their changes, so a batch is applied whole or not at all.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final, TypeVar
+
+import psycopg
+import structlog
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    wait_exponential_jitter,
+)
+
+from consumer import measures, metrics
+from consumer.applier.batches import Batch, LaneBatch, claim_of
+from consumer.applier.bisect import Reach, refused_leads
+from consumer.applier.group_member import LaneStream
+from consumer.applier.replay import decide
+from consumer.leads.left_behind import miss
+from consumer.leads.outcome import Outcome
+from consumer.settings import (
+    ApplierSettings,
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    load,
+    refuse_word_lists,
+)
+from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
+from consumer.store.lanes import LaneMove
+from consumer.store.leads import LeadStore
+from consumer.store.refusal import is_refusal, reason_of
+from consumer.stream import topics
+from consumer.stream.errors import KafkaLost, TopicMismatch
+from consumer.stream.topic_fit import REPAIR
+from consumer.tuning import give_back_large_blocks
+
+WAITING_AT_ONCE: Final = 5_000
+"""Leads that are judged in one batch because their lane passed their `judge_after`."""
+SEARCHES: Final = 3
+"""How often refused leads are looked for in one batch where others are refused without them; then all are set aside."""
+PATIENCE_SECONDS: Final = 900.0
+"""How long one thing is tried while a server is away, before the process gives up."""
+GARBAGE: Final = (50_000, 20, 100)
+"""Thresholds of Python's cycle collector: a batch is very many small objects in hardly any cycles, and looking through
+them after every 700 new ones took as much time as all the work on them."""
+OWNER: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+log: Final = structlog.get_logger()
+T = TypeVar("T")
+
+
+def apply_forever(stream: LaneStream, store: LeadStore) -> None:
+    """Applies every change of the assigned lanes to PostgreSQL, each exactly once, until stopped.
+
+    Raises StoreUnavailable when PostgreSQL stays away, and what `LaneStream.batches` raises.
+    """
+    lag = metrics.Lag(measures.APPLIER)
+    for batch in stream.batches():
+        ours = partial(_is_ours, stream, batch.generation)
+        part: Batch | None = batch
+        while part is not None:
+            part = _step(part, stream, store, ours, lag)
+
+
+def _step(
+    batch: Batch, stream: LaneStream, store: LeadStore, ours: Callable[[], bool], lag: metrics.Lag
+) -> Batch | None:
+    """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
+    began = time.monotonic()
+    try:
+        outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
+    except LaneTaken as error:
+        log.warning("lane taken", lanes=error.lanes, mend="reading again where it stands")
+        metrics.LANES_TAKEN.inc()
+        stream.reposition()
+        return None
+    except (TryAgain, StoreUnavailable):
+        if ours():
+            raise
+        return None
+    lag.processed(max(part.version for part in batch.lanes))
+    _count(batch, outcome, time.monotonic() - began)
+    return _rest_of(batch) if outcome.more_wait and ours() else None
+
+
+def _is_ours(stream: LaneStream, generation: int) -> bool:
+    """Whether a batch is still to be applied by us."""
+    return stream.holds(generation) and not stream.stop.is_set()
+
+
+def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: True) -> Outcome:
+    """One batch, one transaction, by the rules in force.
+
+    Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
+    Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
+    """
+    refused: dict[int, str] = {}
+    past_held = False
+    for search in itertools.count(1):
+        reach = Reach()
+        try:
+            outcome = _apply(batch, store, refused, reach, past_held=past_held)
+            break
+        except RowLocked as error:
+            if past_held:
+                raise
+            log.warning("row held", reason=str(error), mend="its lead is shown to the call centre when it is free")
+            past_held = True
+        except psycopg.Error as error:
+            if not is_refusal(error):
+                raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
+            left = reach.users(batch, store.lane_count) - refused.keys()
+            if not left:
+                raise StoreError(
+                    f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}"
+                ) from error
+            log.warning("row refused", reason=reason_of(error), mend="looking for the leads that are meant")
+            if search > SEARCHES:
+                refused.update(dict.fromkeys(left, reason_of(error)))
+            else:
+                refused.update(refused_leads(batch, reach, error, store, without=refused, wanted=wanted))
+    if refused:
+        reasons = sorted(set(refused.values()))
+        users = sorted(refused)
+        log.error("leads set aside", count=len(users), users=users[:100], reasons=reasons, mend="see the rechecks")
+        metrics.REFUSED.inc(len(refused))
+    return outcome
+
+
+def _apply(
+    batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
+) -> Outcome:
+    with store.transaction(past_held=past_held) as tx:
+        tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
+        reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
+        reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
+        left = tx.left_behind(batch.left_names)
+        arrivals = batch.arrivals
+        miss(arrivals, tx.held_before(arrivals), left)
+        leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
+        outcome = decide(  # pure
+            batch,
+            leads,
+            reach.waiting,
+            reach.owners,
+            lanes=store.lane_count,
+            rules=tx.rules,
+            refused=refused,
+            left=left,
+        )
+        outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
+        if missed := batch.missed:
+            tx.hold_back(missed)
+        tx.write(outcome)
+        for reason, lane_numbers in batch.lane_rechecks.items():
+            tx.queue_lane_rechecks(lane_numbers, reason)
+    return outcome
+
+
+def _rest_of(batch: Batch) -> Batch:
+    """The same lanes where the batch has left them, for the leads that wait there to be judged and were too many."""
+    lanes = [
+        replace(
+            part,
+            expected_seq=part.next_seq,
+            version_before=part.version,
+            changes=[],
+            user_ids=frozenset(),
+            orphaned=False,
+            lost=0,
+            defects=(),
+            rechecks={},
+            recheck_all=frozenset(),
+            blind=False,
+        )
+        for part in batch.lanes
+    ]
+    return Batch(batch.generation, lanes, 0)
+
+
+def _move(part: LaneBatch) -> LaneMove:
+    return LaneMove(part.lane, part.epoch, part.expected_seq, part.next_seq, part.version, part.offsets, OWNER)
+
+
+def _patiently(
+    stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
+) -> T:
+    """Calls until the server is there and nobody is in the way, while the result is `wanted`; else the last error.
+
+    A `Retrying` is garbage in a cycle: what it refers to stays in memory for long, so it must not refer to a batch.
+    """
+
+    def enough(state: RetryCallState) -> bool:
+        return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((TryAgain, StoreUnavailable, KafkaLost)),
+        wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
+        stop=enough,
+        sleep=sleep_using_event(stop),
+        before_sleep=_say_why,
+        reraise=True,
+    )
+    return retrying(function, *arguments)
+
+
+def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
+    """What a batch that was committed adds to the metrics."""
+    kinds = Counter(
+        (change.table, change.before is None, change.after is None) for part in batch.lanes for change in part.changes
+    )
+    for (table, created, deleted), count in kinds.items():
+        if table is not None:
+            metrics.ROWS.labels(measures.APPLIER, table, "c" if created else "d" if deleted else "u").inc(count)
+    metrics.count_conversions(outcome, "stream")
+    metrics.count_queue_changes(outcome)
+    metrics.RECHECKS_QUEUED.inc(len(outcome.rechecks))
+    for why, count in outcome.skipped.items():
+        metrics.SKIPPED.labels(why).inc(count)
+    for part in batch.lanes:
+        if part.lost:
+            metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
+        for defect in part.defects:
+            metrics.DEAD_LETTERS.labels(defect).inc()
+    metrics.BATCHES.labels(measures.APPLIER).inc()
+    metrics.BATCH_SECONDS.labels(measures.APPLIER).observe(seconds)
+    oldest = min((part.changes[0].at for part in batch.lanes if part.user_ids), default=0)
+    if oldest:
+        metrics.DELAY.observe(max(0.0, time.time() - oldest / 1e6))
+
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    metrics.RETRIES.labels(type(error).__name__).inc()
+    if not isinstance(error, TryAgain):
+        server = "kafka" if isinstance(error, KafkaLost) else "postgres"
+        metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
+    wait = state.next_action.sleep if state.next_action else 0.0
+    log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
+
+
+def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
+    """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
+    try:
+        found = _patiently(stop, topics.check, kafka)
+    except KafkaLost:
+        if stop.is_set():
+            return False
+        raise
+    if found.missing:
+        raise TopicMismatch(f"topic {', '.join(found.missing)} does not exist; run `consumer setup`")
+    for sentence in found.lowered:
+        log.warning("topic_setting_lowered", reason=sentence, hint=f"run `{REPAIR}` before changes are lost")
+    return True
+
+
+def run(stop: threading.Event) -> None:
+    """An applier, wired from the settings, until `stop` is set.
+
+    Raises SettingsError, TopicMismatch, KafkaLost, NotPrepared, StoreUnavailable and what `LaneStream.batches` raises.
+    """
+    refuse_word_lists()
+    kafka, applier, database = load(KafkaSettings), load(ApplierSettings), load(DatabaseSettings)
+    discovery = load(DiscoverySettings)
+    if not discovery.smart_discovery_enabled:
+        log.warning("idle", reason="SMART_DISCOVERY_ENABLED is false; set it to true and start again to apply changes")
+        stop.wait()
+        return
+    if not _topics_fit(kafka, stop):
+        return
+
+    def connect() -> LeadStore:
+        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
+
+    give_back_large_blocks()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
+    with connect() as store, connect() as asked:
+        positions = partial(_patiently, stop, asked.lanes)
+        with LaneStream(kafka, applier, positions, stop) as stream:
+            log.info("applier started", group=stream.group, owner=OWNER)
+            with metrics.lanes_applied(stream.reached, kafka.lanes):
+                apply_forever(stream, store)
+    log.info("applier stopped")

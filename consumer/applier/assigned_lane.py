@@ -1,0 +1,228 @@
+"""An assigned lane: its partitions merged into the binlog's order, and its part of the batch that comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from consumer.applier.batches import LOST, LaneBatch, missing
+from consumer.applier.lane_merge import LaneMerge
+from consumer.applier.unnumbered_messages import Blanks
+from consumer.leads.model import Change
+from consumer.stream.envelope import NOBODY
+from consumer.stream.topics import LANE_TOPICS
+
+PARTITIONS: Final = range(len(LANE_TOPICS))
+"""A lane's partitions, one per topic, in the order of LANE_TOPICS."""
+
+
+class LanePosition(Protocol):
+    """Where a lane stands: its next number, version in µs, and per topic (without prefix) the next offset to read."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def next_seq(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def offsets(self) -> Mapping[str, int]: ...
+
+
+Positions = Callable[[Sequence[int]], Mapping[int, LanePosition]]
+"""Where lanes stand in PostgreSQL, asked when they are assigned; raises what ends the process."""
+
+
+class Lane:
+    """An assigned lane: the merge of its partitions, and its part of the next batch.
+
+    Two threads share it. One pushes into `merge`, sets messages aside and skips numbers as it likes; nothing of that is
+    seen by the other, which takes batches, before `gather`. `gather` and `take` are called under a lock.
+    """
+
+    def __init__(self, number: int, position: LanePosition, buffer: int) -> None:
+        self.number = number
+        self.epoch = position.epoch
+        self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]
+        """Per partition, the offset from which on nothing was read before; None: its beginning."""
+        self.merge: LaneMerge[Change] = LaneMerge(position.next_seq, list(self.starts), buffer)
+        self._waits: dict[int, list[tuple[int, int]]] = {}
+        """Numbers that come after some of other lanes: which lanes, and their numbers."""
+        self._late: set[int] = set()
+        """Numbers whose waiting was given up: they are taken without what they waited for."""
+        self._blanks = Blanks()
+        self._noted = _Notes()
+        # What was gathered:
+        self._changes: list[Change] = []
+        self._user_ids: set[int] = set()
+        self._recheck_all: set[str] = set()
+        self._blind = False
+        self._lost = False
+        """Whether numbers are lost, and nothing stands yet in their place."""
+        self._notes = _Notes()
+        self._version = position.version
+        self._next_seq = position.next_seq
+        self._offsets = list(self.starts)
+        # Where the last batch ended:
+        self._expected_seq = position.next_seq
+        self._version_before = position.version
+
+    def set_aside(self, defect: str, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
+        """Notes a message that is a dead letter now.
+
+        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read; then its
+        user is not judged from here on until a recheck.
+        """
+        self._noted.defects.append(defect)
+        if blank is not None:
+            self._blanks.add(self.merge, *blank)
+        if user_id is not None:
+            reason = f"a change in the stream was set aside: {defect}"
+            self._noted.rechecks[user_id] = reason
+            if blank is not None:
+                self._noted.unplaced[user_id] = reason
+
+    def comes_after(self, seq: int, others: Iterable[tuple[int, int]]) -> None:
+        """Holds back a number, and all behind it, until other lanes have passed numbers of theirs: (lane, number)."""
+        self._waits[seq] = list(others)
+
+    def waiting_for(self) -> tuple[int, int] | None:
+        """Another lane and its number that the next number of this one comes after."""
+        waits = self._waits.get(self.merge.next_seq)
+        return waits[-1] if waits else None
+
+    def wait_no_longer(self, *, late: bool) -> None:
+        """That lane has passed its number, or (`late`) is not waited for any more."""
+        number = self.merge.next_seq
+        waits = self._waits[number]
+        waits.pop()
+        if not waits:
+            del self._waits[number]
+        if late:
+            self._late.add(number)
+
+    @property
+    def handed_out(self) -> int:
+        """All numbers before this one lie in batches that were taken."""
+        return self._expected_seq
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next number is here and waits for nothing."""
+        return self.merge.ready and self.merge.next_seq not in self._waits
+
+    def drop(self, seq: int) -> Change:
+        """Takes out a message held, whose number is none of the lane's."""
+        self._blanks.dropped(seq)
+        return self.merge.drop(seq)
+
+    def skip(self, numbers: int) -> int:
+        """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
+        lost = numbers - self._blanks.explain(self.merge, numbers)
+        self.merge.skip(numbers)
+        self._noted.lost += lost
+        return lost
+
+    @property
+    def remarkable(self) -> bool:
+        """Whether there is something to tell besides changes."""
+        return bool(self._noted)
+
+    def gather(self, limit: int) -> tuple[int, bool]:
+        """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
+        if self._blanks:
+            self._blanks.settle(self.merge)
+        if self._noted.lost:
+            self._recheck_all.add(LOST)
+            self._blind = self._lost = True
+        changes = self._pop(limit)
+        if self._lost and changes:  # what is lost was committed before what comes next
+            self._changes.append(missing(changes[0].version - 1, changes[0].at))
+            self._lost = False
+        for change in reversed(changes):
+            if change.last:
+                self._version = max(self._version, change.version)
+                break
+        self._changes += changes
+        user_ids = {change.user_id for change in changes if change.table is not None}
+        self._user_ids |= user_ids
+        for change in changes:
+            if change.recheck is not None and change.table is None:
+                self._recheck_all.add(change.recheck)
+                self._blind |= change.moved
+        self._next_seq = self.merge.next_seq
+        self._offsets = list(self.merge.offsets)
+        if self._noted:
+            self._notes.add(self._noted)
+            self._noted = _Notes()
+        return len(changes), bool(user_ids)
+
+    def _pop(self, limit: int) -> list[Change]:
+        """Up to `limit` changes, as far as none of them waits."""
+        first = self.merge.next_seq
+        if self._waits:
+            self._waits = {seq: other for seq, other in self._waits.items() if seq >= first}
+            limit = min(limit, min(self._waits, default=first + limit) - first)
+        changes = self.merge.pop(limit)
+        if self._late:
+            for seq in self._late.intersection(range(first, first + len(changes))):
+                changes[seq - first] = changes[seq - first]._replace(moved=True)
+            self._late = {seq for seq in self._late if seq >= self.merge.next_seq}
+        return changes
+
+    def take(self) -> LaneBatch | None:
+        """What was gathered since the last time; None where that is nothing."""
+        changes, user_ids, notes = self._changes, self._user_ids, self._notes
+        if not changes and not notes:
+            return None
+        if self._lost:
+            changes.append(missing(self._version, self._version))
+            self._lost = False
+        orphaned = NOBODY in user_ids
+        user_ids.discard(NOBODY)
+        batch = LaneBatch(
+            self.number,
+            self.epoch,
+            self._expected_seq,
+            self._next_seq,
+            self._version_before,
+            self._version,
+            {topic: offset for topic, offset in zip(LANE_TOPICS, self._offsets, strict=True) if offset is not None},
+            changes,
+            frozenset(user_ids),
+            orphaned,
+            notes.lost,
+            notes.defects,
+            notes.rechecks,
+            frozenset(self._recheck_all),
+            notes.unplaced,
+            self._blind,
+        )
+        self._changes = []
+        self._user_ids = set()
+        self._recheck_all = set()
+        self._blind = False
+        self._notes = _Notes()
+        self._expected_seq = self._next_seq
+        self._version_before = self._version
+        return batch
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What there is to tell of a lane besides changes."""
+
+    lost: int = 0
+    defects: list[str] = field(default_factory=list)
+    rechecks: dict[int, str] = field(default_factory=dict)
+    unplaced: dict[int, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.defects)
+
+    def add(self, other: _Notes) -> None:
+        self.lost += other.lost
+        self.defects += other.defects
+        self.rechecks.update(other.rechecks)
+        self.unplaced.update(other.unplaced)

@@ -1,0 +1,172 @@
+"""Messages whose number no reader gave out: somebody else's, far ahead of a lane, which would take the lane with them.
+
+The newest committed checkpoint is the authority on which numbers exist. It lies in the Kafka transaction of the rows
+that it covers, so it is never behind a row that we were given. Asking costs Kafka a round trip; it is asked before
+numbers are given up as lost, and where what a lane holds furthest ahead stays the same for long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from consumer.applier.assigned_lane import Lane
+from consumer.applier.gaps import ends_in_kafka
+from consumer.settings import KafkaSettings
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.dead_letters import DeadLetters, Defect, Letter
+from consumer.stream.envelope import NOBODY
+from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
+from consumer.stream.topics import CHECKPOINTS, Topics
+
+ANSWER_SECONDS: Final = 5.0
+"""How long Kafka may take to give one message once more; the lanes stand still meanwhile."""
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 30.0
+MOST_AT_ONCE: Final = 100
+"""Strays set aside at one look; the next one takes the next."""
+STILL_SECONDS: Final = 5.0
+"""What a lane holds furthest ahead is suspicious where it stays the same for so long."""
+
+log: Final = structlog.get_logger()
+
+
+class Original(NamedTuple):
+    """A message's bytes as they came."""
+
+    key: bytes | None
+    value: bytes | None
+
+
+Newest = Callable[[], Checkpoint]
+"""The newest committed checkpoint by now. Raises KafkaLost, NoCheckpoint, CheckpointUnreadable."""
+Originals = Callable[[int, int, int], Original]
+"""A message's bytes, by lane, partition (0 … 3) and offset; empty where it is gone. Raises KafkaLost."""
+
+
+class Strays:
+    """Sets strays aside; the caller settles the dead letters before it goes on from them."""
+
+    def __init__(self, topics: Sequence[str], dead_letters: DeadLetters, newest: Newest, originals: Originals) -> None:
+        """`topics` are the full names, in the order of a lane's partitions."""
+        self._topics = topics
+        self._dead_letters = dead_letters
+        self._newest = newest
+        self._originals = originals
+        self._given: dict[int, tuple[int, int]] = {}
+        self._tops: dict[int, int] = {}
+        self._looked_at = 0.0
+        self._ask_at = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+
+    def look(self, lanes: Mapping[int, Lane], now: float) -> list[int]:
+        """Searches lanes that go on while a stray waits for its turn; those of which some were set aside."""
+        if now < self._looked_at + STILL_SECONDS:
+            return []
+        self._looked_at = now
+        before, self._tops = self._tops, {number: lane.merge.top for number, lane in lanes.items() if len(lane.merge)}
+        still = [number for number, top in self._tops.items() if before.get(number) == top]
+        return [number for number in still if not self.all_given_out(lanes[number], now) and lanes[number].remarkable]
+
+    def all_given_out(self, lane: Lane, now: float) -> bool:
+        """Whether all that the lane holds has a number that a reader gave out; False also where Kafka does not say.
+
+        Sets aside what has none. `now` is time.monotonic().
+        """
+        top = lane.merge.top
+        if top < self._next_seq(lane):
+            return True
+        if now < self._ask_at:
+            return False
+        try:
+            self._learn(self._newest())
+            due = self._next_seq(lane)
+            if not due:
+                raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
+            for seq, partition, offset in lane.merge.beyond(due, MOST_AT_ONCE):
+                self._set_aside(lane, seq, partition, offset, due)
+        except (KafkaLost, NoCheckpoint, CheckpointUnreadable) as error:
+            self._ask_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            log.warning(
+                "numbers given out unknown",
+                lane=lane.number,
+                detail=str(error),
+                mend="the lane waits for its missing numbers and asks again",
+            )
+            return False
+        self._pause = FIRST_PAUSE_SECONDS
+        return top < due
+
+    def _next_seq(self, lane: Lane) -> int:
+        """The number that a reader gives out next, as far as we know; 0: we know nothing."""
+        epoch, next_seq = self._given.get(lane.number, (0, 0))
+        return next_seq if epoch == lane.epoch else 0
+
+    def _learn(self, found: Checkpoint) -> None:
+        self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
+
+    def _set_aside(self, lane: Lane, seq: int, partition: int, offset: int, due: int) -> None:
+        key, value = self._originals(lane.number, partition, offset)
+        detail = f"number {seq}, while the reader gives out {due} next"
+        if value is None:
+            detail += "; the message is gone from its topic"
+        reason = Defect.SKIPPED_NUMBER
+        self._dead_letters.put(Letter(self._topics[partition], lane.number, offset, key, value, reason.value, detail))
+        user_id = lane.drop(seq).user_id
+        lane.set_aside(reason, None if user_id == NOBODY else user_id)
+
+
+def newest_in_kafka(settings: KafkaSettings) -> Newest:
+    """Reads the checkpoints topic up to where it ends when asked: a commit reaches one partition after the other."""
+    topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
+
+    def newest() -> Checkpoint:
+        found = ends_in_kafka([topic], settings.librdkafka)(0)
+        if found is None:
+            raise KafkaLost(f"Kafka at {settings.kafka_bootstrap_servers} does not say where {topic} ends")
+        with CheckpointLog(settings) as checkpoints:
+            checkpoint = checkpoints.newest(decided=found[0])
+        if checkpoint is None:
+            raise NoCheckpoint(f"{topic} holds no checkpoint")
+        return checkpoint
+
+    return newest
+
+
+def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Originals:
+    """Reads messages once more; `topics` are the full names, in the order of a lane's partitions."""
+    properties = {**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE}
+
+    def original(lane: int, partition: int, offset: int) -> Original:
+        where = f"offset {offset} of {topics[partition]}[{lane}]"
+        consumer = Consumer(properties)
+        try:
+            consumer.assign([TopicPartition(topics[partition], lane, offset)])
+            message = consumer.poll(ANSWER_SECONDS)
+        finally:
+            consumer.close()
+        if message is None:
+            raise KafkaLost(f"Kafka did not give us {where} within {ANSWER_SECONDS:.0f} s")
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaLost(f"Kafka did not give us {where} ({error.str()})")
+        if error is not None or message.offset() != offset:
+            return Original(None, None)
+        return Original(message.key(), message.value())
+
+    return original
+
+
+_ONE_MESSAGE: Final = {
+    "auto.offset.reset": "earliest",
+    "enable.auto.commit": "false",
+    "enable.partition.eof": "true",
+    "isolation.level": "read_committed",
+    "log_level": "0",
+}

@@ -1,0 +1,690 @@
+"""Logging in to MySQL or MariaDB and asking for its binlog, as a replica does.
+
+PyMySQL logs in; then its socket is ours. Sources: MySQL's `sql/rpl_replica.cc` and `sql/rpl_source.cc`, MariaDB's
+`sql/slave.cc` and `sql/sql_repl.cc`, for what a replica says before it asks.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final, NamedTuple
+from uuid import NAMESPACE_DNS, uuid5
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CR, ER
+from pymysql.cursors import Cursor
+
+from consumer.binlog.decoder import BinlogDecoder, PreparedFound
+from consumer.binlog.errors import (
+    BinlogCorrupt,
+    BinlogError,
+    BinlogPurged,
+    ConnectionLost,
+    LoginRefused,
+    NotThere,
+    PreconditionFailed,
+    WrongServer,
+)
+from consumer.binlog.events import Event
+from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
+from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
+from consumer.binlog.rows import Fold
+from consumer.binlog.statements import Scope
+from consumer.capture import CAPTURED
+from consumer.mysql.key_folding import Foldings
+from consumer.mysql.login import login
+from consumer.mysql.weights import UnsupportedCollation
+from consumer.settings import MySQLAddress
+
+_COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
+_MARIADB_GTID_CAPABILITY: Final = 4
+_THROUGH_GTID: Final = 4
+_PARSE_ERROR: Final = ER.PARSE_ERROR
+_LAST_POSITION: Final = (1 << 32) - 1
+"""COM_BINLOG_DUMP has four bytes for where to begin in a file."""
+GATHERED: Final = FIRST_SIZE // 2
+"""Bytes of whole packets after which `read` does not look for more."""
+_ROW_ENDS: Final = (
+    "SELECT LOWER(table_name), column_name FROM information_schema.columns"
+    " WHERE table_schema = %s AND generation_expression = 'ROW END'"
+)
+_LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
+"""The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
+_REFUSED: Final = frozenset(
+    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
+)
+
+_NOT_THERE: Final = frozenset(
+    (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, ER.COLUMNACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+)
+"""What a server says of columns and tables that it has not; of those of other names an account with grants on single
+columns may hear that it must not see them."""
+
+
+_WRONG_STATEMENT: Final = frozenset(
+    (
+        ER.UNKNOWN_CHARACTER_SET,
+        ER.UNKNOWN_SYSTEM_VARIABLE,
+        ER.COLLATION_CHARSET_MISMATCH,
+        ER.CANT_AGGREGATE_2COLLATIONS,
+        ER.CANT_AGGREGATE_3COLLATIONS,
+        ER.CANT_AGGREGATE_NCOLLATIONS,
+        ER.UNKNOWN_COLLATION,
+        ER.SP_DOES_NOT_EXIST,
+        ER.NOT_SUPPORTED_YET,
+        ER.WRONG_VALUE_FOR_VAR,
+    )
+)
+"""What a server says of a statement that it will not understand the next time either. PyMySQL raises OperationalError
+for these as for a connection that is gone (pymysql.err, `raise_mysql_exception`)."""
+
+
+class ServerInfo(NamedTuple):
+    """Who a server is and where its binlog ends.
+
+    `server` is what `Checkpoint.server` holds: the server_uuid of a MySQL server, the server_id of a MariaDB server.
+    `gtid_set` is empty where the server has no GTIDs.
+    """
+
+    flavor: str
+    version: str
+    server: str
+    server_id: int
+    gtid_set: str
+    file: str
+    pos: int
+
+
+class ClockAndPosition(NamedTuple):
+    """The server's clock (µs since the epoch) and, read after it, where its binlog ended."""
+
+    ts_us: int
+    gtid_set: str
+    file: str
+    pos: int
+
+
+def _log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
+    """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
+    try:
+        session = login(address, min(10.0, timeout_seconds), timeout_seconds)
+    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        raise _named(error, address, "log in to") from error
+    try:
+        with session.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+    except (pymysql.err.MySQLError, OSError, EOFError) as error:
+        session.close()
+        raise _named(error, address, "log in to") from error
+    return session
+
+
+def _named(error: BaseException, address: MySQLAddress, doing: str) -> BinlogError:
+    """What an error of PyMySQL or of the socket means to us."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    reason = error.args[1] if len(error.args) > 1 else str(error)
+    sentence = f"cannot {doing} {address}: {reason}"
+    if code == CR.CR_SSL_CONNECTION_ERROR or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
+    if code in _REFUSED or isinstance(error, RuntimeError):
+        return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
+    return ConnectionLost(sentence)
+
+
+class Replica:
+    """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
+
+    def __init__(self, address: MySQLAddress, timeout_seconds: float = 30.0) -> None:
+        self._address = address
+        self._timeout = timeout_seconds
+        self._session: Connection[Cursor] | None = None
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement in the URL's database, session time zone UTC.
+
+        Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
+        """
+        idle = self._session is not None
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        try:
+            with self._session.cursor() as cursor:
+                cursor.execute(sql, arguments or None)
+                return list(cursor.fetchall())
+        except pymysql.err.OperationalError as error:
+            if error.args[0] in _NOT_THERE or error.args[0] in _WRONG_STATEMENT:
+                raise self._refused(error) from error
+            self.close()
+            if idle and error.args[0] in _LOST_WHILE_IDLE:
+                return self.query(sql, arguments)
+            raise _named(error, self._address, "query") from error
+        except (pymysql.err.InterfaceError, OSError, EOFError) as error:
+            self.close()
+            raise _named(error, self._address, "query") from error
+        except pymysql.err.MySQLError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
+        sentence = f"{self._address} refuses a query: {error.args[-1]}"
+        return NotThere(sentence) if error.args[0] in _NOT_THERE else _Refused(sentence, error.args[0])
+
+    def literal(self, text: str) -> str:
+        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return str(self._session.escape(text))
+
+    def value(self, sql: str) -> Any:
+        """The only value of a statement's only row."""
+        return self.query(sql)[0][0]
+
+    def clock_and_position(self) -> ClockAndPosition:
+        """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        clock = self.clock()
+        file, pos, gtid_set = self.binlog_end()
+        return ClockAndPosition(clock, gtid_set, file, pos)
+
+    def clock(self) -> int:
+        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
+
+    def binlog_end(self) -> tuple[str, int, str]:
+        """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
+        file, pos, *others = self._binlog_status()
+        if self.is_mariadb():
+            gtid_set = self.query("SELECT BINLOG_GTID_POS(%s, %s)", (file, pos))[0][0] or ""
+        else:
+            gtid_set = others[2] if len(others) > 2 else ""
+        return file, pos, str(gtid_set).replace("\n", "")
+
+    def binlog_place(self) -> tuple[str, int]:
+        """File and position at the end of the binlog, without the look into it that MariaDB's GTIDs take."""
+        file, pos, *_ = self._binlog_status()
+        return file, pos
+
+    def _binlog_status(self) -> tuple[str, int, *tuple[str, ...]]:
+        try:
+            rows = self.query("SHOW BINARY LOG STATUS")
+        except _Refused as error:
+            if error.code != _PARSE_ERROR:
+                raise
+            rows = self.query("SHOW MASTER STATUS")
+        if not rows:
+            raise PreconditionFailed(f"{self._address} writes no binlog; start it with --log-bin")
+        file, pos, *others = rows[0]
+        return str(file), int(pos), *others
+
+    def is_mariadb(self) -> bool:
+        """Whether the server is a MariaDB."""
+        if self._session is None:
+            self._session = _log_in(self._address, self._timeout)
+        return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+
+    def database(self) -> str:
+        """The URL's database, as the server calls it. Raises as `query`."""
+        return str(self.value("SELECT DATABASE()"))
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self.value("SELECT VERSION()"))
+
+    def server(self) -> str:
+        """What tells this server from others: server_uuid, on MariaDB server_id."""
+        return str(self.value("SELECT @@global.server_id" if self.is_mariadb() else "SELECT @@global.server_uuid"))
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._session is not None:
+            with suppress(pymysql.err.MySQLError, OSError):
+                self._session.close()
+            self._session = None
+
+
+class _Refused(PreconditionFailed):
+    """A statement that the server does not execute; `code` is its error number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def server_info(address: MySQLAddress) -> ServerInfo:
+    """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+    replica = Replica(address)
+    try:
+        file, pos, gtid_set = replica.binlog_end()
+        return ServerInfo(
+            "mariadb" if replica.is_mariadb() else "mysql",
+            replica.version(),
+            replica.server(),
+            int(replica.value("SELECT @@global.server_id")),
+            gtid_set,
+            file,
+            pos,
+        )
+    finally:
+        replica.close()
+
+
+def database_of(address: MySQLAddress) -> str:
+    """The address's database, as its server calls it. Raises as `server_info`."""
+    replica = Replica(address)
+    try:
+        return replica.database()
+    finally:
+        replica.close()
+
+
+def clock_and_position(replica: Replica) -> ClockAndPosition:
+    """The clock first, then the position. Raises ConnectionLost."""
+    return replica.clock_and_position()
+
+
+def earliest_position(address: MySQLAddress) -> Position:
+    """The start of the oldest binlog that the server still has. Raises as `server_info`."""
+    replica = Replica(address)
+    try:
+        rows = replica.query("SHOW BINARY LOGS")
+        if not rows:
+            raise PreconditionFailed(f"{address} writes no binlog; start it with --log-bin")
+        gtid_set = "" if replica.is_mariadb() else str(replica.value("SELECT @@global.gtid_purged")).replace("\n", "")
+        return Position(gtid_set, str(rows[0][0]), 4)
+    finally:
+        replica.close()
+
+
+class _Line:
+    """One connection on which a server sends its binlog, read into one buffer."""
+
+    def __init__(
+        self, address: MySQLAddress, server_id: int, heartbeat_seconds: float, deadline_seconds: float
+    ) -> None:
+        """Logs in and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
+        self._address = address
+        self._server_id = server_id
+        self._deadline = deadline_seconds
+        self._buffer = PacketBuffer()
+        self._closed = False
+        self._session = _log_in(address, deadline_seconds)
+        self._socket: socket.socket = self._session._sock  # type: ignore[attr-defined]
+        period = int(heartbeat_seconds * 1_000_000_000)
+        uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{server_id}"))
+        settings = [
+            "@master_binlog_checksum = 'CRC32'",
+            "@source_binlog_checksum = 'CRC32'",
+            f"@master_heartbeat_period = {period}",
+            f"@source_heartbeat_period = {period}",
+            f"@slave_uuid = '{uuid}'",
+            f"@replica_uuid = '{uuid}'",
+            f"@mariadb_slave_capability = {_MARIADB_GTID_CAPABILITY}",
+        ]
+        name = b"leadstream"
+        with self._naming_errors():
+            with self._session.cursor() as cursor:
+                cursor.execute("SET " + ", ".join(settings))
+            self._command(struct.pack("<BIB", _COM_REGISTER_SLAVE, server_id, len(name)) + name + b"\0\0" + bytes(10))
+            self._session._read_ok_packet()  # type: ignore[attr-defined]
+        self._socket.settimeout(deadline_seconds)
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (pymysql.err.MySQLError, OSError, EOFError) as error:
+            self.close()
+            raise _named(error, self._address, "read the binlog of") from error
+
+    def ask_file(self, file: str, pos: int) -> None:
+        """Asks for everything from a position on. Raises PreconditionFailed where the protocol cannot name it."""
+        if pos > _LAST_POSITION:
+            raise PreconditionFailed(
+                f"{file}:{pos} lies beyond 4 GB, where MySQL's protocol finds nothing without GTIDs; "
+                "set gtid_mode=ON on the server, or set up a new starting point in the next file and verify everything"
+            )
+        with self._naming_errors():
+            self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, pos, 0, self._server_id) + file.encode())
+
+    def ask_mysql_gtids(self, gtids: MySQLGtids) -> None:
+        """Asks a MySQL for every transaction that is not in a set."""
+        text = gtids.encode()
+        head = struct.pack("<BHIIQI", _COM_BINLOG_DUMP_GTID, _THROUGH_GTID, self._server_id, 0, 4, len(text))
+        with self._naming_errors():
+            self._command(head + text)
+
+    def ask_mariadb_gtids(self, gtids: str) -> None:
+        """Asks a MariaDB for everything behind a position in its domains."""
+        with self._naming_errors():
+            with self._session.cursor() as cursor:
+                cursor.execute("SET @slave_connect_state = %s, @slave_gtid_strict_mode = 1", (gtids,))
+            self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, 4, 0, self._server_id))
+
+    def _command(self, request: bytes) -> None:
+        self._session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
+        self._session._next_seq_id = 1  # type: ignore[attr-defined]
+
+    def read(self, decoder: BinlogDecoder, events: list[Event]) -> None:
+        """Waits for at least one whole packet and appends the events of all that are here; none after `close`.
+
+        Raises ConnectionLost, and what BinlogDecoder.decode raises.
+        """
+        if decoder.has_payload:
+            decoder.decode_payload(events)
+        elif self._receive():
+            if self._buffer.is_continued():
+                decoder.decode_event(self._buffer.take_continued()[1:], events)
+            else:
+                self._buffer.use(decoder.decode(self._buffer.take(), events))
+
+    def _receive(self) -> bool:
+        """Waits until at least one whole packet is here; False after `close`."""
+        while wanted := self._buffer.missing():
+            try:
+                count = self._buffer.fill(self._socket, wanted)
+            except TimeoutError as error:
+                raise ConnectionLost(
+                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
+                ) from error
+            except OSError as error:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+            if not count:
+                if self._closed:
+                    return False
+                raise ConnectionLost(f"{self._address} closed the connection")
+        self._gather()
+        return True
+
+    def _gather(self) -> None:
+        """Receives on while more is here: TLS hands out 16 KB at a time, and larger reads save 8 % of a row's time."""
+        self._socket.settimeout(0)
+        try:
+            with suppress(OSError):  # nothing more is here; if the connection broke, the next wait says so
+                while len(self._buffer) < GATHERED and self._buffer.fill(self._socket, 0):
+                    pass
+        finally:
+            self._socket.settimeout(self._deadline)
+
+    def is_drained(self) -> bool:
+        """Whether nothing waits, neither in the buffer nor on the socket."""
+        if not self._buffer.missing():
+            return False
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return False
+        try:
+            return not select.select([self._socket], [], [], 0)[0]
+        except (OSError, ValueError):
+            return True
+
+    def wake(self) -> None:
+        """Ends the connection under a thread that may be reading from it."""
+        self._closed = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        with suppress(pymysql.err.MySQLError, OSError):
+            self._session._force_close()  # type: ignore[attr-defined]
+
+
+class BinlogStream:
+    """The changes of the captured tables of one database, from a position on.
+
+    `file` and `pos` are where the first transaction starts that `read` has not returned whole; `gtid_set()` is what
+    precedes it. `prepared()` are XA transactions that stand before that point and are undecided: a checkpoint has to
+    hold them too. `server` and `flavor` are as in ServerInfo, known after `connect`.
+    """
+
+    def __init__(
+        self,
+        address: MySQLAddress,
+        database: str,
+        start: Position,
+        server_id: int,
+        heartbeat_seconds: float,
+        deadline_seconds: float,
+        expected_server: str = "",
+        *,
+        strict: bool = False,
+        foldings: Foldings | None = None,
+        skipped: Collection[tuple[str, int]] = (),
+        uncaptured: dict[bytes, str] | None = None,
+    ) -> None:
+        """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
+        `strict`, rows of a table that lacks a column that is needed to judge are an error. Without `foldings`, text
+        keys come as they are spelled. Of the events that start at the places `skipped`, those that cannot be read are
+        no errors; `uncaptured` keeps for other streams what follows from it (see BinlogDecoder)."""
+        self.server = ""
+        self.flavor = ""
+        self._address = address
+        self._database = database
+        self._start = start
+        self._server_id = server_id
+        self._heartbeat = heartbeat_seconds
+        self._deadline = deadline_seconds
+        self._expected_server = expected_server
+        self._strict = strict
+        self._foldings = foldings
+        self._skipped = skipped
+        self._uncaptured = uncaptured
+        self._line: _Line | None = None
+        self._decoder: BinlogDecoder | None = None
+        self._replica = Replica(address, deadline_seconds)
+        self._failed: BinlogError | None = None
+        self._closed = False
+
+    @property
+    def file(self) -> str:
+        """The file of `pos`."""
+        return self._decoder.file if self._decoder else self._start.file
+
+    @property
+    def pos(self) -> int:
+        """Where the first transaction starts that was not returned whole."""
+        return self._decoder.pos if self._decoder else self._start.pos
+
+    def gtid_set(self) -> str:
+        """What was executed up to (`file`, `pos`), in the server's notation; empty where it has no GTIDs.
+
+        An XA transaction that is prepared only is not in the set: a server asked by GTID sends it again.
+        """
+        return self._decoder.gtid_set() if self._decoder else self._start.gtid_set
+
+    def prepared(self) -> tuple[PreparedGroup, ...]:
+        """XA transactions before (`file`, `pos`) that are neither committed nor rolled back."""
+        return self._decoder.prepared() if self._decoder else self._start.prepared
+
+    def position(self) -> Position:
+        """`gtid_set()`, `file`, `pos` and `prepared()` together: what `start` takes."""
+        return Position(self.gtid_set(), self.file, self.pos, self.prepared())
+
+    def connect(self) -> None:
+        """Logs in and asks for the stream; after ConnectionLost, again from where `read` had come to.
+
+        A transaction that was returned in part is returned again from its Begin.
+        Raises ConnectionLost, LoginRefused, BinlogPurged, WrongServer, PreconditionFailed.
+        """
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        self._failed = None
+        mariadb, by_gtid = self._demand_server()
+        decoder = self._decoder or self._new_decoder(self._start, mariadb)
+        decoder.restart()
+        if mariadb or not by_gtid:
+            for group in self._start.prepared if self._decoder is None else ():
+                decoder.hold_prepared(self._read_prepared(group, mariadb))
+        line = self._new_line()
+        if not by_gtid:
+            line.ask_file(decoder.file, decoder.pos)
+        elif mariadb:
+            line.ask_mariadb_gtids(decoder.gtid_set())
+        else:
+            line.ask_mysql_gtids(MySQLGtids(decoder.gtid_set()))
+        self._decoder = decoder
+        self._line = line
+        self._expected_server = self._expected_server and self.server
+        if self._closed:
+            line.wake()
+
+    def check(self) -> None:
+        """Logs in and finds out whether our position means anything on this server, without asking for the stream.
+
+        Nobody is disturbed by it, not even a reader with our id. Raises ConnectionLost, LoginRefused, WrongServer,
+        PreconditionFailed, and BinlogPurged where that can be known before the server is asked for the stream.
+        """
+        try:
+            _, by_gtid = self._demand_server()
+            logs = [] if by_gtid else [str(row[0]) for row in self._replica.query("SHOW BINARY LOGS")]
+        finally:
+            self._replica.close()
+        if logs and self.file not in logs:
+            raise BinlogPurged(
+                f"{self._address} has purged {self.file}, which was not read to its end; connect to a server that has"
+                " it, or restart at the present and verify everything (ON_PURGED=reconcile)"
+            )
+
+    def _demand_server(self) -> tuple[bool, bool]:
+        """Logs in anew; whether it is a MariaDB, and whether to ask by GTID set. Raises as `connect`."""
+        self._replica.close()
+        mariadb = self._replica.is_mariadb()
+        self.flavor = "mariadb" if mariadb else "mysql"
+        self.server = self._replica.server()
+        by_gtid = self._may_use_gtids(mariadb)
+        if not by_gtid and self._expected_server not in ("", self.server):
+            raise WrongServer(
+                f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
+                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
+                "a new starting point"
+            )
+        return mariadb, by_gtid
+
+    def read(self) -> list[Event]:
+        """Blocks until something arrived, then returns all events that are complete in the receive buffer.
+
+        The list may be empty (a transaction of other tables) and may end inside a transaction.
+        Raises ConnectionLost, BinlogPurged, BinlogCorrupt, UndecodableEvent, PreconditionFailed; after `close`
+        it returns an empty list.
+        """
+        events: list[Event] = []
+        if self._failed is not None:
+            raise self._failed
+        if self._decoder is None or self._line is None:
+            if self._closed:
+                return events
+            raise ConnectionLost(f"not connected to {self._address}")
+        try:
+            self._line.read(self._decoder, events)
+        except BinlogError as error:
+            if not events:
+                raise
+            self._failed = error  # first what was complete before it
+        return events
+
+    @property
+    def drained(self) -> bool:
+        """True when `read` would block: nothing waits in our buffer or on the socket."""
+        if self._failed is not None or self._line is None or self._decoder is None:
+            return True
+        return not self._decoder.has_payload and self._line.is_drained()
+
+    def close(self) -> None:
+        """Ends the connection and wakes a blocked `read`; may be called from a signal handler or another thread."""
+        self._closed = True
+        if self._line is not None:
+            self._line.wake()
+
+    def _new_line(self) -> _Line:
+        return _Line(self._address, self._server_id, self._heartbeat, self._deadline)
+
+    def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
+        fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
+        scope = Scope(self._database, frozenset(CAPTURED), fold)
+        collations = self._collations(mariadb)
+        row_ends = dict(self._replica.query(_ROW_ENDS, (self._database,))) if mariadb else None
+        return BinlogDecoder(
+            scope,
+            start,
+            mariadb=mariadb,
+            charsets={number: charset for number, _, charset in collations},
+            strict=self._strict,
+            row_ends=row_ends,
+            skipped=self._skipped,
+            uncaptured=self._uncaptured,
+            folds=partial(self._fold, {number: (name, charset) for number, name, charset in collations}),
+        )
+
+    def _fold(self, collations: Mapping[int, tuple[str, str]], number: int) -> Fold | None:
+        """What folds text keys of a collation. Raises PreconditionFailed where nothing does exactly."""
+        if self._foldings is None or number not in collations:
+            return None
+        try:
+            return self._foldings.of(*collations[number])
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"ids on {self._address} are texts: {error}") from error
+
+    def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
+        """Reads the rows of an XA transaction that was prepared before our position.
+
+        Raises as `read`, and BinlogCorrupt where another transaction stands there.
+        """
+        decoder = self._new_decoder(Position("", group.file, group.pos), mariadb)
+        decoder.stop_at_prepared()
+        line = self._new_line()
+        try:
+            line.ask_file(group.file, group.pos)
+            while (decoder.file, decoder.pos) == (group.file, group.pos):
+                line.read(decoder, [])
+        except PreparedFound:
+            if group.xid in (found.xid for found in decoder.prepared()):
+                return decoder
+        finally:
+            line.close()
+        raise BinlogCorrupt(
+            f"{self._address} has no prepared XA transaction {group.xid} at {group.file}:{group.pos}, where our "
+            "checkpoint says it is; set up a new starting point and verify everything"
+        )
+
+    def _collations(self, mariadb: bool) -> list[tuple[int, str, str]]:
+        """Number, name and charset of every collation; MariaDB lists those of Unicode 14 only per charset."""
+        sql = "SELECT id, collation_name, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
+        rows = self._replica.query(sql)
+        if mariadb:
+            with suppress(_Refused, NotThere):
+                rows += self._replica.query(
+                    "SELECT id, full_collation_name, character_set_name"
+                    " FROM information_schema.collation_character_set_applicability"
+                )
+        return [(int(number), str(name), str(charset)) for number, name, charset in rows if charset]
+
+    def _may_use_gtids(self, mariadb: bool) -> bool:
+        """Whether to ask by GTID set; checks that the server has our history and still has what follows it."""
+        text = self.gtid_set()
+        if not text:
+            return False
+        if mariadb:
+            return True
+        if self._replica.value("SELECT @@global.gtid_mode") != "ON":
+            return False
+        ours = MySQLGtids(text)
+        executed = MySQLGtids(self._replica.value("SELECT @@global.gtid_executed"))
+        if not executed.contains(ours):
+            raise WrongServer(
+                f"{self._address} (server {self.server}) lacks transactions that were read already: it has executed "
+                f"{executed}, we have read {ours}; connect to a server that has them, or set up a new starting point"
+            )
+        purged = MySQLGtids(self._replica.value("SELECT @@global.gtid_purged"))
+        if not ours.contains(purged):
+            raise BinlogPurged(
+                f"{self._address} has purged binlogs that were not read: {purged} is gone, we have read {ours}; connect"
+                " to a server that has them, or restart at the present and verify everything (ON_PURGED=reconcile)"
+            )
+        return True

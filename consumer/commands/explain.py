@@ -1,0 +1,40 @@
+"""Gathers what `consumer explain` tells of a customer: our tables, and MySQL live where it answers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+from consumer.binlog.errors import BinlogError
+from consumer.binlog.stream import Replica
+from consumer.commands.live_read import read_lead
+from consumer.explain import Explanation, Live, explain, lead_of, verdict
+from consumer.leads.ledger import differs
+from consumer.settings import DatabaseSettings, ReplicaSettings
+from consumer.store import lookups
+from consumer.store.connection import classified, open_session
+from consumer.store.rules import InForce
+
+CONNECT_SECONDS = 5
+
+
+def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSettings) -> Explanation:
+    """Everything about one customer; where MySQL does not answer, the explanation says so.
+
+    Raises StoreUnavailable, and NotPrepared before `consumer setup`.
+    """
+    with (
+        classified(database.conninfo),
+        open_session(database.conninfo, "leadstream explain", autocommit=True, seconds=CONNECT_SECONDS) as connection,
+    ):
+        rules = InForce().read(connection)
+        held = lookups.dossier(connection, user_id)
+    try:
+        with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
+            found = read_lead(replica, user_id)
+    except BinlogError as error:
+        return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
+    drift = ["rows"] if held.lead is not None and differs(held.lead, found.state) else []
+    as_of = datetime.fromtimestamp(found.as_of / 1e6, UTC)
+    live = Live(found.state.user is not None, verdict(lead_of(user_id, found.state), rules), as_of, drift)
+    return explain(held, live, rules)

@@ -1,0 +1,120 @@
+"""What MySQL holds of one customer at this moment, as the ledger takes it; for `consumer explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from consumer.binlog.errors import NotThere, PreconditionFailed
+from consumer.binlog.stream import Replica
+from consumer.capture import CAPTURED
+from consumer.leads.model import LiveRow, LiveState, Table
+from consumer.mysql.key_folding import Foldings, KeyFolding
+from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
+from consumer.mysql.weights import UnsupportedCollation
+from consumer.stream.envelope import ClaimRequirements, Claims, Users
+
+COLUMNS: Final = (
+    "SELECT table_name, column_name, data_type, character_octet_length, collation_name, character_set_name"
+    " FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')"
+)
+"""Which of the columns we look at the server's tables have, their types, sizes in bytes, collations and charsets."""
+
+CLOCK: Final = "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"
+"""The server's time in µs."""
+
+_WANTED: Final[dict[Table, tuple[str, type[msgspec.Struct], str]]] = {
+    Table.USERS: ("FROM users t WHERE t.id = %s", Users, "current_signature_file_id is_enabled"),
+    Table.CLAIMS: ("FROM claims t WHERE t.user_id = %s", Claims, "user_id status"),
+    Table.CLAIM_REQUIREMENTS: (
+        "FROM claim_requirements t JOIN claims c ON c.id = t.claim_id WHERE c.user_id = %s",
+        ClaimRequirements,
+        "claim_id type status claim_requirement_reason",
+    ),
+}
+
+
+class LiveLead(NamedTuple):
+    """A live read and when it was made (µs on the server's clock)."""
+
+    state: LiveState
+    as_of: int
+
+
+class _Column(NamedTuple):
+    kind: KeyKind
+    collation: str | None
+    charset: str | None
+
+
+_NUMBER: Final = _Column(KeyKind.INTEGER, None, None)
+
+
+def read_lead(replica: Replica, user_id: int) -> LiveLead:
+    """Reads one customer's rows by primary key and by foreign keys.
+
+    Raises ConnectionLost, LoginRefused and PreconditionFailed.
+    """
+    try:
+        return _read(replica, user_id)
+    except NotThere:  # a column went between our looking at the tables and our asking
+        return _read(replica, user_id)
+
+
+def _read(replica: Replica, user_id: int) -> LiveLead:
+    there = {
+        (str(table).lower(), str(column).lower()): _Column(kind_of(str(data_type).lower(), size), collation, charset)
+        for table, column, data_type, size, collation, charset in replica.query(COLUMNS)
+    }
+    needed = [(table, column) for table, captured in CAPTURED.items() for column in captured.needed]
+    missing = [".".join(place) for place in needed if place not in there]
+    if missing:
+        raise PreconditionFailed(
+            f"no lead can be judged without {', '.join(missing)}, which we may not read or which are not there;"
+            " consumer doctor says what to do"
+        )
+    as_of = int(replica.value(CLOCK))
+    foldings = Foldings(replica.query)
+    try:
+        rows = {table: _rows(replica, table, user_id, there, foldings) for table in Table}
+    except UnsupportedCollation as error:
+        raise PreconditionFailed(f"ids of claims or requirements are texts: {error}") from error
+    users = rows[Table.USERS]
+    return LiveLead(LiveState(users[0] if users else None, rows[Table.CLAIMS], rows[Table.CLAIM_REQUIREMENTS]), as_of)
+
+
+def _rows(
+    replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings
+) -> list[LiveRow[Any]]:
+    where, shape, names = _WANTED[table]
+    columns = ["id", *(name for name in names.split() if (table.value, name) in there)]
+    known = {column: there.get((table.value, column), _NUMBER) for column in columns}
+    picked = ", ".join(
+        as_text(f"t.{name}", column.kind) if column.kind in BYTES and name != "is_enabled" else f"t.{name}"
+        for name, column in known.items()
+    )
+    folds = {
+        name: foldings.of(column.collation, column.charset)
+        for name, column in known.items()
+        if name in ("id", "claim_id") and column.kind is KeyKind.TEXT and column.collation and column.charset
+    }
+    found = replica.query(f"SELECT {picked} {where}", (user_id,))
+    return [LiveRow(_shaped(shape, dict(zip(columns, row, strict=True)), folds), None) for row in found]
+
+
+def _shaped(shape: type[msgspec.Struct], values: dict[str, object], folds: Mapping[str, KeyFolding]) -> Any:
+    plain = {name: _plain(value) for name, value in values.items()}
+    for name, fold in folds.items():
+        plain[name] = fold(str(plain[name]))
+    return msgspec.convert(plain, shape).row()  # type: ignore[attr-defined]
+
+
+def _plain(value: object) -> object:
+    """A value as the stream's messages have it: BIT as a number, DECIMAL as its digits."""
+    if isinstance(value, bytes):
+        return int.from_bytes(value)
+    return str(value) if isinstance(value, Decimal) else value

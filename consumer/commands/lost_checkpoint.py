@@ -1,0 +1,102 @@
+"""What a lost checkpoint said, as far as the lanes themselves say it: the messages in Kafka, and PostgreSQL's lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from consumer.applier.assigned_lane import LanePosition
+from consumer.commands.tails import Tail
+
+
+class Reached(NamedTuple):
+    """Where a stream stands: the epoch, each lane's next number, the newest version (µs)."""
+
+    epoch: int
+    next_seqs: list[int]
+    version: int
+
+
+class Newest(NamedTuple):
+    """The newest source transaction in Kafka: `pos` of `file` is in it, `rows` counts its rows that are there.
+
+    `lanes_open` are those in which its last row is not marked as such: empty where it is there as a whole.
+    """
+
+    id: str
+    file: str
+    pos: int
+    version: int
+    ts_us: int
+    rows: int
+    lanes_open: list[int]
+
+
+class Known(NamedTuple):
+    """Where the stream was for certain: at the newest heartbeat that says where, and behind a transaction.
+
+    `transaction` is None where nothing came behind the heartbeat, `heartbeat` where none is in Kafka yet. `database`
+    is the one whose changes these are, as the settings had it; `first_file` that of the binlog to seek in.
+    """
+
+    heartbeat: Tail | None
+    transaction: Newest | None
+    database: str
+    first_file: str
+
+
+def reached(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Reached:
+    """Behind everything that is in Kafka and everything that PostgreSQL has; of another epoch nothing counts."""
+    epoch = max((point.epoch for point in lanes.values()), default=1)
+    ours = [tail for tail in found if tail.epoch == epoch]
+    next_seqs = [lanes[lane].next_seq for lane in sorted(lanes)]
+    for tail in ours:
+        next_seqs[tail.lane] = max(next_seqs[tail.lane], tail.seq + 1)
+    version = max([tail.version for tail in ours] + [point.version for point in lanes.values()])
+    return Reached(epoch, next_seqs, version)
+
+
+def known(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Known | None:
+    """Where the stream was at the end of what Kafka has; None where that cannot be said.
+
+    It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
+    of its place: rows that came before it may have gone from a topic since, and would be sent once more.
+    """
+    epoch = reached(found, lanes).epoch
+    ours = [tail for tail in found if tail.epoch == epoch]
+    if not _are_whole(ours, lanes):
+        return None
+    heartbeat = max((tail for tail in ours if tail.server), key=lambda tail: tail.version, default=None)
+    transaction = _newest(ours)
+    if heartbeat is not None and transaction is not None and transaction.version <= heartbeat.version:
+        transaction = None
+    place = transaction or heartbeat
+    if place is None or any(tail.version > place.version for tail in ours):
+        return None
+    first_file = heartbeat.file if heartbeat is not None else place.file
+    return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
+
+
+def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> bool:
+    """Whether Kafka still has the newest message of every lane that PostgreSQL has applied something of."""
+    newest_of = _newest_of_lanes(ours)
+    return all(point.next_seq <= (newest_of[lane].seq if lane in newest_of else 0) + 1 for lane, point in lanes.items())
+
+
+def _newest(ours: Sequence[Tail]) -> Newest | None:
+    """The newest transaction that has rows in Kafka; None where nothing does."""
+    rows = [tail for tail in ours if tail.transaction]
+    if not rows:
+        return None
+    version = max(tail.version for tail in rows)
+    last = max((tail for tail in rows if tail.version == version), key=lambda tail: tail.order)
+    still = [lane for lane, tail in _newest_of_lanes(ours).items() if tail.version == version and not tail.last]
+    return Newest(last.transaction, last.file, last.pos, version, last.ts_us, last.order, sorted(still))
+
+
+def _newest_of_lanes(ours: Sequence[Tail]) -> dict[int, Tail]:
+    newest_of: dict[int, Tail] = {}
+    for tail in ours:
+        if tail.lane not in newest_of or tail.seq > newest_of[tail.lane].seq:
+            newest_of[tail.lane] = tail
+    return newest_of

@@ -1,0 +1,311 @@
+"""Whose claim is it: claim → user at the present point of the stream, from a bounded memory that the stream feeds.
+
+An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
+is first looked for in what the stream brings next (the image before a change says it exactly, and a claim that is
+inserted was nobody's before), and then asked from the replica, many claims in one query. The replica answers from its
+present, which may be ahead of the stream: then a claim may have had another user where the stream stands, and no column
+says so. An answer is certain where the binlog ended, after it was given, no further than the stream has come; else it
+is unsure, until the stream itself says whose the claim is or has passed the place where the binlog ended.
+
+A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
+do not log what their foreign keys do. What was remembered of such a user's claims until then is not believed any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, Self
+
+from consumer.binlog.errors import NotThere, PreconditionFailed
+from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
+from consumer.binlog.position import Place, place
+from consumer.binlog.stream import Replica
+from consumer.leads.model import Table
+from consumer.mysql.key_folding import Foldings
+from consumer.mysql.keys import KeyKind, among, as_text, kind_of
+from consumer.mysql.limits import limited
+from consumer.mysql.weights import UnsupportedCollation
+from consumer.reader.trails import Trails
+
+USERS: Final = Table.USERS.value
+CLAIMS: Final = Table.CLAIMS.value
+CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
+UNKNOWN: Final = -(2**63)
+"""What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is unsure."""
+QUERY_CLAIMS: Final = 5_000
+"""Claims asked for in one query."""
+
+DEPARTED_KEPT: Final = 20_000
+"""Departed users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
+
+
+class Answer(NamedTuple):
+    """The users of those of the claims that exist, and where the binlog ended after they were looked for."""
+
+    users: dict[Id, int | None]
+    end: Place
+
+
+Ask = Callable[[list[Id]], Answer]
+"""Takes claim ids and says whose they are now."""
+
+
+class ClaimOwners:
+    """Remembers at most `capacity` claims, the most recently used ones (two generations, in halves)."""
+
+    def __init__(self, capacity: int, ask: Ask) -> None:
+        self._half = max(1, capacity // 2)
+        self._ask = ask
+        self._young: dict[Id, int | None] = {}
+        self._old: dict[Id, int | None] = {}
+        self.leaving: set[Id] = set()
+        """Claims deleted by the transaction at hand."""
+        self.asked = 0
+        """Claims asked from the replica since this and the next three were last set to 0."""
+        self.queries = 0
+        self.ahead = 0
+        """Claims whose remembered user turned out to be from a later point than the stream's."""
+        self.uncertain = 0
+        """Claims of which the replica may have been asked too late."""
+        self.unsure: dict[Id, int | None] = {}
+        """Claims that the replica may have seen moved before the stream did, and their users there."""
+        self._unsure_until: Place = (0, 0)
+        self.trails = Trails()
+        """What claims and users have left behind, so far as the stream has not said who takes it over."""
+        self.departing: set[int] = set()
+        """Users deleted by the transaction at hand."""
+        self._departed: dict[int, set[Id]] = {}
+        """Users who departed, each with the claims that were put as theirs since then."""
+        self._believed_count = 0
+        """How many claims that are."""
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, claim_id: Id) -> int | None:
+        """The claim's user; UNKNOWN where it is not remembered, None where nobody can be said to be it."""
+        owner = self._young.get(claim_id, UNKNOWN)
+        is_old = owner is UNKNOWN
+        if is_old:
+            owner = self._old.pop(claim_id, UNKNOWN)
+        if owner is UNKNOWN or (self._departed and owner is not None and self._is_stale(claim_id, owner)):
+            return None if claim_id in self.unsure else UNKNOWN
+        if is_old:
+            self.put(claim_id, owner)
+        return owner
+
+    def _is_stale(self, claim_id: Id, user_id: int) -> bool:
+        """Whether this was the claim's user before that user departed."""
+        believed = self._departed.get(user_id)
+        return believed is not None and claim_id not in believed
+
+    def put(self, claim_id: Id, user_id: int | None) -> None:
+        """The stream says whose the claim is from here on."""
+        if self.leaving:
+            self.leaving.discard(claim_id)
+        if self.unsure:
+            self.unsure.pop(claim_id, None)
+        if self._departed and user_id is not None and user_id in self._departed:
+            self._believe(claim_id, user_id)
+        young = self._young
+        young[claim_id] = user_id
+        if len(young) > self._half:
+            self._old = young
+            self._young = {}
+
+    def _believe(self, claim_id: Id, departed: int) -> None:
+        believed = self._departed[departed]
+        if claim_id in believed:
+            return
+        if self._believed_count >= DEPARTED_KEPT:
+            self._forget_owners()
+            return
+        believed.add(claim_id)
+        self._believed_count += 1
+
+    def deleted(self, claim_id: Id, user_id: int | None) -> None:
+        """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
+        if self.get(claim_id) not in (UNKNOWN, user_id):
+            self.ahead += 1
+        self.put(claim_id, user_id)
+        self.leaving.add(claim_id)
+
+    def left(self, claim_id: Id, user_id: int) -> None:
+        """The claim leaves its user, and its requirements stay: it is nobody's until the stream says whose it is."""
+        if self.get(claim_id) not in (UNKNOWN, user_id):
+            self.ahead += 1
+        self.put(claim_id, None)
+
+    def user_deleted(self, user_id: int) -> None:
+        """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
+        self.departing.add(user_id)
+
+    def user_renumbered(self, user_id: int) -> None:
+        """The user has another number from here on, and so may the user's claims, whether or not the stream says so."""
+        self._depart({user_id})
+
+    def transaction_ended(self) -> None:
+        """Forgets the claims that are `leaving`, and those of users that are `departing`."""
+        for claim_id in self.leaving:
+            self._young.pop(claim_id, None)
+            self._old.pop(claim_id, None)
+        self.leaving.clear()
+        if self.departing:
+            self._depart(self.departing)
+            self.departing.clear()
+
+    def _depart(self, users: set[int]) -> None:
+        if len(self._departed) + len(users) > DEPARTED_KEPT:
+            self._forget_owners()
+            return
+        for user_id in users:
+            self._believed_count -= len(self._departed.get(user_id, ()))
+            self._departed[user_id] = set()
+
+    def _forget_owners(self) -> None:
+        self._young.clear()
+        self._old.clear()
+        self._departed.clear()
+        self._believed_count = 0
+
+    def forget(self) -> None:
+        """Empties the memory, where the stream is taken up again at an earlier point."""
+        self._forget_owners()
+        self.departing.clear()
+        self.leaving.clear()
+        self.unsure.clear()
+        self.trails.clear()
+
+    def passed(self, reached: Place) -> None:
+        """The stream has come here: what was unsure before is certain now, because nothing has contradicted it."""
+        if reached < self._unsure_until:
+            return
+        confirmed, self.unsure = self.unsure, {}
+        for claim_id, user_id in confirmed.items():
+            if user_id not in self._departed:
+                self.put(claim_id, user_id)
+
+    def learn(self, coming: Iterable[object], reached: Place, *, silent: bool = True) -> None:
+        """Finds the users of all claims that `coming` requirements name and that are not remembered.
+
+        `coming` are the events from here to `reached`; their images of claims are exact and spare the question.
+        `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
+        raises.
+        """
+        wanted: dict[Id, int | None] = {}
+        fed: set[Id] = set()
+        gone = False
+        heirs: set[int | None] = {None}
+        for one in coming:
+            event = one.change if type(one) is Single else one
+            if type(event) is UnreadableRow and event.table == CLAIMS:
+                fed.update(claim_id for claim_id in (event.before_id, event.after_id) if claim_id is not None)
+            if type(event) is not RowChange:
+                continue
+            if event.table == CLAIMS:
+                self._learn_from(event, wanted, fed, gone=gone, heirs=heirs)
+            elif event.table == USERS:
+                if silent and not event.explicit and event.before_id not in (None, event.after_id):
+                    gone = True
+                    heirs.add(event.after_id)  # type: ignore[arg-type]  # a user's id is an integer
+            elif event.table == CLAIM_REQUIREMENTS:
+                for claim_id in (event.before_ref, event.after_ref):
+                    if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
+                        wanted.setdefault(claim_id, UNKNOWN)
+        misses = [claim_id for claim_id, owner in wanted.items() if owner == UNKNOWN]
+        for start in range(0, len(misses), QUERY_CLAIMS):
+            asked = misses[start : start + QUERY_CLAIMS]
+            answer = self._ask(asked)
+            self.queries += 1
+            self.asked += len(asked)
+            for claim_id in asked:
+                wanted[claim_id] = answer.users.get(claim_id)
+            unsure = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            if unsure:
+                self.unsure.update((claim_id, wanted[claim_id]) for claim_id in unsure)
+                self._unsure_until = max(self._unsure_until, answer.end, reached)
+                self.uncertain += len(unsure)
+        for claim_id, owner in wanted.items():
+            if claim_id not in self.unsure:
+                self.put(claim_id, owner)
+
+    @staticmethod
+    def _learn_from(
+        event: RowChange, wanted: dict[Id, int | None], fed: set[Id], *, gone: bool, heirs: set[int | None]
+    ) -> None:
+        """What an image says, unless a user has `gone` before that and claims with them, or to one of their `heirs`."""
+        if event.before_id is not None:
+            exact = not gone or event.before_ref not in heirs
+            if exact and event.before_id not in fed and wanted.get(event.before_id) == UNKNOWN:
+                wanted[event.before_id] = event.before_ref  # type: ignore[assignment]  # of a claim it is a user
+            fed.add(event.before_id)
+        if event.after_id is not None:
+            if not gone and event.after_id not in fed and wanted.get(event.after_id) == UNKNOWN:
+                wanted[event.after_id] = None
+            fed.add(event.after_id)
+
+
+class ReplicaClaims:
+    """Asks the replica for the users of claims."""
+
+    def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
+        """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are
+        folded."""
+        self._replica = replica
+        self._flavor = flavor
+        self._seconds = seconds
+        self._foldings = foldings
+        self._columns: _ClaimColumns | None = None
+
+    def __call__(self, claim_ids: list[Id]) -> Answer:
+        """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        try:
+            return self._owners(claim_ids)
+        except NotThere:
+            self._columns = None  # the table has other columns than it had when we looked at it
+            return self._owners(claim_ids)
+
+    def _owners(self, claim_ids: list[Id]) -> Answer:
+        columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
+        owners = f"SELECT {columns.key}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
+        owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
+        found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
+        users = {self._id(columns, claim): None if user is None else int(user) for claim, user in found}
+        return Answer(users, place(*self._replica.binlog_place()))
+
+    def _spelled(self, claim: Id) -> Id:
+        return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
+
+    def _id(self, columns: _ClaimColumns, claim: object) -> Id:
+        """As the binlog's rows have it. Raises PreconditionFailed."""
+        if columns.kind is KeyKind.INTEGER:
+            return int(str(claim))
+        if columns.kind is not KeyKind.TEXT or self._foldings is None:
+            return str(claim)
+        try:
+            return self._foldings.of(columns.collation, columns.charset)(str(claim))
+        except UnsupportedCollation as error:
+            raise PreconditionFailed(f"claims.id holds texts: {error}") from error
+
+
+class _ClaimColumns(NamedTuple):
+    """How `claims` is asked: the expression, kind and collation of the id."""
+
+    key: str
+    kind: KeyKind
+    collation: str
+    charset: str
+
+    @classmethod
+    def ask(cls, replica: Replica) -> Self:
+        there = {str(name).lower(): (str(kind).lower(), *rest) for name, kind, *rest in replica.query(_COLUMNS)}
+        data_type, size, collation, charset = there.get("id", ("bigint", None, None, None))
+        kind = kind_of(data_type, size)
+        return cls(as_text("id", kind), kind, str(collation or ""), str(charset or ""))
+
+
+_COLUMNS: Final = (
+    "SELECT column_name, data_type, character_octet_length, collation_name, character_set_name"
+    " FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = 'claims'"
+)

@@ -1,0 +1,89 @@
+"""What the company's foreign keys do to claims and requirements when users and claims go or get other ids.
+
+InnoDB does it by itself, and the binlog of most servers does not show it. Where the server leaves a table's foreign
+keys out (foreign_key_checks off) or logs what they do (MySQL from 9.6 on), the rows event's flags say so. MariaDB shows
+them only to accounts with a privilege on whole tables, such as REFERENCES, and then in the tables' definitions.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from consumer.binlog.errors import LoginRefused, PreconditionFailed
+from consumer.binlog.stream import Replica
+
+
+class Action(StrEnum):
+    """What happens to the rows that refer to one that goes; NONE: they stay as they are, or the row may not go.
+
+    UNKNOWN: the account may not see it, so that nobody can say what is left and whatever returns has to be read live.
+    """
+
+    CASCADE = "CASCADE"
+    SET_NULL = "SET NULL"
+    NONE = "NO ACTION"
+    UNKNOWN = "UNKNOWN"
+
+
+class ForeignKeys(NamedTuple):
+    """What happens to a user's claims, and to a claim's requirements, where the id is deleted or changes."""
+
+    user_deleted: Action = Action.CASCADE
+    user_renumbered: Action = Action.CASCADE
+    claim_deleted: Action = Action.CASCADE
+    claim_renumbered: Action = Action.CASCADE
+
+
+_RULES: Final = """
+SELECT used.table_name, rule.delete_rule, rule.update_rule
+FROM information_schema.referential_constraints AS rule
+JOIN information_schema.key_column_usage AS used
+  ON used.constraint_schema = rule.constraint_schema AND used.constraint_name = rule.constraint_name
+ AND used.table_name = rule.table_name
+WHERE rule.constraint_schema = DATABASE()
+  AND (used.table_name, used.column_name, used.referenced_table_name, used.referenced_column_name)
+   IN (('claims', 'user_id', 'users', 'id'), ('claim_requirements', 'claim_id', 'claims', 'id'))
+"""
+
+
+_DEFINED: Final = re.compile(
+    r"FOREIGN KEY \(`(?P<column>\w+)`\) REFERENCES `(?P<table>\w+)` \(`id`\)"
+    r"(?: ON DELETE (?P<deleted>CASCADE|SET NULL|NO ACTION|RESTRICT|SET DEFAULT))?"
+    r"(?: ON UPDATE (?P<renumbered>CASCADE|SET NULL|NO ACTION|RESTRICT|SET DEFAULT))?",
+    re.IGNORECASE,
+)
+_PARENTS: Final = {"claims": ("user_id", "users"), "claim_requirements": ("claim_id", "claims")}
+
+
+def foreign_keys(replica: Replica) -> ForeignKeys:
+    """The foreign keys that the server has now, as far as the account may see them. Raises ConnectionLost."""
+    try:
+        rules = _defined(replica) if replica.is_mariadb() else replica.query(_RULES)
+    except (LoginRefused, PreconditionFailed):
+        return ForeignKeys(*[Action.UNKNOWN] * 4)
+    found: dict[str, tuple[Action, Action]] = {}
+    for table, deleted, renumbered in rules:
+        strongest = found.get(str(table).lower(), (Action.NONE, Action.NONE))
+        found[str(table).lower()] = _stronger(strongest[0], str(deleted)), _stronger(strongest[1], str(renumbered))
+    nothing = Action.NONE, Action.NONE
+    return ForeignKeys(*found.get("claims", nothing), *found.get("claim_requirements", nothing))
+
+
+def _defined(replica: Replica) -> list[tuple[str, str | None, str | None]]:
+    """Table and rules, from the tables' definitions."""
+    found = []
+    for table, parent in _PARENTS.items():
+        definition = str(replica.query(f"SHOW CREATE TABLE {table}")[0][1])
+        for key in _DEFINED.finditer(definition):
+            if (key["column"].lower(), key["table"].lower()) == parent:
+                found.append((table, key["deleted"], key["renumbered"]))
+    return found
+
+
+def _stronger(action: Action, rule: str) -> Action:
+    """Of several keys on one column, the one that takes rows away."""
+    actions = {one.value: one for one in Action}
+    order = (Action.NONE, Action.SET_NULL, Action.CASCADE)
+    return max(action, actions.get(rule.upper(), Action.NONE), key=order.index)

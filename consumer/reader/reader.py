@@ -1,0 +1,665 @@
+"""The reader: MySQL's binlog into Kafka, every change once, in order, with the checkpoint it resumes from."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from itertools import takewhile
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+from zlib import crc32
+
+import msgspec
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+
+from consumer import measures, metrics
+from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
+from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
+from consumer.binlog.position import Place, Position, PreparedGroup, place
+from consumer.binlog.stream import BinlogStream, ClockAndPosition, Replica
+from consumer.mysql.key_folding import Foldings
+from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
+from consumer.reader.commit_times import CommitTimes, Wrong
+from consumer.reader.foreign_keys import Action, ForeignKeys, foreign_keys
+from consumer.reader.lag import Backlog
+from consumer.reader.progress import Progress
+from consumer.reader.router import UNTOLD, RolledBack, Router
+from consumer.reader.sequencer import Numbering
+from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
+from consumer.stopping import Stop
+from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
+from consumer.stream.checkpoint_log import CheckpointLog, demand_database
+from consumer.stream.envelope import EnvelopeWriter, StreamPlace
+from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
+from consumer.stream.producer import ReaderTransactions
+from consumer.stream.topics import Topics
+
+log = structlog.get_logger()
+
+PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
+"""What trying again from the last checkpoint mends."""
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 15.0
+BURST_SECONDS: Final = 60.0
+"""Wrong commit times with less than this between them are one burst."""
+CORRECTED_HINT: Final = {
+    Wrong.AHEAD: "find out whose session has SET timestamp, or whether the server's or its source's clock was wrong",
+    Wrong.BEHIND: "find out whose session has SET timestamp; MariaDB's secure_timestamp forbids it",
+}
+SUCCESSOR_SECONDS: Final = 15.0
+"""Within this a reader that took over has written its name."""
+PURGED: Final = "binlogs were purged before they were read"
+
+VERBS: Final = {"c": "INSERT", "u": "UPDATE", "d": "DELETE"}
+UNREADABLE: Final = "whom it concerns, or everybody where that is unknown, is read live; `consumer doctor` shows why"
+
+GARBAGE: Final = (50_000, 20, 100)
+"""Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
+
+NOTHING_CUT: Final[dict[str, Any]] = {
+    "rows": 0,
+    "lanes_open": [],
+    "unfinished": "",
+    "unfinished_version": 0,
+    "unfinished_ts_us": 0,
+    "prepared": [],
+}
+"""A checkpoint's fields where no transaction is cut and none prepared."""
+
+T = TypeVar("T")
+
+
+class UndoneTransaction(StreamError):
+    """A transaction that is in Kafka in part was rolled back on the server."""
+
+
+class Reader:
+    """Follows the binlog until stopped."""
+
+    def __init__(
+        self,
+        replica: ReplicaSettings,
+        kafka: KafkaSettings,
+        settings: ReaderSettings,
+        stop: Stop,
+        skipped: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """`skipped` are files and positions of events that are passed over where they cannot be read."""
+        self._skipped = skipped
+        self._uncaptured: dict[bytes, str] = {}
+        self._source = replica
+        self._kafka = kafka
+        self._settings = settings
+        self._stop = stop
+        self._replica = Replica(replica.address, replica.replica_query_seconds)
+        self._foldings = Foldings(self._replica.query)
+        self._transactions = ReaderTransactions(kafka, stop.event.is_set)
+        self._lag = metrics.Lag(measures.READER)
+        self._progress = Progress(self._lag.seconds)
+        self._left_out: frozenset[tuple[str, int]] = frozenset()
+        self._unread = unread_reports()
+        self._attempt: RetryCallState | None = None
+        self._connected = False
+        self._id = uuid4().hex
+        self._database = ""
+        self._claimed = False
+
+    def run(self) -> None:
+        """Reads until stopped.
+
+        Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
+        UndoneTransaction, and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
+        """
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
+        try:
+            start = self._patiently(self._begin)
+            owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
+            with metrics.lanes_sent(self._next_seqs):
+                self._patiently(lambda: self._follow(owners))
+        except PASSING:
+            if not self._stop:
+                raise
+        finally:
+            self._replica.close()
+            self._transactions.close()
+        log.info("reader stopped")
+
+    def _next_seqs(self) -> list[int]:
+        committed = self._transactions.committed
+        return committed.next_seqs if committed is not None else []
+
+    def _begin(self) -> Checkpoint:
+        """Takes over from an older reader, once it is certain that we can go on where it stands."""
+        with CheckpointLog(self._kafka) as checkpoints:
+            found = checkpoints.require()
+        self._database = self._replica.database()
+        demand_database(found.database, self._database, self._kafka.topic_prefix)
+        for file, pos in self._skipped:
+            if place(file, pos) < place(found.file, found.pos):
+                log.warning(
+                    "skip_event_passed",
+                    place=f"{file}:{pos}",
+                    hint=f"the reader is at {found.file}:{found.pos} already; leave --skip-event away",
+                )
+        try:
+            open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
+        except BinlogPurged:
+            if self._settings.on_purged == "fail":
+                raise
+        return self._take_over()
+
+    def _take_over(self) -> Checkpoint:
+        """Fences older readers, only then asks what was committed last, and writes our name below it.
+
+        By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
+        already and another one stands there now.
+        """
+        self._transactions.take_over()
+        with CheckpointLog(self._kafka) as checkpoints:
+            last = checkpoints.require()
+        if self._claimed and last.reader != self._id:
+            raise ReaderFenced(
+                f"another reader has taken over the stream {self._kafka.topic_prefix}; run one reader per TOPIC_PREFIX"
+            )
+        demand_database(last.database, self._database, self._kafka.topic_prefix)
+        self._transactions.ready()
+        self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
+        self._transactions.settle()
+        self._claimed = True
+        assert self._transactions.committed is not None
+        return self._transactions.committed
+
+    def _look_for_successor(self, fenced: ReaderFenced) -> None:
+        """Raises that we were fenced where a successor's name is written; returns where nobody wrote one for long.
+
+        Then it was Kafka that ended our transaction: it took longer than transaction.timeout.ms, as when this process
+        or its machine stood still.
+        """
+        deadline = time.monotonic() + SUCCESSOR_SECONDS
+        while not self._stop:
+            try:
+                with CheckpointLog(self._kafka) as checkpoints:
+                    found = checkpoints.newest()
+            except KafkaLost as error:
+                log.info("kafka does not answer, repeating", reason=str(error))
+            else:
+                if found is not None and found.reader != self._id:
+                    raise fenced
+                if time.monotonic() >= deadline:
+                    log.warning(
+                        "transaction_timed_out",
+                        reason=str(fenced.__cause__),  # what Kafka says, not what we took it for
+                        hint="no other reader has written anything, so this one goes on from its last checkpoint",
+                    )
+                    return
+            self._stop.wait(1.0)
+
+    def _follow(self, owners: ClaimOwners) -> None:
+        """Reads from the last checkpoint on, over purged binlogs where ON_PURGED says so, until stopped or failing."""
+        while not self._stop:
+            try:
+                self._copy(owners)
+            except ReaderFenced as fenced:
+                if not self._transactions.broken:
+                    raise
+                self._look_for_successor(fenced)
+            except BinlogPurged as purged:
+                if self._settings.on_purged == "fail":
+                    raise
+                self._pass_over(purged)
+                owners.forget()
+
+    def _pass_over(self, purged: BinlogPurged) -> None:
+        """Goes on at the server's present, and asks every lane to have its leads read live.
+
+        The clock is read before the position: what a live read at that time shows, the stream repeats at most.
+        """
+        self._transactions.abort()
+        last = self._transactions.committed
+        if last is None:
+            raise purged
+        now = self._replica.clock_and_position()
+        log.error(
+            "binlogs were purged before they were read; going on at the present, every lead is queued for a recheck",
+            reason=str(purged),
+            lost_from=f"{last.file}:{last.pos}",
+            file=now.file,
+            pos=now.pos,
+        )
+        present = msgspec.structs.replace(last, **NOTHING_CUT)
+        writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
+        writer.clock(time.time_ns() // 1_000_000)
+        numbering = Numbering(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+        self._transactions.ready()
+        numbering.recheck_all(PURGED, now.ts_us)
+        self._transactions.commit(numbering.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
+        self._transactions.settle()
+
+    def _copy(self, owners: ClaimOwners) -> None:
+        """Reads from the last checkpoint on, until stopped or until something fails."""
+        if self._transactions.broken:
+            self._transactions.renew()
+            self._take_over()
+            owners.forget()
+        elif self._transactions.abort():
+            owners.forget()  # it knows claims from beyond the checkpoint
+        start = self._transactions.committed
+        if self._stop or start is None:
+            return
+        if self._connected:
+            self._transactions.assure()  # the server ends the stream of whoever has our id: that may be our successor
+        stream = open_stream(
+            self._source,
+            self._kafka,
+            self._settings,
+            position(start),
+            start.server,
+            self._foldings,
+            self._skipped,
+            self._uncaptured,
+        )
+        with self._stop.waking(stream.close), closing(stream):
+            stream.connect()
+            self._connected = True
+            log.info(
+                "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
+            )
+            writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
+            times = commit_times(self._replica, start.flavor)
+            numbering = Numbering(
+                start,
+                Topics(self._kafka.topic_prefix),
+                writer,
+                self._transactions.send,
+                times,
+                self._transactions.largest,
+                self._report_oversized,
+            )
+            router = Router(
+                numbering,
+                owners,
+                self._unread,
+                self._left_out,
+                reached=lambda: place(stream.file, stream.pos),
+                foreign_keys=partial(ask_foreign_keys, self._replica),
+            )
+            copy = Copy(
+                stream,
+                router,
+                numbering,
+                writer,
+                self._transactions,
+                self._replica,
+                self._settings,
+                self._lag,
+                self._progress,
+            )
+            try:
+                for _ in copy.batches(self._stop):
+                    self._progressed()
+            except RolledBack as undone:
+                self._leave_out(undone, start)
+                raise
+            except IdTaken:
+                self._transactions.abort()
+                self._transactions.assure()  # it may have been our successor, which is no wrong setting
+                raise
+
+    def _report_oversized(self, table: str, op: str, file: str, pos: int, row: int, reason: str) -> None:
+        self._unread(UnreadableRow(table, op, None, None, None, None, False, file, pos, row, reason))
+
+    def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
+        committed = self._transactions.committed or start
+        if committed.rows and (committed.file, committed.pos) == undone.place:
+            raise UndoneTransaction(
+                f"{undone} and {committed.rows} of its rows are in Kafka; run consumer setup with another TOPIC_PREFIX"
+                " and reconciler verify --repair"
+            ) from undone
+        self._left_out |= {undone.place}
+
+    def _progressed(self) -> None:
+        if self._attempt is not None:
+            self._attempt.attempt_number = 1  # the next failure is a new one and not waited for long
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeats a step with growing pauses while what it raises is passing. Stopping ends the patience."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(PASSING),
+            wait=wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS),
+            stop=stop_when_event_set(self._stop.event),
+            sleep=self._stop.wait,
+            before_sleep=say_lost,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                self._attempt = attempt.retry_state
+                return step()
+        raise AssertionError("tenacity ends by returning or raising")
+
+
+class Copy:
+    """One run of the stream, from one checkpoint: read, number, send, commit."""
+
+    def __init__(
+        self,
+        stream: BinlogStream,
+        router: Router,
+        numbering: Numbering,
+        writer: EnvelopeWriter,
+        transactions: ReaderTransactions,
+        replica: Replica,
+        settings: ReaderSettings,
+        lag: metrics.Lag,
+        progress: Progress,
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._numbering = numbering
+        self._writer = writer
+        self._transactions = transactions
+        self._batch_rows = settings.reader_batch_rows
+        self._heart = Heart(replica, settings.reader_heartbeat_seconds)
+        self._covered = 0
+        self._lag = lag
+        self._progress = progress
+
+    def batches(self, stop: Stop) -> Iterator[None]:
+        """Copies until `stop`, and yields after each batch that it began to commit.
+
+        Raises ConnectionLost, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
+        """
+        stream, transactions, numbering = self._stream, self._transactions, self._numbering
+        while not stop:
+            try:
+                events = stream.read()
+            except ConnectionLost:
+                self._finish()
+                raise
+            transactions.ready()
+            self._writer.clock(time.time_ns() // 1_000_000)
+            self._router.feed(events)
+            self._heart.beat(stream, numbering)
+            if self._is_full() or (numbering.may_rest and stream.drained and numbering.sent > self._covered):
+                self._commit()
+                yield
+            self._progress.say(stream.file, stream.pos)
+        self._finish()
+
+    def _is_full(self) -> bool:
+        """A batch ends with a source transaction, and inside of one only where that alone fills a batch."""
+        numbering = self._numbering
+        waiting = numbering.sent - self._covered
+        if waiting < self._batch_rows:
+            return False
+        return numbering.may_rest or numbering.rows >= self._batch_rows or waiting >= 2 * self._batch_rows
+
+    def _finish(self) -> None:
+        self._numbering.cut()
+        if self._numbering.sent > self._covered:
+            self._commit()
+        self._transactions.settle()
+
+    def _commit(self) -> None:
+        """Commits everything that `read` returned so far; inside a source transaction, its rows so far too."""
+        stream, numbering = self._stream, self._numbering
+        numbering.cut()
+        prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
+        self._transactions.commit(
+            numbering.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
+        )
+        self._covered = numbering.sent
+        self._tell()
+
+    def _tell(self) -> None:
+        """Moves the place and the counts of the batch to the metrics."""
+        file, pos = place(self._stream.file, self._stream.pos)
+        metrics.BINLOG_FILE.set(file)
+        metrics.BINLOG_POSITION.set(pos)
+        metrics.COMMITTED_AT.set(self._numbering.applied_us / 1e6)
+        metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
+        metrics.BATCHES.labels(measures.READER).inc()
+        self._lag.processed(self._numbering.applied_us)
+        owners = self._router.owners
+        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
+        rows = sum(sum(counts.values()) for counts in self._router.counts.values())
+        self._progress.add(rows, hits, owners.asked, owners.queries)
+        metrics.CLAIM_HITS.inc(hits)
+        metrics.CLAIMS_ASKED.inc(owners.asked)
+        metrics.CLAIM_QUERIES.inc(owners.queries)
+        metrics.CLAIMS_AHEAD.inc(owners.ahead)
+        owners.asked = owners.queries = owners.ahead = 0
+        for table, counts in self._router.counts.items():
+            for op, rows in counts.items():
+                metrics.ROWS.labels(measures.READER, table, op).inc(rows)
+                counts[op] = 0
+        seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
+        for took in seconds:
+            metrics.BATCH_SECONDS.labels(measures.READER).observe(took)
+
+
+class Heart:
+    """Lets every lane's version move on where its users do not."""
+
+    def __init__(self, replica: Replica, seconds: float) -> None:
+        self._replica = replica
+        self._backlog = Backlog(replica)
+        self._seconds = seconds
+        self._due = time.monotonic() + seconds
+        self._waiting: ClockAndPosition | None = None
+
+    def beat(self, stream: BinlogStream, numbering: Numbering) -> None:
+        """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
+
+        On a busy server that moment may never come; then they carry the version of the last transaction.
+        Raises ConnectionLost.
+        """
+        if not numbering.may_rest:
+            return
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._seconds
+            self._backlog.measure(stream.file, stream.pos, numbering.sent, drained=stream.drained)
+            if stream.drained:
+                self._waiting = self._replica.clock_and_position()
+            else:
+                numbering.heartbeat(0, _stands(stream))
+        waiting = self._waiting
+        if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
+            self._waiting = None
+            numbering.heartbeat(waiting.ts_us, _stands(stream))
+
+
+def _stands(stream: BinlogStream) -> StreamPlace:
+    return StreamPlace(stream.server, stream.file, stream.pos)
+
+
+def position(checkpoint: Checkpoint) -> Position:
+    """Where BinlogStream starts for a checkpoint."""
+    prepared = tuple(PreparedGroup(group.xid, group.file, group.pos) for group in checkpoint.prepared)
+    return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared)
+
+
+def open_stream(
+    source: ReplicaSettings,
+    kafka: KafkaSettings,
+    settings: ReaderSettings,
+    start: Position,
+    server: str,
+    foldings: Foldings | None = None,
+    skipped: frozenset[tuple[str, int]] = frozenset(),
+    uncaptured: dict[bytes, str] | None = None,
+) -> BinlogStream:
+    """The binlog from `start` on, not connected yet."""
+    return BinlogStream(
+        source.address,
+        source.address.database,
+        start,
+        server_id(source, kafka),
+        settings.reader_heartbeat_seconds / 2,
+        settings.reader_deadline_seconds,
+        server,
+        strict=True,
+        foldings=foldings,
+        skipped=skipped,
+        uncaptured=uncaptured,
+    )
+
+
+def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:
+    """Our id among the server's replicas: the one that is set, else one of our own."""
+    return source.replica_server_id or own_server_id(kafka.topic_prefix)
+
+
+def own_server_id(prefix: str) -> int:
+    """Our id among the server's replicas: the same after a restart, another one on another host or prefix."""
+    return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
+
+
+def claim_owners(
+    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str, foldings: Foldings
+) -> ClaimOwners:
+    """An empty memory of whose claims are whose, which asks the replica."""
+    return ClaimOwners(
+        settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds, foldings)
+    )
+
+
+def ask_foreign_keys(replica: Replica) -> ForeignKeys:
+    """What the company's foreign keys do, and a warning where the account may not see it."""
+    found = foreign_keys(replica)
+    if Action.UNKNOWN in found:
+        log.warning(
+            "foreign_keys_unknown",
+            reason="the account may not see the foreign keys of claims and claim_requirements",
+            hint="GRANT REFERENCES on both tables; until then, who returns after a deletion is read live",
+        )
+    return found
+
+
+def commit_times(replica: Replica, flavor: str) -> CommitTimes:
+    """Commit times held against the replica's clock; of a burst of wrong ones, one is logged and all are counted."""
+    logged = -float("inf")
+
+    def report(wrong: Wrong, found: int, taken: int) -> None:
+        nonlocal logged
+        metrics.CORRECTED_TIMES.labels(wrong.value).inc()
+        now = time.monotonic()
+        if now - logged >= BURST_SECONDS:
+            log.warning(
+                "commit_time_corrected",
+                wrong=wrong.value,
+                binlog_time=as_text(found),
+                taken_time=as_text(taken),
+                hint=CORRECTED_HINT[wrong],
+            )
+        logged = now
+
+    return CommitTimes(replica.clock, report, mariadb=flavor == "mariadb")
+
+
+def as_text(us: int) -> str:
+    """A time (µs since the epoch) for people."""
+    return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], None]:
+    """What tells of changes without readable rows; of a burst for one reason, one is logged and all are counted."""
+    logged: dict[str, float] = {}
+
+    def report(event: Statement | SchemaChange | UnreadableRow) -> None:
+        if not isinstance(event, UnreadableRow):
+            say_unread(event)
+            return
+        table, now = event.table or "unknown", time.monotonic()
+        metrics.UNREADABLE.labels(table, VERBS[event.op]).inc()
+        if now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
+            logged[event.reason] = now
+            place = f"{event.file}:{event.pos}"
+            log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
+
+    return report
+
+
+def say_unread(event: Statement | SchemaChange) -> None:
+    """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
+    table = event.table or "unknown"
+    metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
+    if isinstance(event, Statement) or event.verb in UNTOLD:
+        log.error(
+            "the binlog does not hold the rows of this change; every lead is queued for a recheck",
+            table=table,
+            verb=event.verb,
+        )
+    else:
+        log.warning("the schema of a captured table changed", table=table, verb=event.verb)
+
+
+def say_lost(state: RetryCallState) -> None:
+    """Tells that something passing failed and when it is tried again."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    pause = state.next_action.sleep if state.next_action is not None else 0.0
+    server = "kafka" if isinstance(error, KafkaLost) else "mysql"
+    metrics.RECONNECTS.labels(measures.READER, server).inc()
+    log.warning("lost, trying again", server=server, reason=str(error), seconds=round(pause, 1))
+
+
+def print_changes(
+    source: ReplicaSettings,
+    kafka: KafkaSettings,
+    settings: ReaderSettings,
+    stop: Stop,
+    show: Callable[[str], None],
+    begin: Position | None = None,
+    end: Place | None = None,
+) -> None:
+    """Shows the messages that `run` would send, from the last checkpoint or `begin` on, and sends none.
+
+    It ends before the first transaction that starts at `end` or later, or else when stopped. From `begin` on, versions
+    are counted anew. Raises NoCheckpoint before `consumer setup`, and what BinlogStream raises.
+    """
+    with CheckpointLog(kafka) as checkpoints:
+        start = checkpoints.require()
+    if begin is not None:
+        start = msgspec.structs.replace(start, version=0, **NOTHING_CUT)
+    writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
+    with closing(Replica(source.address, source.replica_query_seconds)) as replica:
+        foldings = Foldings(replica.query)
+        owners = claim_owners(replica, source, settings, start.flavor, foldings)
+        numbering = Numbering(
+            start,
+            Topics(kafka.topic_prefix),
+            writer,
+            lambda _topic, value, _key, _lane: show(str(value)),
+            commit_times(replica, start.flavor),
+        )
+        # The server ends whoever comes with an id that is taken: the reader, if it were its own.
+        guest = source.model_copy(update={"replica_server_id": own_server_id(f"{kafka.topic_prefix}.{os.getpid()}")})
+        stream = open_stream(guest, kafka, settings, begin or position(start), start.server, foldings)
+        router = Router(
+            numbering,
+            owners,
+            unread_reports(),
+            reached=lambda: place(stream.file, stream.pos),
+            foreign_keys=partial(ask_foreign_keys, replica),
+        )
+        with stop.waking(stream.close), closing(stream):
+            stream.connect()
+            while not stop:
+                events = stream.read()
+                writer.clock(time.time_ns() // 1_000_000)
+                router.feed(events if end is None else list(takewhile(partial(is_before, end), events)))
+                if end is not None and place(stream.file, stream.pos) >= end:
+                    return
+
+
+def is_before(end: Place, event: Event) -> bool:
+    """False for the start of a transaction at `end` or later."""
+    return not isinstance(event, Begin | Single) or place(event.file, event.pos) < end

@@ -1,0 +1,414 @@
+"""From the binlog's events to lanes: which user a row belongs to, and which rows are a delete and a create."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from consumer.binlog.events import (
+    Begin,
+    Commit,
+    Event,
+    Id,
+    Rollback,
+    RowChange,
+    SchemaChange,
+    Single,
+    Statement,
+    UnreadableRow,
+)
+from consumer.binlog.position import Place
+from consumer.lane import lane_of
+from consumer.leads.model import Table, Ties
+from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, USERS, ClaimOwners
+from consumer.reader.foreign_keys import Action, ForeignKeys
+from consumer.reader.sequencer import Numbering
+from consumer.reader.trails import Trail
+from consumer.stream.envelope import ties_text
+
+ALTERED: Final = "MODIFY"
+"""A column got another type: what rows hold is converted, and mostly means what it did before."""
+UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
+"""Schema changes that rows come, go or change with."""
+
+
+_CLAIMLESS: Final = ties_text(Ties(claimless=True))
+_STAYS: Final = ties_text(Ties(stays=True))
+_UNKNOWN: Final = ties_text(Ties(unknown=True))
+
+
+class RolledBack(Exception):
+    """A transaction that was passed on in part never happened; it has to be read again and left out."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        super().__init__(f"the transaction at {place[0]}:{place[1]} was rolled back after we had read it")
+        self.place = place
+
+
+class Router:
+    """Hands every row of the stream to `numbering` under its user, in order.
+
+    A row whose key or owner changes is a delete and a create. What belongs to a user or claim that goes, goes too,
+    stays or follows, as foreign keys have it; the messages say which, and a claim that comes says after which number of
+    another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and
+    schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck. It
+    is told of rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
+    `left_out` are the places of transactions known to be rolled back.
+    """
+
+    def __init__(
+        self,
+        numbering: Numbering,
+        owners: ClaimOwners,
+        unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
+        left_out: frozenset[tuple[str, int]] = frozenset(),
+        *,
+        reached: Callable[[], Place] = lambda: (0, 0),
+        foreign_keys: Callable[[], ForeignKeys] = ForeignKeys,
+    ) -> None:
+        """`reached` gives the place behind the events fed, `foreign_keys` those that the server has now."""
+        self.owners = owners
+        self._ask_reached = reached
+        self._reached: Place = (0, 0)
+        self._ask_keys = foreign_keys
+        self._known_keys: ForeignKeys | None = None
+        self._numbering = numbering
+        self._unread = unread
+        self._left_out = left_out
+        self._leaving_out = False
+        self._events: list[Event] = []
+        self.counts = {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
+        """Rows by table and operation, as the binlog has them."""
+
+    def feed(self, events: list[Event]) -> None:
+        """Routes what one read of the binlog brought. Raises RolledBack, and what asking the replica raises."""
+        if self._left_out:
+            events = self._without_left_out(events)
+        self._events = events
+        numbering, owners = self._numbering, self.owners
+        if owners.unsure:
+            owners.passed(self._reached)
+        self._reached = self._ask_reached()
+        begin, commit, route, plain_user = numbering.begin, numbering.commit, self._route, self._plain_user
+        singles: list[Single] = []
+        users: list[int] = []
+        for index, event in enumerate(events):
+            kind = type(event)
+            if kind is Single:
+                user_id = plain_user(event) if singles or numbering.may_rest else None  # type: ignore[arg-type]
+                if user_id is not None:
+                    singles.append(event)  # type: ignore[arg-type]
+                    users.append(user_id)
+                    continue
+            if singles:
+                self._pass_singles(singles, users)
+            if kind is RowChange:
+                route(event, index)  # type: ignore[arg-type]
+            elif kind is Single:
+                self._single(event, index)  # type: ignore[arg-type]
+            elif kind is Begin:
+                begin(*event)
+            elif kind is Commit:
+                commit()
+                if owners.leaving or owners.departing:
+                    owners.transaction_ended()
+            elif isinstance(event, Statement | SchemaChange):
+                self._unread(event)
+                self._known_keys = None
+                if type(event) is Statement or event.verb in UNTOLD:
+                    reason = f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog"
+                    numbering.recheck(reason, blind=event.verb != ALTERED)
+            elif kind is UnreadableRow:
+                self._unreadable(event)  # type: ignore[arg-type]
+            elif kind is Rollback:
+                raise RolledBack(numbering.begun)
+        if singles:
+            self._pass_singles(singles, users)
+
+    def _without_left_out(self, events: list[Event]) -> list[Event]:
+        kept = []
+        for event in events:
+            if isinstance(event, Begin) and (event.file, event.pos) in self._left_out:
+                self._leaving_out = True
+            if not self._leaving_out:
+                kept.append(event)
+            elif isinstance(event, Rollback):
+                self._leaving_out = False
+        return kept
+
+    def _pass_singles(self, singles: list[Single], users: list[int]) -> None:
+        self._numbering.singles(singles, users)
+        singles.clear()
+        users.clear()
+
+    def _plain_user(self, single: Single) -> int | None:
+        """The user of a transaction of one row, where that is plain: the owner is remembered and stays the same."""
+        _, _, _, _, _, table, op, _, _, before_id, before_ref, after_id, after_ref, _, _, _, _ = single
+        if op == "u" and (before_ref != after_ref or before_id != after_id):
+            return None
+        ref = before_ref if op == "d" else after_ref
+        user_id: int | None = None
+        if table == USERS:
+            user_id = ref if op != "d" else None  # type: ignore[assignment]  # a user's id is an integer
+        elif table == CLAIM_REQUIREMENTS:
+            if ref is not None:
+                user_id = self.owners.get(ref)
+                if user_id == UNKNOWN:
+                    return None
+        elif op == "u" or (
+            op == "c" and (CLAIMS, after_id) not in self.owners.trails and after_id not in self.owners.unsure
+        ):
+            self.owners.put(after_id, ref)  # type: ignore[arg-type]
+            user_id = ref  # type: ignore[assignment]
+        if user_id is not None:
+            self.counts[table][op] += 1
+        return user_id
+
+    def _single(self, single: Single, index: int) -> None:
+        """Any other transaction of one row."""
+        self._numbering.begin(*single.begin)
+        self._route(single.change, index)
+        self._numbering.commit()
+        self.owners.transaction_ended()
+
+    def _route(self, change: RowChange, index: int) -> None:
+        table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row, _ = change
+        self.counts[table][op] += 1
+        alike = op == "u" and before_ref == after_ref and before_id == after_id
+        if table == CLAIM_REQUIREMENTS:
+            if alike or op != "u":
+                row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
+                user_id = None if ref is None else self.owners.get(ref)
+                if user_id is None or user_id is UNKNOWN:
+                    self._requirement(op, before, after, row_id, ref, pos, row, index)
+                else:
+                    self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
+                return
+            self._requirement("d", before, None, before_id, before_ref, pos, row, index)
+            self._requirement("c", None, after, after_id, after_ref, pos, row, index)
+        elif alike:
+            user: int | None = after_ref  # type: ignore[assignment]  # a user's id is an integer
+            if table == CLAIMS:
+                self.owners.put(after_id, user)  # type: ignore[arg-type]  # a row that is there has its id
+            self._numbering.row(table, op, before, after, user, _key(user, after_id), pos, row)
+        elif table == CLAIMS:
+            self._claim(change)
+        else:
+            self._user(change)
+
+    def _unreadable(self, row: UnreadableRow) -> None:
+        """A row of which only the keys are known, if that: whomever it belongs to is read live."""
+        self._unread(row)
+        if row.table is not None:
+            self.counts[row.table][row.op] += 1
+        users = self._concerned(row)
+        stays = row.op == "u" and row.ref_kept and row.before_id == row.after_id is not None
+        if not stays and row.table != CLAIM_REQUIREMENTS and (row.table, row.op) != (USERS, "c"):
+            self.owners.forget()
+        self._numbering.unreadable(users, row.reason)
+
+    def _concerned(self, row: UnreadableRow) -> set[int] | None:
+        """The users whose row that is and was; None where nobody can say."""
+        refs: list[Id | None] = []
+        if row.op != "c":
+            refs.append(row.before_ref)
+        if row.op != "d" and not (row.op == "u" and row.ref_kept):
+            refs.append(row.after_ref)
+        if row.table == CLAIMS and row.op != "c" and refs[0] is None and row.before_id is not None:
+            refs[0] = _known(self.owners.get(row.before_id))
+        elif row.table == CLAIM_REQUIREMENTS:
+            refs = [None if ref is None else _known(self.owners.get(ref)) for ref in refs]
+        users = {ref for ref in refs if isinstance(ref, int)}
+        return users if row.table is not None and len(users) >= len(set(refs)) else None
+
+    def _requirement(
+        self,
+        op: str,
+        before: str | None,
+        after: str | None,
+        row_id: Id | None,
+        ref: Id | None,
+        pos: int,
+        row: int,
+        index: int,
+    ) -> None:
+        """One requirement, to the lane of its claim's user; where that is not certain, to every lane."""
+        owners, numbering = self.owners, self._numbering
+        if ref is None:
+            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
+            return
+        user_id = owners.get(ref)
+        trail = owners.trails.get(CLAIMS, ref)
+        certain = trail is not None and trail.open
+        if user_id is UNKNOWN:
+            user_id = None if certain else self._ask(ref, index)
+        if user_id is not None:
+            numbering.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
+        elif numbering.skipping:
+            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, ref, pos, row)  # it is in Kafka already
+        elif ref in owners.unsure and not certain:
+            likely = owners.unsure[ref]
+            if likely is None:
+                self.owners.trails.put(CLAIMS, ref, None)
+            numbering.orphan(CLAIM_REQUIREMENTS, op, before, after, likely, ref, pos, row)
+        else:
+            key = ref if trail is None else trail.key
+            if trail is not None or (CLAIMS, ref) not in owners.trails:
+                self._trail(CLAIMS, ref, key, sure=trail is not None and trail.sure)
+            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
+
+    def _claim(self, change: RowChange) -> None:
+        """A claim that comes or goes; one whose user or id changes does both."""
+        _, op, before, after, before_id, before_ref, after_id, after_ref, pos, row, explicit = change
+        owner: int | None = before_ref  # type: ignore[assignment]  # a user's id is an integer
+        heir: int | None = after_ref  # type: ignore[assignment]
+        renumbered = op == "u" and before_id != after_id
+        was: Id | None = None
+        action = Action.NONE
+        if op != "c":
+            assert before_id is not None
+            if not explicit and (op == "d" or renumbered):
+                action = self._keys.claim_deleted if op == "d" else self._keys.claim_renumbered
+            if op == "u" and action is Action.CASCADE:
+                was = before_id
+            stays = action is Action.NONE or (was is not None and owner is not None)
+            left = _STAYS if stays else _UNKNOWN if action is Action.UNKNOWN else ""
+            self._claim_goes(before_id, owner, before, pos, row, left, stays=stays)
+        if op != "d":
+            assert after_id is not None
+            new, from_nobody = op == "c" or renumbered, op == "u" and owner is None
+            doubtful = action is Action.UNKNOWN
+            self._claim_comes(after_id, heir, after, pos, row, was, new=new, from_nobody=from_nobody, doubtful=doubtful)
+
+    def _claim_goes(
+        self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, left: str, *, stays: bool
+    ) -> None:
+        owners, trails = self.owners, self.owners.trails
+        if user_id is None:
+            trail = trails.get(CLAIMS, claim_id)
+            key = claim_id if trail is None else trail.key
+            if not stays:
+                self._trail(CLAIMS, claim_id, key, sure=True)
+                owners.deleted(claim_id, None)
+            self._numbering.row(CLAIMS, "d", before, None, None, key, pos, row, ties="" if stays else _CLAIMLESS)
+            return
+        self._trail(CLAIMS, claim_id, user_id, sure=True)
+        if stays:
+            owners.left(claim_id, user_id)
+        else:
+            owners.deleted(claim_id, user_id)
+        self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)
+
+    def _claim_comes(
+        self,
+        claim_id: Id,
+        user_id: int | None,
+        after: str | None,
+        pos: int,
+        row: int,
+        was: Id | None,
+        *,
+        new: bool,
+        from_nobody: bool,
+        doubtful: bool,
+    ) -> None:
+        owners, trails, numbering = self.owners, self.owners.trails, self._numbering
+        names = [claim_id] if was is None else [was, claim_id]
+        unplaced = doubtful or (new and claim_id in owners.unsure)
+        owners.put(claim_id, user_id)
+        if user_id is None:
+            if was is not None or unplaced:
+                trails.put(CLAIMS, claim_id, None)
+            elif not from_nobody and (CLAIMS, claim_id) not in trails:
+                self._trail(CLAIMS, claim_id, claim_id, sure=True)
+            numbering.row(CLAIMS, "c", None, after, None, claim_id, pos, row)
+            return
+        known = [trails.get(CLAIMS, name) for name in names if (CLAIMS, name) in trails]
+        sure = None not in known and not (from_nobody and not known)
+        found = [trail for trail in known if trail is not None]
+        if from_nobody and not all(trail.sure for trail in found):
+            sure = False
+        if known:
+            for name in names:
+                self._trail(CLAIMS, name, user_id, sure=True, taken=name == claim_id)
+        moved = unplaced or not sure
+        ties = self._taking_over(found, user_id, was)
+        numbering.row(CLAIMS, "c", None, after, user_id, user_id, pos, row, moved, ties)
+
+    def _user(self, change: RowChange) -> None:
+        """A user who comes or goes; one whose id changes does both."""
+        _, op, before, after, before_id, _, after_id, _, pos, row, explicit = change
+        numbering, owners = self._numbering, self.owners
+        was: int | None = None
+        action = Action.NONE
+        if op != "c":
+            assert isinstance(before_id, int)
+            if not explicit:
+                action = self._keys.user_deleted if op == "d" else self._keys.user_renumbered
+            ties = _STAYS
+            if action is not Action.NONE:
+                if op == "d":
+                    owners.user_deleted(before_id)
+                else:
+                    owners.user_renumbered(before_id)
+                ties = _UNKNOWN if action is Action.UNKNOWN else ""
+                if op == "u" and action is Action.CASCADE:
+                    was, taken = before_id, owners.trails.get(USERS, before_id)
+                    waits = taken is not None and taken.lane != lane_of(before_id, numbering.lanes)
+                    ties = ties_text(Ties(leaves=True, after=((taken.lane, taken.seq),) if taken and waits else ()))
+                    self._trail(USERS, before_id, before_id, sure=True)
+            numbering.row(USERS, "d", before, None, before_id, before_id, pos, row, ties=ties)
+        if op != "d":
+            assert isinstance(after_id, int)
+            ties = ""
+            moved = op == "u" and action is Action.UNKNOWN
+            if was is not None:
+                trail = self.owners.trails.get(USERS, was)
+                moved = trail is None
+                ties = "" if trail is None else self._taking_over([trail], after_id, was)
+                self._trail(USERS, was, after_id, sure=True, taken=True)
+            numbering.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
+
+    @property
+    def _keys(self) -> ForeignKeys:
+        if self._known_keys is None:
+            self._known_keys = self._ask_keys()
+        return self._known_keys
+
+    def _trail(self, table: str, id_: Id, key: Id, *, sure: bool, taken: bool = False) -> None:
+        """What was left of a claim or user is spoken of next in the lane of this key."""
+        place = self._numbering.next_place(key)
+        self.owners.trails.put(table, id_, None if place is None else Trail(key, *place, sure, not taken))
+
+    def _taking_over(self, trails: list[Trail], user_id: int, was: Id | None) -> str:
+        """What a user or claim says that takes over what was left."""
+        lane = lane_of(user_id, self._numbering.lanes)
+        after = tuple((trail.lane, trail.seq) for trail in trails if trail.lane != lane)
+        sure = all(trail.sure for trail in trails)
+        return ties_text(Ties(was=was, after=after, sure=sure)) if after or was is not None or not sure else ""
+
+    def _ask(self, claim_id: Id, index: int) -> int | None:
+        """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
+        if self._numbering.skipping:
+            return None  # the row is in Kafka already
+        owners, reached = self.owners, self._reached
+        silent = self._keys[:2] != (Action.NONE, Action.NONE)
+        owners.learn(islice(self._events, index, None), reached, silent=silent)
+        user_id = owners.get(claim_id)
+        if user_id is UNKNOWN:  # more claims at once than are remembered
+            owners.learn(self._events[index : index + 1], (0, 0), silent=silent)
+            user_id = owners.get(claim_id)
+        return user_id
+
+
+def _known(user_id: int | None) -> int | None:
+    return None if user_id == UNKNOWN else user_id
+
+
+def _key(user_id: Id | None, row_id: Id | None) -> Id:
+    """What decides the lane: the user, and where that is NULL the row itself."""
+    key = row_id if user_id is None else user_id
+    if key is None:
+        raise ValueError("a row without an id came from the binlog")
+    return key

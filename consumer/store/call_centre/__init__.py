@@ -1,0 +1,1 @@
+"""The call centre's own tables: what we need of them, and what we write there."""

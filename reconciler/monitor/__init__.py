@@ -1,0 +1,1 @@
+"""What is looked at every few seconds, for health, metrics, the status page and pre-call checks."""

@@ -1,0 +1,91 @@
+"""A look at Kafka every few seconds, for the status page alone: how far the reader is, and the dead letters.
+
+Nothing that sweeps or mends depends on it; it runs only where KAFKA_BOOTSTRAP_SERVERS is set.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from threading import Event
+from typing import Final
+
+import structlog
+
+from consumer.versions import age
+from reconciler.settings import StreamSettings
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class StreamSeen:
+    """What was seen last. `problem` says why nothing is known, else it is empty.
+
+    `reader_version` is the commit time (µs) up to which everything is in Kafka, `next_seqs` each lane's next number
+    there, `dead_letters` those that nobody has settled.
+    """
+
+    problem: str = "Kafka has not been asked yet"
+    is_watched: bool = True
+    failed: bool = False
+    """Kafka was asked and could not answer."""
+    reader_version: int = 0
+    next_seqs: tuple[int, ...] = ()
+    dead_letters: int | None = None
+    seen_at: float = 0.0
+    """When that was (seconds since 1970)."""
+
+    @property
+    def reader_lag(self) -> float | None:
+        """How far (s) the reader was behind MySQL at that moment; None where that is not known."""
+        return age(self.reader_version, self.seen_at)
+
+
+NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this process", is_watched=False)
+
+
+class StreamWatch:
+    """Looks from a thread of its own."""
+
+    def __init__(self, settings: StreamSettings, stop: Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._seen = StreamSeen() if settings.kafka_bootstrap_servers else NOT_WATCHED
+        self._thread = threading.Thread(target=self._watch, name="watch stream")
+
+    def start(self) -> None:
+        """Begins to look, where there is a Kafka to look at."""
+        if self._seen.is_watched:
+            self._thread.start()
+
+    def join(self) -> None:
+        """Waits for the last look, after `stop` was set."""
+        if self._seen.is_watched:
+            self._thread.join()
+
+    def seen(self) -> StreamSeen:
+        """What was seen last."""
+        return self._seen
+
+    def _watch(self) -> None:
+        from consumer.stream.status import KafkaLook, Unknown
+
+        try:
+            look = KafkaLook(self._settings)
+        except Unknown as error:
+            log.warning("stream_not_watched", reason=str(error))
+            self._seen = StreamSeen(str(error), failed=True)
+            return
+        with look as kafka:
+            while not self._stop.is_set():
+                try:
+                    self._seen = StreamSeen("", True, False, *kafka.look(), seen_at=time.time())
+                except Unknown as error:
+                    if not self._seen.problem:
+                        log.warning("server_away", server="kafka", reason=str(error))
+                    self._seen = StreamSeen(str(error), failed=True)
+                self._stop.wait(LOOK_SECONDS)

@@ -1,0 +1,211 @@
+"""A look at everything every few seconds: what health, metrics and pre-call checks know without asking again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from threading import Event
+from typing import Final, NamedTuple
+
+import psycopg
+import structlog
+
+from consumer.measures import RECONCILER
+from consumer.metrics import RECONNECTS
+from consumer.store.errors import NotPrepared, StoreError
+from consumer.versions import age
+from reconciler.postgres import Book, LanePoint
+from reconciler.replica import Known, Replica, ReplicaError
+from reconciler.runs.run_log import NAMES
+from reconciler.runs.sessions import Settings
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 2.0
+LAG_SECONDS: Final = 2400.0
+"""How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
+LAG_CHECKED_SECONDS: Final = 10.0
+"""How often while somebody does, or while it is late or was away."""
+LATE_SECONDS: Final = 30.0
+"""A replica that is so far behind is watched closely."""
+COUNT_SECONDS: Final = 60.0
+"""How often queues are counted, which reads every lead."""
+
+RECHECKS: Final = "SELECT count(*) FILTER (WHERE not_before <= now()), count(*) FROM leadstream.rechecks"
+"""Rechecks due, and all of them."""
+
+QUEUES: Final = """
+SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
+"""
+"""Leads in each queue."""
+
+LAST_RUNS: Final = """
+SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
+       coalesce((run.counts ->> 'first_seen')::int, 0),
+       coalesce((SELECT sum(value::int) FROM jsonb_each_text(run.counts -> 'conversions')), 0)::int
+FROM unnest(%s::text[]) AS wanted, LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome IN ('ok', 'refused')
+    ORDER BY started_at DESC LIMIT 1) AS run
+"""
+"""The last successful run of each name."""
+
+STREAMED: Final = """
+SELECT (SELECT count(*) FROM leadstream.stints
+        WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 hour'),
+       (SELECT count(*) FROM leadstream.stints
+        WHERE conversion_type IS NOT NULL AND source = 'stream' AND closed_at >= now() - interval '1 hour')
+"""
+"""Users first seen and conversions of the last hour that came by the stream."""
+
+
+class LastSuccess(NamedTuple):
+    """The last successful run of a name: when it started, how long it took, what it brought."""
+
+    started_at: datetime
+    milliseconds: int
+    first_seen: int
+    conversions: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was seen last; None where that is not known. Lags in seconds."""
+
+    store_up: bool = False
+    store_error: str = "PostgreSQL has not been asked yet"
+    store_failed: bool = False
+    """It was asked and could not answer; a store that was not asked yet, or is not set up yet, has not failed."""
+    replica_up: bool = False
+    replica_error: str = "the replica has not been asked yet"
+    replica_failed: bool = False
+    lanes: Mapping[int, LanePoint] = field(default_factory=dict)
+    rechecks_due: int | None = None
+    rechecks_waiting: int | None = None
+    last_runs: Mapping[str, LastSuccess] = field(default_factory=dict)
+    replica_lag: float | None = None
+    queues: Mapping[str, int] = field(default_factory=dict)
+    counted_at: datetime | None = None
+    """When the queues were counted."""
+    streamed_users: int = 0
+    streamed_conversions: int = 0
+
+    @property
+    def stream_lag(self) -> float | None:
+        """Age of what the slowest lane has reached; None where the stream has never run, or versions are no times."""
+        return age(min((point.version for point in self.lanes.values()), default=0), time.time())
+
+
+class Watch:
+    """Looks from two threads of its own, one for each server, so that neither waits for the other."""
+
+    def __init__(self, settings: Settings, stop: Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+        self.known = Known()
+        self._lag_wanted = True
+        self._lag_asked = -LAG_SECONDS
+        self._threads = [
+            threading.Thread(target=self._watch_store, name="watch store"),
+            threading.Thread(target=self._watch_replica, name="watch replica"),
+        ]
+
+    def start(self) -> None:
+        """Begins to look."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Waits for the last look, after `stop` was set."""
+        for thread in self._threads:
+            thread.join()
+
+    def want_lag(self) -> None:
+        """Somebody needs to know soon how far the replica is behind."""
+        self._lag_wanted = True
+
+    def snapshot(self) -> Snapshot:
+        """What was seen last."""
+        return self._snapshot
+
+    def look_at_runs(self, book: Book) -> None:
+        """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
+        with book.session() as connection:
+            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS, [list(NAMES)])}
+        self._see(last_runs=runs)
+
+    def _watch_store(self) -> None:
+        counted = -COUNT_SECONDS
+        with closing(Book(self._settings.database.conninfo)) as book:
+            while not self._stop.is_set():
+                try:
+                    self._look_at_store(book)
+                    if time.monotonic() - counted >= COUNT_SECONDS:
+                        self._count(book)
+                        counted = time.monotonic()
+                except (StoreError, psycopg.Error) as error:
+                    self._tell("store", error, was_up=self._snapshot.store_up)
+                    RECONNECTS.labels(RECONCILER, "postgres").inc()
+                    failed = not isinstance(error, NotPrepared)
+                    self._see(store_up=False, store_error=str(error), store_failed=failed)
+                    book.close()
+                self._stop.wait(LOOK_SECONDS)
+
+    def _watch_replica(self) -> None:
+        address, seconds = self._settings.replica.address, self._settings.replica.replica_query_seconds
+        with closing(Replica(address, seconds, 0.0, self._stop, known=self.known)) as replica:
+            while not self._stop.is_set():
+                self.look_at_replica(replica, time.monotonic())
+                self._stop.wait(LOOK_SECONDS)
+
+    def look_at_replica(self, replica: Replica, now: float) -> None:
+        """Finds out whether the replica answers, without a statement, and from time to time how far it is behind.
+
+        `now` is any clock's seconds that only goes forward.
+        """
+        pause = LAG_CHECKED_SECONDS if self._lag_wanted else LAG_SECONDS
+        try:
+            if now - self._lag_asked >= pause:
+                self._lag_wanted = False
+                self._lag_asked = now
+                lag = replica.lag()
+                self._lag_wanted |= (lag or 0.0) >= LATE_SECONDS
+                self._see(replica_lag=lag)
+            replica.ping()
+            self._see(replica_up=True, replica_error="", replica_failed=False)
+        except ReplicaError as error:
+            self._tell("replica", error, was_up=self._snapshot.replica_up)
+            RECONNECTS.labels(RECONCILER, "mysql").inc()
+            self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
+            self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
+
+    def _look_at_store(self, book: Book) -> None:
+        lanes = book.lanes()
+        with book.session() as connection:
+            due, waiting = connection.execute(RECHECKS).fetchone() or (0, 0)
+        self.look_at_runs(book)
+        missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
+        self._see(
+            store_up=bool(lanes), store_error=missing, store_failed=False,
+            lanes=lanes, rechecks_due=due, rechecks_waiting=waiting,
+        )  # fmt: skip
+
+    def _count(self, book: Book) -> None:
+        with book.session() as connection:
+            queues = dict(connection.execute(QUEUES).fetchall())
+            users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
+        self._see(queues=queues, counted_at=datetime.now(UTC), streamed_users=users, streamed_conversions=conversions)
+
+    def _see(self, **seen: object) -> None:
+        with self._lock:
+            self._snapshot = replace(self._snapshot, **seen)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _tell(server: str, error: Exception, *, was_up: bool) -> None:
+        if was_up:
+            log.warning("server_away", server=server, reason=str(error))

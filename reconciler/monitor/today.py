@@ -1,0 +1,132 @@
+"""What the status page shows beyond the watch's last look: conversions by hour, the runs of today, each lane.
+
+Every statement goes through an index and is bounded by two local days, by the names of runs, or by the lanes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from reconciler.postgres import Book
+from reconciler.runs.run_log import NAMES, Record, Runs
+
+CONVERSIONS: Final = """
+SELECT extract(hour FROM closed_at AT TIME ZONE %(zone)s)::int, closed_at >= %(today)s, conversion_type,
+       closed_at < %(same_time)s, count(*)
+FROM leadstream.stints
+WHERE conversion_type IS NOT NULL AND closed_at >= %(yesterday)s AND closed_at < %(tomorrow)s
+GROUP BY 1, 2, 3, 4
+"""
+"""Conversions of yesterday and today by local hour, and whether yesterday's clock had come to the present time."""
+
+TODAY: Final = """
+SELECT name, coalesce(sum((counts ->> 'mended')::bigint), 0)::bigint,
+       coalesce(sum((SELECT sum(value::bigint) FROM jsonb_each_text(counts -> 'drift'))), 0)::bigint
+FROM leadstream.runs WHERE name = ANY(%s) AND started_at >= %s GROUP BY name
+"""
+"""What the runs of each name found and mended since midnight."""
+
+KINDS: Final = """
+SELECT kind.key, sum(kind.value::bigint)::bigint
+FROM leadstream.runs, LATERAL jsonb_each_text(counts -> 'drift') AS kind
+WHERE name = ANY(%s) AND started_at >= %s GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+"""The kinds of drift found since midnight."""
+
+LANES: Final = "SELECT lane, owner, version, next_seq FROM leadstream.lanes ORDER BY lane"
+"""Who applies each lane, and how far it is."""
+
+OLDEST_RECHECK: Final = "SELECT min(not_before) FROM leadstream.rechecks WHERE not_before <= now()"
+"""Since when the recheck is due that waits longest."""
+
+
+class Lane(NamedTuple):
+    """One lane: who applies it, the version (µs) it has come to (0: nothing yet) and its next number."""
+
+    number: int
+    owner: str | None
+    version: int
+    next_seq: int
+
+
+@dataclass(frozen=True)
+class Days:
+    """Conversions of two local days. Hours are those of the local clock."""
+
+    today: Counter[int] = field(default_factory=Counter)
+    yesterday: Counter[int] = field(default_factory=Counter)
+    yesterday_by_now: int = 0
+    types: Counter[str] = field(default_factory=Counter)
+    """Today's by type."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything at `seen_at`; `drift` and `mended` are by run, `kinds` are the kinds of drift, all since midnight."""
+
+    seen_at: datetime
+    days: Days
+    newest: dict[str, Record]
+    drift: dict[str, int]
+    mended: dict[str, int]
+    kinds: dict[str, int]
+    lanes: list[Lane]
+    oldest_recheck: datetime | None
+
+
+class Calendar(NamedTuple):
+    """The local days around a moment, as moments in UTC."""
+
+    yesterday: datetime
+    today: datetime
+    tomorrow: datetime
+    same_time: datetime
+    """When yesterday's clock showed the present time."""
+
+
+def calendar(now: datetime, zone: ZoneInfo) -> Calendar:
+    """The local days around `now`; on days on which clocks are put forward or back they have 23 or 25 hours."""
+    local = now.astimezone(zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    day = timedelta(days=1)
+    moments = (midnight - day, midnight, midnight + day, local - day)
+    return Calendar(*(moment.astimezone(UTC) for moment in moments))
+
+
+def days(rows: list[tuple[Any, ...]]) -> Days:
+    """Rows of CONVERSIONS as two days."""
+    found = Days()
+    by_now = 0
+    for hour, is_today, conversion_type, before, count in rows:
+        (found.today if is_today else found.yesterday)[hour] += count
+        if is_today:
+            found.types[conversion_type] += count
+        elif before:
+            by_now += count
+    return Days(found.today, found.yesterday, by_now, found.types)
+
+
+def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
+    """Asks PostgreSQL. Raises StoreError."""
+    moments = calendar(now, zone)
+    since = [list(NAMES), moments.today]
+    with book.session() as connection:
+        conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
+        today = connection.execute(TODAY, since).fetchall()
+        kinds = dict(connection.execute(KINDS, since).fetchall())
+        lanes = [Lane(*row) for row in connection.execute(LANES)]
+        oldest = connection.execute(OLDEST_RECHECK).fetchone()
+    return Board(
+        now,
+        days(conversions),
+        {record.name: record for record in Runs(book).newest()},
+        {name: drift for name, _, drift in today if drift},
+        {name: mended for name, mended, _ in today if mended},
+        kinds,
+        lanes,
+        oldest[0] if oldest else None,
+    )

@@ -1,0 +1,271 @@
+"""Every statement that the reconciler sends to MySQL, in the words of the tables that the server really has.
+
+Each is one read-only statement, reads by key ranges or indexed columns, and is a consistent read by itself: InnoDB
+takes one snapshot for all parts of a statement. `reconciler.replica` runs them, each with a time limit.
+"""
+
+# ruff: noqa: S608 (what is put into statements is our own words and numbers)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, Self
+
+from consumer.leads.model import Table
+from consumer.mysql.keys import KeyKind, as_text, kind_of
+
+UNHELD: Final = "users whose id is 2^63 or more cannot be leads: the call centre's user_id is a bigint"
+LARGEST: Final = 2**63 - 1
+"""The largest id of a user that PostgreSQL's bigint holds; a user with a larger one cannot be a lead."""
+SMALLEST: Final = -(2**63)
+"""Below every id."""
+
+USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
+"""First column of the parts of statements that tell of several tables; 0 is what stands before them."""
+
+SCHEMA = """
+    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type,
+           collation_name, character_set_name
+      FROM information_schema.columns
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
+    UNION ALL
+    SELECT 'index', table_name, column_name, '', NULL, '', NULL, NULL FROM information_schema.statistics
+     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
+"""
+REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
+"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
+CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
+CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+
+
+def _checksum(*values: str) -> str:
+    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
+    text = ", '|', ".join(f"IFNULL(CONCAT('=', {value}), '-')" for value in values)
+    return f"COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT({text}), 256), 15), 16, 10) AS UNSIGNED)), 0)"
+
+
+def _beyond() -> str:
+    """How many users no bigint can hold."""
+    return f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
+
+
+class Schema(NamedTuple):
+    """Which columns the company's tables have, their data types, sizes (bytes of texts and binaries), collations and
+    character sets, and which columns lead an index."""
+
+    columns: dict[tuple[str, str], str]
+    indexed: frozenset[tuple[str, str]]
+    sizes: Mapping[tuple[str, str], int | None] = MappingProxyType({})
+    collations: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
+
+    def kind(self, table: str, column: str) -> KeyKind:
+        """What a column holds, if it is one of ids."""
+        return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
+
+    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
+        """Whether the ids of a table are integers, which rise as rows are created."""
+        return self.kind(table, "id") is KeyKind.INTEGER
+
+
+class Folds(NamedTuple):
+    """What the folding of a text key comes to in SQL, for keys of ASCII; any others are compared one by one."""
+
+    lowers: bool
+    trims: bool
+
+    @classmethod
+    def of(cls, fold: Callable[[str], str]) -> Self:
+        """As a folding does with letters and with blanks at the end."""
+        return cls(fold("Aa") == "aa", fold("a ") == "a")
+
+    def folded(self, key: str) -> str:
+        """The expression of a key's form."""
+        key = f"LOWER({key})" if self.lowers else key
+        return f"TRIM(TRAILING ' ' FROM {key})" if self.trims else key
+
+
+_AS_SPELLED: Final = Folds(lowers=False, trims=False)
+
+
+class Queries:
+    """The statements, in the words of the tables that the server really has."""
+
+    def __init__(self, schema: Schema, folds: Mapping[tuple[str, str], Folds] = MappingProxyType({})) -> None:
+        self.schema = schema
+        self._folds = folds
+
+    def present(self) -> str:
+        """The clock, how many users no bigint can hold, and the lowest and highest ids of users and of requirements: 0
+        where there are none, or no numbers."""
+        ends = ["0", "0"]
+        if self.schema.has_numbers():
+            ends = [f"(SELECT COALESCE({end}(id), 0) FROM claim_requirements)" for end in ("MIN", "MAX")]
+        return (
+            f"SELECT {CLOCK}, {_beyond()}, (SELECT COALESCE(MIN(id), 0) FROM users WHERE id <= {LARGEST}),"
+            f" {self._highest(Table.USERS)}, {', '.join(ends)}"
+        )
+
+    def read_users(self, user_ids: Iterable[int]) -> str:
+        """Everything about these users in one snapshot, between two looks at the clock."""
+        ids = ",".join(map(str, user_ids))
+        return f"""
+            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            UNION ALL
+            SELECT {USERS}, t.id, NULL, {self._signature()}, NULL, NULL,
+                   {self._enabled()}, {self._moment("users", "updated_at")},
+                   {self._moment("users", "created_at")}
+              FROM users t WHERE t.id IN ({ids})
+            UNION ALL
+            SELECT {CLAIMS}, {self._key("claims", "id")}, t.user_id, {self._words("claims", "status")}, NULL, NULL,
+                   NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
+              FROM claims t WHERE t.user_id IN ({ids})
+            UNION ALL
+            SELECT {REQUIREMENTS}, {self._key("claim_requirements", "id")},
+                   {self._key("claim_requirements", "claim_id")}, {self._words("claim_requirements", "type")},
+                   {self._words("claim_requirements", "status")},
+                   {self._words("claim_requirements", "claim_requirement_reason")},
+                   NULL, {self._moment("claim_requirements", "updated_at")},
+                   {self._moment("claim_requirements", "created_at")}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
+            UNION ALL
+            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        """
+
+    def user_page(self, after: int, limit: int) -> str:
+        """The next users by primary key."""
+        return f"SELECT id FROM users WHERE id > {after} AND id <= {LARGEST} ORDER BY id LIMIT {limit}"
+
+    def created(self, table: Table, condition: str, order: str, since: int, limit: int) -> str:
+        """New rows of `users` or `claim_requirements`, and what `checksums` says of their users.
+
+        Rows of (0, user, row's id, time of creation) for each of the next `limit` rows, and of (table, user, rows,
+        checksum) for the users of those that were created at or after `since` (µs), or nobody knows when; at last
+        (ENDED, users that no bigint holds, highest id, None).
+        """
+        made = self._moment(table, "created_at")
+        if table is Table.USERS:
+            fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition} AND t.id <= {LARGEST}"
+            fresh += f" ORDER BY {order} LIMIT {limit}"
+        else:
+            fresh = f"SELECT {self._key(table, 'id')} AS id, {made} AS made, c.user_id"
+            fresh += " FROM (SELECT t.id, t.created_at, t.claim_id"
+            fresh += f" FROM claim_requirements t WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
+            fresh += " LEFT JOIN claims c ON c.id = t.claim_id"
+        young = f"f.user_id <= {LARGEST} AND (f.made IS NULL OR f.made >= {since})"
+        owners = f"(SELECT DISTINCT f.user_id FROM ({fresh}) f WHERE {young}) o STRAIGHT_JOIN"
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT 0, f.user_id, f.id, f.made FROM ({fresh}) f
+            UNION ALL
+            SELECT {USERS}, o.user_id, {users} FROM {owners} users t ON t.id = o.user_id GROUP BY o.user_id
+            UNION ALL
+            SELECT {CLAIMS}, o.user_id, {claims} FROM {owners} claims t ON t.user_id = o.user_id GROUP BY o.user_id
+            UNION ALL
+            SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
+              STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
+            UNION ALL
+            SELECT {ENDED}, {_beyond()}, {self._highest(table)}, NULL
+        """
+
+    def _highest(self, table: Table) -> str:
+        if not self.schema.has_numbers(table):
+            return "0"
+        held = f" WHERE id <= {LARGEST}" if table is Table.USERS else ""
+        return f"(SELECT COALESCE(MAX(id), 0) FROM {table.value}{held})"
+
+    def newest_from(self, table: Table, row_id: int, limit: int) -> str:
+        """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
+        created_at = self._moment(table, "created_at")
+        held = f" AND id <= {LARGEST}" if table is Table.USERS else ""
+        return (
+            f"SELECT MAX({created_at}), MAX(t.id) FROM"
+            f" (SELECT id, created_at FROM {table.value} WHERE id >= {row_id}{held} ORDER BY id LIMIT {limit}) t"
+        )
+
+    def end_of_range(self, after: int, users: int) -> str:
+        """The highest id among the next so many users."""
+        return (
+            f"SELECT MAX(id) FROM"
+            f" (SELECT id FROM users WHERE id > {after} AND id <= {LARGEST} ORDER BY id LIMIT {users}) t"
+        )
+
+    def fingerprints(self, after: int, upto: int) -> str:
+        """Rows and checksum of each table for a range of users: `reconciler.postgres.FINGERPRINTS` here."""
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT {USERS}, {users} FROM users t WHERE t.id > {after} AND t.id <= {upto}
+            UNION ALL
+            SELECT {CLAIMS}, {claims} FROM claims t WHERE t.user_id > {after} AND t.user_id <= {upto}
+            UNION ALL
+            SELECT {REQUIREMENTS}, {requirements} FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
+             WHERE c.user_id > {after} AND c.user_id <= {upto}
+        """
+
+    def checksums(self, user_ids: Iterable[int]) -> str:
+        """Rows and checksum of each table for each of these users: `reconciler.postgres.CHECKSUMS` here."""
+        ids = ",".join(map(str, user_ids))
+        users, claims, requirements = self._checksums()
+        return f"""
+            SELECT {USERS}, t.id, {users} FROM users t WHERE t.id IN ({ids}) GROUP BY t.id
+            UNION ALL
+            SELECT {CLAIMS}, t.user_id, {claims} FROM claims t WHERE t.user_id IN ({ids}) GROUP BY t.user_id
+            UNION ALL
+            SELECT {REQUIREMENTS}, c.user_id, {requirements}
+              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids}) GROUP BY c.user_id
+        """
+
+    def _checksums(self) -> tuple[str, str, str]:
+        claim, requirement = self._folded("claims", "id"), self._folded("claim_requirements", "id")
+        of_claim = self._folded("claim_requirements", "claim_id")
+        enabled = f"IFNULL({self._enabled()}, 1) <> 0"
+        kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
+        reason = self._words("claim_requirements", "claim_requirement_reason")
+        return (
+            _checksum("t.id", self._signature(), enabled),
+            _checksum(claim, "t.user_id", self._words("claims", "status")),
+            _checksum(requirement, "c.user_id", of_claim, kind, status, reason),
+        )
+
+    def _words(self, table: str, column: str) -> str:
+        if (table, column) not in self.schema.columns:
+            return "NULL"
+        return self._key(table, column)
+
+    def _key(self, table: str, column: str) -> str:
+        return as_text(f"t.{column}", self.schema.kind(table, column))
+
+    def _folded(self, table: str, column: str) -> str:
+        return self._folds.get((table, column), _AS_SPELLED).folded(self._key(table, column))
+
+    def _signature(self) -> str:
+        """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""
+        column = "users", "current_signature_file_id"
+        none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
+        return f"NULLIF({self._words(*column)}, {none})"
+
+    def _enabled(self) -> str:
+        """Whether a user is enabled, as a number; of an ENUM it is the member that counts, not its place."""
+        data_type = self.schema.columns.get(("users", "is_enabled"))
+        if data_type is None:
+            return "1"
+        return "CAST(CAST(t.is_enabled AS CHAR) AS SIGNED)" if data_type == "enum" else "t.is_enabled + 0"
+
+    def _moment(self, table: str, column: str) -> str:
+        known = (table, column) in self.schema.columns
+        return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
+
+
+def since(moment: int) -> str:
+    """Rows `t` created at or after a time (µs), for `created`."""
+    return f"t.created_at >= {_time(moment)}"
+
+
+def following(moment: int, row_id: int) -> str:
+    """Rows `t` after this one in the order of `created_at` and `id`, for `created`."""
+    return f"(t.created_at > {_time(moment)} OR (t.created_at = {_time(moment)} AND t.id > {row_id}))"
+
+
+def _time(moment: int) -> str:
+    """A time in µs as the server's expression."""
+    return f"FROM_UNIXTIME({moment // 1_000_000}.{moment % 1_000_000:06d})"

@@ -1,0 +1,488 @@
+"""The reconciler's own session with PostgreSQL: what we hold, read without locks, and which users a sweep is about.
+
+Every statement of the reconciler on our tables stands here and in `runs.py`; leads are written by `consumer.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from consumer.leads.model import NEVER, Conversion, ConversionType, Lead, QueueType
+from consumer.leads.rules import Rules
+from consumer.store import lookups
+from consumer.store.arrays import bigints, register, texts
+from consumer.store.call_centre import entries
+from consumer.store.call_centre.entries import EntryDrift
+from consumer.store.connection import classified, open_session
+from consumer.store.errors import NotPrepared
+from consumer.store.leads import conversion_columns
+from consumer.store.lookups import Dossier
+from consumer.store.rules import InForce
+from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, READ_RULES, SAID_NEVER
+from reconciler.conversions import Row
+from reconciler.mysql_statements import SMALLEST
+from reconciler.replica import Checksums, Fingerprints, condensed
+
+ROOM: Final = "SET LOCAL work_mem = '64MB'"
+"""For statements that look at everybody: their hash tables stay in memory."""
+
+
+def _checksum(*columns: str) -> str:
+    """How many rows there are, and the sum of the first 60 bits of each row's SHA-256."""
+    text = " || '|' || ".join(f"coalesce('=' || {column}, '-')" for column in columns)
+    bits = f"('x' || left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), 15))::bit(60)::bigint"
+    return f"count(*), coalesce(sum({bits}), 0)"
+
+
+SESSION: Final = (
+    "SET TimeZone = 'UTC'; SET jit = off; SET lock_timeout = '20s';"
+    " SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
+"""The server, too, notices within half a minute that we are gone, and gives free what we held."""
+NAME: Final = "leadstream reconciler"
+
+JUDGED: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) AND stint > 0"
+"""Which of these users have been judged already."""
+
+LANES: Final = """
+SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - moved_at), 0)::float8
+FROM leadstream.lanes
+"""
+"""How far the stream has come, and how long (s) each lane has been standing still; 0 where it never moved."""
+
+IN_QUEUE: Final = """
+SELECT lead.user_id
+FROM leadstream.leads AS lead JOIN user_call_scores AS score ON score.user_id = lead.user_id
+WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
+  AND (%(since)s::timestamp IS NULL OR score.last_call_at >= %(since)s::timestamp)
+ORDER BY lead.user_id LIMIT %(limit)s
+"""
+"""Leads whose open stint is in this queue, and that were called since."""
+
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
+
+EVERYONE_IN_QUEUE: Final = """
+SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s
+ORDER BY user_id LIMIT %(limit)s
+"""
+"""All leads whose open stint is in this queue."""
+
+MARK_CHECKED: Final = """
+WITH held AS (
+    SELECT user_id FROM user_call_scores WHERE user_id = ANY(%s) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE user_call_scores AS score SET last_conversion_check_at = now() AT TIME ZONE 'utc'
+FROM held WHERE score.user_id = held.user_id
+"""
+"""Notes when these leads were last checked for a conversion; scores that somebody holds at the moment are left out."""
+
+
+_USERS, _CLAIMS, _REQUIREMENTS = (
+    _checksum("user_id", "signature", "enabled::int"),
+    _checksum("id", "user_id", "status"),
+    _checksum("id", "user_id", "claim_id", "type", "status", "reason"),
+)
+_IN_RANGE = "user_id > %(after)s AND user_id <= %(upto)s"
+_AMONG = "user_id = ANY(%(users)s)"
+
+FINGERPRINTS: Final = f"""
+SELECT 1, {_USERS} FROM leadstream.leads WHERE {_IN_RANGE} AND present
+UNION ALL
+SELECT 2, {_CLAIMS} FROM leadstream.claims WHERE {_IN_RANGE}
+UNION ALL
+SELECT 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_IN_RANGE}
+"""  # noqa: S608
+"""Rows and checksum of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
+
+CHECKSUMS: Final = f"""
+SELECT 1, user_id, {_USERS} FROM leadstream.leads WHERE {_AMONG} AND present GROUP BY user_id
+UNION ALL
+SELECT 2, user_id, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
+UNION ALL
+SELECT 3, user_id, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
+"""  # noqa: S608
+"""Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
+
+
+_CLAIM = "coalesce('=' || claims.status, '-')"
+_REQUIREMENT = "coalesce('=' || requirement.status, '-') || E'\\x1f' || coalesce('=' || requirement.type, '-')"
+_REASON = "E'\\x1f' || coalesce('=' || requirement.reason, '-')"
+
+
+def _words(scope: str) -> str:
+    return f"""
+SELECT DISTINCT true, status, NULL, NULL FROM leadstream.claims WHERE {scope}
+UNION ALL
+SELECT DISTINCT false, status, type, CASE WHEN %(reasons)s THEN reason END
+FROM leadstream.requirements WHERE {scope}
+"""  # noqa: S608
+
+
+WORDS: Final = _words(_AMONG)
+"""The words that the rules look at of some users: whether they are a claim's, status, type, and the reason where that
+makes a difference."""
+
+WORDS_IN_RANGE: Final = _words(_IN_RANGE)
+"""The same for a range of users."""
+
+
+def _misjudged(scope: str) -> str:
+    closed = f"{_CLAIM} = ANY(%(closed)s)"
+    return f"""
+SELECT user_id FROM leadstream.leads AS lead
+WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
+    judge_after IS NULL AND queue_type IS DISTINCT FROM CASE
+        WHEN NOT present OR NOT enabled THEN 'none'
+        WHEN (SELECT bool_and({closed}) FROM leadstream.claims WHERE claims.user_id = lead.user_id) THEN 'none'
+        WHEN signature IS NULL THEN 'unsigned_users'
+        WHEN (SELECT true FROM leadstream.requirements AS requirement
+              JOIN leadstream.claims ON claims.user_id = requirement.user_id AND claims.id = requirement.claim_id
+              WHERE requirement.user_id = lead.user_id AND NOT ({closed})
+                AND {_REQUIREMENT} || CASE WHEN %(reasons)s THEN {_REASON} ELSE '' END = ANY(%(owed)s)
+              LIMIT 1) THEN 'requirements_outstanding'
+        ELSE 'none' END))
+"""  # noqa: S608
+
+
+MISJUDGED: Final = _misjudged(_AMONG)
+"""Leads that seem never judged, left to a live read, or in another queue than the rules say: `closed` are the spellings
+of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
+
+MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
+"""The same for a range of users."""
+
+PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
+"""Users in a range that MySQL should have."""
+
+OUT_OF_TUNE: Final = f"""
+SELECT lead.user_id
+FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
+     ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
+WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
+  AND NOT EXISTS (SELECT FROM leadstream.shown WHERE shown.user_id = lead.user_id)
+  AND (score.user_id IS NULL
+       OR score.current_queue_type IS DISTINCT FROM CASE
+           WHEN lead.queue_type = 'none' OR {SAID_NEVER} THEN %(none)s::text
+           WHEN lead.queue_type = 'unsigned_users' THEN %(unsigned)s::text
+           ELSE %(outstanding)s::text END
+       OR score.is_active AND (lead.queue_type = 'none' OR {SAID_NEVER}))
+"""  # noqa: S608
+"""Leads for which the call centre's table says another queue than the open stint, or that it would call though they
+belong in none or must not be called; what it is shown of them ahead of their history is no drift. Why somebody in the
+right queue is inactive is the call centre's business."""
+
+
+_EARNED = """
+SELECT user_id, number, queue_type, closed_at, conversion_type, signature FROM leadstream.stints AS stint
+WHERE conversion_type IS NOT NULL
+"""
+_RECORDED = """
+    stint.user_id = found.user_id AND stint.conversion_type = found.conversion_type
+    AND stint.closed_at BETWEEN (found.converted_at AT TIME ZONE 'UTC') - interval '1 second'
+                            AND (found.converted_at AT TIME ZONE 'UTC') + interval '1 second'
+"""
+"""Whether a row of the call centre's table is what a stint earned; its column may round the time."""
+
+UNRECORDED: Final = f"""
+{_EARNED} AND in_shadow IS FALSE AND NOT EXISTS (SELECT FROM conversions AS found WHERE {_RECORDED})
+ORDER BY user_id, number
+"""
+"""What stints earned that the call centre's table should hold, and does not."""
+
+EARNED_IN_SHADOW: Final = f"{_EARNED} AND in_shadow IS NOT FALSE AND closed_at >= %s ORDER BY user_id, number"
+"""What stints earned since a time in shadow mode, or before anybody noted whether it was."""
+
+CONVERSIONS_OF: Final = """
+SELECT id, user_id, conversion_type, converted_at FROM conversions
+WHERE user_id = ANY(%(user_id)s) AND converted_at >= %(since)s::timestamptz AT TIME ZONE 'UTC'
+"""
+"""What the call centre's table holds of some customers since a time, whoever wrote it."""
+
+UNEARNED: Final = f"""
+SELECT id, user_id, conversion_type, converted_at FROM conversions AS found
+WHERE substr(id::text, 15, 1) = '5' AND NOT EXISTS (
+    SELECT FROM leadstream.stints AS stint WHERE {_RECORDED})
+"""  # noqa: S608
+"""Conversions of which no stint knows, and whose ids may be ours: UUIDs of version 5."""
+
+
+class LanePoint(NamedTuple):
+    """How far a lane has come; either number moves when anything is applied in it, heartbeats included.
+
+    `still` is how long (s) nothing has been, by PostgreSQL's clock.
+    """
+
+    version: int
+    next_seq: int
+    still: float = 0.0
+
+
+class Held(NamedTuple):
+    """What is known of some leads and what they are judged by; `outcomes` are those of their last calls."""
+
+    leads: Mapping[int, Lead]
+    outcomes: Mapping[int, str | None]
+    rules: Rules
+
+
+class Book:
+    """One connection to PostgreSQL, opened when first needed. Errors are those of `consumer.store.errors`."""
+
+    def __init__(self, conninfo: str, answer_seconds: float | None = None) -> None:
+        """`answer_seconds` limits each statement, for those who cannot wait."""
+        self._conninfo = conninfo
+        self._answer_seconds = answer_seconds
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._in_force = InForce()
+        self._has_centre = False
+
+    def close(self) -> None:
+        """Ends the session, and with it every advisory lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
+        with classified(self._conninfo):
+            if self._connection is None or self._connection.closed:
+                self._connection = open_session(self._conninfo, NAME, autocommit=True)
+                register(self._connection)
+                self._connection.execute(SESSION)
+                if self._answer_seconds is not None:
+                    limit = f"{max(1, round(self._answer_seconds * 1000))}ms"
+                    self._connection.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
+            try:
+                yield self._connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self.close()  # its server became a standby, and a new session may find the primary
+                raise
+
+    def is_open(self) -> bool:
+        """Whether the session still stands, and with it what it has locked."""
+        return self._connection is not None and self._connection.info.transaction_status != TransactionStatus.UNKNOWN
+
+    def leads(self, user_ids: Iterable[int]) -> dict[int, Lead]:
+        """These leads as we hold them, in one snapshot and without locks; unknown ones are absent."""
+        with self.session() as connection:
+            return lookups.leads(connection, user_ids)
+
+    def has_centre(self) -> bool:
+        """Whether the call centre's tables are there; in shadow mode they need not be."""
+        with self.session() as connection:
+            return lookups.has_centre(connection)
+
+    def held(self, user_ids: Iterable[int]) -> Held:
+        """These leads as we hold them, how their last calls ended, and the rules in force; without locks."""
+        wanted = sorted(set(user_ids))
+        with self.session() as connection:
+            self._has_centre = self._has_centre or lookups.has_centre(connection)
+            leads, outcomes, version = lookups.called_leads(connection, wanted, centre=self._has_centre)
+            rules = self._in_force.at(version, lambda: connection.execute(READ_RULES).fetchall())
+            return Held(leads, outcomes, rules)
+
+    def dossier(self, user_id: int) -> Dossier:
+        """Everything we hold about one lead, in one snapshot and without locks."""
+        with self.session() as connection:
+            return lookups.dossier(connection, user_id)
+
+    def judged(self, user_ids: Sequence[int]) -> set[int]:
+        """Which of these users have a stint."""
+        with self.session() as connection:
+            return {user_id for (user_id,) in connection.execute(JUDGED, [list(user_ids)])}
+
+    def first_seen(self) -> dict[int, float]:
+        """The newest customers of a day that the stream brought, and when (s since 1970) their row was committed."""
+        with self.session() as connection:
+            return dict(connection.execute(FIRST_SEEN).fetchall())
+
+    def lanes(self) -> dict[int, LanePoint]:
+        """How far each lane has come."""
+        with self.session() as connection:
+            return {lane: LanePoint(*point) for lane, *point in connection.execute(LANES)}
+
+    def clock(self) -> int:
+        """The server's clock (µs)."""
+        with self.session() as connection:
+            row = connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        return microseconds(row[0])
+
+    def lane_count(self) -> int:
+        """How many lanes there are. Raises NotPrepared where `consumer setup` has not made them."""
+        count = len(self.lanes())
+        if not count:
+            raise NotPrepared("there are no lanes in leadstream.lanes yet; run `consumer setup`")
+        return count
+
+    def in_queue(self, queue_type: QueueType, since: int | None, limit: int) -> Iterator[list[int]]:
+        """Leads whose open stint is in this queue, `limit` at a time; with `since` (µs) those called since then."""
+        after = SMALLEST
+        statement = EVERYONE_IN_QUEUE if since is None else IN_QUEUE
+        called_since = None if since is None else moment(since).replace(tzinfo=None)
+        while True:
+            with self.session() as connection:
+                parameters = {"queue_type": queue_type.value, "since": called_since, "after": after, "limit": limit}
+                page = [user_id for (user_id,) in connection.execute(statement, parameters)]
+            if page:
+                yield page
+            if len(page) < limit:
+                return
+            after = page[-1]
+
+    def fingerprints(self, after: int, upto: int) -> Fingerprints:
+        """What we hold of the users in (`after`, `upto`], condensed."""
+        with self.session() as connection:
+            rows = connection.execute(FINGERPRINTS, {"after": after, "upto": upto}).fetchall()
+        return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
+
+    def checksums(self, user_ids: Sequence[int]) -> Checksums:
+        """What we hold of these users, condensed user by user."""
+        with self.session() as connection:
+            return condensed(connection.execute(CHECKSUMS, {"users": list(user_ids)}))
+
+    def rules(self) -> Rules:
+        """The rules in force at this moment."""
+        with self.session() as connection:
+            return self._in_force.read(connection)
+
+    def misjudged(self, user_ids: Sequence[int]) -> list[int]:
+        """Those of these leads that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(WORDS, MISJUDGED, {"users": list(user_ids)})
+
+    def misjudged_in_range(self, after: int, upto: int) -> list[int]:
+        """Those of the leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+        return self._misjudged(WORDS_IN_RANGE, MISJUDGED_IN_RANGE, {"after": after, "upto": upto})
+
+    def _misjudged(self, words: str, statement: str, scope: dict[str, object]) -> list[int]:
+        """How words compare is not SQL's to say: those there are are looked at here, and go back as arrays."""
+        rules = self.rules()
+        scope = {"reasons": rules.mentions_reasons, **scope}
+        closed, owed = [], []
+        with self.session() as connection:
+            for is_claim, status, type_, reason in connection.execute(words, scope):
+                if is_claim:
+                    if rules.closes(status):
+                        closed.append(_key(status))
+                elif rules.owes(status, type_, reason):
+                    owed.append(_key(status, type_, reason) if rules.mentions_reasons else _key(status, type_))
+            found = connection.execute(statement, {"never": NEVER, "closed": closed, "owed": owed, **scope})
+            return [user_id for (user_id,) in found]
+
+    def present(self, after: int, upto: int) -> list[int]:
+        """Users in (`after`, `upto`] that we hold as existing."""
+        with self.session() as connection:
+            return [user_id for (user_id,) in connection.execute(PRESENT, [after, upto])]
+
+    def out_of_tune(self, after: int, upto: int) -> list[int]:
+        """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
+        with self.session() as connection:
+            rules = self._in_force.read(connection)
+            labels = {
+                "none": rules.label(QueueType.NONE),
+                "unsigned": rules.label(QueueType.UNSIGNED_USERS),
+                "outstanding": rules.label(QueueType.REQUIREMENTS_OUTSTANDING),
+            }
+            scope = {"after": after, "upto": upto, "never": list(rules.never)}
+            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
+
+    def entries_wrong(self, user_ids: Sequence[int]) -> list[EntryDrift]:
+        """What is wrong with the call centre's entries of these leads."""
+        with self.session() as connection:
+            wanted = entries.parameters(self._in_force.read(connection), user_ids)
+            return [EntryDrift(*row) for row in connection.execute(entries.FIND, wanted)]
+
+    def all_entries_wrong(self, at_once: int) -> Generator[list[EntryDrift], None, None]:
+        """The same of everybody, so many at a time, as it is when this begins."""
+        with self.session() as connection, connection.transaction(), connection.cursor(name="entries") as rows:
+            connection.execute(ROOM)
+            rows.execute(entries.FIND_ALL, entries.parameters(self._in_force.read(connection)))
+            while page := rows.fetchmany(at_once):
+                yield [EntryDrift(*row) for row in page]
+
+    def unrecorded(self, at_once: int) -> Generator[list[Conversion], None, None]:
+        """What stints earned that the call centre's table should hold and does not, in pages."""
+        with self.session() as connection, connection.transaction(), connection.cursor(name="earned") as rows:
+            rows.execute(UNRECORDED)
+            while page := rows.fetchmany(at_once):
+                yield [_conversion(*row) for row in page]
+
+    def earned_in_shadow(self, since: int) -> list[Conversion]:
+        """What stints earned since a time (µs) that nobody has published."""
+        with self.session() as connection:
+            return [_conversion(*row) for row in connection.execute(EARNED_IN_SHADOW, [moment(since)])]
+
+    def conversions_there(self, earned: Sequence[Conversion]) -> tuple[set[UUID], set[UUID]]:
+        """The ids by which the call centre's table holds these conversions, and those by which it holds other ones."""
+        same: set[UUID] = set()
+        other: set[UUID] = set()
+        with self.session() as connection:
+            for id_, is_there, is_same in connection.execute(DIFFERING_CONVERSIONS, conversion_columns(earned)):
+                if is_there:
+                    (same if is_same else other).add(id_)
+        return same, other
+
+    def paid_signatures(self, earned: Sequence[Conversion]) -> set[tuple[int, str]]:
+        """(user, signature) of those that were paid, at whatever moment."""
+        wanted = {
+            "user_id": bigints([one.user_id for one in earned]),
+            "signature": texts([one.signature for one in earned]),
+        }
+        with self.session() as connection:
+            return {(user_id, signature) for user_id, signature in connection.execute(PAID_SIGNATURES, wanted)}
+
+    def conversions_of(self, user_ids: Iterable[int], since: int) -> list[Row]:
+        """What the call centre's table holds of these customers since a time (µs), whoever wrote it."""
+        wanted = {"user_id": sorted(set(user_ids)), "since": moment(since)}
+        with self.session() as connection:
+            return [_row(*row) for row in connection.execute(CONVERSIONS_OF, wanted)]
+
+    def unearned(self) -> list[Row]:
+        """Conversions of which no stint knows, and whose ids may be ours."""
+        with self.session() as connection:
+            return [_row(*row) for row in connection.execute(UNEARNED)]
+
+    def mark_checked(self, user_ids: Sequence[int]) -> None:
+        """Notes in the call centre's table that these leads were checked for a conversion just now."""
+        with self.session() as connection:
+            connection.execute(MARK_CHECKED, [list(user_ids)])
+
+
+def moment(microseconds: int) -> datetime:
+    """A time in µs since 1970 as a datetime in UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+def microseconds(time: datetime) -> int:
+    """A datetime with a zone as µs since 1970."""
+    return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
+
+
+def _conversion(
+    user_id: int, number: int, queue_type: str, closed_at: datetime, conversion_type: str, signature: str | None
+) -> Conversion:
+    """What a stint earned; which requirements were settled it does not say."""
+    kind = ConversionType(conversion_type)
+    at = microseconds(closed_at)
+    return Conversion(user_id, number, QueueType(queue_type), kind, at, signature, (), after_reset=False)
+
+
+def _row(id_: UUID, user_id: int, conversion_type: str, converted_at: datetime) -> Row:
+    return Row(id_, user_id, conversion_type, microseconds(converted_at.replace(tzinfo=UTC)))
+
+
+def _key(*words: str | None) -> str:
+    """Words as one text, as the statements above join them."""
+    return "\x1f".join("-" if word is None else f"={word}" for word in words)

@@ -1,0 +1,96 @@
+"""Runs by name, each with sessions of its own: what the schedule and the HTTP API start."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from threading import Event
+from typing import Final
+
+import structlog
+
+from reconciler import metrics
+from reconciler.postgres import Book
+from reconciler.replica import Known
+from reconciler.runs.aging import age, days_due
+from reconciler.runs.report import LineProgress
+from reconciler.runs.run_log import Runs
+from reconciler.runs.sessions import Replicas, Settings, open_tools
+from reconciler.runs.sweeps import RECHECKS, Report, Scope
+from reconciler.settings import SWEEPS, AgingSettings
+
+log = structlog.get_logger(__name__)
+
+NAMES: Final = (*SWEEPS, RECHECKS)
+
+
+class NotAllowed(Exception):
+    """A setting forbids this run; the message names it."""
+
+
+class Jobs:
+    """Starts runs; any thread may."""
+
+    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
+        """`known` is what other sessions of the process know of the replica too."""
+        self.settings = settings
+        self._aging = aging
+        self._stop = stop
+        self._replicas = Replicas(settings.replica, stop, known)
+
+    def close(self) -> None:
+        """Ends the sessions that no run uses; after the last run."""
+        self._replicas.close()
+
+    def allow(self, name: str) -> None:
+        """Raises NotAllowed where settings forbid runs, or this sweep."""
+        if not self.settings.discovery.smart_discovery_enabled:
+            raise NotAllowed("SMART_DISCOVERY_ENABLED is false, so nothing is run; set it to true")
+        if name in SWEEPS and name not in self.settings.sweeps.sweeps:
+            raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
+
+    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False) -> Report:
+        """Runs one of NAMES. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
+        self.allow(name)
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
+            return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
+
+    def verify(self, *, repair: bool, sample: int | None) -> Report:
+        """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""
+        self.allow("verify")
+        with (
+            open_tools(self.settings, self._stop, self._replicas) as tools,
+            tools.verification(repair=repair) as verification,
+        ):
+            return self._done(verification.run(LineProgress("verify"), sample=sample))
+
+    def is_aging_due(self, book: Book, slot: datetime) -> bool:
+        """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
+        if self.settings.discovery.shadow_mode:
+            return False
+        return bool(days_due(book, Runs(book, self.settings.sweeps.runs_kept_days), self._aging, slot))
+
+    def age(self, slot: datetime) -> None:
+        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
+            aged = age(tools.book, tools.runs, self._aging, slot)
+        for day, scores in aged.items():
+            log.info("aged", day=day.isoformat(), scores=scores)
+
+    @staticmethod
+    def _done(report: Report) -> Report:
+        metrics.count(report)
+        say = log.error if report.has_failed else log.info
+        say(
+            "run_ended",
+            run=report.name,
+            outcome=report.outcome,
+            checked=report.tally.checked,
+            mended=report.tally.mended,
+            conversions=report.tally.conversions.total(),
+            left=report.tally.left,
+            refused=report.tally.failed,
+            queries=report.queries,
+            milliseconds=report.milliseconds,
+            error=report.error,
+        )
+        return report

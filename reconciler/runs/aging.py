@@ -1,0 +1,110 @@
+"""Aging: once for each local day every active score below the ceiling grows by one, in one statement.
+
+A day that was missed, however many there are, is made up for by the next run.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from psycopg.types.json import Jsonb
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from consumer.store.errors import TryAgain
+from consumer.store.sql import SAID_NEVER
+from reconciler.postgres import Book
+from reconciler.runs.run_log import Runs
+from reconciler.settings import AgingSettings
+
+NAME: Final = "age"
+
+LAST_AGED: Final = """
+SELECT coalesce(window_from, started_at) FROM leadstream.runs
+WHERE name = 'age' AND outcome = 'ok' AND coalesce(window_from, started_at) < %s ORDER BY 1 DESC LIMIT 1
+"""
+"""When the newest day before a moment began that was aged."""
+
+AGE: Final = f"""
+WITH held AS (
+    SELECT user_id FROM user_call_scores AS score
+    WHERE is_active AND current_score < %(ceiling)s AND NOT ({SAID_NEVER})
+    ORDER BY user_id FOR NO KEY UPDATE
+)
+UPDATE user_call_scores AS score
+SET current_score = score.current_score + 1, updated_at = now() AT TIME ZONE 'utc'
+FROM held WHERE score.user_id = held.user_id
+"""  # noqa: S608
+"""A day passes for every active lead that may be called; their scores are taken in user order, as all writers do."""
+
+RECORD: Final = """
+INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts, milliseconds)
+VALUES ('age', now(), clock_timestamp(), 'ok', %(midnight)s, %(next_midnight)s, %(counts)s,
+        extract(epoch FROM clock_timestamp() - now()) * 1000)
+"""
+"""Records the day, in the transaction that aged it."""
+
+
+class Day(NamedTuple):
+    """A local day: from one midnight to the next, in UTC."""
+
+    midnight: datetime
+    next_midnight: datetime
+
+
+def day_of(date: date, zone: ZoneInfo) -> Day:
+    """A local day; 23 or 25 hours long where clocks are put forward or back."""
+    first, last = (
+        datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (date, date + timedelta(days=1))
+    )
+    return Day(first, last)
+
+
+def missed(last: date | None, today: date, settings: AgingSettings, kept_days: int) -> list[date]:
+    """Local days up to `today` that are still to be aged, where `last` is the newest one that was.
+
+    Where none ever was, nothing is known of the days before today. Days longer ago than runs are kept stay missed.
+    """
+    if last is None:
+        last = today - timedelta(days=1)
+    first = max(last + timedelta(days=1), today - timedelta(days=kept_days))
+    days = (first + timedelta(days=number) for number in range((today - first).days + 1))
+    return [day for day in days if not settings.is_skipped(day)]
+
+
+def days_due(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> list[date]:
+    """The local days up to that of `time` that are to be aged, and were not yet. Raises StoreError."""
+    zone = ZoneInfo(settings.aging_timezone)
+    today = time.astimezone(zone).date()
+    with book.session() as connection:
+        row = connection.execute(LAST_AGED, [day_of(today, zone).next_midnight]).fetchone()
+    last = None if row is None else row[0].astimezone(zone).date()
+    return missed(last, today, settings, runs.kept_days)
+
+
+def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
+    """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
+
+    Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
+    AGING_TIMEZONE. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
+    """
+    if not days_due(book, runs, settings, time):
+        return {}
+    with runs.alone(NAME):
+        return {day: _age(book, settings, day) for day in days_due(book, runs, settings, time)}
+
+
+@retry(
+    retry=retry_if_exception_type(TryAgain),
+    stop=stop_after_attempt(8),
+    wait=wait_random_exponential(0.1, max=5),
+    reraise=True,
+)
+def _age(book: Book, settings: AgingSettings, date: date) -> int:
+    """One day, recorded in the transaction that ages it; the caller holds the run's name."""
+    day = day_of(date, ZoneInfo(settings.aging_timezone))
+    with book.session() as connection, connection.transaction():
+        aged = connection.execute(AGE, {"ceiling": settings.aging_ceiling, "never": list(book.rules().never)}).rowcount
+        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
+    return aged

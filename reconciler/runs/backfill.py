@@ -1,0 +1,199 @@
+"""The historical migration: every user of MySQL gets a first stint where their state belongs, and no conversion.
+
+By primary key, a batch in one transaction, while the stream runs or not. Leads that are judged already are left to the
+stream, and so are users so new that their lane has yet to come to their creation: the stream brings all their history,
+where a live read would begin in the middle of it. A recheck sees to them should it not. Leads that the stream met but
+could not judge are settled. How far it came is recorded after every batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import NamedTuple, Protocol
+
+import psycopg
+import structlog
+
+from consumer.lane import lane_of
+from consumer.leads.model import Lead, Table
+from consumer.leads.outcome import Outcome
+from consumer.store.errors import StoreError, TryAgain
+from consumer.store.leads import LeadStore
+from reconciler.postgres import Book, LanePoint
+from reconciler.replica import LiveRead, Present, Replica, ReplicaError
+from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
+from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
+from reconciler.runs.sweeps import Report, ended
+from reconciler.runs.wait_for_stream import has_moved, lanes_ahead
+
+log = structlog.get_logger(__name__)
+
+NAME = "backfill"
+
+
+class Progress(Protocol):
+    """Where a long run shows how far it is."""
+
+    def start(self, position: int, end: int) -> None:
+        """It begins at one primary key and will end at another."""
+
+    def advance(self, position: int, users: int) -> None:
+        """It came to a primary key, having looked at so many more users."""
+
+
+class Page(NamedTuple):
+    """The next users by primary key, those of them that were judged already, and a live read of the others."""
+
+    users: list[int]
+    judged: set[int]
+    live: LiveRead | None
+    lanes: Mapping[int, LanePoint]
+    """How far the lanes had come before it."""
+
+
+class Resumed(NamedTuple):
+    """Where a backfill begins: the primary key it had come to, and the span of time it answers for."""
+
+    cursor: int
+    window: Window
+
+
+class Backfill:
+    """One backfill at a time; interrupted, the next one goes on where it ended."""
+
+    def __init__(
+        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, *, batch_size: int, stop: Event
+    ) -> None:
+        """`replica` and `book` are used by a thread that reads ahead, and by nobody else meanwhile."""
+        self._replica = replica
+        self._store = store
+        self._book = book
+        self._runs = runs
+        self._batch_size = batch_size
+        self._stop = stop
+        self._tally = Tally()
+
+    def run(self, progress: Progress, *, restart: bool = False) -> Report:
+        """Runs to the end, or until asked to stop; `restart` begins at the first user again.
+
+        Raises AlreadyRunning; what fails is in the report and recorded.
+        """
+        with self._runs.alone(NAME):
+            queries = self._replica.queries
+            outcome, error = "ok", None
+            begin, run = None, None
+            try:
+                present = self._replica.present()
+                self._demand_clock(self._book.lanes(), present.clock)
+                begin = self._begin(present, restart=restart)
+                run = self._runs.start(NAME, begin.window, begin.cursor)
+                self._tally.unheld = present.beyond
+                progress.start(begin.cursor, present.last_user)
+                if not self._batches(begin.cursor, run, progress, queries):
+                    outcome = "stopped"
+            except (ReplicaError, StoreError, psycopg.Error) as problem:
+                outcome, error = "failed", why(problem)
+            outcome, error = ended(outcome, error, self._tally)
+            spent = self._replica.queries - queries
+            milliseconds = 0
+            if run is not None:
+                run.finish(outcome, self._tally.as_counts(), spent, error)
+                milliseconds = run.milliseconds
+            return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
+
+    def _begin(self, present: Present, *, restart: bool) -> Resumed:
+        last = self._runs.last(NAME)
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
+            return Resumed(present.first_user - 1, Window(0, present.clock))
+        log.info("backfill_resumed", after_user=last.cursor)
+        return Resumed(last.cursor, last.window)
+
+    def _batches(self, cursor: int, run: Run, progress: Progress, queries: int) -> bool:
+        """Every batch after this primary key; False where it was asked to stop."""
+        for page in self._pages(cursor):
+            self._take(page)
+            last = page.users[-1]
+            run.move(last, self._tally.as_counts(), self._replica.queries - queries)
+            progress.advance(last, len(page.users))
+            if self._stop.is_set():
+                return False
+        return True
+
+    def _pages(self, cursor: int) -> Iterator[Page]:
+        """Every page after this primary key; the next one is read while the caller is at work."""
+        with ThreadPoolExecutor(1, "reads ahead") as pool:
+            page = self._read(cursor)
+            while page.users:
+                ahead = pool.submit(self._read, page.users[-1])
+                yield page
+                page = ahead.result()
+
+    def _read(self, after: int) -> Page:
+        users = self._replica.user_page(after, self._batch_size)
+        lanes = self._book.lanes()
+        judged = self._book.judged(users)
+        unknown = [user_id for user_id in users if user_id not in judged]
+        return Page(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
+
+    def _take(self, page: Page) -> None:
+        live = page.live
+        if live is not None:
+            self._demand_clock(page.lanes, live.ended)
+            read = reading(live, whole_seconds=self._replica.mariadb)
+            coming = {user_id for user_id in live.leads if self._is_coming(user_id, live, read.floor, page.lanes)}
+            self._leave(sorted(coming))
+            unknown = [user_id for user_id in page.users if user_id in live.leads and user_id not in coming]
+            if unknown:
+                for outcome in piecewise(lambda users: self._settle(users, live), unknown, self._refused):
+                    self._tally.take(outcome)
+                    self._tally.settled += len(outcome.queue_changes)
+        self._tally.checked += len(page.users)
+        self._tally.in_step += len(page.judged)
+
+    def _demand_clock(self, lanes: Mapping[int, LanePoint], clock: int) -> None:
+        """Raises ReplicaError where the server's clock (µs) cannot say what the lanes have passed."""
+        ahead = lanes_ahead(lanes, clock)
+        if ahead:
+            raise ReplicaError(
+                f"the clock of {self._replica.address} was put back and is {ahead:.0f} s behind the stream's versions;"
+                " run the backfill again when it has caught up"
+            )
+
+    @staticmethod
+    def _is_coming(user_id: int, live: LiveRead, floor: int, lanes: Mapping[int, LanePoint]) -> bool:
+        """Whether the stream, once it has run at all, has yet to come to the user's creation, or lags so far that it
+        has yet to bring changes which the read surely holds."""
+        version = lanes[lane_of(user_id, len(lanes))].version
+        created_at = live.leads[user_id].created_at.get((Table.USERS, user_id))
+        young = created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
+        return has_moved(lanes) and (version < floor or young)
+
+    def _leave(self, user_ids: Sequence[int]) -> None:
+        if user_ids:
+            self._tally.left += len(user_ids)
+            with self._store.transaction() as tx:
+                ask_later(tx, user_ids, "the stream has yet to pass what was read")
+
+    def _settle(self, user_ids: Sequence[int], live: LiveRead) -> Outcome:
+        outcome = Outcome()
+        read = reading(live, whole_seconds=self._replica.mariadb)
+        with self._store.transaction(past_held=True) as tx:
+            leads = tx.load(user_ids)
+            known = Known.of(tx, leads.values())
+            for user_id in user_ids:
+                rows, lead = live.leads[user_id], leads.get(user_id)
+                if lead is None and rows.user is None:
+                    continue
+                if lead is None or lead.stint == 0:
+                    mend_lead(lead or Lead(user_id), rows, read, known, outcome)
+            tx.write(outcome)
+        return outcome
+
+    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._tally.refuse(reason)
+        with self._store.transaction() as tx:
+            ask_later(tx, [user_id], reason)

@@ -1,0 +1,603 @@
+"""Drift: found by comparing, confirmed by reading again once the stream has passed, mended through the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import islice
+from math import isinf
+from threading import Event
+from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
+
+import psycopg
+import structlog
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from consumer.explain import lead_of
+from consumer.lane import lane_of
+from consumer.leads.ledger import mend
+from consumer.leads.live_read import differs
+from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
+from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules, queue_for
+from consumer.metrics import count_conversions
+from consumer.store.call_centre.entries import EntryDrift
+from consumer.store.errors import RowLocked, TryAgain
+from consumer.store.leads import LeadStore, LeadTransaction, Present
+from consumer.store.refusal import reason_of
+from reconciler.postgres import Book
+from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
+from reconciler.runs.drift import Drift, confirmed, differences, entry_kinds
+from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
+
+P = ParamSpec("P")
+R = TypeVar("R")
+RowT = TypeVar("RowT", bound=Row)
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+COMMIT_SECONDS: Final = 60
+"""Longer than any commit takes from its timestamp to being visible."""
+ROUNDS: Final = 3
+"""How often a lead whose rows change between two reads is read again before it is left to a later run."""
+SUSPECTS_AT_ONCE: Final = 5000
+"""Leads that wait for the stream together; bounds memory."""
+CONDENSED_AT_ONCE: Final = 5000
+"""Users that one statement condenses to checksums."""
+RECHECKS_AT_ONCE: Final = 1000
+ENTRIES_AT_ONCE: Final = 2000
+"""Leads whose entries are put right in one transaction."""
+NAMED: Final = 100
+"""How many leads a line of the log names."""
+REASONS: Final = 5
+"""How many reasons of refusals a report names."""
+RECHECK_AGAIN_SECONDS: Final = 60.0
+"""When drift that could not be confirmed, or mended, is looked at again."""
+STANDS_STILL: Final = "replication on the replica stands still"
+PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run found and did; counts of leads unless said otherwise."""
+
+    checked: int = 0
+    in_step: int = 0
+    brought: int = 0
+    """Differed at first; the stream brought it meanwhile."""
+    published: int = 0
+    """Conversions of stints that the call centre's table lacked, and has now."""
+    entries: int = 0
+    """Whose entries in the call centre's queue were put right."""
+    mended: int = 0
+    """The stream had passed them and had not brought what MySQL holds: this should be zero."""
+    settled: int = 0
+    """Left by the stream to a live read, because it met them before anything was known of them."""
+    first_seen: int = 0
+    """Of the mended and settled ones, those that were judged for the first time."""
+    queue_changes: int = 0
+    shown: int = 0
+    """Put into another queue by the present, while the stream has yet to bring how they came there."""
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Conversions by type that lie between what we hold and the present, and are the stream's to record."""
+    left: int = 0
+    """Drift that could not be confirmed, left to a later recheck."""
+    failed: int = 0
+    """Refused by PostgreSQL."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Of those, how many for which reason."""
+    unheld: int = 0
+    """Users whose ids no bigint holds: they can be no leads."""
+    rechecks: int = 0
+    """Rechecks worked off."""
+    drift: Counter[str] = field(default_factory=Counter)
+    """Confirmed differences by kind."""
+    conversions: Counter[str] = field(default_factory=Counter)
+    """By type."""
+
+    def as_counts(self) -> dict[str, object]:
+        """What `leadstream.runs` and the JSON report hold."""
+        return {
+            "checked": self.checked,
+            "in_step": self.in_step,
+            "brought_by_stream": self.brought,
+            "mended": self.mended,
+            "settled": self.settled,
+            "first_seen": self.first_seen,
+            "queue_changes": self.queue_changes,
+            "shown": self.shown,
+            "entries_repaired": self.entries,
+            "conversions_published": self.published,
+            "conversions_waiting": dict(self.waiting),
+            "left_to_recheck": self.left,
+            "failed": self.failed,
+            "unheld": self.unheld,
+            "refused": dict(self.refused),
+            "rechecks": self.rechecks,
+            "drift": dict(self.drift),
+            "conversions": dict(self.conversions),
+        }
+
+    def refuse(self, reason: str) -> None:
+        """Counts a lead that PostgreSQL refused."""
+        self.failed += 1
+        self.refused[reason] += 1
+
+    def refusal(self) -> str | None:
+        """How many leads were refused, and why, in a sentence; None where none was."""
+        if not self.failed:
+            return None
+        named = self.refused.most_common(REASONS)
+        reasons = [f"{reason} ({count:,})" for reason, count in named]
+        if others := self.failed - sum(count for _, count in named):
+            reasons.append(f"other reasons ({others:,})")
+        return f"{self.failed:,} of {max(self.checked, self.failed):,} leads were refused: {', '.join(reasons)}"
+
+    def take(self, outcome: Outcome) -> None:
+        """Counts what a committed transaction did."""
+        first = sum(1 for change in outcome.queue_changes.values() if change.first_sight)
+        self.first_seen += first
+        self.queue_changes += len(outcome.queue_changes) - first
+        self.conversions.update(
+            one.conversion_type.value for one in outcome.conversions if (one.user_id, one.stint) not in outcome.there
+        )
+
+
+class Reading(NamedTuple):
+    """The times of a live read as the ledger takes them (µs): what it surely holds, and when it had ended."""
+
+    floor: int
+    ended: int
+
+    def behind(self, late: int) -> Reading:
+        """The same of a replica that was `late` (µs) behind its source: what it surely holds is older by as much."""
+        return self._replace(floor=self.floor - late)
+
+
+def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
+    """When a read was made; where versions are whole seconds (MariaDB), its end is rounded up to the next one."""
+    ended = (live.ended // 1_000_000 + 1) * 1_000_000 if whole_seconds else live.ended
+    return Reading(live.started - COMMIT_SECONDS * 1_000_000, ended)
+
+
+def state_of(live: LiveLead) -> LiveState:
+    """A live read as the ledger takes it; claims of a user that is gone are there where nothing took them along."""
+    return LiveState(
+        None if live.user is None else _dated(live, Table.USERS, live.user),
+        [_dated(live, Table.CLAIMS, row) for row in live.claims.values()],
+        [_dated(live, Table.CLAIM_REQUIREMENTS, row) for row in live.requirements.values()],
+    )
+
+
+def _dated(live: LiveLead, table: Table, row: RowT) -> LiveRow[RowT]:
+    key = (table, row.id)
+    return LiveRow(row, live.updated_at.get(key), live.created_at.get(key))
+
+
+class Suspect(NamedTuple):
+    """A lead that differed when it was read first, and that read's times."""
+
+    user_id: int
+    first: LiveLead
+    read: Reading
+
+
+class Known(NamedTuple):
+    """What a transaction judges by: the rules in force and, where they may be newer than a lead's, how far each lane
+    has come (µs)."""
+
+    rules: Rules
+    lane_versions: Mapping[int, int]
+
+    @classmethod
+    def of(cls, tx: LeadTransaction, leads: Iterable[Lead]) -> Self:
+        """What this transaction judges these leads by."""
+        outdated = any(lead.rules_version != tx.rules.version for lead in leads)
+        return cls(tx.rules, tx.lane_versions() if outdated else {})
+
+    def until(self, user_id: int) -> int:
+        """How far the lane of a user has come, as far as it matters."""
+        return self.lane_versions[lane_of(user_id, len(self.lane_versions))] if self.lane_versions else 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction decides about suspects."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    drift: Counter[str] = field(default_factory=Counter)
+    mended: list[int] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    brought: list[int] = field(default_factory=list)
+    again: list[Suspect] = field(default_factory=list)
+
+
+class Mender:
+    """Compares users with MySQL and mends what differs, each difference confirmed first."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        store: LeadStore,
+        book: Book,
+        watch: LaneWatch,
+        *,
+        stop: Event,
+        batch_size: int = 100,
+        dry_run: bool = False,
+        gives_up: bool = False,
+    ) -> None:
+        """`dry_run` finds and confirms, but writes nothing. `gives_up` takes what lanes that stand still have yet to
+        bring for lost: a person says so."""
+        self.replica = replica
+        self.store = store
+        self.book = book
+        self.tally = Tally()
+        self.dry_run = dry_run
+        self._watch = watch
+        self._stop = stop
+        self._batch_size = batch_size
+        self._suspects: list[Suspect] = []
+        self._rechecking = False
+        self._behind = 0.0
+        self._gives_up = gives_up
+
+    def recheck_due(self) -> None:
+        """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
+        self._rechecking = True
+        seen: set[int] = set()
+        left = 0  # of those seen, so many are due still: a dry run strikes none off
+        try:
+            while True:
+                there = [recheck.user_id for recheck in self.store.due_rechecks(RECHECKS_AT_ONCE + left)]
+                due = [user_id for user_id in there if user_id not in seen]
+                if not due:
+                    return
+                left = len(there) if self.dry_run else len(there) - len(due)
+                seen.update(due)
+                self._compare(due)
+                self.settle()
+                self.tally.rechecks += len(due)
+        finally:
+            self._rechecking = False
+
+    def check(self, user_ids: Iterable[int], condensed: Checksums | None = None) -> None:
+        """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
+
+        `condensed` is what the replica holds of them, where the caller knows that already. Leads that
+        the stream left to a live read are settled at once where it has brought all that the read surely holds.
+
+        Raises ReplicaError, StoreError and Stopped, all between two batches.
+        """
+        for chunk in batches(user_ids, CONDENSED_AT_ONCE):
+            if self._stop.is_set():
+                raise Stopped
+            live: Checksums = {} if condensed is None else condensed
+            for _, part in readable(self.replica.checksums, chunk if condensed is None else [], self._unread):
+                live.update(part)
+            held = self.book.checksums(chunk)
+            misjudged = set(self.book.misjudged(chunk))
+            doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
+            self.tally.checked += len(chunk) - len(doubtful)
+            self.tally.in_step += len(chunk) - len(doubtful)
+            self._compare(doubtful)
+
+    def _compare(self, user_ids: Iterable[int]) -> None:
+        """Compares users row by row."""
+        for batch in batches(user_ids, self._batch_size):
+            if self._stop.is_set():
+                raise Stopped
+            for part, live in readable(self.replica.read_users, batch, self._unread):
+                self._compare_with(part, live)
+            if len(self._suspects) >= SUSPECTS_AT_ONCE:
+                self.settle()
+
+    def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
+        held = self.book.leads(batch)
+        rules = self.book.rules()
+        read = self._reading(live)
+        in_step, unsettled = [], []
+        for user_id in batch:
+            suspect = Suspect(user_id, live.leads[user_id], read)
+            found = differences(held.get(user_id), suspect.first, rules)
+            if not found:
+                in_step.append(user_id)
+            elif found[0].kind is Drift.UNSETTLED:
+                unsettled.append(suspect)
+            else:
+                self._suspects.append(suspect)
+        self.tally.checked += len(batch)
+        self.tally.in_step += len(in_step)
+        self._done(in_step)
+        if unsettled and self._replication_moves(unsettled):
+            late = self._late(unsettled, read.floor)
+            self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
+            self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
+
+    def check_entries(self, user_ids: Iterable[int]) -> None:
+        """Puts the call centre's entries of these users right, by what its agents see of them. Raises StoreError."""
+        for chunk in batches(user_ids, ENTRIES_AT_ONCE):
+            self.repair_entries(self.book.entries_wrong(chunk))
+
+    def repair_entries(self, wrong: Sequence[EntryDrift]) -> None:
+        """Puts the entries right of leads that were found wrong, whatever is wrong with them now; a dry run counts."""
+        if self.dry_run:
+            self._count_entries(wrong)
+            return
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._entries_refused):
+            self._count_entries(found)
+            if found:
+                users = [one.user_id for one in found]
+                self.tally.entries += len(users)
+                kinds = Counter(kind.value for one in found for kind in entry_kinds(one))
+                log.warning("entries_repaired", leads=len(users), users=users[:NAMED], **kinds)
+
+    def _repair_entries(self, user_ids: Sequence[int]) -> list[EntryDrift]:
+        with self.store.transaction(past_held=True) as tx:
+            tx.load(user_ids)
+            return tx.repair_entries(user_ids)
+
+    def _count_entries(self, wrong: Sequence[EntryDrift]) -> None:
+        self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
+
+    def _entries_refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("entries_refused", user_id=user_id, reason=reason)
+        self.tally.refuse(reason)
+
+    def settle(self) -> None:
+        """Waits for the stream, reads the suspects again, and mends what still differs.
+
+        What a replica shows whose replication stands still may be old: nothing is mended by it.
+
+        Raises ReplicaError, StoreError and Stopped.
+        """
+        suspects, self._suspects = self._suspects, []
+        if not suspects or not self._replication_moves(suspects):
+            return
+        lanes = self.store.lane_count
+        for _ in range(ROUNDS):
+            if not suspects:
+                return
+            marks: dict[int, int] = {}
+            for suspect in suspects:
+                lane = lane_of(suspect.user_id, lanes)
+                marks[lane] = max(marks.get(lane, 0), suspect.read.ended)
+            waited = self._watch.wait(marks)
+            behind = waited.lagging if self._gives_up else waited.lagging | waited.standing
+            self._wait_for_stream([s for s in suspects if lane_of(s.user_id, lanes) in behind])
+            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in behind]
+            suspects = []
+            for batch in batches(ready, self._batch_size):
+                if self._stop.is_set():
+                    raise Stopped
+                users = {suspect.user_id: suspect for suspect in batch}
+                for part, live in readable(self.replica.read_users, list(users), self._unread):
+                    suspects += self._confirm([users[user_id] for user_id in part], live)
+        self._leave(suspects, "its rows changed at every look")
+
+    def _late(self, suspects: Sequence[Suspect], floor: int) -> set[int]:
+        """Those whose lane has yet to bring changes that a read with this floor (µs) surely holds.
+
+        Merged now, the changes would be passed over for good when they come.
+        """
+        points = self.book.lanes()
+        if not has_moved(points):
+            return set()
+        late = {lane for lane, point in points.items() if point.version < floor}
+        if self._gives_up:
+            late -= self._watch.look(dict.fromkeys(late, floor)).standing
+        return {one.user_id for one in suspects if lane_of(one.user_id, self.store.lane_count) in late}
+
+    def _wait_for_stream(self, suspects: Sequence[Suspect]) -> None:
+        """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
+        for batch in batches(suspects, self._batch_size):
+            if self.dry_run:
+                self._count_waiting(batch, self.book.leads(one.user_id for one in batch), self.book.rules())
+            else:
+                piecewise(self._show, batch, self._unshown)
+        self._leave(suspects, "the stream has yet to pass what was read")
+
+    def _show(self, suspects: Sequence[Suspect]) -> None:
+        with self.store.transaction(past_held=True) as tx:
+            leads, rules = tx.load(one.user_id for one in suspects), tx.rules
+            presents = [Present(one.user_id, _queue_of(one, rules), one.read.ended) for one in suspects]
+            shown = tx.show(presents)
+        self.tally.shown += shown
+        self._count_waiting(suspects, leads, rules)
+
+    def _unshown(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+        self.tally.refuse(reason)
+
+    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead], rules: Rules) -> None:
+        """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""
+        for user_id, first, read in suspects:
+            lead = leads.get(user_id)
+            if lead is not None and lead.stint:
+                scratch = Outcome()
+                mend(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
+                self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
+
+    def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
+        """Notes how far the replica is behind its source; where it stands still, the suspects are left for later."""
+        behind = self.replica.lag() or 0.0
+        self._behind = 0.0 if isinf(behind) else behind
+        if isinf(behind):
+            self._leave(suspects, STANDS_STILL)
+        return not isinf(behind)
+
+    def _reading(self, live: LiveRead) -> Reading:
+        return reading(live, whole_seconds=self.replica.mariadb)
+
+    def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
+        """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        if ahead:
+            log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
+            self._leave(suspects, PUT_BACK)
+            return []
+        if self.dry_run:
+            leads = self.book.leads(suspect.user_id for suspect in suspects)
+            parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
+        else:
+            parts = piecewise(lambda part: self._mend(part, live), suspects, self._refused)
+        for batch in parts:
+            self.tally.drift.update(batch.drift)
+            self.tally.settled += len(batch.settled)
+            self.tally.mended += len(batch.mended)
+            self.tally.brought += len(batch.brought)
+            if not self.dry_run:
+                self.tally.take(batch.outcome)
+                count_conversions(batch.outcome, "sweep")
+                if batch.mended:
+                    log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
+        return [suspect for batch in parts for suspect in batch.again]
+
+    def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
+        with self.store.transaction(past_held=True) as tx:
+            leads = tx.load(suspect.user_id for suspect in suspects)
+            batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
+            tx.write(batch.outcome)
+            asked = batch.outcome.rechecks
+            tx.done_rechecks({*batch.mended, *batch.settled, *batch.brought} - asked.keys())
+            tx.postpone_rechecks(asked, "too fresh to be mended", RECHECK_AGAIN_SECONDS)
+        return batch
+
+    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
+        batch = _Batch()
+        read = self._reading(live)
+        late = round(self._behind * 1_000_000)
+        for user_id, first, first_read in suspects:
+            second, held = live.leads[user_id], leads.get(user_id)
+            found = differences(held, second, known.rules)
+            sure = confirmed(found, held, first, second, first_read.behind(late).floor)
+            if not found:
+                batch.brought.append(user_id)
+            elif not sure:
+                batch.again.append(Suspect(user_id, second, read))
+            else:
+                if sure[0].kind is Drift.UNSETTLED:
+                    batch.settled.append(user_id)
+                else:
+                    batch.mended.append(user_id)
+                    batch.drift.update(difference.kind.value for difference in sure)
+                mend_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
+        return batch
+
+    def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+        self._failed(suspect.user_id, "lead_refused", why(error))
+
+    def _unread(self, user_id: int, error: ReplicaError) -> None:
+        """One customer who cannot be read holds up nobody else."""
+        self._failed(user_id, "lead_not_read", str(error))
+
+    def _failed(self, user_id: int, event: str, reason: str) -> None:
+        log.error(event, user_id=user_id, reason=reason)
+        self.tally.refuse(reason)
+        self._postpone([user_id], reason, doubled=True)
+
+    def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
+        if suspects:
+            self.tally.left += len(suspects)
+            log.info("drift_not_confirmed", leads=len(suspects), why=why)
+            self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
+
+    def _postpone(self, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
+        if not self.dry_run:
+            self._transact(lambda tx: ask_later(tx, user_ids, why, doubled=doubled))
+
+    def _done(self, user_ids: Sequence[int]) -> None:
+        if user_ids and self._rechecking and not self.dry_run:
+            self._transact(lambda tx: tx.done_rechecks(user_ids))
+
+    def _transact(self, work: Callable[[LeadTransaction], None]) -> None:
+        def attempt() -> None:
+            with self.store.transaction() as tx:
+                work(tx)
+
+        again_if_in_the_way(attempt)
+
+
+def _queue_of(suspect: Suspect, rules: Rules) -> QueueType:
+    return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), rules)[0]
+
+
+def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
+    """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
+    state = state_of(live)
+    mend(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
+    if differs(lead, state):
+        outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
+
+
+def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, TryAgain) and not isinstance(error, RowLocked)),
+        stop=stop_after_attempt(8),
+        wait=wait_random_exponential(0.05, max=2),
+        reraise=True,
+    )
+    return retrying(work, *args, **kwargs)
+
+
+def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
+    """Queues rechecks that are not due at once, with the reason as their last error; `doubled`: later each time."""
+    tx.queue_rechecks(dict.fromkeys(user_ids, why))
+    tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS, doubled=doubled)
+
+
+def why(problem: Exception) -> str:
+    """What ended a run, in a sentence without a word of what a row holds."""
+    return reason_of(problem) if isinstance(problem, psycopg.Error) else str(problem)
+
+
+def piecewise(
+    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error | TryAgain], None]
+) -> list[R]:
+    """Does work on all items at once; where PostgreSQL refuses that, or somebody holds a row of one, in halves.
+
+    So one does not hold up others.
+    Returns what each piece of work returned; `refused` is told of the items that are refused alone.
+    """
+    try:
+        return [again_if_in_the_way(work, items)]
+    except (psycopg.Error, TryAgain) as error:
+        if len(items) == 1:
+            refused(items[0], error)
+            return []
+        middle = len(items) // 2
+        return piecewise(work, items[:middle], refused) + piecewise(work, items[middle:], refused)
+
+
+def readable(
+    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, ReplicaError], None]
+) -> list[tuple[Sequence[T], R]]:
+    """Reads all items at once; where the replica does not manage that, in halves, so that one does not hold up others.
+
+    Returns pieces and what was read of each. Raises ReplicaAway and ReplicaUnfit, which are about no single item.
+    """
+    if not items:
+        return []
+    try:
+        return [(items, read(items))]
+    except (ReplicaAway, ReplicaUnfit):
+        raise
+    except ReplicaError as error:
+        if len(items) == 1:
+            unreadable(items[0], error)
+            return []
+        middle = len(items) // 2
+        return readable(read, items[:middle], unreadable) + readable(read, items[middle:], unreadable)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

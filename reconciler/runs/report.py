@@ -1,0 +1,69 @@
+"""What runs did, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from consumer.progress import LineProgress, TerminalProgress
+from reconciler.postgres import moment
+from reconciler.runs.sweeps import Report
+
+__all__ = ["LineProgress", "TerminalProgress", "as_dict", "as_json", "show"]
+
+
+def as_json(reports: Sequence[Report]) -> str:
+    """All reports as a JSON list; times are ISO 8601 in UTC."""
+    return json.dumps([as_dict(report) for report in reports], indent=2)
+
+
+def as_dict(report: Report) -> dict[str, object]:
+    """One report as JSON has it; times are ISO 8601 in UTC."""
+    window = report.window
+    return {
+        "name": report.name,
+        "outcome": report.outcome,
+        "window": None if window is None else {"from": _iso(window.start), "to": _iso(window.end)},
+        **report.tally.as_counts(),
+        "queries": report.queries,
+        "milliseconds": report.milliseconds,
+        "error": report.error,
+        "warnings": list(report.warnings),
+    }
+
+
+def _iso(microseconds: int) -> str:
+    return moment(microseconds).isoformat().replace("+00:00", "Z")
+
+
+def show(console: Console, reports: Sequence[Report]) -> None:
+    """All reports as a table, a line each, and what went wrong below it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for title in ("checked", "mended", "settled", "new", "moved", "shown", "won", "left", "queries", "ms"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for report in reports:
+        tally = report.tally
+        done = (tally.checked, tally.mended, tally.settled, tally.first_seen, tally.queue_changes, tally.shown)
+        numbers = (*done, tally.conversions.total(), tally.left, report.queries, report.milliseconds)
+        table.add_row(report.name, report.outcome, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    for report in reports:
+        if report.tally.drift:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.drift.most_common())
+            console.print(f"{report.name}: drift {kinds}")
+        if report.tally.entries:
+            console.print(f"{report.name}: repaired the entries of {report.tally.entries:,} leads in call_queue")
+        if report.tally.published:
+            console.print(f"{report.name}: added {report.tally.published:,} conversions that only stints knew")
+        if report.tally.waiting:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.waiting.most_common())
+            console.print(f"{report.name}: wait for the stream, which is to record them: {kinds}")
+        if report.error:
+            console.print(f"{report.name}: {report.error}", style="red", markup=False)
+        for warning in report.warnings:
+            console.print(f"{report.name}: {warning}", style="yellow", markup=False)

@@ -1,0 +1,242 @@
+"""Runs of the reconciler: recorded in `leadstream.runs`, and never two of the same name at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from psycopg.types.json import Jsonb
+
+from reconciler.postgres import Book, microseconds, moment
+from reconciler.settings import SWEEPS
+
+COMPLETE: Final = ("ok", "refused")
+"""Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
+NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age")
+"""Every run there is, in the order people look for them."""
+
+LOCK_SPACE: Final = 0x1EAD
+"""First key of our advisory locks; the second is derived from the run's name."""
+
+ABANDON: Final = (
+    "UPDATE leadstream.runs SET outcome = 'aborted', finished_at = now() WHERE name = %s AND outcome = 'running'"
+)
+"""Closes records of runs whose process is gone: whoever holds the lock knows that nobody else runs."""
+
+START: Final = """
+INSERT INTO leadstream.runs (name, started_at, window_from, window_to, cursor)
+VALUES (%s, now(), %s, %s, %s) RETURNING id
+"""
+"""Records a run as it starts."""
+
+SET_WINDOW: Final = "UPDATE leadstream.runs SET window_from = %s, window_to = %s WHERE id = %s"
+"""What a run looks at."""
+
+SET_CURSOR: Final = "UPDATE leadstream.runs SET cursor = %s WHERE id = %s"
+"""How far a run has looked at a table by primary key."""
+
+CURSOR_BEFORE: Final = """
+SELECT cursor FROM leadstream.runs
+WHERE name = %(name)s AND outcome IN ('ok', 'refused') AND cursor IS NOT NULL
+  AND window_to <= %(time)s AND finished_at <= %(time)s
+ORDER BY window_to DESC LIMIT 1
+"""
+"""The primary key up to which the last run had looked whose window, and which itself, ended by then."""
+
+MOVE: Final = "UPDATE leadstream.runs SET cursor = %s, counts = %s, queries = %s, milliseconds = %s WHERE id = %s"
+"""How far a run has come."""
+
+FINISH: Final = """
+UPDATE leadstream.runs
+SET finished_at = now(), outcome = %s, counts = %s, queries = %s, milliseconds = %s, error = %s WHERE id = %s
+"""
+"""Records how a run ended."""
+
+WINDOWS: Final = """
+SELECT window_from, window_to FROM leadstream.runs
+WHERE name = %s AND outcome IN ('ok', 'refused') AND window_from IS NOT NULL ORDER BY started_at DESC LIMIT 1000
+"""
+"""What was looked at, newest first."""
+
+LAST: Final = """
+SELECT id, started_at, outcome, cursor, window_from, window_to
+FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
+"""
+"""The newest run of a name."""
+
+
+NEWEST: Final = """
+SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error
+FROM unnest(%s::text[]) AS wanted, LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS run
+"""
+"""The newest run of each name, under way or not."""
+
+FORGET: Final = """
+DELETE FROM leadstream.runs WHERE name = %(name)s AND started_at < least(
+    now() - make_interval(days => %(days)s),
+    coalesce(
+        (SELECT started_at FROM leadstream.runs
+         WHERE name = %(name)s AND outcome IN ('ok', 'refused') ORDER BY started_at DESC LIMIT 1),
+        (SELECT started_at FROM leadstream.runs WHERE name = %(name)s ORDER BY started_at DESC LIMIT 1)))
+"""
+"""Runs of a name that nobody needs any more: too old, and from before its last successful one, or else its last one."""
+
+
+class AlreadyRunning(Exception):
+    """A run of the same name is under way elsewhere."""
+
+
+class Window(NamedTuple):
+    """A span of the replica's time, in µs."""
+
+    start: int
+    end: int
+
+
+class LastRun(NamedTuple):
+    """The newest run of a name; `cursor` is how far it came."""
+
+    run_id: int
+    started: int
+    outcome: str
+    cursor: int | None
+    window: Window | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run as it is recorded; `finished_at` and `milliseconds` are None where it is under way or was cut off."""
+
+    name: str
+    outcome: str
+    started_at: datetime
+    finished_at: datetime | None
+    milliseconds: int | None
+    queries: int
+    counts: dict[str, object]
+    error: str | None
+
+
+class Run:
+    """One run under way: says how far it is and how it ended."""
+
+    def __init__(self, book: Book, run_id: int) -> None:
+        self.run_id = run_id
+        self._book = book
+        self._started = time.monotonic()
+
+    @property
+    def milliseconds(self) -> int:
+        """How long it has taken so far."""
+        return round((time.monotonic() - self._started) * 1000)
+
+    def set_window(self, window: Window) -> None:
+        """Records what span of time the run looks at."""
+        with self._book.session() as connection:
+            connection.execute(SET_WINDOW, [moment(window.start), moment(window.end), self.run_id])
+
+    def set_cursor(self, cursor: int) -> None:
+        """Records up to which primary key the run has looked at its table."""
+        with self._book.session() as connection:
+            connection.execute(SET_CURSOR, [cursor, self.run_id])
+
+    def move(self, cursor: int, counts: Mapping[str, object], queries: int) -> None:
+        """Records how far the run has come, to be resumed there."""
+        with self._book.session() as connection:
+            connection.execute(MOVE, [cursor, Jsonb(counts), queries, self.milliseconds, self.run_id])
+
+    def finish(self, outcome: str, counts: Mapping[str, object], queries: int, error: str | None = None) -> None:
+        """Records how it ended, as `reconciler.runs.sweeps.Report` has it."""
+        with self._book.session() as connection:
+            connection.execute(FINISH, [outcome, Jsonb(counts), queries, self.milliseconds, error, self.run_id])
+
+
+class Runs:
+    """The records of all runs."""
+
+    def __init__(self, book: Book, kept_days: int = 90) -> None:
+        """Records older than `kept_days` are deleted when their name runs again, except those that are still needed."""
+        self._book = book
+        self._kept_days = kept_days
+
+    @property
+    def kept_days(self) -> int:
+        """For how long records are kept."""
+        return self._kept_days
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning, at once."""
+        key = crc32(name.encode()) - 2**31
+        with self._book.session() as connection:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, key]).fetchone()
+        if row != (True,):
+            last = self.last(name)
+            since = f" since {moment(last.started):%Y-%m-%d %H:%M:%S} UTC" if last else ""
+            raise AlreadyRunning(f"{name} is running already{since}; wait for it to end, or stop it")
+        try:
+            with self._book.session() as connection:
+                connection.execute(ABANDON, [name])
+                connection.execute(FORGET, {"name": name, "days": self._kept_days})
+            yield
+        finally:
+            if self._book.is_open():
+                with self._book.session() as connection:
+                    connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, key])
+
+    def start(self, name: str, window: Window | None = None, cursor: int | None = None) -> Run:
+        """Records that a run starts."""
+        start, end = (moment(window.start), moment(window.end)) if window else (None, None)
+        with self._book.session() as connection:
+            row = connection.execute(START, [name, start, end, cursor]).fetchone()
+        assert row is not None
+        return Run(self._book, row[0])
+
+    def last(self, name: str) -> LastRun | None:
+        """The newest run of a name."""
+        with self._book.session() as connection:
+            row = connection.execute(LAST, [name]).fetchone()
+        if row is None:
+            return None
+        run_id, started, outcome, cursor, start, end = row
+        window = None if start is None else Window(microseconds(start), microseconds(end))
+        return LastRun(run_id, microseconds(started), outcome, cursor, window)
+
+    def newest(self) -> list[Record]:
+        """The newest run of each name."""
+        with self._book.session() as connection:
+            return [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
+
+    def cursor_before(self, name: str, time: int) -> int | None:
+        """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""
+        with self._book.session() as connection:
+            row = connection.execute(CURSOR_BEFORE, {"name": name, "time": moment(time)}).fetchone()
+        return None if row is None else int(row[0])
+
+    def looked_at_until(self, name: str, lead: int = 0) -> int | None:
+        """Up to when (µs) everything was looked at by successful runs of that name; None where there was none.
+
+        A run answers for its window less the first `lead` (µs) of it.
+        """
+        with self._book.session() as connection:
+            rows = connection.execute(WINDOWS, [name]).fetchall()
+        return covered_until(Window(microseconds(start) + lead, microseconds(end)) for start, end in reversed(rows))
+
+
+def covered_until(windows: Iterable[Window]) -> int | None:
+    """Where the first gap begins that these windows leave, oldest first.
+
+    A window somebody asked for by hand may begin later than the one before ended: what lies between was not looked at.
+    One that begins after its own end covers nothing.
+    """
+    until: int | None = None
+    for window in windows:
+        if window.start <= (window.end if until is None else until):
+            until = max(until or 0, window.end)
+    return until

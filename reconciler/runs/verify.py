@@ -1,0 +1,270 @@
+"""Every user compared between MySQL and PostgreSQL, and the call centre's table with our open stints.
+
+Both servers condense a range of users to a count and a checksum a table, at the same time; only ranges that differ are
+read row by row, confirmed, and reported or mended as any drift is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Event
+from typing import Final, NamedTuple
+
+import psycopg
+import structlog
+
+from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
+from consumer.leads.outcome import Outcome
+from consumer.store.errors import StoreError, TryAgain
+from consumer.store.leads import id_of
+from reconciler.conversions import ConversionKind, is_ours, unpublished
+from reconciler.mysql_statements import SMALLEST
+from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
+from reconciler.runs.backfill import Progress
+from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Mender, Tally, batches, piecewise, why
+from reconciler.runs.run_log import Run, Runs
+from reconciler.runs.sweeps import Report, ended
+from reconciler.runs.wait_for_stream import Stopped
+
+log = structlog.get_logger(__name__)
+
+NAME: Final = "verify"
+LAST_ID: Final = 2**63 - 1
+SAMPLE_AT_ONCE: Final = 100
+CONVERSIONS_AT_ONCE: Final = 10_000
+DIFFERING: Final = (
+    "conversions hold another customer, type or time than what earned them: somebody changed these rows; the log names"
+    " them as conversion_differs, compare them with leadstream.stints and put them right by hand"
+)
+UNEARNED: Final = (
+    "conversions of ours are those of no stint, so leadstream's schema is older than they are; they stay, and the log"
+    " names them as conversion_without_stint"
+)
+CALL_CENTRE: Final = "call_centre_queue"
+"""The kind of drift where user_call_scores says another queue, or activity, than the open stint."""
+
+
+class Range(NamedTuple):
+    """Users above `after`, up to `upto`, and what MySQL has of them."""
+
+    after: int
+    upto: int
+    live: Fingerprints
+
+
+class Verification:
+    """Compares everybody, or a sample; with a mender that is no dry run it repairs what differs."""
+
+    def __init__(
+        self,
+        mender: Mender,
+        condenser: Replica,
+        runs: Runs,
+        *,
+        stop: Event,
+        shadow: bool,
+        range_users: int = 2000,
+    ) -> None:
+        """`condenser` is a second session on the replica, on which MySQL works while PostgreSQL does."""
+        self._mender = mender
+        self._condenser = condenser
+        self._runs = runs
+        self._stop = stop
+        self._shadow = shadow
+        self._range_users = range_users
+
+    def run(self, progress: Progress, *, sample: int | None = None, conversions_since: int | None = None) -> Report:
+        """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
+
+        With `conversions_since` (µs), what was recorded in shadow mode since then is published, or reported, too.
+        What was mended until then stays mended. Raises AlreadyRunning; what fails is in the report and recorded.
+        """
+        with self._runs.alone(NAME):
+            tally = self._mender.tally = Tally()
+            run = self._runs.start(NAME)
+            outcome, error = "ok", None
+            queries = self._queries()
+            try:
+                present = self._mender.replica.present()
+                tally.unheld = present.beyond
+                progress.start(present.first_user - 1, present.last_user)
+                if sample is None:
+                    self._everyone(progress, run)
+                    self._mender.settle()
+                    self._entries()
+                    self._conversions(conversions_since)
+                else:
+                    self._some(sample, present, progress)
+                self._mender.settle()
+            except Stopped:
+                outcome = "stopped"
+            except (ReplicaError, StoreError, psycopg.Error) as problem:
+                outcome, error = "failed", why(problem)
+            left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
+            if outcome == "ok" and (left if self._mender.dry_run else ConversionKind.DIFFERS.value in left):
+                outcome = "drift"
+            if (differing := tally.drift[ConversionKind.DIFFERS.value]) and error is None:
+                error = f"{differing:,} {DIFFERING}"
+            outcome, error = ended(outcome, error, tally)
+            spent = self._queries() - queries
+            run.finish(outcome, tally.as_counts(), spent, error)
+            unearned = tally.drift[ConversionKind.WITHOUT_STINT.value]
+            warnings = (f"{unearned:,} {UNEARNED}",) if unearned else ()
+            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, warnings)
+
+    def _queries(self) -> int:
+        return self._mender.replica.queries + self._condenser.queries
+
+    def _everyone(self, progress: Progress, run: Run) -> None:
+        for part in self._ranges():
+            if self._stop.is_set():
+                raise Stopped
+            users = self._compare(part)
+            if part.upto < LAST_ID:
+                progress.advance(part.upto, users)
+            run.move(part.upto, self._mender.tally.as_counts(), self._queries())
+
+    def _ranges(self) -> Iterator[Range]:
+        """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
+        with ThreadPoolExecutor(1, "condenser") as pool:
+            ahead = pool.submit(self._condense, SMALLEST)
+            while True:
+                part = ahead.result()
+                if part.upto < LAST_ID:
+                    ahead = pool.submit(self._condense, part.upto)
+                yield part
+                if part.upto == LAST_ID:
+                    return
+
+    def _condense(self, after: int) -> Range:
+        upto = self._condenser.end_of_range(after, self._range_users)
+        if upto is None:
+            return Range(after, LAST_ID, Fingerprints((0, 0), (0, 0), (0, 0)))
+        return Range(after, upto, self._condenser.fingerprints(after, upto))
+
+    def _compare(self, part: Range) -> int:
+        """Compares one range; returns how many users MySQL has in it."""
+        book, tally = self._mender.book, self._mender.tally
+        users = part.live.users[0]
+        if book.fingerprints(part.after, part.upto) == part.live:
+            suspects = book.misjudged_in_range(part.after, part.upto)
+            tally.checked += users - len(suspects)
+            tally.in_step += users - len(suspects)
+        else:
+            live = self._mender.replica.user_page(part.after, self._range_users) if users else []
+            suspects = sorted({*book.present(part.after, part.upto), *(user for user in live if user <= part.upto)})
+        if suspects:
+            self._mender.check(suspects)
+        if not self._shadow:
+            self._tune(part.after, part.upto)
+        return users
+
+    def _some(self, sample: int, present: Present, progress: Progress) -> None:
+        """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
+        seen: set[int] = set()
+        for _ in range(2 * sample):
+            if self._stop.is_set():
+                raise Stopped
+            place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
+            page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
+            fresh = [user_id for user_id in page if user_id not in seen]
+            seen.update(fresh)
+            self._mender.check(fresh)
+            if not self._shadow:
+                self._mender.check_entries(fresh)
+            progress.advance(0, len(fresh))
+            if len(seen) >= sample:
+                return
+
+    def _entries(self) -> None:
+        """Puts the call centre's entries right, of everybody in one look at its table."""
+        if not self._shadow:
+            with closing(self._mender.book.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
+                for wrong in pages:
+                    if self._stop.is_set():
+                        raise Stopped
+                    self._mender.repair_entries(wrong)
+
+    def _conversions(self, since: int | None) -> None:
+        """Holds what stints earned against the call centre's table, both ways."""
+        if self._shadow:
+            return
+        book = self._mender.book
+        with closing(book.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
+            for page in pages:
+                if self._stop.is_set():
+                    raise Stopped
+                self._look_for(page)
+        self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in book.unearned() if is_ours(row)])
+        if since is not None:
+            ours = book.earned_in_shadow(since)
+            rows = book.conversions_of({one.user_id for one in ours}, since)
+            self._publish(ConversionKind.UNPUBLISHED, unpublished(ours, rows))
+
+    def _look_for(self, earned: Sequence[Conversion]) -> None:
+        """What became of conversions that are not where they should be.
+
+        A signature that was paid at another moment is not missing: history was lost, and the stint is a read's.
+        """
+        book = self._mender.book
+        same, other = book.conversions_there(earned)
+        self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
+        if lacking := [one for one in earned if id_of(one) not in same | other]:
+            paid = book.paid_signatures([one for one in lacking if one.signature])
+            self._publish(ConversionKind.MISSING, [one for one in lacking if (one.user_id, one.signature) not in paid])
+
+    def _name(self, kind: ConversionKind, conversions: Sequence[str]) -> None:
+        if conversions:
+            self._mender.tally.drift[kind.value] += len(conversions)
+            log.error(kind.value, count=len(conversions), conversions=conversions[:NAMED])
+
+    def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
+        """Adds conversions of stints to the call centre's table; a dry run counts and names them."""
+        self._name(kind, [str(id_of(one)) for one in earned])
+        if not self._mender.dry_run:
+            for batch in batches(earned, self._range_users):
+                self._mender.tally.published += sum(piecewise(self._add, batch, self._unpublished))
+
+    def _add(self, earned: Sequence[Conversion]) -> int:
+        with self._mender.store.transaction() as tx:
+            tx.load(one.user_id for one in earned)
+            return tx.publish(earned)
+
+    def _unpublished(self, earned: Conversion, error: psycopg.Error | TryAgain) -> None:
+        self._refused(earned.user_id, error)
+
+    def _tune(self, after: int, upto: int) -> None:
+        """Puts the call centre's table right where others wrote something else than the open stint into it."""
+        users = self._mender.book.out_of_tune(after, upto)
+        if not users:
+            return
+        self._mender.tally.drift[CALL_CENTRE] += len(users)
+        if not self._mender.dry_run:
+            for batch in batches(users, self._range_users):
+                self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
+
+    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+        reason = why(error)
+        log.error("lead_refused", user_id=user_id, reason=reason)
+        self._mender.tally.refuse(reason)
+
+    def _put_right(self, user_ids: Sequence[int]) -> int:
+        outcome = Outcome()
+        with self._mender.store.transaction(past_held=True) as tx:
+            for user_id, lead in tx.load(user_ids).items():
+                if lead.queue_type is not None:
+                    elsewhere = frozenset(QueueType) - {QueueType.NONE, lead.queue_type}
+                    outcome.queue_changes[user_id] = QueueChange(
+                        user_id,
+                        lead.queue_type,
+                        elsewhere,
+                        entered=False,
+                        first_sight=True,
+                        reason=Reason.READ_LIVE,
+                        at=lead.opened_at,
+                    )
+            tx.write(outcome)
+        return len(user_ids)

@@ -1,0 +1,93 @@
+"""Waiting for the stream: has it passed what we read, or does it stand still?
+
+Only where versions are times: a clock that was put back behind them says nothing of how far a lane has come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import NamedTuple
+
+from consumer.versions import ahead_seconds
+from reconciler.postgres import LanePoint
+
+
+class Stopped(Exception):
+    """The run was asked to stop."""
+
+
+def lanes_ahead(lanes: Mapping[int, LanePoint], clock: int) -> float:
+    """How far (s) the stream's versions are ahead of the server's clock (µs), which was put back; 0 where they are not.
+
+    Until it has caught up no lane can be said to have passed a read, so nothing may be repaired by one.
+    """
+    return ahead_seconds(max((point.version for point in lanes.values()), default=0), clock / 1e6)
+
+
+class Waited(NamedTuple):
+    """Lanes that have not passed what was waited for: those that move but lag, and those that stand still."""
+
+    lagging: set[int]
+    standing: set[int]
+
+
+class LaneWatch:
+    """Watches how far the lanes have come; remembers between calls since when each has been standing still."""
+
+    def __init__(
+        self,
+        read: Callable[[], Mapping[int, LanePoint]],
+        still_seconds: float,
+        patience_seconds: float,
+        stop: Event,
+        poll_seconds: float = 0.2,
+    ) -> None:
+        """`still_seconds` without any movement mean that a lane stands still (RECHECK_WAIT_SECONDS), those before we
+        looked included; `patience_seconds` is the longest wait for one that moves but lags."""
+        self._read = read
+        self._still = still_seconds
+        self._patience = patience_seconds
+        self._stop = stop
+        self._poll = poll_seconds
+        self._seen: dict[int, tuple[tuple[int, int] | None, float]] = {}
+
+    def ahead(self, clock: int) -> float:
+        """As `lanes_ahead`, of the lanes as they are now."""
+        return lanes_ahead(self._read(), clock)
+
+    def wait(self, marks: Mapping[int, int]) -> Waited:
+        """Waits until each lane has passed its version (µs) or stands still.
+
+        Where no lane has ever moved there is no stream, and nothing to wait for. Raises Stopped.
+        """
+        deadline = time.monotonic() + self._patience
+        while True:
+            waited = self.look(marks)
+            if not waited.lagging or time.monotonic() >= deadline:
+                return waited
+            if self._stop.wait(self._poll):
+                raise Stopped
+
+    def look(self, marks: Mapping[int, int]) -> Waited:
+        """Where lanes stand at the moment."""
+        points = self._read()
+        if not has_moved(points):
+            return Waited(set(), set())
+        now = time.monotonic()
+        found = Waited(set(), set())
+        for lane, mark in marks.items():
+            point = points.get(lane)
+            place = None if point is None else (point.version, point.next_seq)
+            if lane not in self._seen or self._seen[lane][0] != place:
+                self._seen[lane] = place, now
+            standing = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
+            if point is None or point.version < mark:
+                (found.standing if standing else found.lagging).add(lane)
+        return found
+
+
+def has_moved(points: Mapping[int, LanePoint]) -> bool:
+    """Whether there is a stream: some lane was ever moved by an applier."""
+    return any(point.version or point.next_seq > 1 for point in points.values())

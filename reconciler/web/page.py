@@ -1,0 +1,163 @@
+"""What the status page says, made from what was seen. Pure: asks nobody, draws nothing."""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import Final
+
+from reconciler.monitor.servers import Snapshot
+from reconciler.monitor.today import Board
+from reconciler.web.alerts import headline, remarks
+from reconciler.web.chart import Chart, chart, share
+from reconciler.web.formatting import clock, counted, difference, span
+from reconciler.web.last_runs import runs
+from reconciler.web.view_model import VERY_LATE_SECONDS, Facts, Figure, LaneRow, Page, State, lag_of, lag_state
+
+QUEUES: Final = (
+    ("unsigned_users", "Have not signed"),
+    ("requirements_outstanding", "Owe documents"),
+    ("none", "In no queue"),
+)
+CONVERSIONS: Final = (("signature_obtained", "signed"), ("requirements_completed", "handed in the last document"))
+WEIGHT: Final = {State.GOOD: 0, State.NOTICE: 1, State.UNKNOWN: 2, State.BAD: 3}
+"""Of what there is to know, the worst makes the headline."""
+
+
+def page(facts: Facts) -> Page:
+    """The page of this moment."""
+    found = remarks(facts)
+    state = max((remark.state for remark in found), key=WEIGHT.__getitem__, default=State.GOOD)
+    drawn = chart(*_hours(facts.board))
+    conversions, types, words = _conversions(facts, drawn)
+    return Page(
+        now=facts.now,
+        clock=f"{facts.now.astimezone(facts.policy.zone):%H:%M:%S}",
+        zone=facts.policy.zone.key,
+        state=state,
+        headline=headline(state, found),
+        remarks=found,
+        queues=_queues(facts.snapshot),
+        queues_note=_queues_note(facts),
+        conversions=conversions,
+        conversion_types=types,
+        chart=drawn,
+        chart_words=words,
+        hour=facts.now.astimezone(facts.policy.zone).hour,
+        lags=_lags(facts),
+        lanes=_lanes(facts),
+        drift=_drift(facts),
+        runs=runs(facts),
+        why_no_runs=facts.policy.why_no_runs,
+    )
+
+
+def _hours(board: Board | None) -> tuple[dict[int, int], dict[int, int]]:
+    return ({}, {}) if board is None else (board.days.today, board.days.yesterday)
+
+
+def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str, str]:
+    if facts.board is None:
+        return Figure("conversions", "Conversions today", "—", "not known yet"), "", "No conversions are known yet."
+    days = facts.board.days
+    today, whole = days.today.total(), days.yesterday.total()
+    figure = Figure("conversions", "Conversions today", f"{today:,}", difference(today, days.yesterday_by_now))
+    types = " · ".join(f"{days.types[kind]:,} {words}" for kind, words in CONVERSIONS)
+    words = f"{counted(today, 'conversion')} today, {whole:,} on the whole of yesterday."
+    if not today and not whole:
+        words = "No conversion yet today, and none yesterday."
+    if drawn.busiest is not None:
+        words += f" Busiest hour today: {drawn.busiest.span}, with {drawn.busiest.today:,}."
+    return figure, types, words
+
+
+def _queues(seen: Snapshot) -> list[Figure]:
+    known = seen.counted_at is not None
+    return [
+        Figure(f"queue-{code}", label, f"{seen.queues.get(code, 0):,}" if known else "—", code=code)
+        for code, label in QUEUES
+    ]
+
+
+def _queues_note(facts: Facts) -> str:
+    counted_at = facts.snapshot.counted_at
+    if counted_at is None:
+        return "not counted yet"
+    return f"counted at {clock(counted_at, facts.now, facts.policy.zone)}, once a minute"
+
+
+def _lags(facts: Facts) -> list[Figure]:
+    lags: list[float] = []
+    if facts.board is not None:
+        lags = [lag for lane in facts.board.lanes if (lag := lag_of(lane, facts.board.seen_at)) is not None]
+    stream = max(lags, default=None)
+    reader = facts.stream.reader_lag
+    if reader is not None:
+        note = "MySQL to Kafka"
+    else:
+        reader = min(lags, default=None)
+        note = "at most: the foremost lane" if reader is not None else "not known yet"
+    replica = facts.snapshot.replica_lag
+    up = facts.snapshot.replica_up
+    replica_note = "not a replica, or it does not say" if up and replica is None else "behind its source"
+    letters = facts.stream.dead_letters
+    return [
+        _lag_figure("reader", "Reader", reader, note),
+        _lag_figure("lanes", "Slowest lane", stream, "MySQL to PostgreSQL" if lags else "not known yet"),
+        _lag_figure("replica", "Replica", replica, replica_note if up else "does not answer"),
+        Figure(
+            "letters",
+            "Dead letters",
+            "—" if letters is None else f"{letters:,}",
+            "messages nobody could apply" if letters is not None else _first(facts.stream.problem),
+            state=None if letters is None else (State.BAD if letters else State.GOOD),
+        ),
+    ]
+
+
+def _lag_figure(key: str, label: str, lag: float | None, note: str) -> Figure:
+    if lag is None:
+        return Figure(f"lag-{key}", label, "—", note, state=State.UNKNOWN)
+    text = "stands still" if isinf(lag) else span(lag)
+    return Figure(f"lag-{key}", label, text, note, state=lag_state(lag))
+
+
+def _lanes(facts: Facts) -> list[LaneRow]:
+    rows: list[LaneRow] = []
+    if facts.board is None:
+        return rows
+    for lane in facts.board.lanes:
+        lag = lag_of(lane, facts.board.seen_at)
+        ahead = facts.stream.next_seqs[lane.number] if lane.number < len(facts.stream.next_seqs) else None
+        rows.append(
+            LaneRow(
+                lane.number,
+                lane.owner or "nobody yet",
+                "unknown" if lag is None else span(lag),
+                share(lag, VERY_LATE_SECONDS),
+                lag_state(lag),
+                "" if ahead is None else f"{max(0, ahead - lane.next_seq):,}",
+            )
+        )
+    return rows
+
+
+def _drift(facts: Facts) -> list[Figure]:
+    board, seen = facts.board, facts.snapshot
+    found = None if board is None else sum(board.drift.values())
+    mended = None if board is None else sum(board.mended.values())
+    kinds = "" if board is None else ", ".join(f"{count:,} {kind}" for kind, count in board.kinds.items())
+    waiting = "—" if seen.rechecks_waiting is None else f"{seen.rechecks_waiting:,}"
+    due = "" if seen.rechecks_due is None else f"{seen.rechecks_due:,} due now"
+    return [
+        Figure("drift-found", "Drift found today", _number(found), kinds or "differences from MySQL, confirmed"),
+        Figure("drift-mended", "Mended today", _number(mended), "leads the stream had missed; should be zero"),
+        Figure("rechecks", "Rechecks waiting", waiting, due or "customers to be read live"),
+    ]
+
+
+def _number(number: int | None) -> str:
+    return "—" if number is None else f"{number:,}"
+
+
+def _first(sentence: str) -> str:
+    return sentence.partition(";")[0]

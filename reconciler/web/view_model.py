@@ -1,0 +1,156 @@
+"""What the status page is made from and made of: facts that were seen, and the parts that are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from consumer.versions import age
+from reconciler.monitor.kafka import StreamSeen
+from reconciler.monitor.servers import Snapshot
+from reconciler.monitor.today import Board, Lane
+from reconciler.web.chart import Chart
+
+LATE_SECONDS: Final = 60.0
+VERY_LATE_SECONDS: Final = 300.0
+
+
+class State(StrEnum):
+    """How something stands; the page shows a sign and a word beside the colour."""
+
+    GOOD = "good"
+    NOTICE = "notice"
+    BAD = "bad"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+
+    @property
+    def sign(self) -> str:
+        """What stands for it where there is no colour."""
+        return {"good": "✓", "notice": "!", "bad": "✕", "busy": "…", "unknown": "—"}[self.value]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What settings allow here."""
+
+    zone: ZoneInfo
+    switched_on: frozenset[str]
+    writes: bool
+    token: bool
+    shadow: bool
+
+    @property
+    def why_no_runs(self) -> str:
+        """Why nobody can start runs from the page; empty where they can."""
+        if not self.writes:
+            return "SMART_DISCOVERY_ENABLED is false, so nothing is run."
+        if not self.token:
+            return "Runs cannot be started from this page: API_TOKEN is not set."
+        return ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was seen until `now`. `board` is None before PostgreSQL first answered."""
+
+    now: datetime
+    snapshot: Snapshot
+    board: Board | None
+    stream: StreamSeen
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to know, in a sentence."""
+
+    state: State
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with its name. `value` is a dash where it is not known; `code` is the name that programs use."""
+
+    key: str
+    label: str
+    value: str
+    note: str = ""
+    code: str = ""
+    state: State | None = None
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """The newest run of a name. `next_at` is when it runs again, `startable` whether the page offers a button."""
+
+    name: str
+    title: str
+    about: str
+    state: State
+    word: str
+    when: str
+    started_at: datetime | None
+    detail: str
+    error: str
+    next_at: str
+    startable: bool
+
+
+@dataclass(frozen=True)
+class LaneRow:
+    """One lane; `fill` is how much of its bar is filled, in percent of VERY_LATE_SECONDS."""
+
+    number: int
+    owner: str
+    lag: str
+    fill: int
+    state: State
+    waiting: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    now: datetime
+    clock: str
+    zone: str
+    state: State
+    headline: str
+    remarks: list[Remark]
+    queues: list[Figure]
+    queues_note: str
+    conversions: Figure
+    conversion_types: str
+    chart: Chart
+    chart_words: str
+    hour: int
+    """Of the local clock."""
+    lags: list[Figure]
+    lanes: list[LaneRow]
+    drift: list[Figure]
+    runs: list[RunRow]
+    why_no_runs: str
+
+
+def lag_state(lag: float | None) -> State:
+    """How a lag (s) stands."""
+    if lag is None:
+        return State.UNKNOWN
+    return State.BAD if lag >= VERY_LATE_SECONDS else State.NOTICE if lag >= LATE_SECONDS else State.GOOD
+
+
+def lag_of(lane: Lane, seen_at: datetime) -> float | None:
+    """How far (s) a lane was behind; None where it has not begun, or where its version is ahead of the clock."""
+    return age(lane.version, seen_at.timestamp())
+
+
+def sentence(text: str) -> str:
+    """Text of an error as a sentence."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")

@@ -1,0 +1,87 @@
+"""A number that is late is told from one that is lost."""
+
+from __future__ import annotations
+
+from consumer.applier.assigned_lane import Lane
+from consumer.applier.gaps import Gaps
+from consumer.leads.model import Change
+from consumer.stream.envelope import NOBODY
+from tests.unit.applier.test_batches import Position
+
+
+def beat(version: int) -> Change:
+    return Change(NOBODY, None, None, None, version, version, True)
+
+
+class Ends:
+    """Kafka's answer, which grows between questions."""
+
+    def __init__(self) -> None:
+        self.at: list[int] | None = [10, 10, 10, 10]
+        self.asked = 0
+
+    def __call__(self, _: int) -> list[int] | None:
+        self.asked += 1
+        return self.at and list(self.at)
+
+
+def waiting_lane() -> Lane:
+    """Waits for number 5; the partition of heartbeats holds number 7."""
+    lane = Lane(0, Position(1, 5, 0, {}), 100)
+    lane.merge.push(3, 7, 9, beat(7))
+    return lane
+
+
+def read_to(gaps: Gaps, offset: int) -> None:
+    for partition in range(3):
+        gaps.reached(0, partition, offset)
+
+
+def test_a_number_is_lost_once_every_partition_was_read_to_an_end_asked_for_after_the_gap_was_seen() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 0.0) == 0
+    assert ends.asked == 0
+    ends.at = [12, 10, 10, 10]
+    assert gaps.lost(lane, 2.0) == 0
+    gaps.reached(0, 0, 12)
+    assert gaps.lost(lane, 2.5) == 2
+    assert ends.asked == 1
+
+
+def test_the_ends_of_an_earlier_gap_say_nothing_about_the_next_one() -> None:
+    """On a busy lane there is some gap at every look; none of them is old."""
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    gaps.lost(lane, 0.0)
+    gaps.lost(lane, 2.0)
+    lane.merge.push(0, 5, 10, beat(5))
+    lane.merge.push(0, 6, 11, beat(6))
+    assert len(lane.merge.pop(10)) == 3
+    lane.merge.push(3, 9, 12, beat(9))
+    read_to(gaps, 12)
+    ends.at = [20, 20, 20, 20]
+    assert gaps.lost(lane, 2.5) == 0, "number 8 may still come: it was missed only now"
+    assert gaps.lost(lane, 9.0) == 0, "number 8 may lie between 12 and 20"
+    read_to(gaps, 20)
+    assert gaps.lost(lane, 9.5) == 1
+
+
+def test_while_kafka_does_not_say_where_partitions_end_nothing_is_given_up() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    read_to(gaps, 1000)
+    ends.at = None
+    gaps.lost(lane, 0.0)
+    assert gaps.lost(lane, 5.0) == 0
+
+
+def test_what_was_read_before_lanes_are_read_from_other_places_says_nothing() -> None:
+    gaps, lane = Gaps(Ends()), waiting_lane()
+    read_to(gaps, 10)
+    gaps.forget()
+    gaps.lost(lane, 0.0)
+    assert gaps.lost(lane, 5.0) == 0, "the missing number may lie in what is read once more"
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 6.0) == 2

@@ -1,0 +1,131 @@
+"""What counts as drift, and what confirms it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.leads.model import NEVER, Claim, ClaimRow, Lead, QueueType, Requirement, RequirementRow, Rule, UserRow
+from consumer.leads.rules import Rules
+from reconciler.replica import LiveLead
+from reconciler.runs.drift import Drift, confirmed, differences, same_text
+
+RULES = Rules()
+USER = UserRow(1, "5", True)
+CLAIM = ClaimRow("10", 1, "open")
+DOCUMENT = RequirementRow("100", "10", "id", "pending", None)
+LIVE = LiveLead(USER, {"10": CLAIM}, {"100": DOCUMENT}, {})
+
+
+def held() -> Lead:
+    return Lead(
+        1,
+        exists=True,
+        signature="5",
+        stint=1,
+        queue_type=QueueType.REQUIREMENTS_OUTSTANDING,
+        rule=Rule.REQUIREMENT_OUTSTANDING,
+        claims={"10": Claim("10", "open", 1)},
+        requirements={"100": Requirement("100", "10", "id", "pending", None, 1)},
+    )
+
+
+def kinds(lead: Lead | None, live: LiveLead) -> list[Drift]:
+    return [difference.kind for difference in differences(lead, live, RULES)]
+
+
+def test_a_lead_like_mysqls_rows_is_in_step() -> None:
+    assert kinds(held(), LIVE) == []
+
+
+def test_a_user_nobody_knows_is_unknown_and_one_that_is_nowhere_is_nothing() -> None:
+    assert kinds(None, LIVE) == [Drift.UNKNOWN]
+    assert kinds(None, LiveLead(None, {}, {}, {})) == []
+    assert kinds(Lead(1), LIVE) == [Drift.UNKNOWN]
+
+
+def test_a_lead_waiting_for_a_live_read_is_unsettled_whatever_it_holds() -> None:
+    assert kinds(replace(held(), judge_after=NEVER), LIVE) == [Drift.UNSETTLED]
+    assert kinds(Lead(1, judge_after=NEVER), LIVE) == [Drift.UNSETTLED]
+
+
+@pytest.mark.parametrize(
+    ("live", "kind"),
+    [
+        (LIVE._replace(user=None), Drift.USER_GONE),
+        (LIVE._replace(user=UserRow(1, None, True)), Drift.SIGNATURE),
+        (LIVE._replace(user=UserRow(1, "5", False)), Drift.ENABLED),
+        (LIVE._replace(claims={"10": CLAIM, "11": ClaimRow("11", 1, None)}), Drift.CLAIM_MISSING),
+        (LIVE._replace(claims={"10": ClaimRow("10", 1, "cancelled")}), Drift.CLAIM_STATUS),
+        (LIVE._replace(requirements={}), Drift.REQUIREMENT_GONE),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(status=None)}), Drift.REQUIREMENT_STATUS),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(type="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(reason="x")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT._replace(claim_id="11")}), Drift.REQUIREMENT_OTHER),
+        (LIVE._replace(requirements={"100": DOCUMENT, "101": DOCUMENT._replace(id="101")}), Drift.REQUIREMENT_MISSING),
+    ],
+)
+def test_each_difference_has_its_name(live: LiveLead, kind: Drift) -> None:
+    assert kinds(held(), live) == [kind]
+
+
+def test_a_claim_that_is_gone_takes_its_requirements_along() -> None:
+    assert kinds(held(), LIVE._replace(claims={}, requirements={})) == [Drift.CLAIM_GONE, Drift.REQUIREMENT_GONE]
+
+
+def test_claims_left_behind_by_a_deleted_user_are_nothing() -> None:
+    gone = Lead(1, stint=2, queue_type=QueueType.NONE, rule=Rule.USER_GONE)
+    assert kinds(gone, LIVE._replace(user=None)) == []
+    assert kinds(gone, LIVE) == [Drift.USER_MISSING, Drift.CLAIM_MISSING, Drift.REQUIREMENT_MISSING]
+
+
+def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_be_judged() -> None:
+    assert kinds(replace(held(), queue_type=QueueType.NONE), LIVE) == [Drift.QUEUE]
+    assert kinds(replace(held(), queue_type=QueueType.NONE, judge_after=5), LIVE) == []
+
+
+def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference() -> None:
+    first = LIVE._replace(user=UserRow(1, "6", True), claims={"10": ClaimRow("10", 1, "paused")})
+    second = LIVE._replace(user=UserRow(1, "7", True), claims={"10": ClaimRow("10", 1, "paused")})
+    found = differences(held(), second, RULES)
+    assert [difference.kind for difference in found] == [Drift.SIGNATURE, Drift.CLAIM_STATUS]
+    assert [difference.kind for difference in confirmed(found, held(), first, second, 1)] == [Drift.CLAIM_STATUS]
+
+
+@pytest.mark.parametrize(
+    ("live", "newer"),
+    [
+        (LIVE._replace(user=UserRow(1, "6", True)), replace(held(), version=6)),
+        (LIVE._replace(user=None), replace(held(), version=6)),
+        (
+            LIVE._replace(claims={"10": ClaimRow("10", 1, "paused")}),
+            replace(held(), claims={"10": Claim("10", "open", 6)}),
+        ),
+        (LIVE, replace(held(), claims={}, read_floor=6)),
+        (
+            LIVE._replace(requirements={}),
+            replace(held(), requirements={"100": Requirement("100", "10", "id", "pending", None, 6)}),
+        ),
+        (LIVE, replace(held(), requirements={}, read_floor=6)),
+    ],
+)
+def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there_and_back(
+    live: LiveLead, newer: Lead
+) -> None:
+    found = differences(newer, live, RULES)
+    assert found
+    assert confirmed(found, newer, live, live, floor=5) == []
+    assert confirmed(found, newer, live, live, floor=6) == found
+
+
+def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:
+    waiting = Lead(1, judge_after=NEVER, read_floor=6)
+    found = differences(waiting, LIVE, RULES)
+    assert confirmed(found, waiting, LIVE._replace(user=None), LIVE, floor=5) == found
+
+
+def test_a_text_that_postgresql_cannot_hold_is_no_drift() -> None:
+    assert same_text("a\ufffdb", "a\0b")
+    assert not same_text("a", "b")
+    assert not same_text(None, "")

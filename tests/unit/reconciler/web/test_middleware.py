@@ -1,0 +1,154 @@
+"""Limits, headers and the comparison of tokens, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.types import Message, Receive, Scope, Send
+
+from reconciler.web.middleware import HEADERS, Guard, is_token
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body it was given."""
+    body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=5")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def post(guard: Guard, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as client:
+            return await client.post("/", content=content)
+
+    return asyncio.run(ask())
+
+
+async def pieces(number: int) -> AsyncIterator[bytes]:
+    for _ in range(number):
+        yield b"x" * 10
+
+
+def test_a_body_arrives_whole_and_answers_carry_security_headers() -> None:
+    answer = post(Guard(echo), pieces(3))
+    assert answer.content == b"x" * 30
+    given = {name.decode(): value.decode() for name, value in HEADERS}
+    assert {name: answer.headers[name] for name in given} == {**given, "cache-control": "max-age=5"}
+
+
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent() -> None:
+    for content in (b"x" * 40, pieces(4)):
+        answer = post(Guard(echo, max_body=39), content)
+        assert answer.status_code == 413
+        assert answer.json() == {"detail": "the body is larger than 39 bytes; send less"}
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
+    async def scenario() -> list[int]:
+        release = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await release.wait()
+            await echo(scope, receive, send)
+
+        transport = httpx.ASGITransport(Guard(slow, max_requests=2))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            first = [asyncio.create_task(client.get("/")) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            refused = await client.get("/")
+            release.set()
+            answers = [refused, *[await task for task in first], await client.get("/")]
+        assert refused.headers["retry-after"] == "1"
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(scenario()) == [503, 200, 200, 200]
+
+
+def test_what_a_client_sent_who_hung_up_before_the_end_is_not_acted_on() -> None:
+    async def scenario() -> list[str]:
+        reached: list[str] = []
+
+        async def act(scope: Scope, receive: Receive, send: Send) -> None:
+            reached.append("the application")
+
+        sent: list[Message] = [
+            {"type": "http.request", "body": b'{"dry_run":', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Message:
+            return sent.pop(0)
+
+        async def send(message: Message) -> None:
+            reached.append(message["type"])
+
+        await Guard(act)({"type": "http", "method": "POST"}, receive, send)
+        return reached
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused_and_keeps_nobody_from_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reconciler.web.middleware.BODY_SECONDS", 1.0)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def stuck(guard: Guard) -> list[Message]:
+        answers: list[Message] = []
+
+        async def silence() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        await guard({"type": "http", "method": "POST"}, silence, send)
+        return answers
+
+    async def scenario() -> list[int]:
+        guard = Guard(answer, max_requests=8)
+        slow = [asyncio.create_task(stuck(guard)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as client:
+            asked = await client.get("/")
+        return [asked.status_code, *sorted([(await task)[0]["status"] for task in slow])]
+
+    assert asyncio.run(scenario()) == [200, 408, 408, 503]
+
+
+def test_pages_may_use_scripts_and_styles_of_ours_and_nothing_inline_or_from_elsewhere() -> None:
+    policy = post(Guard(echo), b"").headers["content-security-policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == rules["base-uri"] == rules["frame-ancestors"] == "'none'"
+    assert {rules[kind] for kind in ("script-src", "style-src", "img-src", "connect-src", "form-action")} == {"'self'"}
+
+
+def test_a_token_is_compared_by_the_function_that_takes_the_same_time_for_every_wrong_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = []
+
+    def spy(given: bytes, token: bytes) -> bool:
+        compared.append((given, token))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    assert not is_token("right", SecretStr("right"))
+    assert compared == [(b"right", b"right")]
+
+
+def test_only_the_token_is_the_token() -> None:
+    token = SecretStr("geheim-ü")
+    assert is_token("geheim-ü", token)
+    assert not any(is_token(given, token) for given in (None, "", "geheim", "geheim-ü ", "GEHEIM-ü"))

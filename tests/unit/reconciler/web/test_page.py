@@ -1,0 +1,207 @@
+"""What the status page says, from what was seen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zipfile import ZipFile
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
+from reconciler.monitor.servers import LastSuccess, Snapshot
+from reconciler.monitor.today import Board, Days, Lane, calendar, days
+from reconciler.postgres import LanePoint, microseconds
+from reconciler.runs.run_log import Record
+from reconciler.settings import SWEEPS
+from reconciler.web.chart import HEIGHT, chart, scale_top, share
+from reconciler.web.formatting import ago, clock, difference, span
+from reconciler.web.page import page
+from reconciler.web.pages import commands
+from reconciler.web.view_model import Facts, Policy, State
+
+NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
+LONDON = ZoneInfo("Europe/London")
+POLICY = Policy(LONDON, frozenset(SWEEPS), writes=True, token=True, shadow=False)
+WELL = Snapshot(
+    store_up=True, replica_up=True, lanes={0: LanePoint(1, 1)}, rechecks_due=0, rechecks_waiting=0,
+    last_runs={name: LastSuccess(NOW - timedelta(minutes=9), 5, 0, 0) for name in SWEEPS}, replica_lag=0.2,
+    queues={"unsigned_users": 1200, "requirements_outstanding": 30}, counted_at=NOW,
+)  # fmt: skip
+STREAM = StreamSeen("", reader_version=microseconds(NOW), next_seqs=(7, 5), dead_letters=0, seen_at=NOW.timestamp())
+
+
+def lane(number: int, seconds_ago: float) -> Lane:
+    return Lane(number, "applier-1", microseconds(NOW) - round(seconds_ago * 1e6), 5)
+
+
+def a_board(*lanes: Lane, **seen: object) -> Board:
+    board = Board(NOW, Days(), {}, {}, {}, {}, list(lanes) or [lane(0, 0.4), lane(1, 0.2)], None)
+    return replace(board, **seen)  # type: ignore[arg-type]
+
+
+def facts(board: Board | None = None, snapshot: Snapshot = WELL, policy: Policy = POLICY) -> Facts:
+    return Facts(NOW, snapshot, board or a_board(), STREAM, policy)
+
+
+def remarks(seen: Facts) -> str:
+    return " ".join(remark.sentence for remark in page(seen).remarks)
+
+
+def test_commands_in_a_sentence_are_code_and_everything_else_is_text() -> None:
+    assert commands("look at `consumer read` <now>") == "look at <code>consumer read</code> &lt;now&gt;"
+    assert commands("`<b>`") == "<code>&lt;b&gt;</code>"
+    assert commands("an odd ` one") == "an odd ` one"
+
+
+def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
+    record = Record("new-users", "running", NOW - timedelta(seconds=42), None, None, 0, {}, None)
+    row = next(run for run in page(facts(a_board(newest={"new-users": record}))).runs if run.name == "new-users")
+    assert (row.state, row.word, row.when) == (State.BUSY, "running", "for 42 s")
+
+
+def test_a_day_without_conversions_after_another_is_said_in_words() -> None:
+    shown = page(facts())
+    assert shown.chart_words == "No conversion yet today, and none yesterday."
+    assert shown.conversions.note == "none yesterday by now either"
+
+
+def test_where_nothing_is_wrong_all_is_well() -> None:
+    shown = page(facts())
+    assert (shown.headline, shown.state, shown.remarks) == ("All is well", State.GOOD, [])
+    assert [figure.value for figure in shown.queues] == ["1,200", "30", "0"]
+    assert [figure.value for figure in shown.lags] == ["0.0 s", "0.4 s", "0.2 s", "0"]
+    assert [row.waiting for row in shown.lanes] == ["2", "0"]
+
+
+def test_before_anything_was_seen_nothing_is_known_and_nothing_is_claimed() -> None:
+    shown = page(Facts(NOW, Snapshot(), None, StreamSeen(), POLICY))
+    assert (shown.headline, shown.state) == ("Nothing is known yet", State.UNKNOWN)
+    assert {remark.state for remark in shown.remarks} == {State.UNKNOWN}
+    figures = [*shown.queues, shown.conversions, *shown.lags, *shown.drift]
+    assert {figure.value for figure in figures} == {"—"}
+    assert [row.word for row in shown.runs if row.name in SWEEPS] == ["never ran"] * 4
+
+
+def test_a_server_that_is_away_is_named_and_old_figures_are_dated() -> None:
+    away = replace(
+        WELL, store_up=False, store_failed=True, store_error="PostgreSQL centre on db:5432 cannot be reached: refused"
+    )
+    shown = page(facts(snapshot=away))
+    assert shown.headline == "One thing needs attention"
+    assert [remark.sentence for remark in shown.remarks] == [
+        "PostgreSQL centre on db:5432 cannot be reached: refused.",
+        "What follows is as of 14:10.",
+    ]
+    assert "stands still" in remarks(facts(snapshot=replace(WELL, replica_lag=float("inf"))))
+
+
+def test_lanes_that_lag_alike_point_at_the_reader_and_single_ones_at_an_applier() -> None:
+    assert "Every lane is 6 min behind: look at `consumer read`" in remarks(facts(a_board(lane(0, 400), lane(1, 399))))
+    assert remarks(facts(a_board(lane(0, 0.3), lane(1, 90)))) == "Lane 1 up to 90 s behind: look at `consumer apply`."
+    assert page(facts(a_board(lane(0, 0.3), lane(1, 90)))).state is State.NOTICE
+    assert "has not run yet" in remarks(facts(a_board(Lane(0, None, 0, 1))))
+
+
+def test_without_kafka_the_readers_lag_is_bounded_by_the_foremost_lane() -> None:
+    shown = page(replace(facts(a_board(lane(0, 30), lane(1, 8))), stream=NOT_WATCHED))
+    assert [(figure.value, figure.note) for figure in shown.lags[:1]] == [("8.0 s", "at most: the foremost lane")]
+    assert shown.lags[3].note == "KAFKA_BOOTSTRAP_SERVERS is not set for this process"
+    assert shown.state is State.GOOD
+
+
+def test_lags_are_those_of_the_moment_they_were_seen_not_older_by_the_wait_since() -> None:
+    later = replace(facts(), now=NOW + timedelta(seconds=40))
+    assert [figure.value for figure in page(later).lags[:2]] == ["0.0 s", "0.4 s"]
+    behind = replace(later, stream=replace(STREAM, seen_at=NOW.timestamp() + 90))
+    assert remarks(behind) == "`consumer read` is 90 s behind MySQL, and everything after it with it."
+
+
+def test_a_sweep_that_failed_or_is_overdue_needs_attention_unless_it_is_switched_off() -> None:
+    failed = Record("new-users", "failed", NOW, NOW, 12, 1, {}, "the replica does not answer")
+    board = a_board(newest={"new-users": failed})
+    late = {**WELL.last_runs, "new-requirements": LastSuccess(NOW - timedelta(hours=3), 5, 0, 0)}
+    seen = facts(board, replace(WELL, last_runs=late))
+    assert page(seen).headline == "2 things need attention"
+    assert "The sweep “New users” ended badly: The replica does not answer." in remarks(seen)
+    assert "“New requirements” last succeeded 3 h ago" in remarks(seen)
+    off = replace(POLICY, switched_on=frozenset({"unsigned-conversions"}))
+    assert remarks(replace(seen, policy=off)) == ""
+    assert [row.startable for row in page(replace(seen, policy=off)).runs[:5]] == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [(replace(POLICY, token=False), "API_TOKEN"), (replace(POLICY, writes=False), "SMART_DISCOVERY_ENABLED")],
+)
+def test_where_nobody_can_start_runs_there_is_no_button_and_the_page_says_why(policy: Policy, said: str) -> None:
+    shown = page(facts(policy=policy))
+    assert said in shown.why_no_runs
+    assert not any(row.startable for row in shown.runs)
+
+
+def test_what_was_mended_today_is_said_for_it_should_be_nothing() -> None:
+    board = a_board(mended={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
+    shown = page(facts(board))
+    assert [figure.value for figure in shown.drift] == ["3", "2", "0"]
+    assert shown.drift[0].note == "2 signature, 1 unknown"
+    assert "Runs mended 2 leads today that the stream had missed." in remarks(facts(board))
+
+
+def test_today_is_compared_with_yesterday_by_the_same_time() -> None:
+    found = days([(9, True, "signature_obtained", False, 4), (9, False, "x", True, 3), (20, False, "x", False, 5)])
+    assert (found.today, found.yesterday, found.yesterday_by_now) == (Counter({9: 4}), Counter({9: 3, 20: 5}), 3)
+    shown = page(facts(a_board(days=found)))
+    assert (shown.conversions.value, shown.conversions.note) == ("4", "1 more than yesterday by now (3)")
+    assert shown.conversion_types == "4 signed · 0 handed in the last document"
+    assert shown.chart_words == "4 conversions today, 8 on the whole of yesterday. Busiest hour today: 09:00, with 4."
+
+
+def test_a_day_is_the_business_s_own_also_when_clocks_change() -> None:
+    summer = calendar(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), LONDON)
+    assert (summer.today, summer.tomorrow) == (
+        datetime(2026, 3, 29, 0, 0, tzinfo=UTC),
+        datetime(2026, 3, 29, 23, 0, tzinfo=UTC),
+    )
+    assert summer.same_time == datetime(2026, 3, 28, 13, 0, tzinfo=UTC)
+
+
+def test_bars_reach_the_top_at_the_top_of_the_scale() -> None:
+    drawn = chart({8: 10, 9: 5}, {8: 1})
+    assert (drawn.top, len(drawn.hours)) == (10, 24)
+    assert (drawn.hours[8].bar_y, drawn.hours[8].bar_height) == (0, HEIGHT)
+    assert drawn.hours[9].bar_height == HEIGHT / 2
+    assert [scale_top(highest) for highest in (0, 2, 3, 5, 11, 45, 199, 1001)] == [2, 2, 4, 10, 20, 50, 200, 2000]
+    assert [share(lag, 300) for lag in (None, 0, 0.1, 150, 9000)] == [0, 0, 2, 50, 100]
+
+
+def test_spans_and_times_are_as_precise_as_anyone_cares() -> None:
+    spans = [0.04, 9.96, 42, 119, 181, 7800, 7200, 500_000]
+    assert [span(seconds) for seconds in spans] == [
+        "0.0 s", "10.0 s", "42 s", "119 s", "3 min", "2 h 10 min", "2 h", "5 d",
+    ]  # fmt: skip
+    assert (ago(NOW, NOW), ago(NOW - timedelta(hours=1), NOW)) == ("just now", "1 h ago")
+    assert clock(NOW - timedelta(days=1), NOW, LONDON) == "1 Mar 14:10"
+    assert (difference(3, 5), difference(2, 2)) == (
+        "2 fewer than yesterday by now (5)",
+        "as many as yesterday by now (2)",
+    )
+
+
+def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> None:
+    root = Path(__file__).parents[4]
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        check=True, cwd=root, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(ZipFile(wheel).namelist())
+    web = root / "reconciler" / "web"
+    wanted = {str(path.relative_to(root)) for path in web.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg")}
+    assert len(wanted) == 7
+    assert wanted <= packed
