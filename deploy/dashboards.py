@@ -269,7 +269,7 @@ BUSINESS: Final = Dashboard(
         [
             Panel(
                 "Conversions an hour",
-                "By type, and by what found them: the stream, or a sweep that mended.",
+                "By type, and by what found them: the stream, or a sweep that repaired.",
                 {"{{type}} ({{source}})": "leadstream:conversions:rate1h"},
                 stacked=True,
             ),
@@ -322,9 +322,9 @@ RECONCILER: Final = Dashboard(
     [
         [
             stat(
-                "Mended today",
+                "Repaired today",
                 "Should be zero: what the stream missed.",
-                "sum(increase(leadstream_reconciler_mended_total[24h]))",
+                "sum(increase(leadstream_reconciler_repaired_total[24h]))",
                 "short",
                 (1, 10),
             ),
@@ -371,10 +371,10 @@ RECONCILER: Final = Dashboard(
                 stacked=True,
             ),
             Panel(
-                "Drift mended",
+                "Drift repaired",
                 "Customers, an hour, by run.",
                 {
-                    "{{run}}": "sum by (run) (increase(leadstream_reconciler_mended_total[1h]))",
+                    "{{run}}": "sum by (run) (increase(leadstream_reconciler_repaired_total[1h]))",
                     "{{run}}: not confirmed yet": "sum by (run) (increase(leadstream_reconciler_left_total[1h]))",
                 },
             ),

@@ -78,7 +78,7 @@ def run(
     interval: Annotated[float | None, typer.Option(min=0.1, help="Repeat every so many seconds until stopped.")] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Runs sweeps: compares users with MySQL, confirms what differs, and mends it through the ledger."""
+    """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
     scope = Scope(_since(since), hours_back, everyone)
     if scope.since is not None and hours_back is not None:
         _wrong("--since and --hours-back exclude each other; give one of them")
@@ -132,7 +132,7 @@ def backfill(
 @app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
 def verify(
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, not only report it.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what differs, not only report it.")] = False,
     settle: Settle = False,
     sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
     conversions_since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE)] = None,

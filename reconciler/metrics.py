@@ -30,8 +30,8 @@ DRIFT: Final = counter(
     run=RUNS_SERVED,
     kind=(*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE),
 )
-MENDED: Final = counter(
-    "leadstream_reconciler_mended", "Leads mended; this should be zero.", RECONCILER, run=RUNS_SERVED
+REPAIRED: Final = counter(
+    "leadstream_reconciler_repaired", "Leads repaired; this should be zero.", RECONCILER, run=RUNS_SERVED
 )
 LEFT: Final = counter(
     "leadstream_reconciler_left", "Leads whose drift could not be confirmed yet.", RECONCILER, run=RUNS_SERVED
@@ -99,7 +99,7 @@ def count(report: Report) -> None:
     RUN_SECONDS.labels(name).observe(report.milliseconds / 1000)
     for counted, number in (
         (CHECKED, tally.checked),
-        (MENDED, tally.mended),
+        (REPAIRED, tally.repaired),
         (LEFT, tally.left),
         (REFUSED, tally.failed),
         (RECHECKED, tally.rechecks),

@@ -615,7 +615,7 @@ class Replica:
         except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
             self._drop()
             raise ReplicaAway(
-                f"{self.address} does not answer ({error}); start it or mend REPLICA_DATABASE_URL"
+                f"{self.address} does not answer ({error}); start it or correct REPLICA_DATABASE_URL"
             ) from error
         except pymysql.err.MySQLError as error:
             self._drop()
@@ -636,12 +636,12 @@ class Replica:
             )
         if code in REFUSED:
             return ReplicaUnfit(
-                f"{self.address} refuses us ({said}); mend REPLICA_DATABASE_URL or our account's grants"
+                f"{self.address} refuses us ({said}); correct REPLICA_DATABASE_URL or our account's grants"
             )
         return ReplicaError(f"a query on {self.address} failed with error {code} ({said})")
 
     def _away(self, said: object) -> ReplicaAway:
-        return ReplicaAway(f"{self.address} does not answer ({said}); start it or mend REPLICA_DATABASE_URL")
+        return ReplicaAway(f"{self.address} does not answer ({said}); start it or correct REPLICA_DATABASE_URL")
 
     def _limited(self, text: str) -> str:
         text = text.strip()

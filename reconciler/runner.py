@@ -85,7 +85,7 @@ class Jobs:
             run=report.name,
             outcome=report.outcome,
             checked=report.tally.checked,
-            mended=report.tally.mended,
+            repaired=report.tally.repaired,
             conversions=report.tally.conversions.total(),
             left=report.tally.left,
             refused=report.tally.failed,

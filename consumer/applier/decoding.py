@@ -106,7 +106,7 @@ class Intake:
 
 
 class Complaints:
-    """librdkafka's complaints, each in one line, and none over and over: it mends by itself what can be mended."""
+    """librdkafka's complaints, each in one line, and none over and over: it recovers by itself from what it can."""
 
     def __init__(self) -> None:
         self._said: dict[int, float] = {}

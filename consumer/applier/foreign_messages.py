@@ -97,7 +97,7 @@ class Strays:
                 "numbers given out unknown",
                 lane=lane.number,
                 detail=str(error),
-                mend="the lane waits for its missing numbers and asks again",
+                hint="the lane waits for its missing numbers and asks again",
             )
             return False
         self._pause = FIRST_PAUSE_SECONDS

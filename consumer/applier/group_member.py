@@ -276,7 +276,7 @@ class LaneStream:
                 lane=lane.number,
                 first=first,
                 count=lost,
-                mend="the lane goes on behind them; its leads are queued to be read live",
+                hint="the lane goes on behind them; its leads are queued to be read live",
             )
 
     # --- assignment ---------------------------------------------------------------------------------------------------

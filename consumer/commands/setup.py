@@ -54,7 +54,7 @@ def prepare(
     created = topics.prepare(kafka)
     done += [f"created topic {name}" for name in created]
     if kafka.topic(topics.DEAD_LETTERS) not in created:
-        done += [f"topic {name} keeps dead letters for ever and whole now" for name in dead_letter_topic.mend(kafka)]
+        done += [f"topic {name} keeps dead letters for ever and whole now" for name in dead_letter_topic.repair(kafka)]
     if repair and lanes:
         done += begin_again(replica, kafka, lanes, anew=anew)
     with CheckpointLog(kafka) as checkpoints:

@@ -15,19 +15,19 @@ class State(StrEnum):
 
 
 class Check(NamedTuple):
-    """One precondition of one server: a sentence on what is, and the statement or command that mends it ("" if ok)."""
+    """One precondition of one server: a sentence on what is, and the statement or command that fixes it ("" if ok)."""
 
     server: str
     name: str
     state: State
     sentence: str
-    mend: str = ""
+    hint: str = ""
 
 
-def judged(server: str, name: str, wrong: State | bool, sentence: str, mend: str) -> Check:
-    """A check that failed where `wrong` is True; without its mend where nothing is wrong."""
+def judged(server: str, name: str, wrong: State | bool, sentence: str, hint: str) -> Check:
+    """A check that failed where `wrong` is True; without its hint where nothing is wrong."""
     state = wrong if isinstance(wrong, State) else State.FAILED if wrong else State.OK
-    return Check(server, name, state, sentence, "" if state is State.OK else mend)
+    return Check(server, name, state, sentence, "" if state is State.OK else hint)
 
 
 def offset(seconds: float) -> str:
@@ -37,7 +37,7 @@ def offset(seconds: float) -> str:
 
 def away(server: str, setting: str, error: Unreachable) -> Check:
     """The check of a server that cannot be asked; `setting` says where it is."""
-    return Check(server, "reachable", State.FAILED, str(error), f"start the server, or mend {setting}")
+    return Check(server, "reachable", State.FAILED, str(error), f"start the server, or correct {setting}")
 
 
 class Unreachable(Exception):
@@ -45,9 +45,9 @@ class Unreachable(Exception):
 
 
 class Unfit(Exception):
-    """Preconditions of this process do not hold; the message names each, and its mend."""
+    """Preconditions of this process do not hold; the message says of each how to fix it."""
 
 
 def unfit(checks: list[Check]) -> Unfit:
     """The error that checks which failed amount to."""
-    return Unfit("; ".join(f"{check.server}: {check.sentence}; {check.mend}" for check in checks))
+    return Unfit("; ".join(f"{check.server}: {check.sentence}; {check.hint}" for check in checks))

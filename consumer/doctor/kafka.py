@@ -41,7 +41,7 @@ def judge_quick(facts: KafkaFacts, kafka: KafkaSettings) -> list[Check]:
         return []
     kept = _retention(facts, topics, kafka)
     # Whoever does not start for a retention that is too short loses more by it.
-    kept = kept if kept.state is State.OK else kept._replace(state=State.WARNING, mend=REPAIR)
+    kept = kept if kept.state is State.OK else kept._replace(state=State.WARNING, hint=REPAIR)
     return [_there(facts, topics), *_partitions(facts, kafka), _policies(facts, topics), kept]
 
 
@@ -80,8 +80,8 @@ def _partitions(facts: KafkaFacts, kafka: KafkaSettings) -> Iterator[Check]:
         yield _check("partitions", True, f"{counted(lanes)}, and a lane takes one of each", REPAIR)
     elif most > kafka.lanes:
         sentence = f"{counted(lanes)}, and LANES is {kafka.lanes}: those from {kafka.lanes} on stay empty"
-        mend = f"leave them empty, or use them once the stream is drained: consumer setup --lanes {most}"
-        yield _check("partitions", State.WARNING, sentence, mend)
+        hint = f"leave them empty, or use them once the stream is drained: consumer setup --lanes {most}"
+        yield _check("partitions", State.WARNING, sentence, hint)
     else:
         yield _check("partitions", False, f"every lane's topic has {_count(most, 'partition')}, as LANES says", "")
     single = {name: facts.topics[name].partitions for name in _single(kafka) if name in facts.topics}
@@ -114,8 +114,8 @@ def _policies(facts: KafkaFacts, topics: list[Wanted]) -> Check:
             )
             + ", which would lose changes"
         )
-    mend = "; ".join(_configure(facts, name, f"cleanup.policy={policy}") for name, policy in wrong)
-    return _check("cleanup.policy", bool(wrong), sentence, mend)
+    hint = "; ".join(_configure(facts, name, f"cleanup.policy={policy}") for name, policy in wrong)
+    return _check("cleanup.policy", bool(wrong), sentence, hint)
 
 
 def _configure(facts: KafkaFacts, topic: str, setting: str) -> str:
@@ -141,14 +141,14 @@ def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) ->
         for name, low in wrong.items()
     )
     sentence = f"{said}: changes may be lost before TOPIC_RETENTION_HOURS={hours}, or large ones not be taken"
-    mends = [
+    hints = [
         _configure(facts, name, f"{key}={low[key]}")
         for key in ("retention.ms", "retention.bytes", "max.message.bytes")
         for name, low in wrong.items()
         if key in low
     ]
     short = any("retention.ms" in low for low in wrong.values())
-    return _check("retention", State.FAILED if short else State.WARNING, sentence, "; ".join(mends))
+    return _check("retention", State.FAILED if short else State.WARNING, sentence, "; ".join(hints))
 
 
 def _letters(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
@@ -158,9 +158,9 @@ def _letters(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
     if not wrong:
         return _check("dead letters", False, "dead letters are kept whole, and until somebody settles them", "")
     said = ", ".join(f"{key}={found.settings.get(key)}" for key in wrong) if found is not None else ""
-    mend = "; ".join(_configure(facts, name, f"{key}={value}") for key, value in wrong.items())
+    hint = "; ".join(_configure(facts, name, f"{key}={value}") for key, value in wrong.items())
     return _check(
-        "dead letters", State.WARNING, f"{name} has {said} and may lose dead letters that nobody has settled", mend
+        "dead letters", State.WARNING, f"{name} has {said} and may lose dead letters that nobody has settled", hint
     )
 
 
@@ -180,8 +180,8 @@ def _replication(facts: KafkaFacts) -> Check:
     copies = min((topic.replicas for topic in facts.topics.values()), default=SAFE_COPIES)
     few = copies < SAFE_COPIES
     sentence = f"every partition has {_count(copies, 'copy', 'copies')} on {_count(facts.brokers, 'broker')}"
-    mend = "run three brokers, and kafka-reassign-partitions.sh with three replicas for each partition"
-    return _check("replication", State.WARNING if few else State.OK, sentence, mend)
+    hint = "run three brokers, and kafka-reassign-partitions.sh with three replicas for each partition"
+    return _check("replication", State.WARNING if few else State.OK, sentence, hint)
 
 
 def _in_sync(facts: KafkaFacts) -> Check:
@@ -198,10 +198,10 @@ def _in_sync(facts: KafkaFacts) -> Check:
         f"with its min.insync.replicas, {', '.join(wrong)} {words}" if wrong else "min.insync.replicas is as it must be"
     )
     state = State.FAILED if stuck else State.WARNING if wrong else State.OK
-    mend = "; ".join(
+    hint = "; ".join(
         _configure(facts, name, f"min.insync.replicas={max(1, topic.replicas - 1)}") for name, topic in wrong.items()
     )
-    return _check("min.insync.replicas", state, sentence, mend)
+    return _check("min.insync.replicas", state, sentence, hint)
 
 
 def _acls(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> Iterator[Check]:
@@ -225,7 +225,7 @@ def _acls(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> Iterator[Check
 
 
 def _transactions(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
-    mend = (
+    hint = (
         f"kafka-acls.sh --bootstrap-server {facts.place} --add --allow-principal {facts.principal} --operation Write"
         f" --operation Describe --transactional-id {kafka.topic_prefix}. --resource-pattern-type prefixed"
     )
@@ -233,8 +233,8 @@ def _transactions(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
     if facts.transactions:
         sentence = f"transactions cannot be had: {facts.transactions}"
         if "uthoriz" not in facts.transactions:
-            mend = "start the brokers that are missing, or lower transaction.state.log.min.isr"
-    return _check("transactions", bool(facts.transactions), sentence, mend)
+            hint = "start the brokers that are missing, or lower transaction.state.log.min.isr"
+    return _check("transactions", bool(facts.transactions), sentence, hint)
 
 
 def _count(number: int, one: str, many: str = "") -> str:

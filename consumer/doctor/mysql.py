@@ -75,8 +75,8 @@ def _version(facts: MySQLFacts) -> Check:
     kind, oldest = "MariaDB" if facts.mariadb else "MySQL", OLDEST[facts.mariadb]
     found = re.match(r"(\d+)\.(\d+)", facts.version)
     old = found is None or (int(found[1]), int(found[2])) < oldest
-    mend = f"upgrade the server to {kind} {oldest[0]}.{oldest[1]} or later"
-    return _check("version", old, f"{facts.place} is {kind} {facts.version}", mend)
+    hint = f"upgrade the server to {kind} {oldest[0]}.{oldest[1]} or later"
+    return _check("version", old, f"{facts.place} is {kind} {facts.version}", hint)
 
 
 def _log_bin(facts: MySQLFacts) -> Check:
@@ -150,33 +150,33 @@ def _columns(facts: MySQLFacts) -> Iterator[Check]:
         listed = ", ".join(needed or hidden)
         state = State.FAILED if needed else State.WARNING if hidden else State.OK
         sentence = f"{facts.account} reads {full} as it must"
-        mend = f"GRANT SELECT ({listed}) ON {full} TO {facts.account}"
+        hint = f"GRANT SELECT ({listed}) ON {full} TO {facts.account}"
         if hidden and view is View.WHOLE:
-            state, mend = (State.FAILED if needed else State.OK), elsewhere
+            state, hint = (State.FAILED if needed else State.OK), elsewhere
             sentence = f"{full} has no column {listed}" + (" and cannot do without" if needed else ", which may be so")
         elif hidden:
             sentence = f"{facts.account} may not read {listed} of {full}, if there is such a thing"
-        yield _check(name, state, sentence, mend)
+        yield _check(name, state, sentence, hint)
 
 
 def _server_id(facts: MySQLFacts, reader: Reader) -> Check:
-    ours, name, mend = reader.server_id, "server_id", "set REPLICA_SERVER_ID to an id that no replica has"
+    ours, name, hint = reader.server_id, "server_id", "set REPLICA_SERVER_ID to an id that no replica has"
     if facts.variables.get("server_id") == str(ours):
-        return _check(name, True, f"our id {ours} is that of {facts.place} itself", mend)
+        return _check(name, True, f"our id {ours} is that of {facts.place} itself", hint)
     uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{ours}"))
     for other in facts.replicas or ():
         if other.server_id == ours and (other.uuid or uuid) != uuid:
-            return _check(name, True, f"our id {ours} is that of the replica {other.host or other.uuid}", mend)
+            return _check(name, True, f"our id {ours} is that of the replica {other.host or other.uuid}", hint)
     others = "and no other replica's" if facts.replicas is not None else "(other replicas are hidden from us)"
-    return _check(name, False, f"our id {ours} is not {facts.place}'s own {others}", mend)
+    return _check(name, False, f"our id {ours} is not {facts.place}'s own {others}", hint)
 
 
 def _indexes(facts: MySQLFacts) -> Iterator[Check]:
     for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
         missing = column in facts.columns.get(table, {}) and (table, column) not in facts.indexed
         sentence = f"{facts.database}.{table} has {'no' if missing else 'an'} index that begins with {column}"
-        mend = f"CREATE INDEX {table}_{column} ON {facts.database}.{table} ({column})"
-        yield _check(f"index of {table}", missing, sentence, mend)
+        hint = f"CREATE INDEX {table}_{column} ON {facts.database}.{table} ({column})"
+        yield _check(f"index of {table}", missing, sentence, hint)
 
 
 def _retention(facts: MySQLFacts, reader: Reader) -> Check:
@@ -191,10 +191,10 @@ def _retention(facts: MySQLFacts, reader: Reader) -> Check:
         state = State.FAILED
     wanted = max(7 * 86_400, round(ARMS * 2 * (lag or 0)))
     days = f"SET GLOBAL expire_logs_days = {-(-wanted // 86_400)}"
-    mend = _set(facts, "binlog_expire_logs_seconds", str(wanted))
+    hint = _set(facts, "binlog_expire_logs_seconds", str(wanted))
     if "binlog_expire_logs_seconds" not in facts.variables:
-        mend = days
-    return _check("retention", state, f"{facts.place} keeps binlogs for {_span(seconds)}{behind}", mend)
+        hint = days
+    return _check("retention", state, f"{facts.place} keeps binlogs for {_span(seconds)}{behind}", hint)
 
 
 _NO_POSITION: Final = "consumer setup; where Kafka lost the checkpoint, consumer setup --repair"
@@ -212,8 +212,8 @@ def _position(facts: MySQLFacts, reader: Reader) -> Check:
     elif point.gtid_set and facts.mariadb:
         gone = False  # only the server can tell, when it is asked for them
     sentence = f"{facts.place} {'no longer has' if gone else 'still has'} what follows {where}"
-    mend = "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew"
-    return _check(name, gone, sentence, mend)
+    hint = "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew"
+    return _check(name, gone, sentence, hint)
 
 
 def _database(facts: MySQLFacts, reader: Reader) -> Check:
@@ -231,13 +231,13 @@ def _gtid(facts: MySQLFacts) -> Check:
     mode = facts.variables.get("gtid_mode", "OFF")
     steps = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"]
     left = steps[steps.index(mode) + 1 :] if mode in steps else []
-    mend = "; ".join(
+    hint = "; ".join(
         [_set(facts, "enforce_gtid_consistency", "ON"), *(_set(facts, "gtid_mode", f"'{step}'") for step in left)]
     )
     sentence = f"gtid_mode is {mode} on {facts.place}"
     if mode != "ON":
         sentence += ", so the reader cannot move to another replica"
-    return _check("gtid", State.OK if mode == "ON" else State.WARNING, sentence, mend)
+    return _check("gtid", State.OK if mode == "ON" else State.WARNING, sentence, hint)
 
 
 def _zone(facts: MySQLFacts) -> Check:

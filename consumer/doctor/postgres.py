@@ -59,8 +59,8 @@ def _version(facts: PostgresFacts) -> Check:
 
 def _encoding(facts: PostgresFacts) -> Check:
     wrong = facts.encoding not in ("UTF8", "SQL_ASCII")
-    mend = f"CREATE DATABASE {facts.database}_utf8 ENCODING 'UTF8' TEMPLATE template0"
-    return _check("encoding", wrong, f"the encoding of {facts.place} is {facts.encoding}", mend)
+    hint = f"CREATE DATABASE {facts.database}_utf8 ENCODING 'UTF8' TEMPLATE template0"
+    return _check("encoding", wrong, f"the encoding of {facts.place} is {facts.encoding}", hint)
 
 
 def _clock(facts: PostgresFacts) -> Check:
@@ -72,8 +72,8 @@ def _clock(facts: PostgresFacts) -> Check:
 def _migrations(facts: PostgresFacts) -> Check:
     name, newest = "migrations", facts.newest_revision
     if not facts.has_schema:
-        mend = SETUP if facts.may_create_schema else f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}"
-        return _check(name, True, f"{facts.place} has no schema leadstream", mend)
+        hint = SETUP if facts.may_create_schema else f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}"
+        return _check(name, True, f"{facts.place} has no schema leadstream", hint)
     if facts.revision is None and not facts.may_use_schema:
         return _check(name, True, f"{facts.role} may not look into schema leadstream", _grant_schema(facts))
     if facts.revision is None or facts.revision < newest:

@@ -76,7 +76,7 @@ def _demand(checks: list[Check]) -> None:
     for check in checks:
         if check.state is State.WARNING:
             event = "topic_setting_lowered" if check.name == "retention" and check.server == "kafka" else "precondition"
-            log.warning(event, server=check.server, reason=check.sentence, hint=check.mend)
+            log.warning(event, server=check.server, reason=check.sentence, hint=check.hint)
     failed = [check for check in checks if check.state is State.FAILED]
     if failed:
         raise unfit(failed)

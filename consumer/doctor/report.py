@@ -38,8 +38,8 @@ def show(checks: Sequence[Check], console: Console) -> None:
         table.add_row(check.server, check.name, state, check.sentence)
     console.print(table)
     for check in checks:
-        if check.mend:
+        if check.hint:
             console.print(f"{check.server}, {check.name}:", style=COLOURS[check.state], highlight=False)
-            console.print(f"  {check.mend}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"  {check.hint}", soft_wrap=True, markup=False, highlight=False)
     counts = Counter(check.state for check in checks)
     console.print(", ".join(f"{counts[state]} {state}" for state in State))

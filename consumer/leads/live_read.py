@@ -24,7 +24,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
 
-def mend(
+def repair(
     lead: Lead,
     live: LiveState,
     floor: int,

@@ -14,7 +14,7 @@ def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
     row as it came out already (it was read live).
 
     A removal leaves no row that could carry its version, so it raises `read_floor` to just below that version: a live
-    read that began before may still show the row, and is refused by `mend`.
+    read that began before may still show the row, and is refused by `repair`.
     """
     before, after, version = change.before, change.after, change.version
     if version <= lead.read_floor:

@@ -1,4 +1,4 @@
-"""What a replay or a mend decided: everything the store has to write, and nothing else."""
+"""What a replay or a repair decided: everything the store has to write, and nothing else."""
 
 from __future__ import annotations
 

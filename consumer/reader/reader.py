@@ -44,7 +44,7 @@ from consumer.stream.topics import Topics
 log = structlog.get_logger()
 
 PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
-"""What trying again from the last checkpoint mends."""
+"""What trying again from the last checkpoint gets over."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
 BURST_SECONDS: Final = 60.0

@@ -135,8 +135,8 @@ def classified(conninfo: str) -> Iterator[None]:
         if state.startswith(_MISSING):
             raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
         if state == _FORBIDDEN:
-            mend = "grant it to the role of DATABASE_URL, as deploy/postgres/10-grants.sql does"
-            raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; {mend}") from error
+            hint = "grant it to the role of DATABASE_URL, as deploy/postgres/10-grants.sql does"
+            raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; {hint}") from error
         if state.startswith(_REFUSED):
             raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
         raise

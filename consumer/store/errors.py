@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Something about PostgreSQL that a person has to look at; the message names it and the mend."""
+    """Something about PostgreSQL that a person has to look at; the message says what it is and how to fix it."""
 
 
 class TryAgain(StoreError):
@@ -36,4 +36,4 @@ class LaneTaken(StoreError):
 
 
 class NotPrepared(StoreError):
-    """Our tables, the call centre's or a lane are missing or do not fit; `consumer setup` mends or explains it."""
+    """Our tables, the call centre's or a lane are missing or do not fit; `consumer setup` fixes or explains it."""

@@ -337,7 +337,7 @@ class LeadTransaction:
         return leads
 
     def write(self, outcome: Outcome) -> None:
-        """Writes what a replay or a mend decided; every lead in it must have been asked for by `load`.
+        """Writes what a replay or a repair decided; every lead in it must have been asked for by `load`.
 
         A lead that `load` did not find is created; where another writer did that first, the transaction ends with
         TryAgain. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.

@@ -18,7 +18,7 @@ from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topics import ANSWER_SECONDS, DEAD_LETTERS, JOURNAL, MAX_LETTER_BYTES
 
 
-def mend(settings: KafkaSettings) -> list[str]:
+def repair(settings: KafkaSettings) -> list[str]:
     """Gives a journal of dead letters that an older release created the settings of `JOURNAL`; its name if it did.
 
     Raises KafkaLost, and TopicMismatch where we have no right to do so.

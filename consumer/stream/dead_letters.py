@@ -38,7 +38,7 @@ HOPELESS: Final = MISSING | {
     KafkaError.POLICY_VIOLATION,
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
 }
-"""What trying again does not mend."""
+"""What trying again does not get over."""
 
 _DEFAULTS: Final = {
     "client.id": "leadstream-dead-letters",
@@ -128,7 +128,7 @@ class DeadLetters:
             topic=letter.topic,
             partition=letter.partition,
             offset=letter.offset,
-            mend="see `consumer dead-letters`",
+            hint="see `consumer dead-letters`",
         )
         self._unsent.append(_Post(letter, letter.size))
 

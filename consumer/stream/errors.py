@@ -1,4 +1,4 @@
-"""What can go wrong between us and Kafka; each message is one sentence naming the thing, the place and the mend."""
+"""What can go wrong between us and Kafka; each message is one sentence naming the thing, the place and a hint."""
 
 from __future__ import annotations
 

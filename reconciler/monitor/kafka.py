@@ -1,6 +1,6 @@
 """A look at Kafka every few seconds, for the status page alone: how far the reader is, and the dead letters.
 
-Nothing that sweeps or mends depends on it; it runs only where KAFKA_BOOTSTRAP_SERVERS is set.
+Nothing that sweeps or repairs depends on it; it runs only where KAFKA_BOOTSTRAP_SERVERS is set.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ GROUP BY 1, 2, 3, 4
 """Conversions of yesterday and today by local hour, and whether yesterday's clock had come to the present time."""
 
 TODAY: Final = """
-SELECT name, coalesce(sum((counts ->> 'mended')::bigint), 0)::bigint,
+SELECT name, coalesce(sum((counts ->> 'repaired')::bigint), 0)::bigint,
        coalesce(sum((SELECT sum(value::bigint) FROM jsonb_each_text(counts -> 'drift'))), 0)::bigint
 FROM leadstream.runs WHERE name = ANY(%s) AND started_at >= %s GROUP BY name
 """
-"""What the runs of each name found and mended since midnight."""
+"""What the runs of each name found and repaired since midnight."""
 
 KINDS: Final = """
 SELECT kind.key, sum(kind.value::bigint)::bigint
@@ -66,13 +66,13 @@ class Days:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything at `seen_at`; `drift` and `mended` are by run, `kinds` are the kinds of drift, all since midnight."""
+    """Everything at `seen_at`; `drift` and `repaired` are by run, `kinds` those of drift, all since midnight."""
 
     seen_at: datetime
     days: Days
     newest: dict[str, Record]
     drift: dict[str, int]
-    mended: dict[str, int]
+    repaired: dict[str, int]
     kinds: dict[str, int]
     lanes: list[Lane]
     oldest_recheck: datetime | None
@@ -125,7 +125,7 @@ def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
         days(conversions),
         {record.name: record for record in Runs(book).newest()},
         {name: drift for name, _, drift in today if drift},
-        {name: mended for name, mended, _ in today if mended},
+        {name: repaired for name, repaired, _ in today if repaired},
         kinds,
         lanes,
         oldest[0] if oldest else None,

@@ -23,7 +23,7 @@ from consumer.store.errors import StoreError, TryAgain
 from consumer.store.leads import LeadStore
 from reconciler.postgres import Book, LanePoint
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
-from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, mend_lead, piecewise, reading, why
+from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
 from reconciler.runs.sweeps import Report, ended
 from reconciler.runs.wait_for_stream import has_moved, lanes_ahead
@@ -187,7 +187,7 @@ class Backfill:
                 if lead is None and rows.user is None:
                     continue
                 if lead is None or lead.stint == 0:
-                    mend_lead(lead or Lead(user_id), rows, read, known, outcome)
+                    repair_lead(lead or Lead(user_id), rows, read, known, outcome)
             tx.write(outcome)
         return outcome
 

@@ -1,4 +1,4 @@
-"""Drift: found by comparing, confirmed by reading again once the stream has passed, mended through the ledger."""
+"""Drift: found by comparing, confirmed by reading again once the stream has passed, repaired through the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from consumer.explain import lead_of
 from consumer.lane import lane_of
-from consumer.leads.ledger import mend
+from consumer.leads.ledger import repair
 from consumer.leads.live_read import differs
 from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
@@ -55,7 +55,7 @@ NAMED: Final = 100
 REASONS: Final = 5
 """How many reasons of refusals a report names."""
 RECHECK_AGAIN_SECONDS: Final = 60.0
-"""When drift that could not be confirmed, or mended, is looked at again."""
+"""When drift that could not be confirmed, or repaired, is looked at again."""
 STANDS_STILL: Final = "replication on the replica stands still"
 PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
 
@@ -72,12 +72,12 @@ class Tally:
     """Conversions of stints that the call centre's table lacked, and has now."""
     entries: int = 0
     """Whose entries in the call centre's queue were put right."""
-    mended: int = 0
+    repaired: int = 0
     """The stream had passed them and had not brought what MySQL holds: this should be zero."""
     settled: int = 0
     """Left by the stream to a live read, because it met them before anything was known of them."""
     first_seen: int = 0
-    """Of the mended and settled ones, those that were judged for the first time."""
+    """Of the repaired and settled ones, those that were judged for the first time."""
     queue_changes: int = 0
     shown: int = 0
     """Put into another queue by the present, while the stream has yet to bring how they came there."""
@@ -104,7 +104,7 @@ class Tally:
             "checked": self.checked,
             "in_step": self.in_step,
             "brought_by_stream": self.brought,
-            "mended": self.mended,
+            "repaired": self.repaired,
             "settled": self.settled,
             "first_seen": self.first_seen,
             "queue_changes": self.queue_changes,
@@ -209,14 +209,14 @@ class _Batch:
 
     outcome: Outcome = field(default_factory=Outcome)
     drift: Counter[str] = field(default_factory=Counter)
-    mended: list[int] = field(default_factory=list)
+    repaired: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
     brought: list[int] = field(default_factory=list)
     again: list[Suspect] = field(default_factory=list)
 
 
-class Mender:
-    """Compares users with MySQL and mends what differs, each difference confirmed first."""
+class Repairer:
+    """Compares users with MySQL and repairs what differs, each difference confirmed first."""
 
     def __init__(
         self,
@@ -349,9 +349,9 @@ class Mender:
         self.tally.refuse(reason)
 
     def settle(self) -> None:
-        """Waits for the stream, reads the suspects again, and mends what still differs.
+        """Waits for the stream, reads the suspects again, and repairs what still differs.
 
-        What a replica shows whose replication stands still may be old: nothing is mended by it.
+        What a replica shows whose replication stands still may be old: nothing is repaired by it.
 
         Raises ReplicaError, StoreError and Stopped.
         """
@@ -420,7 +420,7 @@ class Mender:
             lead = leads.get(user_id)
             if lead is not None and lead.stint:
                 scratch = Outcome()
-                mend(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
+                repair(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
                 self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
@@ -435,7 +435,7 @@ class Mender:
         return reading(live, whole_seconds=self.replica.mariadb)
 
     def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
-        """Mends those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+        """Repairs those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
         ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
         if ahead:
             log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
@@ -445,27 +445,27 @@ class Mender:
             leads = self.book.leads(suspect.user_id for suspect in suspects)
             parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
         else:
-            parts = piecewise(lambda part: self._mend(part, live), suspects, self._refused)
+            parts = piecewise(lambda part: self._repair(part, live), suspects, self._refused)
         for batch in parts:
             self.tally.drift.update(batch.drift)
             self.tally.settled += len(batch.settled)
-            self.tally.mended += len(batch.mended)
+            self.tally.repaired += len(batch.repaired)
             self.tally.brought += len(batch.brought)
             if not self.dry_run:
                 self.tally.take(batch.outcome)
                 count_conversions(batch.outcome, "sweep")
-                if batch.mended:
-                    log.warning("drift_mended", leads=len(batch.mended), **batch.drift)
+                if batch.repaired:
+                    log.warning("drift_repaired", leads=len(batch.repaired), **batch.drift)
         return [suspect for batch in parts for suspect in batch.again]
 
-    def _mend(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
+    def _repair(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
         with self.store.transaction(past_held=True) as tx:
             leads = tx.load(suspect.user_id for suspect in suspects)
             batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
-            tx.done_rechecks({*batch.mended, *batch.settled, *batch.brought} - asked.keys())
-            tx.postpone_rechecks(asked, "too fresh to be mended", RECHECK_AGAIN_SECONDS)
+            tx.done_rechecks({*batch.repaired, *batch.settled, *batch.brought} - asked.keys())
+            tx.postpone_rechecks(asked, "too fresh to be repaired", RECHECK_AGAIN_SECONDS)
         return batch
 
     def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
@@ -484,9 +484,9 @@ class Mender:
                 if sure[0].kind is Drift.UNSETTLED:
                     batch.settled.append(user_id)
                 else:
-                    batch.mended.append(user_id)
+                    batch.repaired.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                mend_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
+                repair_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
         return batch
 
     def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
@@ -527,10 +527,10 @@ def _queue_of(suspect: Suspect, rules: Rules) -> QueueType:
     return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), rules)[0]
 
 
-def mend_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
-    """Mends one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
+def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
+    """Repairs one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
-    mend(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
+    repair(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
     if differs(lead, state):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 

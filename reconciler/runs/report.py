@@ -44,11 +44,11 @@ def show(console: Console, reports: Sequence[Report]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for title in ("checked", "mended", "settled", "new", "moved", "shown", "won", "left", "queries", "ms"):
+    for title in ("checked", "repaired", "settled", "new", "moved", "shown", "won", "left", "queries", "ms"):
         table.add_column(title, justify="right", no_wrap=True)
     for report in reports:
         tally = report.tally
-        done = (tally.checked, tally.mended, tally.settled, tally.first_seen, tally.queue_changes, tally.shown)
+        done = (tally.checked, tally.repaired, tally.settled, tally.first_seen, tally.queue_changes, tally.shown)
         numbers = (*done, tally.conversions.total(), tally.left, report.queries, report.milliseconds)
         table.add_row(report.name, report.outcome, *(f"{number:,}" for number in numbers))
     console.print(table)

@@ -12,7 +12,7 @@ from consumer.store.leads import LeadStore
 from reconciler.postgres import Book
 from reconciler.replica import Known, Replica
 from reconciler.runs.backfill import Backfill
-from reconciler.runs.repair import Mender
+from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Sweeper, SweepPlan
 from reconciler.runs.verify import Verification
@@ -57,12 +57,12 @@ class Tools:
         self.store.close()
         self.book.close()
 
-    def mender(self, *, dry_run: bool, gives_up: bool = False) -> Mender:
-        """What compares and mends."""
+    def repairer(self, *, dry_run: bool, gives_up: bool = False) -> Repairer:
+        """What compares and repairs."""
         watch = LaneWatch(
             self.book.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
         )
-        return Mender(
+        return Repairer(
             self.replica,
             self.store,
             self.book,
@@ -80,7 +80,7 @@ class Tools:
             self.discovery.recent_activity_hours,
             self.discovery.shadow_mode,
         )
-        return Sweeper(self.replica, self.book, self.runs, self.mender(dry_run=dry_run, gives_up=gives_up), plan)
+        return Sweeper(self.replica, self.book, self.runs, self.repairer(dry_run=dry_run, gives_up=gives_up), plan)
 
     @contextmanager
     def backfill(self) -> Iterator[Backfill]:
@@ -101,7 +101,7 @@ class Tools:
         replica = self.settings.replica
         with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
             yield Verification(
-                self.mender(dry_run=not repair, gives_up=gives_up),
+                self.repairer(dry_run=not repair, gives_up=gives_up),
                 condenser,
                 self.runs,
                 stop=self.stop,

@@ -2,7 +2,7 @@
 
 `new-users` and `new-requirements` look at what was created since the last successful run; `unsigned-conversions` and
 `requirements-conversions` at the leads in a queue that were called lately. What they find is compared, confirmed and
-mended by `reconciler.runs.repair`.
+repaired by `reconciler.runs.repair`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.store.errors import StoreError, TryAgain
 from reconciler.mysql_statements import UNHELD
 from reconciler.postgres import Book
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
-from reconciler.runs.repair import Mender, Tally, batches, piecewise, why
+from reconciler.runs.repair import Repairer, Tally, batches, piecewise, why
 from reconciler.runs.run_log import Run, Runs, Window
 from reconciler.runs.wait_for_stream import Stopped
 
@@ -117,11 +117,11 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
 class Sweeper:
     """Runs sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
 
-    def __init__(self, replica: Replica, book: Book, runs: Runs, mender: Mender, plan: SweepPlan) -> None:
+    def __init__(self, replica: Replica, book: Book, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
         self._replica = replica
         self._book = book
         self._runs = runs
-        self._mender = mender
+        self._repairer = repairer
         self._plan = plan
         self._warnings: tuple[str, ...] = ()
 
@@ -132,10 +132,10 @@ class Sweeper:
         that the next window begins where it should.
         """
         with self._runs.alone(name):
-            self._mender.tally = Tally()
+            self._repairer.tally = Tally()
             self._warnings = ()
             queries = self._replica.queries
-            if self._mender.dry_run:
+            if self._repairer.dry_run:
                 return self._dry(name, scope, queries)
             run = self._runs.start(name)
             outcome, error = "ok", None
@@ -146,11 +146,11 @@ class Sweeper:
                 outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
-            outcome, error = ended(outcome, error, self._mender.tally)
-            counts, spent = self._mender.tally.as_counts(), self._replica.queries - queries
+            outcome, error = ended(outcome, error, self._repairer.tally)
+            counts, spent = self._repairer.tally.as_counts(), self._replica.queries - queries
             run.finish(outcome, counts, spent, error)
             warnings = self._warnings
-            return Report(name, outcome, window, self._mender.tally, spent, run.milliseconds, error, warnings)
+            return Report(name, outcome, window, self._repairer.tally, spent, run.milliseconds, error, warnings)
 
     def _dry(self, name: str, scope: Scope, queries: int) -> Report:
         began = time.monotonic()
@@ -161,10 +161,10 @@ class Sweeper:
             outcome = "stopped"
         milliseconds = round((time.monotonic() - began) * 1000)
         spent = self._replica.queries - queries
-        return Report(name, outcome, window, self._mender.tally, spent, milliseconds, None, self._warnings)
+        return Report(name, outcome, window, self._repairer.tally, spent, milliseconds, None, self._warnings)
 
     def _sweep(self, name: str, scope: Scope, run: Run | None) -> Window | None:
-        self._mender.recheck_due()
+        self._repairer.recheck_due()
         if name == RECHECKS:
             return None
         window = self._window(name, scope)
@@ -181,7 +181,7 @@ class Sweeper:
             self._warnings = self._misdated()
             after = self._runs.cursor_before(name, window.start - SETTLED)
             for new in self._replica.created(table, window.start, PAGE, after):
-                self._mender.tally.unheld = new.unheld
+                self._repairer.tally.unheld = new.unheld
                 self._look(new.users, new.checksums)
                 if run is not None and new.last_id is not None:
                     run.set_cursor(new.last_id)
@@ -208,13 +208,13 @@ class Sweeper:
         )
 
     def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
-        self._mender.check(user_ids, condensed)
-        self._mender.settle()
+        self._repairer.check(user_ids, condensed)
+        self._repairer.settle()
         if not self._plan.shadow:
-            self._mender.check_entries(user_ids)
+            self._repairer.check_entries(user_ids)
 
     def _mark(self, user_ids: list[int]) -> None:
-        if not (self._plan.shadow or self._mender.dry_run):
+        if not (self._plan.shadow or self._repairer.dry_run):
             for batch in batches(user_ids, MARKED_AT_ONCE):
                 piecewise(self._book.mark_checked, batch, _unmarked)
 

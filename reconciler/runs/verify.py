@@ -1,7 +1,7 @@
 """Every user compared between MySQL and PostgreSQL, and the call centre's table with our open stints.
 
 Both servers condense a range of users to a count and a checksum a table, at the same time; only ranges that differ are
-read row by row, confirmed, and reported or mended as any drift is.
+read row by row, confirmed, and reported or repaired as any drift is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reconciler.conversions import ConversionKind, is_ours, unpublished
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs.backfill import Progress
-from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Mender, Tally, batches, piecewise, why
+from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
 from reconciler.runs.run_log import Run, Runs
 from reconciler.runs.sweeps import Report, ended
 from reconciler.runs.wait_for_stream import Stopped
@@ -56,11 +56,11 @@ class Range(NamedTuple):
 
 
 class Verification:
-    """Compares everybody, or a sample; with a mender that is no dry run it repairs what differs."""
+    """Compares everybody, or a sample; with a repairer that is no dry run it repairs what differs."""
 
     def __init__(
         self,
-        mender: Mender,
+        repairer: Repairer,
         condenser: Replica,
         runs: Runs,
         *,
@@ -69,7 +69,7 @@ class Verification:
         range_users: int = 2000,
     ) -> None:
         """`condenser` is a second session on the replica, on which MySQL works while PostgreSQL does."""
-        self._mender = mender
+        self._repairer = repairer
         self._condenser = condenser
         self._runs = runs
         self._stop = stop
@@ -80,31 +80,31 @@ class Verification:
         """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
 
         With `conversions_since` (µs), what was recorded in shadow mode since then is published, or reported, too.
-        What was mended until then stays mended. Raises AlreadyRunning; what fails is in the report and recorded.
+        What was repaired until then stays repaired. Raises AlreadyRunning; what fails is in the report and recorded.
         """
         with self._runs.alone(NAME):
-            tally = self._mender.tally = Tally()
+            tally = self._repairer.tally = Tally()
             run = self._runs.start(NAME)
             outcome, error = "ok", None
             queries = self._queries()
             try:
-                present = self._mender.replica.present()
+                present = self._repairer.replica.present()
                 tally.unheld = present.beyond
                 progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
                     self._everyone(progress, run)
-                    self._mender.settle()
+                    self._repairer.settle()
                     self._entries()
                     self._conversions(conversions_since)
                 else:
                     self._some(sample, present, progress)
-                self._mender.settle()
+                self._repairer.settle()
             except Stopped:
                 outcome = "stopped"
             except (ReplicaError, StoreError, psycopg.Error) as problem:
                 outcome, error = "failed", why(problem)
             left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
-            if outcome == "ok" and (left if self._mender.dry_run else ConversionKind.DIFFERS.value in left):
+            if outcome == "ok" and (left if self._repairer.dry_run else ConversionKind.DIFFERS.value in left):
                 outcome = "drift"
             if (differing := tally.drift[ConversionKind.DIFFERS.value]) and error is None:
                 error = f"{differing:,} {DIFFERING}"
@@ -116,7 +116,7 @@ class Verification:
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, warnings)
 
     def _queries(self) -> int:
-        return self._mender.replica.queries + self._condenser.queries
+        return self._repairer.replica.queries + self._condenser.queries
 
     def _everyone(self, progress: Progress, run: Run) -> None:
         for part in self._ranges():
@@ -125,7 +125,7 @@ class Verification:
             users = self._compare(part)
             if part.upto < LAST_ID:
                 progress.advance(part.upto, users)
-            run.move(part.upto, self._mender.tally.as_counts(), self._queries())
+            run.move(part.upto, self._repairer.tally.as_counts(), self._queries())
 
     def _ranges(self) -> Iterator[Range]:
         """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
@@ -147,17 +147,17 @@ class Verification:
 
     def _compare(self, part: Range) -> int:
         """Compares one range; returns how many users MySQL has in it."""
-        book, tally = self._mender.book, self._mender.tally
+        book, tally = self._repairer.book, self._repairer.tally
         users = part.live.users[0]
         if book.fingerprints(part.after, part.upto) == part.live:
             suspects = book.misjudged_in_range(part.after, part.upto)
             tally.checked += users - len(suspects)
             tally.in_step += users - len(suspects)
         else:
-            live = self._mender.replica.user_page(part.after, self._range_users) if users else []
+            live = self._repairer.replica.user_page(part.after, self._range_users) if users else []
             suspects = sorted({*book.present(part.after, part.upto), *(user for user in live if user <= part.upto)})
         if suspects:
-            self._mender.check(suspects)
+            self._repairer.check(suspects)
         if not self._shadow:
             self._tune(part.after, part.upto)
         return users
@@ -169,12 +169,12 @@ class Verification:
             if self._stop.is_set():
                 raise Stopped
             place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
-            page = self._mender.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
+            page = self._repairer.replica.user_page(place, min(SAMPLE_AT_ONCE, sample - len(seen)))
             fresh = [user_id for user_id in page if user_id not in seen]
             seen.update(fresh)
-            self._mender.check(fresh)
+            self._repairer.check(fresh)
             if not self._shadow:
-                self._mender.check_entries(fresh)
+                self._repairer.check_entries(fresh)
             progress.advance(0, len(fresh))
             if len(seen) >= sample:
                 return
@@ -182,17 +182,17 @@ class Verification:
     def _entries(self) -> None:
         """Puts the call centre's entries right, of everybody in one look at its table."""
         if not self._shadow:
-            with closing(self._mender.book.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
+            with closing(self._repairer.book.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
                 for wrong in pages:
                     if self._stop.is_set():
                         raise Stopped
-                    self._mender.repair_entries(wrong)
+                    self._repairer.repair_entries(wrong)
 
     def _conversions(self, since: int | None) -> None:
         """Holds what stints earned against the call centre's table, both ways."""
         if self._shadow:
             return
-        book = self._mender.book
+        book = self._repairer.book
         with closing(book.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
             for page in pages:
                 if self._stop.is_set():
@@ -209,7 +209,7 @@ class Verification:
 
         A signature that was paid at another moment is not missing: history was lost, and the stint is a read's.
         """
-        book = self._mender.book
+        book = self._repairer.book
         same, other = book.conversions_there(earned)
         self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
         if lacking := [one for one in earned if id_of(one) not in same | other]:
@@ -218,18 +218,18 @@ class Verification:
 
     def _name(self, kind: ConversionKind, conversions: Sequence[str]) -> None:
         if conversions:
-            self._mender.tally.drift[kind.value] += len(conversions)
+            self._repairer.tally.drift[kind.value] += len(conversions)
             log.error(kind.value, count=len(conversions), conversions=conversions[:NAMED])
 
     def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
         """Adds conversions of stints to the call centre's table; a dry run counts and names them."""
         self._name(kind, [str(id_of(one)) for one in earned])
-        if not self._mender.dry_run:
+        if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
-                self._mender.tally.published += sum(piecewise(self._add, batch, self._unpublished))
+                self._repairer.tally.published += sum(piecewise(self._add, batch, self._unpublished))
 
     def _add(self, earned: Sequence[Conversion]) -> int:
-        with self._mender.store.transaction() as tx:
+        with self._repairer.store.transaction() as tx:
             tx.load(one.user_id for one in earned)
             return tx.publish(earned)
 
@@ -238,22 +238,22 @@ class Verification:
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
-        users = self._mender.book.out_of_tune(after, upto)
+        users = self._repairer.book.out_of_tune(after, upto)
         if not users:
             return
-        self._mender.tally.drift[CALL_CENTRE] += len(users)
-        if not self._mender.dry_run:
+        self._repairer.tally.drift[CALL_CENTRE] += len(users)
+        if not self._repairer.dry_run:
             for batch in batches(users, self._range_users):
-                self._mender.tally.mended += sum(piecewise(self._put_right, batch, self._refused))
+                self._repairer.tally.repaired += sum(piecewise(self._put_right, batch, self._refused))
 
     def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
         reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
-        self._mender.tally.refuse(reason)
+        self._repairer.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> int:
         outcome = Outcome()
-        with self._mender.store.transaction(past_held=True) as tx:
+        with self._repairer.store.transaction(past_held=True) as tx:
             for user_id, lead in tx.load(user_ids).items():
                 if lead.queue_type is not None:
                     elsewhere = frozenset(QueueType) - {QueueType.NONE, lead.queue_type}

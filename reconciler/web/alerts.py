@@ -98,9 +98,9 @@ def _remark_runs(facts: Facts, board: Board, say: Callable[[State, str], None]) 
             say(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
     if board.oldest_recheck is not None and facts.now - board.oldest_recheck > RECHECKS_LATE:
         say(State.NOTICE, f"A recheck has been due for {span((facts.now - board.oldest_recheck).total_seconds())}.")
-    mended = sum(board.mended.values())
-    if mended:
-        say(State.NOTICE, f"Runs mended {counted(mended, 'lead')} today that the stream had missed.")
+    repaired = sum(board.repaired.values())
+    if repaired:
+        say(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
 
 
 def _replica_lag(lag: float) -> str:

@@ -306,7 +306,7 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         response_model=None,
     )
     async def verify(request: Annotated[VerifyRequest, Body(default_factory=VerifyRequest)]) -> JSONResponse:
-        """Compares everybody, or a sample; with `repair` it mends what differs."""
+        """Compares everybody, or a sample; with `repair` it repairs what differs."""
         jobs.allow("verify")
         return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample))
 

@@ -82,7 +82,12 @@ def _detail(record: Record) -> str:
         parts.append(f"{_count(counts, 'aged'):,} aged")
     if "checked" in counts:
         parts.append(f"{_count(counts, 'checked'):,} checked")
-    for key, word in (("first_seen", "new"), ("mended", "mended"), ("left_to_recheck", "left"), ("failed", "refused")):
+    for key, word in (
+        ("first_seen", "new"),
+        ("repaired", "repaired"),
+        ("left_to_recheck", "left"),
+        ("failed", "refused"),
+    ):
         if number := _count(counts, key):
             parts.append(f"{number:,} {word}")
     won = counts.get("conversions")

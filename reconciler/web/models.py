@@ -45,7 +45,7 @@ class VerifyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"repair": True}, {"sample": 1000}]})
 
-    repair: bool = Field(default=False, description="Mend what differs, not only report it.")
+    repair: bool = Field(default=False, description="Repair what differs, not only report it.")
     sample: int | None = Field(default=None, ge=1, description="Compare only so many users, chosen by chance.")
 
 
@@ -86,7 +86,7 @@ class Readiness(BaseModel):
 READY: Final[Example] = {"status": "ready", "store": "up", "replica": "up"}
 NOT_READY: Final[Example] = {
     "status": "not ready",
-    "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or mend DATABASE_URL",
+    "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or correct DATABASE_URL",
     "replica": "up",
 }
 WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
@@ -213,7 +213,7 @@ REPORT: Final[Example] = {
     "checked": 87,
     "in_step": 87,
     "brought_by_stream": 0,
-    "mended": 0,
+    "repaired": 0,
     "settled": 0,
     "first_seen": 0,
     "queue_changes": 0,
@@ -236,7 +236,7 @@ FAILED: Final[Example] = {
     "in_step": 0,
     "queries": 0,
     "milliseconds": 60_112,
-    "error": "db:3306 does not answer (timed out); start it or mend REPLICA_DATABASE_URL",
+    "error": "db:3306 does not answer (timed out); start it or correct REPLICA_DATABASE_URL",
 }
 
 RUNS: Final[list[Example]] = [
@@ -247,7 +247,7 @@ RUNS: Final[list[Example]] = [
         "finished_at": "2026-03-02T09:00:00.059Z",
         "milliseconds": 41,
         "queries": 1,
-        "counts": {"checked": 87, "in_step": 87, "mended": 0},
+        "counts": {"checked": 87, "in_step": 87, "repaired": 0},
         "error": None,
     }
 ]

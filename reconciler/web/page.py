@@ -144,13 +144,13 @@ def _lanes(facts: Facts) -> list[LaneRow]:
 def _drift(facts: Facts) -> list[Figure]:
     board, seen = facts.board, facts.snapshot
     found = None if board is None else sum(board.drift.values())
-    mended = None if board is None else sum(board.mended.values())
+    repaired = None if board is None else sum(board.repaired.values())
     kinds = "" if board is None else ", ".join(f"{count:,} {kind}" for kind, count in board.kinds.items())
     waiting = "—" if seen.rechecks_waiting is None else f"{seen.rechecks_waiting:,}"
     due = "" if seen.rechecks_due is None else f"{seen.rechecks_due:,} due now"
     return [
         Figure("drift-found", "Drift found today", _number(found), kinds or "differences from MySQL, confirmed"),
-        Figure("drift-mended", "Mended today", _number(mended), "leads the stream had missed; should be zero"),
+        Figure("drift-repaired", "Repaired today", _number(repaired), "leads the stream had missed; should be zero"),
         Figure("rechecks", "Rechecks waiting", waiting, due or "customers to be read live"),
     ]
 

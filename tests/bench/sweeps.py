@@ -257,7 +257,7 @@ def _reconciler(company: Company, name: str, rows: int, *arguments: str) -> resu
         "users": report["checked"] or rows,
         "seconds": round(spent, 2),
         "users_per_s": round(report["checked"] / max(spent, 0.001)),
-        "drift": report["mended"],
+        "drift": report["repaired"],
         "queries": report["queries"],
         "rss_mb": round(memory / 1e6),
     }

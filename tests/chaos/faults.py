@@ -1,4 +1,4 @@
-"""What goes wrong: each fault disturbs a running trial and leaves it with what it needs to mend itself."""
+"""What goes wrong: each fault disturbs a running trial and leaves it with what it needs to repair itself."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class SafetyNet:
             self._shell.end()
 
     def judge(self) -> list[str]:
-        """Sentences on what it did that it must not: it mends nothing, for the stream brings everything."""
+        """Sentences on what it did that it must not: it repairs nothing, for the stream brings everything."""
         problems = list(self._problems)
         for log in (self._serve.log, *self._pipeline.folder.glob("net-*.log")):
             if log.exists() and "Traceback" in log.read_text(errors="replace"):
@@ -139,7 +139,7 @@ class SafetyNet:
                 [_TUNED],
             ).fetchall()
         problems += [
-            f"{name} mended {leads} leads that the stream had not missed: {kind}" for name, kind, leads in drift
+            f"{name} repaired {leads} leads that the stream had not missed: {kind}" for name, kind, leads in drift
         ]
         problems += [f"no {name} ever came to its end" for name in sorted(_RUNS - done)]
         if not self._answers[200]:

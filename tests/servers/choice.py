@@ -26,7 +26,7 @@ def choose() -> Provider:
         reason = _PROVIDERS[wanted].why_not()
         if reason is not None:
             raise ServerError(
-                f"the test servers were to come from {wanted}, but {reason}; mend it or run stop and remove {note}"
+                f"the test servers were to come from {wanted}, but {reason}; fix it or run stop and remove {note}"
             )
         return _PROVIDERS[wanted]
     reasons = []

@@ -147,7 +147,7 @@ class ProcessServer:
 
 
 def _record(engine: Engine, name: str, owner: ProcessId | None) -> Record:
-    """The record of that name, made or mended: a server that is down gets other ports if its own were taken."""
+    """The record of that name, made or repaired: a server that is down gets other ports if its own were taken."""
     with locked("ports"):
         record = state.load(name)
         if record is not None:

@@ -21,7 +21,7 @@ _printing = threading.Lock()
 
 
 class ServerError(Exception):
-    """A test server cannot be had; the message names thing, place and mend in one sentence."""
+    """A test server cannot be had; the message names thing, place and repair in one sentence."""
 
 
 def say(text: str) -> None:

@@ -114,8 +114,8 @@ async function run(name, title, given) {
   if (answer.status === 202) return [`${title} is under way; its row here tells how it ends.`, true];
   if (found.outcome === undefined) return [`${title}: ${found.detail || answer.status}`, answer.status !== 403];
   if (found.outcome !== "ok") return [`${title} ended as ${found.outcome}${found.error ? `: ${found.error}` : ""}.`, true];
-  const mended = found.mended ? `${found.mended} mended` : "nothing to mend";
-  return [`${title} is done: ${found.checked} checked, ${mended}.`, true];
+  const repaired = found.repaired ? `${found.repaired} repaired` : "nothing to repair";
+  return [`${title} is done: ${found.checked} checked, ${repaired}.`, true];
 }
 
 function askForToken(title) {

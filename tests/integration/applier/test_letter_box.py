@@ -77,13 +77,13 @@ def test_letters_are_kept_until_somebody_settles_them_however_long_changes_are_k
     assert int(found["max.message.bytes"]) == MAX_LETTER_BYTES
 
 
-def test_setup_mends_a_journal_that_an_older_release_made_to_forget(world: World) -> None:
+def test_setup_repairs_a_journal_that_an_older_release_made_to_forget(world: World) -> None:
     change(world, retention_ms=str(WEEK), max_message_bytes=str(topics.MAX_MESSAGE_BYTES), segment_ms="3600000")
-    assert dead_letter_topic.mend(world.kafka) == [world.kafka.topic("dead-letters")]
+    assert dead_letter_topic.repair(world.kafka) == [world.kafka.topic("dead-letters")]
     found = settings(world)
     assert (found["retention.ms"], int(found["max.message.bytes"])) == ("-1", MAX_LETTER_BYTES)
     assert found["segment.ms"] == "3600000"
-    assert dead_letter_topic.mend(world.kafka) == []
+    assert dead_letter_topic.repair(world.kafka) == []
     assert topics.check(world.kafka) == ([], [])
 
 

@@ -1,4 +1,4 @@
-"""Servers with every setting wrong, mended by nothing but the statements that the doctor prints."""
+"""Servers with every setting wrong, repaired by nothing but the statements that the doctor prints."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def wrong(url: str, server_id: int = 4711) -> dict[str, Check]:
     return {check.name: check for check in checks if check.state is not State.OK and check.name != "position"}
 
 
-def test_the_printed_statements_mend_a_server_and_an_account(badly_set: PrivateServer) -> None:
+def test_the_printed_statements_repair_a_server_and_an_account(badly_set: PrivateServer) -> None:
     admin = urlsplit(badly_set.url)
     company = admin._replace(path="/company").geturl()
     run(badly_set.url, "CREATE DATABASE company", "CREATE USER 'least'@'%' IDENTIFIED BY 'least'")
@@ -70,7 +70,7 @@ def test_the_printed_statements_mend_a_server_and_an_account(badly_set: PrivateS
     assert {"retention", "replica lag"} <= before.keys()
     for _ in range(3):  # some things are seen only when we may look
         for check in wrong(address).values():
-            run(company, *check.mend.split("; "))
+            run(company, *check.hint.split("; "))
     assert wrong(address) == {}
     with pytest.raises(Exception, match="denied"):
         run(address, "SELECT date_of_birth FROM users")
@@ -85,7 +85,7 @@ def test_an_index_that_is_missing_is_created_by_the_printed_statement() -> None:
         )
         found = wrong(world.url)
         assert names <= found.keys()
-        world.execute(*(found[name].mend for name in names))
+        world.execute(*(found[name].hint for name in names))
         assert not names & wrong(world.url).keys()
 
 
@@ -129,7 +129,7 @@ def test_a_replica_that_stands_still_follows_by_the_printed_statement_and_keeps_
             "SOURCE_AUTO_POSITION = 0, GET_SOURCE_PUBLIC_KEY = 1",
         )  # fmt: skip
     if "gtid" in wrong(badly_set.url):  # a source that has them sends them
-        run(badly_set.url, *wrong(badly_set.url)["gtid"].mend.split("; "))
+        run(badly_set.url, *wrong(badly_set.url)["gtid"].hint.split("; "))
     file, position, *_ = run(source, status)[0]
     filters, word, more = words
     run(
@@ -139,8 +139,8 @@ def test_a_replica_that_stands_still_follows_by_the_printed_statement_and_keeps_
         f" {word}_LOG_FILE = '{file}', {word}_LOG_POS = {position}, {more}",
     )  # fmt: skip
     stopped = wrong(badly_set.url)["replica lag"]
-    assert (stopped.state, stopped.mend) == (State.FAILED, start)
-    run(badly_set.url, stopped.mend)
+    assert (stopped.state, stopped.hint) == (State.FAILED, start)
+    run(badly_set.url, stopped.hint)
     wait_until(lambda: "replica lag" not in wrong(badly_set.url))
     if not is_mariadb(badly_set):  # whose list of replicas has no uuid by which ours could be told from another
         wait_until(lambda: "server_id" in wrong(source, server_id=number))
@@ -177,19 +177,19 @@ def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(b
         return position().state is State.FAILED
 
     wait_until(purged)
-    assert position().mend.startswith("ON_PURGED=reconcile consumer read")
+    assert position().hint.startswith("ON_PURGED=reconcile consumer read")
 
 
 def test_a_server_without_a_binlog_is_refused_and_told_what_to_be_started_with() -> None:
     with ensure(()).private_mysql(["--skip-log-bin", "--skip-log-replica-updates"]) as server:
         found = wrong(server.url)["log_bin"]
-    assert (found.state, found.mend) == (State.FAILED, "put log_bin=binlog below [mysqld] and restart the server")
+    assert (found.state, found.hint) == (State.FAILED, "put log_bin=binlog below [mysqld] and restart the server")
 
 
 def test_the_servers_own_id_is_no_id_for_a_reader() -> None:
     server = ensure(("mysql",)).mysql_url
     own = run(server, "SELECT @@global.server_id")[0][0]
-    assert wrong(server, server_id=own)["server_id"].mend == "set REPLICA_SERVER_ID to an id that no replica has"
+    assert wrong(server, server_id=own)["server_id"].hint == "set REPLICA_SERVER_ID to an id that no replica has"
     assert "server_id" not in wrong(server, server_id=own + 4711)
 
 

@@ -52,7 +52,7 @@ def test_the_switch_that_is_a_number_is_read_and_any_other_is_refused(company: W
     ):  # fmt: skip
         check = found(kind)["type of users.is_enabled"]
         assert check.state is State.FAILED, kind
-        assert "is_enabled" in check.mend
+        assert "is_enabled" in check.hint
 
 
 def test_keys_may_be_integers_texts_or_bytes(company: World) -> None:
@@ -93,7 +93,7 @@ def test_the_printed_statement_makes_a_column_readable(company: World, place: st
     company.execute(CURED[place])
     (check,) = wrong(company).values()
     assert check.name == f"type of {place}"
-    company.execute(*(part for part in check.mend.split("; ") if part.startswith("ALTER")))
+    company.execute(*(part for part in check.hint.split("; ") if part.startswith("ALTER")))
     assert wrong(company) == {}
     assert company.rows("users")[1]["id"] == company.rows("claims")[1]["user_id"] == 1
     assert company.rows("claims")[1]["status"] == "open"
@@ -112,7 +112,7 @@ def test_a_claims_id_and_what_refers_to_it_are_one_type_by_the_printed_statement
     with company.connection() as connection, connection.cursor() as cursor:
         with pytest.raises(Exception, match="Illegal mix of collations"):
             cursor.execute(joined)
-        cursor.execute(check.mend)
+        cursor.execute(check.hint)
         cursor.execute(joined)
         assert cursor.fetchall() == ((1,),)
     assert wrong(company) == {}
@@ -121,7 +121,7 @@ def test_a_claims_id_and_what_refers_to_it_are_one_type_by_the_printed_statement
         company.execute("ALTER TABLE claims MODIFY id UUID NOT NULL")
         company.execute("ALTER TABLE claim_requirements MODIFY claim_id BINARY(16)")
         check = wrong(company)["type of claim_requirements.claim_id"]
-        company.execute(check.mend)
+        company.execute(check.hint)
         assert wrong(company) == {}
 
 
@@ -159,7 +159,7 @@ def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_
         assert connection.execute(ours.encode()).fetchall() == [(0,)]
     check = findings(company.consumer("doctor", "--json"))["mysql type of users.is_enabled"]
     assert (check["state"], said in check["sentence"]) == ("failed", True)
-    beside = "ALTER TABLE" + check["mend"].rpartition("ALTER TABLE")[2].partition(", with your word")[0]
+    beside = "ALTER TABLE" + check["hint"].rpartition("ALTER TABLE")[2].partition(", with your word")[0]
     company.execute(beside)
     company.setup()
     reader = company.reader().wait_for("reading")
@@ -178,5 +178,5 @@ def test_setup_says_that_mysql_is_away_also_where_everything_is_set_up(company: 
     assert time.monotonic() - began < 30
     assert (away.returncode, away.stdout) == (1, "")
     assert "127.0.0.1:1 cannot be asked" in away.stderr
-    assert "start the server, or mend REPLICA_DATABASE_URL" in away.stderr
+    assert "start the server, or correct REPLICA_DATABASE_URL" in away.stderr
     assert "s3cret" not in away.stderr

@@ -29,7 +29,7 @@ def test_a_database_that_cannot_hold_every_name_is_replaced_by_the_one_that_is_p
         try:
             found = encoding(urlsplit(server)._replace(path=f"/{name}").geturl())
             assert (found.state, "LATIN1" in found.sentence) == (State.FAILED, True)
-            connection.execute(found.mend.encode())
+            connection.execute(found.hint.encode())
             assert encoding(urlsplit(server)._replace(path=f"/{name}_utf8").geturl()).state is State.OK
         finally:
             connection.execute(f"DROP DATABASE IF EXISTS {name}_utf8".encode())

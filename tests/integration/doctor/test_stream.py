@@ -1,4 +1,4 @@
-"""The doctor as a command, Kafka and PostgreSQL mended by what it prints, and its quick part before read and apply."""
+"""The doctor as a command, Kafka and PostgreSQL repaired by what it prints, and its quick part before a start."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def test_a_stream_that_was_set_up_is_found_well(world: World) -> None:
     assert counts["ok"] > 40
 
 
-def test_topics_are_mended_by_the_printed_commands(world: World, tools: Path) -> None:
+def test_topics_are_repaired_by_the_printed_commands(world: World, tools: Path) -> None:
     world.setup()
     world.alter_topic("claims", "cleanup.policy", "compact")
     world.alter_topic("users", "retention.ms", "3600000")
     world.alter_topic("claims", "min.insync.replicas", "2")
     more = {"LANES": "5"}
     found = findings(world.consumer("doctor", "--json", **more))
-    assert found["kafka partitions"]["mend"] == "export LANES=4"
-    assert found["postgres lanes"]["mend"] == "export LANES=4"
+    assert found["kafka partitions"]["hint"] == "export LANES=4"
+    assert found["postgres lanes"]["hint"] == "export LANES=4"
     found = findings(world.consumer("doctor", "--json"))
     assert found.keys() - {"kafka replication"} == {
         "kafka cleanup.policy", "kafka retention", "kafka min.insync.replicas",
@@ -57,11 +57,11 @@ def test_topics_are_mended_by_the_printed_commands(world: World, tools: Path) ->
     assert read.returncode == 1
     assert "cleanup.policy=compact, which would lose changes" in read.stderr
     for name in ("kafka cleanup.policy", "kafka retention", "kafka min.insync.replicas"):
-        shell(found[name]["mend"], world, tools)
+        shell(found[name]["hint"], world, tools)
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
 
 
-def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
+def test_a_database_is_repaired_by_the_printed_statements(world: World) -> None:
     world.setup()
     owner = urlsplit(world.database_url)
     role = f"{world.name}_least"
@@ -90,22 +90,22 @@ def test_a_database_is_mended_by_the_printed_statements(world: World) -> None:
         for _ in range(2):  # some things are seen only when we may look
             for name, check in findings(world.consumer("doctor", "--json", DATABASE_URL=least)).items():
                 if name.startswith("postgres"):
-                    for statement in check["mend"].split("; "):
+                    for statement in check["hint"].split("; "):
                         connection.execute(statement.encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
         assert not [name for name in left if name.startswith("postgres")]
         connection.execute("DROP TABLE call_queue CASCADE")
         connection.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on".encode())
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
-        assert left["postgres call_queue"]["mend"] == "consumer setup"
-        assert left["postgres writable"]["mend"] == "set DATABASE_URL to the primary server"
+        assert left["postgres call_queue"]["hint"] == "consumer setup"
+        assert left["postgres writable"]["hint"] == "set DATABASE_URL to the primary server"
         assert world.consumer("apply", DATABASE_URL=least).returncode == 1
         connection.execute(f"ALTER ROLE {role} RESET default_transaction_read_only".encode())
         assert world.consumer("setup").returncode == 0
         connection.execute(f"GRANT SELECT, INSERT, UPDATE ON call_queue TO {role}".encode())
         connection.execute("UPDATE leadstream.alembic_version SET version_num = '0000'")
         left = findings(world.consumer("doctor", "--json", DATABASE_URL=least))
-        assert left["postgres migrations"]["mend"] == "consumer setup"
+        assert left["postgres migrations"]["hint"] == "consumer setup"
         connection.execute("UPDATE leadstream.alembic_version SET version_num = '9999'")
         newer = findings(world.consumer("doctor", "--json", DATABASE_URL=least))["postgres migrations"]
         assert (newer["state"], "newer than our" in newer["sentence"]) == ("warning", True)
@@ -145,4 +145,4 @@ def test_servers_that_are_away_are_waited_for_and_not_refused(world: World) -> N
         time.sleep(0.1)
     reader.stop()
     found = findings(world.consumer("doctor", "--json", REPLICA_DATABASE_URL=nowhere))
-    assert found["mysql reachable"]["mend"] == "start the server, or mend REPLICA_DATABASE_URL"
+    assert found["mysql reachable"]["hint"] == "start the server, or correct REPLICA_DATABASE_URL"

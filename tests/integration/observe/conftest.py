@@ -54,7 +54,7 @@ class Observed(Pipeline):
 
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """What Prometheus knows of some seconds of load, a sweep of each kind, drift that was mended, and a dead letter."""
+    """What Prometheus knows of some seconds of load, a sweep of each kind, repaired drift, and a dead letter."""
     servers = ensure(("mysql", "kafka", "postgres"))
     folder = tmp_path_factory.mktemp("observed")
     addresses = Addresses(servers.mysql_url, servers.postgres_url, servers.kafka_bootstrap)

@@ -105,8 +105,8 @@ def test_every_query_of_a_panel_has_data(prometheus: Prometheus, query: str) -> 
 
 def test_numbers_of_the_dashboards_are_those_of_what_happened(prometheus: Prometheus) -> None:
     until(lambda: prometheus.query("sum(leadstream_dead_letters_total)") == [1], "the dead letter was counted")
-    mended = 'sum(leadstream_reconciler_drift_total{kind="enabled"})'
-    until(lambda: prometheus.query(mended) == [1], "the mended drift was counted")
+    repaired = 'sum(leadstream_reconciler_drift_total{kind="enabled"})'
+    until(lambda: prometheus.query(repaired) == [1], "the repaired drift was counted")
     assert prometheus.query('sum(leadstream_conversions_total{source="stream"})')[0] > 0
     applied, read = (
         f'sum(leadstream_rows_total{{process="{process}", table="users"}})' for process in ("applier", "reader")

@@ -38,7 +38,7 @@ def lose_checkpoints(world: World) -> None:
 
 def repair(world: World) -> str:
     """What the command says that `consumer setup` names, which refuses by itself."""
-    assert "consumer setup --repair" in findings(world.consumer("doctor", "--json"))["mysql position"]["mend"]
+    assert "consumer setup --repair" in findings(world.consumer("doctor", "--json"))["mysql position"]["hint"]
     refused = world.consumer("setup")
     assert refused.returncode == 1
     command = re.findall(r"consumer (setup --repair) ", refused.stderr)

@@ -209,7 +209,7 @@ def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor
     assert_complete(world)
 
 
-def test_a_lost_connection_to_the_server_is_said_in_one_line_and_mended(world: World) -> None:
+def test_a_lost_connection_to_the_server_is_said_in_one_line_and_repaired(world: World) -> None:
     world.setup()
     reader = world.reader()
     world.execute("INSERT INTO users (id) VALUES (1)")

@@ -123,7 +123,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     reader.stop()
     add_partitions(world, MORE, "users")
     found = warned(world)["kafka partitions"]
-    assert (found["state"], found["mend"]) == ("failed", "consumer setup --repair")
+    assert (found["state"], found["hint"]) == ("failed", "consumer setup --repair")
     assert f"{world.name}.users has {MORE} partitions" in found["sentence"]
     assert f"{world.name}.heartbeats have {LANES} partitions" in found["sentence"]
     said = ""
@@ -140,7 +140,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     found = warned(world)
     assert found.keys() == {"kafka partitions"}
     assert found["kafka partitions"]["state"] == "warning"
-    assert f"consumer setup --lanes {MORE}" in found["kafka partitions"]["mend"]
+    assert f"consumer setup --lanes {MORE}" in found["kafka partitions"]["hint"]
     assert "nothing changed" in world.setup("--repair")
 
     world.reader().wait_for("reading")
@@ -265,7 +265,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     found = warned(world)["kafka retention"]
     assert found["state"] == "failed"
     assert f"{world.name}.claim_requirements has retention.ms=60000, retention.bytes=1048576" in found["sentence"]
-    assert f"--entity-name {world.name}.claim_requirements --add-config retention.ms=604800000" in found["mend"]
+    assert f"--entity-name {world.name}.claim_requirements --add-config retention.ms=604800000" in found["hint"]
     refused = world.consumer("setup")
     assert refused.returncode == 1
     assert f"topic {world.name}.claim_requirements has retention.ms=60000" in refused.stderr
@@ -317,7 +317,7 @@ def test_a_topic_that_takes_smaller_messages_ends_the_reader_with_the_command_th
     )
     world.alter_topic("claim_requirements", "max.message.bytes", "300")
     found = findings(world.consumer("doctor", "--json"))["kafka retention"]
-    assert "max.message.bytes=16777216" in found["mend"]
+    assert "max.message.bytes=16777216" in found["hint"]
     reader = world.reader()
     world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')")
     assert reader.process.wait(timeout=120) == 1

@@ -124,7 +124,7 @@ def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kin
                 "UPDATE users SET current_signature_file_id = 'S1' WHERE id = 1",
             )
             found = doctor(world)
-            assert "FULL" in found["mysql binlog_row_metadata"]["mend"]
+            assert "FULL" in found["mysql binlog_row_metadata"]["hint"]
             world.execute("SET GLOBAL binlog_row_metadata = 'FULL'")
             read_live(world, 1, SIGNED)
             world.execute("UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2")

@@ -96,7 +96,7 @@ def test_what_the_stream_still_brings_is_recorded_once_though_the_clock_was_put_
     ahead = now + 10 * MINUTE
     stream.beat(ahead)
     if checked:
-        assert ask_again(world)["mended"] == 0
+        assert ask_again(world)["repaired"] == 0
     stream.send(
         changed("pending", "rejected", now - 30 * SECOND, ahead + 1),
         changed("rejected", "approved", now - 20 * SECOND, ahead + 2),
@@ -112,12 +112,12 @@ def test_what_the_stream_missed_is_repaired_when_the_clock_has_caught_up(mysql_w
     world, now = mysql_world, time.time_ns() // 1000
     stream.beat(now + 10 * MINUTE)
     left = ask_again(world)
-    assert (left["mended"], left["left_to_recheck"]) == (0, 1)
+    assert (left["repaired"], left["left_to_recheck"]) == (0, 1)
     assert world.pg("SELECT last_error FROM leadstream.rechecks") == [
         ("drift was not confirmed: the replica's clock was put back, and has to catch up with the stream's versions",)
     ]
     world.pass_lanes()  # it has caught up
-    assert ask_again(world)["mended"] == 1
+    assert ask_again(world)["repaired"] == 1
     assert world.conversions() == [(USER, "requirements_completed")]
 
 

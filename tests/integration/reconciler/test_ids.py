@@ -49,7 +49,7 @@ def test_a_verify_compares_everybody_whom_a_bigint_holds_and_reports_how_many_it
     assert (report.outcome, report.tally.checked, report.tally.unheld) == ("drift", 3, 2)
     assert report.tally.drift == {"signature": 1}
     repaired = world.verify(repair=True)
-    assert (repaired.outcome, repaired.tally.mended, repaired.tally.unheld) == ("ok", 1, 2)
+    assert (repaired.outcome, repaired.tally.repaired, repaired.tally.unheld) == ("ok", 1, 2)
     assert world.verify(sample=100).tally.checked == 3
 
 

@@ -214,7 +214,7 @@ def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: 
     run.click()
     page.get_by_label("Token").fill("right")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(told).to_contain_text("Rechecks is done: 0 checked, nothing to mend.")
+    expect(told).to_contain_text("Rechecks is done: 0 checked, nothing to repair.")
     expect(page.locator("#rechecks-outcome")).to_contain_text("done")
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
     run.click()

@@ -86,9 +86,9 @@ def an_hour_passes(world: World, hour: int) -> None:
         world.user(user_id, ago=1800)
     world.claim(first, first)
     world.requirement(first, first, ago=1800)
-    mender = world.mender(batch_size=100)
-    mender.check(range(first, first + NEW_AN_HOUR))
-    mender.settle()
+    repairer = world.repairer(batch_size=100)
+    repairer.check(range(first, first + NEW_AN_HOUR))
+    repairer.settle()
     world.pg(
         "UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc'"
         " WHERE user_id IN (SELECT user_id FROM user_call_scores ORDER BY hashint8(user_id + %s) LIMIT %s)",

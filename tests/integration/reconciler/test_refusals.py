@@ -72,7 +72,7 @@ def test_a_score_that_may_not_be_touched_holds_up_neither_a_sweeps_notes_nor_a_r
     checked = "SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL ORDER BY user_id"
     assert world.pg(checked) == [(1,), (3,)]
     report = world.verify(repair=True)
-    assert (report.outcome, report.tally.mended, report.tally.failed) == ("refused", 2, 1)
+    assert (report.outcome, report.tally.repaired, report.tally.failed) == ("refused", 2, 1)
     assert world.scores() == {1: "unsigned_users", 2: None, 3: "unsigned_users"}
 
 

@@ -143,7 +143,7 @@ def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_
         Replica(MySQLAddress(url), retry_seconds=0.3).present()
 
 
-def test_missing_tables_and_indexes_are_named_with_their_mend(world: World) -> None:
+def test_missing_tables_and_indexes_are_named_with_their_repair(world: World) -> None:
     world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_claim_id_foreign")
     world.sql("ALTER TABLE claim_requirements DROP INDEX claim_requirements_claim_id_index")
     with pytest.raises(ReplicaUnfit, match="run CREATE INDEX claim_requirements_claim_id"):

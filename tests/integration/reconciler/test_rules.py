@@ -365,7 +365,7 @@ class TestNever:
         world.sql("UPDATE users SET current_signature_file_id = NULL WHERE id = 1")
         world.age_everything(60)
         world.pass_lanes()
-        assert world.sweep("requirements-conversions", Scope(everyone=True)).tally.mended == 1
+        assert world.sweep("requirements-conversions", Scope(everyone=True)).tally.repaired == 1
         assert world.queues()[1] == "unsigned_users"
         assert desk(world)[0] == (1, "none", False, [])
 

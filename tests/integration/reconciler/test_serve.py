@@ -28,7 +28,7 @@ def runs_of(world: World, name: str) -> int:
     return int(count)
 
 
-def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_mends_it(world: World, tmp_path: Path) -> None:
+def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_repairs_it(world: World, tmp_path: Path) -> None:
     world.user(1)
     world.user(2, signature=5)
     world.claim(20, 2)
@@ -44,7 +44,7 @@ def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_mends_it(worl
         other = served.get("/leads/1/precall", expected="unsigned_users").json()
         assert (other["queue_type"], other["agrees"], other["drift"]) == ("none", False, ["signature"])
         assert other["recheck_queued"] is True
-        until(lambda: world.conversions() == [(1, "signature_obtained")], "the recheck mended the lead")
+        until(lambda: world.conversions() == [(1, "signature_obtained")], "the recheck repaired the lead")
         again = served.get("/leads/1/precall", expected="none").json()
         assert (again["agrees"], again["drift"]) == (True, [])
 
@@ -270,7 +270,7 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World, tmp_pat
             'leadstream_conversions_total{source="sweep",type="signature_obtained"} 1.0',
             'leadstream_time_to_conversion_seconds_count{type="signature_obtained"} 1.0',
             'leadstream_reconciler_drift_total{kind="signature",run="unsigned-conversions"} 1.0',
-            'leadstream_reconciler_mended_total{run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_repaired_total{run="unsigned-conversions"} 1.0',
             'leadstream_reconciler_last_success_timestamp_seconds{run="unsigned-conversions"}',
             'leadstream_reconciler_run_seconds_count{run="new-users"} 1.0',
             "leadstream_rechecks_due 0.0",

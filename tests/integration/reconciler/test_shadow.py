@@ -98,7 +98,7 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
         for user_id in TRUE:
             assert served.get(f"/leads/{user_id}/precall", expected="none").status_code == 200
             assert served.get(f"/leads/{user_id}").status_code == 200
-        until(lambda: world.queues() == TRUE, "what is due at the start and the rechecks of the checks mended all")
+        until(lambda: world.queues() == TRUE, "what is due at the start and the rechecks of the checks repaired all")
         for name in (*SWEEPS, "rechecks"):
             assert served.post(f"/sweeps/{name}", "t", everyone=name.endswith("conversions")).status_code == 200
         assert served.post("/verify", "t", repair=True).status_code == 200

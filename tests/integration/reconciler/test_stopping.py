@@ -79,7 +79,7 @@ def test_a_run_that_is_told_to_stop_ends_between_batches_and_the_next_one_does_t
     name = report["name"]
     recorded = world.pg("SELECT outcome, finished_at IS NULL FROM leadstream.runs WHERE name = %s ORDER BY id", name)
     assert recorded[-1] == ("stopped", False)
-    assert report["mended"] + report["first_seen"] >= first
+    assert report["repaired"] + report["first_seen"] >= first
 
     again = world.command(*command, "--json", DISCOVERY_BATCH_SIZE="100")
     assert again.returncode == 0, again.stderr
@@ -90,7 +90,7 @@ def test_a_run_that_is_told_to_stop_ends_between_batches_and_the_next_one_does_t
     if command[0] == "backfill":
         assert rest["checked"] == USERS - first, "it began where the other had ended"
     else:
-        assert rest["mended"] == USERS - first
+        assert rest["repaired"] == USERS - first
 
 
 def test_ctrl_c_in_the_middle_of_a_run_is_exit_code_130(mysql_world: World) -> None:

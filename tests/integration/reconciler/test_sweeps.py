@@ -72,7 +72,7 @@ def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     thread.start()
     report = world.sweep("new-users")
     thread.join()
-    assert (report.tally.brought, report.tally.mended) == (1, 0)
+    assert (report.tally.brought, report.tally.repaired) == (1, 0)
 
 
 def test_new_requirements_bring_their_users_into_the_queue(world: World) -> None:
@@ -99,7 +99,7 @@ def test_a_signature_the_stream_missed_becomes_one_conversion(world: World) -> N
     assert world.conversions() == [(1, "signature_obtained")]
     assert report.tally.conversions == {"signature_obtained": 1}
     assert world.pg("SELECT final_score, total_call_attempts FROM conversions") == [(12, 3)]
-    assert world.sweep("unsigned-conversions").tally.mended == 0
+    assert world.sweep("unsigned-conversions").tally.repaired == 0
     assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == [(1,)]
 
     world.sweep("unsigned-conversions", EVERYONE)
@@ -148,7 +148,7 @@ def test_a_dry_run_finds_drift_and_writes_nothing(world: World) -> None:
     assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == []
 
 
-def test_in_shadow_mode_our_tables_are_mended_and_the_call_centres_left_alone(world: World) -> None:
+def test_in_shadow_mode_our_tables_are_repaired_and_the_call_centres_left_alone(world: World) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -212,7 +212,7 @@ def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     report = world.sweep("unsigned-conversions")
     done.set()
     thread.join()
-    assert (report.tally.left, report.tally.mended, report.tally.shown) == (1, 0, 1)
+    assert (report.tally.left, report.tally.repaired, report.tally.shown) == (1, 0, 1)
     assert report.tally.waiting == {"signature_obtained": 1}
     assert world.conversions() == []
     assert world.queues() == {1: "unsigned_users"}, "what happened is known from the stream only"
@@ -220,7 +220,7 @@ def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     world.pass_lanes()  # and the stream has not brought it
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")
     again = world.sweep("rechecks")
-    assert (again.tally.rechecks, again.tally.mended) == (1, 1)
+    assert (again.tally.rechecks, again.tally.repaired) == (1, 1)
     assert world.conversions() == [(1, "signature_obtained")]
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
@@ -230,33 +230,33 @@ def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World
     world.backfill()
     world.age_everything()
     world.sql("UPDATE users SET current_signature_file_id = 99")
-    mender = world.mender()
-    read_users, signatures = mender.replica.read_users, iter(range(100, 200))
+    repairer = world.repairer()
+    read_users, signatures = repairer.replica.read_users, iter(range(100, 200))
 
     def read_and_change(user_ids: Iterable[int]) -> LiveRead:
         world.sql("UPDATE users SET current_signature_file_id = %s", next(signatures))
         return read_users(user_ids)
 
-    mender.replica.read_users = read_and_change  # type: ignore[method-assign]
-    mender.check([1])
-    mender.settle()
-    assert (mender.tally.left, mender.tally.mended) == (1, 0)
+    repairer.replica.read_users = read_and_change  # type: ignore[method-assign]
+    repairer.check([1])
+    repairer.settle()
+    assert (repairer.tally.left, repairer.tally.repaired) == (1, 0)
 
 
 def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stream(world: World) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
-    mender = world.mender()
-    mender.check([1])
+    repairer = world.repairer()
+    repairer.check([1])
     world.sql("UPDATE users SET current_signature_file_id = 99")
-    mender.check([1])
+    repairer.check([1])
     world.sql("UPDATE users SET current_signature_file_id = NULL")
-    now = mender.replica.clock()
+    now = repairer.replica.clock()
     world.pg("UPDATE leadstream.leads SET signature = '98', version = %s, queue_type = 'none'", now)
     world.sql("UPDATE users SET current_signature_file_id = 99")
-    mender.settle()
-    assert (mender.tally.left, mender.tally.mended) == (1, 0)
+    repairer.settle()
+    assert (repairer.tally.left, repairer.tally.repaired) == (1, 0)
     assert world.pg("SELECT judge_after FROM leadstream.leads") == [(None,)]
 
 
@@ -345,14 +345,14 @@ def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world:
         world.user(user_id, ago=60)
     refuse(world, 5)
     report = world.sweep("new-users")
-    assert (report.outcome, report.tally.mended, report.tally.failed) == ("refused", 6, 1)
+    assert (report.outcome, report.tally.repaired, report.tally.failed) == ("refused", 6, 1)
     assert set(world.queues()) == {1, 2, 3, 4, 6, 7}
     assert world.pg("SELECT user_id, attempts, last_error FROM leadstream.rechecks") == [
         (5, 1, "PostgreSQL refused it with P0001 (in refuse)")
     ]
     world.pg("DROP TRIGGER refuse ON user_call_scores")
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")
-    assert world.sweep("rechecks").tally.mended == 1
+    assert world.sweep("rechecks").tally.repaired == 1
     assert len(world.queues()) == 7
 
 

@@ -29,7 +29,7 @@ def test_a_company_in_step_verifies_without_reading_a_row(world: World) -> None:
     assert report.queries <= 2 * 6 + 6 + 10, "ten are about how ids compare, which a session asks once"
 
 
-def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World) -> None:
+def test_every_kind_of_drift_is_reported_and_repaired_only_on_request(world: World) -> None:
     company(world)
     world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
     world.sql("DELETE FROM users WHERE id = 2")
@@ -53,7 +53,7 @@ def test_every_kind_of_drift_is_reported_and_mended_only_on_request(world: World
 
     repaired = world.verify(repair=True)
     assert repaired.outcome == "ok"
-    assert repaired.tally.mended == 8
+    assert repaired.tally.repaired == 8
     assert world.conversions() == [(4, "signature_obtained")]
     assert world.queues()[2] == "none"
     assert world.scores()[20] == "unsigned_users"

@@ -29,7 +29,7 @@ from consumer.store.sql import OPENED, entry_id
 from reconciler.postgres import Book
 from reconciler.replica import Replica
 from reconciler.runs.backfill import Backfill, Progress
-from reconciler.runs.repair import Mender
+from reconciler.runs.repair import Repairer
 from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
@@ -90,7 +90,7 @@ class World:
         )  # fmt: skip
 
     def age_everything(self, minutes: int = 10) -> None:
-        """As if everything we hold had been read and judged some time ago: nothing of it is too fresh to be mended."""
+        """As if everything we hold had been read and judged some time ago: nothing is too fresh to be repaired."""
         micro = minutes * 60_000_000
         self.pg(
             "UPDATE leadstream.leads SET version = version - %s, read_floor = read_floor - %s, judge_after = NULL,"
@@ -128,12 +128,12 @@ class World:
         """A session on what we hold."""
         return self._keep(Book(self.conninfo))
 
-    def mender(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Mender:
-        """What compares and mends."""
+    def repairer(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Repairer:
+        """What compares and repairs."""
         book = self.book()
         watch = LaneWatch(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
-        return Mender(
+        return Repairer(
             replica or self.replica(),
             store,
             book,
@@ -145,9 +145,9 @@ class World:
 
     def sweep(self, name: str, scope: Scope | None = None, *, dry_run: bool = False) -> Report:
         """Runs one sweep in this process."""
-        mender = self.mender(dry_run)
+        repairer = self.repairer(dry_run)
         plan = SweepPlan(600, 48, self.shadow)
-        return Sweeper(mender.replica, mender.book, Runs(mender.book), mender, plan).run(name, scope or Scope())
+        return Sweeper(repairer.replica, repairer.book, Runs(repairer.book), repairer, plan).run(name, scope or Scope())
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
         """Runs the backfill in this process."""
@@ -165,9 +165,9 @@ class World:
         conversions_since: int | None = None,
     ) -> Report:
         """Verifies in this process."""
-        mender = self.mender(dry_run=not repair)
+        repairer = self.repairer(dry_run=not repair)
         verification = Verification(
-            mender, self.replica(), Runs(mender.book),
+            repairer, self.replica(), Runs(repairer.book),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)

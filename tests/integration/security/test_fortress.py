@@ -208,8 +208,8 @@ def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fort
     for _ in range(2):  # what a topic lacks is seen when it exists
         found = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
         for check in found.values():
-            if check["mend"].startswith("kafka-acls.sh"):
-                fortress.administer(check["mend"].replace(fortress.environment["KAFKA_BOOTSTRAP_SERVERS"], "$BROKERS"))
+            if check["hint"].startswith("kafka-acls.sh"):
+                fortress.administer(check["hint"].replace(fortress.environment["KAFKA_BOOTSTRAP_SERVERS"], "$BROKERS"))
         assert fortress.run("consumer", "setup", TOPIC_PREFIX="granted").returncode in (0, 1)
     left = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
     assert not {"kafka topics", "kafka topic ACLs", "kafka group ACLs", "kafka transactions"} & left.keys(), left
@@ -233,7 +233,7 @@ def test_an_applier_that_may_write_no_dead_letters_ends_and_says_what_it_lacks(
         fortress.administer(f"kafka-acls.sh --bootstrap-server $BROKERS --remove --force {right}")
 
 
-def test_setup_says_how_to_mend_a_journal_of_dead_letters_that_it_may_not_change(
+def test_setup_says_how_to_repair_a_journal_of_dead_letters_that_it_may_not_change(
     fortress: Fortress, outputs: dict[str, str]
 ) -> None:
     fortress.administer(
@@ -242,7 +242,7 @@ def test_setup_says_how_to_mend_a_journal_of_dead_letters_that_it_may_not_change
     )
     refused = fortress.run("consumer", "setup")
     assert refused.returncode != 0
-    mend = re.findall(r"run (kafka-configs\.sh --alter [^\n\"]*)", refused.stdout)[-1]
-    fortress.administer(f"{mend} --bootstrap-server $BROKERS")
+    repair = re.findall(r"run (kafka-configs\.sh --alter [^\n\"]*)", refused.stdout)[-1]
+    fortress.administer(f"{repair} --bootstrap-server $BROKERS")
     again = fortress.run("consumer", "setup")
     assert again.returncode == 0, again.stdout

@@ -209,8 +209,8 @@ def test_a_table_that_does_not_fit_is_refused_with_a_statement_that_makes_it_fit
     assert found is not None, str(caught.value)
     (check,) = [check for check in failed(empty) if check.name not in ("migrations", "checked at")]
     assert re.search(problem, check.sentence)
-    assert check.mend == found[1]
-    run(empty, check.mend)
+    assert check.hint == found[1]
+    run(empty, check.hint)
     prepare(empty, LANES, 1)
     assert row(empty, "SELECT user_id, current_score, is_active FROM user_call_scores") == (9, 7, True)
     run(empty, "DELETE FROM user_call_scores")

@@ -56,13 +56,13 @@ def wrong(facts: KafkaFacts) -> list[Check]:
     return [check for check in judge(facts, KAFKA, GROUP) if check.state is not State.OK]
 
 
-def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
+def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
     assert wrong(WELL) == []
     assert len(judge(WELL, KAFKA, GROUP)) == 14
 
 
 @pytest.mark.parametrize(
-    ("facts", "name", "state", "mend"),
+    ("facts", "name", "state", "repair"),
     [
         (replace(WELL, versions={0: 7, 22: 1}), "version", "failed", "upgrade the brokers to Kafka 2.5 or later"),
         (
@@ -126,9 +126,9 @@ def test_a_cluster_as_it_should_be_has_nothing_to_mend() -> None:
         ),
     ],
 )  # fmt: skip
-def test_each_wrong_thing_is_named_alone_with_its_mend(facts: KafkaFacts, name: str, state: str, mend: str) -> None:
+def test_each_wrong_thing_is_named_alone_with_its_repair(facts: KafkaFacts, name: str, state: str, repair: str) -> None:
     (check,) = wrong(facts)
-    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+    assert (check.name, check.state.value, check.hint) == (name, state, repair)
 
 
 def test_one_copy_of_each_topic_is_a_warning_only() -> None:
@@ -154,5 +154,5 @@ def test_what_a_reader_waits_for_does_not_keep_it_from_starting() -> None:
 
 def test_a_reader_starts_where_the_retention_was_lowered_and_says_so() -> None:
     (check,) = [check for check in judge_quick(setting(retention_ms="3600000"), KAFKA) if check.state is not State.OK]
-    assert (check.state, check.mend) == (State.WARNING, "consumer setup --repair")
+    assert (check.state, check.hint) == (State.WARNING, "consumer setup --repair")
     assert "ls.users has retention.ms=3600000" in check.sentence

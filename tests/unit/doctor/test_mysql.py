@@ -100,10 +100,10 @@ def wrong(facts: MySQLFacts, reader: Reader = READER) -> list[Check]:
     return [check for check in judge(facts, reader) if check.state is not State.OK]
 
 
-def test_a_server_as_it_should_be_has_nothing_to_mend() -> None:
+def test_a_server_as_it_should_be_has_nothing_to_repair() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
-    assert all(check.mend == "" for check in checks)
+    assert all(check.hint == "" for check in checks)
     assert len({check.name for check in checks}) == len(checks) == 25
 
 
@@ -116,7 +116,7 @@ NO_FLAG = {
 
 
 @pytest.mark.parametrize(
-    ("facts", "name", "state", "mend"),
+    ("facts", "name", "state", "repair"),
     [
         (replace(WELL, version="5.7.44"), "version", "failed", "upgrade the server to MySQL 8.0 or later"),
         (
@@ -199,9 +199,9 @@ NO_FLAG = {
         ),
     ],
 )  # fmt: skip
-def test_each_wrong_thing_is_named_alone_with_its_mend(facts: MySQLFacts, name: str, state: str, mend: str) -> None:
+def test_each_wrong_thing_is_named_alone_with_its_repair(facts: MySQLFacts, name: str, state: str, repair: str) -> None:
     (check,) = wrong(facts)
-    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+    assert (check.name, check.state.value, check.hint) == (name, state, repair)
 
 
 def test_what_is_missing_is_told_apart_from_what_may_not_be_seen() -> None:
@@ -216,7 +216,7 @@ def test_what_is_missing_is_told_apart_from_what_may_not_be_seen() -> None:
     assert said(View.GRANTED, NO_SIGNATURE).startswith("'leadstream'@'%' may not read current_signature_file_id of")
 
 
-def test_an_optional_column_that_is_not_there_is_nothing_to_mend() -> None:
+def test_an_optional_column_that_is_not_there_is_nothing_to_repair() -> None:
     assert wrong(seen(View.WHOLE, NO_FLAG)) == []
 
 
@@ -225,7 +225,7 @@ def test_a_clock_that_is_hardly_off_is_not_off_by_less_than_nothing() -> None:
     assert clock.sentence == "the clock of replica:3306 is +0.0 s from ours"
 
 
-def test_mariadb_is_mended_in_its_own_words() -> None:
+def test_mariadb_is_repaired_in_its_own_words() -> None:
     variables = {
         "log_bin": "ON", "binlog_format": "MIXED", "binlog_row_image": "FULL", "binlog_row_metadata": "NO_LOG",
         "log_slave_updates": "OFF", "expire_logs_days": "0.250000", "server_id": "1", "time_zone": "SYSTEM",
@@ -234,8 +234,8 @@ def test_mariadb_is_mended_in_its_own_words() -> None:
         WELL, mariadb=True, version="10.4.1-MariaDB", variables=variables, status=None,
         replication=[{"Seconds_Behind_Master": None}], purged_gtids="",
     )  # fmt: skip
-    mends = {check.name: check.mend for check in wrong(server)}
-    assert mends == {
+    repairs = {check.name: check.hint for check in wrong(server)}
+    assert repairs == {
         "version": "upgrade the server to MariaDB 10.5 or later",
         "binlog_format": "SET GLOBAL binlog_format = 'ROW'",
         "binlog_row_metadata": "SET GLOBAL binlog_row_metadata = 'FULL'",
@@ -251,7 +251,7 @@ def test_binlogs_that_the_reader_will_hardly_reach_in_time_fail() -> None:
     (check,) = wrong(WELL, late)
     assert (check.name, check.state) == ("retention", State.FAILED)
     assert check.sentence == "replica:3306 keeps binlogs for 7 days; the reader is 5 days behind"
-    assert check.mend == "SET PERSIST binlog_expire_logs_seconds = 1600000"
+    assert check.hint == "SET PERSIST binlog_expire_logs_seconds = 1600000"
 
 
 def test_a_position_without_gtids_is_there_as_long_as_its_file() -> None:
@@ -290,4 +290,4 @@ def test_a_stream_of_another_database_is_a_failure() -> None:
     reader = READER._replace(checkpoint=msgspec.structs.replace(checkpoint(), database="elsewhere"))
     (check,) = wrong(WELL, reader)
     assert (check.name, check.state) == ("database", State.FAILED)
-    assert "elsewhere" in check.mend
+    assert "elsewhere" in check.hint

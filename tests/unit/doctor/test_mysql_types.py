@@ -135,7 +135,7 @@ def test_types_with_a_charset_that_are_read(place: str, types: tuple[str, ...], 
 )  # fmt: skip
 def test_other_types_fail_with_what_makes_them_readable(place: str, column: Declared, hint: str) -> None:
     check = the_only(having(place, column))
-    assert (check.name, check.state, check.mend) == (f"type of {place}", State.FAILED, hint)
+    assert (check.name, check.state, check.hint) == (f"type of {place}", State.FAILED, hint)
     assert check.sentence.startswith(f"company.{place} is {column.column_type} and has to be ")
 
 
@@ -166,7 +166,7 @@ BESIDE = (
 )
 def test_a_switch_that_is_no_number_is_refused_and_never_guessed(column: Declared, hint: str) -> None:
     check = the_only(having("users.is_enabled", column))
-    assert (check.state, check.mend) == (State.FAILED, hint)
+    assert (check.state, check.hint) == (State.FAILED, hint)
     assert check.sentence == (
         f"company.users.is_enabled is {column.column_type} and has to be an integer type, BIT, DECIMAL or ENUM('0','1')"
     )
@@ -187,7 +187,7 @@ def test_a_time_that_is_none_is_done_without_and_said_so(place: str, said: str) 
         assert check.state is State.WARNING
         assert f"company.{place} is {kind}, which says no time; {said}" in check.sentence
     table, _, name = place.partition(".")
-    assert check.mend == f"ALTER TABLE company.{table} MODIFY {name} TIMESTAMP NULL"
+    assert check.hint == f"ALTER TABLE company.{table} MODIFY {name} TIMESTAMP NULL"
 
 
 @pytest.mark.parametrize("charset", ["dec8", "geostd8", "swe7", "armscii8", "keybcs2"])
@@ -196,7 +196,7 @@ def test_a_charset_without_an_exact_codec_fails_where_it_is_judged_by_and_is_a_w
     for place in ("claims.status", "users.current_signature_file_id", "claim_requirements.id"):
         check = the_only(having(place, declared("varchar(9)", collation)))
         table = place.partition(".")[0]
-        assert (check.state, check.mend) == (
+        assert (check.state, check.hint) == (
             State.FAILED, f"ALTER TABLE company.{table} CONVERT TO CHARACTER SET utf8mb4",
         )  # fmt: skip
         assert f"is varchar(9) in charset {charset}, which cannot be turned into UTF-8 exactly" in check.sentence
@@ -208,7 +208,7 @@ def test_a_charset_without_an_exact_codec_fails_where_it_is_judged_by_and_is_a_w
 
 def test_an_enum_of_bytes_is_given_a_charset_by_a_statement_that_changes_it() -> None:
     check = the_only(having("claims.status", declared("enum('a')")))
-    assert check.mend == "ALTER TABLE company.claims MODIFY status enum('a') CHARACTER SET utf8mb4 NULL"
+    assert check.hint == "ALTER TABLE company.claims MODIFY status enum('a') CHARACTER SET utf8mb4 NULL"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_requirements_claim_is_spelled_as_the_claim_itself(
     check = the_only(keyed(claim, ID, ref))
     assert (check.name, check.state.value) == ("type of claim_requirements.claim_id", state)
     assert said in check.sentence
-    assert check.mend == f"ALTER TABLE company.claim_requirements MODIFY claim_id {as_is}"
+    assert check.hint == f"ALTER TABLE company.claim_requirements MODIFY claim_id {as_is}"
 
 
 def test_users_beyond_the_call_centres_bigint_are_named_as_refused() -> None:

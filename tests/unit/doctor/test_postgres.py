@@ -62,12 +62,12 @@ def wrong(facts: PostgresFacts, *, shadow: bool = False) -> list[Check]:
     return [check for check in judge(facts, 6, shadow=shadow) if check.state is not State.OK]
 
 
-def test_a_database_as_it_should_be_has_nothing_to_mend() -> None:
+def test_a_database_as_it_should_be_has_nothing_to_repair() -> None:
     assert wrong(WELL) == []
 
 
 @pytest.mark.parametrize(
-    ("facts", "name", "state", "mend"),
+    ("facts", "name", "state", "repair"),
     [
         (replace(WELL, read_only=True), "writable", "failed", "set DATABASE_URL to the primary server"),
         (replace(WELL, pooling=Pooling.TRANSACTIONS), "pooler", "failed", HINT),
@@ -139,9 +139,11 @@ def test_a_database_as_it_should_be_has_nothing_to_mend() -> None:
         ),
     ],
 )  # fmt: skip
-def test_each_wrong_thing_is_named_alone_with_its_mend(facts: PostgresFacts, name: str, state: str, mend: str) -> None:
+def test_each_wrong_thing_is_named_alone_with_its_repair(
+    facts: PostgresFacts, name: str, state: str, repair: str
+) -> None:
     (check,) = wrong(facts)
-    assert (check.name, check.state.value, check.mend) == (name, state, mend)
+    assert (check.name, check.state.value, check.hint) == (name, state, repair)
 
 
 def test_in_shadow_mode_the_call_centre_is_none_of_our_business() -> None:

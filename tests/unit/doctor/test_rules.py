@@ -23,13 +23,13 @@ def test_rules_in_force_that_were_brought_to_everybody_are_well() -> None:
 
 def test_no_rules_at_all_are_a_matter_of_setup() -> None:
     (check,) = judge("leadstream.rules holds no rules yet; run `consumer setup`", None)
-    assert (check.state, check.mend) == ("failed", "consumer setup")
+    assert (check.state, check.hint) == ("failed", "consumer setup")
 
 
 def test_an_adoption_that_was_interrupted_is_to_be_resumed() -> None:
     checks = judge(replace(WELL, rejudged_at=None), STATUS)
     assert [check.state for check in checks] == ["ok", "warning", "ok"]
-    assert (checks[1].sentence, checks[1].mend) == (
+    assert (checks[1].sentence, checks[1].hint) == (
         "not every lead was brought to version 3",
         "consumer rules adopt --resume",
     )
@@ -39,7 +39,7 @@ def test_a_column_that_compares_otherwise_today_is_named() -> None:
     check = judge(WELL, {**STATUS, "claims.status": Comparison("utf8mb4_bin")})[2]
     assert check.state == "failed"
     assert check.sentence == "words of claims.status compare otherwise than when the rules were adopted"
-    assert check.mend == "consumer rules show > rules.toml; consumer rules adopt rules.toml"
+    assert check.hint == "consumer rules show > rules.toml; consumer rules adopt rules.toml"
 
 
 def test_a_column_that_the_rules_look_at_and_is_not_there_is_named() -> None:

@@ -1,1 +1,1 @@
-"""What the rules, the ledger and the mending promise, sentence by sentence and against a naive model."""
+"""What the rules, the ledger and the repairing promise, sentence by sentence and against a naive model."""

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.leads.ledger import mend, replay
+from consumer.leads.ledger import repair, replay
 from consumer.leads.model import Change, Conversion, Key, Lead, LiveState, QueueChange, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -46,12 +46,12 @@ class Books:
         self._write(outcome)
         return outcome
 
-    def mend(self, user_id: int, live: LiveState, floor: int, read_ended: int) -> Outcome:
+    def repair(self, user_id: int, live: LiveState, floor: int, read_ended: int) -> Outcome:
         """One live read of one user."""
         outcome = Outcome()
         lead = deepcopy(self.leads[user_id]) if user_id in self.leads else Lead(user_id)
         self.rechecks.pop(user_id, None)
-        mend(lead, live, floor, read_ended, self.rules, outcome)
+        repair(lead, live, floor, read_ended, self.rules, outcome)
         self._write(outcome)
         return outcome
 

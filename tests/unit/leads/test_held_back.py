@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.leads.ledger import mend, replay
+from consumer.leads.ledger import repair, replay
 from consumer.leads.model import (
     NEVER,
     Change,
@@ -134,7 +134,7 @@ def test_what_was_missed_is_dated_by_what_tells_of_it(missed: Change) -> None:
     leads, version = owing()
     replay([missed], leads, version, Rules(), Outcome())
     outcome = Outcome()
-    mend(leads[1], LIVE, 2 * NOTICE, 3 * NOTICE, Rules(), outcome)
+    repair(leads[1], LIVE, 2 * NOTICE, 3 * NOTICE, Rules(), outcome)
     assert [conversion.converted_at for conversion in outcome.conversions] == [NOTICE]
 
 
@@ -144,7 +144,7 @@ def test_a_live_read_from_before_what_was_missed_settles_nothing(missed: Change)
     leads, version = owing()
     replay([missed], leads, version, Rules(), Outcome())
     outcome = Outcome()
-    mend(leads[1], LIVE, NOTICE - 2, NOTICE - 1, Rules(), outcome)
+    repair(leads[1], LIVE, NOTICE - 2, NOTICE - 1, Rules(), outcome)
     assert not outcome.conversions
     assert leads[1].judge_after == NEVER
     assert set(outcome.rechecks) == {1}

@@ -167,7 +167,7 @@ def test_a_backfill_and_then_the_stream_from_any_moment_before_it_give_every_lat
 
     books = Books(RULES)
     for user_id, live in reads.items():
-        books.mend(user_id, live, floor, ended)
+        books.repair(user_id, live, floor, ended)
     assert not books.conversions
     in_batches(books, company.stream[listening_from:], sizes)
     assert_gapless(books)
@@ -310,7 +310,7 @@ def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_ri
         takes(turn.streamed_after)
         late = [reads.pop()] if turn.merged_late else []
         for user_id, live, floor, read_ended, position in reads:
-            books.mend(user_id, live, floor, read_ended)
+            books.repair(user_id, live, floor, read_ended)
             assert_gapless(books)
             lead = books.leads[user_id]
             if lead.read_floor == floor and not differs(lead, live):  # it was taken, not overtaken
@@ -319,7 +319,7 @@ def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_ri
     company.heartbeat(after=3 * MINUTE)
     takes(len(company.stream))
     for user_id in USERS if lossy else list(books.rechecks):
-        books.mend(user_id, company.read(user_id), company.now - MINUTE, company.now)
+        books.repair(user_id, company.read(user_id), company.now - MINUTE, company.now)
     company.heartbeat(after=SECOND)
     takes(1)
     assert not books.rechecks
@@ -354,7 +354,7 @@ def test_a_safety_net_at_work_all_the_time_changes_no_history_that_the_stream_br
         company.heartbeat(after=turn.beat)
         takes(turn.streamed_after)
         if both.lane_version >= ended:
-            both.mend(turn.user_id, live, floor, ended)
+            both.repair(turn.user_id, live, floor, ended)
     company.heartbeat(after=3 * MINUTE)
     takes(len(company.stream))
     assert both.stints == alone.stints

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.leads.ledger import differs, mend
+from consumer.leads.ledger import differs, repair
 from consumer.leads.model import (
     NEVER,
     Claim,
@@ -52,18 +52,18 @@ def live(
     )
 
 
-def mended(*reads: LiveState) -> Books:
+def repaired(*reads: LiveState) -> Books:
     """Books after some reads, ten minutes from each other, the last of which ended LATER; no stream in between."""
     books = Books()
     for number, read in enumerate(reads, start=1):
         ended = LATER - (len(reads) - number) * 10 * MINUTE
-        books.mend(1, read, ended - MINUTE, ended)
+        books.repair(1, read, ended - MINUTE, ended)
     return books
 
 
 class TestFirstSight:
     def test_the_state_is_taken_whole_and_judged_once_and_never_converts(self) -> None:
-        books = mended(live(requirements={101: ("pending", START), 102: ("approved", START)}))
+        books = repaired(live(requirements={101: ("pending", START), 102: ("approved", START)}))
         lead = books.leads[1]
         assert (lead.exists, lead.signature) == (True, "file-1")
         assert (set(lead.claims), set(lead.requirements)) == ({"11"}, {"101", "102"})
@@ -72,10 +72,10 @@ class TestFirstSight:
 
     def test_stint_1_opens_at_the_floor_whatever_the_rows_say_of_their_age(self) -> None:
         for user_at in (START, None, LATER + MINUTE):
-            assert mended(live(user_at=user_at)).stints_of(1)[0].opened_at == LATER - MINUTE
+            assert repaired(live(user_at=user_at)).stints_of(1)[0].opened_at == LATER - MINUTE
 
     def test_a_user_who_is_gone_before_anything_was_known_belongs_in_no_queue(self) -> None:
-        books = mended(LiveState(None))
+        books = repaired(LiveState(None))
         assert [(stint.queue_type, stint.opened_reason) for stint in books.stints_of(1)] == [(NONE, Reason.FIRST_SEEN)]
 
     def test_it_settles_a_lead_that_the_stream_met_before_anything_was_known(self) -> None:
@@ -86,7 +86,7 @@ class TestFirstSight:
         with company.transaction():
             company.user(1, "file-1")
         books.replay(company.stream[-1:])
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
         assert books.leads[1].judge_after == company.now
         assert [stint.queue_type for stint in books.stints_of(1)] == [NONE]
         assert not books.conversions
@@ -96,14 +96,14 @@ class TestFirstSight:
 class TestKnownLead:
     def test_a_missed_signature_is_a_conversion_dated_by_the_read_that_found_it(self) -> None:
         for user_at in (START + 55 * MINUTE, None, LATER + MINUTE):
-            books = mended(live(None), live("file-1", user_at=user_at))
+            books = repaired(live(None), live("file-1", user_at=user_at))
             conversion = books.conversions[1, 1]
             assert conversion.conversion_type is ConversionType.SIGNATURE_OBTAINED
             assert conversion.converted_at == LATER
 
     def test_one_judgement_is_made_between_two_known_states(self) -> None:
         """The document was approved before the customer signed, and its row was touched once more later."""
-        books = mended(
+        books = repaired(
             live(None, requirements={101: ("pending", START)}),
             live("file-1", user_at=START + MINUTE, requirements={101: ("approved", START + 2 * MINUTE)}),
         )
@@ -114,7 +114,7 @@ class TestKnownLead:
         assert [earned.conversion_type for earned in books.conversions.values()] == [ConversionType.SIGNATURE_OBTAINED]
 
     def test_rows_that_are_gone_are_part_of_the_same_judgement(self) -> None:
-        books = mended(
+        books = repaired(
             live(requirements={101: ("pending", START), 102: ("pending", START)}),
             live(requirements={102: ("approved", START + MINUTE)}),
         )
@@ -123,7 +123,7 @@ class TestKnownLead:
         ]
 
     def test_a_user_who_is_gone_is_closed_when_the_read_ended(self) -> None:
-        books = mended(live(requirements={101: ("pending", START)}), LiveState(None))
+        books = repaired(live(requirements={101: ("pending", START)}), LiveState(None))
         assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
             (Reason.USER_DELETED, LATER)
         ]
@@ -131,34 +131,34 @@ class TestKnownLead:
         assert not books.leads[1].requirements
 
     def test_a_claim_that_is_gone_takes_its_requirements_along(self) -> None:
-        books = mended(live(requirements={101: ("pending", START)}), live(claims={12: START}))
+        books = repaired(live(requirements={101: ("pending", START)}), live(claims={12: START}))
         assert books.leads[1].claims.keys() == {"12"}
         assert books.leads[1].requirements == {}
         assert books.stints_of(1)[1].opened_reason is Reason.REQUIREMENTS_WITHDRAWN
 
     def test_a_read_that_shows_nothing_new_changes_no_queue(self) -> None:
-        books = mended(live(None), live(None))
+        books = repaired(live(None), live(None))
         assert not books.last.stints
         assert books.leads[1].read_floor == LATER - MINUTE
 
     def test_but_the_rules_may_have_changed(self) -> None:
-        books = mended(live(requirements={101: ("waived", START)}))
+        books = repaired(live(requirements={101: ("waived", START)}))
         adopted = LATER + 2 * SECOND
         file = RuleFile(settled=("waived",))
         books.rules = Rules(file, version=2, adopted_at=adopted, earlier={1: books.rules})
-        books.mend(1, live(requirements={101: ("waived", START)}), LATER, LATER + MINUTE)
+        books.repair(1, live(requirements={101: ("waived", START)}), LATER, LATER + MINUTE)
         assert books.stints_of(1)[1].opened_reason is Reason.RULES_CHANGED
         assert books.stints_of(1)[1].opened_at == adopted
         assert not books.conversions
 
     def test_the_read_sets_the_floor_and_what_the_next_judgement_waits_for(self) -> None:
-        lead = mended(live(None)).leads[1]
+        lead = repaired(live(None)).leads[1]
         assert (lead.read_floor, lead.judge_after) == (LATER - MINUTE, LATER)
 
     def test_a_wait_for_a_later_version_goes_on(self) -> None:
-        books = mended(live(None))
+        books = repaired(live(None))
         books.leads[1].judge_after = LATER + 10 * MINUTE
-        books.mend(1, live(None), LATER, LATER + MINUTE)
+        books.repair(1, live(None), LATER, LATER + MINUTE)
         assert books.leads[1].judge_after == LATER + 10 * MINUTE
 
 
@@ -180,14 +180,14 @@ class TestReadAndStream:
         books.replay(company.stream)
         return books
 
-    def test_what_was_mended_is_not_recorded_again_when_the_stream_brings_it(
+    def test_what_was_repaired_is_not_recorded_again_when_the_stream_brings_it(
         self, company: Company, books: Books
     ) -> None:
         taken = len(company.stream)
         for status in ("rejected", "approved"):
             with company.transaction():
                 company.requirement(101, 11, status)
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
         assert books.conversions.keys() == {(1, 1)}
         company.heartbeat(after=SECOND)
         books.replay(company.stream[taken:])
@@ -203,14 +203,14 @@ class TestReadAndStream:
         started = company.now
         with company.transaction():
             company.requirement(101, 11, "approved")
-        books.mend(1, read, started - MINUTE, company.now)
+        books.repair(1, read, started - MINUTE, company.now)
         company.heartbeat(after=SECOND)
         books.replay(company.stream[taken:])
         assert books.conversions[1, 1].converted_at == company.now - SECOND
 
     def test_a_change_older_than_the_floor_is_skipped(self, company: Company) -> None:
         books = Books()
-        books.mend(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
+        books.repair(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
         assert books.replay(company.stream).skipped == {"read live already": 3}
 
     def test_a_read_that_shows_nothing_but_what_the_stream_has_passed_leaves_every_judgement_to_it(
@@ -221,7 +221,7 @@ class TestReadAndStream:
         with company.transaction():
             company.requirement(101, 11, "approved")
         books.replay(company.stream[taken:])
-        books.mend(1, read, started - MINUTE, company.now + MINUTE)
+        books.repair(1, read, started - MINUTE, company.now + MINUTE)
         assert books.rechecks
         for document in (102, 103):
             for status in ("pending", "approved"):
@@ -238,7 +238,7 @@ class TestReadAndStream:
         with company.transaction():
             company.requirement(101, 11, "approved")
         books.replay(company.stream[-1:])
-        books.mend(1, read, started - MINUTE, started)
+        books.repair(1, read, started - MINUTE, started)
         assert books.leads[1].requirements["101"].status == "approved"
         assert len(books.stints_of(1)) == 2
         company.heartbeat()
@@ -252,18 +252,18 @@ class TestReadAndStream:
         with company.transaction():
             company.delete_requirement(101)
         books.replay(company.stream[-1:])
-        books.mend(1, read, started - MINUTE, started)
+        books.repair(1, read, started - MINUTE, started)
         assert books.leads[1].requirements == {}
         assert books.rechecks.keys() == {1}
-        books.mend(1, company.read(1), company.now, company.now + MINUTE)
+        books.repair(1, company.read(1), company.now, company.now + MINUTE)
         assert books.rechecks == {}
 
     def test_a_read_older_than_another_one_is_refused(self, company: Company, books: Books) -> None:
         read, started = company.read(1), company.now
         with company.transaction(after=10 * MINUTE):
             company.user(1, None)
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
-        books.mend(1, read, started - MINUTE, started)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, read, started - MINUTE, started)
         assert books.leads[1].signature is None
         assert books.rechecks.keys() == {1}
 
@@ -276,10 +276,10 @@ class TestReadAndStream:
         with company.transaction():
             company.claim(11, 2)
         books.replay(company.stream[-3:])
-        books.mend(2, read, started - MINUTE, started)
+        books.repair(2, read, started - MINUTE, started)
         assert books.leads[2].judge_after == NEVER
         assert books.rechecks.keys() == {2}
-        books.mend(2, company.read(2), company.now - MINUTE, company.now)
+        books.repair(2, company.read(2), company.now - MINUTE, company.now)
         assert books.leads[2].queue_type is OUTSTANDING
         assert books.rechecks == {}
 
@@ -291,7 +291,7 @@ class TestReadAndStream:
             company.requirement(102, 11)
         approved, asked = company.stream[-2:]
         books.replay([approved])
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
         assert len(books.stints_of(1)) == 1
         books.replay([asked])
         assert len(books.stints_of(1)) == 1
@@ -305,11 +305,11 @@ class TestReadAndStream:
         with company.transaction(after=5 * SECOND):
             company.requirement(101, 11, "approved")
             company.requirement(102, 11, "rejected")
-        books.mend(1, company.read(1), company.now - MINUTE, company.now + MINUTE)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now + MINUTE)
         books.replay(company.stream[taken : taken + 2])
         with company.transaction(after=5 * SECOND):
             company.requirement(102, 11, "rejected", reason="blurred")
-        books.mend(1, company.read(1), company.now, company.now + MINUTE)
+        books.repair(1, company.read(1), company.now, company.now + MINUTE)
         assert len(books.stints_of(1)) == 1
         assert not books.conversions
 
@@ -318,7 +318,7 @@ class TestReadAndStream:
         with company.transaction():
             company.delete_requirement(101)
         books.replay(company.stream[-1:])
-        books.mend(1, company.read(1), started - MINUTE, company.now)
+        books.repair(1, company.read(1), started - MINUTE, company.now)
         assert books.rechecks == {}
         assert books.leads[1].read_floor > started - MINUTE
 
@@ -329,7 +329,7 @@ class TestReadAndStream:
             company.claim(11, 2)
         moved_at = company.now
         books.replay(company.stream[-3:])
-        books.mend(2, company.read(2), company.now - MINUTE, company.now + 5 * SECOND)
+        books.repair(2, company.read(2), company.now - MINUTE, company.now + 5 * SECOND)
         assert books.stints_of(2)[1].opened_at == moved_at
 
     def test_a_mixed_state_is_judged_only_when_the_stream_has_made_it_whole(
@@ -341,7 +341,7 @@ class TestReadAndStream:
         with company.transaction():
             company.requirement(101, 11, "approved")
             company.requirement(102, 11, "rejected")
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
         held = {id_: requirement.status for id_, requirement in books.leads[1].requirements.items()}
         assert held == {"101": "approved", "102": "approved"}
         books.replay(company.stream[-2:])
@@ -359,7 +359,7 @@ class TestReadAndStream:
         with company.transaction():
             company.requirement(101, 11, "approved")
         approved_at = company.now
-        books.mend(1, company.read(1), company.now - MINUTE, company.now)
+        books.repair(1, company.read(1), company.now - MINUTE, company.now)
         assert not books.conversions
         company.heartbeat(after=SECOND)
         books.replay(company.stream[-3:])
@@ -370,7 +370,7 @@ class TestReadAndStream:
         started = company.now
         with company.transaction():
             company.delete_requirement(101)
-        books.mend(1, company.read(1), started, company.now + 10 * MINUTE)
+        books.repair(1, company.read(1), started, company.now + 10 * MINUTE)
         with company.transaction():
             company.user(1, None)
         company.heartbeat(after=20 * MINUTE)
@@ -381,7 +381,7 @@ class TestReadAndStream:
 
 
 def test_a_lead_differs_from_what_is_live_where_any_row_does() -> None:
-    books = mended(live(requirements={101: ("pending", START)}))
+    books = repaired(live(requirements={101: ("pending", START)}))
     lead = books.leads[1]
     assert not differs(lead, live(requirements={101: ("pending", LATER)}))
     assert differs(lead, live("file-2", requirements={101: ("pending", START)}))
@@ -406,37 +406,37 @@ class TestFloors:
         )  # fmt: skip
         return replace(known, **changed)
 
-    def mend(self, lead: Lead, read: LiveState) -> Outcome:
+    def repair(self, lead: Lead, read: LiveState) -> Outcome:
         outcome = Outcome()
-        mend(lead, read, self.FLOOR, LATER, Rules(), outcome)
+        repair(lead, read, self.FLOOR, LATER, Rules(), outcome)
         return outcome
 
     def test_a_row_that_the_stream_wrote_at_the_floor_itself_is_taken_from_the_read(self) -> None:
-        assert self.mend(self.lead(version=self.FLOOR), live("file-1", claims={})).conversions
+        assert self.repair(self.lead(version=self.FLOOR), live("file-1", claims={})).conversions
 
     def test_a_read_no_older_than_the_one_before_is_taken(self) -> None:
-        assert self.mend(self.lead(read_floor=self.FLOOR), live("file-1", claims={})).conversions
-        refused = self.mend(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims={}))
+        assert self.repair(self.lead(read_floor=self.FLOOR), live("file-1", claims={})).conversions
+        refused = self.repair(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims={}))
         assert not refused.conversions
         assert refused.rechecks.keys() == {1}
 
     def test_a_lead_never_judged_is_asked_for_again_where_a_read_is_refused_though_it_shows_nothing_new(self) -> None:
         fresh = self.lead(stint=0, queue_type=None, rule=None, read_floor=self.FLOOR + 1)
-        assert self.mend(fresh, live(None, claims={})).rechecks.keys() == {1}
+        assert self.repair(fresh, live(None, claims={})).rechecks.keys() == {1}
 
     def test_so_is_one_that_waits_for_a_read(self) -> None:
         waiting = self.lead(judge_after=NEVER, read_floor=self.FLOOR + 1)
-        assert self.mend(waiting, live(None, claims={})).rechecks.keys() == {1}
+        assert self.repair(waiting, live(None, claims={})).rechecks.keys() == {1}
         assert waiting.judge_after == NEVER
 
     def test_a_lead_that_waits_for_a_read_is_not_settled_by_one_that_the_stream_overtook_in_part(self) -> None:
         claims = {"11": Claim("11", "cancelled", self.FLOOR + 1)}
         waiting = self.lead(judge_after=NEVER, claims=claims)
-        outcome = self.mend(waiting, live("file-1"))
+        outcome = self.repair(waiting, live("file-1"))
         assert outcome.rechecks.keys() == {1}
         assert (waiting.judge_after, waiting.signature) == (NEVER, None)
 
     def test_where_changes_wait_to_be_judged_what_the_read_adds_is_dated_by_the_read(self) -> None:
         waiting = self.lead(judge_after=START + MINUTE, changed_at=START + 1)
-        (conversion,) = self.mend(waiting, live("file-1", user_at=START + 30 * MINUTE, claims={})).conversions
+        (conversion,) = self.repair(waiting, live("file-1", user_at=START + 30 * MINUTE, claims={})).conversions
         assert conversion.converted_at == LATER

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from consumer.leads.ledger import mend, rejudge_all
+from consumer.leads.ledger import rejudge_all, repair
 from consumer.leads.model import NEVER, Change, ConversionType, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
@@ -211,7 +211,7 @@ class TestOneCustomer:
     def test_a_live_read_is_held_against_the_state_by_the_new_rules(self, books: Books, company: Company) -> None:
         adopt(books, RuleFile(settled=("approved", "pending", "waived")), company.now, eagerly=False)
         read = company.read(1)
-        books.mend(1, read, company.now + MINUTE, company.now + 2 * MINUTE)
+        books.repair(1, read, company.now + MINUTE, company.now + 2 * MINUTE)
         assert [stint.closed_reason for stint in books.stints_of(1)] == [Reason.RULES_CHANGED, None]
         assert not books.conversions
 
@@ -224,7 +224,7 @@ class TestOneCustomer:
             company.requirement(102, 11, "approved")
         rules = adopted(books, RuleFile(settled=("waived",)), company.now)
         outcome, lead = Outcome(), deepcopy(books.leads[1])
-        mend(lead, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE, rules, outcome, company.now)
+        repair(lead, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE, rules, outcome, company.now)
         assert [earned.conversion_type for earned in outcome.conversions] == [ConversionType.REQUIREMENTS_COMPLETED]
         assert outcome.stints[1, 3].opened_reason is Reason.RULES_CHANGED
         assert lead.rules_version == 2

@@ -145,12 +145,12 @@ def test_where_nobody_can_start_runs_there_is_no_button_and_the_page_says_why(po
     assert not any(row.startable for row in shown.runs)
 
 
-def test_what_was_mended_today_is_said_for_it_should_be_nothing() -> None:
-    board = a_board(mended={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
+def test_what_was_repaired_today_is_said_for_it_should_be_nothing() -> None:
+    board = a_board(repaired={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
     shown = page(facts(board))
     assert [figure.value for figure in shown.drift] == ["3", "2", "0"]
     assert shown.drift[0].note == "2 signature, 1 unknown"
-    assert "Runs mended 2 leads today that the stream had missed." in remarks(facts(board))
+    assert "Runs repaired 2 leads today that the stream had missed." in remarks(facts(board))
 
 
 def test_today_is_compared_with_yesterday_by_the_same_time() -> None:
