@@ -91,6 +91,6 @@ class Jobs:
             refused=report.tally.failed,
             queries=report.queries,
             milliseconds=report.milliseconds,
-            error=report.error,
+            reason=report.error,
         )
         return report

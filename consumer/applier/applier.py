@@ -88,7 +88,7 @@ def _step(
     try:
         outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
     except LaneTaken as error:
-        log.warning("lane taken", lanes=error.lanes, hint="reading again where it stands")
+        log.warning("lane_taken", lanes=error.lanes, hint="reading again where it stands")
         metrics.LANES_TAKEN.inc()
         stream.reposition()
         return None
@@ -122,7 +122,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
         except RowLocked as error:
             if past_held:
                 raise
-            log.warning("row held", reason=str(error), hint="its lead is shown to the call centre when it is free")
+            log.warning("row_held", reason=str(error), hint="its lead is shown to the call centre when it is free")
             past_held = True
         except psycopg.Error as error:
             if not is_refusal(error):
@@ -132,7 +132,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
                 raise StoreError(
                     f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}"
                 ) from error
-            log.warning("row refused", reason=reason_of(error), hint="looking for the leads that are meant")
+            log.warning("row_refused", reason=reason_of(error), hint="looking for the leads that are meant")
             if search > SEARCHES:
                 refused.update(dict.fromkeys(left, reason_of(error)))
             else:
@@ -140,7 +140,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     if refused:
         reasons = sorted(set(refused.values()))
         users = sorted(refused)
-        log.error("leads set aside", count=len(users), users=users[:100], reasons=reasons, hint="see the rechecks")
+        log.error("leads_set_aside", count=len(users), users=users[:100], reasons=reasons, hint="see the rechecks")
         metrics.REFUSED.inc(len(refused))
     return outcome
 
@@ -254,7 +254,7 @@ def _say_why(state: RetryCallState) -> None:
         server = "kafka" if isinstance(error, KafkaLost) else "postgres"
         metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
     wait = state.next_action.sleep if state.next_action else 0.0
-    log.warning("trying again", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
+    log.warning("batch_retried", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
 
 
 def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
@@ -296,7 +296,7 @@ def run(stop: threading.Event) -> None:
     with connect() as store, connect() as asked:
         positions = partial(_patiently, stop, asked.lanes)
         with LaneStream(kafka, applier, positions, stop) as stream:
-            log.info("applier started", group=stream.group, owner=OWNER)
+            log.info("applier_started", group=stream.group, owner=OWNER)
             with metrics.lanes_applied(stream.reached, kafka.lanes):
                 apply_forever(stream, store)
-    log.info("applier stopped")
+    log.info("applier_stopped")

@@ -116,4 +116,4 @@ class Complaints:
         now = time.monotonic()
         if now >= self._said.get(error.code(), 0.0) + QUIET_SECONDS:
             self._said[error.code()] = now
-            log.warning("kafka complains", name=error.name(), detail=error.str())
+            log.warning("kafka_complains", name=error.name(), reason=error.str())

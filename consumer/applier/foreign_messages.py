@@ -94,9 +94,9 @@ class Strays:
             self._ask_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
             log.warning(
-                "numbers given out unknown",
+                "sequence_unknown",
                 lane=lane.number,
-                detail=str(error),
+                reason=str(error),
                 hint="the lane waits for its missing numbers and asks again",
             )
             return False

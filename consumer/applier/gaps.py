@@ -92,7 +92,7 @@ def ends_in_kafka(topics: Sequence[str], properties: Mapping[str, str]) -> Ends:
             )
             ends = {answer.topic: future.result().offset for answer, future in answers.items()}
         except KafkaException as error:
-            log.warning("ends of partitions unknown", lane=number, detail=error.args[0].str())
+            log.warning("partition_ends_unknown", lane=number, reason=error.args[0].str())
             return None
         return [ends[topic] for topic in topics]
 

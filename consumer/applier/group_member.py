@@ -272,7 +272,7 @@ class LaneStream:
         lost = lane.skip(missing)
         if lost:
             log.error(
-                "numbers lost",
+                "numbers_lost",
                 lane=lane.number,
                 first=first,
                 count=lost,
@@ -292,7 +292,7 @@ class LaneStream:
                 f"the topics' partitions were not assigned together ({ {t: sorted(n) for t, n in numbers.items()} });"
                 f" {self._why_torn()}"
             )
-        log.info("lanes assigned", lanes=sorted(lanes))
+        log.info("lanes_assigned", lanes=sorted(lanes))
         with self._changed:
             self._forget()
         self._place(sorted(lanes))
@@ -337,14 +337,14 @@ class LaneStream:
                 self._changed.wait(POLL_SECONDS)
             self._forget()
         self._lanes = {}
-        log.info("lanes revoked", lanes=self._among(partitions))
+        log.info("lanes_revoked", lanes=self._among(partitions))
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group went on without us; whoever has the lanes now is protected by compare-and-set."""
         with self._changed:
             self._forget()
         self._lanes = {}
-        log.warning("lanes lost", lanes=self._among(partitions))
+        log.warning("lanes_lost", lanes=self._among(partitions))
 
     def _among(self, partitions: Iterable[TopicPartition]) -> list[int]:
         """The lanes that partitions are of."""
@@ -363,7 +363,7 @@ class LaneStream:
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
-                log.warning("offsets not told to kafka", detail=str(error.args[0]))
+                log.warning("offsets_not_committed", reason=str(error.args[0]))
 
 
 def _start(position: LanePosition, partition: int) -> int:

@@ -90,7 +90,7 @@ class OtherLanes:
                 return False
             if not passed:
                 log.warning(
-                    "lane stands still",
+                    "lane_stands_still",
                     lane=number,
                     number=seq,
                     hint=f"lane {lane.number} goes on without what it waited for; its lead is queued to be read live",

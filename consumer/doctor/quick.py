@@ -68,7 +68,7 @@ def _present(step: Callable[[], list[Check]]) -> list[Check]:
     try:
         return step()
     except Unreachable as error:
-        log.debug("not examined", reason=str(error))
+        log.debug("not_examined", reason=str(error))
         return []
 
 

@@ -130,7 +130,7 @@ class Reader:
         finally:
             self._replica.close()
             self._transactions.close()
-        log.info("reader stopped")
+        log.info("reader_stopped")
 
     def _next_seqs(self) -> list[int]:
         committed = self._transactions.committed
@@ -189,7 +189,7 @@ class Reader:
                 with CheckpointLog(self._kafka) as checkpoints:
                     found = checkpoints.newest()
             except KafkaLost as error:
-                log.info("kafka does not answer, repeating", reason=str(error))
+                log.info("kafka_away", reason=str(error))
             else:
                 if found is not None and found.reader != self._id:
                     raise fenced
@@ -228,8 +228,9 @@ class Reader:
             raise purged
         now = self._replica.clock_and_position()
         log.error(
-            "binlogs were purged before they were read; going on at the present, every lead is queued for a recheck",
+            "binlogs_purged",
             reason=str(purged),
+            hint="the reader goes on at the present, and every lead is queued to be read live",
             lost_from=f"{last.file}:{last.pos}",
             file=now.file,
             pos=now.pos,
@@ -594,12 +595,13 @@ def say_unread(event: Statement | SchemaChange) -> None:
     metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
     if isinstance(event, Statement) or event.verb in UNTOLD:
         log.error(
-            "the binlog does not hold the rows of this change; every lead is queued for a recheck",
+            "rows_not_logged",
             table=table,
             verb=event.verb,
+            hint="every lead is queued to be read live",
         )
     else:
-        log.warning("the schema of a captured table changed", table=table, verb=event.verb)
+        log.warning("schema_changed", table=table, verb=event.verb)
 
 
 def say_lost(state: RetryCallState) -> None:
@@ -608,7 +610,7 @@ def say_lost(state: RetryCallState) -> None:
     pause = state.next_action.sleep if state.next_action is not None else 0.0
     server = "kafka" if isinstance(error, KafkaLost) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
-    log.warning("lost, trying again", server=server, reason=str(error), seconds=round(pause, 1))
+    log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))
 
 
 def print_changes(

@@ -120,7 +120,7 @@ class LetterBox:
             admin.delete_records([there], request_timeout=ANSWER_SECONDS)[there].result()
         except KafkaException as error:
             hint = f"where Kafka has ACLs, allow us Delete on {self._topic}"
-            log.warning("settled letters not dropped", reason=error.args[0].str(), hint=hint)
+            log.warning("resolved_letters_not_deleted", reason=error.args[0].str(), hint=hint)
 
     def _read(self) -> tuple[dict[int, Entry], int]:
         """Letters that nobody has settled, and the offset of the first message younger than changes are kept."""

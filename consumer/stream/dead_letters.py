@@ -122,7 +122,7 @@ class DeadLetters:
     def put(self, letter: Letter) -> None:
         """Sends a letter, and says so in the log."""
         log.error(
-            "dead letter",
+            "dead_letter",
             reason=letter.reason,
             detail=letter.detail,
             topic=letter.topic,
@@ -147,7 +147,7 @@ class DeadLetters:
             while producer.flush(ANSWER_SECONDS):
                 if self._given_up(deadline):
                     return False
-                log.warning("waiting for kafka", what="dead letters")
+                log.warning("kafka_awaited", what="dead letters")
             if self._refusal is not None:
                 raise LettersRefused(self._why(self._refusal))
             if self._unsent:
@@ -187,7 +187,7 @@ class DeadLetters:
             self._refusal = error
         elif error.fatal() or error.code() == KafkaError._FATAL:
             self._producer = None
-        log.warning("dead letter not written", reason=error.str(), offset=post.letter.offset)
+        log.warning("dead_letter_not_written", reason=error.str(), offset=post.letter.offset)
         self._unsent.append(post)
 
     def _why(self, error: KafkaError) -> str:

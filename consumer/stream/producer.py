@@ -96,7 +96,7 @@ class ReaderTransactions:
         try:
             self.settle()
         except (KafkaLost, ReaderFenced) as error:
-            log.info("whether a commit succeeded is to be looked up", reason=str(error))
+            log.info("commit_outcome_unknown", reason=str(error))
         self._drop()
         self._producer = Producer(self._properties)
         self._produce = self._producer.produce
@@ -168,7 +168,7 @@ class ReaderTransactions:
         try:
             self.settle()
         except KafkaLost as error:
-            log.info("a commit failed and is taken back", reason=str(error))
+            log.info("commit_taken_back", reason=str(error))
         if not self._open:
             return False
         self._insist(self._producer.abort_transaction)
@@ -182,7 +182,7 @@ class ReaderTransactions:
             try:
                 self._producer.abort_transaction(ANSWER_SECONDS)
             except KafkaException as error:
-                log.info("an open transaction is left to the next reader", reason=error.args[0].str())
+                log.info("transaction_left_open", reason=error.args[0].str())
         self._drop()
 
     def _drop(self) -> None:
@@ -190,7 +190,7 @@ class ReaderTransactions:
             self._producer.purge()
             self._producer.flush(1.0)
         except KafkaException as error:  # one that was fenced in the middle of a batch refuses even this
-            log.info("what was not sent is dropped", reason=error.args[0].str())
+            log.info("unsent_dropped", reason=error.args[0].str())
 
     def _insist(self, call: Callable[[float], object]) -> None:
         """Repeats what Kafka calls worth repeating; raises the rest by its name."""
@@ -203,10 +203,10 @@ class ReaderTransactions:
                     raise self._named(error) from error
                 if not repeating:
                     repeating = True
-                    log.warning("kafka does not answer, repeating", servers=self._servers, reason=error.args[0].str())
+                    log.warning("kafka_away", servers=self._servers, reason=error.args[0].str())
             else:
                 if repeating:
-                    log.info("kafka answers again", servers=self._servers)
+                    log.info("kafka_answers_again", servers=self._servers)
                 return
 
     def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced | TopicMismatch:

@@ -504,7 +504,7 @@ class Repairer:
     def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
         if suspects:
             self.tally.left += len(suspects)
-            log.info("drift_not_confirmed", leads=len(suspects), why=why)
+            log.info("drift_not_confirmed", leads=len(suspects), reason=why)
             self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
 
     def _postpone(self, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:

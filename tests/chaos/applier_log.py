@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-_GIVEN_UP: Final = frozenset({"lanes lost", "lane taken", "lanes revoked"})
+_GIVEN_UP: Final = frozenset({"lanes_lost", "lane_taken", "lanes_revoked"})
 """The last one where the group was about to share the lanes out anew when the applier was stopped."""
-_NONE_YET: Final = frozenset({"applier started", "lanes lost", "lanes revoked"})
+_NONE_YET: Final = frozenset({"applier_started", "lanes_lost", "lanes_revoked"})
 
 
 def holds_lanes(lines: Sequence[str]) -> bool:
     """Whether an applier whose log ends like this has lanes; an earlier life of the same process does not count."""
     for event in _events(reversed(lines)):
-        if event["event"] == "lanes assigned":
+        if event["event"] == "lanes_assigned":
             return bool(event["lanes"])
         if event["event"] in _NONE_YET:
             return False
@@ -29,7 +29,7 @@ def gave_up_lanes(lines: Iterable[str]) -> bool:
 
 def got_lanes(lines: Iterable[str]) -> bool:
     """Whether lanes were assigned to it in these lines."""
-    return any(event["event"] == "lanes assigned" for event in _events(lines))
+    return any(event["event"] == "lanes_assigned" for event in _events(lines))
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -93,12 +93,12 @@ def test_a_late_conversion_has_the_score_of_the_time_when_the_present_was_shown(
 
 
 STARTED, ASSIGNED, IDLE, REVOKED, LOST, TAKEN = (
-    '{"event": "applier started", "owner": "host:1"}',
-    '{"event": "lanes assigned", "lanes": [1, 2]}',
-    '{"event": "lanes assigned", "lanes": []}',
-    '{"event": "lanes revoked", "lanes": [1, 2]}',
-    '{"event": "lanes lost", "lanes": [1, 2]}',
-    '{"event": "lane taken", "lanes": [1]}',
+    '{"event": "applier_started", "owner": "host:1"}',
+    '{"event": "lanes_assigned", "lanes": [1, 2]}',
+    '{"event": "lanes_assigned", "lanes": []}',
+    '{"event": "lanes_revoked", "lanes": [1, 2]}',
+    '{"event": "lanes_lost", "lanes": [1, 2]}',
+    '{"event": "lane_taken", "lanes": [1]}',
 )
 
 
@@ -107,7 +107,7 @@ STARTED, ASSIGNED, IDLE, REVOKED, LOST, TAKEN = (
     [
         ([], False),
         ([STARTED, "%4|SESSTMOUT|rdkafka#consumer-1| {"], False),
-        ([STARTED, ASSIGNED, '{"event": "trying again"}'], True),
+        ([STARTED, ASSIGNED, '{"event": "batch_retried"}'], True),
         ([STARTED, ASSIGNED, REVOKED], False),
         ([STARTED, ASSIGNED, REVOKED, IDLE], False),
         ([STARTED, ASSIGNED, LOST, ASSIGNED], True),
@@ -119,7 +119,7 @@ def test_who_holds_lanes_is_read_off_the_log(lines: list[str], holds: bool) -> N
 
 
 def test_an_applier_that_only_goes_on_has_not_noticed_that_it_was_overtaken() -> None:
-    assert not gave_up_lanes(['{"event": "trying again"}', ASSIGNED])
+    assert not gave_up_lanes(['{"event": "batch_retried"}', ASSIGNED])
     assert all(gave_up_lanes([line]) for line in (LOST, TAKEN, REVOKED))
 
 

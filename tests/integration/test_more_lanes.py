@@ -124,7 +124,7 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
             (len(CUSTOMERS) + 3, 2)
         ]
         assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
-        assert not {"numbers lost", "dead letter", "lane taken"} & {
+        assert not {"numbers_lost", "dead_letter", "lane_taken"} & {
             json.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")
         }
 

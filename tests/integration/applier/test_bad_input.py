@@ -255,7 +255,7 @@ def test_a_message_that_skips_to_a_number_which_no_reader_gave_out_is_set_aside_
     assert (letter["reason"], letter["key"], letter["value"]) == ("skipped_number", b"5", stray)
     assert (letter["topic"], letter["partition"], letter["offset"]) == (topic, str(lane), "1")
     assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
-    assert "numbers lost" not in world.lines()
+    assert "numbers_lost" not in world.lines()
     assert world.value("SELECT count(*) FROM conversions") == 20
 
 
@@ -269,7 +269,7 @@ def test_a_message_that_skips_far_ahead_hides_no_loss(world: World) -> None:
         for number in (1, 2, 3):
             scribe.transaction(("claims", None, claim(number, 5), 5))
     world.drain()
-    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert [(line["lane"], line["count"]) for line in said] == [(lane, 2)]
     assert [letter["reason"] for letter in letters(world, 1)] == ["skipped_number"]
     assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
@@ -293,7 +293,7 @@ def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_cos
     assert [(letter["reason"], letter["offset"]) for letter in letters(world, 1)] == [("undecodable", "1")]
     assert world.query("SELECT user_id FROM leadstream.rechecks") == [(5,)]
     assert world.query("SELECT signature, judge_after FROM leadstream.leads") == [("9", NEVER)]
-    assert "numbers lost" not in world.lines()
+    assert "numbers_lost" not in world.lines()
 
 
 def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_recheck_and_the_lanes_go_on(
@@ -314,7 +314,7 @@ def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_reche
     world.applier()
     live(world.scribe, range(31, 51))
     world.drain()
-    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert set(lost) >= {lane_of(number, world.lanes) for number in range(21, 31)}
     whole = world.query("SELECT user_id FROM conversions GROUP BY 1 HAVING count(*) = 2")
     waiting = world.query("SELECT user_id FROM leadstream.rechecks")
@@ -345,7 +345,7 @@ def test_records_that_retention_took_while_no_applier_ran_cost_their_leads_a_rec
         scribe.beat()
     world.applier()
     world.drain()
-    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    lost = [line["lane"] for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert set(lost) == {lane_of(number, world.lanes) for number in range(21, 31)}
     waiting = {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")}
     assert waiting >= set(range(21, 31))
@@ -365,7 +365,7 @@ def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) ->
     world.applier()
     live(world.scribe, range(6, 16))
     world.drain()
-    assert world.lines().count("dead letter") == 1
+    assert world.lines().count("dead_letter") == 1
 
 
 def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_are_read_live(world: World) -> None:
@@ -380,7 +380,7 @@ def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_a
         for number in (1, 1, 1, 1):
             scribe.transaction(("claims", None, claim(number, 1), 1))
     world.drain()
-    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert [(line["lane"], line["count"]) for line in said] == [(lane, 3)]
     rechecked = {number for (number,) in world.query("SELECT user_id FROM leadstream.rechecks")}
     assert rechecked == {number for number in range(1, 41) if lane_of(number, world.lanes) == lane}
@@ -416,7 +416,7 @@ def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: Wor
         scribe.transaction(("users", None, user(later), later))
         scribe.transaction(("users", user(later), user(later, 9), later))
     world.drain()
-    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert sum(line["count"] for line in said) == 2
     assert world.query(
         "SELECT user_id, judge_after FROM leadstream.leads WHERE judge_after IS NOT NULL ORDER BY 1"
@@ -472,7 +472,7 @@ def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
         for number in range(1, 5):
             scribe.transaction(("claims", None, claim(number, 1), 1))
     world.drain()
-    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers lost"]
+    said = [line for line in map(json.loads, world.lines().splitlines()) if line["event"] == "numbers_lost"]
     assert [(line["lane"], line["count"]) for line in said] == [(lane, 3)]
 
 
@@ -491,7 +491,7 @@ def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
         scribe.transaction(("claim_requirements", None, requirement(1, 1), 1))
     world.drain()
     assert world.value("SELECT count(*) FROM leadstream.rechecks") == 0
-    assert "numbers lost" not in world.lines()
+    assert "numbers_lost" not in world.lines()
 
 
 def command(world: World, *arguments: str) -> str:

@@ -23,7 +23,7 @@ WRITERS = (
 def noticed(world: World) -> bool:
     """Whether an applier said that others went on with its lanes."""
     said = world.log.read_text()
-    return '"lanes lost"' in said or '"lane taken"' in said
+    return '"lanes_lost"' in said or '"lane_taken"' in said
 
 
 def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the_binlog(world: World) -> None:
@@ -91,7 +91,7 @@ def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: World) -> None
         if written % 50 == 0:
             running.append(world.applier())
         if written % 120 == 0:
-            world.until(lambda: world.lines().count("applier started") > len(running) - 2)
+            world.until(lambda: world.lines().count("applier_started") > len(running) - 2)
             leaving = running.pop(0)
             leaving.send_signal(signal.SIGTERM)
             assert leaving.wait(20) == 0
@@ -126,13 +126,13 @@ def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: Wo
 def test_appliers_of_two_groups_by_accident_get_in_each_others_way_but_repeat_nothing(world: World) -> None:
     """Nothing but the compare-and-set keeps them apart, as it does a zombie that does not know yet."""
     appliers = [world.applier(CONSUMER_GROUP=f"{world.name}.{number}") for number in (1, 2)]
-    world.until(lambda: world.log.read_text().count('"lanes assigned"') == len(appliers))
+    world.until(lambda: world.log.read_text().count('"lanes_assigned"') == len(appliers))
     users = itertools.count(1)
 
     def clashed() -> bool:
         user = next(users)
         live(world.scribe, range(user, user + 1))
-        return '"lane taken"' in world.log.read_text()
+        return '"lane_taken"' in world.log.read_text()
 
     world.until(clashed)
     world.drain()

@@ -40,7 +40,7 @@ def test_lanes_move_to_every_applier_that_joins_and_back_when_it_leaves_without_
         log.info("%d appliers: %d changes/s", count, rate)
         world.until(lambda wanted=count: _shared_by(world) == wanted, 60)  # type: ignore[misc]
     assert faults(world, range(1, last + 1)) == []
-    assert "lane taken" not in world.lines()
+    assert "lane_taken" not in world.lines()
 
 
 def _shared_by(world: World) -> int:

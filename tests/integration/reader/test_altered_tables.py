@@ -48,7 +48,7 @@ def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: 
         if message.value["op"] == "c"
     }
     assert owners == {"100": 1, "200": 2}
-    assert "lost, trying again" not in {line["event"] for line in reader.lines()}
+    assert "connection_lost" not in {line["event"] for line in reader.lines()}
 
 
 def granted(world: World) -> MySQLAddress:

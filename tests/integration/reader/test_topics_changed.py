@@ -152,9 +152,9 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert signed(world) == list(CUSTOMERS)
     assert query(world, "SELECT lane FROM leadstream.lanes ORDER BY 1") == [(lane,) for lane in range(LANES)]
     assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
-    held = {lane for line in lines(log, "lanes assigned") for lane in line["lanes"]}
+    held = {lane for line in lines(log, "lanes_assigned") for lane in line["lanes"]}
     assert held == set(range(LANES))
-    assert not [line for event in ("numbers lost", "dead letter") for line in lines(log, event)]
+    assert not [line for event in ("numbers_lost", "dead_letter") for line in lines(log, event)]
 
 
 def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(
@@ -224,8 +224,8 @@ def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_
         sign(world, CUSTOMERS)
         until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
         add_partitions(world, MORE + 2, *LANE_TOPICS)
-        assigned = len(lines(log, "lanes assigned"))
-        until(lambda: len(lines(log, "lanes assigned")) > assigned, log.read_text)
+        assigned = len(lines(log, "lanes_assigned"))
+        until(lambda: len(lines(log, "lanes_assigned")) > assigned, log.read_text)
         register(world, range(101, 131))
         sign(world, range(101, 131))
         until(lambda: len(signed(world)) >= len(CUSTOMERS) + 30, log.read_text)
@@ -279,7 +279,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
         said = [line["reason"] for line in lines(log, "topic_setting_lowered")]
         assert any(f"{world.name}.claim_requirements has retention.ms=60000" in reason for reason in said)
         assert any(f"{world.name}.users has max.message.bytes=1048588" in reason for reason in said)
-        assert sum(line["count"] for line in lines(log, "numbers lost")) == 2
+        assert sum(line["count"] for line in lines(log, "numbers_lost")) == 2
         assert stints(world, 1) == ["requirements_outstanding"], "judged on what is left of a loss"
         assert query(world, "SELECT count(*) FROM conversions") == [(0,)]
         repaired = world.setup(*command_in(refused.stderr)[1:])
