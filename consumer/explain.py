@@ -278,7 +278,7 @@ def _mysql(live: Live | None, agrees: bool | None, behind: float | None) -> list
     if not agrees:
         return [f"{read} {says}: that is not what we hold.", _on_its_way(behind)]
     if live.drift:
-        differs = f"the same queue, though rows differ ({', '.join(live.drift)})"
+        differs = f"the same queue, but what we hold differs ({', '.join(live.drift)})"
         return [f"{read} {says}: {differs}.", _on_its_way(behind)]
     return [f"{read} says the same."]
 

@@ -10,12 +10,13 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from consumer.leads.drift import Drift
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.servers import Snapshot
 from reconciler.runs import aging, backfill, verify
-from reconciler.runs.drift import Drift, EntryKind
+from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
 

@@ -62,10 +62,16 @@ _REFUSED: Final = frozenset(
 )
 
 _NOT_THERE: Final = frozenset(
-    (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, ER.COLUMNACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR)
+    (
+        ER.BAD_FIELD_ERROR,
+        ER.NO_SUCH_TABLE,
+        ER.COLUMNACCESS_DENIED_ERROR,
+        ER.TABLEACCESS_DENIED_ERROR,
+        ER.TABLE_DEF_CHANGED,
+    )
 )
 """What a server says of columns and tables that it has not; of those of other names an account with grants on single
-columns may hear that it must not see them."""
+columns may hear that it must not see them. The last says it of a table that was altered since our snapshot."""
 
 
 _WRONG_STATEMENT: Final = frozenset(

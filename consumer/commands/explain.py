@@ -9,7 +9,7 @@ from consumer.binlog.errors import BinlogError
 from consumer.binlog.stream import Replica
 from consumer.commands.live_read import read_lead
 from consumer.explain import Explanation, Live, explain, lead_of, verdict
-from consumer.leads.ledger import differs
+from consumer.leads.drift import differences
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import lookups
 from consumer.store.connection import classified, open_session
@@ -34,7 +34,8 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
             found = read_lead(replica, user_id)
     except BinlogError as error:
         return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
-    drift = ["rows"] if held.lead is not None and differs(held.lead, found.state) else []
+    found_drift = [] if held.lead is None else differences(held.lead, found.state, rules)
+    drift = sorted({difference.kind.value for difference in found_drift})
     as_of = datetime.fromtimestamp(found.as_of / 1e6, UTC)
     live = Live(found.state.user is not None, verdict(lead_of(user_id, found.state), rules), as_of, drift)
     return explain(held, live, rules)

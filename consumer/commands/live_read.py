@@ -55,7 +55,7 @@ _NUMBER: Final = _Column(KeyKind.INTEGER, None, None)
 
 
 def read_lead(replica: Replica, user_id: int) -> LiveLead:
-    """Reads one customer's rows by primary key and by foreign keys.
+    """Reads one customer's rows by primary key and by foreign keys, all as they stood at one moment.
 
     Raises ConnectionLost, LoginRefused and PreconditionFailed.
     """
@@ -77,8 +77,17 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
             f"no lead can be judged without {', '.join(missing)}, which we may not read or which are not there;"
             " consumer doctor says what to do"
         )
-    as_of = int(replica.value(CLOCK))
     foldings = Foldings(replica.query)
+    replica.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # the server's default may see changes in between
+    replica.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    try:
+        return _snapshot(replica, user_id, there, foldings)
+    finally:
+        replica.query("ROLLBACK")
+
+
+def _snapshot(replica: Replica, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings) -> LiveLead:
+    as_of = int(replica.value(CLOCK))
     try:
         rows = {table: _rows(replica, table, user_id, there, foldings) for table in Table}
     except UnsupportedCollation as error:

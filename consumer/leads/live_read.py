@@ -74,11 +74,6 @@ def repair(
     outcome.leads[lead.user_id] = lead
 
 
-def differs(lead: Lead, live: LiveState) -> bool:
-    """Whether a live read shows other rows than we hold: drift, unless the stream is about to bring it."""
-    return any(not holds(lead, row.row) for row in _rows(live)) or next(_gone(lead, live), None) is not None
-
-
 class _Difference(NamedTuple):
     """A row that MySQL has otherwise than we do (`present`), or not at all."""
 

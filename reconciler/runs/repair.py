@@ -17,8 +17,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from consumer.explain import lead_of
 from consumer.lane import lane_of
+from consumer.leads.drift import Drift, differences
 from consumer.leads.ledger import repair
-from consumer.leads.live_read import differs
 from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
@@ -29,7 +29,7 @@ from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.postgres import Book
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
-from reconciler.runs.drift import Drift, confirmed, differences, entry_kinds
+from reconciler.runs.drift import confirmed, entry_kinds
 from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
 
 P = ParamSpec("P")
@@ -302,7 +302,7 @@ class Repairer:
         in_step, unsettled = [], []
         for user_id in batch:
             suspect = Suspect(user_id, live.leads[user_id], read)
-            found = differences(held.get(user_id), suspect.first, rules)
+            found = differences(held.get(user_id), state_of(suspect.first), rules)
             if not found:
                 in_step.append(user_id)
             elif found[0].kind is Drift.UNSETTLED:
@@ -474,7 +474,7 @@ class Repairer:
         late = round(self._behind * 1_000_000)
         for user_id, first, first_read in suspects:
             second, held = live.leads[user_id], leads.get(user_id)
-            found = differences(held, second, known.rules)
+            found = differences(held, state_of(second), known.rules)
             sure = confirmed(found, held, first, second, first_read.behind(late).floor)
             if not found:
                 batch.brought.append(user_id)
@@ -531,7 +531,7 @@ def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome
     """Repairs one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
     repair(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
-    if differs(lead, state):
+    if differences(lead, state, known.rules):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from consumer.explain import Explanation, Live, explain, lead_of, said_never, verdict
 from consumer.lane import lane_of
+from consumer.leads.drift import differences
 from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store.errors import StoreError, StoreUnavailable
@@ -25,7 +26,6 @@ from reconciler import metrics
 from reconciler.monitor.servers import Watch
 from reconciler.postgres import Book, Held, moment
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.runs.drift import differences
 from reconciler.runs.repair import again_if_in_the_way, state_of
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
@@ -301,7 +301,7 @@ def _queue(named: str, rules: Rules) -> QueueType:
 
 
 def _drift(lead: Lead | None, live: LiveRead, user_id: int, rules: Rules) -> list[str]:
-    return sorted({difference.kind.value for difference in differences(lead, live.leads[user_id], rules)})
+    return sorted({difference.kind.value for difference in differences(lead, state_of(live.leads[user_id]), rules)})
 
 
 def _store(settings: Settings) -> LeadStore:

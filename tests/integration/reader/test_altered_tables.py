@@ -82,16 +82,17 @@ def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
 
 
 class Hasty(Replica):
-    """A replica whose tables change right after they were looked at."""
+    """A replica that changes right after a question: by default after a look at its tables."""
 
-    def __init__(self, world: World, statement: str) -> None:
+    def __init__(self, world: World, statement: str, behind: str = "information_schema") -> None:
         super().__init__(MySQLAddress(world.url))
         self._left = [statement]
         self._world = world
+        self._behind = behind
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         rows = super().query(sql, arguments)
-        if "information_schema" in sql and self._left:
+        if self._behind in sql and self._left:
             self._world.execute(self._left.pop())
         return rows
 
@@ -102,6 +103,21 @@ def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(wo
         user = read_lead(replica, 1).state.user
     assert user is not None
     assert (user.row.signature, user.row.enabled) == ("7", True)
+
+
+def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    with closing(
+        Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "FROM users t")
+    ) as replica:
+        assert read_lead(replica, 1).state.claims == []
+        assert [claim.row.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+
+
+def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:
+    world.execute("INSERT INTO users (id) VALUES (1)")
+    with closing(Hasty(world, "ALTER TABLE claims ADD COLUMN note INT, ALGORITHM=COPY", "FROM users t")) as replica:
+        assert read_lead(replica, 1).state.claims == []
 
 
 def test_a_statement_that_names_what_is_not_there_leaves_its_session_as_it_was(world: World) -> None:

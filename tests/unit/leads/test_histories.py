@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from consumer.leads.ledger import differs
+from consumer.leads.drift import differences
 from consumer.leads.model import Change, ClaimRow, Key, Lead, LiveState, RequirementRow, UserRow
 from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
@@ -313,7 +313,7 @@ def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_ri
             books.repair(user_id, live, floor, read_ended)
             assert_gapless(books)
             lead = books.leads[user_id]
-            if lead.read_floor == floor and not differs(lead, live):  # it was taken, not overtaken
+            if lead.read_floor == floor and not differences(lead, live, RULES):  # it was taken, not overtaken
                 witness.reached(user_id, position)
         company.heartbeat(after=turn.beat)
     company.heartbeat(after=3 * MINUTE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.leads.ledger import differs, repair
+from consumer.leads.ledger import repair
 from consumer.leads.model import (
     NEVER,
     Claim,
@@ -378,19 +378,6 @@ class TestReadAndStream:
         withdrawn, unsigned = books.stints_of(1)[1:]
         assert withdrawn.opened_at == started + SECOND + 10 * MINUTE
         assert withdrawn.closed_at == unsigned.opened_at == withdrawn.opened_at + 1
-
-
-def test_a_lead_differs_from_what_is_live_where_any_row_does() -> None:
-    books = repaired(live(requirements={101: ("pending", START)}))
-    lead = books.leads[1]
-    assert not differs(lead, live(requirements={101: ("pending", LATER)}))
-    assert differs(lead, live("file-2", requirements={101: ("pending", START)}))
-    assert differs(lead, live(requirements={101: ("approved", START)}))
-    assert differs(lead, live())
-    assert differs(lead, live(claims={11: START, 12: START}, requirements={101: ("pending", START)}))
-    assert differs(lead, LiveState(None))
-    assert differs(Lead(1), live())
-    assert not differs(Lead(1), LiveState(None))
 
 
 class TestFloors:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.leads.drift import Drift, differences, same_text
 from consumer.leads.model import NEVER, Claim, ClaimRow, Lead, QueueType, Requirement, RequirementRow, Rule, UserRow
 from consumer.leads.rules import Rules
 from reconciler.replica import LiveLead
-from reconciler.runs.drift import Drift, confirmed, differences, same_text
+from reconciler.runs.drift import confirmed
+from reconciler.runs.repair import state_of
 
 RULES = Rules()
 USER = UserRow(1, "5", True)
@@ -32,7 +34,7 @@ def held() -> Lead:
 
 
 def kinds(lead: Lead | None, live: LiveLead) -> list[Drift]:
-    return [difference.kind for difference in differences(lead, live, RULES)]
+    return [difference.kind for difference in differences(lead, state_of(live), RULES)]
 
 
 def test_a_lead_like_mysqls_rows_is_in_step() -> None:
@@ -88,7 +90,7 @@ def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_
 def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference() -> None:
     first = LIVE._replace(user=UserRow(1, "6", True), claims={"10": ClaimRow("10", 1, "paused")})
     second = LIVE._replace(user=UserRow(1, "7", True), claims={"10": ClaimRow("10", 1, "paused")})
-    found = differences(held(), second, RULES)
+    found = differences(held(), state_of(second), RULES)
     assert [difference.kind for difference in found] == [Drift.SIGNATURE, Drift.CLAIM_STATUS]
     assert [difference.kind for difference in confirmed(found, held(), first, second, 1)] == [Drift.CLAIM_STATUS]
 
@@ -113,7 +115,7 @@ def test_only_a_row_that_stayed_the_same_between_two_reads_confirms_a_difference
 def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there_and_back(
     live: LiveLead, newer: Lead
 ) -> None:
-    found = differences(newer, live, RULES)
+    found = differences(newer, state_of(live), RULES)
     assert found
     assert confirmed(found, newer, live, live, floor=5) == []
     assert confirmed(found, newer, live, live, floor=6) == found
@@ -121,7 +123,7 @@ def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there
 
 def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:
     waiting = Lead(1, judge_after=NEVER, read_floor=6)
-    found = differences(waiting, LIVE, RULES)
+    found = differences(waiting, state_of(LIVE), RULES)
     assert confirmed(found, waiting, LIVE._replace(user=None), LIVE, floor=5) == found
 
 
