@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from consumer.leads.model import ConversionType, QueueType, Reason, Table
 from consumer.leads.outcome import Outcome
 from consumer.measures import APPLIER, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
-from consumer.settings import RunSettings
+from consumer.settings import RunSettings, SettingsError
 from consumer.versions import age
 
 STREAM: Final = (READER, APPLIER)
@@ -291,8 +291,16 @@ class Lag:
 def serve(process: str, settings: RunSettings) -> None:
     """Begins this process's metrics, and opens the endpoint where METRICS_PORT says so.
 
-    Raises OSError where the port is taken.
+    Raises SettingsError where the address cannot be had.
     """
     begin(process)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.metrics_host)
+    host, port = settings.metrics_host, settings.metrics_port
+    if not port:
+        return
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror});"
+            " set METRICS_HOST and METRICS_PORT to a free address"
+        ) from error

@@ -180,7 +180,7 @@ def serve() -> None:
 
     configure(load(RunSettings))
     with Stop() as stop:
-        failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), load(RunSettings), stop)
+        failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
     _leave(stop, failed=failed)
 
 

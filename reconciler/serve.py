@@ -11,9 +11,8 @@ from typing import Final
 import structlog
 import uvicorn
 
-from consumer import metrics as process_metrics
-from consumer.measures import RECONCILER
-from consumer.settings import RunSettings, SettingsError, load
+from consumer.measures import RECONCILER, begin
+from consumer.settings import SettingsError, load
 from consumer.stopping import Stop
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
@@ -36,12 +35,12 @@ SWITCH_SECONDS: Final = 0.001
 """How soon a thread that computes gives way to one that answers; Python's own default is five times as long."""
 
 
-def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, run: RunSettings, stop: Stop) -> bool:
+def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop: Stop) -> bool:
     """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
-    process_metrics.serve(RECONCILER, run)
+    begin(RECONCILER)
     watch = Watch(settings, stop.event)
     jobs = Jobs(settings, aging, stop.event, watch.known)
     desk = Desk(settings, watch, serving.precall_deadline_ms)

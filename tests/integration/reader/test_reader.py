@@ -343,6 +343,17 @@ def test_only_captured_columns_leave_the_server(world: World) -> None:
     assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]
 
 
+def test_a_metrics_port_that_is_taken_ends_the_reader_with_one_sentence(world: World) -> None:
+    world.setup()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = world.consumer("read", METRICS_PORT=str(port))
+    assert ended.returncode == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in ended.stderr
+    assert "set METRICS_HOST and METRICS_PORT to a free address" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_prometheus_is_told_what_was_read(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
