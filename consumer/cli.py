@@ -22,10 +22,10 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer import logs, measures, metrics
-from consumer.binlog.errors import BinlogError
 from consumer.commands import dead_letters, rules
 from consumer.doctor.check import Unfit
 from consumer.leads.rule_file import DEFAULT
+from consumer.mysql.errors import SourceError
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -268,7 +268,7 @@ def run(command: Callable[[], object]) -> int:
         command()
     except SettingsError as error:
         return _fail(error, WRONG_SETTINGS)
-    except (BinlogError, StreamError, StoreError, Unfit, OSError) as error:
+    except (SourceError, StreamError, StoreError, Unfit, OSError) as error:
         return INTERRUPTED if interrupted.is_set() else _fail(error, FAILED)
     except KafkaException as error:
         reason: KafkaError = error.args[0]

@@ -16,7 +16,7 @@ from uuid import UUID
 import zstandard
 
 from consumer.binlog.constants import HEADER, EventType, event_name, packed_integer
-from consumer.binlog.errors import BinlogCorrupt, BinlogError, ConnectionLost, PreconditionFailed, UndecodableEvent
+from consumer.binlog.errors import BinlogCorrupt, UndecodableEvent
 from consumer.binlog.events import (
     Begin,
     Commit,
@@ -49,6 +49,7 @@ from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
 from consumer.binlog.templates import Alike
 from consumer.capture import CAPTURED
+from consumer.mysql.errors import ConnectionLost, PreconditionFailed, SourceError
 
 _E = EventType
 
@@ -633,7 +634,7 @@ class BinlogDecoder:
 
         Only the first bytes of its header have to be there.
         """
-        if isinstance(error, BinlogError) and error.place:
+        if isinstance(error, SourceError) and error.place:
             raise error  # an event inside this one has said it already
         kind = event[4]
         place = self._file or self.file, start
@@ -646,7 +647,7 @@ class BinlogDecoder:
             if kind in _STRUCTURE
             else f"consumer read --skip-event {place[0]}:{start} goes on behind it"
         )
-        named = type(error) if isinstance(error, BinlogError) else UndecodableEvent
+        named = type(error) if isinstance(error, SourceError) else UndecodableEvent
         raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", place) from error
 
     def _is_skipped(self, kind: int, start: int) -> bool:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog.constants import HEADER, EventType
-from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Id
 from consumer.binlog.rows import TableDecoder
+from consumer.mysql.errors import PreconditionFailed
 
 FRAME: Final = 5
 """Bytes before an event in a stream of packets: length (3), number, and a 0 that says that an event follows."""

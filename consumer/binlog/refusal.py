@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, ConnectionLost, IdTaken, PreconditionFailed, WrongServer
+from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, IdTaken, WrongServer
+from consumer.mysql.errors import ConnectionLost, PreconditionFailed
 
 _FATAL: Final = 1236
 """ER_SOURCE_FATAL_ERROR_READING_BINLOG; the text alone says which."""

@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from consumer.binlog import values
 from consumer.binlog.constants import ColumnType, packed_integer
-from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Id
 from consumer.binlog.table_map import Column, TableMap
 from consumer.capture import Captured
 from consumer.mysql.charsets import BINARY, decoder, is_utf8, lenient_decoder
+from consumer.mysql.errors import PreconditionFailed
 
 _C = ColumnType
 

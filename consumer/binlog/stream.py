@@ -13,40 +13,28 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final
 from uuid import NAMESPACE_DNS, uuid5
 
 import pymysql
-from pymysql.connections import Connection
-from pymysql.constants import CR, ER
-from pymysql.cursors import Cursor
 
 from consumer.binlog.decoder import BinlogDecoder, PreparedFound
-from consumer.binlog.errors import (
-    BinlogCorrupt,
-    BinlogError,
-    BinlogPurged,
-    ConnectionLost,
-    LoginRefused,
-    NotThere,
-    PreconditionFailed,
-    WrongServer,
-)
+from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, WrongServer
 from consumer.binlog.events import Event
 from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
 from consumer.capture import CAPTURED
+from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, SourceError
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.login import login
+from consumer.mysql.session import Refused, Replica, log_in, named
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import MySQLAddress
 
 _COM_REGISTER_SLAVE, _COM_BINLOG_DUMP, _COM_BINLOG_DUMP_GTID = 0x15, 0x12, 0x1E
 _MARIADB_GTID_CAPABILITY: Final = 4
 _THROUGH_GTID: Final = 4
-_PARSE_ERROR: Final = ER.PARSE_ERROR
 _LAST_POSITION: Final = (1 << 32) - 1
 """COM_BINLOG_DUMP has four bytes for where to begin in a file."""
 GATHERED: Final = FIRST_SIZE // 2
@@ -55,242 +43,6 @@ _ROW_ENDS: Final = (
     "SELECT LOWER(table_name), column_name FROM information_schema.columns"
     " WHERE table_schema = %s AND generation_expression = 'ROW END'"
 )
-_LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
-"""The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
-_REFUSED: Final = frozenset(
-    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
-)
-
-_NOT_THERE: Final = frozenset(
-    (
-        ER.BAD_FIELD_ERROR,
-        ER.NO_SUCH_TABLE,
-        ER.COLUMNACCESS_DENIED_ERROR,
-        ER.TABLEACCESS_DENIED_ERROR,
-        ER.TABLE_DEF_CHANGED,
-    )
-)
-"""What a server says of columns and tables that it has not; of those of other names an account with grants on single
-columns may hear that it must not see them. The last says it of a table that was altered since our snapshot."""
-
-
-_WRONG_STATEMENT: Final = frozenset(
-    (
-        ER.UNKNOWN_CHARACTER_SET,
-        ER.UNKNOWN_SYSTEM_VARIABLE,
-        ER.COLLATION_CHARSET_MISMATCH,
-        ER.CANT_AGGREGATE_2COLLATIONS,
-        ER.CANT_AGGREGATE_3COLLATIONS,
-        ER.CANT_AGGREGATE_NCOLLATIONS,
-        ER.UNKNOWN_COLLATION,
-        ER.SP_DOES_NOT_EXIST,
-        ER.NOT_SUPPORTED_YET,
-        ER.WRONG_VALUE_FOR_VAR,
-    )
-)
-"""What a server says of a statement that it will not understand the next time either. PyMySQL raises OperationalError
-for these as for a connection that is gone (pymysql.err, `raise_mysql_exception`)."""
-
-
-class ServerInfo(NamedTuple):
-    """Who a server is and where its binlog ends.
-
-    `server` is what `Checkpoint.server` holds: the server_uuid of a MySQL server, the server_id of a MariaDB server.
-    `gtid_set` is empty where the server has no GTIDs.
-    """
-
-    flavor: str
-    version: str
-    server: str
-    server_id: int
-    gtid_set: str
-    file: str
-    pos: int
-
-
-class ClockAndPosition(NamedTuple):
-    """The server's clock (µs since the epoch) and, read after it, where its binlog ended."""
-
-    ts_us: int
-    gtid_set: str
-    file: str
-    pos: int
-
-
-def _log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
-    """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
-    try:
-        session = login(address, min(10.0, timeout_seconds), timeout_seconds)
-    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
-        raise _named(error, address, "log in to") from error
-    try:
-        with session.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00'")
-    except (pymysql.err.MySQLError, OSError, EOFError) as error:
-        session.close()
-        raise _named(error, address, "log in to") from error
-    return session
-
-
-def _named(error: BaseException, address: MySQLAddress, doing: str) -> BinlogError:
-    """What an error of PyMySQL or of the socket means to us."""
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    reason = error.args[1] if len(error.args) > 1 else str(error)
-    sentence = f"cannot {doing} {address}: {reason}"
-    if code == CR.CR_SSL_CONNECTION_ERROR or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
-        return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
-    if code in _REFUSED or isinstance(error, RuntimeError):
-        return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
-    return ConnectionLost(sentence)
-
-
-class Replica:
-    """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
-
-    def __init__(self, address: MySQLAddress, timeout_seconds: float = 30.0) -> None:
-        self._address = address
-        self._timeout = timeout_seconds
-        self._session: Connection[Cursor] | None = None
-
-    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one statement in the URL's database, session time zone UTC.
-
-        Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
-        """
-        idle = self._session is not None
-        if self._session is None:
-            self._session = _log_in(self._address, self._timeout)
-        try:
-            with self._session.cursor() as cursor:
-                cursor.execute(sql, arguments or None)
-                return list(cursor.fetchall())
-        except pymysql.err.OperationalError as error:
-            if error.args[0] in _NOT_THERE or error.args[0] in _WRONG_STATEMENT:
-                raise self._refused(error) from error
-            self.close()
-            if idle and error.args[0] in _LOST_WHILE_IDLE:
-                return self.query(sql, arguments)
-            raise _named(error, self._address, "query") from error
-        except (pymysql.err.InterfaceError, OSError, EOFError) as error:
-            self.close()
-            raise _named(error, self._address, "query") from error
-        except pymysql.err.MySQLError as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
-        sentence = f"{self._address} refuses a query: {error.args[-1]}"
-        return NotThere(sentence) if error.args[0] in _NOT_THERE else _Refused(sentence, error.args[0])
-
-    def literal(self, text: str) -> str:
-        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
-        if self._session is None:
-            self._session = _log_in(self._address, self._timeout)
-        return str(self._session.escape(text))
-
-    def value(self, sql: str) -> Any:
-        """The only value of a statement's only row."""
-        return self.query(sql)[0][0]
-
-    def clock_and_position(self) -> ClockAndPosition:
-        """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-        clock = self.clock()
-        file, pos, gtid_set = self.binlog_end()
-        return ClockAndPosition(clock, gtid_set, file, pos)
-
-    def clock(self) -> int:
-        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-        return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
-
-    def binlog_end(self) -> tuple[str, int, str]:
-        """File, position and GTID set at the end of the binlog. Raises PreconditionFailed where it is off."""
-        file, pos, *others = self._binlog_status()
-        if self.is_mariadb():
-            gtid_set = self.query("SELECT BINLOG_GTID_POS(%s, %s)", (file, pos))[0][0] or ""
-        else:
-            gtid_set = others[2] if len(others) > 2 else ""
-        return file, pos, str(gtid_set).replace("\n", "")
-
-    def binlog_place(self) -> tuple[str, int]:
-        """File and position at the end of the binlog, without the look into it that MariaDB's GTIDs take."""
-        file, pos, *_ = self._binlog_status()
-        return file, pos
-
-    def _binlog_status(self) -> tuple[str, int, *tuple[str, ...]]:
-        try:
-            rows = self.query("SHOW BINARY LOG STATUS")
-        except _Refused as error:
-            if error.code != _PARSE_ERROR:
-                raise
-            rows = self.query("SHOW MASTER STATUS")
-        if not rows:
-            raise PreconditionFailed(f"{self._address} writes no binlog; start it with --log-bin")
-        file, pos, *others = rows[0]
-        return str(file), int(pos), *others
-
-    def is_mariadb(self) -> bool:
-        """Whether the server is a MariaDB."""
-        if self._session is None:
-            self._session = _log_in(self._address, self._timeout)
-        return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
-
-    def database(self) -> str:
-        """The URL's database, as the server calls it. Raises as `query`."""
-        return str(self.value("SELECT DATABASE()"))
-
-    def version(self) -> str:
-        """The server's version."""
-        return str(self.value("SELECT VERSION()"))
-
-    def server(self) -> str:
-        """What tells this server from others: server_uuid, on MariaDB server_id."""
-        return str(self.value("SELECT @@global.server_id" if self.is_mariadb() else "SELECT @@global.server_uuid"))
-
-    def close(self) -> None:
-        """Ends the connection."""
-        if self._session is not None:
-            with suppress(pymysql.err.MySQLError, OSError):
-                self._session.close()
-            self._session = None
-
-
-class _Refused(PreconditionFailed):
-    """A statement that the server does not execute; `code` is its error number."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def server_info(address: MySQLAddress) -> ServerInfo:
-    """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-    replica = Replica(address)
-    try:
-        file, pos, gtid_set = replica.binlog_end()
-        return ServerInfo(
-            "mariadb" if replica.is_mariadb() else "mysql",
-            replica.version(),
-            replica.server(),
-            int(replica.value("SELECT @@global.server_id")),
-            gtid_set,
-            file,
-            pos,
-        )
-    finally:
-        replica.close()
-
-
-def database_of(address: MySQLAddress) -> str:
-    """The address's database, as its server calls it. Raises as `server_info`."""
-    replica = Replica(address)
-    try:
-        return replica.database()
-    finally:
-        replica.close()
-
-
-def clock_and_position(replica: Replica) -> ClockAndPosition:
-    """The clock first, then the position. Raises ConnectionLost."""
-    return replica.clock_and_position()
 
 
 def earliest_position(address: MySQLAddress) -> Position:
@@ -318,7 +70,7 @@ class _Line:
         self._deadline = deadline_seconds
         self._buffer = PacketBuffer()
         self._closed = False
-        self._session = _log_in(address, deadline_seconds)
+        self._session = log_in(address, deadline_seconds)
         self._socket: socket.socket = self._session._sock  # type: ignore[attr-defined]
         period = int(heartbeat_seconds * 1_000_000_000)
         uuid = str(uuid5(NAMESPACE_DNS, f"leadstream.{server_id}"))
@@ -345,7 +97,7 @@ class _Line:
             yield
         except (pymysql.err.MySQLError, OSError, EOFError) as error:
             self.close()
-            raise _named(error, self._address, "read the binlog of") from error
+            raise named(error, self._address, "read the binlog of") from error
 
     def ask_file(self, file: str, pos: int) -> None:
         """Asks for everything from a position on. Raises PreconditionFailed where the protocol cannot name it."""
@@ -484,7 +236,7 @@ class BinlogStream:
         self._line: _Line | None = None
         self._decoder: BinlogDecoder | None = None
         self._replica = Replica(address, deadline_seconds)
-        self._failed: BinlogError | None = None
+        self._failed: SourceError | None = None
         self._closed = False
 
     @property
@@ -589,7 +341,7 @@ class BinlogStream:
             raise ConnectionLost(f"not connected to {self._address}")
         try:
             self._line.read(self._decoder, events)
-        except BinlogError as error:
+        except SourceError as error:
             if not events:
                 raise
             self._failed = error  # first what was complete before it
@@ -664,7 +416,7 @@ class BinlogStream:
         sql = "SELECT id, collation_name, character_set_name FROM information_schema.collations WHERE id IS NOT NULL"
         rows = self._replica.query(sql)
         if mariadb:
-            with suppress(_Refused, NotThere):
+            with suppress(Refused, NotThere):
                 rows += self._replica.query(
                     "SELECT id, full_collation_name, character_set_name"
                     " FROM information_schema.collation_character_set_applicability"

@@ -18,11 +18,12 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from consumer.binlog.constants import HEADER, EventType
-from consumer.binlog.errors import PreconditionFailed, UndecodableEvent
+from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Single
 from consumer.binlog.gtid_event import COMMIT_TIME, ORIGINAL_AT, ORIGINAL_FOLLOWS, original_time
 from consumer.binlog.one_row import EXPLICIT, FRAME, XID_SIZE, frame_header
 from consumer.binlog.rows import Image, TableDecoder
+from consumer.mysql.errors import PreconditionFailed
 
 _CHECK: Final = 4
 _HEAD: Final = 4

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
-from consumer.binlog.errors import BinlogError
 from consumer.binlog.position import Position
-from consumer.binlog.stream import BinlogStream, Replica, database_of, server_info
+from consumer.binlog.stream import BinlogStream
 from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
 from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import tails
+from consumer.mysql.errors import SourceError
+from consumer.mysql.session import Replica, database_of, server_info
 from consumer.reader.reader import own_server_id
 from consumer.reader.sequencer import Numbering
 from consumer.settings import KafkaSettings, ReplicaSettings
@@ -83,7 +84,7 @@ def _last(kafka: KafkaSettings) -> Checkpoint | None:
 
 
 def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stood | None:
-    """The place in the server's binlog; None where it is not there. Raises WrongDatabase, BinlogError.
+    """The place in the server's binlog; None where it is not there. Raises WrongDatabase, SourceError.
 
     Read from the start of a file, because what is prepared there may be decided behind the place. Events that cannot
     be read are passed over, as somebody had the reader do.
@@ -112,7 +113,7 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stoo
             with closing(stream):
                 stream.connect()
                 return read_to(stream, sought, end)
-        except BinlogError as error:
+        except SourceError as error:
             if error.place is None or error.place in skipped or len(skipped) == SKIPS_AT_MOST:
                 raise
             skipped.add(error.place)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-from consumer.binlog.errors import BinlogError
-from consumer.binlog.stream import Replica
 from consumer.commands.live_read import read_lead
 from consumer.explain import Explanation, Live, explain, lead_of, verdict
 from consumer.leads.drift import differences
+from consumer.mysql.errors import SourceError
+from consumer.mysql.session import Replica
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import lookups
 from consumer.store.connection import classified, open_session
@@ -32,7 +32,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
     try:
         with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
             found = read_lead(replica, user_id)
-    except BinlogError as error:
+    except SourceError as error:
         return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
     found_drift = [] if held.lead is None else differences(held.lead, found.state, rules)
     drift = sorted({difference.kind.value for difference in found_drift})

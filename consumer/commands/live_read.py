@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from consumer.binlog.errors import NotThere, PreconditionFailed
-from consumer.binlog.stream import Replica
 from consumer.capture import CAPTURED
 from consumer.leads.model import LiveRow, LiveState, Table
+from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings, KeyFolding
 from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
+from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
 

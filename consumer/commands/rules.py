@@ -77,7 +77,7 @@ def check(file: File, as_json: AsJson = False) -> None:
 def try_file(file: File, as_json: AsJson = False) -> None:
     """Say who would move from which queue to which if a file were adopted; writes nothing."""
     from consumer.commands.adoption import try_out
-    from consumer.commands.comparing import ask
+    from consumer.mysql.comparing import ask
     from consumer.progress import progress_for
 
     rules = read_file(file)
@@ -108,7 +108,7 @@ def adopt(
 ) -> None:
     """Put a file of rules in force and bring every customer to them, without a conversion; resumable."""
     from consumer.commands.adoption import Adoption, NotAdopted
-    from consumer.commands.comparing import ask
+    from consumer.mysql.comparing import ask
     from consumer.progress import progress_for
 
     if (file is None) is not resume:

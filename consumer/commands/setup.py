@@ -7,9 +7,10 @@ from functools import partial
 from typing import Final
 
 from consumer.binlog.position import Position
-from consumer.binlog.stream import database_of, earliest_position, server_info
-from consumer.commands import comparing
+from consumer.binlog.stream import earliest_position
 from consumer.leads.rule_file import DEFAULT, RuleFile
+from consumer.mysql import comparing
+from consumer.mysql.session import database_of, server_info
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.store.lanes import lanes_there
 from consumer.stream import dead_letter_topic, topic_repair, topics

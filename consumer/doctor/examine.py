@@ -7,11 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from consumer.binlog.errors import BinlogError
-from consumer.commands import comparing
 from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
 from consumer.doctor.check import Check, Unreachable, away
 from consumer.leads.rule_file import RuleFile
+from consumer.mysql import comparing
+from consumer.mysql.errors import SourceError
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -62,7 +62,7 @@ def examine(
     def compared(file: RuleFile) -> Comparisons | None:
         try:
             return comparing.ask(replica, file)
-        except BinlogError:
+        except SourceError:
             return None  # the checks of MySQL report that it cannot be asked
 
     def of_rules() -> list[Check]:

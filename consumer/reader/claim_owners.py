@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Self
 
-from consumer.binlog.errors import NotThere, PreconditionFailed
 from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
 from consumer.binlog.position import Place, place
-from consumer.binlog.stream import Replica
 from consumer.leads.model import Table
+from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.keys import KeyKind, among, as_text, kind_of
 from consumer.mysql.limits import limited
+from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.reader.trails import Trails
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer import metrics
-from consumer.binlog.stream import Replica
+from consumer.mysql.session import Replica
 
 
 class Backlog:

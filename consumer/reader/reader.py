@@ -20,14 +20,16 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
 from consumer import measures, metrics
-from consumer.binlog.errors import BinlogPurged, ConnectionLost, IdTaken
+from consumer.binlog.errors import BinlogPurged, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
 from consumer.binlog.position import Place, Position, PreparedGroup, place
-from consumer.binlog.stream import BinlogStream, ClockAndPosition, Replica
+from consumer.binlog.stream import BinlogStream
+from consumer.mysql.errors import ConnectionLost
+from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
+from consumer.mysql.session import ClockAndPosition, Replica
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
-from consumer.reader.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
 from consumer.reader.router import UNTOLD, RolledBack, Router

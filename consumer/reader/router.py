@@ -21,8 +21,8 @@ from consumer.binlog.events import (
 from consumer.binlog.position import Place
 from consumer.lane import lane_of
 from consumer.leads.model import Table, Ties
+from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, USERS, ClaimOwners
-from consumer.reader.foreign_keys import Action, ForeignKeys
 from consumer.reader.sequencer import Numbering
 from consumer.reader.trails import Trail
 from consumer.stream.envelope import ties_text

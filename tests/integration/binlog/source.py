@@ -15,8 +15,9 @@ from pymysql.cursors import Cursor
 
 from consumer.binlog.events import Begin, Event, Id, Rollback, RowChange, SchemaChange, Statement
 from consumer.binlog.position import Position
-from consumer.binlog.stream import BinlogStream, Replica
+from consumer.binlog.stream import BinlogStream
 from consumer.mysql.login import login
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from tests.servers.places import locked
 from tests.spelled_out import spelled_out

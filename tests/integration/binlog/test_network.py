@@ -15,17 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
-from consumer.binlog.errors import (
-    BinlogCorrupt,
-    BinlogError,
-    ConnectionLost,
-    LoginRefused,
-    PreconditionFailed,
-    UndecodableEvent,
-)
+from consumer.binlog.errors import BinlogCorrupt, UndecodableEvent
 from consumer.binlog.events import Commit, Event, Id, RowChange
 from consumer.binlog.position import Position
-from consumer.binlog.stream import BinlogStream, Replica
+from consumer.binlog.stream import BinlogStream
+from consumer.mysql.errors import ConnectionLost, LoginRefused, PreconditionFailed, SourceError
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import CHUNK, Proxy
 from tests.integration.binlog.source import Source, read_until, replayed
@@ -391,9 +386,9 @@ def test_tls_is_verified(tmp_path: Path) -> None:
         assert seen("ssl_mode=DISABLED") == [1]
         assert seen("ssl_mode=REQUIRED") == [1]
         assert seen(f"ssl_mode=VERIFY_CA&ssl_ca={quote(str(authority))}") == [1]
-        with pytest.raises(BinlogError):
+        with pytest.raises(SourceError):
             seen(f"ssl_mode=VERIFY_CA&ssl_ca={quote(str(other))}")
-        with pytest.raises(BinlogError):
+        with pytest.raises(SourceError):
             seen(f"ssl_mode=VERIFY_IDENTITY&ssl_ca={quote(str(authority))}")
 
 

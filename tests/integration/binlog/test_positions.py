@@ -9,10 +9,12 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog.errors import BinlogPurged, ConnectionLost, PreconditionFailed, WrongServer
+from consumer.binlog.errors import BinlogPurged, WrongServer
 from consumer.binlog.events import Begin, Id, Rotate, RowChange
 from consumer.binlog.position import Position
-from consumer.binlog.stream import BinlogStream, earliest_position, server_info
+from consumer.binlog.stream import BinlogStream, earliest_position
+from consumer.mysql.errors import ConnectionLost, PreconditionFailed
+from consumer.mysql.session import server_info
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.source import Source, as_file, read_until
 from tests.servers import PrivateServer, ensure

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumer.binlog.errors import PreconditionFailed
 from consumer.binlog.events import RowChange, SchemaChange, Statement, UnreadableRow
+from consumer.mysql.errors import PreconditionFailed
 from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(50), current_signature_file_id INT)"

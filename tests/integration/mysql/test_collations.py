@@ -8,11 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog.stream import Replica
 from consumer.leads.words import EXACT, Comparison
 from consumer.mysql import charsets
 from consumer.mysql.collations import changed, comparisons
 from consumer.mysql.key_folding import CollatedKeys, key_folding
+from consumer.mysql.session import Replica
 from consumer.mysql.weights import Collation, Query, UnsupportedCollation
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.source import Source

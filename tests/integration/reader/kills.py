@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.binlog.stream import BinlogStream, Replica
+from consumer.binlog.stream import BinlogStream
+from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.reader import position
 from consumer.reader.router import Router

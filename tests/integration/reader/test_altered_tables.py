@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.binlog.errors import NotThere
 from consumer.binlog.position import place
-from consumer.binlog.stream import Replica
 from consumer.commands.live_read import read_lead
+from consumer.mysql.errors import NotThere
+from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World

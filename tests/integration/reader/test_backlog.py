@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from consumer import metrics
-from consumer.binlog.stream import Replica
+from consumer.mysql.session import Replica
 from consumer.reader.lag import Backlog
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World

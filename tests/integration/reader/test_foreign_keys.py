@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from consumer.binlog.stream import Replica
-from consumer.reader.foreign_keys import Action, ForeignKeys, foreign_keys
+from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from tests.integration.reader.test_altered_tables import granted
 from tests.integration.reader.world import World

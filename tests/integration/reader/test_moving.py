@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.binlog.stream import Replica
 from consumer.mysql.login import login
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from tests.integration.reader.kills import compare, wait_for_end
 from tests.integration.reader.load import Load

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer.binlog.stream import Replica
 from consumer.lane import lane_of
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from tests.integration.company_tables import key
 from tests.integration.reader.kills import kill_again_and_again

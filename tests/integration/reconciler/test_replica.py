@@ -11,9 +11,9 @@ import pytest
 from consumer.binlog.events import RowChange
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
-from consumer.binlog.stream import Replica as Live
 from consumer.commands.live_read import read_lead
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
+from consumer.mysql.session import Replica as Live
 from consumer.settings import MySQLAddress
 from consumer.stream.envelope import Users
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit

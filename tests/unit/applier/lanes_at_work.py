@@ -20,8 +20,8 @@ from consumer.leads.left_behind import miss
 from consumer.leads.model import Claim, Conversion, Key, Lead, Left, Requirement, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
+from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import Answer, ClaimOwners
-from consumer.reader.foreign_keys import Action, ForeignKeys
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Numbering
 from consumer.stream.checkpoint import Checkpoint

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from consumer.binlog.constants import EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Begin, Event
+from consumer.mysql.errors import SourceError
 from tests.spelled_out import spelled_out
 from tests.unit.binlog.wirebuild import Recording
 
@@ -86,9 +86,9 @@ def both_ways(recorded: Recording, damaged: bytes) -> list[Event]:
     one_by_one: list[Event] = []
     tracemalloc.start()
     try:
-        with suppress(BinlogError):
+        with suppress(SourceError):
             decode_all(recorded.decoder(), damaged, at_one_stroke)
-        with suppress(BinlogError):
+        with suppress(SourceError):
             decode_all(recorded.decoder(singles=False), damaged, one_by_one)
         _, peak = tracemalloc.get_traced_memory()
     finally:

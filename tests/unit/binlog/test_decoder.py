@@ -8,14 +8,7 @@ import zlib
 import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
-from consumer.binlog.errors import (
-    BinlogCorrupt,
-    BinlogPurged,
-    ConnectionLost,
-    PreconditionFailed,
-    UndecodableEvent,
-    WrongServer,
-)
+from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, UndecodableEvent, WrongServer
 from consumer.binlog.events import (
     Begin,
     Commit,
@@ -31,6 +24,7 @@ from consumer.binlog.events import (
 )
 from consumer.binlog.gtid_event import tagged_gtid
 from consumer.binlog.position import Position
+from consumer.mysql.errors import ConnectionLost, PreconditionFailed
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
 
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.binlog.constants import EventType
-from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Commit, Event, RowChange, Single
+from consumer.mysql.errors import SourceError
 from tests.unit.binlog.damage import both_ways, damaged_event, decode_all, examples, packets
 from tests.unit.binlog.wirebuild import Recording, recording
 
@@ -86,7 +86,7 @@ def test_nothing_changed_passes_the_checksums(name: str, data: st.DataObject) ->
         at = data.draw(st.integers(0, len(damaged) - 1))
         damaged[at] = data.draw(st.integers(0, 255))
     seen: list[Event] = []
-    with suppress(BinlogError):
+    with suppress(SourceError):
         decode_all(recorded.decoder(), bytes(damaged), seen)
     rows = [event for event in seen if isinstance(event, RowChange)]
     assert rows == [event for event in expected if isinstance(event, RowChange)][: len(rows)]
@@ -118,5 +118,5 @@ def test_a_commit_that_is_cut_short_is_damage_at_one_stroke_too(name: str) -> No
         cut = commit[:9] + (15).to_bytes(4, "little") + commit[13:15]
         damaged = packets([*events[:number], cut, *events[number + 1 :]])
         for singles in (True, False):
-            with pytest.raises(BinlogError):
+            with pytest.raises(SourceError):
                 decode_all(recorded.decoder(singles=singles), damaged, [])

@@ -6,8 +6,8 @@ import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Begin, Commit, Event, RowChange, UnreadableRow
+from consumer.mysql.errors import SourceError
 from tests.unit.binlog.wirebuild import Log, Shape, decoded, decoder, payload
 
 USERS = [Shape("id", ColumnType.LONGLONG), Shape("is_enabled", ColumnType.TINY)]
@@ -36,11 +36,11 @@ def read_on(log: Log, *, singles: bool, strict: bool = False) -> tuple[list[Even
         target = decoder(singles=singles, strict=strict, skipped=places)
         try:
             return decoded(log, target), places, target
-        except BinlogError as error:
+        except SourceError as error:
             places.append(named_place(error, places))
 
 
-def named_place(error: BinlogError, known: list[Place]) -> Place:
+def named_place(error: SourceError, known: list[Place]) -> Place:
     """The place that an error names, which is another one than before."""
     assert error.place is not None
     assert error.place not in known
@@ -61,7 +61,7 @@ def test_an_event_with_a_wrong_checksum_is_skipped_whatever_it_is(number: int) -
     kind = packet[9]
     if kind in STRUCTURE:
         if kind == EventType.GTID:
-            with pytest.raises(BinlogError, match="consumer setup --repair --from now begins anew") as found:
+            with pytest.raises(SourceError, match="consumer setup --repair --from now begins anew") as found:
                 decoded(log, decoder())
             assert "its checksum is wrong" in str(found.value)
         return
@@ -178,7 +178,7 @@ def test_a_large_event_with_a_wrong_checksum_is_skipped() -> None:
         events: list[Event] = []
         target.decode(log.data, events)
         if not skipped:
-            with pytest.raises(BinlogError, match="its checksum is wrong"):
+            with pytest.raises(SourceError, match="its checksum is wrong"):
                 target.decode_event(damaged, events)
             continue
         target.decode_event(damaged, events)

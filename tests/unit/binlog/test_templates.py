@@ -9,9 +9,9 @@ import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.errors import BinlogError
 from consumer.binlog.events import Event, Single
 from consumer.binlog.templates import Alike
+from consumer.mysql.errors import SourceError
 from tests.spelled_out import spelled_out
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoder
 
@@ -161,7 +161,7 @@ def test_every_byte_counts() -> None:
         damaged = bytearray(log.data)
         damaged[at] ^= 1 + at % 255
         seen: list[Event] = []
-        with suppress(BinlogError):
+        with suppress(SourceError):
             counting()[0].decode(bytes(damaged), seen)
         rows = spelled_out(seen)
         assert rows == spelled_out(whole)[: len(rows)]

@@ -25,8 +25,8 @@ from consumer.binlog.events import (
 )
 from consumer.binlog.position import Place
 from consumer.lane import lane_of
+from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
-from consumer.reader.foreign_keys import Action, ForeignKeys
 from consumer.reader.router import RolledBack, Router
 from consumer.reader.sequencer import Numbering
 from consumer.stream.checkpoint import Checkpoint

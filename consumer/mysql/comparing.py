@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Final
 
-from consumer.binlog.errors import PreconditionFailed
-from consumer.binlog.stream import Replica
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.words import Comparison
 from consumer.mysql.collations import comparisons
+from consumer.mysql.errors import PreconditionFailed
+from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import ReplicaSettings
 
@@ -17,7 +17,7 @@ CONNECT_SECONDS: Final = 5
 
 
 def ask(source: ReplicaSettings, file: RuleFile) -> dict[str, Comparison]:
-    """Comparisons by table and column; a column that is not named compares plainly. Raises BinlogError."""
+    """Comparisons by table and column; a column that is not named compares plainly. Raises SourceError."""
     with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
         try:
             return comparisons(replica.query, source.address.database, file.words())

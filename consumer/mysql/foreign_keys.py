@@ -11,8 +11,8 @@ import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from consumer.binlog.errors import LoginRefused, PreconditionFailed
-from consumer.binlog.stream import Replica
+from consumer.mysql.errors import LoginRefused, PreconditionFailed
+from consumer.mysql.session import Replica
 
 
 class Action(StrEnum):
