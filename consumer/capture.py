@@ -80,9 +80,6 @@ WORDS: Final = (Kind.WORD, Kind.TEXT, Kind.ENUM, Kind.DIGITS, Kind.INTEGER)
 REASONS: Final = (Kind.WORD, Kind.TEXT, Kind.ENUM, Kind.DIGITS)
 MOMENTS: Final = (Kind.MOMENT,)
 
-MOMENT_TYPES: Final = frozenset(name for name, kind in _KINDS.items() if kind is Kind.MOMENT)
-"""The data types of columns that say when a row was made or changed; a column of another type is done without."""
-
 _TIMES: Final[Mapping[str, tuple[Kind, ...]]] = {"created_at": MOMENTS, "updated_at": MOMENTS}
 
 

@@ -50,7 +50,6 @@ ROWS: Final = counter(
     table=TABLES,
     operation=("c", "u", "d"),
 )
-BATCHES: Final = counter("leadstream_batches", "Batches committed.", *STREAM, process=STREAM)
 BATCH_SECONDS: Final = histogram(
     "leadstream_batch_seconds", "How long committing a batch took.", COMMIT_BUCKETS, *STREAM, process=STREAM
 )
@@ -79,19 +78,6 @@ TIME_TO_CONVERSION: Final = durations(
     type=tuple(ConversionType),
 )
 
-BINLOG_FILE: Final = gauge(
-    "leadstream_reader_binlog_file",
-    "Number of the binlog file that the last checkpoint stands in; it falls where the reader moves to another server.",
-    READER,
-)
-BINLOG_POSITION: Final = gauge(
-    "leadstream_reader_binlog_position_bytes", "Where in that file the last checkpoint stands.", READER
-)
-COMMITTED_AT: Final = gauge(
-    "leadstream_reader_source_timestamp_seconds",
-    "Until when, by the source's clock, everything it committed is in Kafka; 0 before the first batch.",
-    READER,
-)
 CORRECTED_TIMES: Final = counter(
     "leadstream_reader_corrected_commit_times",
     "Transactions whose commit time lay ahead of the server's clock, or long before the transaction before it.",
@@ -124,9 +110,6 @@ CLAIM_QUERIES: Final = counter(
     "leadstream_claim_queries", "Look-ups on the replica: queries for users of claims.", READER
 )
 CLAIM_HITS: Final = counter("leadstream_claim_hits", "Requirements whose claim's user was remembered.", READER)
-CLAIMS_AHEAD: Final = counter(
-    "leadstream_claims_ahead", "Claims that the replica had moved or deleted before the stream did.", READER
-)
 VERBS: Final = (
     "ALTER", "CREATE", "DELETE", "DROP", "INSERT", "LOAD", "MODIFY", "RENAME", "REPLACE", "TRUNCATE", "UPDATE", "OTHER",
 )  # fmt: skip
@@ -179,9 +162,6 @@ DEAD_LETTERS: Final = counter(
     reason=("undecodable", "other_epoch", "repeated_number", "skipped_number"),
 )
 REFUSED: Final = counter("leadstream_refused_leads", "Leads set aside because PostgreSQL refused their rows.", APPLIER)
-LANES_TAKEN: Final = counter(
-    "leadstream_lanes_taken", "Batches dropped because another applier had moved one of their lanes.", APPLIER
-)
 RETRIES: Final = counter(
     "leadstream_retries",
     "Batches tried again, by what was in the way.",

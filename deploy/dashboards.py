@@ -157,6 +157,12 @@ STREAM: Final = Dashboard(
                 "In the binlog, about; and in each lane, exactly.",
                 {"binlog": "leadstream:reader_lag_rows", "lane {{lane}}": "leadstream:lane_lag_rows"},
             ),
+            Panel(
+                "Binlog still to be read",
+                "Bytes; files between count with max_binlog_size.",
+                {"reader": "max(leadstream_reader_lag_bytes)"},
+                "bytes",
+            ),
         ],
         [
             Panel(
@@ -376,6 +382,7 @@ RECONCILER: Final = Dashboard(
                 {
                     "{{run}}": "sum by (run) (increase(leadstream_reconciler_repaired_total[1h]))",
                     "{{run}}: not confirmed yet": "sum by (run) (increase(leadstream_reconciler_left_total[1h]))",
+                    "{{run}}: refused": "sum by (run) (increase(leadstream_reconciler_refused_total[1h]))",
                 },
             ),
         ],

@@ -77,9 +77,6 @@ LAST_SUCCESS: Final = scraped(
 )
 RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
 RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
-STREAM_LAG: Final = scraped(
-    "leadstream_stream_lag_seconds", "Age of what the slowest lane has reached in PostgreSQL.", RECONCILER
-)
 REPLICA_LAG: Final = scraped(
     "leadstream_replica_lag_seconds",
     "How far the replica is behind its own source: infinite where replication stands still, 0 where it has no source."
@@ -130,7 +127,6 @@ class _Watched(Collector):
         for measure, value in (
             (RECHECKS_DUE, seen.rechecks_due),
             (RECHECKS_WAITING, seen.rechecks_waiting),
-            (STREAM_LAG, seen.stream_lag),
             (REPLICA_LAG, replica_lag),
             (REPLICA_UP, float(seen.replica_up)),
             (STORE_UP, float(seen.store_up)),

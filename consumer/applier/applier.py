@@ -89,7 +89,6 @@ def _step(
         outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
     except LaneTaken as error:
         log.warning("lane_taken", lanes=error.lanes, hint="reading again where it stands")
-        metrics.LANES_TAKEN.inc()
         stream.reposition()
         return None
     except (TryAgain, StoreUnavailable):
@@ -240,7 +239,6 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
             metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
         for defect in part.defects:
             metrics.DEAD_LETTERS.labels(defect).inc()
-    metrics.BATCHES.labels(measures.APPLIER).inc()
     metrics.BATCH_SECONDS.labels(measures.APPLIER).observe(seconds)
     oldest = min((part.changes[0].at for part in batch.lanes if part.user_ids), default=0)
     if oldest:

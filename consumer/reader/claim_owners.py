@@ -60,13 +60,7 @@ class ClaimOwners:
         self._old: dict[Id, int | None] = {}
         self.leaving: set[Id] = set()
         """Claims deleted by the transaction at hand."""
-        self.asked = 0
-        """Claims asked from the replica since this and the next three were last set to 0."""
-        self.queries = 0
-        self.ahead = 0
-        """Claims whose remembered user turned out to be from a later point than the stream's."""
-        self.uncertain = 0
-        """Claims of which the replica may have been asked too late."""
+        self._asked = self._queries = 0
         self.unsure: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
         self._unsure_until: Place = (0, 0)
@@ -125,15 +119,11 @@ class ClaimOwners:
 
     def deleted(self, claim_id: Id, user_id: int | None) -> None:
         """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
-        if self.get(claim_id) not in (UNKNOWN, user_id):
-            self.ahead += 1
         self.put(claim_id, user_id)
         self.leaving.add(claim_id)
 
-    def left(self, claim_id: Id, user_id: int) -> None:
+    def left(self, claim_id: Id) -> None:
         """The claim leaves its user, and its requirements stay: it is nobody's until the stream says whose it is."""
-        if self.get(claim_id) not in (UNKNOWN, user_id):
-            self.ahead += 1
         self.put(claim_id, None)
 
     def user_deleted(self, user_id: int) -> None:
@@ -185,6 +175,12 @@ class ClaimOwners:
             if user_id not in self._departed:
                 self.put(claim_id, user_id)
 
+    def taken_counts(self) -> tuple[int, int]:
+        """Claims that the replica was asked for, and queries that took, since this was last called."""
+        counts = self._asked, self._queries
+        self._asked = self._queries = 0
+        return counts
+
     def learn(self, coming: Iterable[object], reached: Place, *, silent: bool = True) -> None:
         """Finds the users of all claims that `coming` requirements name and that are not remembered.
 
@@ -216,15 +212,14 @@ class ClaimOwners:
         for start in range(0, len(misses), QUERY_CLAIMS):
             asked = misses[start : start + QUERY_CLAIMS]
             answer = self._ask(asked)
-            self.queries += 1
-            self.asked += len(asked)
+            self._queries += 1
+            self._asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
             unsure = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
             if unsure:
                 self.unsure.update((claim_id, wanted[claim_id]) for claim_id in unsure)
                 self._unsure_until = max(self._unsure_until, answer.end, reached)
-                self.uncertain += len(unsure)
         for claim_id, owner in wanted.items():
             if claim_id not in self.unsure:
                 self.put(claim_id, owner)

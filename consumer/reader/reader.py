@@ -423,23 +423,16 @@ class Copy:
         self._tell()
 
     def _tell(self) -> None:
-        """Moves the place and the counts of the batch to the metrics."""
-        file, pos = place(self._stream.file, self._stream.pos)
-        metrics.BINLOG_FILE.set(file)
-        metrics.BINLOG_POSITION.set(pos)
-        metrics.COMMITTED_AT.set(self._numbering.applied_us / 1e6)
+        """Moves the counts of the batch to the metrics."""
         metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
-        metrics.BATCHES.labels(measures.READER).inc()
         self._lag.processed(self._numbering.applied_us)
-        owners = self._router.owners
-        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - owners.asked)
+        asked, queries = self._router.owners.taken_counts()
+        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - asked)
         rows = sum(sum(counts.values()) for counts in self._router.counts.values())
-        self._progress.add(rows, hits, owners.asked, owners.queries)
+        self._progress.add(rows, hits, asked, queries)
         metrics.CLAIM_HITS.inc(hits)
-        metrics.CLAIMS_ASKED.inc(owners.asked)
-        metrics.CLAIM_QUERIES.inc(owners.queries)
-        metrics.CLAIMS_AHEAD.inc(owners.ahead)
-        owners.asked = owners.queries = owners.ahead = 0
+        metrics.CLAIMS_ASKED.inc(asked)
+        metrics.CLAIM_QUERIES.inc(queries)
         for table, counts in self._router.counts.items():
             for op, rows in counts.items():
                 metrics.ROWS.labels(measures.READER, table, op).inc(rows)

@@ -295,7 +295,7 @@ class Router:
             return
         self._trail(CLAIMS, claim_id, user_id, sure=True)
         if stays:
-            owners.left(claim_id, user_id)
+            owners.left(claim_id)
         else:
             owners.deleted(claim_id, user_id)
         self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)

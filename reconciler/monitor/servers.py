@@ -17,7 +17,6 @@ import structlog
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
 from consumer.store.errors import NotPrepared, StoreError
-from consumer.versions import age
 from reconciler.postgres import Book, LanePoint
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
@@ -92,11 +91,6 @@ class Snapshot:
     """When the queues were counted."""
     streamed_users: int = 0
     streamed_conversions: int = 0
-
-    @property
-    def stream_lag(self) -> float | None:
-        """Age of what the slowest lane has reached; None where the stream has never run, or versions are no times."""
-        return age(min((point.version for point in self.lanes.values()), default=0), time.time())
 
 
 class Watch:

@@ -359,7 +359,6 @@ def test_prometheus_is_told_what_was_read(world: World) -> None:
         port = free.getsockname()[1]
     world.setup()
     reader = world.reader(METRICS_PORT=str(port)).wait_for("reading")
-    started, begun = time.time(), int(world.checkpoints()[-1].file.rpartition(".")[2])
     world.execute("INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET is_enabled = 0 WHERE id = 1")
     world.wait_for_rows(3)
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
@@ -370,14 +369,6 @@ def test_prometheus_is_told_what_was_read(world: World) -> None:
     lag = re.search(r'leadstream_lag_seconds{process="reader"} ([0-9.e-]+)', told)
     assert lag is not None
     assert float(lag[1]) < 10
-    said = {
-        name: float(value) for name, value in re.findall(r"^leadstream_reader_(\w+) ([0-9.e+-]+)$", told, re.MULTILINE)
-    }
-    with closing(Replica(MySQLAddress(world.url))) as replica:
-        file, pos = replica.binlog_place()
-    assert (0, 4) < (said["binlog_file"], said["binlog_position_bytes"]) <= (int(file.rpartition(".")[2]), pos)
-    assert said["binlog_file"] >= begun
-    assert started - 5 < said["source_timestamp_seconds"] < time.time() + 5, "MariaDB tells whole seconds"
 
 
 def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: World) -> None:
