@@ -6,7 +6,6 @@ What only one command needs is imported in it: the reader runs without PostgreSQ
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sys
@@ -24,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer import logs, measures, metrics
 from consumer.commands import dead_letters, rules
 from consumer.doctor.check import Unfit
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail
 from consumer.leads.rule_file import DEFAULT
 from consumer.mysql.errors import SourceError
 from consumer.settings import (
@@ -43,9 +43,6 @@ from consumer.store.errors import StoreError
 from consumer.stream.checkpoint import Start
 from consumer.stream.errors import StreamError
 
-FAILED = 1
-WRONG_SETTINGS = 2
-INTERRUPTED = 128 + signal.SIGINT
 PLACE = re.compile(r"(.+\.\d+):(\d+)")
 """A binlog file and a position in it."""
 GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
@@ -267,26 +264,17 @@ def run(command: Callable[[], object]) -> int:
         logs.configure(load(RunSettings))
         command()
     except SettingsError as error:
-        return _fail(error, WRONG_SETTINGS)
+        return fail(error, WRONG_SETTINGS)
     except (SourceError, StreamError, StoreError, Unfit, OSError) as error:
-        return INTERRUPTED if interrupted.is_set() else _fail(error, FAILED)
+        return INTERRUPTED if interrupted.is_set() else fail(error, FAILED)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         if reason.code() != KafkaError._INVALID_ARG:
             raise
         sentence = f"Kafka's client refuses its settings ({reason.str()}); look at the variables KAFKA_…"
-        return _fail(SettingsError(sentence), WRONG_SETTINGS)
+        return fail(SettingsError(sentence), WRONG_SETTINGS)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
-
-
-def _fail(error: Exception, code: int) -> int:
-    if sys.stderr.isatty():
-        plain = str(error)
-        typer.echo(plain if os.environ.get("NO_COLOR") else typer.style(plain, fg=typer.colors.RED), err=True)
-    else:
-        log.error("failed", kind=type(error).__name__, reason=str(error))
-    return code

@@ -17,6 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
+from consumer.ending import FAILED, WRONG_SETTINGS, fail
 from consumer.logs import configure
 from consumer.settings import RunSettings, SettingsError, load
 from consumer.stopping import Stop
@@ -178,7 +179,6 @@ def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
     from reconciler.serve import serve as serve_forever
 
-    configure(load(RunSettings))
     with Stop() as stop:
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
     _leave(stop, failed=failed)
@@ -186,7 +186,6 @@ def serve() -> None:
 
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
-    configure(load(RunSettings))
     settings = load_settings()
     if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
@@ -249,15 +248,13 @@ def _leave(stop: Stop, *, failed: bool) -> None:
 def main() -> None:
     """The console script."""
     try:
+        configure(load(RunSettings))
         app()
     except SettingsError as error:
-        _say(str(error))
-        sys.exit(2)
-    except (StoreError, ReplicaError, AlreadyRunning) as error:
-        _say(str(error))
-        sys.exit(1)
+        sys.exit(fail(error, WRONG_SETTINGS))
+    except (StoreError, ReplicaError, AlreadyRunning, OSError) as error:
+        sys.exit(fail(error, FAILED))
     except psycopg.Error as error:
-        _say(reason_of(error))
-        sys.exit(1)
+        sys.exit(fail(StoreError(reason_of(error)), FAILED))
     except Stopped:
         sys.exit(0)
