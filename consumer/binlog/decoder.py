@@ -815,6 +815,7 @@ class BinlogDecoder:
             what = _ROWS[kind]
             while at < len(data):
                 said: list[str] = []
+                row_start = at
                 new: _Image = ("", None, None, at)
                 old = self._image(decoder, before, data, at, said)
                 _, id_, ref, at = old
@@ -825,6 +826,8 @@ class BinlogDecoder:
                         at = decoder.behind_value_options(data, at)
                     new = self._image(decoder, after, data, at, said)
                     at = new[3]
+                if at == row_start:
+                    raise UndecodableEvent("images without any column: nobody can say how many rows these are")
                 op = _op(old[0], new[0])
                 if said and op:
                     kept = what in (_UPDATE, _PARTIAL) and (not decoder.has_ref(after) or ref == new[2] is not None)

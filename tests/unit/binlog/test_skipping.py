@@ -242,3 +242,17 @@ def test_another_decoder_knows_what_table_is_skipped() -> None:
     decoded(log, decoder(strict=True, skipped=places[:1], uncaptured=uncaptured))
     events = decoded(log, decoder(strict=True, uncaptured=uncaptured))
     assert [event.table for event in events if isinstance(event, UnreadableRow)] == ["claims", "claims"]
+
+
+def test_images_without_any_column_are_no_endless_rows() -> None:
+    log = Log()
+    log.file()
+    log.gtid(1)
+    log.query("BEGIN")
+    log.table_map([Shape("id", ColumnType.LONG)])
+    place = ("binlog.000001", log.pos)
+    log.add(EventType.WRITE_ROWS, (70).to_bytes(6, "little") + b"\1\0\2\0\1\0" + b"rest")
+    log.xid()
+    with pytest.raises(SourceError, match="is missing from a row image") as caught:
+        decoded(log, decoder())
+    assert caught.value.place == place
