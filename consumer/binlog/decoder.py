@@ -188,6 +188,8 @@ class BinlogDecoder:
         Raises ValueError for a GTID set that is none."""
         self.file = start.file
         self.pos = start.pos
+        self.file_started = 0
+        """When the server began the file at hand (s since the epoch); 0 before its first event."""
         self.checksums = False
         self.mysql_gtids = MySQLGtids("" if mariadb else start.gtid_set)
         self.mariadb_gtids = MariaDBGtids(start.gtid_set if mariadb else "")
@@ -218,8 +220,8 @@ class BinlogDecoder:
         self._begun = False
         """Whether the transaction's Begin was handed out (or must not be)."""
         self._in_transaction = False
-        self._end_unsure = False
-        """Whether a statement was skipped in it that may have been its end."""
+        self._end_unsure = -1
+        """Where the transaction starts in which a statement was skipped that may have been its end; -1: none."""
         self._xid: str | None = None
         """The XA transaction whose rows arrive now."""
         self._held: list[Event] | None = None
@@ -681,7 +683,7 @@ class BinlogDecoder:
         if alone or kind in _ENDS or (kind in _QUERIES and not self._in_transaction):
             self._commit(end)
         elif kind in _QUERIES:
-            self._end_unsure = True
+            self._end_unsure = -1 if self._gtid is None else self._gtid[4]
 
     def _drop_rows(self, start: int, first_row: int) -> None:
         """Takes back the rows of an event that proved damaged further on: none of it can be trusted."""
@@ -1004,14 +1006,14 @@ class BinlogDecoder:
         self._gtid = None
         self._begun = False
         self._in_transaction = False
-        self._end_unsure = False
+        self._end_unsure = -1
         self._held = None
         self._savepoints.clear()
         self._xid = None
 
     def _abandon(self, end: int) -> None:
         """The server stopped while it wrote the transaction at hand, unless what ended it was skipped."""
-        if self._end_unsure:
+        if self._gtid is not None and self._end_unsure == self._gtid[4]:
             self._commit(end)
             return
         if self._begun and self._xid is None:
@@ -1157,6 +1159,7 @@ class BinlogDecoder:
         if version != 4 or header != HEADER or algorithm not in (0, 1):
             raise UndecodableEvent(f"binlog version {version}, headers of {header} bytes, checksum {algorithm}")
         self.checksums = algorithm == 1
+        self.file_started = int.from_bytes(event[:4], "little")
         if self._gtid is not None and position:
             self._abandon(self.pos)
 

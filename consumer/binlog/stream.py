@@ -245,6 +245,11 @@ class BinlogStream:
         return self._decoder.file if self._decoder else self._start.file
 
     @property
+    def file_started(self) -> int:
+        """When the server began the file at hand (s since the epoch); 0 while that is not known."""
+        return self._decoder.file_started if self._decoder else 0
+
+    @property
     def pos(self) -> int:
         """Where the first transaction starts that was not returned whole."""
         return self._decoder.pos if self._decoder else self._start.pos

@@ -13,7 +13,7 @@ from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
 from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
 from consumer.commands.lost_place import Stood, read_to
-from consumer.commands.tails import tails
+from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
 from consumer.reader.reader import own_server_id
@@ -59,8 +59,8 @@ def begin_again(
         last = _last(kafka)
         if last is not None and not anew:
             return []
-        found = tails(kafka)
-        stands = reached(found, lanes) if last is None else Reached(last.epoch, last.next_seqs, last.version)
+        found = ends(kafka)
+        stands = reached(found.tails, lanes) if last is None else Reached(last.epoch, last.next_seqs, last.version)
         sought = None if anew else known(found, lanes)
         stood = None if sought is None else _find(replica, kafka, sought)
         transactions.ready()

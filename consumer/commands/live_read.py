@@ -78,18 +78,10 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
             " consumer doctor says what to do"
         )
     foldings = Foldings(replica.query)
-    replica.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # the server's default may see changes in between
-    replica.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-    try:
-        return _snapshot(replica, user_id, there, foldings)
-    finally:
-        replica.query("ROLLBACK")
-
-
-def _snapshot(replica: Replica, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings) -> LiveLead:
     as_of = int(replica.value(CLOCK))
     try:
-        rows = {table: _rows(replica, table, user_id, there, foldings) for table in Table}
+        with replica.snapshot():
+            rows = {table: _rows(replica, table, user_id, there, foldings) for table in Table}
     except UnsupportedCollation as error:
         raise PreconditionFailed(f"ids of claims or requirements are texts: {error}") from error
     users = rows[Table.USERS]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from consumer.applier.assigned_lane import LanePosition
-from consumer.commands.tails import Tail
+from consumer.commands.tails import Ends, Tail
 
 
 class Reached(NamedTuple):
@@ -56,14 +56,16 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Reached
     return Reached(epoch, next_seqs, version)
 
 
-def known(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Known | None:
+def known(found: Ends, lanes: Mapping[int, LanePosition]) -> Known | None:
     """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
     It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
-    of its place: rows that came before it may have gone from a topic since, and would be sent once more.
+    of its place: rows that came before it may have gone from a topic since, and would be sent once more. Nor where that
+    is a transaction of which rows may have gone: a partition has nothing left, though it had something; or how many of
+    its rows are there is not said, because a lane's part of it ends in a notice.
     """
-    epoch = reached(found, lanes).epoch
-    ours = [tail for tail in found if tail.epoch == epoch]
+    epoch = reached(found.tails, lanes).epoch
+    ours = [tail for tail in found.tails if tail.epoch == epoch]
     if not _are_whole(ours, lanes):
         return None
     heartbeat = max((tail for tail in ours if tail.server), key=lambda tail: tail.version, default=None)
@@ -73,6 +75,11 @@ def known(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Known | N
     place = transaction or heartbeat
     if place is None or any(tail.version > place.version for tail in ours):
         return None
+    if transaction is not None:
+        emptied = any(high or lanes[lane].offsets.get(topic) for topic, lane, high in found.empty)
+        cut = [tail for tail in _newest_of_lanes(ours).values() if not tail.last]
+        if emptied or not all(tail.transaction for tail in cut if tail.version == transaction.version):
+            return None
     first_file = heartbeat.file if heartbeat is not None else place.file
     return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
 

@@ -26,6 +26,8 @@ class Binlog(Protocol):
     def file(self) -> str: ...
     @property
     def pos(self) -> int: ...
+    @property
+    def file_started(self) -> int: ...
     def read(self) -> list[Event]: ...
     def prepared(self) -> tuple[PreparedGroup, ...]: ...
 
@@ -38,13 +40,16 @@ def read_to(stream: Binlog, sought: Known, end: tuple[str, int]) -> Stood | None
     """
     beat, wanted = sought.heartbeat, sought.transaction
     begin: Begin | None = None
-    row_pos = 0
+    row_pos = -1
     while True:
         before = stream.prepared()
-        for event in stream.read():
+        events = stream.read()
+        if beat is not None and stream.file == beat.file and stream.file_started * 1000 > beat.sent_ms:
+            return None  # the binlog was reset since
+        for event in events:
             for part in event.parts() if isinstance(event, Single) else (event,):
                 if isinstance(part, Begin):
-                    begin, row_pos = part, part.pos
+                    begin, row_pos = part, -1
                     if beat is not None and _is_of_later(begin, beat):
                         return None
                 elif isinstance(part, RowChange):
@@ -93,6 +98,5 @@ def _is_of_later(begin: Begin, beat: Tail) -> bool:
 
 
 def _is(begin: Begin, wanted: Newest) -> bool:
-    """Whether this is the transaction; a place alone might be another server's, of the same file name."""
-    same = transaction_id(begin.gtid, begin.file, begin.pos) == wanted.id
-    return same and (begin.gtid is not None or begin.ts_us == wanted.ts_us)
+    """Whether this is the transaction, by its time too: after a reset, GTIDs and places are given once more."""
+    return transaction_id(begin.gtid, begin.file, begin.pos) == wanted.id and begin.ts_us == wanted.ts_us

@@ -41,6 +41,7 @@ class _Lane(msgspec.Struct):
 class _Message(msgspec.Struct):
     source: _Source
     lane: _Lane
+    ts_ms: int = 0
     transaction: _Transaction | None = None
 
 
@@ -48,7 +49,8 @@ class Tail(NamedTuple):
     """A message at a partition's end; `transaction` and `order` are empty for heartbeats.
 
     `order` is the row's number in its transaction, `pos` of `file` where its event starts. A heartbeat that has a
-    `server` says there where the stream stood; others have no place. `ts_us` and `version` are in µs.
+    `server` says there where the stream stood; others have no place. `ts_us` and `version` are in µs; `sent_ms` is when
+    the reader wrote it, by its own clock.
     """
 
     lane: int
@@ -63,9 +65,20 @@ class Tail(NamedTuple):
     pos: int
     server: str = ""
     database: str = ""
+    sent_ms: int = 0
 
 
-def tails(settings: KafkaSettings) -> list[Tail]:
+class Ends(NamedTuple):
+    """The messages at the partitions' ends, and the partitions of rows in which nothing is left.
+
+    Of these it is topic (without prefix), lane and the offset that comes next.
+    """
+
+    tails: list[Tail]
+    empty: list[tuple[str, int, int]]
+
+
+def ends(settings: KafkaSettings) -> Ends:
     """The newest message of ours in every partition that has one, and the newest heartbeats with a place.
 
     Raises KafkaLost.
@@ -81,27 +94,30 @@ def tails(settings: KafkaSettings) -> list[Tail]:
         }
     )
     names = Topics(settings.topic_prefix)
+    found = Ends([], [])
     try:
-        return [
-            tail
-            for topic in LANE_TOPICS
-            for lane in range(settings.lanes)
-            for tail in _ends(consumer, names.name(topic), lane, with_place=topic == HEARTBEATS)
-        ]
+        for topic in LANE_TOPICS:
+            for lane in range(settings.lanes):
+                partition = TopicPartition(names.name(topic), lane)
+                low, high = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+                if low < high:
+                    found.tails.extend(_newest(consumer, partition, low, high, with_place=topic == HEARTBEATS))
+                elif topic != HEARTBEATS:
+                    found.empty.append((topic, lane, high))
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} did not give us the newest changes ({error.args[0].str()})"
         ) from error
     finally:
         consumer.close()
+    return found
 
 
-def _ends(consumer: Consumer, topic: str, lane: int, *, with_place: bool) -> list[Tail]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, lane), timeout=ANSWER_SECONDS)
+def _newest(consumer: Consumer, partition: TopicPartition, low: int, high: int, *, with_place: bool) -> list[Tail]:
     look_back = FIRST_LOOK_BACK
     while True:
         start = max(low, high - look_back)
-        newest, stood = _newest_from(consumer, topic, lane, start)
+        newest, stood = _newest_from(consumer, partition.topic, partition.partition, start)
         enough = newest is not None and (stood is not None or not with_place or look_back >= LONGEST_LOOK_BACK)
         if enough or start == low:
             return list(dict.fromkeys(tail for tail in (stood, newest) if tail is not None))
@@ -150,4 +166,5 @@ def as_tail(lane: int, value: bytes) -> Tail | None:
         source.pos,
         source.server,
         source.db,
+        message.ts_ms,
     )

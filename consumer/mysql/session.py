@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import pymysql
@@ -112,6 +113,21 @@ class Replica:
         self._address = address
         self._timeout = timeout_seconds
         self._session: Connection[Cursor] | None = None
+        self._in_snapshot = False
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Makes all queries meanwhile see the server as of one moment. Raises as `query`."""
+        self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # the default may see changes in between
+        self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        self._in_snapshot = True
+        try:
+            yield
+        finally:
+            self._in_snapshot = False
+            if self._session is not None:
+                with suppress(SourceError):
+                    self.query("ROLLBACK")
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement in the URL's database, session time zone UTC.
@@ -129,7 +145,7 @@ class Replica:
             if error.args[0] in _NOT_THERE or error.args[0] in _WRONG_STATEMENT:
                 raise self._refused(error) from error
             self.close()
-            if idle and error.args[0] in _LOST_WHILE_IDLE:
+            if idle and not self._in_snapshot and error.args[0] in _LOST_WHILE_IDLE:
                 return self.query(sql, arguments)
             raise named(error, self._address, "query") from error
         except (pymysql.err.InterfaceError, OSError, EOFError) as error:

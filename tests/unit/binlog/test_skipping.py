@@ -6,7 +6,7 @@ import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.events import Begin, Commit, Event, RowChange, UnreadableRow
+from consumer.binlog.events import Begin, Commit, Event, Rollback, RowChange, UnreadableRow
 from consumer.mysql.errors import SourceError
 from tests.unit.binlog.wirebuild import Log, Shape, decoded, decoder, payload
 
@@ -256,3 +256,22 @@ def test_images_without_any_column_are_no_endless_rows() -> None:
     with pytest.raises(SourceError, match="is missing from a row image") as caught:
         decoded(log, decoder())
     assert caught.value.place == place
+
+
+def test_a_statement_that_was_skipped_ends_no_later_transaction() -> None:
+    log = Log()
+    log.file()
+    log.gtid(1)
+    log.query("BEGIN")
+    log.users(1)
+    log.query("ROLLBACK TO SAVEPOINT `nobody set it`")
+    log.users(2)
+    log.xid()
+    log.gtid(2)
+    log.query("BEGIN")
+    log.users(3)
+    log.transaction(3, 4)
+    events, _, target = read_on(log, singles=False)
+    ends = [type(event) for event in events if isinstance(event, Begin | Commit | Rollback)]
+    assert ends == [Begin, Commit, Begin, Rollback, Begin, Commit]
+    assert not target.gtid_set().endswith(":1-3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
-from consumer.commands.tails import Tail, as_tail
+from consumer.commands.tails import Ends, Tail, as_tail
 from consumer.store.lanes import LaneState
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 
@@ -20,6 +20,10 @@ def beat(lane: int, seq: int, version: int, *, pos: int = 0) -> Tail:
     return Tail(lane, 1, seq, version, version, True, "", 0, "b.000002" if pos else "", pos, "s" if pos else "", "shop")
 
 
+def place_of(found: list[Tail], lanes: dict[int, LaneState], *empty: tuple[str, int, int]) -> Known | None:
+    return known(Ends(found, list(empty)), lanes)
+
+
 def test_numbers_go_on_behind_kafka_and_postgresql() -> None:
     found = [row(0, 7, 100), beat(0, 8, 120), row(1, 1, 70)]
     assert reached(found, LANES) == Reached(1, [9, 3], 120)
@@ -28,38 +32,51 @@ def test_numbers_go_on_behind_kafka_and_postgresql() -> None:
 
 
 def test_kafka_is_whole_where_it_has_what_every_lane_applied_last() -> None:
-    assert known([row(0, 4, 90), row(1, 2, 80)], LANES) is not None
-    assert known([row(0, 4, 90), row(1, 1, 70)], LANES) is None
-    assert known([row(0, 4, 90)], LANES) is None
-    assert known([row(0, 1, 5)], {0: LaneState(1, 1, 0, {})}) is not None
-    assert known([], {0: LaneState(1, 1, 0, {})}) is None
+    assert place_of([row(0, 4, 90), row(1, 2, 80)], LANES) is not None
+    assert place_of([row(0, 4, 90), row(1, 1, 70)], LANES) is None
+    assert place_of([row(0, 4, 90)], LANES) is None
+    assert place_of([row(0, 1, 5)], {0: LaneState(1, 1, 0, {})}) is not None
+    assert place_of([], {0: LaneState(1, 1, 0, {})}) is None
 
 
 def test_the_newest_transaction_is_where_the_stream_was_if_nothing_came_behind_it() -> None:
     found = [row(0, 7, 100, order=3), row(1, 4, 100, order=2), beat(0, 3, 90, pos=50), beat(1, 5, 90, pos=50)]
     newest = Newest("g:100", "b.000002", 103, 100, 100, 3, [])
-    assert known(found, LANES) == Known(found[2], newest, "shop", "b.000002")
-    assert known(found[:2], LANES) == Known(None, newest, "shop", "b.000002")
+    assert place_of(found, LANES) == Known(found[2], newest, "shop", "b.000002")
+    assert place_of(found[:2], LANES) == Known(None, newest, "shop", "b.000002")
 
 
 def test_a_heartbeat_behind_it_says_where_the_stream_was() -> None:
     found = [row(0, 7, 100), beat(0, 8, 100, pos=180), row(1, 4, 100), beat(1, 5, 100, pos=180)]
-    assert known(found, LANES) == Known(found[1], None, "shop", "b.000002")
+    assert place_of(found, LANES) == Known(found[1], None, "shop", "b.000002")
 
 
 def test_rows_that_went_from_a_topic_are_not_sent_again() -> None:
     found = [row(0, 4, 60), beat(0, 8, 120, pos=900), beat(1, 5, 120, pos=900)]
-    assert known(found, LANES) == Known(found[1], None, "shop", "b.000002"), "rows of after 60 may be gone since"
+    assert place_of(found, LANES) == Known(found[1], None, "shop", "b.000002"), "rows of after 60 may be gone since"
     found = [row(0, 4, 60), beat(0, 8, 120), beat(1, 5, 120)]
-    assert known(found, LANES) is None, "nothing says where it was at 120"
+    assert place_of(found, LANES) is None, "nothing says where it was at 120"
     found = [beat(0, 8, 120, pos=900), beat(1, 5, 120, pos=900), beat(0, 9, 130)]
-    assert known(found, LANES) is None, "what came at 130 has no place"
+    assert place_of(found, LANES) is None, "what came at 130 has no place"
 
 
 def test_a_transaction_that_is_there_in_part_is_taken_up_behind_its_rows() -> None:
     found = [row(0, 7, 100, order=30, last=False), row(1, 4, 100, order=29, last=False), beat(1, 3, 90, pos=50)]
     newest = Newest("g:100", "b.000002", 130, 100, 100, 30, [0, 1])
-    assert known(found, LANES) == Known(found[2], newest, "shop", "b.000002")
+    assert place_of(found, LANES) == Known(found[2], newest, "shop", "b.000002")
+
+
+def test_a_transaction_of_which_rows_may_have_gone_says_no_place() -> None:
+    found = [row(0, 7, 100), beat(0, 3, 90, pos=50), beat(1, 2, 90, pos=50)]
+    assert place_of(found, LANES) is not None
+    assert place_of(found, LANES, ("claims", 1, 0)) is not None, "nothing was ever there"
+    assert place_of(found, LANES, ("claims", 1, 4)) is None
+    lanes = {**LANES, 1: LANES[1]._replace(offsets={"claims": 4})}
+    assert place_of(found, lanes, ("claims", 1, 0)) is None, "the topic was made anew"
+    assert place_of([*found, beat(1, 5, 120, pos=60)], LANES, ("claims", 1, 4)) is not None, "its numbers show a gap"
+    notice = Tail(1, 1, 9, 100, 100, False, "", 0, "", 0, "", "shop")
+    cut = row(0, 7, 100, last=False)
+    assert place_of([cut, beat(0, 3, 90, pos=50), notice], LANES) is None, "how many of its rows are there is not said"
 
 
 def test_what_is_no_message_of_the_readers_is_passed() -> None:

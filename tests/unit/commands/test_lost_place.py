@@ -35,6 +35,10 @@ class Packets:
     def pos(self) -> int:
         return self._decoder.pos
 
+    @property
+    def file_started(self) -> int:
+        return self._decoder.file_started
+
     def read(self) -> list[Event]:
         events: list[Event] = []
         self._decoder.decode(b"".join(self._packets.pop(0)), events)
@@ -50,8 +54,8 @@ def new_log() -> Log:
     return log
 
 
-def beat(pos: int, version: int = COMMITTED) -> Tail:
-    return Tail(0, 1, 9, version, version, True, "", 0, FILE, pos, "s", "shop")
+def beat(pos: int, version: int = COMMITTED, sent_ms: int = COMMITTED // 1000) -> Tail:
+    return Tail(0, 1, 9, version, version, True, "", 0, FILE, pos, "s", "shop", sent_ms)
 
 
 def wanted(number: int, *lanes_open: int) -> Newest:
@@ -108,6 +112,9 @@ def test_a_binlog_that_was_reset_says_nothing() -> None:
     log.transaction(1, 1)
     assert seek(log, beat(log.pos, COMMITTED - 1), None, 1) is None
     assert seek(log, beat(log.pos + 1), None, 1) is None, "it ends before that place"
+    assert seek(log, beat(log.pos, sent_ms=COMMITTED // 1000 - 1), None, 1) is None, "its file began later"
+    assert seek(log, None, wanted(1), 1) is not None
+    assert seek(log, None, wanted(1)._replace(ts_us=COMMITTED - 1), 1) is None, "another one with its GTID"
 
 
 @pytest.mark.parametrize("at_once", [1, 100])
@@ -142,3 +149,9 @@ def test_what_is_prepared_behind_the_place_does_not() -> None:
     there = log.pos
     prepare(log, 2)
     assert seek(log, beat(there), None, 100) == Stood(FILE, there, [])
+
+
+def test_a_transaction_prepared_in_another_file_and_there_in_part_is_not_found() -> None:
+    log = new_log()
+    decide(log, 3)
+    assert seek(log, None, wanted(3, 0), 1) is None, "its rows are nowhere here"
