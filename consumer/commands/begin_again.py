@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 60.0
 """How long a server may send nothing while its binlog is searched."""
 SKIPS_AT_MOST: Final = 20
-"""Events that cannot be read, of one search; each makes it begin anew."""
+"""Events that cannot be read, of one search."""
 
 
 def begin_again(
@@ -98,12 +98,13 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stoo
         demand_database(sought.database, database, kafka.topic_prefix)
     if sought.first_file not in files or (sought.heartbeat is not None and sought.heartbeat.server != server):
         return None
+    start = Position("", sought.first_file, 4)
     skipped: set[tuple[str, int]] = set()
     while True:
         stream = BinlogStream(
             replica.address,
             database,
-            Position("", sought.first_file, 4),
+            start,
             own_server_id(f"{kafka.topic_prefix}.{os.getpid()}"),  # the server ends whoever comes with a taken one
             HEARTBEAT_SECONDS,
             SILENCE_SECONDS,
@@ -117,6 +118,7 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stoo
             if error.place is None or error.place in skipped or len(skipped) == SKIPS_AT_MOST:
                 raise
             skipped.add(error.place)
+            start = Position("", stream.file, stream.pos, stream.prepared())
 
 
 def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newest | None, found: Stood) -> Checkpoint:

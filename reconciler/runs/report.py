@@ -44,7 +44,7 @@ def show(console: Console, reports: Sequence[Report]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for title in ("checked", "repaired", "settled", "new", "moved", "shown", "won", "left", "queries", "ms"):
+    for title in ("checked", "repaired", "settled", "new", "moved", "shown", "won", "left", "reads", "ms"):
         table.add_column(title, justify="right", no_wrap=True)
     for report in reports:
         tally = report.tally

@@ -90,7 +90,9 @@ def until(true: Callable[[], bool], workloads: dict[str, Workload]) -> None:
     """Waits until it is so."""
     deadline = time.monotonic() + 90
     while not true():
-        assert time.monotonic() < deadline, {name: one.log.read_text()[-1500:] for name, one in workloads.items()}
+        assert time.monotonic() < deadline, {
+            name: one.log.read_text()[-1500:] for name, one in workloads.items() if one.log.exists()
+        }
         time.sleep(0.1)
 
 
