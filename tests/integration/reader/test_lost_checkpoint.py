@@ -180,14 +180,15 @@ def forget(world: World, topic: str) -> None:
 def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: World, tmp_path: Path) -> None:
     with pipeline(world, tmp_path):
         world.execute("INSERT INTO users (id) VALUES (1)")
-        world.execute("XA START 'a'", "INSERT INTO users (id) VALUES (2)", "XA END 'a'", "XA PREPARE 'a'")
+        xid = f"'{world.name}'"  # the server's other users have theirs
+        world.execute(f"XA START {xid}", "INSERT INTO users (id) VALUES (2)", f"XA END {xid}", f"XA PREPARE {xid}")
         world.execute("INSERT INTO users (id) VALUES (3)")
         until(world, 3, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
         lose_checkpoints(world)
         assert "found the lost checkpoint again" in repair(world)
-        world.execute("XA COMMIT 'a'")
+        world.execute(f"XA COMMIT {xid}")
         world.reader()
         until(world, 2, UNSIGNED)
     check_numbers(world.messages())
