@@ -29,7 +29,7 @@ ANSWER_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 MOST_AT_ONCE: Final = 100
-"""Strays set aside at one look; the next one takes the next."""
+"""Foreign messages set aside at one look; the next one takes the next."""
 STILL_SECONDS: Final = 5.0
 """What a lane holds furthest ahead is suspicious where it stays the same for so long."""
 
@@ -49,8 +49,8 @@ Originals = Callable[[int, int, int], Original]
 """A message's bytes, by lane, partition (0 … 3) and offset; empty where it is gone. Raises KafkaLost."""
 
 
-class Strays:
-    """Sets strays aside; the caller settles the dead letters before it goes on from them."""
+class ForeignMessages:
+    """Sets foreign messages aside; the caller settles the dead letters before it goes on from them."""
 
     def __init__(self, topics: Sequence[str], dead_letters: DeadLetters, newest: Newest, originals: Originals) -> None:
         """`topics` are the full names, in the order of a lane's partitions."""
@@ -65,7 +65,7 @@ class Strays:
         self._pause = FIRST_PAUSE_SECONDS
 
     def look(self, lanes: Mapping[int, Lane], now: float) -> list[int]:
-        """Searches lanes that go on while a stray waits for its turn; those of which some were set aside."""
+        """Searches lanes that go on while a foreign message waits for its turn; those of which some were set aside."""
         if now < self._looked_at + STILL_SECONDS:
             return []
         self._looked_at = now

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from consumer.applier.assigned_lane import PARTITIONS, Lane, LanePosition, Positions
 from consumer.applier.batches import Batch
 from consumer.applier.decoding import Complaints, Intake
-from consumer.applier.foreign_messages import Strays, newest_in_kafka, originals_in_kafka
+from consumer.applier.foreign_messages import ForeignMessages, newest_in_kafka, originals_in_kafka
 from consumer.applier.gaps import Gaps, ends_in_kafka
 from consumer.applier.other_lanes import OtherLanes
 from consumer.metrics import Reached
@@ -70,7 +70,7 @@ class LaneStream:
         self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
-        self._strays: Final = Strays(
+        self._foreign: Final = ForeignMessages(
             self._topics, self._dead_letters, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
         )
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
@@ -261,10 +261,10 @@ class LaneStream:
             missing = self._gaps.lost(lane, now)
             if not missing:
                 continue
-            if self._strays.all_given_out(lane, now):
+            if self._foreign.all_given_out(lane, now):
                 self._skip(lane, missing)
             self._gather([number])
-        self._gather(self._strays.look(self._lanes, now))
+        self._gather(self._foreign.look(self._lanes, now))
         self._throttle()
 
     def _skip(self, lane: Lane, missing: int) -> None:

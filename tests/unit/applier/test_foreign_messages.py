@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from consumer.applier.assigned_lane import Lane
-from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, Original, Strays
+from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, ForeignMessages, Original
 from consumer.leads.model import Change, Table, UserRow
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.dead_letters import DeadLetters, Letter
@@ -51,8 +51,8 @@ class Kafka:
         self.letters.append(letter)
 
     @property
-    def strays(self) -> Strays:
-        return Strays(LANE_TOPICS, cast(DeadLetters, self), self.ask, self.original)
+    def foreign(self) -> ForeignMessages:
+        return ForeignMessages(LANE_TOPICS, cast(DeadLetters, self), self.ask, self.original)
 
 
 def lane(*held: int, next_seq: int = 5) -> Lane:
@@ -71,23 +71,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return at
 
 
-def test_numbers_that_the_reader_gave_out_are_no_strays_and_kafka_is_asked_once() -> None:
+def test_numbers_that_the_reader_gave_out_are_not_foreign_and_kafka_is_asked_once() -> None:
     kafka = Kafka(checkpoint(9))
-    strays, one = kafka.strays, lane(7, 8)
-    assert strays.all_given_out(one, 0.0)
-    assert strays.all_given_out(one, 1.0)
+    foreign, one = kafka.foreign, lane(7, 8)
+    assert foreign.all_given_out(one, 0.0)
+    assert foreign.all_given_out(one, 1.0)
     assert (kafka.asked, kafka.letters) == (1, [])
 
 
 def test_a_number_that_the_reader_did_not_give_out_becomes_a_letter_with_its_bytes_and_a_recheck() -> None:
     kafka = Kafka(checkpoint(8))
-    strays, one = kafka.strays, lane(7, 8, 1000)
-    assert not strays.all_given_out(one, 0.0), "what is missing has to be judged anew"
+    foreign, one = kafka.foreign, lane(7, 8, 1000)
+    assert not foreign.all_given_out(one, 0.0), "what is missing has to be judged anew"
     assert [(letter.offset, letter.value, letter.reason) for letter in kafka.letters] == [
         (1, b"0 0 1", "skipped_number"),
         (2, b"0 0 2", "skipped_number"),
     ]
-    assert strays.all_given_out(one, 0.0)
+    assert foreign.all_given_out(one, 0.0)
     one.gather(0)
     part = one.take()
     assert part is not None
@@ -99,62 +99,62 @@ def test_while_kafka_does_not_say_nothing_is_given_up_and_it_is_asked_ever_less_
     clock: Callable[[float], None],
 ) -> None:
     kafka = Kafka(None)
-    strays, one = kafka.strays, lane(1000)
+    foreign, one = kafka.foreign, lane(1000)
     asked_at = []
     for second in range(200):
         clock(second)
         before = kafka.asked
-        assert not strays.all_given_out(one, second)
+        assert not foreign.all_given_out(one, second)
         asked_at += [second] * (kafka.asked - before)
     assert asked_at == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]
     kafka.newest = checkpoint(1001)
-    assert strays.all_given_out(one, 211)
+    assert foreign.all_given_out(one, 211)
 
 
-def test_a_stray_whose_bytes_cannot_be_read_stays_until_they_can(clock: Callable[[float], None]) -> None:
+def test_a_foreign_message_whose_bytes_cannot_be_read_stays_until_they_can(clock: Callable[[float], None]) -> None:
     kafka = Kafka(checkpoint(6))
-    strays, one = kafka.strays, lane(1000)
+    foreign, one = kafka.foreign, lane(1000)
     kafka.readable = False
-    assert not strays.all_given_out(one, 0.0)
+    assert not foreign.all_given_out(one, 0.0)
     assert (len(one.merge), one.remarkable, kafka.letters) == (1, False, [])
     kafka.readable = True
     clock(1.0)
-    assert not strays.all_given_out(one, 1.0)
+    assert not foreign.all_given_out(one, 1.0)
     assert (len(one.merge), len(kafka.letters)) == (0, 1)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_checkpoint_of_another_epoch_says_nothing_about_a_lane() -> None:
     kafka = Kafka(checkpoint(1, epoch=2))
-    assert not kafka.strays.all_given_out(lane(1000), 0.0)
+    assert not kafka.foreign.all_given_out(lane(1000), 0.0)
     assert kafka.letters == []
 
 
-def test_a_flood_of_strays_is_set_aside_bit_by_bit() -> None:
+def test_a_flood_of_foreign_messages_is_set_aside_bit_by_bit() -> None:
     kafka = Kafka(checkpoint(6))
-    strays, one = kafka.strays, lane(*range(1000, 1000 + MOST_AT_ONCE + 1))
-    strays.all_given_out(one, 0.0)
+    foreign, one = kafka.foreign, lane(*range(1000, 1000 + MOST_AT_ONCE + 1))
+    foreign.all_given_out(one, 0.0)
     assert len(one.merge) == 1
-    strays.all_given_out(one, 0.0)
+    foreign.all_given_out(one, 0.0)
     assert len(one.merge) == 0
 
 
-def test_a_stray_is_found_although_its_lane_never_rests() -> None:
+def test_a_foreign_message_is_found_although_its_lane_never_rests() -> None:
     kafka = Kafka(checkpoint(100))
-    strays, one = kafka.strays, lane(5, 1000)
-    assert strays.look({0: one}, STILL_SECONDS) == []
+    foreign, one = kafka.foreign, lane(5, 1000)
+    assert foreign.look({0: one}, STILL_SECONDS) == []
     one.merge.pop(10)
     one.merge.push(1, 6, 9, change(6))
-    assert strays.look({0: one}, 1.5 * STILL_SECONDS) == []
-    assert strays.look({0: one}, 2 * STILL_SECONDS) == [0]
+    assert foreign.look({0: one}, 1.5 * STILL_SECONDS) == []
+    assert foreign.look({0: one}, 2 * STILL_SECONDS) == [0]
     assert [letter.offset for letter in kafka.letters] == [1]
     assert len(one.merge) == 1
 
 
 def test_nobody_asks_about_a_lane_that_reads_ahead() -> None:
     kafka = Kafka(checkpoint(100))
-    strays, one = kafka.strays, lane(7)
+    foreign, one = kafka.foreign, lane(7)
     for step in range(1, 9):
-        assert strays.look({0: one}, step * STILL_SECONDS) == []
+        assert foreign.look({0: one}, step * STILL_SECONDS) == []
         one.merge.push(0, 7 + step, step, change(1))
     assert kafka.asked == 0
