@@ -24,9 +24,6 @@ COLUMNS: Final = (
 )
 """Which of the columns we look at the server's tables have, their types, sizes in bytes, collations and charsets."""
 
-CLOCK: Final = "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"
-"""The server's time in µs."""
-
 _WANTED: Final[dict[Table, tuple[str, type[msgspec.Struct], str]]] = {
     Table.USERS: ("FROM users t WHERE t.id = %s", Users, "current_signature_file_id is_enabled"),
     Table.CLAIMS: ("FROM claims t WHERE t.user_id = %s", Claims, "user_id status"),
@@ -78,7 +75,7 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
             " consumer doctor says what to do"
         )
     foldings = Foldings(replica.query)
-    as_of = int(replica.value(CLOCK))
+    as_of = replica.clock()
     try:
         with replica.snapshot():
             rows = {table: _rows(replica, table, user_id, there, foldings) for table in Table}
