@@ -206,6 +206,8 @@ class ApplierSettings(_Settings):
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
+    dead_letter_days: int = Field(default=90, ge=1)
+    """How long messages that could not be applied are kept, resolved or not; they hold rows of customers."""
 
 
 class DiscoverySettings(_Settings):

@@ -171,6 +171,11 @@ def _apply(
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)
+        tx.set_aside(batch.letters)
+    if tx.dead_letters_expired:
+        days = store.dead_letter_days
+        log.error("dead_letters_expired", count=tx.dead_letters_expired, days=days, hint="nobody had resolved them")
+        metrics.DEAD_LETTERS_EXPIRED.inc(tx.dead_letters_expired)
     return outcome
 
 
@@ -185,7 +190,7 @@ def _rest_of(batch: Batch) -> Batch:
             user_ids=frozenset(),
             orphaned=False,
             lost=0,
-            defects=(),
+            letters=(),
             rechecks={},
             recheck_all=frozenset(),
             blind=False,
@@ -237,8 +242,17 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     for part in batch.lanes:
         if part.lost:
             metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
-        for defect in part.defects:
-            metrics.DEAD_LETTERS.labels(defect).inc()
+    for letter in batch.letters:
+        metrics.DEAD_LETTERS.labels(letter.reason).inc()
+        log.error(
+            "dead_letter",
+            reason=letter.reason,
+            detail=letter.detail,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            hint="see `consumer dead-letters`",
+        )
     metrics.BATCH_SECONDS.labels(measures.APPLIER).observe(seconds)
     oldest = min((part.changes[0].at for part in batch.lanes if part.user_ids), default=0)
     if oldest:
@@ -286,7 +300,8 @@ def run(stop: threading.Event) -> None:
         return
 
     def connect() -> LeadStore:
-        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
+        days = applier.dead_letter_days
+        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream", days)
 
     give_back_large_blocks()
     gc.freeze()
