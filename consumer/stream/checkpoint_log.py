@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Event
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from consumer.patience import Patience
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
@@ -72,7 +73,7 @@ class CheckpointLog:
         That is an offset of the checkpoints topic. Raises KafkaLost too where it is not decided within ANSWER_SECONDS.
         """
         try:
-            value = self._last_value(decided)
+            value = Patience(_is_settling, Event(), seconds=ANSWER_SECONDS)(self._last_value, decided)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
@@ -95,12 +96,6 @@ class CheckpointLog:
             raise NoCheckpoint(f"{self._topic} holds no checkpoint yet; run consumer setup")
         return found
 
-    @retry(
-        retry=retry_if_exception(_is_settling),
-        stop=stop_after_delay(ANSWER_SECONDS),
-        wait=wait_fixed(0.1),
-        reraise=True,
-    )
     def _last_value(self, decided: int) -> bytes | None:
         low, high = self._partitions.bounds(self._topic)
         high = max(high, decided)
