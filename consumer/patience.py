@@ -22,7 +22,7 @@ def _always() -> bool:
 
 
 class Patience:
-    """Repeats a step while what it raises is passing; for one thread."""
+    """A step repeated while what it raises is passing; for one thread."""
 
     def __init__(
         self,

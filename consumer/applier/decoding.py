@@ -27,7 +27,7 @@ log: Final = structlog.get_logger()
 
 
 class Intake:
-    """Takes messages into `Lane.merge`; what cannot be applied becomes a dead letter of its lane."""
+    """Kafka's messages on their way into `Lane.merge`; what cannot be applied becomes a dead letter of its lane."""
 
     def __init__(self, topics: Sequence[str], lanes: int, gaps: Gaps) -> None:
         """`topics` are the full names in the order of a lane's partitions, `lanes` is how many lanes there are."""

@@ -43,7 +43,7 @@ Originals = Callable[[int, int, int], Content]
 
 
 class ForeignMessages:
-    """Sets foreign messages aside as dead letters of their lanes."""
+    """The search for foreign messages, which become dead letters of their lanes."""
 
     def __init__(self, topics: Sequence[str], newest: Newest, originals: Originals) -> None:
         """`topics` are the full names, in the order of a lane's partitions."""

@@ -81,7 +81,7 @@ class UndoneTransaction(StreamError):
 
 
 class Reader:
-    """Follows the binlog until stopped."""
+    """The process that follows the binlog until it is stopped."""
 
     def __init__(
         self,

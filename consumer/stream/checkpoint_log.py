@@ -41,7 +41,7 @@ def _is_settling(error: BaseException) -> bool:
 
 
 class CheckpointLog:
-    """Reads committed checkpoints.
+    """Committed checkpoints, read from their topic.
 
     Whoever is to go on from one has to call `init_transactions` first: it waits until what an older reader left open is
     decided, so that the last checkpoint found is the last one there will be.

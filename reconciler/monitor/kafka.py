@@ -48,7 +48,7 @@ NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this pro
 
 
 class StreamWatch:
-    """Looks from a thread of its own."""
+    """A thread of its own that asks Kafka."""
 
     def __init__(self, settings: StreamSettings, stop: Event) -> None:
         self._settings = settings

@@ -95,7 +95,7 @@ class Snapshot:
 
 
 class Watch:
-    """Looks from two threads of its own, one for each server, so that neither waits for the other."""
+    """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
     def __init__(self, settings: Settings, stop: Event) -> None:
         self._settings = settings

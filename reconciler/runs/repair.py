@@ -216,7 +216,7 @@ class _Batch:
 
 
 class Repairer:
-    """Compares users with MySQL and repairs what differs, each difference confirmed first."""
+    """Users compared with MySQL, and what differs repaired, each difference confirmed first."""
 
     def __init__(
         self,

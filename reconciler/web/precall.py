@@ -92,7 +92,7 @@ class Precall:
 
 
 class Desk:
-    """Answers about one customer, from both servers at once and within a deadline; for one event loop."""
+    """The answers about one customer, from both servers at once and within a deadline; for one event loop."""
 
     def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
         self._rules: Rules | None = None
