@@ -247,7 +247,7 @@ def _patience(stop: threading.Event) -> Patience:
 def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
     """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
     try:
-        found = _patience(stop)(topics.check, kafka)
+        found = _patience(stop)(topics.check, kafka, stop)
     except KafkaLost:
         if stop.is_set():
             return False

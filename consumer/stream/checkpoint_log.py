@@ -13,7 +13,7 @@ from consumer.patience import Patience
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint, WrongDatabase
+from consumer.stream.errors import CheckpointUnreadable, NoCheckpoint, WrongDatabase
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import CHECKPOINTS, Topics
 
@@ -78,7 +78,7 @@ class CheckpointLog:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
                 return None
-            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
+            raise self._partitions.trouble.lost(self._servers, f"give us {self._topic}", error) from error
         if value is None:
             return None
         try:
