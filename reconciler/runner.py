@@ -8,10 +8,12 @@ from typing import Final
 
 import structlog
 
+from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
 from reconciler.postgres import Book
 from reconciler.replica import Known
 from reconciler.runs.aging import age, days_due
+from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
@@ -53,6 +55,12 @@ class Jobs:
         self.allow(name)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
+
+    def recheck(self, user_id: int) -> None:
+        """Queues a customer to be read live by the next rechecks. Raises NotAllowed, StoreError."""
+        self.allow(RECHECKS)
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
+            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], "asked for by HTTP")
 
     def verify(self, *, repair: bool, sample: int | None) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""

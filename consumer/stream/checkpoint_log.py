@@ -51,6 +51,8 @@ class CheckpointLog:
         self._topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._servers = settings.kafka_bootstrap_servers
         self._lanes = settings.lanes
+        self.written_at: float | None = None
+        """When the checkpoint that was found last was written, by its writer's clock (s since 1970)."""
         self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS)
 
     def last(self) -> Checkpoint | None:
@@ -113,6 +115,7 @@ class CheckpointLog:
         for message in self._partitions.messages(self._topic, 0, start, decided):
             if message.key() == KEY:
                 newest = message.value()
+                self.written_at = message.timestamp()[1] / 1000
                 if (message.offset() or 0) >= high:
                     break
         return newest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
@@ -533,6 +533,12 @@ def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome
     repair(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
     if differences(lead, state, known.rules):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
+
+
+def ask_for_rechecks(store: LeadStore, user_ids: Collection[int], reason: str) -> None:
+    """Queues customers to be read live, due at once. Raises what `LeadStore` raises."""
+    with store.transaction() as tx:
+        tx.queue_rechecks(dict.fromkeys(user_ids, reason))
 
 
 def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
 
-from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load, refuse_word_lists
+from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load, refuse_word_lists
 from consumer.store.leads import LeadStore
 from reconciler.postgres import Book
 from reconciler.replica import Known, Replica
@@ -32,6 +32,7 @@ class Settings:
 
 def load_settings() -> Settings:
     """Reads the environment. Raises SettingsError."""
+    demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings)
     refuse_word_lists()
     return Settings(load(ReplicaSettings), load(DatabaseSettings), load(DiscoverySettings), load(SweepSettings))
 

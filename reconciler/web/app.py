@@ -298,6 +298,25 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run))
 
     @app.post(
+        "/v1/leads/{user_id}/recheck",
+        tags=["leads"],
+        summary="Read this customer live",
+        status_code=202,
+        dependencies=[Depends(authorised)],
+        responses={
+            202: _problem("The customer is queued.", models.QUEUED),
+            **{code: answers[code] for code in (401, 403, 409)},
+            422: _wrong(models.WRONG_ID),
+            503: _silent(),
+        },
+        response_model=None,
+    )
+    async def recheck(user_id: Annotated[UserId, Path()]) -> JSONResponse:
+        """Queues the customer for the next rechecks, which compare with MySQL and repair what differs."""
+        await asyncio.to_thread(jobs.recheck, user_id)
+        return JSONResponse({"detail": models.QUEUED}, 202)
+
+    @app.post(
         "/verify",
         tags=["runs"],
         summary="Compare every user with MySQL",

@@ -90,6 +90,7 @@ NOT_READY: Final[Example] = {
     "replica": "up",
 }
 WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
+QUEUED = "the customer is queued to be read live; GET /leads/{user_id} shows when that is done"
 WRONG_ID: Final[Example] = {
     "detail": [
         {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}

@@ -53,7 +53,7 @@ def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]
 
 def waiting(world: World, lanes: int) -> int:
     """Messages that `consumer status` shows waiting."""
-    return status(*settings(world, lanes)).waiting
+    return status(*settings(world, lanes)).waiting or 0
 
 
 @contextmanager

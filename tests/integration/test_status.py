@@ -79,4 +79,10 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
                 assert failed.returncode == 1
                 assert len(failed.stderr.splitlines()) == 1, failed.stderr
                 assert "run `consumer setup`" in failed.stderr
+        away = {**env, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+        command = [str(ours.SCRIPTS / "consumer"), "status"]
+        half = subprocess.run(command, env=away, capture_output=True, text=True, check=False)
+        assert half.returncode == 1
+        assert "last moved by" in half.stdout
+        assert "Connection refused" in half.stderr
     topics.remove()
