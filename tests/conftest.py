@@ -1,13 +1,16 @@
-"""What every test shares: property tests that repeat themselves in CI, and the order in which files are taken up."""
+"""What every test shares: property tests that repeat themselves in CI, the order of files, and logs of failures."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests.support import processes
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
@@ -54,3 +57,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first; a worker that is free takes the next file (`--no-loadscope-reorder`)."""
     rank = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps the logs of processes where pytest keeps what tests write."""
+    processes.keep_logs(tmp_path_factory.mktemp("logs"))
+
+
+def pytest_runtest_setup() -> None:
+    """Begins a test without the processes of those before."""
+    processes.forget_ended()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the end of every process's log with a test that failed."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"the end of the log of {name}", tail) for name, tail in processes.tails()]
+    return report

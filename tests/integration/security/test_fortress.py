@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,7 +20,8 @@ from confluent_kafka import Producer
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
-from tests.integration.security.fortress import FORBIDDEN, PREFIX, SECRETS, Fortress, built, wait_for
+from tests.integration.security.fortress import FORBIDDEN, PREFIX, SECRETS, Fortress, built
+from tests.support.processes import Process
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -42,9 +42,8 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
 
 
 @pytest.fixture(scope="module")
-def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def outputs(fortress: Fortress) -> dict[str, str]:
     """What every command said while the system did its work over the locked doors; all of it went well."""
-    logs = tmp_path_factory.mktemp("logs")
     said: dict[str, str] = {}
 
     def run(program: str, *arguments: str) -> str:
@@ -57,19 +56,18 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
     run("consumer", "setup")
     run("reconciler", "backfill")
     with (
-        fortress.running("consumer", "read", log=logs / "read") as reader,
-        fortress.running("consumer", "apply", log=logs / "apply") as applier,
-        fortress.running("reconciler", "serve", log=logs / "serve") as server,
+        fortress.running("consumer", "read") as reader,
+        fortress.running("consumer", "apply") as applier,
+        fortress.running("reconciler", "serve") as server,
     ):
-        wait_for(lambda: "reading" in (logs / "read").read_text() or reader.poll() is not None)
+        reader.wait_for("reading")
         fortress.company("UPDATE users SET current_signature_file_id = 5 WHERE id = 1")
-        wait_for(
-            lambda: (
-                fortress.centre("SELECT user_id, conversion_type FROM conversions") == [(1, "signature_obtained")]
-                or {reader.poll(), applier.poll()} != {None}
-            )
+        signed = [(1, "signature_obtained")]
+        applier.until(
+            lambda: fortress.centre("SELECT user_id, conversion_type FROM conversions") == signed, "one had signed"
         )
-        assert {reader.poll(), applier.poll(), server.poll()} == {None}, [log.read_text() for log in logs.iterdir()]
+        for process in (reader, applier, server):
+            process.check()
         run("consumer", "doctor", "--json")
         run("consumer", "status")
         run("consumer", "explain", "1")
@@ -77,15 +75,13 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
         run("reconciler", "run", "all")
         run("reconciler", "verify")
         run("reconciler", "age")
-        wait_for(lambda: '"serving"' in (logs / "serve").read_text())
-        _use_the_api(logs / "serve", said)
-    return said | {log.name: log.read_text() for log in logs.iterdir()}
+        _use_the_api(server.wait_for("serving"), said)
+    return said | {process.name: process.text() for process in (reader, applier, server)}
 
 
-def _use_the_api(log: Path, said: dict[str, str]) -> None:
+def _use_the_api(server: Process, said: dict[str, str]) -> None:
     """Starts a run with the token and with a wrong one."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    port = next(line["port"] for line in lines if line["event"] == "serving")
+    port = next(line["port"] for line in server.lines() if line["event"] == "serving")
     for name, token, expected in (("right", SECRETS["token"], 200), ("wrong", SECRETS["token"][:-1], 401)):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/sweeps/new-users", b"{}",
@@ -216,19 +212,18 @@ def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fort
 
 
 def test_an_applier_that_may_write_no_dead_letters_ends_and_says_what_it_lacks(
-    fortress: Fortress, outputs: dict[str, str], tmp_path: Path
+    fortress: Fortress, outputs: dict[str, str]
 ) -> None:
     right = f"--deny-principal User:leadstream --operation Write --topic {PREFIX}.dead-letters"
-    log = tmp_path / "apply"
     fortress.administer(f"kafka-acls.sh --bootstrap-server $BROKERS --add {right}")
     try:
-        with fortress.running("consumer", "apply", log=log) as applier:
+        with fortress.running("consumer", "apply") as applier:
             stranger = Producer({"bootstrap.servers": fortress.brokers})
             stranger.produce(f"{PREFIX}.users", b"?", partition=0)
             assert stranger.flush(30) == 0
-            wait_for(lambda: applier.poll() is not None)
+            applier.wait()
         assert applier.returncode != 0
-        assert f"look at our rights on {PREFIX}.dead-letters" in log.read_text()
+        assert f"look at our rights on {PREFIX}.dead-letters" in applier.text()
     finally:
         fortress.administer(f"kafka-acls.sh --bootstrap-server $BROKERS --remove --force {right}")
 
