@@ -46,7 +46,7 @@ def stopped_amid(
 
 def reports(process: Process) -> list[dict[str, Any]]:
     """What a run with `--json` reports at its end, behind what it logs."""
-    found: list[dict[str, Any]] = json.loads([line for line in process.text().splitlines() if line.startswith("[")][-1])
+    found: list[dict[str, Any]] = json.loads("[" + process.text().rpartition("\n[\n")[2])
     return found
 
 

@@ -44,7 +44,7 @@ def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -
     for user_id in range(1, 41):
         world.user(user_id)
     for command in ("backfill", "verify"):
-        code, seen = on_a_terminal(world, command)
+        code, seen = on_a_terminal(world, command, columns=160)  # wide enough for any duration
         assert code == 0, seen
         (bars) = re.findall(command + r" .*?(\d+)% +(\d+) users, +([\d,]+)/s, +(\S+) +left", seen)
         assert bars, seen
