@@ -54,7 +54,7 @@ class Observed(Pipeline):
         return {"reader": [self.ports["reader"]], "applier": appliers, "reconciler": [self.ports["serve"]]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """What Prometheus knows of some seconds of load, a sweep of each kind, repaired drift, and a dead letter."""
     servers = ensure(("mysql", "kafka", "postgres"))
