@@ -56,20 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
-        if isinstance(item, pytest.Function) and (shared := shared_fixtures(item)):
-            item.add_marker(pytest.mark.xdist_group(f"{TOGETHER}{item.path.stem}-{shared}"))
+        if isinstance(item, pytest.Function) and (shared := shared_fixtures(item)) is not None:
+            item.add_marker(pytest.mark.xdist_group(f"{TOGETHER}{item.path.stem}{shared}"))
 
 
-def shared_fixtures(item: pytest.Function) -> str:
-    """The fixtures, with their parameters, that a test has in common with others of its file."""
+def shared_fixtures(item: pytest.Function) -> str | None:
+    """The parameters of the fixtures that a test has in common with others of its file; None where it has none."""
     callspec = getattr(item, "callspec", None)
     given: dict[str, object] = {} if callspec is None else callspec.params
-    shared = {
-        name: given.get(name, "")
-        for name, definitions in item._fixtureinfo.name2fixturedefs.items()
-        if definitions[-1].scope == "module"
-    }
-    return " ".join(f"{name}{value}" for name, value in sorted(shared.items()))
+    definitions = item._fixtureinfo.name2fixturedefs
+    shared = sorted(name for name, found in definitions.items() if found[-1].scope == "module")
+    return "".join(f"-{given[name]}" for name in shared if name in given) if shared else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -85,7 +85,10 @@ class Demo:
         """Sentences on what could not be deleted in the end."""
 
     def prepare(self, view: View) -> None:
-        """The company's tables and first customers, setup, backfill, processes. Raises ProcessFailed."""
+        """The company's tables and first customers, setup, backfill, and a stream that flows.
+
+        Raises ProcessFailed and NeverCame.
+        """
         view.say(f"trial {self.pipeline.name}: logs below {self.pipeline.folder}")
         self.pipeline.create()
         self.company.load(self.options.customers)
@@ -93,6 +96,7 @@ class Demo:
         self.pipeline.prepare()
         view.say("setup and backfill: done")
         self.pipeline.start()
+        self.pipeline.await_stream()  # a sweep beside a stream that has not begun is another story
         time.sleep(1.1)  # MariaDB dates commits in whole seconds: the load begins in a later one than the backfill
 
     def run(self, view: View) -> None:
