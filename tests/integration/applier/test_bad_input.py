@@ -22,7 +22,7 @@ from consumer.stream import topics
 from consumer.stream.envelope import ties_text
 from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import World, claim, faults, live, requirement, user
-from tests.integration.observe.prometheus import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.servers
 

@@ -48,7 +48,7 @@ def test_a_waiting_lead_in_a_quiet_lane_is_judged_by_the_next_heartbeat(world: W
         connection.execute("UPDATE leadstream.leads SET judge_after = %s, signature = '5'", [at + 1])
     with world.scribe as scribe:
         scribe.beat()
-    world.until(lambda: queue(world, 1) == "none", 20)
+    world.until(lambda: queue(world, 1) == "none", "the lead was judged")
 
 
 def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_holds_its_claim(world: World) -> None:

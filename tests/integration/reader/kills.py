@@ -26,7 +26,8 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.topics import Topics
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import LANES, Message, Reader, World, check_numbers, replay
+from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
+from tests.support.processes import Process
 
 READING = 0.85
 """How many of the kills are to meet a reader that has committed something; the others one that starts."""
@@ -81,13 +82,10 @@ class Committed:
         )
         self._topic = TopicPartition(f"{world.name}.checkpoints", 0)
 
-    def wait_for_more(self, reader: Reader) -> None:
+    def wait_for_more(self, reader: Process) -> None:
         """Until a checkpoint has been committed since the call."""
-        end, deadline = self._end(), time.monotonic() + 60
-        while self._end() <= end + 1:  # what a dead reader left open may be aborted in the meantime
-            assert reader.process.poll() is None, f"the reader ended: {reader.lines()}"
-            assert time.monotonic() < deadline, f"nothing was committed: {reader.lines()}"
-            time.sleep(0.05)
+        end = self._end() + 1  # what a dead reader left open may be aborted in the meantime
+        reader.until(lambda: self._end() > end, "something was committed")
 
     def _end(self) -> int:
         return int(self._consumer.get_watermark_offsets(self._topic, timeout=20)[1])
@@ -98,12 +96,13 @@ def wait_for_end(world: World) -> tuple[str, int]:
     with closing(Replica(MySQLAddress(world.url))) as replica:
         end, server = replica.binlog_place(), replica.server()
     reader = world.reader().wait_for("reading")
-    deadline = time.monotonic() + 120
-    while (newest := world.checkpoints()[-1]) and (newest.server != server or (newest.file, newest.pos) < end):
-        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {end}: {reader.lines()}"
-        time.sleep(0.3)
-    reader.stop()
-    assert reader.process.returncode == 0, reader.lines()
+
+    def reached() -> bool:
+        newest = world.checkpoints()[-1]
+        return newest.server == server and (newest.file, newest.pos) >= end
+
+    reader.until(reached, f"checkpoints reached {end}")
+    assert reader.stop() == 0, reader.lines()
     return end
 
 

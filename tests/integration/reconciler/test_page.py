@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,9 +30,10 @@ from reconciler.monitor.today import CONVERSIONS, KINDS, TODAY, calendar
 from reconciler.runs.run_log import NAMES, NEWEST
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
-from tests.integration.reconciler.serving import Served, serving, until
+from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
+from tests.support.waiting import until
 
 PATIENCE = 30_000
 UPDATE = 250
@@ -98,7 +98,7 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
         "API_TOKEN": "right", "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
         "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
     }  # fmt: skip
-    with serving(world, folder, **settings) as served, chromium() as browser:
+    with serving(world, **settings) as served, chromium() as browser:
         shift = Shift(world, served, browser, axe(folder / "npm"), kafka)
         shift.stream_is_at(0.5)
         yield shift
@@ -407,12 +407,12 @@ def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
         assert "Seq Scan" not in plan, plan
 
 
-def test_before_anything_is_set_up_the_page_says_so(shift: Shift, tmp_path: Path) -> None:
+def test_before_anything_is_set_up_the_page_says_so(shift: Shift) -> None:
     name = f"fresh_{uuid.uuid4().hex[:8]}"
     world = shift.world
     world.pg(f"CREATE DATABASE {name}")
     url = urlsplit(world.conninfo)._replace(path=f"/{name}").geturl()
-    with serving(world, tmp_path, ready="/health/live", DATABASE_URL=url) as served:
+    with serving(world, ready="/health/live", DATABASE_URL=url) as served:
         until(lambda: "consumer setup" in served.get("/").text, "it said what to do")
         status = served.get("/")
         assert status.status_code == 200

@@ -146,7 +146,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     world = mysql_world
     customers(world)
     world.pass_lanes()
-    for name, value in world.environment(REPLICA_DATABASE_URL=account).items():
+    for name, value in (world.processes.env | {"REPLICA_DATABASE_URL": account}).items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     for hour in range(STARTING):

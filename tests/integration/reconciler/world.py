@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -36,6 +34,8 @@ from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
 from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneWatch
 from tests.integration.company_tables import call_centre_tables, company_tables, key
+from tests.support.environments import environment
+from tests.support.processes import Process, Processes, log_folder
 
 LANES = 4
 SOON = 9_000_000
@@ -177,32 +177,29 @@ class World:
         adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
         return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]
 
+    @cached_property
+    def processes(self) -> Processes:
+        """Our programs on these databases."""
+        settings = environment(
+            mysql=self.replica_url, postgres=self.conninfo, RECHECK_WAIT_SECONDS=str(self.still_seconds)
+        )
+        return Processes(settings, log_folder("reconciler"))
+
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""
-        return subprocess.run(
-            self.line(*arguments), env=self.environment(**settings), capture_output=True, text=True, check=False,
-            timeout=120, cwd=Path(__file__).parents[3],
-        )  # fmt: skip
+        return self.processes.run("reconciler", *arguments, **settings)
 
-    def line(self, *arguments: str) -> Sequence[str]:
-        """The command line of `reconciler`."""
-        return [sys.executable, "-c", "from reconciler.cli import main; main()", *arguments]
-
-    def environment(self, **settings: str) -> dict[str, str]:
-        """The environment of `reconciler`."""
-        ours = {
-            "REPLICA_DATABASE_URL": self.replica_url,
-            "DATABASE_URL": self.conninfo,
-            "RECHECK_WAIT_SECONDS": str(self.still_seconds),
-        }
-        return {**os.environ, **ours, **settings}
+    def start(self, *arguments: str, **settings: str) -> Process:
+        """Starts `reconciler` as a process."""
+        return self.processes.start("reconciler", *arguments, **settings)
 
     def _keep(self, thing: T) -> T:
         self._open.append(thing)
         return thing
 
     def close(self) -> None:
-        """Ends every session."""
+        """Ends every process and session."""
+        self.processes.end()
         for thing in self._open:
             thing.close()
 
