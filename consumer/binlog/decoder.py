@@ -51,9 +51,11 @@ _MAPS_KEPT: Final = 5_000
 _DECODERS_KEPT: Final = 200
 _NO_TABLE: Final = 0xFFFFFF
 """The table id of an event that only closes a statement."""
-_NO_ROWS: Final = (-1, 0)
+_NO_ROWS: Final = -1
 _NEVER_AGAIN: Final = -1
 """The size of a table map that has to be read again when it comes again."""
+_TABLE_MAP: Final = int(_E.TABLE_MAP)
+_ROWS: Final = INSERTS | UPDATES | DELETES
 _WITH_TEMPLATES: Final = frozenset((int(_E.GTID), int(_E.MARIADB_GTID)))
 _STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
 """Events that may stand alone."""
@@ -142,10 +144,11 @@ class BinlogDecoder:
         """The size of checksums in the data at hand."""
         self._maps: dict[bytes, _Known] = {}
         self._decoders: dict[bytes, TableDecoder] = {}
-        self._rows_at_hand: tuple[int, int] | None = None
-        """Position and first row of the rows event at hand, if the event at hand is one."""
+        self._rows_at_hand = _NO_ROWS
+        """Where the event at hand starts, if it holds rows of a captured table."""
         self._rows_before = _NO_ROWS
-        """The same of the one before, in the data at hand."""
+        """Where such an event started before it in the data at hand."""
+        self._first_row_before = 0
         self._payload: Iterator[bytes] | None = None
         self._payload_head = b""
         """The header of the event that holds it."""
@@ -155,8 +158,6 @@ class BinlogDecoder:
         self._outer_rows = 0
         """How many rows it has held before."""
         self._handlers: dict[int, Callable[[int, bytes, int, int, int, int], None]] = {
-            _E.TABLE_MAP: self._table_map_event,
-            **dict.fromkeys(INSERTS | UPDATES | DELETES, self._rows_event),
             **dict.fromkeys(GTID_EVENTS, self._gtid_event),
             _E.QUERY: self._query_event,
             _E.XID: self._xid_event,
@@ -262,13 +263,13 @@ class BinlogDecoder:
 
     def _run_inner(self, event: bytes, start: int, end: int) -> None:
         """Decodes an event that was taken out of its packet, or out of another event from `start` to `end`."""
-        rows_before = self._rows_before
+        rows_before = self._rows_before, self._first_row_before
         self._outer = (start, end)
         used = self._run(bytes(FRAME) + event, framed=False)
         self._passed_over = False
         self._outer = None
         self._outer_rows = 0
-        self._rows_before = rows_before
+        self._rows_before, self._first_row_before = rows_before
         if used != len(event):
             raise UndecodableEvent("its length is not what its header says")
 
@@ -286,58 +287,79 @@ class BinlogDecoder:
         With `framed` each stands in a packet; otherwise they follow each other bare and without checksums, behind
         five bytes that stand for a packet's head.
         """
-        size_of_data = len(data)
+        size_of_data, before_body = len(data), FRAME + HEADER
+        last_start = size_of_data - before_body
         files, transaction = self._files, self._transaction
         templates = self._templates if framed else None
         handler_of = self._handlers.get
+        maps_get, starts_with = self._maps.get, data.startswith
+        table_map, rows_kinds, crc_of_checked = _TABLE_MAP, _ROWS, CRC_OF_CHECKED
+        outer = self._outer
         unpack, crc32 = frame_header, zlib.crc32
         overlap = 0 if framed else FRAME
         check = self._check = 4 if framed and files.checksums else 0
         self._gtid_at = -1
         self._rows_before = _NO_ROWS
-        at = end = size = position = 0
+        self._first_row_before = 0
+        at = head = end = size = position = 0
         other_packet = False
         try:
-            while at + FRAME + HEADER <= size_of_data:
+            while at <= last_start:
                 packet, marker, kind, size, position = unpack(data, at)
                 if framed and (marker or packet & 0xFFFFFF != size + 1):
                     other_packet = True
                     break
-                end = at + FRAME + size
+                head = at + FRAME
+                end = head + size
                 if end > size_of_data:
                     break
-                body = at + FRAME + HEADER
+                body = at + before_body
                 body_end = end - check
                 if body > body_end:
                     raise BinlogCorrupt(f"it has only {size} bytes")
-                if check and crc32(data[at + FRAME : end]) != CRC_OF_CHECKED and kind not in _SELF_CHECKED:
+                if check and crc32(data[head:end]) != crc_of_checked and kind not in _SELF_CHECKED:
                     raise BinlogCorrupt("its checksum is wrong")
-                if kind in _WITH_TEMPLATES and templates is not None and transaction.gtid is None:
+                if kind == table_map:  # in the loop: with a call for it, large transactions take x % longer
+                    known = maps_get(data[body : body + 6])
+                    if known is None or known[2] != body_end - body or not starts_with(known[0], body):
+                        self._table_map(data[body:body_end])
+                    at = end - overlap
+                    continue
+                start = position + files.base - size if outer is None else outer[0]
+                if kind in rows_kinds:
+                    known = maps_get(data[body : body + 6])
+                    if known is None:
+                        self._rows_without_map(data[body : body + 6])
+                    elif known[1] is not None:
+                        self._rows_event(known[1], kind, data, body, body_end, start)
+                elif kind in _WITH_TEMPLATES and templates is not None and transaction.gtid is None:
                     behind = self._read_by_template(templates, data, at)
                     if behind > at:
                         at = behind
                         continue
                     self._gtid_at = at
-                start, behind = self._outer or (position + files.base - size, position + files.base)
-                handle = handler_of(kind)
-                if handle is not None:
-                    handle(kind, data, body, body_end, start, behind)
+                    self._gtid_event(kind, data, body, body_end, start, 0)
                 else:
-                    self._other_event(kind, data[body - HEADER : end], start, behind)
-                    check = self._check = 4 if framed and files.checksums else 0
+                    behind = position + files.base if outer is None else outer[1]
+                    handle = handler_of(kind)
+                    if handle is not None:
+                        handle(kind, data, body, body_end, start, behind)
+                    else:
+                        self._other_event(kind, data[body - HEADER : end], start, behind)
+                        check = self._check = 4 if framed and files.checksums else 0
+                        if self._payload is not None and framed:
+                            at = end
+                            break
                 at = end - overlap
-                if self._payload is not None and framed:
-                    break
         except (*DAMAGE, UndecodableEvent, PreconditionFailed, BinlogCorrupt) as error:
-            start, behind = self._outer or (position + files.base - size, position + files.base)
-            head = end - size
+            start, behind = outer or (position + files.base - size, position + files.base)
             # Where an event in a compressed transaction lies about its size, nobody knows where the next one starts.
             event = data[head : max(head + HEADER, end - check)] if framed or size >= HEADER else self._payload_head
-            if self._rows_at_hand is not None:
-                transaction.drop_rows(*self._rows_at_hand)
-                self._rows_at_hand = None
-            elif not self._is_skipped(event[4], start):
-                transaction.drop_rows(*self._rows_before)  # their transaction is not known to be whole
+            if self._rows_at_hand != _NO_ROWS:
+                transaction.drop_rows(self._rows_at_hand, self._outer_rows)
+                self._rows_at_hand = _NO_ROWS
+            elif not self._is_skipped(event[4], start):  # the transaction is not known to be whole
+                transaction.drop_rows(self._rows_before, self._first_row_before)
             self._skip_or_raise(event, start, behind, error)
             self._passed_over = True
             return end - overlap
@@ -381,25 +403,13 @@ class BinlogDecoder:
             timestamp, server_id, _, _ = _head(data, at - HEADER)
             self._statement(kind, data[at:end], timestamp, server_id, start, behind)
 
-    def _table_map_event(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
-        """A table map, which mostly says what it said before."""
-        known = self._maps.get(data[at : at + 6])
-        if known is None or known.size != end - at or not data.startswith(known.raw, at):
-            self._table_map(data[at:end])
-
-    def _rows_event(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
-        known = self._maps.get(data[at : at + 6])
-        if known is None:
-            self._rows_without_map(data[at : at + 6])
-            return
-        _, decoder, _ = known
-        if decoder is None:
-            return
+    def _rows_event(self, decoder: TableDecoder, kind: int, data: bytes, at: int, end: int, start: int) -> None:
+        """Rows of a captured table, mostly of an event that starts as the last of this table did."""
         transaction = self._transaction
         if transaction.gtid is None:
             raise UndecodableEvent("rows outside a transaction")
         row = first_row = self._outer_rows
-        self._rows_at_hand = start, first_row
+        self._rows_at_hand = start
         if not transaction.begun:
             transaction.begin()
         emit, new = transaction.sink.append, _new
@@ -442,7 +452,9 @@ class BinlogDecoder:
             row = found
         if self._outer is not None:
             self._outer_rows = row
-        self._rows_before, self._rows_at_hand = self._rows_at_hand, None
+            self._first_row_before = first_row
+        self._rows_before = start
+        self._rows_at_hand = _NO_ROWS
 
     def _xid_event(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
         """A commit. What it ends is learnt as a template, if it was one row."""
