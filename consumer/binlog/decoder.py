@@ -54,7 +54,7 @@ _NO_TABLE: Final = 0xFFFFFF
 _NO_ROWS: Final = -1
 _NEVER_AGAIN: Final = -1
 """The size of a table map that has to be read again when it comes again."""
-_TABLE_MAP: Final = int(_E.TABLE_MAP)
+_TABLE_MAP, _MARIADB_GTID = int(_E.TABLE_MAP), int(_E.MARIADB_GTID)
 _ROWS: Final = INSERTS | UPDATES | DELETES
 _WITH_TEMPLATES: Final = frozenset((int(_E.GTID), int(_E.MARIADB_GTID)))
 _STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
@@ -161,6 +161,7 @@ class BinlogDecoder:
             **dict.fromkeys(GTID_EVENTS, self._gtid_event),
             _E.QUERY: self._query_event,
             _E.XID: self._xid_event,
+            **dict.fromkeys(_WITHOUT_MEANING, self._event_without_meaning),
         }
 
     @property
@@ -292,7 +293,7 @@ class BinlogDecoder:
         files, transaction = self._files, self._transaction
         templates = self._templates if framed else None
         handler_of = self._handlers.get
-        maps_get, starts_with = self._maps.get, data.startswith
+        maps_get = self._maps.get
         table_map, rows_kinds, crc_of_checked = _TABLE_MAP, _ROWS, CRC_OF_CHECKED
         outer = self._outer
         unpack, crc32 = frame_header, zlib.crc32
@@ -319,21 +320,17 @@ class BinlogDecoder:
                     raise BinlogCorrupt(f"it has only {size} bytes")
                 if check and crc32(data[head:end]) != crc_of_checked and kind not in _SELF_CHECKED:
                     raise BinlogCorrupt("its checksum is wrong")
-                if kind == table_map:  # in the loop: with a call for it, large transactions take x % longer
-                    known = maps_get(data[body : body + 6])
-                    if known is None or known[2] != body_end - body or not starts_with(known[0], body):
-                        self._table_map(data[body:body_end])
-                    at = end - overlap
-                    continue
                 start = position + files.base - size if outer is None else outer[0]
-                if kind in rows_kinds:
+                if kind == table_map:
+                    self._table_map_event(data, body, body_end)
+                elif kind in rows_kinds:
                     known = maps_get(data[body : body + 6])
                     if known is None:
                         self._rows_without_map(data[body : body + 6])
                     elif known[1] is not None:
                         self._rows_event(known[1], kind, data, body, body_end, start)
                 elif kind in _WITH_TEMPLATES and templates is not None and transaction.gtid is None:
-                    behind = self._read_by_template(templates, data, at)
+                    behind = self._read_by_template(templates, data, at) if templates else at
                     if behind > at:
                         at = behind
                         continue
@@ -394,7 +391,7 @@ class BinlogDecoder:
 
     def _gtid_event(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
         gtid = read_gtid(kind, data, at, end, start)
-        self._transaction.start(gtid, data[at + MARIADB_FLAGS_AT] if kind == _E.MARIADB_GTID else None)
+        self._transaction.start(gtid, data[at + MARIADB_FLAGS_AT] if kind == _MARIADB_GTID else None)
 
     def _query_event(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
         if self._transaction.gtid is not None and is_begin(data, at, end):
@@ -402,6 +399,12 @@ class BinlogDecoder:
         else:
             timestamp, server_id, _, _ = _head(data, at - HEADER)
             self._statement(kind, data[at:end], timestamp, server_id, start, behind)
+
+    def _table_map_event(self, data: bytes, at: int, end: int) -> None:
+        """A table map, which mostly says what it said before."""
+        known = self._maps.get(data[at : at + 6])
+        if known is None or known[2] != end - at or not data.startswith(known[0], at):
+            self._table_map(data[at:end])
 
     def _rows_event(self, decoder: TableDecoder, kind: int, data: bytes, at: int, end: int, start: int) -> None:
         """Rows of a captured table, mostly of an event that starts as the last of this table did."""
@@ -412,7 +415,7 @@ class BinlogDecoder:
         self._rows_at_hand = start
         if not transaction.begun:
             transaction.begin()
-        emit, new = transaction.sink.append, _new
+        emit, new = transaction.emit, _new
         explicit = data[at + 6] & EXPLICIT != 0
         at += 8
         usual = decoder.usual.get(kind)
@@ -462,8 +465,13 @@ class BinlogDecoder:
         events = transaction.sink
         one_row = len(events) > 1 and type(events[-1]) is RowChange and type(events[-2]) is Begin
         transaction.commit(behind)
-        if one_row and self._gtid_at != -1 and self._templates is not None and self._outer is None:
-            self._templates.learn(data, self._gtid_at, at - HEADER - FRAME, self._check, self._decoder_of)
+        first, self._gtid_at = self._gtid_at, -1
+        if one_row and first != -1 and self._templates is not None:
+            self._templates.learn(data, first, at - HEADER - FRAME, self._check, self._decoder_of)
+
+    def _event_without_meaning(self, kind: int, data: bytes, at: int, end: int, start: int, behind: int) -> None:
+        """An event that changes no row by itself; templates have none."""
+        self._gtid_at = -1
 
     # Tables.
 
@@ -503,6 +511,7 @@ class BinlogDecoder:
 
     def _other_event(self, kind: int, event: bytes, start: int, end: int) -> None:
         """`event` is all of it, with its checksum."""
+        self._gtid_at = -1
         timestamp, server_id, position, flags = _head(event)
         files, transaction = self._files, self._transaction
         body = event[HEADER : len(event) - self._check]
@@ -535,7 +544,7 @@ class BinlogDecoder:
             files.heartbeat(kind, body, position, idle=idle)
             if idle:
                 transaction.emitted.append(Heartbeat(files.file, files.pos))
-        elif kind not in _WITHOUT_MEANING and not flags & _IGNORABLE:
+        elif not flags & _IGNORABLE:
             raise UndecodableEvent("this kind of event is unknown")
 
     def _statement(self, kind: int, body: bytes, timestamp: int, server_id: int, start: int, end: int) -> None:

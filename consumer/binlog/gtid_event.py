@@ -39,6 +39,8 @@ mariadb_source = struct.Struct("<QI").unpack_from
 _times = struct.Struct(f"<{APPLIED_AT}xQ").unpack_from
 _new = tuple.__new__
 _MYSQL_SOURCE: Final = 25
+_TAGGED, _MARIADB = int(EventType.GTID_TAGGED), int(EventType.MARIADB_GTID)
+_ANONYMOUS: Final = int(EventType.ANONYMOUS_GTID)
 
 Source = bytes | str | int
 """A MySQL's uuid as bytes, or as text with a tag; a MariaDB's domain."""
@@ -75,10 +77,10 @@ def read_gtid(kind: int, data: bytes, at: int, end: int, pos: int) -> Gtid:
     timestamp, server_id = _head(data, at - HEADER)
     ts_us = applied_us = timestamp * 1_000_000
     source: Source | None
-    if kind == EventType.GTID_TAGGED:
+    if kind == _TAGGED:
         tagged = tagged_gtid(data[at:end])
         return Gtid(tagged.source, tagged.number, server_id, pos, tagged.ts_us, tagged.applied_us)
-    if kind == EventType.MARIADB_GTID:
+    if kind == _MARIADB:
         if at + MARIADB_FLAGS_AT >= end:
             raise IndexError("a GTID is cut off")
         number, source = mariadb_source(data, at)
@@ -91,7 +93,7 @@ def read_gtid(kind: int, data: bytes, at: int, end: int, pos: int) -> Gtid:
             ts_us = applied_us = times & COMMIT_TIME
             if times & ORIGINAL_FOLLOWS:
                 ts_us = original_time(data[at + ORIGINAL_AT : end], applied_us)
-        if kind == EventType.ANONYMOUS_GTID:
+        if kind == _ANONYMOUS:
             source = None
     gtid: Gtid = _new(Gtid, (source, number, server_id, pos, ts_us, applied_us))
     return gtid

@@ -138,6 +138,9 @@ class Templates:
         """By the source of the GTID and the server's id."""
         self._count = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._sources)
+
     def clear(self) -> None:
         """Forgets all templates."""
         self._sources.clear()

@@ -61,6 +61,8 @@ class Transaction:
         self.emitted: list[Event] = []
         self.sink = self.emitted
         """Where its next event goes."""
+        self.emit = self.sink.append
+        """Puts it there: bound once, because large transactions call it for every row."""
         self._files = files
         self._mariadb = mariadb
         self._buffered: list[Event] | None = None
@@ -76,8 +78,7 @@ class Transaction:
     def emit_to(self, events: list[Event]) -> None:
         """Emits events to this list from now on."""
         self.emitted = events
-        if self._buffered is None:
-            self.sink = events
+        self._buffer(self._buffered)
 
     def forget(self) -> None:
         """Nothing is at hand any more."""
@@ -93,6 +94,7 @@ class Transaction:
     def _buffer(self, buffered: list[Event] | None) -> None:
         self._buffered = buffered
         self.sink = self.emitted if buffered is None else buffered
+        self.emit = self.sink.append
 
     # Begin, events, and the end.
 
