@@ -29,7 +29,7 @@ from consumer.binlog.constants import (
 from consumer.binlog.errors import BinlogCorrupt, UndecodableEvent, refused
 from consumer.binlog.events import Begin, Event, Heartbeat, Rotate, RowChange, Statement, UnreadableRow
 from consumer.binlog.files import Files
-from consumer.binlog.gtid_event import GTID_EVENTS, MARIADB_FLAGS_AT, Source, mariadb_source, mysql_source, read_gtid
+from consumer.binlog.gtid_event import GTID_EVENTS, MARIADB_FLAGS_AT, read_gtid
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, is_begin, logged_statement
@@ -97,6 +97,12 @@ class _Known(NamedTuple):
     raw: bytes
     decoder: TableDecoder | None
     size: int
+
+
+def _is_short_packet(data: bytes, at: int) -> bool:
+    """Whether a whole packet is at `at` in which no event has room."""
+    rest = len(data) - at
+    return FRAME <= rest < FRAME + HEADER and rest >= 4 + int.from_bytes(data[at : at + 3], "little")
 
 
 class BinlogDecoder:
@@ -330,7 +336,7 @@ class BinlogDecoder:
                     elif known[1] is not None:
                         self._rows_event(known[1], kind, data, body, body_end, start)
                 elif kind in _WITH_TEMPLATES and templates is not None and transaction.gtid is None:
-                    behind = self._read_by_template(templates, data, at) if templates else at
+                    behind = templates.read(data, at, check, files, transaction.emit) if templates else at
                     if behind > at:
                         at = behind
                         continue
@@ -352,39 +358,14 @@ class BinlogDecoder:
             start, behind = outer or (position + files.base - size, position + files.base)
             # Where an event in a compressed transaction lies about its size, nobody knows where the next one starts.
             event = data[head : max(head + HEADER, end - check)] if framed or size >= HEADER else self._payload_head
-            if self._rows_at_hand != _NO_ROWS:
-                transaction.drop_rows(self._rows_at_hand, self._outer_rows)
-                self._rows_at_hand = _NO_ROWS
-            elif not self._is_skipped(event[4], start):  # the transaction is not known to be whole
-                transaction.drop_rows(self._rows_before, self._first_row_before)
+            self._drop_rows(event[4], start)
             self._skip_or_raise(event, start, behind, error)
             self._passed_over = True
             return end - overlap
         if len(self._maps) > _MAPS_KEPT and transaction.gtid is None:
             self._maps.clear()
-        if framed and self._payload is None:
-            rest = size_of_data - at
-            if other_packet or (
-                FRAME <= rest < FRAME + HEADER and rest >= 4 + int.from_bytes(data[at : at + 3], "little")
-            ):
-                self._other_packet(data, at)
-        return at
-
-    def _read_by_template(self, templates: Templates, data: bytes, at: int) -> int:
-        """Emits the transactions from a GTID event's packet on that look like templates; returns where the rest is."""
-        files = self._files
-        server_id = int.from_bytes(data[at + 10 : at + 14], "little")
-        source: Source
-        if self._mariadb:
-            number, source = mariadb_source(data, at + FRAME + HEADER)
-        else:
-            source, number = mysql_source(data, at + FRAME + HEADER)
-        prefix = files.prefix(source, server_id)
-        file, base, emit = files.current, files.base, self._transaction.emitted.append
-        at, past, end = templates.read(data, at, self._check, source, server_id, number, prefix, file, base, emit)
-        if end:
-            files.count(source, server_id, number, past)
-            files.file, files.pos = file, end
+        if other_packet or (framed and self._payload is None and _is_short_packet(data, at)):
+            self._other_packet(data, at)
         return at
 
     # The events of most transactions: what each means. `data[at:end]` is the body; `start` and `behind` are positions.
@@ -609,6 +590,15 @@ class BinlogDecoder:
         )
         named = type(error) if isinstance(error, SourceError) else UndecodableEvent
         raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", place) from error
+
+    def _drop_rows(self, kind: int, start: int) -> None:
+        """Takes back what was emitted of an event that cannot be read; or of the rows before it, where it is no rows
+        and is not skipped: their transaction is not known to be whole."""
+        if self._rows_at_hand != _NO_ROWS:
+            self._transaction.drop_rows(self._rows_at_hand, self._outer_rows)
+            self._rows_at_hand = _NO_ROWS
+        elif not self._is_skipped(kind, start):
+            self._transaction.drop_rows(self._rows_before, self._first_row_before)
 
     def _is_skipped(self, kind: int, start: int) -> bool:
         """Whether an event of this kind at this position is passed over where it cannot be read."""

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from consumer.binlog.constants import EXPLICIT, FRAME, HEADER, INSERTS, UPDATES, EventType, frame_header
 from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Single
+from consumer.binlog.files import Files
 from consumer.binlog.gtid_event import (
     COMMIT_TIME,
     ORIGINAL_AT,
@@ -202,24 +203,25 @@ class Templates:
         data: bytes,
         at: int,
         check: int,
-        source: Source,
-        server_id: int,
-        number: int,
-        prefix: str,
-        file: str,
-        base: int,
+        files: Files,
         emit: Callable[[Event], None],
-    ) -> tuple[int, int, int]:
-        """Emits the transactions from `at` on as long as there are templates and they are numbered on from `number`.
+    ) -> int:
+        """Emits the transactions from the GTID event's packet at `at` on as long as there are templates for them.
 
-        `prefix` and the number are their GTID as text. Returns where the rest starts, the next number, and where the
-        last one ends in its file (0: there was none).
+        `files` moves on with them. Returns where the rest starts: at `at`, if there is none for the first.
         """
-        shapes = self._sources.get((source, server_id))
-        done_pos = 0
-        if shapes is None or check != self._check:
-            return at, number, done_pos
         mariadb = self._mariadb
+        server_id = int.from_bytes(data[at + 10 : at + 14], "little")
+        source: Source
+        if mariadb:
+            number, source = mariadb_source(data, at + _BODY)
+        else:
+            source, number = mysql_source(data, at + _BODY)
+        shapes = self._sources.get((source, server_id))
+        if shapes is None or check != self._check:
+            return at
+        first, prefix = number, files.prefix(source, server_id)
+        file, base, done = files.current, files.base, 0
         new, crc32, xid, starts_with = _new, zlib.crc32, _xid, data.startswith
         sums_of_rows = _SUMS_OF_ROWS
         behind_xid = _XID_PACKET + check
@@ -234,14 +236,14 @@ class Templates:
                 packet, timestamp, pos, found, times, length, mark, kind, rows_size, rows_end = differing(data, at)
                 rows += at
                 end = rows - 1 + (length & 0xFFFFFF)
-                found_last, done = xid(data, end)
+                found_last, commit = xid(data, end)
                 head, table_name, bitmap, images = usual[kind]
                 if (
                     found != number
                     or mark
                     or rows_size != end - rows
                     or found_last != last
-                    or done < pos
+                    or commit < pos
                     or not starts_with(head, rows + _ROWS_HEAD)
                 ):
                     break
@@ -289,14 +291,17 @@ class Templates:
                     after_id,
                     after_ref,
                     rows_end + base - rows_size,
-                    done + base,
+                    commit + base,
                     applied_us,
                     explicit,
                 )
                 emit(new(Single, single))
                 at = end + behind_xid
                 number += 1
-                done_pos = done + base
+                done = commit + base
         except (*DAMAGE, UndecodableEvent, PreconditionFailed):
             pass
-        return at, number, done_pos
+        if number > first:
+            files.count(source, server_id, first, number)
+            files.file, files.pos = file, done
+        return at

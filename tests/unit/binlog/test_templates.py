@@ -11,6 +11,7 @@ import pytest
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.events import Event, Single
+from consumer.binlog.files import Files
 from consumer.binlog.templates import Templates
 from consumer.mysql.errors import SourceError
 from tests.spelled_out import spelled_out
@@ -28,10 +29,12 @@ class Counting(Templates):
 
     count_read = 0
 
-    def read(self, data, at, check, source, server_id, number, *others):  # type: ignore[no-untyped-def]
-        found = super().read(data, at, check, source, server_id, number, *others)
-        self.count_read += found[1] - number
-        return found
+    def read(self, data: bytes, at: int, check: int, files: Files, emit: Callable[[Event], None]) -> int:
+        def counted(event: Event) -> None:
+            self.count_read += 1
+            emit(event)
+
+        return super().read(data, at, check, files, counted)
 
 
 def counting(*, mariadb: bool = False) -> tuple[BinlogDecoder, Counting]:
