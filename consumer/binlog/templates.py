@@ -65,7 +65,7 @@ _Unpack = Callable[[bytes, int], tuple[Any, ...]]
 
 
 class Template(NamedTuple):
-    """What is the same in transactions that look alike, up to the head of their rows event."""
+    """What is the same in transactions of one table and source, up to the head of their rows event."""
 
     same: _Unpack
     expected: tuple[Any, ...]

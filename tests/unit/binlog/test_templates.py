@@ -190,6 +190,24 @@ def test_a_transaction_of_more_rows_is_none_like_that_of_one(mariadb: bool) -> N
     assert both(log, mariadb=mariadb)[1] > 70
 
 
+@FLAVORS
+def test_statements_logged_beside_their_rows_are_passed_and_keep_templates_away(mariadb: bool) -> None:
+    log = started()
+    for number in range(1, 41):
+        if mariadb:
+            log.mariadb_gtid(number)
+            log.add(EventType.MARIADB_ANNOTATE_ROWS, b"INSERT INTO users VALUES (1)")
+        else:
+            log.gtid(number)
+            log.query("BEGIN")
+            log.add(EventType.ROWS_QUERY, b"\x1cINSERT INTO users VALUES (1)")
+        log.users(number)
+        log.xid()
+    found, by_template = both(log, mariadb=mariadb)
+    assert by_template == 0
+    assert len(found) == 3 * 40
+
+
 def test_a_database_whose_name_is_longer_makes_another_begin() -> None:
     log = started()
     for number in range(1, 101):
