@@ -44,7 +44,7 @@ from reconciler.runs.wait_for_stream import Stopped
 from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings, SweepSettings
 
 app = typer.Typer(
-    help="The safety net: sweeps, backfill, verify and ageing, through the same ledger as the stream.",
+    help="The safety net: sweeps, backfill, verify and aging, through the same ledger as the stream.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -117,7 +117,7 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop)
         try:
             reports.append(sweeper.run(name, scope))
         except (AlreadyRunning, StoreError, ReplicaError) as error:
-            _say(str(error))
+            _print_error(str(error))
     return reports
 
 
@@ -179,7 +179,7 @@ def recheck(
         try:
             report = tools.sweeper(dry_run=False).run(RECHECKS, Scope())
         except AlreadyRunning as error:
-            _say(f"queued; {error}")
+            _print_error(f"queued; {error}")
             return
         _print([report], as_json_)
     _leave(stop, failed=report.has_failed)
@@ -194,7 +194,7 @@ def age() -> None:
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
-        aged = age_scores(tools.book, tools.runs, settings, datetime.now(UTC))
+        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC))
     for day, scores in aged.items():
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:
@@ -240,7 +240,7 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
             _wrong(f"there is no run {name!r}; there are {', '.join(NAMES)}, or all alone")
     for name in names:
         if name in SWEEPS and name not in settings.sweeps:
-            _say(f"{name} is switched off; name it in SWEEPS to switch it on")
+            _print_error(f"{name} is switched off; name it in SWEEPS to switch it on")
     return [name for name in names if name == RECHECKS or name in settings.sweeps]
 
 
@@ -261,12 +261,12 @@ def _print(reports: Sequence[Report], as_json_: bool) -> None:
         show(Console() if sys.stdout.isatty() else Console(width=PAPER), reports)
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
 def _wrong(sentence: str) -> NoReturn:
-    _say(sentence)
+    _print_error(sentence)
     raise typer.Exit(2)
 
 

@@ -175,7 +175,7 @@ Checksums = dict[int, frozenset[tuple[int, int, int]]]
 """(table, rows, checksum) by user: equal on both sides where all rows of the user are equal."""
 
 
-def condensed(rows: Iterable[tuple[Any, ...]]) -> Checksums:
+def checksums_of(rows: Iterable[tuple[Any, ...]]) -> Checksums:
     """Checksums from rows of (table, user, rows, checksum)."""
     found: dict[int, set[tuple[int, int, int]]] = {}
     for table, user_id, count, checksum in rows:
@@ -189,7 +189,7 @@ class Created(NamedTuple):
     users: list[int]
     last_id: int | None
     checksums: Checksums
-    """What the replica holds of these users, condensed."""
+    """What the replica holds of these users, as checksums."""
     unheld: int = 0
     """How many users of the whole table no bigint can hold; none of them is among `users`."""
 
@@ -203,8 +203,8 @@ class _Fresh(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """New rows, what their users are condensed to, the highest primary key of the table, and how many users no bigint
-    can hold."""
+    """New rows, their users' checksums, the highest primary key of the table, and how many users no bigint can
+    hold."""
 
     rows: list[_Fresh]
     checksums: Checksums
@@ -385,14 +385,14 @@ class Replica:
 
     @_of_present_tables
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
-        """What the replica holds of the users in (`after`, `upto`], condensed. Raises ReplicaError."""
+        """What the replica holds of the users in (`after`, `upto`] as checksums. Raises ReplicaError."""
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
     @_of_present_tables
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
-        """What the replica holds of these users, condensed user by user. Raises ReplicaError."""
-        return condensed(self._run(self.texts.checksums(user_ids)))
+        """What the replica holds of these users as checksums, user by user. Raises ReplicaError."""
+        return checksums_of(self._run(self.texts.checksums(user_ids)))
 
     def clock(self) -> int:
         """The server's clock (µs), asked for or reckoned from an answer of the last minutes. Raises ReplicaError."""
@@ -473,7 +473,7 @@ class Replica:
             else:
                 owner = None if user_id is None else int(user_id)
                 fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
-        return _Page(fresh, condensed(condensed_rows), last_id, unheld)
+        return _Page(fresh, checksums_of(condensed_rows), last_id, unheld)
 
     def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()

@@ -10,7 +10,7 @@ import structlog
 
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Known
 from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
@@ -71,16 +71,16 @@ class Jobs:
         ):
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
-    def is_aging_due(self, book: Book, slot: datetime) -> bool:
+    def is_aging_due(self, postgres: Postgres, slot: datetime) -> bool:
         """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
         if self.settings.discovery.shadow_mode:
             return False
-        return bool(days_due(book, Runs(book, self.settings.sweeps.runs_kept_days), self._aging, slot))
+        return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def age(self, slot: datetime) -> None:
         """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
         with open_tools(self.settings, self._stop, self._replicas) as tools:
-            aged = age(tools.book, tools.runs, self._aging, slot)
+            aged = age(tools.postgres, tools.runs, self._aging, slot)
         for day, scores in aged.items():
             log.info("aged", day=day.isoformat(), scores=scores)
 

@@ -37,7 +37,7 @@ from consumer.settings import (
     load,
     refuse_word_lists,
 )
-from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
+from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TransactionConflict
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -84,7 +84,7 @@ def _step(
         log.warning("lane_taken", lanes=error.lanes, hint="reading again where it stands")
         stream.reposition()
         return None
-    except (TryAgain, StoreUnavailable):
+    except (TransactionConflict, StoreUnavailable):
         if ours():
             raise
         return None
@@ -101,7 +101,7 @@ def _is_ours(stream: LaneStream, generation: int) -> bool:
 def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: True) -> Outcome:
     """One batch, one transaction, by the rules in force.
 
-    Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
+    Raises LaneTaken, TransactionConflict, StoreUnavailable; then nothing was written.
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
@@ -235,12 +235,12 @@ def _patience(stop: threading.Event) -> Patience:
 
     def report(error: BaseException, attempt: int, pause: float) -> None:
         metrics.RETRIES.labels(type(error).__name__).inc()
-        if not isinstance(error, TryAgain):
+        if not isinstance(error, TransactionConflict):
             server = "kafka" if isinstance(error, KafkaLost) else "postgres"
             metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
         log.warning("batch_retried", attempt=attempt, in_seconds=round(pause, 2), reason=str(error))
 
-    passing = TryAgain, StoreUnavailable, KafkaLost
+    passing = TransactionConflict, StoreUnavailable, KafkaLost
     return Patience(lambda error: isinstance(error, passing), stop, report, PATIENCE_SECONDS)
 
 

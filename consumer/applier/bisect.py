@@ -24,7 +24,7 @@ from consumer.applier.replay import decide
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Key
 from consumer.store.conflicts import again_if_in_the_way
-from consumer.store.errors import TryAgain
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream.envelope import NOBODY
@@ -71,8 +71,8 @@ def refused_leads(
     """user → reason of those leads of a batch, `without` some, for which PostgreSQL raised `error`. Nothing is written.
 
     Leads that are refused only together, as by a trigger that looks at whole statements, are refused all of them. Empty
-    where PostgreSQL has nothing against them any longer. Raises what `LeadStore` raises, and TryAgain as soon as the
-    answer is not `wanted`.
+    where PostgreSQL has nothing against them any longer. Raises what `LeadStore` raises, and TransactionConflict as
+    soon as the answer is not `wanted`.
     """
     refused: dict[int, str] = {}
     trials = 0
@@ -81,14 +81,16 @@ def refused_leads(
         nonlocal trials
         trials += 1
         if not wanted():
-            raise TryAgain("refused leads are not looked for any longer: the batch is not ours now, or we are to stop")
+            raise TransactionConflict(
+                "refused leads are not looked for any longer: the batch is not ours now, or we are to stop"
+            )
         return again_if_in_the_way(_trial, part, users, reach, store, locked=True)
 
     users = sorted(reach.users(batch, store.lane_count).difference(without))
-    suspects = [_Group(users, _concerning(batch, users, store.lane_count), error)]
-    while suspects:
+    candidates = [_Group(users, _concerning(batch, users, store.lane_count), error)]
+    while candidates:
         narrower: list[_Group] = []
-        for group in suspects:
+        for group in candidates:
             if len(group.users) < 2 or trials >= TRIALS:
                 refused.update(dict.fromkeys(group.users, reason_of(group.error)))
                 continue
@@ -100,7 +102,7 @@ def refused_leads(
             if not found and (against := trial(group.users, group.batch)) is not None:
                 refused.update(dict.fromkeys(group.users, reason_of(against)))
             narrower += found
-        suspects = narrower
+        candidates = narrower
     return refused
 
 

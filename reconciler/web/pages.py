@@ -26,10 +26,10 @@ from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
-from reconciler.monitor.today import Board
-from reconciler.postgres import Book
+from reconciler.monitor.today import Today
+from reconciler.postgres import Postgres
 from reconciler.web.page import page
-from reconciler.web.precall import Desk, UnknownUser
+from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.view_model import Facts, Policy
 
 log = structlog.get_logger(__name__)
@@ -81,23 +81,23 @@ def told(explanation: Explanation) -> Told:
     return Told(sentences[0], sentences[1:first], stints, sentences[last:])
 
 
-class Boards:
-    """The newest board, kept a moment, so that a page that many look at costs what one costs."""
+class TodayCache:
+    """The newest today, kept a moment, so that a page that many look at costs what one costs."""
 
     def __init__(self, conninfo: str, zone: ZoneInfo) -> None:
         self._conninfo = conninfo
         self._zone = zone
         self._lock = threading.Lock()
         self._looked = -FRESH_SECONDS
-        self._newest: Board | None = None
+        self._newest: Today | None = None
 
-    def newest(self) -> Board | None:
+    def newest(self) -> Today | None:
         """The newest that could be had, perhaps old; None where PostgreSQL has never answered. Never raises."""
         with self._lock:
             if time.monotonic() - self._looked >= FRESH_SECONDS:
                 try:
-                    with closing(Book(self._conninfo, answer_seconds=ANSWER_SECONDS)) as book:
-                        self._newest = today.look(book, self._zone, datetime.now(UTC))
+                    with closing(Postgres(self._conninfo, answer_seconds=ANSWER_SECONDS)) as postgres:
+                        self._newest = today.look(postgres, self._zone, datetime.now(UTC))
                 except (StoreError, psycopg.Error) as error:
                     log.debug("page_from_memory", reason=str(error))
                 self._looked = time.monotonic()
@@ -145,14 +145,19 @@ def _asset(path: Path, kind: str) -> Asset:
 
 
 def add_pages(
-    app: FastAPI, desk: Desk, watch: Watch, boards: Boards, stream: Callable[[], StreamSeen], policy: Policy
+    app: FastAPI,
+    precalls: PrecallService,
+    watch: Watch,
+    cache: TodayCache,
+    stream: Callable[[], StreamSeen],
+    policy: Policy,
 ) -> None:
     """Adds the pages to the API."""
     pages = Pages()
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
-        newest = await asyncio.to_thread(boards.newest)
+        newest = await asyncio.to_thread(cache.newest)
         facts = Facts(datetime.now(UTC), watch.snapshot(), newest, stream(), policy)
         return pages.html("status.html", page=page(facts))
 
@@ -170,7 +175,7 @@ def add_pages(
             return _no_number(pages, user)
         title = f"Customer {number}"
         try:
-            explanation = await desk.explain(number)
+            explanation = await precalls.explain(number)
         except UnknownUser as error:
             return pages.html("customer.html", 404, title=title, asked=number, wrong=_sentence(str(error)))
         except StoreError as error:

@@ -20,7 +20,7 @@ from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.reader import position
 from consumer.reader.router import Router
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
@@ -138,7 +138,7 @@ def by_place(messages: list[Message]) -> dict[tuple[str, int], Change]:
 def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[str, int], Change]:
     """The same, straight from the binlog in one undisturbed go."""
     prefix, sent = "undisturbed", []
-    numbering = Numbering(
+    sequencer = Sequencer(
         start,
         Topics(prefix),
         EnvelopeWriter(prefix, start.flavor, world.name, start.epoch),
@@ -146,7 +146,7 @@ def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[
             Message(topic.removeprefix(f"{prefix}."), lane, str(key), json.loads(value))
         ),
     )
-    router = Router(numbering, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
+    router = Router(sequencer, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
     stream = BinlogStream(MySQLAddress(world.url), world.name, position(start), random.getrandbits(30), 0.2, 20)
     with closing(stream):
         stream.connect()

@@ -24,7 +24,7 @@ from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
 from consumer.store.sql import OPENED, entry_id
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Replica
 from reconciler.runs.backfill import Backfill, Progress
 from reconciler.runs.repair import Repairer
@@ -40,7 +40,7 @@ from tests.support.processes import Process, Processes, log_folder
 LANES = 4
 SOON = 9_000_000
 """Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
-T = TypeVar("T", Replica, Book, LeadStore)
+T = TypeVar("T", Replica, Postgres, LeadStore)
 _numbers = itertools.count(1)
 
 
@@ -56,7 +56,7 @@ class World:
     still_seconds: float = 0.3
     patience_seconds: float = 1.0
     shadow: bool = False
-    _open: list[Replica | Book | LeadStore] = field(default_factory=list)
+    _open: list[Replica | Postgres | LeadStore] = field(default_factory=list)
 
     def sql(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Runs a statement at the company."""
@@ -124,9 +124,9 @@ class World:
         """A session on the company's replica."""
         return self._keep(Replica(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
 
-    def book(self) -> Book:
+    def book(self) -> Postgres:
         """A session on what we hold."""
-        return self._keep(Book(self.conninfo))
+        return self._keep(Postgres(self.conninfo))
 
     def repairer(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
@@ -147,7 +147,9 @@ class World:
         """Runs one sweep in this process."""
         repairer = self.repairer(dry_run)
         plan = SweepPlan(600, 48, self.shadow)
-        return Sweeper(repairer.replica, repairer.book, Runs(repairer.book), repairer, plan).run(name, scope or Scope())
+        return Sweeper(repairer.replica, repairer.postgres, Runs(repairer.postgres), repairer, plan).run(
+            name, scope or Scope()
+        )
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
         """Runs the backfill in this process."""
@@ -167,7 +169,7 @@ class World:
         """Verifies in this process."""
         repairer = self.repairer(dry_run=not repair)
         verification = Verification(
-            repairer, self.replica(), Runs(repairer.book),
+            repairer, self.replica(), Runs(repairer.postgres),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)
