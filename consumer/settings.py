@@ -34,7 +34,7 @@ def _text_of(variable: str, path: str) -> str:
 
 
 class FileSecretsSource(PydanticBaseSettingsSource):
-    """Takes a field's value from the file that `<NAME>_FILE` names, as Docker and Kubernetes secrets are mounted."""
+    """Values from the files that `<NAME>_FILE` variables name, as Docker and Kubernetes mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
@@ -206,6 +206,8 @@ class ApplierSettings(_Settings):
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
+    dead_letter_days: int = Field(default=90, ge=1)
+    """How long messages that could not be applied are kept, resolved or not; they hold rows of customers."""
 
 
 class DiscoverySettings(_Settings):

@@ -138,9 +138,9 @@ STREAM: Final = Dashboard(
                 (1, 1),
             ),
             stat(
-                "Set aside",
-                "Dead letters of today.",
-                "sum(increase(leadstream_dead_letters_total[24h]))",
+                "Dead letters",
+                "Messages that could not be applied and that nobody has resolved.",
+                "sum(max by (reason) (leadstream_dead_letters_unresolved))",
                 "short",
                 (1, 100),
             ),

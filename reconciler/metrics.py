@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from consumer.leads.drift import Drift
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
+from consumer.store.dead_letters import Defect
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.servers import Snapshot
 from reconciler.runs import aging, backfill, verify
@@ -85,6 +86,12 @@ REPLICA_LAG: Final = scraped(
 )
 REPLICA_UP: Final = scraped("leadstream_replica_up", "Whether the replica answers (1) or not (0).", RECONCILER)
 STORE_UP: Final = scraped("leadstream_store_up", "Whether PostgreSQL answers (1) or not (0).", RECONCILER)
+DEAD_LETTERS: Final = scraped(
+    "leadstream_dead_letters_unresolved",
+    "Messages that could not be applied and that nobody has resolved.",
+    RECONCILER,
+    reason=tuple(Defect),
+)
 QUEUE_LEADS: Final = scraped(
     "leadstream_queue_leads", "Leads in each queue, counted every minute.", RECONCILER, queue_type=tuple(QueueType)
 )
@@ -116,13 +123,15 @@ class _Watched(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
         seen = self._snapshot()
-        success, queues = LAST_SUCCESS.family(), QUEUE_LEADS.family()
+        success, queues, letters = LAST_SUCCESS.family(), QUEUE_LEADS.family(), DEAD_LETTERS.family()
         for name, run in seen.last_runs.items():
             if name not in self._switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
-        yield from (success, queues)
+        for reason in Defect if seen.store_up else ():
+            letters.add_metric([reason], seen.dead_letters.get(reason, 0))
+        yield from (success, queues, letters)
         replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
         for measure, value in (
             (RECHECKS_DUE, seen.rechecks_due),

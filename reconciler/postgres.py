@@ -16,12 +16,14 @@ from psycopg.pq import TransactionStatus
 
 from consumer.leads.model import NEVER, Conversion, ConversionType, Lead, QueueType
 from consumer.leads.rules import Rules
+from consumer.store import lanes as store_lanes
 from consumer.store import lookups
 from consumer.store.arrays import bigints, register, texts
 from consumer.store.call_centre import entries
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
+from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
 from consumer.store.lookups import Dossier
 from consumer.store.rules import InForce
@@ -50,12 +52,6 @@ NAME: Final = "leadstream reconciler"
 
 JUDGED: Final = "SELECT user_id FROM leadstream.leads WHERE user_id = ANY(%s) AND stint > 0"
 """Which of these users have been judged already."""
-
-LANES: Final = """
-SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - moved_at), 0)::float8
-FROM leadstream.lanes
-"""
-"""How far the stream has come, and how long (s) each lane has been standing still; 0 where it never moved."""
 
 IN_QUEUE: Final = """
 SELECT lead.user_id
@@ -217,17 +213,6 @@ WHERE substr(id::text, 15, 1) = '5' AND NOT EXISTS (
 """Conversions of which no stint knows, and whose ids may be ours: UUIDs of version 5."""
 
 
-class LanePoint(NamedTuple):
-    """How far a lane has come; either number moves when anything is applied in it, heartbeats included.
-
-    `still` is how long (s) nothing has been, by PostgreSQL's clock.
-    """
-
-    version: int
-    next_seq: int
-    still: float = 0.0
-
-
 class Held(NamedTuple):
     """What is known of some leads and what they are judged by; `outcomes` are those of their last calls."""
 
@@ -311,7 +296,7 @@ class Book:
     def lanes(self) -> dict[int, LanePoint]:
         """How far each lane has come."""
         with self.session() as connection:
-            return {lane: LanePoint(*point) for lane, *point in connection.execute(LANES)}
+            return store_lanes.lanes(connection)
 
     def clock(self) -> int:
         """The server's clock (µs)."""

@@ -17,16 +17,6 @@ import pymysql
 import structlog
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_delay,
-    stop_any,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from consumer.capture import CAPTURED, MOMENTS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
@@ -35,6 +25,7 @@ from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
 from consumer.mysql.login import login
 from consumer.mysql.weights import UnsupportedCollation
+from consumer.patience import Patience
 from consumer.settings import MySQLAddress
 from reconciler import mysql_statements
 from reconciler.mysql_statements import (
@@ -590,18 +581,12 @@ class Replica:
         )
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
-        retrying = Retrying(
-            retry=retry_if_exception_type(ReplicaAway),
-            stop=stop_any(stop_after_delay(self._retry_seconds), stop_when_event_set(self._stop)),
-            wait=wait_exponential(0.1, max=5),
-            sleep=sleep_using_event(self._stop),
-            before_sleep=self._say_retry,
-            reraise=True,
-        )
-        return retrying(self._run_once, text)
+        return Patience(
+            lambda error: isinstance(error, ReplicaAway), self._stop, self._report_away, self._retry_seconds
+        )(self._run_once, text)
 
-    def _say_retry(self, state: RetryCallState) -> None:
-        if state.attempt_number == 1:
+    def _report_away(self, _error: BaseException, attempt: int, _pause: float) -> None:
+        if attempt == 1:
             log.warning("replica_away", replica=str(self.address), retry_seconds=self._retry_seconds)
 
     def _run_once(self, text: str) -> Sequence[tuple[Any, ...]]:

@@ -28,7 +28,7 @@ class NotAllowed(Exception):
 
 
 class Jobs:
-    """Starts runs; any thread may."""
+    """Runs that any thread may start."""
 
     def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
         """`known` is what other sessions of the process know of the replica too."""

@@ -58,7 +58,7 @@ def last_slot(name: str, now: datetime, zone: ZoneInfo) -> datetime:
 
 
 class Schedule:
-    """Runs jobs at their times, each name once at a time."""
+    """Jobs at their times, each name once at a time."""
 
     def __init__(self, jobs: Jobs, zone: str, recheck_seconds: float) -> None:
         """`zone` is whose two o'clock the ageing waits for; rechecks are looked for every `recheck_seconds`."""

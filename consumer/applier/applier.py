@@ -16,17 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import psycopg
 import structlog
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    wait_exponential_jitter,
-)
 
 from consumer import measures, metrics
 from consumer.applier.batches import Batch, LaneBatch, claim_of
@@ -35,6 +28,7 @@ from consumer.applier.group_member import LaneStream
 from consumer.applier.replay import decide
 from consumer.leads.left_behind import miss
 from consumer.leads.outcome import Outcome
+from consumer.patience import Patience
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -64,7 +58,6 @@ them after every 700 new ones took as much time as all the work on them."""
 OWNER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
 log: Final = structlog.get_logger()
-T = TypeVar("T")
 
 
 def apply_forever(stream: LaneStream, store: LeadStore) -> None:
@@ -86,7 +79,7 @@ def _step(
     """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
     began = time.monotonic()
     try:
-        outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
+        outcome = _patience(stream.stop)(apply, batch, store, ours, wanted=ours)
     except LaneTaken as error:
         log.warning("lane_taken", lanes=error.lanes, hint="reading again where it stands")
         stream.reposition()
@@ -171,6 +164,11 @@ def _apply(
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)
+        tx.set_aside(batch.letters)
+    if tx.dead_letters_expired:
+        days = store.dead_letter_days
+        log.error("dead_letters_expired", count=tx.dead_letters_expired, days=days, hint="nobody had resolved them")
+        metrics.DEAD_LETTERS_EXPIRED.inc(tx.dead_letters_expired)
     return outcome
 
 
@@ -185,7 +183,7 @@ def _rest_of(batch: Batch) -> Batch:
             user_ids=frozenset(),
             orphaned=False,
             lost=0,
-            defects=(),
+            letters=(),
             rechecks={},
             recheck_all=frozenset(),
             blind=False,
@@ -197,28 +195,6 @@ def _rest_of(batch: Batch) -> Batch:
 
 def _move(part: LaneBatch) -> LaneMove:
     return LaneMove(part.lane, part.epoch, part.expected_seq, part.next_seq, part.version, part.offsets, OWNER)
-
-
-def _patiently(
-    stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
-) -> T:
-    """Calls until the server is there and nobody is in the way, while the result is `wanted`; else the last error.
-
-    A `Retrying` is garbage in a cycle: what it refers to stays in memory for long, so it must not refer to a batch.
-    """
-
-    def enough(state: RetryCallState) -> bool:
-        return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS
-
-    retrying = Retrying(
-        retry=retry_if_exception_type((TryAgain, StoreUnavailable, KafkaLost)),
-        wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
-        stop=enough,
-        sleep=sleep_using_event(stop),
-        before_sleep=_say_why,
-        reraise=True,
-    )
-    return retrying(function, *arguments)
 
 
 def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
@@ -237,28 +213,41 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     for part in batch.lanes:
         if part.lost:
             metrics.LOST_NUMBERS.labels(part.lane).inc(part.lost)
-        for defect in part.defects:
-            metrics.DEAD_LETTERS.labels(defect).inc()
+    for letter in batch.letters:
+        metrics.DEAD_LETTERS.labels(letter.reason).inc()
+        log.error(
+            "dead_letter",
+            reason=letter.reason,
+            detail=letter.detail,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            hint="see `consumer dead-letters`",
+        )
     metrics.BATCH_SECONDS.labels(measures.APPLIER).observe(seconds)
     oldest = min((part.changes[0].at for part in batch.lanes if part.user_ids), default=0)
     if oldest:
         metrics.DELAY.observe(max(0.0, time.time() - oldest / 1e6))
 
 
-def _say_why(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    metrics.RETRIES.labels(type(error).__name__).inc()
-    if not isinstance(error, TryAgain):
-        server = "kafka" if isinstance(error, KafkaLost) else "postgres"
-        metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
-    wait = state.next_action.sleep if state.next_action else 0.0
-    log.warning("batch_retried", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
+def _patience(stop: threading.Event) -> Patience:
+    """Until the server is there and nobody is in the way."""
+
+    def report(error: BaseException, attempt: int, pause: float) -> None:
+        metrics.RETRIES.labels(type(error).__name__).inc()
+        if not isinstance(error, TryAgain):
+            server = "kafka" if isinstance(error, KafkaLost) else "postgres"
+            metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
+        log.warning("batch_retried", attempt=attempt, in_seconds=round(pause, 2), reason=str(error))
+
+    passing = TryAgain, StoreUnavailable, KafkaLost
+    return Patience(lambda error: isinstance(error, passing), stop, report, PATIENCE_SECONDS)
 
 
 def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
     """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
     try:
-        found = _patiently(stop, topics.check, kafka)
+        found = _patience(stop)(topics.check, kafka)
     except KafkaLost:
         if stop.is_set():
             return False
@@ -286,13 +275,14 @@ def run(stop: threading.Event) -> None:
         return
 
     def connect() -> LeadStore:
-        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream")
+        days = applier.dead_letter_days
+        return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream", days)
 
     give_back_large_blocks()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
     with connect() as store, connect() as asked:
-        positions = partial(_patiently, stop, asked.lanes)
+        positions = partial(_patience(stop), asked.lanes)
         with LaneStream(kafka, applier, positions, stop) as stream:
             log.info("applier_started", group=stream.group, owner=OWNER)
             with metrics.lanes_applied(stream.reached, kafka.lanes):

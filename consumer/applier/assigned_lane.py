@@ -10,6 +10,7 @@ from consumer.applier.batches import LOST, LaneBatch, missing
 from consumer.applier.lane_merge import LaneMerge
 from consumer.applier.unnumbered_messages import Blanks
 from consumer.leads.model import Change
+from consumer.store.dead_letters import DeadLetter
 from consumer.stream.envelope import NOBODY
 from consumer.stream.topics import LANE_TOPICS
 
@@ -68,17 +69,17 @@ class Lane:
         self._expected_seq = position.next_seq
         self._version_before = position.version
 
-    def set_aside(self, defect: str, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
-        """Notes a message that is a dead letter now.
+    def set_aside(self, letter: DeadLetter, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
+        """Notes a message that the next batch makes a dead letter, and whom of this lane it concerns.
 
         `blank` is its partition and offset where its number is missing in the lane, because it cannot be read; then its
         user is not judged from here on until a recheck.
         """
-        self._noted.defects.append(defect)
+        self._noted.letters.append(letter)
         if blank is not None:
             self._blanks.add(self.merge, *blank)
         if user_id is not None:
-            reason = f"a change in the stream was set aside: {defect}"
+            reason = f"a change in the stream was set aside: {letter.reason}"
             self._noted.rechecks[user_id] = reason
             if blank is not None:
                 self._noted.unplaced[user_id] = reason
@@ -123,6 +124,11 @@ class Lane:
         self.merge.skip(numbers)
         self._noted.lost += lost
         return lost
+
+    @property
+    def set_aside_bytes(self) -> int:
+        """Bytes of the dead letters that wait for the next batch."""
+        return sum(len(letter.key or b"") + len(letter.value or b"") for letter in self._noted.letters)
 
     @property
     def remarkable(self) -> bool:
@@ -193,7 +199,7 @@ class Lane:
             frozenset(user_ids),
             orphaned,
             notes.lost,
-            notes.defects,
+            notes.letters,
             notes.rechecks,
             frozenset(self._recheck_all),
             notes.unplaced,
@@ -214,15 +220,15 @@ class _Notes:
     """What there is to tell of a lane besides changes."""
 
     lost: int = 0
-    defects: list[str] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     rechecks: dict[int, str] = field(default_factory=dict)
     unplaced: dict[int, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.lost or self.defects)
+        return bool(self.lost or self.letters)
 
     def add(self, other: _Notes) -> None:
         self.lost += other.lost
-        self.defects += other.defects
+        self.letters += other.letters
         self.rechecks.update(other.rechecks)
         self.unplaced.update(other.unplaced)

@@ -8,6 +8,7 @@ from typing import Final
 
 from consumer.leads.left_behind import Arrival, arrival, names_in
 from consumer.leads.model import Change, Key, Missed, RequirementRow, Table
+from consumer.store.dead_letters import DeadLetter
 from consumer.stream.envelope import NOBODY
 
 LOST: Final = "changes of this lane were lost in the stream"
@@ -20,8 +21,8 @@ class LaneBatch:
     `expected_seq` and `version_before` are where the lane has to stand, `next_seq`, `version` (that of the last
     transaction completed within) and `offsets` where it stands afterwards. `user_ids` are those of `changes`;
     `orphaned` says that NOBODY is among the owners of rows. `lost` counts numbers that can no longer arrive and that no
-    dead letter explains. `defects` are the reasons of messages that were set aside, `rechecks` the users (→ reason)
-    that these concern, `unplaced` those of them whose message had no number and so no place among the changes.
+    dead letter explains. `letters` are messages that were set aside, `rechecks` the users (→ reason) whom they concern,
+    `unplaced` those of them whose message had no number and so no place among the changes.
     `recheck_all` are reasons to read every lead of the lane live; LOST among them stands among the changes (`missing`).
     `blind` says that changes are missing, whoever's they were.
     """
@@ -37,7 +38,7 @@ class LaneBatch:
     user_ids: frozenset[int]
     orphaned: bool
     lost: int
-    defects: Sequence[str]
+    letters: Sequence[DeadLetter]
     rechecks: Mapping[int, str]
     recheck_all: frozenset[str] = frozenset()
     unplaced: Mapping[int, str] = field(default_factory=dict)
@@ -79,6 +80,11 @@ class Batch:
     def versions(self) -> dict[int, int]:
         """lane → version that it has reached with this batch."""
         return {part.lane: part.version for part in self.lanes}
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        """Messages to be set aside."""
+        return [letter for part in self.lanes for letter in part.letters]
 
     @property
     def lane_rechecks(self) -> dict[str, list[int]]:

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, NoReturn
 
 import psycopg
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.applier.batches import Batch, is_orphan
 from consumer.applier.replay import decide
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Key
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -31,8 +31,6 @@ from consumer.stream.envelope import NOBODY
 
 TRIALS: Final = 5_000
 """How many parts of one batch are tried at most."""
-ATTEMPTS: Final = 5
-"""How often one part is tried while other transactions are in its way."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,19 +76,13 @@ def refused_leads(
     """
     refused: dict[int, str] = {}
     trials = 0
-    retrying = Retrying(
-        retry=retry_if_exception_type(TryAgain),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(0.05, max=1),
-        reraise=True,
-    )
 
     def trial(users: list[int], part: Batch) -> psycopg.Error | None:
         nonlocal trials
         trials += 1
         if not wanted():
             raise TryAgain("refused leads are not looked for any longer: the batch is not ours now, or we are to stop")
-        return retrying(_trial, part, users, reach, store)
+        return again_if_in_the_way(_trial, part, users, reach, store, locked=True)
 
     users = sorted(reach.users(batch, store.lane_count).difference(without))
     suspects = [_Group(users, _concerning(batch, users, store.lane_count), error)]

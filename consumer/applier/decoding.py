@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.gaps import Gaps
 from consumer.lane import lane_of
-from consumer.stream.dead_letters import DeadLetters, Defect, Letter, user_of
+from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.envelope import LANE_TABLES, READERS, Reader, Undecodable, end_of, lane_block, unreadable
 from consumer.stream.errors import ConsumerFailed
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
@@ -20,19 +20,21 @@ from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
 QUIET_SECONDS: Final = 30.0
 """How often librdkafka's same complaint is logged."""
 
+MOST_DIGITS: Final = 18
+"""Of a key that is a user id and fits a bigint for sure."""
+
 log: Final = structlog.get_logger()
 
 
 class Intake:
-    """Takes messages into `Lane.merge`; the caller settles the dead letters before it goes on from them."""
+    """Kafka's messages on their way into `Lane.merge`; what cannot be applied becomes a dead letter of its lane."""
 
-    def __init__(self, topics: Sequence[str], lanes: int, dead_letters: DeadLetters, gaps: Gaps) -> None:
+    def __init__(self, topics: Sequence[str], lanes: int, gaps: Gaps) -> None:
         """`topics` are the full names in the order of a lane's partitions, `lanes` is how many lanes there are."""
         self._topics = topics
         self._partition_of: Final = {topic: partition for partition, topic in enumerate(topics)}
         self._readers: Final[list[Reader]] = [READERS[topic] for topic in LANE_TOPICS]
         self._lane_count = lanes
-        self._dead_letters = dead_letters
         self._gaps = gaps
         self._complaints = Complaints()
 
@@ -86,10 +88,12 @@ class Intake:
         """Makes a dead letter of a message; its number, where it can be read, counts as taken: nothing waits for it."""
         offset: int = message.offset()  # type: ignore[assignment]
         key, value = message.key(), message.value()
-        letter = Letter(self._topics[partition], lane.number, offset, key, value, defect.value, detail)
-        self._dead_letters.put(letter)
+        topic = self._topics[partition]
+        about = user_of(key, value, is_heartbeat=LANE_TOPICS[partition] == HEARTBEATS)
+        letter = dead_letter(topic, lane.number, offset, defect, detail, about, Content(key, value))
         block = lane_block(value) if defect is Defect.UNDECODABLE else None
-        user_id = self._user_of(letter, lane.number)
+        # One of another lane is read live where that one brings it.
+        user_id = about if about is not None and lane_of(about, self._lane_count) == lane.number else None
         numbered = block is not None and block.epoch == lane.epoch
         if block is not None and numbered:
             unread = end_of(block) if user_id is None else unreadable(block, user_id, LANE_TABLES[partition], detail)
@@ -97,12 +101,17 @@ class Intake:
         elif defect is not Defect.REPEATED_NUMBER:
             lane.merge.pass_over(partition, offset)
         ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
-        lane.set_aside(defect, user_id, blank=(partition, offset) if ours and not numbered else None)
+        lane.set_aside(letter, user_id, blank=(partition, offset) if ours and not numbered else None)
 
-    def _user_of(self, letter: Letter, number: int) -> int | None:
-        """The user that a message is about, where it is one of this lane."""
-        user_id = user_of(letter)
-        return user_id if user_id is not None and lane_of(user_id, self._lane_count) == number else None
+
+def user_of(key: bytes | None, value: bytes | None, *, is_heartbeat: bool) -> int | None:
+    """The user that a message is about, by its lane block or its key; None: nobody can say. A heartbeat is nobody's."""
+    block = lane_block(value)
+    if block is not None:
+        return block.user_id
+    if key is None or not key.isdigit() or len(key) > MOST_DIGITS or is_heartbeat:
+        return None
+    return int(key)
 
 
 class Complaints:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.gaps import ends_in_kafka
 from consumer.settings import KafkaSettings
+from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
-from consumer.stream.dead_letters import DeadLetters, Defect, Letter
 from consumer.stream.envelope import NOBODY
 from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
 from consumer.stream.topics import CHECKPOINTS, Topics
@@ -36,26 +36,18 @@ STILL_SECONDS: Final = 5.0
 log: Final = structlog.get_logger()
 
 
-class Original(NamedTuple):
-    """A message's bytes as they came."""
-
-    key: bytes | None
-    value: bytes | None
-
-
 Newest = Callable[[], Checkpoint]
 """The newest committed checkpoint by now. Raises KafkaLost, NoCheckpoint, CheckpointUnreadable."""
-Originals = Callable[[int, int, int], Original]
+Originals = Callable[[int, int, int], Content]
 """A message's bytes, by lane, partition (0 … 3) and offset; empty where it is gone. Raises KafkaLost."""
 
 
 class ForeignMessages:
-    """Sets foreign messages aside; the caller settles the dead letters before it goes on from them."""
+    """The search for foreign messages, which become dead letters of their lanes."""
 
-    def __init__(self, topics: Sequence[str], dead_letters: DeadLetters, newest: Newest, originals: Originals) -> None:
+    def __init__(self, topics: Sequence[str], newest: Newest, originals: Originals) -> None:
         """`topics` are the full names, in the order of a lane's partitions."""
         self._topics = topics
-        self._dead_letters = dead_letters
         self._newest = newest
         self._originals = originals
         self._given: dict[int, tuple[int, int]] = {}
@@ -112,14 +104,15 @@ class ForeignMessages:
         self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
 
     def _set_aside(self, lane: Lane, seq: int, partition: int, offset: int, due: int) -> None:
-        key, value = self._originals(lane.number, partition, offset)
+        content = self._originals(lane.number, partition, offset)
         detail = f"number {seq}, while the reader gives out {due} next"
-        if value is None:
+        if content.value is None:
             detail += "; the message is gone from its topic"
-        reason = Defect.SKIPPED_NUMBER
-        self._dead_letters.put(Letter(self._topics[partition], lane.number, offset, key, value, reason.value, detail))
-        user_id = lane.drop(seq).user_id
-        lane.set_aside(reason, None if user_id == NOBODY else user_id)
+        about = lane.drop(seq).user_id
+        user_id = None if about == NOBODY else about
+        topic = self._topics[partition]
+        letter = dead_letter(topic, lane.number, offset, Defect.SKIPPED_NUMBER, detail, user_id, content)
+        lane.set_aside(letter, user_id)
 
 
 def newest_in_kafka(settings: KafkaSettings) -> Newest:
@@ -143,7 +136,7 @@ def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Origin
     """Reads messages once more; `topics` are the full names, in the order of a lane's partitions."""
     properties = {**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE}
 
-    def original(lane: int, partition: int, offset: int) -> Original:
+    def original(lane: int, partition: int, offset: int) -> Content:
         where = f"offset {offset} of {topics[partition]}[{lane}]"
         consumer = Consumer(properties)
         try:
@@ -157,8 +150,8 @@ def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Origin
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise KafkaLost(f"Kafka did not give us {where} ({error.str()})")
         if error is not None or message.offset() != offset:
-            return Original(None, None)
-        return Original(message.key(), message.value())
+            return Content(None, None)
+        return Content(message.key(), message.value())
 
     return original
 

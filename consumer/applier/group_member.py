@@ -28,7 +28,6 @@ from consumer.applier.other_lanes import OtherLanes
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.stream import topics
-from consumer.stream.dead_letters import DeadLetters
 from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
 from consumer.stream.topics import LANE_TOPICS, Topics
 
@@ -40,6 +39,8 @@ WAIT_SECONDS: Final = 0.005
 """The same while a lane waits for another one."""
 BEAT_SECONDS: Final = 0.25
 """How long a batch of nothing but heartbeats waits for company: an idle system stays quiet."""
+SET_ASIDE_BYTES: Final = 16 * 1024 * 1024
+"""Of dead letters in a batch; more of them wait for the next one."""
 LOOK_SECONDS: Final = 0.5
 """How often lanes are searched for missing numbers."""
 HAND_OVER_SECONDS: Final = 20.0
@@ -67,11 +68,10 @@ class LaneStream:
         names = Topics(kafka.topic_prefix)
         self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
         self._kafka: Final = kafka
-        self._dead_letters: Final = DeadLetters(kafka, stop.is_set)
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
-        self._intake: Final = Intake(self._topics, kafka.lanes, self._dead_letters, self._gaps)
+        self._intake: Final = Intake(self._topics, kafka.lanes, self._gaps)
         self._foreign: Final = ForeignMessages(
-            self._topics, self._dead_letters, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
+            self._topics, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
         )
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
         self._worker: Final = ThreadPoolExecutor(1, thread_name_prefix="lanes")
@@ -83,6 +83,7 @@ class LaneStream:
         self._gathered: dict[int, Lane] = {}
         self._rows = 0
         self._has_rows = False
+        self._set_aside_bytes = 0
         self._gathered_at = 0.0
         self._busy = False
         self._reposition = False
@@ -158,6 +159,7 @@ class LaneStream:
         self._gathered.clear()
         self._rows = 0
         self._has_rows = False
+        self._set_aside_bytes = 0
         self._changed.notify_all()
         return batch
 
@@ -177,6 +179,7 @@ class LaneStream:
         self._reached.clear()
         self._rows = 0
         self._has_rows = False
+        self._set_aside_bytes = 0
 
     # --- the stream's thread ------------------------------------------------------------------------------------------
 
@@ -211,11 +214,14 @@ class LaneStream:
         lanes = [self._lanes[number] for number in numbers if number in self._lanes]
         waiting = [lane for lane in lanes if self._others.may_go(lane, self._lanes)]
         remarkable = [lane for lane in lanes if lane.remarkable]
-        if remarkable and not self._dead_letters.settle():
-            return
         with self._changed:
+            while remarkable and self._set_aside_bytes >= SET_ASIDE_BYTES and not self._reposition:
+                if self.stop.is_set():
+                    return
+                self._changed.wait(POLL_SECONDS)
             if remarkable and not self._reposition:
                 for lane in remarkable:
+                    self._set_aside_bytes += lane.set_aside_bytes
                     lane.gather(0)
                     self._gathered[lane.number] = lane
                 self._rows += len(remarkable)
@@ -333,6 +339,7 @@ class LaneStream:
         with self._changed:
             self._gathered.clear()
             self._rows = 0
+            self._set_aside_bytes = 0
             while self._busy and not self.stop.is_set() and time.monotonic() < deadline:
                 self._changed.wait(POLL_SECONDS)
             self._forget()

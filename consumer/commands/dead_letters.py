@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
-from consumer.stream.dead_letter_entries import Entry
-from consumer.stream.dead_letter_log import LetterBox
-from consumer.stream.errors import StreamError
+
+if TYPE_CHECKING:  # the reader, which shares this program, never speaks to PostgreSQL
+    from consumer.store.connection import Connection
+    from consumer.store.dead_letters import Unresolved
+
+LISTED: Final = 200
+"""Dead letters shown at once where nobody asks for more."""
 
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
-Every = Annotated[bool, typer.Option("--all", help="All letters.")]
+Every = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to show, oldest first.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,22 +33,32 @@ app = typer.Typer(
 )
 
 
-class NoSuchLetter(StreamError):
-    """A number that no letter has."""
+@contextmanager
+def _session() -> Iterator[Connection]:
+    from consumer.store.connection import classified, open_session
+
+    conninfo = load(DatabaseSettings).conninfo
+    with classified(conninfo), open_session(conninfo, "leadstream dead letters") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
-@app.command("list", epilog="Example: consumer dead-letters list --json")
-def list_letters(as_json: AsJson = False) -> None:
-    """Show the letters that nobody has settled, and how many there are of each kind."""
-    with LetterBox(load(KafkaSettings)) as box:
-        letters = box.letters()
+@app.command("list", epilog="Example: consumer dead-letters list --json --limit 1000")
+def list_unresolved(as_json: AsJson = False, limit: Limit = LISTED) -> None:
+    """Show the dead letters that nobody has resolved, oldest first, and how many there are of each kind."""
+    from consumer.store import dead_letters
+
+    with _session() as connection:
+        found = dead_letters.unresolved(connection, limit)
+        counts = dead_letters.counts(connection)
     if as_json:
-        typer.echo(json.dumps([_plain(letter) for letter in letters.values()], indent=2))
+        typer.echo(json.dumps([_plain(letter) for letter in found], indent=2))
         return
-    table = Table("number", "reason", "user", "topic", "partition", "offset", "detail")
-    for number, letter in letters.items():
+    table = Table("number", "set aside", "reason", "user", "topic", "partition", "offset", "detail")
+    for letter in found:
         table.add_row(
-            str(number),
+            str(letter.number),
+            f"{letter.set_aside_at:%Y-%m-%d %H:%M:%S}Z",
             letter.reason,
             "" if letter.user_id is None else str(letter.user_id),
             letter.topic,
@@ -52,77 +67,68 @@ def list_letters(as_json: AsJson = False) -> None:
             letter.detail,
         )
     console = Console()
-    if letters:
+    if found:
         console.print(table)
-    counts = Counter(letter.reason for letter in letters.values())
-    console.print(", ".join(f"{count} {reason}" for reason, count in counts.most_common()) or "no dead letters")
+    console.print(", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "no dead letters")
+    if (more := sum(counts.values()) - len(found)) > 0:
+        console.print(f"{more:,} more; --limit shows them")
 
 
 @app.command(epilog="Example: consumer dead-letters show 3")
 def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
-    """Show one letter with its original bytes: as text, or as {"base64": …} where they are not UTF-8."""
-    with LetterBox(load(KafkaSettings)) as box:
-        entry = _chosen(box.letters(), [number], every=False)[number]
-        letter = box.original(number)
-    typer.echo(json.dumps({**_plain(entry), "key": _shown(letter.key), "value": _shown(letter.value)}, indent=2))
+    """Show one dead letter with its original bytes: as text, or as {"base64": …} where they are not UTF-8."""
+    from consumer.store import dead_letters
+
+    with _session() as connection:
+        (letter,) = dead_letters.choose(connection, [number])
+        key, value = dead_letters.content(connection, number)
+    typer.echo(json.dumps({**_plain(letter), "key": _readable(key), "value": _readable(value)}, indent=2))
 
 
 @app.command(epilog="Example: consumer dead-letters retry --all")
 def retry(numbers: Numbers = None, every: Every = False) -> None:
-    """Have the leads of these letters read live, and settle the letters; those that name no lead stay."""
+    """Have the leads of dead letters read live, and resolve these; those that name no lead stay."""
     from consumer.store.leads import LeadStore
 
     _named_or_all(numbers, every=every)
-    kafka, database, discovery = load(KafkaSettings), load(DatabaseSettings), load(DiscoverySettings)
-    with LetterBox(kafka) as box:
-        chosen = _chosen(box.letters(), numbers, every=every)
-        users = {number: user for number, letter in chosen.items() if (user := letter.user_id) is not None}
-        if users:
-            reasons = {users[number]: f"a dead letter was retried: {chosen[number].reason}" for number in users}
-            with (
-                LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "sweep") as store,
-                store.transaction() as tx,
-            ):
-                tx.queue_rechecks(reasons)
-            box.settle([chosen[number] for number in users], "retried")
-    leads = _many(len(set(users.values())), "lead")
-    typer.echo(f"{_many(len(users), 'letter')} settled, {leads} queued to be read live")
-    left = sorted(chosen.keys() - users.keys())
-    if left:
+    database, discovery = load(DatabaseSettings), load(DiscoverySettings)
+    with (
+        LeadStore(database.conninfo, load(KafkaSettings).lanes, discovery.shadow_mode, "sweep") as store,
+        store.transaction() as tx,
+    ):
+        chosen = tx.retry_dead_letters(numbers)
+    known = [letter for letter in chosen if letter.user_id is not None]
+    leads = _many(len({letter.user_id for letter in known}), "lead")
+    typer.echo(f"{_many(len(known), 'dead letter')} resolved, {leads} queued to be read live")
+    if left := [letter.number for letter in chosen if letter.user_id is None]:
         typer.echo(f"name no lead: {', '.join(map(str, left))}; look at them with `show`, then `discard` them")
 
 
 @app.command(epilog="Example: consumer dead-letters discard 3 4")
 def discard(numbers: Numbers = None, every: Every = False) -> None:
-    """Settle letters without doing anything about them."""
+    """Resolve dead letters without doing anything about them."""
+    from consumer.store import dead_letters
+
     _named_or_all(numbers, every=every)
-    with LetterBox(load(KafkaSettings)) as box:
-        chosen = _chosen(box.letters(), numbers, every=every)
-        box.settle(chosen.values(), "discarded")
-    typer.echo(f"{_many(len(chosen), 'letter')} discarded")
+    with _session() as connection:
+        chosen = dead_letters.choose(connection, numbers)
+        dead_letters.resolve(connection, chosen, "discarded")
+    typer.echo(f"{_many(len(chosen), 'dead letter')} discarded")
 
 
-def _named_or_all(numbers: list[int] | None, *, every: bool) -> None:
+def _named_or_all(numbers: Sequence[int] | None, *, every: bool) -> None:
     if every and numbers:
         raise typer.BadParameter("give either numbers or --all, not both")
     if not every and not numbers:
         raise typer.BadParameter(
-            "no letter was named; give numbers as `consumer dead-letters list` shows them, or --all"
+            "no dead letter was named; give numbers as `consumer dead-letters list` shows them, or --all"
         )
 
 
-def _chosen(letters: Mapping[int, Entry], numbers: list[int] | None, *, every: bool) -> dict[int, Entry]:
-    if every or numbers is None:
-        return dict(letters)
-    unknown = [str(number) for number in numbers if number not in letters]
-    if unknown:
-        raise NoSuchLetter(f"there is no unsettled letter {', '.join(unknown)}; see `consumer dead-letters list`")
-    return {number: letters[number] for number in numbers}
-
-
-def _plain(letter: Entry) -> dict[str, Any]:
+def _plain(letter: Unresolved) -> dict[str, Any]:
     return {
         "number": letter.number,
+        "set_aside_at": letter.set_aside_at.isoformat(),
         "reason": letter.reason,
         "detail": letter.detail,
         "user_id": letter.user_id,
@@ -137,7 +143,7 @@ def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _shown(value: bytes | None) -> str | dict[str, str] | None:
+def _readable(value: bytes | None) -> str | dict[str, str] | None:
     """Bytes as JSON has them, from which every byte can be had back."""
     try:
         return None if value is None else value.decode()

@@ -13,7 +13,7 @@ from consumer.mysql import comparing
 from consumer.mysql.session import database_of, server_info
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.store.lanes import lanes_there
-from consumer.stream import dead_letter_topic, topic_repair, topics
+from consumer.stream import topic_repair, topics
 from consumer.stream.checkpoint import Checkpoint, Start
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.producer import ReaderTransactions
@@ -43,6 +43,7 @@ def prepare(
     CheckpointUnreadable, and what the store's setup, the topics and the server raise.
     """
     from consumer.commands.begin_again import begin_again
+    from consumer.commands.older_dead_letters import carry_over
     from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
 
     with CheckpointLog(kafka) as checkpoints:
@@ -54,8 +55,6 @@ def prepare(
     done = topic_repair.repair(kafka) if repair else []
     created = topics.prepare(kafka)
     done += [f"created topic {name}" for name in created]
-    if kafka.topic(topics.DEAD_LETTERS) not in created:
-        done += [f"topic {name} keeps dead letters for ever and whole now" for name in dead_letter_topic.repair(kafka)]
     if repair and lanes:
         done += begin_again(replica, kafka, lanes, anew=anew)
     with CheckpointLog(kafka) as checkpoints:
@@ -71,6 +70,7 @@ def prepare(
         first_rules=first_rules,
         compare=partial(comparing.ask, replica),
     )
+    done += carry_over(kafka, database.conninfo)
     if existing is None:
         first = starting_checkpoint(replica, kafka.lanes, start)
         _write(kafka, first)

@@ -9,21 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.settings import DatabaseSettings, KafkaSettings
+from consumer.store import dead_letters, lanes, lookups
 from consumer.store.connection import classified, open_session
+from consumer.store.lanes import LanePoint
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
-from consumer.stream.dead_letter_log import LetterBox
 from consumer.versions import age
-
-LANES = """
-SELECT lane, epoch, next_seq, version, owner,
-       CASE WHEN owner IS NOT NULL THEN extract(epoch FROM clock_timestamp() - moved_at)::float8 END
-FROM leadstream.lanes ORDER BY lane
-"""
-"""How far each lane was applied, by whom last, and how long ago that was."""
-
-RECHECKS = "SELECT count(*), count(*) FILTER (WHERE not_before <= now()) FROM leadstream.rechecks"
-"""Leads that wait to be read live, and those of them that are due."""
 
 ANSWER_SECONDS = 10
 
@@ -45,7 +36,7 @@ class LaneStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything at one moment. `dead_letters` are those not settled; `lag_seconds` is that of the reader."""
+    """Everything at one moment. `dead_letters` are those not resolved; `lag_seconds` is that of the reader."""
 
     file: str
     pos: int
@@ -69,19 +60,20 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         classified(database.conninfo),
         open_session(database.conninfo, "leadstream status", seconds=ANSWER_SECONDS) as connection,
     ):
-        lanes = connection.execute(LANES).fetchall()
-        rechecks = connection.execute(RECHECKS).fetchone() or (0, 0)
+        points = lanes.lanes(connection)
+        rechecks = lookups.rechecks(connection)
+        letters = sum(dead_letters.counts(connection).values())
     now = time.time()
-    applied = [_lane(row, checkpoint, now) for row in lanes]
+    applied = [_lane(lane, point, checkpoint, now) for lane, point in points.items()]
     return Status(
         file=checkpoint.file,
         pos=checkpoint.pos,
         gtid_set=checkpoint.gtid_set,
         lag_seconds=_age(checkpoint.version, now),
         waiting=sum(lane.waiting for lane in applied),
-        rechecks=rechecks[0],
-        rechecks_due=rechecks[1],
-        dead_letters=_dead_letters(kafka),
+        rechecks=rechecks.waiting,
+        rechecks_due=rechecks.due,
+        dead_letters=letters,
         lanes=applied,
     )
 
@@ -110,12 +102,11 @@ def show(found: Status, console: Console) -> None:
     )
 
 
-def _lane(row: tuple[int, int, int, int, str | None, float | None], checkpoint: Checkpoint, now: float) -> LaneStatus:
-    lane, epoch, next_seq, version, owner, moved = row
-    known = epoch == checkpoint.epoch and lane < len(checkpoint.next_seqs)
-    waiting = max(0, checkpoint.next_seqs[lane] - next_seq) if known else 0
-    moved_seconds = None if moved is None else round(max(0.0, moved), 1)
-    return LaneStatus(lane, owner, moved_seconds, next_seq, waiting, _age(version, now))
+def _lane(lane: int, point: LanePoint, checkpoint: Checkpoint, now: float) -> LaneStatus:
+    known = point.epoch == checkpoint.epoch and lane < len(checkpoint.next_seqs)
+    waiting = max(0, checkpoint.next_seqs[lane] - point.next_seq) if known else 0
+    moved_seconds = None if point.owner is None else round(max(0.0, point.still), 1)
+    return LaneStatus(lane, point.owner, moved_seconds, point.next_seq, waiting, _age(point.version, now))
 
 
 def _age(version: int, now: float) -> float | None:
@@ -125,8 +116,3 @@ def _age(version: int, now: float) -> float | None:
 
 def _seconds(lag: float | None) -> str:
     return "unknown" if lag is None else f"{lag:,.1f} s"
-
-
-def _dead_letters(kafka: KafkaSettings) -> int:
-    with LetterBox(kafka) as box:
-        return len(box.letters())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from consumer.settings import KafkaSettings
 from consumer.stream.errors import KafkaLost
+from consumer.stream.partition import Partitions
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS, Topics
 
 ANSWER_SECONDS: Final = 30.0
@@ -83,64 +84,45 @@ def ends(settings: KafkaSettings) -> Ends:
 
     Raises KafkaLost.
     """
-    consumer = Consumer(
-        {
-            **settings.librdkafka,
-            "group.id": f"{settings.topic_prefix}.tails",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": "false",
-            "enable.partition.eof": "true",
-            "log_level": "0",
-        }
-    )
     names = Topics(settings.topic_prefix)
     found = Ends([], [])
     try:
-        for topic in LANE_TOPICS:
-            for lane in range(settings.lanes):
-                partition = TopicPartition(names.name(topic), lane)
-                low, high = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
-                if low < high:
-                    found.tails.extend(_newest(consumer, partition, low, high, with_place=topic == HEARTBEATS))
-                elif topic != HEARTBEATS:
-                    found.empty.append((topic, lane, high))
+        with Partitions(settings, "tails", ANSWER_SECONDS) as partitions:
+            for topic in LANE_TOPICS:
+                for lane in range(settings.lanes):
+                    low, high = partitions.bounds(names.name(topic), lane)
+                    if low < high:
+                        there = names.name(topic), lane, low, high
+                        found.tails.extend(_newest(partitions, *there, with_place=topic == HEARTBEATS))
+                    elif topic != HEARTBEATS:
+                        found.empty.append((topic, lane, high))
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {settings.kafka_bootstrap_servers} did not give us the newest changes ({error.args[0].str()})"
         ) from error
-    finally:
-        consumer.close()
     return found
 
 
-def _newest(consumer: Consumer, partition: TopicPartition, low: int, high: int, *, with_place: bool) -> list[Tail]:
+def _newest(partitions: Partitions, topic: str, lane: int, low: int, high: int, *, with_place: bool) -> list[Tail]:
     look_back = FIRST_LOOK_BACK
     while True:
         start = max(low, high - look_back)
-        newest, stood = _newest_from(consumer, partition.topic, partition.partition, start)
+        newest, stood = _newest_from(partitions, topic, lane, start)
         enough = newest is not None and (stood is not None or not with_place or look_back >= LONGEST_LOOK_BACK)
         if enough or start == low:
             return list(dict.fromkeys(tail for tail in (stood, newest) if tail is not None))
         look_back *= 2
 
 
-def _newest_from(consumer: Consumer, topic: str, lane: int, start: int) -> tuple[Tail | None, Tail | None]:
+def _newest_from(partitions: Partitions, topic: str, lane: int, start: int) -> tuple[Tail | None, Tail | None]:
     """The newest message, and the newest heartbeat with a place; they may be the same."""
-    consumer.assign([TopicPartition(topic, lane, start)])
     newest = stood = None
-    while True:
-        message = consumer.poll(ANSWER_SECONDS)
-        if message is None:
-            raise KafkaLost(f"Kafka did not answer within {ANSWER_SECONDS:.0f} s ({topic}[{lane}])")
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                return newest, stood
-            raise KafkaException(error)
+    for message in partitions.messages(topic, lane, start):
         found = as_tail(lane, message.value() or b"")
         newest = found or newest
         if found is not None and found.server:
             stood = found
+    return newest, stood
 
 
 _decode: Final = msgspec.json.Decoder(_Message).decode

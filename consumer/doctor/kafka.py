@@ -9,9 +9,8 @@ from typing import Final
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
-from consumer.stream.dead_letter_topic import unfit
 from consumer.stream.topic_fit import REPAIR, counted, lowered, uneven
-from consumer.stream.topics import CHECKPOINTS, DEAD_LETTERS, Wanted, lane_topics, wanted
+from consumer.stream.topics import CHECKPOINTS, Wanted, lane_topics, wanted
 
 SERVER: Final = "kafka"
 PRODUCE, INIT_PRODUCER_ID, DESCRIBE_CONFIGS, ALTER_CONFIGS = 0, 22, 32, 44
@@ -28,8 +27,7 @@ def judge(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> list[Check]:
     """Every precondition of Kafka; of topics that do not exist nothing but that is said."""
     topics = wanted(kafka)
     there = [*_partitions(facts, kafka), _policies(facts, topics), _retention(facts, topics, kafka),
-             _letters(facts, kafka), _leaders(facts), _replication(facts),
-             _in_sync(facts)] if facts.topics else []  # fmt: skip
+             _leaders(facts), _replication(facts), _in_sync(facts)] if facts.topics else []  # fmt: skip
     return [_reachable(facts), _version(facts), _there(facts, topics), *there, *_acls(facts, kafka, group),
             _transactions(facts, kafka)]  # fmt: skip
 
@@ -84,18 +82,10 @@ def _partitions(facts: KafkaFacts, kafka: KafkaSettings) -> Iterator[Check]:
         yield _check("partitions", State.WARNING, sentence, hint)
     else:
         yield _check("partitions", False, f"every lane's topic has {_count(most, 'partition')}, as LANES says", "")
-    single = {name: facts.topics[name].partitions for name in _single(kafka) if name in facts.topics}
-    many = {name: count for name, count in single.items() if count != 1}
-    said = (
-        f"{counted(many)}, of which only the first is used"
-        if many
-        else ("checkpoints and dead letters have 1 partition each")
-    )
-    yield _check("single partitions", State.WARNING if many else State.OK, said, "leave the others empty")
-
-
-def _single(kafka: KafkaSettings) -> list[str]:
-    return [kafka.topic(CHECKPOINTS), kafka.topic(DEAD_LETTERS)]
+    name = kafka.topic(CHECKPOINTS)
+    count = facts.topics[name].partitions if name in facts.topics else 1
+    said = f"{counted({name: count})}, of which only the first is used" if count > 1 else "checkpoints have 1 partition"
+    yield _check("single partition", State.WARNING if count > 1 else State.OK, said, "leave the others empty")
 
 
 def _policies(facts: KafkaFacts, topics: list[Wanted]) -> Check:
@@ -149,19 +139,6 @@ def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) ->
     ]
     short = any("retention.ms" in low for low in wrong.values())
     return _check("retention", State.FAILED if short else State.WARNING, sentence, "; ".join(hints))
-
-
-def _letters(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
-    name = kafka.topic(DEAD_LETTERS)
-    found = facts.topics.get(name)
-    wrong = unfit(found.settings) if found is not None and found.settings else {}
-    if not wrong:
-        return _check("dead letters", False, "dead letters are kept whole, and until somebody settles them", "")
-    said = ", ".join(f"{key}={found.settings.get(key)}" for key in wrong) if found is not None else ""
-    hint = "; ".join(_configure(facts, name, f"{key}={value}") for key, value in wrong.items())
-    return _check(
-        "dead letters", State.WARNING, f"{name} has {said} and may lose dead letters that nobody has settled", hint
-    )
 
 
 def _leaders(facts: KafkaFacts) -> Check:

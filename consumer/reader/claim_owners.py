@@ -241,7 +241,7 @@ class ClaimOwners:
 
 
 class ReplicaClaims:
-    """Asks the replica for the users of claims."""
+    """The users of claims, asked of the replica."""
 
     def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
         """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are

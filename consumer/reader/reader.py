@@ -17,7 +17,6 @@ from zlib import crc32
 
 import msgspec
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
 from consumer import measures, metrics
 from consumer.binlog.errors import BinlogPurged, IdTaken
@@ -28,6 +27,7 @@ from consumer.mysql.errors import ConnectionLost
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
+from consumer.patience import Patience
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
@@ -47,8 +47,6 @@ log = structlog.get_logger()
 
 PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint gets over."""
-FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 15.0
 BURST_SECONDS: Final = 60.0
 """Wrong commit times with less than this between them are one burst."""
 CORRECTED_HINT: Final = {
@@ -83,7 +81,7 @@ class UndoneTransaction(StreamError):
 
 
 class Reader:
-    """Follows the binlog until stopped."""
+    """The process that follows the binlog until it is stopped."""
 
     def __init__(
         self,
@@ -107,7 +105,7 @@ class Reader:
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._unread = unread_reports()
-        self._attempt: RetryCallState | None = None
+        self._patience = Patience(lambda error: isinstance(error, PASSING), stop.event, report_lost)
         self._connected = False
         self._id = uuid4().hex
         self._database = ""
@@ -122,10 +120,10 @@ class Reader:
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         try:
-            start = self._patiently(self._begin)
+            start = self._patience(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
             with metrics.lanes_sent(self._next_seqs):
-                self._patiently(lambda: self._follow(owners))
+                self._patience(self._follow, owners)
         except PASSING:
             if not self._stop:
                 raise
@@ -307,7 +305,7 @@ class Reader:
             )
             try:
                 for _ in copy.batches(self._stop):
-                    self._progressed()
+                    self._patience.progressed()
             except RolledBack as undone:
                 self._leave_out(undone, start)
                 raise
@@ -327,26 +325,6 @@ class Reader:
                 " and reconciler verify --repair"
             ) from undone
         self._left_out |= {undone.place}
-
-    def _progressed(self) -> None:
-        if self._attempt is not None:
-            self._attempt.attempt_number = 1  # the next failure is a new one and not waited for long
-
-    def _patiently(self, step: Callable[[], T]) -> T:
-        """Repeats a step with growing pauses while what it raises is passing. Stopping ends the patience."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(PASSING),
-            wait=wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS),
-            stop=stop_when_event_set(self._stop.event),
-            sleep=self._stop.wait,
-            before_sleep=say_lost,
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
-                self._attempt = attempt.retry_state
-                return step()
-        raise AssertionError("tenacity ends by returning or raising")
 
 
 class Copy:
@@ -599,10 +577,8 @@ def say_unread(event: Statement | SchemaChange) -> None:
         log.warning("schema_changed", table=table, verb=event.verb)
 
 
-def say_lost(state: RetryCallState) -> None:
+def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
     """Tells that something passing failed and when it is tried again."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    pause = state.next_action.sleep if state.next_action is not None else 0.0
     server = "kafka" if isinstance(error, KafkaLost) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
     log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))

@@ -67,6 +67,12 @@ class Uuids(Array):
     oid, element = 2951, 2950
 
 
+class Byteas(Array):
+    """bytea[]"""
+
+    oid, element = 1001, 17
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
@@ -76,7 +82,7 @@ class _ArrayDumper(Dumper):
 
 def register(context: AdaptContext) -> None:
     """Lets a connection take these arrays as parameters."""
-    for kind in (Bigints, Integers, Texts, Booleans, Moments, Uuids):
+    for kind in (Bigints, Integers, Texts, Booleans, Moments, Uuids, Byteas):
         dumper = type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.oid})
         context.adapters.register_dumper(kind, dumper)
 
@@ -140,6 +146,12 @@ class _Elements(dict[str | None, bytes]):
 def uuids(values: Sequence[bytes]) -> Uuids:
     """A column of UUIDs, given as their 16 bytes."""
     return Uuids(_head(Uuids, len(values)) + b"".join([b"\x00\x00\x00\x10" + value for value in values]))
+
+
+def byteas(values: Sequence[bytes | None]) -> Byteas:
+    """A column of bytes."""
+    elements = (_NULL if value is None else _length(len(value)) + value for value in values)
+    return Byteas(_head(Byteas, len(values), nulls=True) + b"".join(elements))
 
 
 def storable(value: str) -> bytes:

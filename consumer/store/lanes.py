@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from consumer.store.connection import classified, open_session
+from consumer.store import sql
+from consumer.store.connection import Connection, classified, open_session
 
 
 class LaneState(NamedTuple):
@@ -19,6 +21,26 @@ class LaneState(NamedTuple):
     next_seq: int
     version: int
     offsets: dict[str, int]
+
+
+class LanePoint(NamedTuple):
+    """How far a lane has come; version and number both move when anything is applied in it, heartbeats included.
+
+    `version` is in µs, `still` is how long (s) nothing has been applied, by PostgreSQL's clock; `owner` is the applier
+    that moved the lane last, None where none did. `offsets` is the next offset to read per topic.
+    """
+
+    version: int
+    next_seq: int
+    still: float = 0.0
+    owner: str | None = None
+    epoch: int = 1
+    offsets: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def state(self) -> LaneState:
+        """What an applier resumes from."""
+        return LaneState(self.epoch, self.next_seq, self.version, dict(self.offsets))
 
 
 class LaneMove(NamedTuple):
@@ -37,12 +59,14 @@ class LaneMove(NamedTuple):
     new_epoch: int | None = None
 
 
+def lanes(connection: Connection) -> dict[int, LanePoint]:
+    """Every lane, in their order. Everybody who shows or compares lanes asks here."""
+    return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANES)}
+
+
 def lanes_there(conninfo: str) -> dict[int, LaneState]:
     """Every lane that PostgreSQL has, none where our schema is not there yet. Raises StoreUnavailable."""
     with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
         if connection.execute("SELECT to_regclass('leadstream.lanes')").fetchone() == (None,):
             return {}
-        rows = connection.execute(
-            "SELECT lane, epoch, next_seq, version, offsets FROM leadstream.lanes ORDER BY lane"
-        ).fetchall()
-    return {lane: LaneState(epoch, seq, version, offsets) for lane, epoch, seq, version, offsets in rows}
+        return {lane: point.state for lane, point in lanes(connection).items()}

@@ -53,8 +53,9 @@ from consumer.store.columns import (
     stint_columns,
 )
 from consumer.store.connection import Connection, Cursor, Rows, classified, connect, place, roll_back
+from consumer.store.dead_letters import DeadLetter, Unresolved, choose, columns, resolve
 from consumer.store.errors import LaneTaken, NotPrepared
-from consumer.store.lanes import LaneMove, LaneState
+from consumer.store.lanes import LaneMove, LanePoint, LaneState
 from consumer.store.rules import LOCK, InForce
 
 _QUEUE_TYPES: Final[dict[str | None, QueueType | None]] = {None: None, **{name.value: name for name in QueueType}}
@@ -64,6 +65,9 @@ log: Final = structlog.get_logger(__name__)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 LATE: Final = "what belongs to a claim that came was left behind only later"
+
+DEAD_LETTER_DAYS: Final = 90
+"""How long dead letters are kept where nobody says otherwise."""
 
 _LOAD_AT_ONCE: Final = 2_000
 """Leads per statement of a load: PostgreSQL reads the next ones while we build these."""
@@ -101,11 +105,19 @@ class LeadStore:
     transactions. Not for use by several threads at once.
     """
 
-    def __init__(self, conninfo: str, lanes: int, shadow: bool, source: Literal["stream", "sweep"]) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        lanes: int,
+        shadow: bool,
+        source: Literal["stream", "sweep"],
+        dead_letter_days: int = DEAD_LETTER_DAYS,
+    ) -> None:
         self.lane_count: Final = lanes
         self.shadow: Final = shadow
         self.source: Final = source
         self._conninfo: Final = conninfo
+        self.dead_letter_days: Final = dead_letter_days
         self._connection: Connection | None = None
         self._add_conversions = ""
         self._in_force = InForce()
@@ -144,6 +156,7 @@ class LeadStore:
                     self._add_conversions,
                     self._in_force,
                     past_held=past_held,
+                    dead_letter_days=self.dead_letter_days,
                 )
                 yield tx
                 tx.confirm_lanes()
@@ -160,14 +173,14 @@ class LeadStore:
         Raises NotPrepared where one is missing or there are not as many as LANES says, StoreUnavailable.
         """
         wanted = sorted(set(lane_numbers))
-        ((count,),) = self._read(sql.COUNT_LANES)
+        points = {lane: LanePoint(*point) for lane, *point in self._read(sql.LANES)}
+        count = len(points)
         if count and count != self.lane_count:
             raise NotPrepared(
                 f"LANES is {self.lane_count}, but leadstream.lanes in {place(self._conninfo)} has {count};"
                 f" set LANES={count} everywhere"
             )
-        rows = self._read(sql.READ_LANES, lane=integers(wanted))
-        states = {lane: LaneState(epoch, seq, version, offsets) for lane, epoch, seq, version, offsets in rows}
+        states = {lane: points[lane].state for lane in wanted if lane in points}
         missing = [str(lane) for lane in wanted if lane not in states]
         if missing:
             raise NotPrepared(
@@ -220,6 +233,7 @@ class LeadTransaction:
         in_force: InForce,
         *,
         past_held: bool = False,
+        dead_letter_days: int = DEAD_LETTER_DAYS,
     ) -> None:
         self._connection = connection
         self._lanes = lanes
@@ -227,6 +241,7 @@ class LeadTransaction:
         self._source = source
         self._handed_out = handed_out
         self._past_held = past_held
+        self._dead_letter_days = dead_letter_days
         self._add_conversions = add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
@@ -239,6 +254,11 @@ class LeadTransaction:
         """After the commit: conversions that it added."""
         self.conversions_there = 0
         """After the commit: conversions that were in the table already and stayed as they were."""
+        self._set_aside: tuple[Cursor, Cursor] | None = None
+        self.dead_letters_added = 0
+        """After the commit: dead letters that were not there before."""
+        self.dead_letters_expired = 0
+        """After the commit: dead letters that nobody had resolved until they were dropped for their age."""
         self._in_force = in_force
         self._rules: Rules | None = None
         self._execute(sql.HOLD_RULES, key=LOCK)
@@ -448,6 +468,26 @@ class LeadTransaction:
         rows = self._fetch(self._execute(entries.REPAIR, **entries.parameters(self.rules, users)))
         return [EntryDrift(*row) for row in rows]
 
+    def set_aside(self, letters: Sequence[DeadLetter]) -> None:
+        """Adds dead letters, and drops those that are older than the store keeps them."""
+        if letters:
+            added = self._execute(sql.ADD_DEAD_LETTERS, **columns(letters))
+            self._set_aside = added, self._execute(sql.EXPIRE_DEAD_LETTERS, days=self._dead_letter_days)
+
+    def retry_dead_letters(self, numbers: Sequence[int] | None) -> list[Unresolved]:
+        """Has the leads of dead letters read live, and resolves these; those that name no lead stay as they are.
+
+        Returns all that were chosen; None chooses all. Raises NoSuchDeadLetter.
+        """
+        chosen = choose(self._connection, numbers)
+        known = [letter for letter in chosen if letter.user_id is not None]
+        self.queue_rechecks({
+            letter.user_id: f"a dead letter was retried: {letter.reason}"
+            for letter in known if letter.user_id is not None
+        })  # fmt: skip
+        resolve(self._connection, known, "retried")
+        return chosen
+
     def queue_rechecks(self, reasons: Mapping[int, str]) -> None:
         """Asks for leads to be read live, user → reason; a lead asked for again stays one row and is due at once."""
         if reasons:
@@ -517,6 +557,10 @@ class LeadTransaction:
                 self._tell_of_others(there)
         for user_id in self._handled:
             self._handed_out.pop(user_id, None)
+        if self._set_aside is not None:
+            added_letters, expired = self._set_aside
+            self.dead_letters_added = len(added_letters.fetchall())
+            ((self.dead_letters_expired,),) = expired.fetchall()
 
     def _tell_of_others(self, there: Sequence[Conversion]) -> None:
         """Logs conversions whose ids belong to other ones: they are recorded as stints, and not where they are paid."""

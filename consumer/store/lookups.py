@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
@@ -62,6 +62,9 @@ SELECT to_regclass('user_call_scores') IS NOT NULL AND to_regclass('conversions'
 RECHECK_OF: Final = "SELECT reason, asked_at, attempts, last_error FROM leadstream.rechecks WHERE user_id = %s"
 """The recheck that waits for a lead."""
 
+RECHECKS: Final = "SELECT count(*) FILTER (WHERE not_before <= now()), count(*) FROM leadstream.rechecks"
+"""Rechecks due, and all of them."""
+
 OUTCOMES_OF: Final = "SELECT user_id, last_outcome FROM user_call_scores WHERE user_id = ANY(%s)"
 """How the last calls of leads ended."""
 
@@ -70,6 +73,18 @@ SELECT lane.version FROM leadstream.lanes AS lane JOIN leadstream.leads AS lead 
 WHERE lead.user_id = %s
 """
 """How far the lane of a lead has come."""
+
+
+class Rechecks(NamedTuple):
+    """How many leads wait to be read live, and how many of them are due."""
+
+    due: int
+    waiting: int
+
+
+def rechecks(connection: Connection) -> Rechecks:
+    """Counts rechecks."""
+    return Rechecks(*(connection.execute(RECHECKS).fetchone() or (0, 0)))
 
 
 @dataclass(frozen=True, slots=True)

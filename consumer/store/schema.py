@@ -10,8 +10,10 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -145,6 +147,30 @@ shown = Table(
     Index("shown_until", "lane", "until_version"),
 )
 """Customers whose queue the call centre sees by the present, while the stream has yet to bring how they came there."""
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("message_offset", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("user_id", BigInteger),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("set_aside_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("resolved_at", DateTime(timezone=True)),
+    Column("resolution", Text),
+    Index("dead_letters_message", "topic", "partition", "message_offset", "digest", unique=True),
+    Index("dead_letters_set_aside", "set_aside_at"),
+    Index("dead_letters_unresolved", "reason", postgresql_where=text("resolved_at IS NULL")),
+)
+"""Messages that could not be applied, as they came; a topic that was created anew gives its offsets out again, so the
+digest of key and value tells them apart."""
 
 runs = Table(
     "runs",

@@ -1,4 +1,4 @@
-"""Prepares PostgreSQL: our schema by migrations, the call centre's tables where absent, one row a lane."""
+"""PostgreSQL made ready: our schema by migrations, the call centre's tables where absent, one row a lane."""
 
 from __future__ import annotations
 

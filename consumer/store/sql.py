@@ -76,16 +76,15 @@ FROM leadstream.rules RETURNING version
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
-READ_LANES: Final = """
-SELECT lane, epoch, next_seq, version, offsets FROM leadstream.lanes WHERE lane = ANY(%(lane)s::int[])
+LANES: Final = """
+SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - moved_at), 0)::float8, owner, epoch,
+       offsets
+FROM leadstream.lanes ORDER BY lane
 """
-"""Where these lanes stand."""
+"""Where every lane stands, and how long (s) it has been standing still; 0 where it never moved."""
 
 LANE_VERSIONS: Final = "SELECT lane, version FROM leadstream.lanes"
 """How far each lane has come."""
-
-COUNT_LANES: Final = "SELECT count(*) FROM leadstream.lanes"
-"""How many lanes there are."""
 
 MOVE_LANES: Final = f"""
 UPDATE leadstream.lanes
@@ -108,6 +107,69 @@ WHERE lanes.lane = move.lane AND lanes.epoch = move.epoch AND lanes.next_seq = m
 RETURNING lanes.lane
 """
 """Moves lanes on by compare-and-set; a lane that is not where it was expected is not returned."""
+
+# --- dead letters -----------------------------------------------------------------------------------------------------
+
+ADD_DEAD_LETTERS: Final = f"""
+INSERT INTO leadstream.dead_letters
+    (topic, partition, message_offset, reason, detail, user_id, key, value, size, digest)
+SELECT topic, partition, message_offset, reason, detail, user_id, key, value, size, digest
+FROM {
+    _batch(
+        "letter",
+        topic="text",
+        partition="int",
+        message_offset="bigint",
+        reason="text",
+        detail="text",
+        user_id="bigint",
+        key="bytea",
+        value="bytea",
+        size="bigint",
+        digest="text",
+    )
+}
+ON CONFLICT (topic, partition, message_offset, digest) DO NOTHING
+RETURNING id
+"""
+"""Messages set aside; one that is there already stays as it is, resolved or not."""
+
+EXPIRE_DEAD_LETTERS: Final = """
+WITH gone AS (
+    DELETE FROM leadstream.dead_letters WHERE id IN (
+        SELECT id FROM leadstream.dead_letters WHERE set_aside_at < now() - make_interval(days => %(days)s)
+        ORDER BY set_aside_at LIMIT 10000 FOR UPDATE SKIP LOCKED)
+    RETURNING resolved_at IS NULL AS unresolved)
+SELECT count(*) FILTER (WHERE unresolved) FROM gone
+"""
+"""Drops dead letters of a certain age; how many of them nobody had resolved."""
+
+DEAD_LETTERS: Final = """
+SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size
+FROM leadstream.dead_letters WHERE resolved_at IS NULL ORDER BY id LIMIT %(limit)s
+"""
+"""Dead letters that nobody has resolved, oldest first, without their bytes."""
+
+CHOSEN_DEAD_LETTERS: Final = """
+SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size
+FROM leadstream.dead_letters WHERE resolved_at IS NULL AND (%(id)s::bigint[] IS NULL OR id = ANY(%(id)s::bigint[]))
+ORDER BY id FOR UPDATE
+"""
+"""These, or all of them where none is named, held so that nobody else resolves them at the same time."""
+
+UNRESOLVED_DEAD_LETTERS: Final = """
+SELECT reason, count(*) FROM leadstream.dead_letters WHERE resolved_at IS NULL GROUP BY reason ORDER BY 2 DESC, 1
+"""
+"""How many dead letters nobody has resolved, by what is wrong with them."""
+
+DEAD_LETTER_BYTES: Final = "SELECT key, value FROM leadstream.dead_letters WHERE id = %(id)s"
+"""A message as it came."""
+
+RESOLVE_DEAD_LETTERS: Final = """
+UPDATE leadstream.dead_letters SET resolved_at = now(), resolution = %(resolution)s
+WHERE id = ANY(%(id)s::bigint[]) AND resolved_at IS NULL
+"""
+"""Notes that nothing is left to be done about these."""
 
 # --- leads ------------------------------------------------------------------------------------------------------------
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from threading import Event
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+from confluent_kafka import KafkaError, KafkaException
 
+from consumer.patience import Patience
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint, WrongDatabase
+from consumer.stream.partition import Partitions
 from consumer.stream.topics import CHECKPOINTS, Topics
 
 KEY: Final = b"reader"
@@ -39,7 +41,7 @@ def _is_settling(error: BaseException) -> bool:
 
 
 class CheckpointLog:
-    """Reads committed checkpoints.
+    """Committed checkpoints, read from their topic.
 
     Whoever is to go on from one has to call `init_transactions` first: it waits until what an older reader left open is
     decided, so that the last checkpoint found is the last one there will be.
@@ -49,16 +51,7 @@ class CheckpointLog:
         self._topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._servers = settings.kafka_bootstrap_servers
         self._lanes = settings.lanes
-        self._consumer = Consumer(
-            {
-                **settings.librdkafka,
-                "group.id": f"{settings.topic_prefix}.checkpoints",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": "false",
-                "enable.partition.eof": "true",
-                "log_level": "0",
-            }
-        )
+        self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS)
 
     def last(self) -> Checkpoint | None:
         """The newest committed checkpoint; None where there is none.
@@ -80,7 +73,7 @@ class CheckpointLog:
         That is an offset of the checkpoints topic. Raises KafkaLost too where it is not decided within ANSWER_SECONDS.
         """
         try:
-            value = self._last_value(decided)
+            value = Patience(_is_settling, Event(), seconds=ANSWER_SECONDS)(self._last_value, decided)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
@@ -103,14 +96,8 @@ class CheckpointLog:
             raise NoCheckpoint(f"{self._topic} holds no checkpoint yet; run consumer setup")
         return found
 
-    @retry(
-        retry=retry_if_exception(_is_settling),
-        stop=stop_after_delay(ANSWER_SECONDS),
-        wait=wait_fixed(0.1),
-        reraise=True,
-    )
     def _last_value(self, decided: int) -> bytes | None:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_SECONDS)
+        low, high = self._partitions.bounds(self._topic)
         high = max(high, decided)
         look_back = FIRST_LOOK_BACK
         while True:
@@ -122,29 +109,17 @@ class CheckpointLog:
 
     def _newest_from(self, start: int, high: int, decided: int) -> bytes | None:
         """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
-        self._consumer.assign([TopicPartition(self._topic, 0, start)])
         newest = None
-        while True:
-            message = self._consumer.poll(ANSWER_SECONDS)
-            if message is None:
-                raise KafkaLost(
-                    f"Kafka at {self._servers} did not answer within {ANSWER_SECONDS:.0f} s ({self._topic})"
-                )
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    if (message.offset() or 0) >= decided:
-                        return newest
-                    continue
-                raise KafkaException(error)
+        for message in self._partitions.messages(self._topic, 0, start, decided):
             if message.key() == KEY:
                 newest = message.value()
                 if (message.offset() or 0) >= high:
-                    return newest
+                    break
+        return newest
 
     def close(self) -> None:
         """Ends the connection."""
-        self._consumer.close()
+        self._partitions.close()
 
     def __enter__(self) -> Self:
         return self

@@ -37,7 +37,3 @@ class NotCoPartitioned(StreamError):
 
 class ConsumerFailed(StreamError):
     """librdkafka refuses its settings or gave up; only a new process helps."""
-
-
-class LettersRefused(StreamError):
-    """Kafka takes no dead letters of ours, and trying again would not change that."""

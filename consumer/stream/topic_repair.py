@@ -19,7 +19,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream import topics
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topic_fit import REPAIR, configure, lowered, too_few
-from consumer.stream.topics import ANSWER_SECONDS, DEAD_LETTERS
+from consumer.stream.topics import ANSWER_SECONDS
 
 
 def narrow(settings: KafkaSettings) -> list[str]:
@@ -73,7 +73,7 @@ def repair(settings: KafkaSettings) -> list[str]:
         done += widen(settings)
         actual = topics.settings_of(admin, partitions)
         for topic in needed:
-            if topic.name in actual and topic.name != settings.topic(DEAD_LETTERS):
+            if topic.name in actual:
                 found = actual[topic.name]
                 wrong = {key: value for key, value in topic.fixed.items() if found.get(key) != value}
                 wrong |= lowered(topic.settings, found)

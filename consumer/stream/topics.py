@@ -22,14 +22,9 @@ HEARTBEATS: Final = "heartbeats"
 LANE_TOPICS: Final = (*(table.value for table in Table), HEARTBEATS)
 """The topics, without prefix, whose partitions of one number make up a lane."""
 CHECKPOINTS: Final = "checkpoints"
-DEAD_LETTERS: Final = "dead-letters"
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
-MAX_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 64 * 1024
-"""Every message that a lane's topic took, with the headers of a dead letter."""
-JOURNAL: Final = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(MAX_LETTER_BYTES)}
-"""The dead letters': what nobody has settled is kept for ever, for it is the only copy."""
 ANSWER_SECONDS: Final = 30.0
 
 
@@ -66,7 +61,6 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     return [
         *(Wanted(topics.name(name), settings.lanes, changes, kept) for name in LANE_TOPICS),
         Wanted(topics.name(CHECKPOINTS), 1, compact, tidy),
-        Wanted(topics.name(DEAD_LETTERS), 1, changes, JOURNAL),
     ]
 
 
@@ -196,7 +190,7 @@ def _demand_retention(
 ) -> None:
     for topic in needed:
         wrong = lowered(topic.settings, actual.get(topic.name, {}))
-        if "retention.ms" in wrong and topic.name != settings.topic(DEAD_LETTERS):
+        if "retention.ms" in wrong:
             kept = int(actual[topic.name]["retention.ms"] or -1)
             raise TopicMismatch(
                 f"topic {topic.name} has retention.ms={kept}, which keeps changes for {kept / 3_600_000:g} hours, and"

@@ -1,4 +1,4 @@
-"""A look at Kafka every few seconds, for the status page alone: how far the reader is, and the dead letters.
+"""A look at Kafka every few seconds, for the status page alone: how far the reader is.
 
 Nothing that sweeps or repairs depends on it; it runs only where KAFKA_BOOTSTRAP_SERVERS is set.
 """
@@ -26,7 +26,7 @@ class StreamSeen:
     """What was seen last. `problem` says why nothing is known, else it is empty.
 
     `reader_version` is the commit time (µs) up to which everything is in Kafka, `next_seqs` each lane's next number
-    there, `dead_letters` those that nobody has settled.
+    there.
     """
 
     problem: str = "Kafka has not been asked yet"
@@ -35,7 +35,6 @@ class StreamSeen:
     """Kafka was asked and could not answer."""
     reader_version: int = 0
     next_seqs: tuple[int, ...] = ()
-    dead_letters: int | None = None
     seen_at: float = 0.0
     """When that was (seconds since 1970)."""
 
@@ -49,7 +48,7 @@ NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this pro
 
 
 class StreamWatch:
-    """Looks from a thread of its own."""
+    """A thread of its own that asks Kafka."""
 
     def __init__(self, settings: StreamSettings, stop: Event) -> None:
         self._settings = settings

@@ -16,8 +16,10 @@ import structlog
 
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
+from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
-from reconciler.postgres import Book, LanePoint
+from consumer.store.lanes import LanePoint
+from reconciler.postgres import Book
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
@@ -33,9 +35,6 @@ LATE_SECONDS: Final = 30.0
 """A replica that is so far behind is watched closely."""
 COUNT_SECONDS: Final = 60.0
 """How often queues are counted, which reads every lead."""
-
-RECHECKS: Final = "SELECT count(*) FILTER (WHERE not_before <= now()), count(*) FROM leadstream.rechecks"
-"""Rechecks due, and all of them."""
 
 QUEUES: Final = """
 SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
@@ -84,6 +83,8 @@ class Snapshot:
     lanes: Mapping[int, LanePoint] = field(default_factory=dict)
     rechecks_due: int | None = None
     rechecks_waiting: int | None = None
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    """Messages that could not be applied and that nobody has resolved, by what is wrong with them."""
     last_runs: Mapping[str, LastSuccess] = field(default_factory=dict)
     replica_lag: float | None = None
     queues: Mapping[str, int] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Snapshot:
 
 
 class Watch:
-    """Looks from two threads of its own, one for each server, so that neither waits for the other."""
+    """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
     def __init__(self, settings: Settings, stop: Event) -> None:
         self._settings = settings
@@ -181,12 +182,13 @@ class Watch:
     def _look_at_store(self, book: Book) -> None:
         lanes = book.lanes()
         with book.session() as connection:
-            due, waiting = connection.execute(RECHECKS).fetchone() or (0, 0)
+            rechecks = lookups.rechecks(connection)
+            letters = dead_letters.counts(connection)
         self.look_at_runs(book)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
         self._see(
             store_up=bool(lanes), store_error=missing, store_failed=False,
-            lanes=lanes, rechecks_due=due, rechecks_waiting=waiting,
+            lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting, dead_letters=letters,
         )  # fmt: skip
 
     def _count(self, book: Book) -> None:

@@ -6,11 +6,14 @@ Every statement goes through an index and is bounded by two local days, by the n
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from consumer.store import lanes as store_lanes
+from consumer.store.lanes import LanePoint
 from reconciler.postgres import Book
 from reconciler.runs.run_log import NAMES, Record, Runs
 
@@ -37,20 +40,8 @@ WHERE name = ANY(%s) AND started_at >= %s GROUP BY 1 ORDER BY 2 DESC, 1
 """
 """The kinds of drift found since midnight."""
 
-LANES: Final = "SELECT lane, owner, version, next_seq FROM leadstream.lanes ORDER BY lane"
-"""Who applies each lane, and how far it is."""
-
 OLDEST_RECHECK: Final = "SELECT min(not_before) FROM leadstream.rechecks WHERE not_before <= now()"
 """Since when the recheck is due that waits longest."""
-
-
-class Lane(NamedTuple):
-    """One lane: who applies it, the version (µs) it has come to (0: nothing yet) and its next number."""
-
-    number: int
-    owner: str | None
-    version: int
-    next_seq: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Board:
     drift: dict[str, int]
     repaired: dict[str, int]
     kinds: dict[str, int]
-    lanes: list[Lane]
+    lanes: Mapping[int, LanePoint]
     oldest_recheck: datetime | None
 
 
@@ -118,7 +109,7 @@ def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
         conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
-        lanes = [Lane(*row) for row in connection.execute(LANES)]
+        lanes = store_lanes.lanes(connection)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
     return Board(
         now,

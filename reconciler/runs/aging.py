@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.store.errors import TryAgain
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.sql import SAID_NEVER
 from reconciler.postgres import Book
 from reconciler.runs.run_log import Runs
@@ -92,15 +91,12 @@ def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> dict
     if not days_due(book, runs, settings, time):
         return {}
     with runs.alone(NAME):
-        return {day: _age(book, settings, day) for day in days_due(book, runs, settings, time)}
+        return {
+            day: again_if_in_the_way(_age, book, settings, day, locked=True)
+            for day in days_due(book, runs, settings, time)
+        }
 
 
-@retry(
-    retry=retry_if_exception_type(TryAgain),
-    stop=stop_after_attempt(8),
-    wait=wait_random_exponential(0.1, max=5),
-    reraise=True,
-)
 def _age(book: Book, settings: AgingSettings, date: date) -> int:
     """One day, recorded in the transaction that ages it; the caller holds the run's name."""
     day = day_of(date, ZoneInfo(settings.aging_timezone))

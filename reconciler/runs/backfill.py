@@ -20,8 +20,9 @@ from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.store.errors import StoreError, TryAgain
+from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
-from reconciler.postgres import Book, LanePoint
+from reconciler.postgres import Book
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Run, Runs, Window

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import psycopg
 import structlog
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from consumer.explain import lead_of
 from consumer.lane import lane_of
@@ -24,7 +23,8 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
 from consumer.store.call_centre.entries import EntryDrift
-from consumer.store.errors import RowLocked, TryAgain
+from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.errors import TryAgain
 from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.postgres import Book
@@ -216,7 +216,7 @@ class _Batch:
 
 
 class Repairer:
-    """Compares users with MySQL and repairs what differs, each difference confirmed first."""
+    """Users compared with MySQL, and what differs repaired, each difference confirmed first."""
 
     def __init__(
         self,
@@ -533,17 +533,6 @@ def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome
     repair(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
     if differences(lead, state, known.rules):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
-
-
-def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, TryAgain) and not isinstance(error, RowLocked)),
-        stop=stop_after_attempt(8),
-        wait=wait_random_exponential(0.05, max=2),
-        reraise=True,
-    )
-    return retrying(work, *args, **kwargs)
 
 
 def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:

@@ -115,7 +115,7 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
 
 
 class Sweeper:
-    """Runs sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
+    """The sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
 
     def __init__(self, replica: Replica, book: Book, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
         self._replica = replica

@@ -56,7 +56,7 @@ class Range(NamedTuple):
 
 
 class Verification:
-    """Compares everybody, or a sample; with a repairer that is no dry run it repairs what differs."""
+    """A comparison of everybody, or a sample; with a repairer that is no dry run it repairs what differs."""
 
     def __init__(
         self,

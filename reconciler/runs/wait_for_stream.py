@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from typing import NamedTuple
 
+from consumer.store.lanes import LanePoint
 from consumer.versions import ahead_seconds
-from reconciler.postgres import LanePoint
 
 
 class Stopped(Exception):

@@ -53,8 +53,8 @@ def remarks(facts: Facts) -> list[Remark]:
         _remark_runs(facts, facts.board, say)
     if facts.stream.failed:
         say(State.BAD, sentence(facts.stream.problem))
-    if facts.stream.dead_letters:
-        count = counted(facts.stream.dead_letters, "message")
+    if dead_letters := sum(seen.dead_letters.values()):
+        count = counted(dead_letters, "message")
         say(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
     if facts.policy.shadow:
         say(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
@@ -64,7 +64,7 @@ def remarks(facts: Facts) -> list[Remark]:
 
 
 def _remark_stream(facts: Facts, board: Board, say: Callable[[State, str], None]) -> None:
-    lags = {lane.number: lag for lane in board.lanes if (lag := lag_of(lane, board.seen_at)) is not None}
+    lags = {number: lag for number, lane in board.lanes.items() if (lag := lag_of(lane, board.seen_at)) is not None}
     if not lags:
         say(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
         return

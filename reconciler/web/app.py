@@ -231,7 +231,7 @@ def _look_at_runs(watch: Watch, jobs: Jobs) -> None:
 
 
 class _Starter:
-    """Starts runs in threads of their own, and waits for each a little."""
+    """Runs in threads of their own, each waited for a little."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool

@@ -88,7 +88,7 @@ def _queues_note(facts: Facts) -> str:
 def _lags(facts: Facts) -> list[Figure]:
     lags: list[float] = []
     if facts.board is not None:
-        lags = [lag for lane in facts.board.lanes if (lag := lag_of(lane, facts.board.seen_at)) is not None]
+        lags = [lag for lane in facts.board.lanes.values() if (lag := lag_of(lane, facts.board.seen_at)) is not None]
     stream = max(lags, default=None)
     reader = facts.stream.reader_lag
     if reader is not None:
@@ -99,7 +99,8 @@ def _lags(facts: Facts) -> list[Figure]:
     replica = facts.snapshot.replica_lag
     up = facts.snapshot.replica_up
     replica_note = "not a replica, or it does not say" if up and replica is None else "behind its source"
-    letters = facts.stream.dead_letters
+    counted_at = facts.snapshot.counted_at
+    letters = None if counted_at is None and not facts.snapshot.store_up else sum(facts.snapshot.dead_letters.values())
     return [
         _lag_figure("reader", "Reader", reader, note),
         _lag_figure("lanes", "Slowest lane", stream, "MySQL to PostgreSQL" if lags else "not known yet"),
@@ -108,7 +109,7 @@ def _lags(facts: Facts) -> list[Figure]:
             "letters",
             "Dead letters",
             "—" if letters is None else f"{letters:,}",
-            "messages nobody could apply" if letters is not None else _first(facts.stream.problem),
+            "messages nobody could apply" if letters is not None else "not known yet",
             state=None if letters is None else (State.BAD if letters else State.GOOD),
         ),
     ]
@@ -125,12 +126,12 @@ def _lanes(facts: Facts) -> list[LaneRow]:
     rows: list[LaneRow] = []
     if facts.board is None:
         return rows
-    for lane in facts.board.lanes:
+    for number, lane in facts.board.lanes.items():
         lag = lag_of(lane, facts.board.seen_at)
-        ahead = facts.stream.next_seqs[lane.number] if lane.number < len(facts.stream.next_seqs) else None
+        ahead = facts.stream.next_seqs[number] if number < len(facts.stream.next_seqs) else None
         rows.append(
             LaneRow(
-                lane.number,
+                number,
                 lane.owner or "nobody yet",
                 "unknown" if lag is None else span(lag),
                 share(lag, VERY_LATE_SECONDS),

@@ -19,6 +19,7 @@ from consumer.lane import lane_of
 from consumer.leads.drift import differences
 from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.lookups import Dossier
@@ -26,7 +27,7 @@ from reconciler import metrics
 from reconciler.monitor.servers import Watch
 from reconciler.postgres import Book, Held, moment
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.runs.repair import again_if_in_the_way, state_of
+from reconciler.runs.repair import state_of
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -91,7 +92,7 @@ class Precall:
 
 
 class Desk:
-    """Answers about one customer, from both servers at once and within a deadline; for one event loop."""
+    """The answers about one customer, from both servers at once and within a deadline; for one event loop."""
 
     def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
         self._rules: Rules | None = None

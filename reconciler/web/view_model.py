@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from consumer.store.lanes import LanePoint
 from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
-from reconciler.monitor.today import Board, Lane
+from reconciler.monitor.today import Board
 from reconciler.web.chart import Chart
 
 LATE_SECONDS: Final = 60.0
@@ -145,7 +146,7 @@ def lag_state(lag: float | None) -> State:
     return State.BAD if lag >= VERY_LATE_SECONDS else State.NOTICE if lag >= LATE_SECONDS else State.GOOD
 
 
-def lag_of(lane: Lane, seen_at: datetime) -> float | None:
+def lag_of(lane: LanePoint, seen_at: datetime) -> float | None:
     """How far (s) a lane was behind; None where it has not begun, or where its version is ahead of the clock."""
     return age(lane.version, seen_at.timestamp())
 

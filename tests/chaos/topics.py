@@ -90,9 +90,10 @@ def check_topics(pipeline: Pipeline) -> list[str]:
         problems += [f"lane {number}: {problem}" for problem in check_lane(lanes[number])]
     problems += _check_checkpoints(pipeline, {number: len(messages) for number, messages in lanes.items()})
     problems += _check_applied(pipeline, lanes)
-    left = sum(1 for _ in _messages(pipeline, [f"{pipeline.name}.dead-letters"]))
-    if left:
-        problems.append(f"{left} dead letters")
+    with psycopg.connect(pipeline.postgres_url) as connection:
+        letters = connection.execute("SELECT reason, detail FROM leadstream.dead_letters LIMIT 5").fetchall()
+    if letters:
+        problems.append(f"dead letters: {letters}")
     return problems
 
 

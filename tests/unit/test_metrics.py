@@ -13,7 +13,7 @@ from consumer.leads.model import Conversion, ConversionType, QueueType, Reason, 
 from consumer.leads.outcome import Outcome
 from consumer.measures import CATALOGUE, RECONCILER, Durations, Measure, begin
 from consumer.reader.lag import rows_in
-from consumer.stream.dead_letters import Defect
+from consumer.store.dead_letters import Defect
 from deploy.reference import page
 from reconciler import metrics as reconciler_metrics
 

@@ -9,7 +9,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.applier.foreign_messages import Original, newest_in_kafka, originals_in_kafka
+from consumer.applier.foreign_messages import newest_in_kafka, originals_in_kafka
+from consumer.store.dead_letters import Content
 from consumer.stream.errors import NoCheckpoint
 from tests.integration.applier.world import World, user
 
@@ -42,11 +43,11 @@ def test_a_message_is_read_once_more_by_its_place_unless_it_is_gone(world: World
     with world.scribe as scribe:
         for value in (b"one", b"two"):
             scribe.raw(topic, value, 0, key=b"7")
-    assert original(0, 0, 1) == Original(b"7", b"two")
+    assert original(0, 0, 1) == Content(b"7", b"two")
     with world.scribe as scribe:
         scribe.transaction(("users", None, user(1), 1))
     admin = AdminClient({"bootstrap.servers": world.kafka.kafka_bootstrap_servers})
     for gone in admin.delete_records([TopicPartition(topic, 0, 1)]).values():
         gone.result(30)
-    assert original(0, 0, 0) == Original(None, None)
-    assert original(0, 0, 1) == Original(b"7", b"two")
+    assert original(0, 0, 0) == Content(None, None)
+    assert original(0, 0, 1) == Content(b"7", b"two")

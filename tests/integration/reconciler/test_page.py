@@ -21,9 +21,10 @@ from pydantic import SecretStr
 
 from consumer.commands.setup import prepare
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+from consumer.store.connection import connect
+from consumer.store.dead_letters import Content, add, dead_letter
 from consumer.stream.checkpoint import Start
 from consumer.stream.checkpoint_log import CheckpointLog
-from consumer.stream.dead_letters import DeadLetters, Letter
 from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, TODAY, calendar
 from reconciler.runs.run_log import NAMES, NEWEST
@@ -342,7 +343,7 @@ def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
     expect(page.locator("#standing")).not_to_contain_text("behind")
 
 
-def test_dead_letters_and_the_readers_lag_come_from_kafka(shift: Shift, page: Page) -> None:
+def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) -> None:
     with CheckpointLog(shift.kafka) as log:
         first = log.require()
     reader = ReaderTransactions(shift.kafka, Event().is_set)
@@ -351,9 +352,9 @@ def test_dead_letters_and_the_readers_lag_come_from_kafka(shift: Shift, page: Pa
     reader.commit(msgspec.structs.replace(first, version=int((time.time() - 7200) * 1e6), next_seqs=[8] * LANES))
     reader.settle()
     reader.close()
-    letters = DeadLetters(shift.kafka, Event().is_set)
-    letters.put(Letter(f"{shift.kafka.topic_prefix}.users", 0, 7, b"1", b"{", "undecodable", "no JSON"))
-    assert letters.settle()
+    topic = f"{shift.kafka.topic_prefix}.users"
+    with connect(shift.world.conninfo, "a test") as session:
+        add(session, [dead_letter(topic, 0, 7, "undecodable", "no JSON", None, Content(b"1", b"{"))])
     expect(page.locator("#letters .value")).to_contain_text("1")
     expect(page.locator("#standing")).to_contain_text("consumer read is 2 h")
     expect(page.locator("#lag-reader .value")).to_contain_text("2 h")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,12 +14,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pymysql
 import pytest
-from confluent_kafka import Producer
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
-from tests.integration.security.fortress import FORBIDDEN, PREFIX, SECRETS, Fortress, built
+from tests.integration.security.fortress import FORBIDDEN, SECRETS, Fortress, built
 from tests.support.processes import Process
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -209,35 +207,3 @@ def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fort
         assert fortress.run("consumer", "setup", TOPIC_PREFIX="granted").returncode in (0, 1)
     left = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
     assert not {"kafka topics", "kafka topic ACLs", "kafka group ACLs", "kafka transactions"} & left.keys(), left
-
-
-def test_an_applier_that_may_write_no_dead_letters_ends_and_says_what_it_lacks(
-    fortress: Fortress, outputs: dict[str, str]
-) -> None:
-    right = f"--deny-principal User:leadstream --operation Write --topic {PREFIX}.dead-letters"
-    fortress.administer(f"kafka-acls.sh --bootstrap-server $BROKERS --add {right}")
-    try:
-        with fortress.running("consumer", "apply") as applier:
-            stranger = Producer({"bootstrap.servers": fortress.brokers})
-            stranger.produce(f"{PREFIX}.users", b"?", partition=0)
-            assert stranger.flush(30) == 0
-            applier.wait()
-        assert applier.returncode != 0
-        assert f"look at our rights on {PREFIX}.dead-letters" in applier.text()
-    finally:
-        fortress.administer(f"kafka-acls.sh --bootstrap-server $BROKERS --remove --force {right}")
-
-
-def test_setup_says_how_to_repair_a_journal_of_dead_letters_that_it_may_not_change(
-    fortress: Fortress, outputs: dict[str, str]
-) -> None:
-    fortress.administer(
-        "kafka-configs.sh --bootstrap-server $BROKERS --alter --entity-type topics"
-        f" --entity-name {PREFIX}.dead-letters --add-config retention.ms=604800000"
-    )
-    refused = fortress.run("consumer", "setup")
-    assert refused.returncode != 0
-    repair = re.findall(r"run (kafka-configs\.sh --alter [^\n\"]*)", refused.stdout)[-1]
-    fortress.administer(f"{repair} --bootstrap-server $BROKERS")
-    again = fortress.run("consumer", "setup")
-    assert again.returncode == 0, again.stdout

@@ -46,6 +46,7 @@ def wipe(url: str) -> None:
     with psycopg.connect(url) as connection:
         for table in ("leads", "claims", "requirements", "stints", "rechecks", "runs"):
             connection.execute(f"DELETE FROM leadstream.{table}")
+        connection.execute("TRUNCATE leadstream.dead_letters RESTART IDENTITY")
         for table in ("call_sessions", "call_queue", "callbacks", "conversions", "user_call_scores"):
             connection.execute(f"DELETE FROM {table}")
         connection.execute(

@@ -109,8 +109,8 @@ def test_the_call_centres_tables_are_created_beside_our_schema_not_in_it(empty: 
     assert rows(empty, theirs) == [("call_queue",), ("conversions",), ("user_call_scores",)]
     ours = "SELECT tablename FROM pg_tables WHERE schemaname = 'leadstream' ORDER BY 1"
     assert [name for (name,) in rows(empty, ours)] == [
-        "alembic_version", "claims", "lanes", "leads", "left_behind", "rechecks", "requirements", "rules", "runs",
-        "shown", "stints",
+        "alembic_version", "claims", "dead_letters", "lanes", "leads", "left_behind", "rechecks", "requirements",
+        "rules", "runs", "shown", "stints",
     ]  # fmt: skip
 
 
@@ -158,6 +158,7 @@ def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> 
         SELECT relname, pg_get_expr(indpred, indrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
         WHERE indpred IS NOT NULL AND relnamespace = 'leadstream'::regnamespace ORDER BY 1"""
     assert rows(empty, partial) == [
+        ("dead_letters_unresolved", "(resolved_at IS NULL)"),
         ("leads_to_judge", "(judge_after IS NOT NULL)"),
         ("runs_under_way", "(outcome = 'running'::text)"),
         ("stints_conversions", "(conversion_type IS NOT NULL)"),

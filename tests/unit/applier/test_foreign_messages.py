@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 
 from consumer.applier.assigned_lane import Lane
-from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, ForeignMessages, Original
+from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
 from consumer.leads.model import Change, Table, UserRow
+from consumer.store.dead_letters import Content, DeadLetter
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.dead_letters import DeadLetters, Letter
 from consumer.stream.errors import KafkaLost
 from consumer.stream.topics import LANE_TOPICS
 from tests.unit.applier.test_batches import Position
@@ -28,13 +27,12 @@ def change(user_id: int) -> Change:
 
 
 class Kafka:
-    """What Kafka answers, and the letters put there."""
+    """What Kafka answers."""
 
     def __init__(self, newest: Checkpoint | None) -> None:
         self.newest = newest
         self.readable = True
         self.asked = 0
-        self.letters: list[Letter] = []
 
     def ask(self) -> Checkpoint:
         self.asked += 1
@@ -42,17 +40,14 @@ class Kafka:
             raise KafkaLost("no answer")
         return self.newest
 
-    def original(self, lane: int, partition: int, offset: int) -> Original:
+    def original(self, lane: int, partition: int, offset: int) -> Content:
         if not self.readable:
             raise KafkaLost("no answer")
-        return Original(b"key", b"%d %d %d" % (lane, partition, offset))
-
-    def put(self, letter: Letter) -> None:
-        self.letters.append(letter)
+        return Content(b"key", b"%d %d %d" % (lane, partition, offset))
 
     @property
     def foreign(self) -> ForeignMessages:
-        return ForeignMessages(LANE_TOPICS, cast(DeadLetters, self), self.ask, self.original)
+        return ForeignMessages(LANE_TOPICS, self.ask, self.original)
 
 
 def lane(*held: int, next_seq: int = 5) -> Lane:
@@ -60,6 +55,13 @@ def lane(*held: int, next_seq: int = 5) -> Lane:
     for offset, seq in enumerate(held):
         assert made.merge.push(0, seq, offset, change(seq))
     return made
+
+
+def letters(one: Lane) -> list[DeadLetter]:
+    """What the lane's next batch makes dead letters."""
+    one.gather(0)
+    part = one.take()
+    return [] if part is None else list(part.letters)
 
 
 @pytest.fixture
@@ -76,22 +78,22 @@ def test_numbers_that_the_reader_gave_out_are_not_foreign_and_kafka_is_asked_onc
     foreign, one = kafka.foreign, lane(7, 8)
     assert foreign.all_given_out(one, 0.0)
     assert foreign.all_given_out(one, 1.0)
-    assert (kafka.asked, kafka.letters) == (1, [])
+    assert (kafka.asked, letters(one)) == (1, [])
 
 
 def test_a_number_that_the_reader_did_not_give_out_becomes_a_letter_with_its_bytes_and_a_recheck() -> None:
     kafka = Kafka(checkpoint(8))
     foreign, one = kafka.foreign, lane(7, 8, 1000)
     assert not foreign.all_given_out(one, 0.0), "what is missing has to be judged anew"
-    assert [(letter.offset, letter.value, letter.reason) for letter in kafka.letters] == [
-        (1, b"0 0 1", "skipped_number"),
-        (2, b"0 0 2", "skipped_number"),
-    ]
     assert foreign.all_given_out(one, 0.0)
     one.gather(0)
     part = one.take()
     assert part is not None
-    assert (part.defects, set(part.rechecks), part.lost) == (["skipped_number"] * 2, {8, 1000}, 0)
+    assert [(letter.offset, letter.value, letter.reason) for letter in part.letters] == [
+        (1, b"0 0 1", "skipped_number"),
+        (2, b"0 0 2", "skipped_number"),
+    ]
+    assert (set(part.rechecks), part.lost) == ({8, 1000}, 0)
     assert len(one.merge) == 1
 
 
@@ -116,18 +118,19 @@ def test_a_foreign_message_whose_bytes_cannot_be_read_stays_until_they_can(clock
     foreign, one = kafka.foreign, lane(1000)
     kafka.readable = False
     assert not foreign.all_given_out(one, 0.0)
-    assert (len(one.merge), one.remarkable, kafka.letters) == (1, False, [])
+    assert (len(one.merge), one.remarkable) == (1, False)
     kafka.readable = True
     clock(1.0)
     assert not foreign.all_given_out(one, 1.0)
-    assert (len(one.merge), len(kafka.letters)) == (0, 1)
+    assert (len(one.merge), len(letters(one))) == (0, 1)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_checkpoint_of_another_epoch_says_nothing_about_a_lane() -> None:
     kafka = Kafka(checkpoint(1, epoch=2))
-    assert not kafka.foreign.all_given_out(lane(1000), 0.0)
-    assert kafka.letters == []
+    one = lane(1000)
+    assert not kafka.foreign.all_given_out(one, 0.0)
+    assert letters(one) == []
 
 
 def test_a_flood_of_foreign_messages_is_set_aside_bit_by_bit() -> None:
@@ -147,7 +150,7 @@ def test_a_foreign_message_is_found_although_its_lane_never_rests() -> None:
     one.merge.push(1, 6, 9, change(6))
     assert foreign.look({0: one}, 1.5 * STILL_SECONDS) == []
     assert foreign.look({0: one}, 2 * STILL_SECONDS) == [0]
-    assert [letter.offset for letter in kafka.letters] == [1]
+    assert [letter.offset for letter in letters(one)] == [1]
     assert len(one.merge) == 1
 
 

@@ -25,7 +25,6 @@ WELL = KafkaFacts("kafka:9092", "User:ls", 3, {0: 13, 22: 5, 32: 4, 44: 1}, TOPI
 CONFIGS = (
     "kafka-configs.sh --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name ls.users --add-config"
 )
-JOURNAL = CONFIGS.replace("ls.users", "ls.dead-letters")
 ACLS = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:ls"
 
 
@@ -36,13 +35,6 @@ def users(**changed: object) -> KafkaFacts:
 def setting(**changed: str) -> KafkaFacts:
     settings = {name.replace("_", "."): value for name, value in changed.items()}
     return users(settings={**TOPICS["ls.users"].settings, **settings})
-
-
-def journal(**changed: str) -> KafkaFacts:
-    name = "ls.dead-letters"
-    settings = {name.replace("_", "."): value for name, value in changed.items()}
-    found = TOPICS[name]
-    return replace(WELL, topics={**TOPICS, name: replace(found, settings={**found.settings, **settings})})
 
 
 def wide(count: int) -> KafkaFacts:
@@ -58,7 +50,7 @@ def wrong(facts: KafkaFacts) -> list[Check]:
 
 def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
     assert wrong(WELL) == []
-    assert len(judge(WELL, KAFKA, GROUP)) == 14
+    assert len(judge(WELL, KAFKA, GROUP)) == 13
 
 
 @pytest.mark.parametrize(
@@ -88,7 +80,7 @@ def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
         ),
         (
             replace(WELL, topics={**TOPICS, "ls.checkpoints": replace(TOPICS["ls.checkpoints"], partitions=3)}),
-            "single partitions", "warning", "leave the others empty",
+            "single partition", "warning", "leave the others empty",
         ),
         (setting(max_message_bytes="1048588"), "retention", "warning", f"{CONFIGS} max.message.bytes=16777216"),
         (setting(cleanup_policy="compact"), "cleanup.policy", "failed", f"{CONFIGS} cleanup.policy=delete"),
@@ -97,10 +89,6 @@ def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
         (
             setting(retention_ms="3600000", retention_bytes="1073741824"), "retention", "failed",
             f"{CONFIGS} retention.ms=604800000; {CONFIGS} retention.bytes=-1",
-        ),
-        (
-            journal(retention_ms="604800000", max_message_bytes="16777216"), "dead letters", "warning",
-            f"{JOURNAL} retention.ms=-1; {JOURNAL} max.message.bytes=16842752",
         ),
         (users(leaderless=2), "leaders", "failed", "start the brokers that are missing"),
         (users(in_sync=2), "leaders", "warning", "start the brokers that are missing"),

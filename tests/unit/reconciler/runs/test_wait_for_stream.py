@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from reconciler.postgres import LanePoint
+from consumer.store.lanes import LanePoint
 from reconciler.runs.wait_for_stream import LaneWatch, Stopped, Waited
 
 

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from consumer.store.lanes import LanePoint
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.servers import LastSuccess, Snapshot
-from reconciler.monitor.today import Board, Days, Lane, calendar, days
-from reconciler.postgres import LanePoint, microseconds
+from reconciler.monitor.today import Board, Days, calendar, days
+from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
 from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
@@ -33,15 +34,15 @@ WELL = Snapshot(
     last_runs={name: LastSuccess(NOW - timedelta(minutes=9), 5, 0, 0) for name in SWEEPS}, replica_lag=0.2,
     queues={"unsigned_users": 1200, "requirements_outstanding": 30}, counted_at=NOW,
 )  # fmt: skip
-STREAM = StreamSeen("", reader_version=microseconds(NOW), next_seqs=(7, 5), dead_letters=0, seen_at=NOW.timestamp())
+STREAM = StreamSeen("", reader_version=microseconds(NOW), next_seqs=(7, 5), seen_at=NOW.timestamp())
 
 
-def lane(number: int, seconds_ago: float) -> Lane:
-    return Lane(number, "applier-1", microseconds(NOW) - round(seconds_ago * 1e6), 5)
+def lane(seconds_ago: float) -> LanePoint:
+    return LanePoint(microseconds(NOW) - round(seconds_ago * 1e6), 5, owner="applier-1")
 
 
-def a_board(*lanes: Lane, **seen: object) -> Board:
-    board = Board(NOW, Days(), {}, {}, {}, {}, list(lanes) or [lane(0, 0.4), lane(1, 0.2)], None)
+def a_board(*lanes: LanePoint, **seen: object) -> Board:
+    board = Board(NOW, Days(), {}, {}, {}, {}, dict(enumerate(lanes or (lane(0.4), lane(0.2)))), None)
     return replace(board, **seen)  # type: ignore[arg-type]
 
 
@@ -102,16 +103,21 @@ def test_a_server_that_is_away_is_named_and_old_figures_are_dated() -> None:
 
 
 def test_lanes_that_lag_alike_point_at_the_reader_and_single_ones_at_an_applier() -> None:
-    assert "Every lane is 6 min behind: look at `consumer read`" in remarks(facts(a_board(lane(0, 400), lane(1, 399))))
-    assert remarks(facts(a_board(lane(0, 0.3), lane(1, 90)))) == "Lane 1 up to 90 s behind: look at `consumer apply`."
-    assert page(facts(a_board(lane(0, 0.3), lane(1, 90)))).state is State.NOTICE
-    assert "has not run yet" in remarks(facts(a_board(Lane(0, None, 0, 1))))
+    assert "Every lane is 6 min behind: look at `consumer read`" in remarks(facts(a_board(lane(400), lane(399))))
+    assert remarks(facts(a_board(lane(0.3), lane(90)))) == "Lane 1 up to 90 s behind: look at `consumer apply`."
+    assert page(facts(a_board(lane(0.3), lane(90)))).state is State.NOTICE
+    assert "has not run yet" in remarks(facts(a_board(LanePoint(0, 1))))
+
+
+def test_dead_letters_that_nobody_resolved_are_bad_whatever_is_wrong_with_them() -> None:
+    seen = facts(snapshot=replace(WELL, dead_letters={"undecodable": 2, "other_epoch": 1}))
+    assert (page(seen).lags[3].value, page(seen).lags[3].state) == ("3", State.BAD)
+    assert "3 messages could not be applied" in remarks(seen)
 
 
 def test_without_kafka_the_readers_lag_is_bounded_by_the_foremost_lane() -> None:
-    shown = page(replace(facts(a_board(lane(0, 30), lane(1, 8))), stream=NOT_WATCHED))
+    shown = page(replace(facts(a_board(lane(30), lane(8))), stream=NOT_WATCHED))
     assert [(figure.value, figure.note) for figure in shown.lags[:1]] == [("8.0 s", "at most: the foremost lane")]
-    assert shown.lags[3].note == "KAFKA_BOOTSTRAP_SERVERS is not set for this process"
     assert shown.state is State.GOOD
 
 

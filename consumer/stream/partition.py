@@ -1,0 +1,75 @@
+"""One partition read to its end, outside any group: checkpoints, newest changes, an older release's dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from consumer.settings import KafkaSettings
+from consumer.stream.errors import KafkaLost
+
+
+class Partitions:
+    """Committed messages of single partitions; a context manager for one thread."""
+
+    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float) -> None:
+        """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
+
+        `answer_seconds` is how long Kafka may take for the next message. Raises KafkaException where its client refuses
+        the settings.
+        """
+        self._servers = settings.kafka_bootstrap_servers
+        self._answer_seconds = answer_seconds
+        self._consumer = Consumer(
+            {
+                "queued.max.messages.kbytes": "16384",
+                **settings.librdkafka,
+                "group.id": f"{settings.topic_prefix}.{name}",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": "false",
+                "enable.partition.eof": "true",
+                "auto.offset.reset": "earliest",
+                "log_level": "0",
+            }
+        )
+
+    def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
+        """The first offset that is there, and the one behind the last. Raises KafkaException."""
+        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._answer_seconds)
+
+    def messages(self, topic: str, partition: int, start: int, decided: int = 0) -> Iterator[Message]:
+        """Messages from an offset on to the partition's end, once it is decided what of all before `decided` is there.
+
+        A writer at work may keep the end away: whoever has seen enough stops asking. Raises KafkaLost where nothing
+        comes, KafkaException where Kafka refuses.
+        """
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        while True:
+            message = self._consumer.poll(self._answer_seconds)
+            if message is None:
+                raise KafkaLost(
+                    f"Kafka at {self._servers} did not answer within {self._answer_seconds:.0f} s ({topic}, partition"
+                    f" {partition})"
+                )
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            elif (message.offset() or 0) >= decided:
+                return
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
