@@ -115,7 +115,7 @@ class Process:
 
         def logged() -> bool:
             nonlocal over
-            if any(line["event"] == event for line in self.lines()):
+            if any(line.get("event") == event for line in self.lines()):
                 return True
             if over:
                 self.check()
