@@ -274,8 +274,9 @@ class BinlogDecoder:
         self._outer = (start, end)
         used = self._run(bytes(FRAME) + event, framed=False)
         self._passed_over = False
-        self._outer = None
-        self._outer_rows = 0
+        if self._payload is None:  # otherwise it holds a compressed transaction, which is yet to come
+            self._outer = None
+            self._outer_rows = 0
         self._rows_before, self._first_row_before = rows_before
         if used != len(event):
             raise UndecodableEvent("its length is not what its header says")
