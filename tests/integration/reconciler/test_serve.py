@@ -166,6 +166,25 @@ def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path
         assert {run["name"]: run["outcome"] for run in served.get("/runs").json()}["verify"] == "ok"
 
 
+def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: World) -> None:
+    world = mysql_world
+    with serving(world, API_TOKEN="right", SWEEPS="new-users", RECHECK_SECONDS="1") as served:
+        world.user(1, ago=90 * 24 * 3600)
+        assert served.post("/v1/leads/1/recheck", None).status_code == 401
+        asked = served.post("/v1/leads/1/recheck", "right")
+        assert (asked.status_code, "queued" in asked.json()["detail"]) == (202, True)
+        until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
+        assert served.post("/v1/leads/x/recheck", "right").status_code == 422
+
+
+def test_one_customer_is_read_live_by_a_command(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=90 * 24 * 3600)
+    done = world.command("recheck", "1")
+    assert done.returncode == 0, done.stderr
+    assert world.queues() == {1: "unsigned_users"}
+
+
 def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
     with serving(mysql_world) as served:
         for token in (None, "x", "None"):

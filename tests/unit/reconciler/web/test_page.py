@@ -23,7 +23,7 @@ from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.formatting import ago, clock, difference, span
 from reconciler.web.page import page
-from reconciler.web.pages import commands
+from reconciler.web.pages import commands, for_people
 from reconciler.web.view_model import Facts, Policy, State
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
@@ -58,6 +58,14 @@ def test_commands_in_a_sentence_are_code_and_everything_else_is_text() -> None:
     assert commands("look at `consumer read` <now>") == "look at <code>consumer read</code> &lt;now&gt;"
     assert commands("`<b>`") == "<code>&lt;b&gt;</code>"
     assert commands("an odd ` one") == "an odd ` one"
+
+
+def test_an_explanation_has_the_zones_times_and_peoples_words() -> None:
+    said = "Stint 1: in unsigned_users from 2026-07-02 14:10:00 UTC, until now: a conversion, signature_obtained."
+    assert for_people(said, LONDON) == (
+        "Stint 1: in the queue “Have not signed” from 2026-07-02 15:10:00 BST, until now: a conversion: the customer"
+        " signed."
+    )
 
 
 def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
@@ -224,5 +232,5 @@ def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> Non
     packed = set(ZipFile(wheel).namelist())
     web = root / "reconciler" / "web"
     wanted = {str(path.relative_to(root)) for path in web.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg")}
-    assert len(wanted) == 7
+    assert len(wanted) == 9
     assert wanted <= packed
