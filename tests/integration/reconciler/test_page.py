@@ -205,6 +205,7 @@ def test_a_customer_is_read_live_by_a_button_with_the_token(shift: Shift, page: 
     page.get_by_label("Token").fill("right")
     page.get_by_label("Token").press("Enter")
     expect(page.locator("#told")).to_contain_text("Queued")
+    shift.world.pg("DELETE FROM leadstream.rechecks")
 
 
 @pytest.mark.parametrize(
