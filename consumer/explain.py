@@ -81,7 +81,7 @@ class Explanation:
     as_of: datetime | None
     stints: list[PastStint]
     conversions: list[RecordedConversion]
-    row: CallCentreRow | None
+    call_centre: CallCentreRow | None
     recheck: PendingRecheck | None
     changes: list[Seen]
     live: Live | None
@@ -146,7 +146,7 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
         _moment(known_at) if known_at else None,
         held.stints,
         held.conversions,
-        held.row,
+        held.call_centre,
         held.recheck,
         changes,
         live,
@@ -248,11 +248,11 @@ def _calls(held: LeadRecord, queue_type: QueueType | None, rules: Rules) -> list
             f"The stints hold {counted} conversions and the call centre's table {len(held.conversions)}; others write"
             " that table too, or SHADOW_MODE was on."
         )
-    if held.row is None:
+    if held.call_centre is None:
         if queue_type is not None:
             sentences.append("The call centre has no score for them (user_call_scores has no such row).")
         return sentences
-    told, outcome = held.row.current_queue_type, held.row.last_outcome
+    told, outcome = held.call_centre.current_queue_type, held.call_centre.last_outcome
     never = said_never(outcome, rules)
     if never:
         sentences.append(f"They must not be called, whatever queue they belong in: the last call ended with {outcome}.")

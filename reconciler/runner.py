@@ -23,6 +23,8 @@ from reconciler.settings import SWEEPS, AgingSettings
 log = structlog.get_logger(__name__)
 
 NAMES: Final = (*SWEEPS, RECHECKS)
+SCHEDULE: Final = "schedule"
+"""Who starts what nobody asked for."""
 
 
 class NotAllowed(Exception):
@@ -50,23 +52,23 @@ class Jobs:
         if name in SWEEPS and name not in self.settings.sweeps.sweeps:
             raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
 
-    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False) -> Report:
-        """Runs one of NAMES. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
+    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
+        """Runs one of NAMES, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
         self.allow(name)
-        with open_tools(self.settings, self._stop, self._replicas) as tools:
+        with open_tools(self.settings, self._stop, self._replicas, by) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
 
-    def recheck(self, user_id: int) -> None:
+    def recheck(self, user_id: int, by: str) -> None:
         """Queues a customer to be read live by the next rechecks. Raises NotAllowed, StoreError."""
         self.allow(RECHECKS)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
-            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], "asked for by HTTP")
+            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"asked for by {by}")
 
-    def verify(self, *, repair: bool, sample: int | None) -> Report:
+    def verify(self, *, repair: bool, sample: int | None, by: str = SCHEDULE) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""
         self.allow("verify")
         with (
-            open_tools(self.settings, self._stop, self._replicas) as tools,
+            open_tools(self.settings, self._stop, self._replicas, by) as tools,
             tools.verification(repair=repair) as verification,
         ):
             return self._done(verification.run(LineProgress("verify"), sample=sample))
@@ -79,7 +81,7 @@ class Jobs:
 
     def age(self, slot: datetime) -> None:
         """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
-        with open_tools(self.settings, self._stop, self._replicas) as tools:
+        with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
             aged = age(tools.postgres, tools.runs, self._aging, slot)
         for day, scores in aged.items():
             log.info("aged", day=day.isoformat(), scores=scores)

@@ -23,6 +23,7 @@ from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
+from reconciler.tokens import tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
 
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS: Final = 5
 """How long answers under way have, when the process is told to stop."""
 CONNECTIONS: Final = 1000
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SWITCH_SECONDS: Final = 0.001
 """How soon a thread that computes gives way to one that answers; Python's own default is five times as long."""
 
@@ -45,7 +47,16 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(load(StreamSettings), stop.event)
-    app = create_app(precalls, jobs, watch, serving.api_token, stream.seen, aging.aging_timezone)
+    app = create_app(
+        precalls,
+        jobs,
+        watch,
+        tokens(serving.api_token, serving.api_tokens),
+        stream.seen,
+        aging.aging_timezone,
+        _hosts(serving),
+        protect_reads=serving.http_protect_reads,
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -78,6 +89,13 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         stream.join()
     log.info("stopped")
     return failed
+
+
+def _hosts(serving: ServeSettings) -> frozenset[str] | None:
+    """The names of ours; None where nobody said which, and others than this machine may ask."""
+    if not serving.http_allowed_hosts and serving.http_host not in LOOPBACK:
+        return None
+    return serving.http_allowed_hosts
 
 
 def _switched_off(settings: Settings) -> frozenset[str]:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr
 
 from consumer.settings import KafkaSettings, Words, _Settings
+from reconciler.tokens import parse
 
 SWEEPS = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
 """The four sweeps in the order of their minutes (:00, :15, :30, :45)."""
@@ -34,6 +35,12 @@ def _zone(value: str) -> str:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"there is no time zone {value!r}; write one as Europe/London") from error
+    return value
+
+
+def _tokens(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        parse(value.get_secret_value())
     return value
 
 
@@ -85,5 +92,13 @@ class ServeSettings(_Settings):
     """How long a pre-call check waits for the replica before it answers from what we hold."""
     api_token: SecretStr | None = None
     """What `Authorization: Bearer …` must say to start runs by HTTP; without it nobody can."""
+    api_tokens: Annotated[SecretStr | None, AfterValidator(_tokens)] = None
+    """Persons' and programs' own tokens: lines of name, token and `read` or `run`; as a rule by API_TOKENS_FILE."""
+    http_allowed_hosts: Words = frozenset()
+    """Names that the `Host` of a request may have, besides addresses and localhost; empty: any, unless we listen on
+    localhost alone."""
+    http_protect_reads: bool = False
+    """True: everything but /health and /metrics takes a token, as `Authorization: Bearer …` or as a browser's name and
+    password."""
     recheck_seconds: float = Field(default=30.0, gt=0)
     """How often rechecks that are due are processed."""

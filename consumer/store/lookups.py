@@ -143,7 +143,7 @@ class LeadRecord:
     lead: Lead | None
     stints: list[PastStint]
     conversions: list[RecordedConversion]
-    row: CallCentreRow | None
+    call_centre: CallCentreRow | None
     recheck: PendingRecheck | None
     lane_version: int
 
@@ -197,7 +197,7 @@ def dossier(connection: Connection, user_id: int) -> LeadRecord:
             lead,
             [PastStint(*row) for row in stints.fetchall()],
             [RecordedConversion(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
-            None if row is None else _desk(*row),
+            None if row is None else _call_centre(*row),
             None if waiting is None else PendingRecheck(*waiting),
             0 if point is None else point[0],
         )
@@ -239,7 +239,7 @@ def _lead(row: tuple[Any, ...]) -> Lead:
     )
 
 
-def _desk(
+def _call_centre(
     queue_type: str | None,
     active: bool,
     score: int,

@@ -187,6 +187,7 @@ runs = Table(
     Column("queries", Integer, nullable=False, server_default=text("0")),
     Column("milliseconds", Integer),
     Column("error", Text),
+    Column("started_by", Text),
     Index("runs_name_started", "name", "started_at"),
     Index("runs_under_way", "name", postgresql_where=text("outcome = 'running'")),
 )

@@ -38,9 +38,10 @@ FROM held WHERE score.user_id = held.user_id
 """A day passes for every active lead that may be called; their scores are taken in user order, as all writers do."""
 
 RECORD: Final = """
-INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts, milliseconds)
+INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts,
+                             milliseconds, started_by)
 VALUES ('age', now(), clock_timestamp(), 'ok', %(midnight)s, %(next_midnight)s, %(counts)s,
-        extract(epoch FROM clock_timestamp() - now()) * 1000)
+        extract(epoch FROM clock_timestamp() - now()) * 1000, %(by)s)
 """
 """Records the day, in the transaction that aged it."""
 
@@ -92,17 +93,17 @@ def age(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime)
         return {}
     with runs.alone(NAME):
         return {
-            day: again_if_in_the_way(_age, postgres, settings, day, locked=True)
+            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, locked=True)
             for day in days_due(postgres, runs, settings, time)
         }
 
 
-def _age(postgres: Postgres, settings: AgingSettings, date: date) -> int:
+def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None) -> int:
     """One day, recorded in the transaction that ages it; the caller holds the run's name."""
     day = day_of(date, ZoneInfo(settings.aging_timezone))
     with postgres.session() as connection, connection.transaction():
         aged = connection.execute(
             AGE, {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
         ).rowcount
-        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
+        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged}), "by": by})
     return aged

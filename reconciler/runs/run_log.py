@@ -29,8 +29,8 @@ ABANDON: Final = (
 """Closes records of runs whose process is gone: whoever holds the lock knows that nobody else runs."""
 
 START: Final = """
-INSERT INTO leadstream.runs (name, started_at, window_from, window_to, cursor)
-VALUES (%s, now(), %s, %s, %s) RETURNING id
+INSERT INTO leadstream.runs (name, started_at, window_from, window_to, cursor, started_by)
+VALUES (%s, now(), %s, %s, %s, %s) RETURNING id
 """
 """Records a run as it starts."""
 
@@ -71,7 +71,8 @@ FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 
 
 NEWEST: Final = """
-SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error
+SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error,
+       run.started_by
 FROM unnest(%s::text[]) AS wanted, LATERAL (
     SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS run
 """
@@ -111,7 +112,10 @@ class LastRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run as it is recorded; `finished_at` and `milliseconds` are None where it is under way or was cut off."""
+    """A run as it is recorded; `finished_at` and `milliseconds` are None where it is under way or was cut off.
+
+    `started_by` is the name of a token, `schedule` or `command line`; None: an older release did not keep it.
+    """
 
     name: str
     outcome: str
@@ -121,6 +125,7 @@ class Record:
     queries: int
     counts: dict[str, object]
     error: str | None
+    started_by: str | None = None
 
 
 class Run:
@@ -128,7 +133,7 @@ class Run:
 
     def __init__(self, postgres: Postgres, run_id: int) -> None:
         self.run_id = run_id
-        self._book = postgres
+        self._postgres = postgres
         self._started = time.monotonic()
 
     @property
@@ -138,31 +143,35 @@ class Run:
 
     def set_window(self, window: Window) -> None:
         """Records what span of time the run looks at."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             connection.execute(SET_WINDOW, [moment(window.start), moment(window.end), self.run_id])
 
     def set_cursor(self, cursor: int) -> None:
         """Records up to which primary key the run has looked at its table."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             connection.execute(SET_CURSOR, [cursor, self.run_id])
 
     def move(self, cursor: int, counts: Mapping[str, object], queries: int) -> None:
         """Records how far the run has come, to be resumed there."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             connection.execute(MOVE, [cursor, Jsonb(counts), queries, self.milliseconds, self.run_id])
 
     def finish(self, outcome: str, counts: Mapping[str, object], queries: int, error: str | None = None) -> None:
         """Records how it ended, as `reconciler.runs.sweeps.Report` has it."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             connection.execute(FINISH, [outcome, Jsonb(counts), queries, self.milliseconds, error, self.run_id])
 
 
 class Runs:
     """The records of all runs."""
 
-    def __init__(self, postgres: Postgres, kept_days: int = 90) -> None:
-        """Records older than `kept_days` are deleted when their name runs again, except those that are still needed."""
-        self._book = postgres
+    def __init__(self, postgres: Postgres, kept_days: int = 90, started_by: str | None = None) -> None:
+        """Records older than `kept_days` are deleted when their name runs again, except those that are still needed.
+
+        `started_by` is who starts runs here.
+        """
+        self.started_by = started_by
+        self._postgres = postgres
         self._kept_days = kept_days
 
     @property
@@ -174,33 +183,33 @@ class Runs:
     def alone(self, name: str) -> Iterator[None]:
         """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning, at once."""
         key = crc32(name.encode()) - 2**31
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, key]).fetchone()
         if row != (True,):
             last = self.last(name)
             since = f" since {moment(last.started):%Y-%m-%d %H:%M:%S} UTC" if last else ""
             raise AlreadyRunning(f"{name} is running already{since}; wait for it to end, or stop it")
         try:
-            with self._book.session() as connection:
+            with self._postgres.session() as connection:
                 connection.execute(ABANDON, [name])
                 connection.execute(FORGET, {"name": name, "days": self._kept_days})
             yield
         finally:
-            if self._book.is_open():
-                with self._book.session() as connection:
+            if self._postgres.is_open():
+                with self._postgres.session() as connection:
                     connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, key])
 
     def start(self, name: str, window: Window | None = None, cursor: int | None = None) -> Run:
         """Records that a run starts."""
         start, end = (moment(window.start), moment(window.end)) if window else (None, None)
-        with self._book.session() as connection:
-            row = connection.execute(START, [name, start, end, cursor]).fetchone()
+        with self._postgres.session() as connection:
+            row = connection.execute(START, [name, start, end, cursor, self.started_by]).fetchone()
         assert row is not None
-        return Run(self._book, row[0])
+        return Run(self._postgres, row[0])
 
     def last(self, name: str) -> LastRun | None:
         """The newest run of a name."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             row = connection.execute(LAST, [name]).fetchone()
         if row is None:
             return None
@@ -210,12 +219,12 @@ class Runs:
 
     def newest(self) -> list[Record]:
         """The newest run of each name."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             return [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
 
     def cursor_before(self, name: str, time: int) -> int | None:
         """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             row = connection.execute(CURSOR_BEFORE, {"name": name, "time": moment(time)}).fetchone()
         return None if row is None else int(row[0])
 
@@ -224,7 +233,7 @@ class Runs:
 
         A run answers for its window less the first `lead` (µs) of it.
         """
-        with self._book.session() as connection:
+        with self._postgres.session() as connection:
             rows = connection.execute(WINDOWS, [name]).fetchall()
         return covered_until(Window(microseconds(start) + lead, microseconds(end)) for start, end in reversed(rows))
 

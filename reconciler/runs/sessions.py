@@ -142,22 +142,28 @@ class Replicas:
 
 
 @contextmanager
-def open_tools(settings: Settings, stop: Event, replicas: Replicas | None = None) -> Iterator[Tools]:
-    """Tools for one run; `stop` ends their waiting. Raises StoreError where PostgreSQL is away or not prepared."""
+def open_tools(
+    settings: Settings, stop: Event, replicas: Replicas | None = None, started_by: str = "command line"
+) -> Iterator[Tools]:
+    """Tools for one run, which `started_by` starts; `stop` ends their waiting.
+
+    Raises StoreError where PostgreSQL is away or not prepared.
+    """
     own = Replicas(settings.replica, stop)
     try:
         with (replicas or own).one() as replica:
-            yield from _tools(settings, stop, replica)
+            yield from _tools(settings, stop, replica, started_by)
     finally:
         own.close()
 
 
-def _tools(settings: Settings, stop: Event, replica: Replica) -> Iterator[Tools]:
+def _tools(settings: Settings, stop: Event, replica: Replica, started_by: str) -> Iterator[Tools]:
     postgres = Postgres(settings.database.conninfo)
     try:
         with LeadStore(
             settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep"
         ) as store:
-            yield Tools(settings, replica, store, postgres, Runs(postgres, settings.sweeps.runs_kept_days), stop)
+            runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by)
+            yield Tools(settings, replica, store, postgres, runs, stop)
     finally:
         postgres.close()

@@ -114,6 +114,11 @@ def _run_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]) -
         success = facts.snapshot.last_runs.get(name)
         if success is not None and facts.now - success.started_at > OVERDUE:
             add(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
+    verified = today.newest.get("verify")
+    if verified is not None and verified.outcome in ("failed", "refused", "aborted", "drift"):
+        said = "found drift that is left" if verified.outcome == "drift" else "ended badly"
+        why = f": {sentence(verified.error)}" if verified.error else "."
+        add(State.BAD, f"The last verify, {ago(verified.started_at, facts.now)}, {said}{why}")
     if today.oldest_recheck is not None and facts.now - today.oldest_recheck > RECHECKS_LATE:
         add(State.NOTICE, f"A recheck has been due for {span((facts.now - today.oldest_recheck).total_seconds())}.")
     repaired = sum(today.repaired.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from typing import Annotated, Any, Final
@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import SecretStr
 
 from consumer.explain import Explanation
 from consumer.store.errors import StoreError
@@ -30,9 +29,10 @@ from reconciler.runs.report import as_dict
 from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
 from reconciler.runs.wait_for_stream import Stopped
+from reconciler.tokens import Tokens
 from reconciler.web import models
 from reconciler.web.health import SmartDiscovery, smart_discovery
-from reconciler.web.middleware import Guard, is_token
+from reconciler.web.middleware import Door, Guard
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import TodayCache, add_pages
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
@@ -40,18 +40,17 @@ from reconciler.web.view_model import Policy
 
 log = structlog.get_logger(__name__)
 
+NOBODY: Final = "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
 WAIT_SECONDS: Final = 2.0
 """How long a request waits for the run it started; then it answers 202 and the run goes on."""
 RUNS_AT_ONCE: Final = len(NAMES) + 2
 
 ABOUT: Final = """
 The safety net of leadstream. `GET /leads/{user_id}/precall` is for the dialler, `GET /leads/{user_id}` for people who
-ask why a customer is, or is not, in a queue. Starting runs takes the token of `API_TOKEN`.
+ask why a customer is, or is not, in a queue. Starting runs takes a token of `API_TOKENS_FILE`, or that of `API_TOKEN`.
 """
 
-BEARER: Final = HTTPBearer(
-    auto_error=False, description="The token of API_TOKEN, or of the file that API_TOKEN_FILE names."
-)
+BEARER: Final = HTTPBearer(auto_error=False, description="A token of API_TOKENS_FILE, or that of API_TOKEN.")
 
 Answers = dict[int | str, dict[str, Any]]
 
@@ -60,13 +59,17 @@ def create_app(
     precalls: PrecallService,
     jobs: Jobs,
     watch: Watch,
-    token: SecretStr | None,
+    tokens: Tokens,
     stream: Callable[[], StreamSeen],
     zone: str,
+    hosts: Collection[str] | None = None,
+    *,
+    protect_reads: bool = False,
 ) -> FastAPI:
     """The API and the pages; it ends `precalls` and waits for the runs it started when it is shut down.
 
-    `stream` is what is known of Kafka, `zone` the time zone of the pages.
+    `stream` is what is known of Kafka, `zone` the time zone of the pages; `hosts` and
+    `protect_reads` are as `Door` takes them.
     """
     pool = ThreadPoolExecutor(RUNS_AT_ONCE, "run")
 
@@ -87,17 +90,18 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_middleware(Door, tokens=tokens, hosts=hosts, protect_reads=protect_reads)
     app.add_middleware(Guard)
     _answer_errors(app)
     _leads(app, precalls)
     _health(app, jobs, watch)
-    _runs(app, jobs, _Starter(pool), token)
+    _runs(app, jobs, _Starter(pool), tokens)
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),
         settings.sweeps.sweeps,
         settings.discovery.smart_discovery_enabled,
-        bool(token and token.get_secret_value()),
+        tokens.may_run,
         settings.discovery.shadow_mode,
     )
     _keep_nulls(app)
@@ -258,22 +262,27 @@ def _tell(name: str, done: asyncio.Future[Report]) -> None:
         log.warning("run_refused", run=name, reason=str(error))
 
 
-def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) -> None:
-    async def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
-        if token is None or not token.get_secret_value():
-            raise HTTPException(403, "no token is configured, so runs cannot be started here; set API_TOKEN")
-        if not is_token(given.credentials if given else None, token):
+def _runs(app: FastAPI, jobs: Jobs, start: _Starter, tokens: Tokens) -> None:
+    async def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> str:
+        """The caller's name."""
+        if not tokens.may_run:
+            raise HTTPException(403, NOBODY)
+        caller = tokens.caller(given.credentials if given else None)
+        if caller is not None and not caller.may_run:
+            raise HTTPException(403, f"the token of {caller.name} may read only; runs take one that may run")
+        if caller is None:
             raise HTTPException(
                 401, "the token is missing or wrong; send Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
             )
+        return caller.name
+
+    by: Any = Depends(authorised)
 
     answers: Answers = {
         200: {"description": "The run has ended.", **_examples(ended=models.REPORT)},
         202: _problem("The run is under way.", "new-users is under way; GET /runs tells how it ends"),
         401: _problem("No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
-        403: _problem(
-            "No token is configured.", "no token is configured, so runs cannot be started here; set API_TOKEN"
-        ),
+        403: _problem("No token is configured, or it may only read.", NOBODY),
         409: _problem(
             "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
         ),
@@ -285,7 +294,6 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         "/sweeps/{name}",
         tags=["runs"],
         summary="Run a sweep now",
-        dependencies=[Depends(authorised)],
         responses={
             **answers,
             404: _problem("There is no such run.", f"there is no run x; there are {', '.join(NAMES)}"),
@@ -295,19 +303,19 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
     async def sweep(
         name: Annotated[str, Path(description=f"One of {', '.join(NAMES)}.")],
         request: Annotated[SweepRequest, Body(default_factory=SweepRequest)],
+        caller: str = by,
     ) -> JSONResponse:
         """Runs a sweep, or the rechecks that are due; never two of the same name at once."""
         if name not in NAMES:
             raise HTTPException(404, f"there is no run {name[:40]}; there are {', '.join(NAMES)}")
         jobs.allow(name)
-        return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run))
+        return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run, by=caller))
 
     @app.post(
         "/v1/leads/{user_id}/recheck",
         tags=["leads"],
         summary="Read this customer live",
         status_code=202,
-        dependencies=[Depends(authorised)],
         responses={
             202: _problem("The customer is queued.", models.QUEUED),
             **{code: answers[code] for code in (401, 403, 409)},
@@ -316,23 +324,24 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         },
         response_model=None,
     )
-    async def recheck(user_id: Annotated[UserId, Path()]) -> JSONResponse:
+    async def recheck(user_id: Annotated[UserId, Path()], caller: str = by) -> JSONResponse:
         """Queues the customer for the next rechecks, which compare with MySQL and repair what differs."""
-        await asyncio.to_thread(jobs.recheck, user_id)
+        await asyncio.to_thread(jobs.recheck, user_id, caller)
         return JSONResponse({"detail": models.QUEUED}, 202)
 
     @app.post(
         "/verify",
         tags=["runs"],
         summary="Compare every user with MySQL",
-        dependencies=[Depends(authorised)],
         responses=answers,
         response_model=None,
     )
-    async def verify(request: Annotated[VerifyRequest, Body(default_factory=VerifyRequest)]) -> JSONResponse:
+    async def verify(
+        request: Annotated[VerifyRequest, Body(default_factory=VerifyRequest)], caller: str = by
+    ) -> JSONResponse:
         """Compares everybody, or a sample; with `repair` it repairs what differs."""
         jobs.allow("verify")
-        return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample))
+        return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample, by=caller))
 
     @app.get(
         "/runs",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.runner import NAMES as STARTABLE
+from reconciler.runner import SCHEDULE
 from reconciler.runs.run_log import NAMES, Record
 from reconciler.runs.sweeps import RECHECKS
 from reconciler.schedule import last_slot
@@ -21,7 +22,7 @@ TITLES: Final = {
     RECHECKS: ("Rechecks", "customers queued to be read live"),
     "verify": ("Verify", "every customer compared"),
     "backfill": ("Backfill", "customers there before us"),
-    "age": ("Ageing", "scores grow by one a day"),
+    "age": ("Aging", "scores grow by one a day"),
 }
 
 
@@ -93,6 +94,8 @@ def _detail(record: Record) -> str:
     won = counts.get("conversions")
     if isinstance(won, dict) and (total := sum(won.values())):
         parts.append(counted(total, "conversion"))
+    if record.started_by and record.started_by != SCHEDULE:
+        parts.append(f"by {record.started_by}")
     if record.milliseconds is not None and record.finished_at is not None:
         seconds = record.milliseconds / 1000
         parts.append(span(seconds) if seconds >= 1 else f"{record.milliseconds} ms")

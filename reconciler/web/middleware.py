@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import binascii
 import json
+from base64 import b64decode
+from collections.abc import Collection, Sequence
+from ipaddress import ip_address
 from typing import Final
 
-from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reconciler.tokens import Tokens
 
 MAX_BODY: Final = 16 * 1024
 """Bytes in a request's body."""
@@ -34,11 +38,6 @@ HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
-
-
-def is_token(given: str | None, token: SecretStr) -> bool:
-    """Whether `given` is the token, told in a time that does not depend on how much of it is right."""
-    return hmac.compare_digest((given or "").encode(), token.get_secret_value().encode())
 
 
 class Guard:
@@ -105,6 +104,70 @@ class Guard:
                 return body
 
 
+OPEN: Final = ("/health", "/api/health", "/metrics", "/static/")
+"""What is answered without a token in any case: probes, Prometheus, and files that hold nothing."""
+
+
+class Door:
+    """Whom the pages and reads are for: requests by a name of ours, and, where reads are protected, with a token."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, hosts: Collection[str] | None, *, protect_reads: bool) -> None:
+        """`hosts` are the names that `Host` may have besides addresses and localhost, against pages of others whose
+        name leads here; None: any."""
+        self._app = app
+        self._tokens = tokens
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+        self._protect_reads = protect_reads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "http":
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            host = name_of(headers.get(b"host", ""))
+            if not self._is_ours(host):
+                await _refuse(send, 421, f"this server is not {host[:100]}; add that name to HTTP_ALLOWED_HOSTS")
+                return
+            reads = self._protect_reads and scope["method"] in BODILESS and not scope["path"].startswith(OPEN)
+            if reads and self._tokens.caller(token_of(headers.get(b"authorization", ""))) is None:
+                challenge = [(b"www-authenticate", b'Basic realm="leadstream", charset="UTF-8"')]
+                await _refuse(send, 401, "reading takes a token: as the password, or as Bearer", challenge)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        return self._hosts is None or host == "localhost" or host in self._hosts or is_address(host)
+
+
+def name_of(host: str) -> str:
+    """The name or address in a `Host`, without its port."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an IP address, which nobody's name server can bend."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def token_of(authorization: str) -> str | None:
+    """The token in an `Authorization`: what follows Bearer, or the password of Basic; None where there is none."""
+    kind, _, given = authorization.partition(" ")
+    if kind.lower() == "bearer":
+        return given.strip()
+    if kind.lower() == "basic":
+        try:
+            return b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """Hands the body over once more, then what follows it."""
     read = False
@@ -119,12 +182,13 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, status: int, sentence: str) -> None:
+async def _refuse(send: Send, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
     body = json.dumps({"detail": sentence}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
+        *more,
     ]
     if status == 503:
         headers.append((b"retry-after", b"1"))

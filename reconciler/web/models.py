@@ -169,7 +169,7 @@ EXPLANATION: Final[Example] = {
             "total_call_attempts": 3,
         }
     ],
-    "precalls": {
+    "call_centre": {
         "current_queue_type": "requirements_outstanding",
         "is_active": True,
         "current_score": 1,

@@ -39,4 +39,6 @@ def meanwhile(url: str, statement: str, users: list[int], job: Callable[[], T]) 
 
 def _await_blocked(url: str, pid: int) -> None:
     with psycopg.connect(url, autocommit=True) as watcher:
-        until(lambda: watcher.execute(_BLOCKED, [pid]).fetchone(), "somebody waited for the agent", pause=0.02)
+        until(
+            lambda: watcher.execute(_BLOCKED, [pid]).fetchone() is not None, "somebody waited for the agent", pause=0.02
+        )

@@ -92,7 +92,7 @@ def test_a_life_is_told_stint_by_stint() -> None:
             PastStint(2, "none", later, "signature_obtained", None, None, None, "stream"),
         ],
         conversions=[RecordedConversion("signature_obtained", "unsigned_users", later, 12, 3)],
-        row=CallCentreRow("none", False, 0, 3, None, None, []),
+        call_centre=CallCentreRow("none", False, 0, 3, None, None, []),
     )
     live = Live(True, verdict(lead(signature="9"), RULES), later)
     told = explain(held, live, RULES)
@@ -128,7 +128,7 @@ def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() ->
 def test_what_does_not_fit_together_is_said() -> None:
     held = dossier(
         lead(queue_type=QueueType.UNSIGNED_USERS, judge_after=NEVER),
-        row=CallCentreRow("requirements_outstanding", True, 0, 0, None, None, []),
+        call_centre=CallCentreRow("requirements_outstanding", True, 0, 0, None, None, []),
         recheck=PendingRecheck("its claim moved", NOON, 2, "the stream lags"),
         conversions=[RecordedConversion("signature_obtained", None, NOON, None, None)],
     )

@@ -163,7 +163,24 @@ def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path
         )
         assert served.post("/sweeps/new-users", "right", hours_back=1, since="2026-01-01T00:00:00Z").status_code == 422
         assert served.post("/sweeps/new-users", "right", hour_back=1).status_code == 422
-        assert {run["name"]: run["outcome"] for run in served.get("/runs").json()}["verify"] == "ok"
+        recorded = {run["name"]: run for run in served.get("/runs").json()}
+        assert recorded["verify"]["outcome"] == "ok"
+        assert recorded["verify"]["started_by"] == "API_TOKEN"
+
+
+def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path: Path) -> None:
+    listed = tmp_path / "tokens"
+    listed.write_text("anna 0123456789abcdef run\nboard 0123456789abcdeg read\n")
+    settings = {"API_TOKENS_FILE": str(listed), "SWEEPS": "new-users", "HTTP_PROTECT_READS": "true"}
+    with serving(mysql_world, **settings) as served:
+        refused = served.post("/sweeps/rechecks", "0123456789abcdeg")
+        assert (refused.status_code, "may read only" in refused.json()["detail"]) == (403, True)
+        assert served.post("/sweeps/rechecks", "0123456789abcdef").status_code == 200
+        assert served.get("/runs").status_code == 401
+        bearer = {"Authorization": "Bearer 0123456789abcdeg"}
+        runs = served.client.get("/runs", headers=bearer).json()
+        assert {run["name"]: run["started_by"] for run in runs}["rechecks"] == "anna"
+        assert served.client.get("/health/live", headers={"Host": "evil.example.com"}).status_code == 421
 
 
 def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: World) -> None:
@@ -190,7 +207,9 @@ def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
         for token in (None, "x", "None"):
             answer = served.post("/sweeps/new-users", token)
             assert answer.status_code == 403
-            assert answer.json() == {"detail": "no token is configured, so runs cannot be started here; set API_TOKEN"}
+            assert answer.json() == {
+                "detail": "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
+            }
 
 
 def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World) -> None:
@@ -310,7 +329,7 @@ def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema
     paths = document["paths"]
     assert set(paths) == {
         "/leads/{user_id}/precall", "/leads/{user_id}", "/health/live", "/health/ready", "/health/smart-discovery",
-        "/metrics", "/sweeps/{name}", "/verify", "/runs",
+        "/metrics", "/sweeps/{name}", "/verify", "/runs", "/v1/leads/{user_id}/recheck",
     }  # fmt: skip
     operations = [(path, name, told) for path, methods in paths.items() for name, told in methods.items()]
     for path, method, operation in operations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import httpx
@@ -11,7 +12,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 
-from reconciler.web.middleware import HEADERS, Guard, is_token
+from reconciler.tokens import Caller, parse, tokens
+from reconciler.web.middleware import HEADERS, Door, Guard
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,11 +146,76 @@ def test_a_token_is_compared_by_the_function_that_takes_the_same_time_for_every_
         return False
 
     monkeypatch.setattr(hmac, "compare_digest", spy)
-    assert not is_token("right", SecretStr("right"))
+    assert tokens(SecretStr("right"), None).caller("right") is None
     assert compared == [(b"right", b"right")]
 
 
 def test_only_the_token_is_the_token() -> None:
-    token = SecretStr("geheim-ü")
-    assert is_token("geheim-ü", token)
-    assert not any(is_token(given, token) for given in (None, "", "geheim", "geheim-ü ", "GEHEIM-ü"))
+    known = tokens(SecretStr("geheim-ü"), None)
+    assert known.caller("geheim-ü") == Caller("API_TOKEN", may_run=True)
+    assert not any(known.caller(given) for given in (None, "", "geheim", "geheim-ü ", "GEHEIM-ü"))
+
+
+LISTED = SecretStr("# people\nanna  0123456789abcdef  run\n\nboard 0123456789abcdeg read\n")
+
+
+def test_everybody_has_a_token_of_their_own_with_a_name_and_a_right() -> None:
+    known = tokens(None, LISTED)
+    assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
+    assert known.caller("0123456789abcdeg") == Caller("board", may_run=False)
+    assert known.may_run
+    assert not tokens(None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("anna 0123456789abcdef", "a name, a token and read or run"),
+        ("anna 0123456789abcdef admin", "a name, a token and read or run"),
+        ("anna short run", "the token of anna should have 16 characters or more"),
+        ("an/na 0123456789abcdef run", "the name should be of letters"),
+        ("bo 0123456789abcdef run\nbo 0123456789abcdef run", "line 3: bo stands there twice"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named_and_no_token_is_told(line: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        parse(f"# people\n{line}\n")
+    assert "0123456789abcdef" not in str(refused.value)
+
+
+def ask(door: Door, path: str = "/", **headers: str) -> httpx.Response:
+    async def get() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://test") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(get())
+
+
+async def well(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("10.2.3.4:8080", 200),
+        ("Leads.Example.com", 200), ("evil.example.com", 421), ("", 421), ("127.0.0.1.evil.com", 421),
+    ],
+)  # fmt: skip
+def test_names_that_are_not_ours_are_refused(host: str, status: int) -> None:
+    door = Door(well, tokens(None, None), {"leads.example.com"}, protect_reads=False)
+    assert ask(door, host=host).status_code == status
+    assert ask(Door(well, tokens(None, None), None, protect_reads=False), host=host).status_code == 200
+
+
+def test_where_reads_are_protected_they_take_a_token_and_probes_none() -> None:
+    door = Door(well, tokens(None, LISTED), None, protect_reads=True)
+    refused = ask(door, "/customers/1")
+    assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+    assert ask(door, "/health/live").status_code == ask(door, "/metrics").status_code == 200
+    basic = b64encode(b"whoever:0123456789abcdeg").decode()
+    for given in ("Bearer 0123456789abcdeg", f"Basic {basic}"):
+        assert ask(door, "/customers/1", authorization=given).status_code == 200
+    for given in ("Bearer x", "Basic x", "Basic !", "Digest 0123456789abcdeg"):
+        assert ask(door, "/customers/1", authorization=given).status_code == 401
