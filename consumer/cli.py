@@ -9,6 +9,7 @@ import json
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -35,8 +36,10 @@ from consumer.settings import (
     ReplicaSettings,
     RunSettings,
     SettingsError,
+    demand,
     load,
     refuse_word_lists,
+    run_settings,
 )
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
@@ -47,6 +50,8 @@ PLACE = re.compile(r"(.+\.\d+):(\d+)")
 """A binlog file and a position in it."""
 GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
 """One part of a GTID set of MySQL, or of MariaDB."""
+
+WATCH_SECONDS = 2.0
 
 log = structlog.get_logger()
 app = typer.Typer(
@@ -93,6 +98,7 @@ def setup(
 
     if repair and start is Start.EARLIEST:
         raise typer.BadParameter("--repair begins anew at the present only: what was applied would be applied again")
+    demand(ReplicaSettings, DatabaseSettings, KafkaSettings, DiscoverySettings)
     replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
     before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
@@ -125,6 +131,7 @@ def doctor(
     from consumer.doctor import examine, report
     from consumer.reader.reader import server_id
 
+    demand(ReplicaSettings, KafkaSettings, DatabaseSettings, ApplierSettings, DiscoverySettings)
     replica, kafka = load(ReplicaSettings), load(KafkaSettings)
     checks = examine.examine(
         replica,
@@ -176,6 +183,7 @@ def read(
         first = Position("", at[1], int(at[2])) if at else Position(begin, "", 4)
     if end:
         last = place(*_place("--to", end))
+    demand(ReplicaSettings, KafkaSettings, ReaderSettings)
     replica, kafka, settings, run = load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), load(RunSettings)
     with Stop() as stop:
         if dry_run:
@@ -200,6 +208,7 @@ def apply() -> None:
     from consumer.applier import applier
     from consumer.doctor.quick import before_applying
 
+    demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
@@ -207,20 +216,33 @@ def apply() -> None:
     _exit_as_asked(stop)
 
 
-@app.command("status", epilog="Example: consumer status --json")
+@app.command("status", epilog="Example: consumer status --watch")
 def show_status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters."""
+    """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters; code 1 if a server is silent."""
     from rich.console import Console
 
     from consumer.commands import status
 
-    found = status.status(load(KafkaSettings), load(DatabaseSettings))
-    if as_json:
-        typer.echo(json.dumps(status.as_json(found)))
-    else:
-        status.show(found, Console())
+    demand(KafkaSettings, DatabaseSettings)
+    kafka, database, console = load(KafkaSettings), load(DatabaseSettings), Console()
+    while True:
+        found = status.status(kafka, database)
+        if watch and console.is_terminal:
+            console.clear()
+        if as_json:
+            typer.echo(json.dumps(status.as_json(found)))
+        else:
+            status.show(found, console)
+        if not watch:
+            break
+        time.sleep(WATCH_SECONDS)
+    for problem in found.problems:
+        typer.echo(problem, err=True)
+    if found.problems:
+        raise typer.Exit(FAILED)
 
 
 @app.command("explain", epilog="Example: consumer explain 8911")
@@ -231,6 +253,7 @@ def explain_user(
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.commands.explain import explanation
 
+    demand(ReplicaSettings, DatabaseSettings)
     refuse_word_lists()
     found = explanation(user_id, load(ReplicaSettings), load(DatabaseSettings))
     if as_json:
@@ -261,7 +284,7 @@ def run(command: Callable[[], object]) -> int:
     # Noted as well as raised: raised inside a destructor it is swallowed, and what it hit goes on until it fails.
     signal.signal(signal.SIGINT, interrupt)
     try:
-        logs.configure(load(RunSettings))
+        logs.configure(run_settings())
         command()
     except SettingsError as error:
         return fail(error, WRONG_SETTINGS)

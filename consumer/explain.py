@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
-from consumer.store.lookups import Desk, Dossier, PastStint, Waiting, Won
+from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion
 
 _SHOWN: Final = 5
 """How many documents or claims a sentence names."""
@@ -80,9 +80,9 @@ class Explanation:
     since: datetime | None
     as_of: datetime | None
     stints: list[PastStint]
-    conversions: list[Won]
-    desk: Desk | None
-    recheck: Waiting | None
+    conversions: list[RecordedConversion]
+    row: CallCentreRow | None
+    recheck: PendingRecheck | None
     changes: list[Seen]
     live: Live | None
     agrees: bool | None
@@ -117,7 +117,7 @@ def last_changes(lead: Lead) -> list[Seen]:
     return [Seen(row, id_, status, _moment(version)) for version, row, id_, status in newest]
 
 
-def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
+def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
     """Tells what we hold of one lead and, where MySQL was read, whether it agrees.
 
     `without_live` says in a sentence why MySQL was not read.
@@ -146,7 +146,7 @@ def explain(held: Dossier, live: Live | None, rules: Rules, *, without_live: str
         _moment(known_at) if known_at else None,
         held.stints,
         held.conversions,
-        held.desk,
+        held.row,
         held.recheck,
         changes,
         live,
@@ -177,7 +177,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
     return "the customer signed and owes no document on an open claim"
 
 
-def _standing(held: Dossier, own: Verdict | None) -> list[str]:
+def _standing(held: LeadRecord, own: Verdict | None) -> list[str]:
     lead = held.lead
     if lead is None or own is None:
         return [f"We know nothing of user {held.user_id} yet."]
@@ -195,7 +195,7 @@ def _standing(held: Dossier, own: Verdict | None) -> list[str]:
     ]
 
 
-def _waiting(lead: Lead, held: Dossier) -> list[str]:
+def _waiting(lead: Lead, held: LeadRecord) -> list[str]:
     sentences = []
     if lead.judge_after == NEVER:
         sentences.append("Too little is known to judge them: they wait to be read live from MySQL.")
@@ -209,7 +209,7 @@ def _waiting(lead: Lead, held: Dossier) -> list[str]:
     return sentences
 
 
-def _past(held: Dossier) -> list[str]:
+def _past(held: LeadRecord) -> list[str]:
     sentences = []
     for stint in held.stints:
         place = "in no queue" if stint.queue_type == QueueType.NONE else f"in {stint.queue_type}"
@@ -241,7 +241,7 @@ def said_never(last_outcome: str | None, rules: Rules) -> bool:
     return last_outcome is not None and last_outcome.strip(" ").lower() in rules.never
 
 
-def _calls(held: Dossier, queue_type: QueueType | None, rules: Rules) -> list[str]:
+def _calls(held: LeadRecord, queue_type: QueueType | None, rules: Rules) -> list[str]:
     sentences = []
     counted = sum(1 for stint in held.stints if stint.conversion_type is not None)
     if counted != len(held.conversions):
@@ -249,11 +249,11 @@ def _calls(held: Dossier, queue_type: QueueType | None, rules: Rules) -> list[st
             f"The stints hold {counted} conversions and the call centre's table {len(held.conversions)}; others write"
             " that table too, or SHADOW_MODE was on."
         )
-    if held.desk is None:
+    if held.row is None:
         if queue_type is not None:
             sentences.append("The call centre has no score for them (user_call_scores has no such row).")
         return sentences
-    told, outcome = held.desk.current_queue_type, held.desk.last_outcome
+    told, outcome = held.row.current_queue_type, held.row.last_outcome
     never = said_never(outcome, rules)
     if never:
         sentences.append(f"They must not be called, whatever queue they belong in: the last call ended with {outcome}.")

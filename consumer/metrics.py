@@ -169,7 +169,7 @@ RETRIES: Final = counter(
     "leadstream_retries",
     "Batches tried again, by what was in the way.",
     APPLIER,
-    reason=("TryAgain", "StoreUnavailable", "KafkaLost"),
+    reason=("TransactionConflict", "StoreUnavailable", "KafkaLost"),
 )
 
 

@@ -34,7 +34,7 @@ def _text_of(variable: str, path: str) -> str:
 
 
 class FileSecretsSource(PydanticBaseSettingsSource):
-    """Takes a field's value from the file that `<NAME>_FILE` names, as Docker and Kubernetes secrets are mounted."""
+    """Values from the files that `<NAME>_FILE` variables name, as Docker and Kubernetes mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
@@ -289,11 +289,56 @@ def load(kind: type[T]) -> T:
     try:
         return kind()
     except ValidationError as error:
-        sentences = []
-        for problem in error.errors(include_input=False, include_url=False):
-            name = str(problem["loc"][0]).upper()
-            if problem["type"] == "missing":
-                sentences.append(f"{name} is not set; set it in the environment, in .env or by {name}_FILE")
-            else:
-                sentences.append(f"{name} is wrong: {problem['msg'].removeprefix('Value error, ')}")
-        raise SettingsError("; ".join(sentences)) from error
+        raise SettingsError("; ".join(_problems(error))) from error
+
+
+def demand(*kinds: type[_Settings]) -> None:
+    """Raises SettingsError for all that is wrong in these settings and in those of logs and metrics, at once."""
+    problems: list[str] = []
+    every: dict[type[_Settings], None] = dict.fromkeys((*kinds, RunSettings))
+    for kind in every:
+        try:
+            load(kind)
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("; ".join(problems))
+
+
+def run_settings() -> RunSettings:
+    """Logs and metrics as far as their settings are right: how to say which of them are wrong."""
+    try:
+        return load(RunSettings)
+    except SettingsError:
+        return RunSettings.model_construct()
+
+
+_SHOULD: Final = {
+    "greater_than_equal": "it should be {ge:g} or more",
+    "greater_than": "it should be more than {gt:g}",
+    "less_than_equal": "it should be {le:g} at most",
+    "less_than": "it should be less than {lt:g}",
+    "int_parsing": "it should be a whole number",
+    "int_from_float": "it should be a whole number",
+    "float_parsing": "it should be a number",
+    "bool_parsing": "it should be true or false",
+    "bool_type": "it should be true or false",
+    "literal_error": "it should be {expected}",
+    "string_pattern_mismatch": "it should match {pattern}",
+    "date_from_datetime_parsing": "it should be a date such as 2026-12-25",
+    "date_parsing": "it should be a date such as 2026-12-25",
+}
+"""What pydantic finds wrong, in our words; errors of our own validators say it themselves."""
+
+
+def _problems(error: ValidationError) -> list[str]:
+    sentences = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper()
+        if problem["type"] == "missing":
+            sentences.append(f"{name} is not set; set it in the environment, in .env or by {name}_FILE")
+            continue
+        should = _SHOULD.get(problem["type"])
+        said = should.format(**problem.get("ctx", {})) if should else problem["msg"].removeprefix("Value error, ")
+        sentences.append(f"{name} is wrong: {said}")
+    return sentences

@@ -355,7 +355,7 @@ RECONCILER: Final = Dashboard(
         [
             Panel(
                 "Since the last success",
-                "Sweeps run hourly, ageing daily.",
+                "Sweeps run hourly, aging daily.",
                 {"{{run}}": "leadstream:sweep_age_seconds"},
                 "s",
             ),
@@ -406,11 +406,11 @@ RECONCILER: Final = Dashboard(
         [
             Panel(
                 "Rechecks",
-                "Queued, due, and worked off in five minutes.",
+                "Queued, due, and processed in five minutes.",
                 {
                     "waiting": "max(leadstream_rechecks_waiting)",
                     "due": "max(leadstream_rechecks_due)",
-                    "worked off": "sum(increase(leadstream_rechecks_done_total[5m]))",
+                    "processed": "sum(increase(leadstream_rechecks_done_total[5m]))",
                     "queued by the stream": "sum(increase(leadstream_rechecks_queued_total[5m]))",
                 },
             ),

@@ -19,22 +19,32 @@ from rich.console import Console
 
 from consumer.ending import FAILED, WRONG_SETTINGS, fail
 from consumer.logs import configure
-from consumer.settings import RunSettings, SettingsError, load
+from consumer.settings import (
+    DatabaseSettings,
+    DiscoverySettings,
+    ReplicaSettings,
+    SettingsError,
+    demand,
+    load,
+    run_settings,
+)
 from consumer.stopping import Stop
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
 from reconciler.postgres import microseconds
 from reconciler.replica import ReplicaError
 from reconciler.runs.aging import age as age_scores
+from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress, TerminalProgress, as_json, show
 from reconciler.runs.run_log import AlreadyRunning
 from reconciler.runs.sessions import Tools, load_settings, open_tools
 from reconciler.runs.sweeps import RECHECKS, Report, Scope, Sweeper
 from reconciler.runs.wait_for_stream import Stopped
-from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, SweepSettings
+from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings, SweepSettings
 
 app = typer.Typer(
-    help="The safety net: sweeps, backfill, verify and ageing, through the same ledger as the stream.",
+    help="The safety net: sweeps, backfill, verify and aging, through the same ledger as the stream.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -107,7 +117,7 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop)
         try:
             reports.append(sweeper.run(name, scope))
         except (AlreadyRunning, StoreError, ReplicaError) as error:
-            _say(str(error))
+            _print_error(str(error))
     return reports
 
 
@@ -158,15 +168,33 @@ def verify(
     _leave(stop, failed=in_doubt)
 
 
+@app.command(epilog="Example: reconciler recheck 8911")
+def recheck(
+    users: Annotated[list[int], typer.Argument(metavar="ID…", min=-(2**63), max=2**63 - 1, help="Customers' ids.")],
+    as_json_: JSON = False,
+) -> None:
+    """Reads customers live, whatever sweeps are about, with all rechecks that are due, and repairs what differs."""
+    with _tools() as (tools, stop):
+        again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
+        try:
+            report = tools.sweeper(dry_run=False).run(RECHECKS, Scope())
+        except AlreadyRunning as error:
+            _print_error(f"queued; {error}")
+            return
+        _print([report], as_json_)
+    _leave(stop, failed=report.has_failed)
+
+
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
     """Adds 1 to every active score below the ceiling for today and each day that was missed; never twice for a day."""
+    demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings)
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
             return
-        aged = age_scores(tools.book, tools.runs, settings, datetime.now(UTC))
+        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC))
     for day, scores in aged.items():
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:
@@ -179,6 +207,10 @@ def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
     from reconciler.serve import serve as serve_forever
 
+    demand(
+        ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
+        StreamSettings,
+    )  # fmt: skip
     with Stop() as stop:
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
     _leave(stop, failed=failed)
@@ -208,7 +240,7 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
             _wrong(f"there is no run {name!r}; there are {', '.join(NAMES)}, or all alone")
     for name in names:
         if name in SWEEPS and name not in settings.sweeps:
-            _say(f"{name} is switched off; name it in SWEEPS to switch it on")
+            _print_error(f"{name} is switched off; name it in SWEEPS to switch it on")
     return [name for name in names if name == RECHECKS or name in settings.sweeps]
 
 
@@ -229,12 +261,12 @@ def _print(reports: Sequence[Report], as_json_: bool) -> None:
         show(Console() if sys.stdout.isatty() else Console(width=PAPER), reports)
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
 def _wrong(sentence: str) -> NoReturn:
-    _say(sentence)
+    _print_error(sentence)
     raise typer.Exit(2)
 
 
@@ -248,7 +280,7 @@ def _leave(stop: Stop, *, failed: bool) -> None:
 def main() -> None:
     """The console script."""
     try:
-        configure(load(RunSettings))
+        configure(run_settings())
         app()
     except SettingsError as error:
         sys.exit(fail(error, WRONG_SETTINGS))

@@ -43,9 +43,7 @@ CHECKED: Final = counter("leadstream_reconciler_checked", "Leads compared with M
 QUERIES: Final = counter(
     "leadstream_reconciler_replica_queries", "Look-ups on the replica, in queries.", RECONCILER, run=RUNS_SERVED
 )
-RECHECKED: Final = counter(
-    "leadstream_rechecks_done", "Rechecks worked off, by whose run.", RECONCILER, run=RUNS_SERVED
-)
+RECHECKED: Final = counter("leadstream_rechecks_done", "Rechecks processed, by whose run.", RECONCILER, run=RUNS_SERVED)
 RUNS: Final = counter(
     "leadstream_reconciler_runs",
     "Runs, by how they ended.",

@@ -25,12 +25,12 @@ from consumer.store.connection import classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
-from consumer.store.lookups import Dossier
+from consumer.store.lookups import LeadRecord
 from consumer.store.rules import InForce
 from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, READ_RULES, SAID_NEVER
 from reconciler.conversions import Row
 from reconciler.mysql_statements import SMALLEST
-from reconciler.replica import Checksums, Fingerprints, condensed
+from reconciler.replica import Checksums, Fingerprints, checksums_of
 
 ROOM: Final = "SET LOCAL work_mem = '64MB'"
 """For statements that look at everybody: their hash tables stay in memory."""
@@ -222,7 +222,7 @@ class Held(NamedTuple):
     rules: Rules
 
 
-class Book:
+class Postgres:
     """One connection to PostgreSQL, opened when first needed. Errors are those of `consumer.store.errors`."""
 
     def __init__(self, conninfo: str, answer_seconds: float | None = None) -> None:
@@ -241,7 +241,7 @@ class Book:
 
     @contextmanager
     def session(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        """The connection in autocommit mode. Raises StoreUnavailable, NotPrepared, TryAgain for what happens inside."""
+        """The connection in autocommit mode. What happens inside is raised by the names of `consumer.store.errors`."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
                 self._connection = open_session(self._conninfo, NAME, autocommit=True)
@@ -279,7 +279,7 @@ class Book:
             rules = self._in_force.at(version, lambda: connection.execute(READ_RULES).fetchall())
             return Held(leads, outcomes, rules)
 
-    def dossier(self, user_id: int) -> Dossier:
+    def dossier(self, user_id: int) -> LeadRecord:
         """Everything we hold about one lead, in one snapshot and without locks."""
         with self.session() as connection:
             return lookups.dossier(connection, user_id)
@@ -329,15 +329,15 @@ class Book:
             after = page[-1]
 
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
-        """What we hold of the users in (`after`, `upto`], condensed."""
+        """What we hold of the users in (`after`, `upto`]as checksums."""
         with self.session() as connection:
             rows = connection.execute(FINGERPRINTS, {"after": after, "upto": upto}).fetchall()
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
-        """What we hold of these users, condensed user by user."""
+        """What we hold of these users as checksums, user by user."""
         with self.session() as connection:
-            return condensed(connection.execute(CHECKSUMS, {"users": list(user_ids)}))
+            return checksums_of(connection.execute(CHECKSUMS, {"users": list(user_ids)}))
 
     def rules(self) -> Rules:
         """The rules in force at this moment."""

@@ -17,16 +17,6 @@ import pymysql
 import structlog
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_delay,
-    stop_any,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from consumer.capture import CAPTURED, MOMENTS, REFS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
@@ -35,6 +25,7 @@ from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
 from consumer.mysql.login import login
 from consumer.mysql.weights import UnsupportedCollation
+from consumer.patience import Patience
 from consumer.settings import MySQLAddress
 from reconciler import mysql_statements
 from reconciler.mysql_statements import (
@@ -184,7 +175,7 @@ Checksums = dict[int, frozenset[tuple[int, int, int]]]
 """(table, rows, checksum) by user: equal on both sides where all rows of the user are equal."""
 
 
-def condensed(rows: Iterable[tuple[Any, ...]]) -> Checksums:
+def checksums_of(rows: Iterable[tuple[Any, ...]]) -> Checksums:
     """Checksums from rows of (table, user, rows, checksum)."""
     found: dict[int, set[tuple[int, int, int]]] = {}
     for table, user_id, count, checksum in rows:
@@ -198,7 +189,7 @@ class Created(NamedTuple):
     users: list[int]
     last_id: int | None
     checksums: Checksums
-    """What the replica holds of these users, condensed."""
+    """What the replica holds of these users, as checksums."""
     unheld: int = 0
     """How many users of the whole table no bigint can hold; none of them is among `users`."""
 
@@ -212,8 +203,8 @@ class _Fresh(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """New rows, what their users are condensed to, the highest primary key of the table, and how many users no bigint
-    can hold."""
+    """New rows, their users' checksums, the highest primary key of the table, and how many users no bigint can
+    hold."""
 
     rows: list[_Fresh]
     checksums: Checksums
@@ -398,14 +389,14 @@ class Replica:
 
     @_of_present_tables
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
-        """What the replica holds of the users in (`after`, `upto`], condensed. Raises ReplicaError."""
+        """What the replica holds of the users in (`after`, `upto`] as checksums. Raises ReplicaError."""
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
     @_of_present_tables
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
-        """What the replica holds of these users, condensed user by user. Raises ReplicaError."""
-        return condensed(self._run(self.texts.checksums(user_ids)))
+        """What the replica holds of these users as checksums, user by user. Raises ReplicaError."""
+        return checksums_of(self._run(self.texts.checksums(user_ids)))
 
     def clock(self) -> int:
         """The server's clock (µs), asked for or reckoned from an answer of the last minutes. Raises ReplicaError."""
@@ -486,7 +477,7 @@ class Replica:
             else:
                 owner = None if user_id is None else int(user_id)
                 fresh.append(_Fresh(owner, str(row_id), None if made is None else int(made)))
-        return _Page(fresh, condensed(condensed_rows), last_id, unheld)
+        return _Page(fresh, checksums_of(condensed_rows), last_id, unheld)
 
     def _ends(self, table: Table) -> tuple[int, int]:
         present = self.present()
@@ -594,18 +585,12 @@ class Replica:
         )
 
     def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
-        retrying = Retrying(
-            retry=retry_if_exception_type(ReplicaAway),
-            stop=stop_any(stop_after_delay(self._retry_seconds), stop_when_event_set(self._stop)),
-            wait=wait_exponential(0.1, max=5),
-            sleep=sleep_using_event(self._stop),
-            before_sleep=self._say_retry,
-            reraise=True,
-        )
-        return retrying(self._run_once, text)
+        return Patience(
+            lambda error: isinstance(error, ReplicaAway), self._stop, self._report_away, self._retry_seconds
+        )(self._run_once, text)
 
-    def _say_retry(self, state: RetryCallState) -> None:
-        if state.attempt_number == 1:
+    def _report_away(self, _error: BaseException, attempt: int, _pause: float) -> None:
+        if attempt == 1:
             log.warning("replica_away", replica=str(self.address), retry_seconds=self._retry_seconds)
 
     def _run_once(self, text: str) -> Sequence[tuple[Any, ...]]:

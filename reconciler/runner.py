@@ -8,10 +8,12 @@ from typing import Final
 
 import structlog
 
+from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Known
 from reconciler.runs.aging import age, days_due
+from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
@@ -28,7 +30,7 @@ class NotAllowed(Exception):
 
 
 class Jobs:
-    """Starts runs; any thread may."""
+    """Runs that any thread may start."""
 
     def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
         """`known` is what other sessions of the process know of the replica too."""
@@ -54,6 +56,12 @@ class Jobs:
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
 
+    def recheck(self, user_id: int) -> None:
+        """Queues a customer to be read live by the next rechecks. Raises NotAllowed, StoreError."""
+        self.allow(RECHECKS)
+        with open_tools(self.settings, self._stop, self._replicas) as tools:
+            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], "asked for by HTTP")
+
     def verify(self, *, repair: bool, sample: int | None) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""
         self.allow("verify")
@@ -63,16 +71,16 @@ class Jobs:
         ):
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
-    def is_aging_due(self, book: Book, slot: datetime) -> bool:
+    def is_aging_due(self, postgres: Postgres, slot: datetime) -> bool:
         """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
         if self.settings.discovery.shadow_mode:
             return False
-        return bool(days_due(book, Runs(book, self.settings.sweeps.runs_kept_days), self._aging, slot))
+        return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def age(self, slot: datetime) -> None:
         """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
         with open_tools(self.settings, self._stop, self._replicas) as tools:
-            aged = age(tools.book, tools.runs, self._aging, slot)
+            aged = age(tools.postgres, tools.runs, self._aging, slot)
         for day, scores in aged.items():
             log.info("aged", day=day.isoformat(), scores=scores)
 

@@ -21,7 +21,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from consumer.store.errors import StoreError
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
 from reconciler.runs import aging
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 MINUTES: Final = dict(zip(SWEEPS, (0, 15, 30, 45), strict=True))
 """The minute of the hour of each sweep."""
 AGING_HOUR: Final = 2
-"""The local hour of the daily ageing."""
+"""The local hour of the daily aging."""
 CATCH_UP: Final = timedelta(minutes=5)
 """How often slots that were missed, or whose run failed, are looked for."""
 
@@ -58,10 +58,10 @@ def last_slot(name: str, now: datetime, zone: ZoneInfo) -> datetime:
 
 
 class Schedule:
-    """Runs jobs at their times, each name once at a time."""
+    """Jobs at their times, each name once at a time."""
 
     def __init__(self, jobs: Jobs, zone: str, recheck_seconds: float) -> None:
-        """`zone` is whose two o'clock the ageing waits for; rechecks are looked for every `recheck_seconds`."""
+        """`zone` is whose two o'clock the aging waits for; rechecks are looked for every `recheck_seconds`."""
         self._jobs = jobs
         self._zone = ZoneInfo(zone)
         self._recheck_seconds = recheck_seconds
@@ -110,8 +110,8 @@ class Schedule:
     def _is_due(self, name: str, slot: datetime) -> bool:
         if name != aging.NAME:
             return not self._asked(SEEN_TO, name, slot)
-        with closing(Book(self._jobs.settings.database.conninfo)) as book:
-            return self._jobs.is_aging_due(book, slot)
+        with closing(Postgres(self._jobs.settings.database.conninfo)) as postgres:
+            return self._jobs.is_aging_due(postgres, slot)
 
     def _run(self, name: str, slot: datetime) -> None:
         if name == aging.NAME:
@@ -131,7 +131,7 @@ class Schedule:
                 self._rechecking.release()
 
     def _asked(self, statement: str, *parameters: object) -> bool:
-        with closing(Book(self._jobs.settings.database.conninfo)) as book, book.session() as connection:
+        with closing(Postgres(self._jobs.settings.database.conninfo)) as postgres, postgres.session() as connection:
             return connection.execute(statement, parameters).fetchone() == (True,)
 
     @staticmethod

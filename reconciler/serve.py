@@ -24,7 +24,7 @@ from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
 from reconciler.web.app import create_app
-from reconciler.web.precall import Desk
+from reconciler.web.precall import PrecallService
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +43,9 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     begin(RECONCILER)
     watch = Watch(settings, stop.event)
     jobs = Jobs(settings, aging, stop.event, watch.known)
-    desk = Desk(settings, watch, serving.precall_deadline_ms)
+    precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(load(StreamSettings), stop.event)
-    app = create_app(desk, jobs, watch, serving.api_token, stream.seen, aging.aging_timezone)
+    app = create_app(precalls, jobs, watch, serving.api_token, stream.seen, aging.aging_timezone)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -83,8 +83,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
         return frozenset(NAMES)
-    ageing = {aging_run.NAME} if settings.discovery.shadow_mode else set()
-    return frozenset(ageing.union(SWEEPS) - settings.sweeps.sweeps)
+    aging = {aging_run.NAME} if settings.discovery.shadow_mode else set()
+    return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 
 
 def _writes(settings: Settings) -> bool:

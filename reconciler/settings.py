@@ -53,10 +53,10 @@ class SweepSettings(_Settings):
 
 
 class AgingSettings(_Settings):
-    """The daily ageing of scores."""
+    """The daily aging of scores."""
 
     aging_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    """Whose midnight begins a day, for the ageing and on the status page."""
+    """Whose midnight begins a day, for the aging and on the status page."""
     aging_ceiling: int = Field(default=200, ge=1)
     """Scores from here on no longer age."""
     aging_skipped_weekdays: Annotated[Words, AfterValidator(_weekdays)] = frozenset({"sunday"})
@@ -86,4 +86,4 @@ class ServeSettings(_Settings):
     api_token: SecretStr | None = None
     """What `Authorization: Bearer …` must say to start runs by HTTP; without it nobody can."""
     recheck_seconds: float = Field(default=30.0, gt=0)
-    """How often rechecks that are due are worked off."""
+    """How often rechecks that are due are processed."""

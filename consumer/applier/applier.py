@@ -16,17 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import psycopg
 import structlog
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    wait_exponential_jitter,
-)
 
 from consumer import measures, metrics
 from consumer.applier.batches import Batch, LaneBatch, claim_of
@@ -35,6 +28,7 @@ from consumer.applier.group_member import LaneStream
 from consumer.applier.replay import decide
 from consumer.leads.left_behind import miss
 from consumer.leads.outcome import Outcome
+from consumer.patience import Patience
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -43,7 +37,7 @@ from consumer.settings import (
     load,
     refuse_word_lists,
 )
-from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TryAgain
+from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TransactionConflict
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -64,7 +58,6 @@ them after every 700 new ones took as much time as all the work on them."""
 OWNER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
 log: Final = structlog.get_logger()
-T = TypeVar("T")
 
 
 def apply_forever(stream: LaneStream, store: LeadStore) -> None:
@@ -86,12 +79,12 @@ def _step(
     """Applies a batch; what is left of it, where more leads waited for it than one transaction takes on."""
     began = time.monotonic()
     try:
-        outcome = _patiently(stream.stop, apply, batch, store, ours, wanted=ours)
+        outcome = _patience(stream.stop)(apply, batch, store, ours, wanted=ours)
     except LaneTaken as error:
         log.warning("lane_taken", lanes=error.lanes, hint="reading again where it stands")
         stream.reposition()
         return None
-    except (TryAgain, StoreUnavailable):
+    except (TransactionConflict, StoreUnavailable):
         if ours():
             raise
         return None
@@ -108,7 +101,7 @@ def _is_ours(stream: LaneStream, generation: int) -> bool:
 def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: True) -> Outcome:
     """One batch, one transaction, by the rules in force.
 
-    Raises LaneTaken, TryAgain, StoreUnavailable; then nothing was written.
+    Raises LaneTaken, TransactionConflict, StoreUnavailable; then nothing was written.
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
@@ -204,28 +197,6 @@ def _move(part: LaneBatch) -> LaneMove:
     return LaneMove(part.lane, part.epoch, part.expected_seq, part.next_seq, part.version, part.offsets, OWNER)
 
 
-def _patiently(
-    stop: threading.Event, function: Callable[..., T], *arguments: object, wanted: Callable[[], bool] = lambda: True
-) -> T:
-    """Calls until the server is there and nobody is in the way, while the result is `wanted`; else the last error.
-
-    A `Retrying` is garbage in a cycle: what it refers to stays in memory for long, so it must not refer to a batch.
-    """
-
-    def enough(state: RetryCallState) -> bool:
-        return stop.is_set() or not wanted() or (state.seconds_since_start or 0.0) > PATIENCE_SECONDS
-
-    retrying = Retrying(
-        retry=retry_if_exception_type((TryAgain, StoreUnavailable, KafkaLost)),
-        wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
-        stop=enough,
-        sleep=sleep_using_event(stop),
-        before_sleep=_say_why,
-        reraise=True,
-    )
-    return retrying(function, *arguments)
-
-
 def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     """What a batch that was committed adds to the metrics."""
     kinds = Counter(
@@ -259,20 +230,24 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
         metrics.DELAY.observe(max(0.0, time.time() - oldest / 1e6))
 
 
-def _say_why(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    metrics.RETRIES.labels(type(error).__name__).inc()
-    if not isinstance(error, TryAgain):
-        server = "kafka" if isinstance(error, KafkaLost) else "postgres"
-        metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
-    wait = state.next_action.sleep if state.next_action else 0.0
-    log.warning("batch_retried", attempt=state.attempt_number, in_seconds=round(wait, 2), reason=str(error))
+def _patience(stop: threading.Event) -> Patience:
+    """Until the server is there and nobody is in the way."""
+
+    def report(error: BaseException, attempt: int, pause: float) -> None:
+        metrics.RETRIES.labels(type(error).__name__).inc()
+        if not isinstance(error, TransactionConflict):
+            server = "kafka" if isinstance(error, KafkaLost) else "postgres"
+            metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
+        log.warning("batch_retried", attempt=attempt, in_seconds=round(pause, 2), reason=str(error))
+
+    passing = TransactionConflict, StoreUnavailable, KafkaLost
+    return Patience(lambda error: isinstance(error, passing), stop, report, PATIENCE_SECONDS)
 
 
 def _topics_fit(kafka: KafkaSettings, stop: threading.Event) -> bool:
     """Waits for Kafka to say that our topics fit; False where the process is to stop before that."""
     try:
-        found = _patiently(stop, topics.check, kafka)
+        found = _patience(stop)(topics.check, kafka, stop)
     except KafkaLost:
         if stop.is_set():
             return False
@@ -307,7 +282,7 @@ def run(stop: threading.Event) -> None:
     gc.freeze()
     gc.set_threshold(*GARBAGE)
     with connect() as store, connect() as asked:
-        positions = partial(_patiently, stop, asked.lanes)
+        positions = partial(_patience(stop), asked.lanes)
         with LaneStream(kafka, applier, positions, stop) as stream:
             log.info("applier_started", group=stream.group, owner=OWNER)
             with metrics.lanes_applied(stream.reached, kafka.lanes):

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from consumer.applier.batches import LOST, LaneBatch, missing
 from consumer.applier.lane_merge import LaneMerge
-from consumer.applier.unnumbered_messages import Blanks
+from consumer.applier.unnumbered_messages import UnnumberedMessages
 from consumer.leads.model import Change
 from consumer.store.dead_letters import DeadLetter
 from consumer.stream.envelope import NOBODY
@@ -52,7 +52,7 @@ class Lane:
         """Numbers that come after some of other lanes: which lanes, and their numbers."""
         self._late: set[int] = set()
         """Numbers whose waiting was given up: they are taken without what they waited for."""
-        self._blanks = Blanks()
+        self._unnumbered = UnnumberedMessages()
         self._noted = _Notes()
         # What was gathered:
         self._changes: list[Change] = []
@@ -69,19 +69,19 @@ class Lane:
         self._expected_seq = position.next_seq
         self._version_before = position.version
 
-    def set_aside(self, letter: DeadLetter, user_id: int | None, *, blank: tuple[int, int] | None = None) -> None:
+    def set_aside(self, letter: DeadLetter, user_id: int | None, *, unnumbered: tuple[int, int] | None = None) -> None:
         """Notes a message that the next batch makes a dead letter, and whom of this lane it concerns.
 
-        `blank` is its partition and offset where its number is missing in the lane, because it cannot be read; then its
-        user is not judged from here on until a recheck.
+        `unnumbered` is its partition and offset where its number is missing in the lane, because it cannot be read;
+        then its user is not judged from here on until a recheck.
         """
         self._noted.letters.append(letter)
-        if blank is not None:
-            self._blanks.add(self.merge, *blank)
+        if unnumbered is not None:
+            self._unnumbered.add(self.merge, *unnumbered)
         if user_id is not None:
             reason = f"a change in the stream was set aside: {letter.reason}"
             self._noted.rechecks[user_id] = reason
-            if blank is not None:
+            if unnumbered is not None:
                 self._noted.unplaced[user_id] = reason
 
     def comes_after(self, seq: int, others: Iterable[tuple[int, int]]) -> None:
@@ -104,7 +104,7 @@ class Lane:
             self._late.add(number)
 
     @property
-    def handed_out(self) -> int:
+    def emitted(self) -> int:
         """All numbers before this one lie in batches that were taken."""
         return self._expected_seq
 
@@ -115,12 +115,12 @@ class Lane:
 
     def drop(self, seq: int) -> Change:
         """Takes out a message held, whose number is none of the lane's."""
-        self._blanks.dropped(seq)
+        self._unnumbered.dropped(seq)
         return self.merge.drop(seq)
 
     def skip(self, numbers: int) -> int:
         """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
-        lost = numbers - self._blanks.explain(self.merge, numbers)
+        lost = numbers - self._unnumbered.explain(self.merge, numbers)
         self.merge.skip(numbers)
         self._noted.lost += lost
         return lost
@@ -137,8 +137,8 @@ class Lane:
 
     def gather(self, limit: int) -> tuple[int, bool]:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
-        if self._blanks:
-            self._blanks.settle(self.merge)
+        if self._unnumbered:
+            self._unnumbered.settle(self.merge)
         if self._noted.lost:
             self._recheck_all.add(LOST)
             self._blind = self._lost = True

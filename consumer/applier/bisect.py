@@ -18,21 +18,19 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, NoReturn
 
 import psycopg
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.applier.batches import Batch, is_orphan
 from consumer.applier.replay import decide
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Key
-from consumer.store.errors import TryAgain
+from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream.envelope import NOBODY
 
 TRIALS: Final = 5_000
 """How many parts of one batch are tried at most."""
-ATTEMPTS: Final = 5
-"""How often one part is tried while other transactions are in its way."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,30 +71,26 @@ def refused_leads(
     """user → reason of those leads of a batch, `without` some, for which PostgreSQL raised `error`. Nothing is written.
 
     Leads that are refused only together, as by a trigger that looks at whole statements, are refused all of them. Empty
-    where PostgreSQL has nothing against them any longer. Raises what `LeadStore` raises, and TryAgain as soon as the
-    answer is not `wanted`.
+    where PostgreSQL has nothing against them any longer. Raises what `LeadStore` raises, and TransactionConflict as
+    soon as the answer is not `wanted`.
     """
     refused: dict[int, str] = {}
     trials = 0
-    retrying = Retrying(
-        retry=retry_if_exception_type(TryAgain),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(0.05, max=1),
-        reraise=True,
-    )
 
     def trial(users: list[int], part: Batch) -> psycopg.Error | None:
         nonlocal trials
         trials += 1
         if not wanted():
-            raise TryAgain("refused leads are not looked for any longer: the batch is not ours now, or we are to stop")
-        return retrying(_trial, part, users, reach, store)
+            raise TransactionConflict(
+                "refused leads are not looked for any longer: the batch is not ours now, or we are to stop"
+            )
+        return again_if_in_the_way(_trial, part, users, reach, store, locked=True)
 
     users = sorted(reach.users(batch, store.lane_count).difference(without))
-    suspects = [_Group(users, _concerning(batch, users, store.lane_count), error)]
-    while suspects:
+    candidates = [_Group(users, _concerning(batch, users, store.lane_count), error)]
+    while candidates:
         narrower: list[_Group] = []
-        for group in suspects:
+        for group in candidates:
             if len(group.users) < 2 or trials >= TRIALS:
                 refused.update(dict.fromkeys(group.users, reason_of(group.error)))
                 continue
@@ -108,7 +102,7 @@ def refused_leads(
             if not found and (against := trial(group.users, group.batch)) is not None:
                 refused.update(dict.fromkeys(group.users, reason_of(against)))
             narrower += found
-        suspects = narrower
+        candidates = narrower
     return refused
 
 

@@ -27,7 +27,7 @@ log: Final = structlog.get_logger()
 
 
 class Intake:
-    """Takes messages into `Lane.merge`; what cannot be applied becomes a dead letter of its lane."""
+    """Kafka's messages on their way into `Lane.merge`; what cannot be applied becomes a dead letter of its lane."""
 
     def __init__(self, topics: Sequence[str], lanes: int, gaps: Gaps) -> None:
         """`topics` are the full names in the order of a lane's partitions, `lanes` is how many lanes there are."""
@@ -82,7 +82,7 @@ class Intake:
         elif error.fatal():
             raise ConsumerFailed(f"Kafka's client gave up: {error.str()}; start the applier again")
         else:
-            self._complaints.hear(error)
+            self._complaints.report(error)
 
     def _set_aside(self, lane: Lane, partition: int, message: Message, defect: Defect, detail: str) -> None:
         """Makes a dead letter of a message; its number, where it can be read, counts as taken: nothing waits for it."""
@@ -101,7 +101,7 @@ class Intake:
         elif defect is not Defect.REPEATED_NUMBER:
             lane.merge.pass_over(partition, offset)
         ours = defect is Defect.UNDECODABLE and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)
-        lane.set_aside(letter, user_id, blank=(partition, offset) if ours and not numbered else None)
+        lane.set_aside(letter, user_id, unnumbered=(partition, offset) if ours and not numbered else None)
 
 
 def user_of(key: bytes | None, value: bytes | None, *, is_heartbeat: bool) -> int | None:
@@ -120,7 +120,7 @@ class Complaints:
     def __init__(self) -> None:
         self._said: dict[int, float] = {}
 
-    def hear(self, error: KafkaError) -> None:
+    def report(self, error: KafkaError) -> None:
         """Logs a complaint unless the same was logged just now."""
         now = time.monotonic()
         if now >= self._said.get(error.code(), 0.0) + QUIET_SECONDS:

@@ -43,7 +43,7 @@ Originals = Callable[[int, int, int], Content]
 
 
 class ForeignMessages:
-    """Sets foreign messages aside as dead letters of their lanes."""
+    """The search for foreign messages, which become dead letters of their lanes."""
 
     def __init__(self, topics: Sequence[str], newest: Newest, originals: Originals) -> None:
         """`topics` are the full names, in the order of a lane's partitions."""
@@ -63,9 +63,9 @@ class ForeignMessages:
         self._looked_at = now
         before, self._tops = self._tops, {number: lane.merge.top for number, lane in lanes.items() if len(lane.merge)}
         still = [number for number, top in self._tops.items() if before.get(number) == top]
-        return [number for number in still if not self.all_given_out(lanes[number], now) and lanes[number].remarkable]
+        return [number for number in still if not self.all_numbered(lanes[number], now) and lanes[number].remarkable]
 
-    def all_given_out(self, lane: Lane, now: float) -> bool:
+    def all_numbered(self, lane: Lane, now: float) -> bool:
         """Whether all that the lane holds has a number that a reader gave out; False also where Kafka does not say.
 
         Sets aside what has none. `now` is time.monotonic().

@@ -34,7 +34,7 @@ class _Gap:
 
 
 class Gaps:
-    """Tells a number that is late from one that is lost.
+    """Missing numbers of the lanes: late ones, or lost ones.
 
     A partition of which something is held is past every smaller number. One of which nothing is held is past the gap as
     soon as we have read up to an end that was asked for after this very gap was seen: what lies behind the gap was

@@ -45,7 +45,7 @@ LOOK_SECONDS: Final = 0.5
 """How often lanes are searched for missing numbers."""
 HAND_OVER_SECONDS: Final = 20.0
 """How long a revocation waits for the batch at hand, so that the next owner finds the lane settled."""
-TELL_SECONDS: Final = 5.0
+REPORT_SECONDS: Final = 5.0
 """How often Kafka is told offsets, for lag tools."""
 
 log: Final = structlog.get_logger()
@@ -94,7 +94,7 @@ class LaneStream:
         self._paused: set[tuple[int, int]] = set()
         self._others: Final = OtherLanes(positions)
         self._looked_at = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def __enter__(self) -> Self:
         self._consumer.subscribe(
@@ -112,7 +112,7 @@ class LaneStream:
             self._busy = False
             self._changed.notify_all()
         self._worker.shutdown()
-        self._tell_offsets()
+        self._report_offsets()
         self._consumer.close()
 
     # --- the caller's side --------------------------------------------------------------------------------------------
@@ -205,9 +205,9 @@ class LaneStream:
         if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now
             self._pass_gaps(now)
-        if now >= self._told_at + TELL_SECONDS:
-            self._told_at = now
-            self._tell_offsets()
+        if now >= self._reported_at + REPORT_SECONDS:
+            self._reported_at = now
+            self._report_offsets()
 
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
@@ -267,7 +267,7 @@ class LaneStream:
             missing = self._gaps.lost(lane, now)
             if not missing:
                 continue
-            if self._foreign.all_given_out(lane, now):
+            if self._foreign.all_numbered(lane, now):
                 self._skip(lane, missing)
             self._gather([number])
         self._gather(self._foreign.look(self._lanes, now))
@@ -335,7 +335,7 @@ class LaneStream:
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Drops what was read ahead, and lets the batch at hand be finished before others take the lanes over."""
         deadline = time.monotonic() + HAND_OVER_SECONDS
-        self._tell_offsets()
+        self._report_offsets()
         with self._changed:
             self._gathered.clear()
             self._rows = 0
@@ -357,7 +357,7 @@ class LaneStream:
         """The lanes that partitions are of."""
         return sorted({one.partition for one in partitions if one.partition < self._kafka.lanes})
 
-    def _tell_offsets(self) -> None:
+    def _report_offsets(self) -> None:
         with self._changed:
             applied, self._applied = self._applied, {}
         offsets = [
@@ -411,7 +411,7 @@ rows/s where requirements have UUIDs, 58,000 with 32 MB, for 30 MB more memory; 
 def _consumer(properties: dict[str, str], group: str) -> Consumer:
     complaints = Complaints()
     try:
-        return Consumer({**_DEFAULTS, **properties, **_OURS, "group.id": group, "error_cb": complaints.hear})
+        return Consumer({**_DEFAULTS, **properties, **_OURS, "group.id": group, "error_cb": complaints.report})
     except KafkaException as error:
         raise ConsumerFailed(
             f"Kafka's client refuses its settings ({error.args[0].str()}); look at the variables KAFKA_…"

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class LaneMerge(Generic[Item]):
-    """Holds what arrived ahead of its turn.
+    """One lane's messages in order, and those that arrived ahead of their turn.
 
     `partitions` is how many partitions the lane has (0 … partitions - 1), `next_seq` the number that is due, `offsets`
     per partition where its next message lies (None: from its beginning), `limit` how many items a partition may hold

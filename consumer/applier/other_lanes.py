@@ -24,7 +24,7 @@ STEP_SECONDS: Final = 1.0
 """So much at most counts as waiting from one look to the next; more is an outage, in which no lane moves."""
 
 
-class Standing(Protocol):
+class Position(Protocol):
     """Where a lane stands in PostgreSQL."""
 
     @property
@@ -34,10 +34,10 @@ class Standing(Protocol):
 
 
 class OtherLanes:
-    """Whether lanes have passed numbers: our own as far as they were handed out, others as PostgreSQL says."""
+    """Whether lanes have passed numbers: our own as far as they were emitted, others as PostgreSQL says."""
 
     def __init__(
-        self, positions: Callable[[Sequence[int]], Mapping[int, Standing]], clock: Callable[[], float] = time.monotonic
+        self, positions: Callable[[Sequence[int]], Mapping[int, Position]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.waiting: set[int] = set()
         """Lanes of ours that wait."""
@@ -84,7 +84,7 @@ class OtherLanes:
                 self.waiting.discard(lane.number)
                 return False
             number, seq = waits_for
-            passed = self.passed(number, seq, lane.epoch, ours[number].handed_out if number in ours else None)
+            passed = self.passed(number, seq, lane.epoch, ours[number].emitted if number in ours else None)
             if passed is None:
                 self.waiting.add(lane.number)
                 return False
@@ -99,17 +99,17 @@ class OtherLanes:
         self.waiting.discard(lane.number)
         return True
 
-    def passed(self, lane: int, number: int, epoch: int, handed_out: int | None) -> bool | None:
+    def passed(self, lane: int, number: int, epoch: int, emitted: int | None) -> bool | None:
         """True where the lane has passed the number, None where it is to be waited for, False where it stands still.
 
-        `handed_out` is the next number of a lane of ours, None of others'.
+        `emitted` is the next number of a lane of ours, None of others'.
         """
-        reached = self._reached.get(lane, (0, 0)) if handed_out is None else (epoch, handed_out)
+        reached = self._reached.get(lane, (0, 0)) if emitted is None else (epoch, emitted)
         waited_for = lane, number
         if reached > (epoch, number):
             self._since.pop(waited_for, None)
             return True
-        if handed_out is None:
+        if emitted is None:
             self._wanted.add(lane)
         seen, since = self._since.get(waited_for, (-1, self._waited))
         if seen != reached[1]:

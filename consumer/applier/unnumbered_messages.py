@@ -13,7 +13,7 @@ _OPEN: Final = 2**63
 
 @dataclass(slots=True)
 class _Run:
-    """Blanks of one partition with no numbered message between them, the last of them at `offset`.
+    """Unnumbered messages of one partition with no numbered message between them, the last of them at `offset`.
 
     `ceiling` is the number of the next message behind them; their own ones, if they had any, are smaller.
     """
@@ -24,8 +24,8 @@ class _Run:
     ceiling: int = _OPEN
 
 
-class Blanks:
-    """A blank explains one number, which lies between those of its neighbours in its partition.
+class UnnumberedMessages:
+    """An unnumbered message explains one number, which lies between those of its neighbours in its partition.
 
     As soon as the lane is past the next message behind it, whatever number it had was not missed. So what is kept is
     bounded by the messages that the lane holds.
@@ -40,7 +40,7 @@ class Blanks:
         return bool(self._runs)
 
     def add(self, merge: LaneMerge[Item], partition: int, offset: int) -> None:
-        """A blank lies at `offset`."""
+        """An unnumbered message lies at `offset`."""
         self.settle(merge)
         for run in self._runs:
             if run.partition == partition and run.ceiling == _OPEN:
@@ -51,7 +51,7 @@ class Blanks:
         self._runs.append(_Run(partition, offset, 1))
 
     def settle(self, merge: LaneMerge[Item]) -> None:
-        """Looks for the messages behind blanks, before they are taken out of the merge."""
+        """Looks for the messages behind unnumbered messages, before they are taken out of the merge."""
         for run in self._runs:
             if run.ceiling == _OPEN:
                 run.ceiling = min(merge.held_behind(run.partition, run.offset), default=_OPEN)
@@ -64,7 +64,7 @@ class Blanks:
                 run.ceiling = _OPEN
 
     def explain(self, merge: LaneMerge[Item], numbers: int) -> int:
-        """How many of the numbers missing before the next one held are blanks'; these explain no other ones."""
+        """How many numbers missing before the next one held are explained; what explains them explains no others."""
         self.settle(merge)
         left = numbers
         for run in sorted(self._runs, key=lambda run: run.ceiling):

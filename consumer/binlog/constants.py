@@ -5,11 +5,24 @@ Sources: MySQL's `libs/mysql/binlog/event/binlog_event.h` and `control_events.h`
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum
 from typing import Final
 
 HEADER: Final = 19
 """Bytes of an event's header."""
+FRAME: Final = 5
+"""Bytes before an event in a stream of packets: length (3), number, and a 0 that says that an event follows."""
+frame_header: Final = struct.Struct("<IB4xB4xII").unpack_from
+"""Length and number of the packet, its mark, and the event's kind, size and end."""
+CRC_OF_CHECKED: Final = 0x2144DF1C
+"""CRC32 over any bytes followed by their own CRC32."""
+WRAP: Final = 1 << 32
+"""Positions in events are 32 bits wide and begin anew every so many bytes."""
+
+EXPLICIT: Final = 0x02 | 0x10
+"""Flags of a rows event: foreign keys were off for it (NO_FOREIGN_KEY_CHECKS_F in MySQL's rows_event.h and MariaDB's
+log_event.h), or what they did is logged, event by event (USE_SQL_FOREIGN_KEY_F, from MySQL 9.6 on)."""
 
 
 class EventType(IntEnum):
@@ -60,6 +73,15 @@ class EventType(IntEnum):
     MARIADB_WRITE_ROWS_COMPRESSED = 169
     MARIADB_UPDATE_ROWS_COMPRESSED = 170
     MARIADB_DELETE_ROWS_COMPRESSED = 171
+
+
+INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
+UPDATES: Final = frozenset(
+    (int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1), int(EventType.PARTIAL_UPDATE_ROWS))
+)
+DELETES: Final = frozenset((int(EventType.DELETE_ROWS), int(EventType.DELETE_ROWS_V1)))
+ROWS_V1: Final = frozenset((int(EventType.WRITE_ROWS_V1), int(EventType.UPDATE_ROWS_V1), int(EventType.DELETE_ROWS_V1)))
+"""Events that hold rows; those of version 1 have no extra data behind their flags."""
 
 
 def event_name(code: int) -> str:

@@ -29,6 +29,11 @@ class LoggedStatement(NamedTuple):
     sql: str
 
 
+def is_begin(data: bytes, at: int, end: int) -> bool:
+    """Whether the event's body `data[at:end]` is BEGIN, as servers write it before a transaction's first change."""
+    return data.startswith(b"BEGIN", end - 5) and end - 19 - at == data[at + 8] + data[at + 11] + (data[at + 12] << 8)
+
+
 def logged_statement(body: bytes, head: int, charsets: Mapping[int, str]) -> LoggedStatement:
     """Takes a QUERY event's body apart. Raises IndexError where it is cut off."""
     name_start = head + int.from_bytes(body[11:13], "little")

@@ -1,4 +1,4 @@
-"""Row images become JSON: for each table map and NULL bitmap a function is written, compiled and kept.
+"""Rows become changes, and their images JSON: for each table map and NULL bitmap a function is written and compiled.
 
 Such a function knows where every column stands: runs of fixed-width columns are one addition, columns that are not
 captured are stepped over and never decoded, and the captured ones go straight into the text of a JSON object.
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
-from consumer.binlog.constants import ColumnType, packed_integer
+from consumer.binlog.constants import DELETES, INSERTS, ROWS_V1, UPDATES, ColumnType, EventType, packed_integer
 from consumer.binlog.errors import UndecodableEvent
-from consumer.binlog.events import Id
+from consumer.binlog.events import Event, Id, RowChange, UnreadableRow
 from consumer.binlog.table_map import Column, TableMap
 from consumer.capture import Captured
 from consumer.mysql.charsets import BINARY, decoder, is_utf8, lenient_decoder
@@ -104,6 +104,29 @@ def length_bytes(column: Column) -> int:
     if column.type in _BLOBS:
         return column.length
     return 1 if column.length < 256 else 2
+
+
+class RowsEvent(NamedTuple):
+    """An event that holds rows of one table."""
+
+    kind: int
+    data: bytes
+    """What was received, up to the event's end and without its checksum."""
+    at: int
+    """Where table id and flags end in it."""
+    file: str
+    pos: int
+    row: int
+    """The number of its first row."""
+    explicit: bool
+    """As in RowChange."""
+
+
+DAMAGE: Final = (IndexError, ValueError, struct.error, KeyError, OverflowError)
+"""What reading the bytes of a damaged event raises."""
+_PARTIAL: Final = int(EventType.PARTIAL_UPDATE_ROWS)
+NO_KEYS: Final = (None, None, None, None, False)
+"""An UnreadableRow's members where nothing of it is known."""
 
 
 class _Place(NamedTuple):
@@ -197,6 +220,112 @@ class TableDecoder:
                 )
             if name not in captured.keys and kind not in (*_INTEGERS, _C.INT24):
                 raise PreconditionFailed(f"{where}.{name} is {kind.name}, not an integer")
+
+    def changes(self, event: RowsEvent, emit: Callable[[Event], None]) -> int:
+        """Emits the rows of any event of this table; returns the number after its last row. Raises UndecodableEvent.
+
+        How an event starts whose images have every column is remembered in `usual`.
+        """
+        kind, data, head, file, pos, row, explicit = event
+        table = self.table
+        if self.unreadable:
+            emit(UnreadableRow(table, _op_of(kind), *NO_KEYS, file, pos, row, self.unreadable))
+            return row + 1
+        before, after, at = self._bitmaps(kind, data, head)
+        versioned = self.row_end is not None
+        if kind != _PARTIAL and not versioned and self.is_full(before) and self.is_full(after):
+            self.usual[kind] = (data[head:at], table, self.bitmap_size, self.images)
+        text: str | None
+        while at < len(data):
+            text, id_, ref, at = self._image(before, data, at)
+            if versioned and not text and kind not in UPDATES:
+                pass  # history
+            elif kind in INSERTS:
+                emit(RowChange(table, "c", None, text, None, None, id_, ref, pos, row, explicit))
+            elif kind in DELETES:
+                emit(RowChange(table, "d", text, None, id_, ref, None, None, pos, row, explicit))
+            else:
+                if kind == _PARTIAL:
+                    at = self.behind_value_options(data, at)
+                new_text, new_id, new_ref, at = self._image(after, data, at)
+                if not versioned or (text and new_text):
+                    emit(RowChange(table, "u", text, new_text, id_, ref, new_id, new_ref, pos, row, explicit))
+                elif text:  # it becomes history
+                    emit(RowChange(table, "d", text, None, id_, ref, None, None, pos, row, explicit))
+                elif new_text:
+                    emit(RowChange(table, "c", None, new_text, None, None, new_id, new_ref, pos, row, explicit))
+            row += 1
+        if at != len(data):
+            raise UndecodableEvent("the rows do not fill the event")
+        return row
+
+    def readable_changes(self, event: RowsEvent, emit: Callable[[Event], None]) -> int | None:
+        """As `changes`, for an event of which some row cannot be read: that one is emitted as an UnreadableRow.
+
+        None where it is not certain either where the rows end; what was emitted means nothing then.
+        """
+        kind, data, at, file, pos, row, explicit = event
+        try:
+            before, after, at = self._bitmaps(kind, data, at)
+            while at < len(data):
+                reasons: list[str] = []
+                row_start = at
+                new: _Read = ("", None, None, at)
+                old = self._image_or_keys(before, data, at, reasons)
+                _, id_, ref, at = old
+                if kind in INSERTS:
+                    old, new = ("", None, None, at), old
+                elif kind not in DELETES:
+                    if kind == _PARTIAL:
+                        at = self.behind_value_options(data, at)
+                    new = self._image_or_keys(after, data, at, reasons)
+                    at = new[3]
+                if at == row_start:
+                    raise UndecodableEvent("images without any column: nobody can say how many rows these are")
+                op = _op(old[0], new[0])
+                if reasons and op:
+                    kept = _op_of(kind) == "u" and (not self.has_ref(after) or ref == new[2] is not None)
+                    new_id = new[1] if new[1] is not None or kind in INSERTS or op == "d" else id_
+                    keys = old[1], old[2], new_id, new[2]
+                    emit(UnreadableRow(self.table, op, *keys, kept, file, pos, row, reasons[0]))
+                elif op:
+                    change = (self.table, op, old[0] or None, new[0] or None)
+                    had = old[1:3] if old[0] else (None, None)
+                    has = new[1:3] if new[0] else (None, None)
+                    emit(RowChange(*change, *had, *has, pos, row, explicit))
+                row += 1
+        except (*DAMAGE, UndecodableEvent):
+            return None
+        return row if at == len(data) else None
+
+    def _bitmaps(self, kind: int, data: bytes, at: int) -> tuple[bytes, bytes, int]:
+        """Which columns are in the images before and after, and where the rows start. Raises UndecodableEvent."""
+        if kind not in ROWS_V1:
+            at += int.from_bytes(data[at : at + 2], "little")
+        columns, at = packed_integer(data, at)
+        if columns != len(self.columns):
+            raise UndecodableEvent(f"{columns} columns where the table map has {len(self.columns)}")
+        before = after = data[at : at + self.bitmap_size]
+        at += self.bitmap_size
+        if kind in UPDATES:
+            after = data[at : at + self.bitmap_size]
+            at += self.bitmap_size
+        return before, after, at
+
+    def _image(self, present: bytes, data: bytes, at: int) -> tuple[str, Id, Id | None, int]:
+        end = at + (self.present(present) + 7) // 8
+        return self.image(None if self.is_full(present) else present, data[at:end])(data, end)
+
+    def _image_or_keys(self, present: bytes, data: bytes, at: int, reasons: list[str]) -> _Read:
+        """An image, or only its keys where it cannot be read, and then why in `reasons`."""
+        try:
+            return self._image(present, data, at)
+        except UndecodableEvent as error:
+            reasons.append(str(error))
+        except UnicodeError:
+            reasons.append(f"a text in a row of {self.table} is not written in its column's character set")
+        end = at + (self.present(present) + 7) // 8
+        return self.keys(present, data[at:end], data, end)
 
     def _row_end(self, table_map: TableMap, by_name: Mapping[str, int], name: str) -> int | None:
         number = by_name.get(name.lower() or ROW_END)
@@ -335,6 +464,22 @@ class TableDecoder:
         )
         self.sources[present, nulls] = source
         return self._compiled(source, writer.constants)
+
+
+_Read = tuple[str, Id | None, Id | None, int]
+"""What an Image gives, or of an image that cannot be read."""
+
+
+def _op(before: str, after: str) -> str:
+    """What a change is by the texts of its images; empty texts are history or absent, and two of them no change."""
+    if before and after:
+        return "u"
+    return "d" if before else "c" if after else ""
+
+
+def _op_of(kind: int) -> str:
+    """What the rows of an event are."""
+    return "c" if kind in INSERTS else "d" if kind in DELETES else "u"
 
 
 class _Writer:

@@ -161,7 +161,7 @@ class _Line:
         return True
 
     def _gather(self) -> None:
-        """Receives on while more is here: TLS hands out 16 KB at a time, and larger reads save 8 % of a row's time."""
+        """Receives on while more is here: TLS passes on 16 KB at a time, and larger reads save 8 % of a row's time."""
         self._socket.settimeout(0)
         try:
             with suppress(OSError):  # nothing more is here; if the connection broke, the next wait says so
@@ -218,8 +218,8 @@ class BinlogStream:
     ) -> None:
         """`server_id` is ours among the server's replicas. `expected_server` is the checkpoint's; empty: any. With
         `strict`, rows of a table that lacks a column that is needed to judge are an error. Without `foldings`, text
-        keys come as they are spelled. Of the events that start at the places `skipped`, those that cannot be read are
-        no errors; `uncaptured` keeps for other streams what follows from it (see BinlogDecoder)."""
+        keys come as they are spelled. Of the events that start at the positions `skipped`, those that cannot be read
+        are no errors; `uncaptured` keeps for other streams what follows from it (see BinlogDecoder)."""
         self.server = ""
         self.flavor = ""
         self._address = address

@@ -1,12 +1,13 @@
-"""One-row transactions that look like one before: of most of their bytes it is enough to see that they are the same.
+"""Transactions of one row that look like one seen before: of most of their bytes it is enough to see that they are the
+same.
 
-What stays the same (sizes, kinds of events, source, BEGIN, table map) is compared at one stroke, and what differs is
-read at another. Two checksums do for five: over whole events and the packets' heads between them, a checksum depends
-on the events' sizes and on those heads alone, because behind its own checksum every event leaves the same sum. A wrong
+What stays the same (sizes, kinds of events, source, BEGIN, table map) is compared at once, and what differs is read at
+once. Two checksums do for four or five: over whole events and the packets' heads between them, a checksum depends on
+the events' sizes and on those heads alone, because behind its own checksum every event leaves the same sum. A wrong
 byte anywhere makes it another.
 
-Like `one_row`, from which these templates are learnt, it is never the last word: what is not exactly alike is left to
-the decoder's loop, which also names what is wrong with it.
+Templates are learnt from what the decoder's loop has read and are never the last word: what is not exactly equal is
+left to the loop, which also names what is wrong with it.
 """
 
 from __future__ import annotations
@@ -17,44 +18,66 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from consumer.binlog.constants import HEADER, EventType
+from consumer.binlog.constants import EXPLICIT, FRAME, HEADER, INSERTS, UPDATES, EventType, frame_header
 from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Single
-from consumer.binlog.gtid_event import COMMIT_TIME, ORIGINAL_AT, ORIGINAL_FOLLOWS, original_time
-from consumer.binlog.one_row import EXPLICIT, FRAME, XID_SIZE, frame_header
-from consumer.binlog.rows import Image, TableDecoder
+from consumer.binlog.files import Files
+from consumer.binlog.gtid_event import (
+    COMMIT_TIME,
+    ORIGINAL_AT,
+    ORIGINAL_FOLLOWS,
+    STANDALONE,
+    WITH_TIMES,
+    XA_COMPLETE,
+    XA_PREPARE,
+    Source,
+    mariadb_source,
+    mysql_source,
+    original_time,
+)
+from consumer.binlog.query_event import is_begin
+from consumer.binlog.rows import DAMAGE, Image, TableDecoder
 from consumer.mysql.errors import PreconditionFailed
 
 _CHECK: Final = 4
-_HEAD: Final = 4
-"""Bytes before a packet's content, whose first byte says that an event follows."""
-_XID_END: Final = FRAME + XID_SIZE + _CHECK
-_INSERTS: Final = frozenset((int(EventType.WRITE_ROWS), int(EventType.WRITE_ROWS_V1)))
-_UPDATES: Final = frozenset((int(EventType.UPDATE_ROWS), int(EventType.UPDATE_ROWS_V1)))
+_BODY: Final = FRAME + HEADER
+"""Where an event's body starts in its packet."""
+_ROWS_HEAD: Final = HEADER + 8
+"""Header, table id and flags of a rows event."""
+_XID_SIZE: Final = HEADER + 8
+"""An XID event's size without its checksum."""
+_XID_PACKET: Final = FRAME + _XID_SIZE
 _KEPT: Final = 500
-_ORIGINAL: Final = FRAME + HEADER + ORIGINAL_AT
+_ORIGINAL: Final = _BODY + ORIGINAL_AT
+_OTHERWISE: Final = STANDALONE | XA_PREPARE | XA_COMPLETE
+"""Flags of a MariaDB's GTID event behind which another sequence of events follows."""
+_MYSQL: Final = (int(EventType.GTID), int(EventType.QUERY), int(EventType.TABLE_MAP))
+_MARIADB: Final = (int(EventType.MARIADB_GTID), int(EventType.TABLE_MAP))
+"""Events before the rows."""
 _new = tuple.__new__
 _xid = struct.Struct("<9x9sI").unpack_from
 """The last event's kind, server id and size, and where it ends in its file."""
+_xid_head = struct.Struct(f"<3sxB{_XID_SIZE}x").unpack_from
+_XID_HEAD: Final = ((_XID_SIZE + 1).to_bytes(3, "little"), 0)
+"""Length and mark of its packet where it has no checksum."""
 
 _Unpack = Callable[[bytes, int], tuple[Any, ...]]
 
 
 class Template(NamedTuple):
-    """What is the same in transactions that look alike, up to the head of their rows event."""
+    """What is the same in transactions of one table and source, up to the head of their rows event."""
 
     same: _Unpack
     expected: tuple[Any, ...]
     differing: _Unpack
-    """Number of the first packet; the GTID event's end, number and time; length and mark of the
-    rows' packet, kind and end of its event."""
+    """Number of the first packet; the GTID event's time, end, number, and commit time (MySQL) or flags (MariaDB);
+    length with number and mark of the rows' packet; kind, size and end of its event."""
     sums: tuple[int, ...]
-    """The checksum of all events before the rows, by the number of the first packet."""
+    """The checksum of all events before the rows, by the number of the first packet; empty where there are none."""
     rows: int
-    """Where the packet of the rows starts."""
+    """Where the rows event starts."""
     usual: dict[int, tuple[bytes, str, int, dict[bytes, Image]]]
     """As in TableDecoder."""
-    server_id: int
     xid: bytes
     """Kind, server id and size of the XID event."""
     explicit: bool
@@ -77,149 +100,208 @@ def _checked(size: int) -> bytes:
     return bytes(size - _CHECK) + zlib.crc32(bytes(size - _CHECK)).to_bytes(4, "little")
 
 
-_SUMS_OF_ROWS: Final = _sums(XID_SIZE + _CHECK)
+_SUMS_OF_ROWS: Final = _sums(_XID_SIZE + _CHECK)
 """The checksum of the rows event and the XID behind it, by the number of the rows' packet."""
 
 
 @lru_cache(64)
-def _layout(gtid: int, begin: int, table_map: int) -> tuple[_Unpack, _Unpack, tuple[int, ...]]:
-    """`same`, `differing` and `sums` of a Template for events of these sizes."""
-    same = (
-        f"<3sxB4x9s6xx16s{gtid - HEADER - 17}x"  # GTID: length of its packet, mark; kind, server id and size; source
-        f"9x9s6x8xB2xH{begin - HEADER - 18 - _CHECK}x5s4x"  # BEGIN: the same; lengths of database and status; text
-        f"9x9s6x{table_map - HEADER - _CHECK}s4x"  # table map: the same; all that it says
-        "24x8s"  # rows: table id and flags
-    )
-    differing = f"<3xB14xI19xq17xQ{gtid - 69 + 2 * FRAME + begin + table_map}xIB4xB4xII"
-    return struct.Struct(same).unpack_from, struct.Struct(differing).unpack_from, _sums(begin, table_map)
+def _layout(check: int, gtid: int, *others: int) -> tuple[_Unpack, _Unpack, tuple[int, ...]]:
+    """`same`, `differing` and `sums` of a Template for events of these sizes, with checksums of `check` bytes.
+
+    `others` are MySQL's BEGIN and its table map, or MariaDB's table map.
+    """
+    *begin, table_map = others
+    head = "9x" if check else "3sxB4x"  # length and mark of a packet, which a checksum over it covers; time
+    same = "<3sxB4x9s6x"  # GTID: length and mark of its packet; kind, server id and size; then its source
+    same += f"x16s{gtid - HEADER - 17}x" if begin else f"8x4s{gtid - HEADER - 12}x"
+    for size in begin:  # the same; lengths of database and variables; text
+        same += f"{head}9s6x8xB2xH{size - HEADER - 18 - check}x5s{check}x"
+    same += f"{head}9s6x{table_map - HEADER - check}s{check}x"  # the same; all that it says
+    same += "24x8s"  # rows: table id and flags
+    differing = "<3xBxI9xI" + (f"19xq17xQ{gtid - 69}x" if begin else f"2xQ4xB{gtid - HEADER - 13}x")
+    differing += f"{sum(others) + FRAME * len(others)}xIB4xB4xII"
+    return struct.Struct(same).unpack_from, struct.Struct(differing).unpack_from, _sums(*others) if check else ()
 
 
-class Alike:
-    """The templates of a stream of MySQL's with checksums."""
+_Tables = dict[bytes, Template]
+_Shapes = dict[int, tuple[int, dict[int, tuple[int, _Tables]]]]
+"""By the length of the first packet: its bytes with its head; by the length of the second: where the table id is; by
+table id: templates. Of lengths, the low byte."""
 
-    def __init__(self) -> None:
-        self._by_table: dict[int, dict[bytes, Template]] = {}
-        """By the length of BEGIN's packet, then by table id."""
-        self._gtid = 0
-        """Bytes of a GTID event with its packet's head."""
-        self._source = b""
+
+class Templates:
+    """The templates of a stream."""
+
+    def __init__(self, *, mariadb: bool) -> None:
+        self._mariadb = mariadb
+        self._check = 0
+        self._sources: dict[tuple[Source, int], _Shapes] = {}
+        """By the source of the GTID and the server's id."""
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._sources)
 
     def clear(self) -> None:
         """Forgets all templates."""
-        self._by_table.clear()
+        self._sources.clear()
+        self._count = 0
 
-    def learn(self, data: bytes, at: int, source: bytes, decoder: TableDecoder) -> None:
-        """Remembers the transaction of one row whose GTID event's packet starts at `at`, as `one_row` has read it."""
-        sizes = []
-        start = at
-        for _ in range(3):
-            size = frame_header(data, at)[3]
+    def learn(
+        self, data: bytes, at: int, end: int, check: int, decoder_of: Callable[[bytes], TableDecoder | None]
+    ) -> None:
+        """Remembers a transaction of one row: its first event's packet starts at `at`, that of its last at `end`.
+
+        `check` is the size of checksums; `decoder_of` gives the decoder of a table id.
+        """
+        kinds: list[int] = []
+        starts: list[int] = []
+        sizes: list[int] = []
+        while at < end and len(kinds) <= len(_MYSQL):
+            _, _, kind, size, _ = frame_header(data, at)
+            kinds.append(kind)
+            starts.append(at)
             sizes.append(size)
             at += FRAME + size
-        gtid, begin, _ = sizes
-        same, differing, sums = _layout(*sizes)
-        expected = same(data, start)
-        server_id = data[start + 10 : start + 14]
-        xid = bytes((EventType.XID,)) + server_id + (XID_SIZE + _CHECK).to_bytes(4, "little")
-        if begin + 1 > 0xFF:  # its length is looked for in one byte
+        *before, rows_kind = kinds
+        if at != end or tuple(before) != (_MARIADB if self._mariadb else _MYSQL):
             return
-        if source != self._source or gtid != self._gtid - FRAME or sum(map(len, self._by_table.values())) >= _KEPT:
-            self._by_table.clear()
-            self._gtid = gtid + FRAME
-            self._source = source
-        by_table = self._by_table.setdefault(begin + 1, {})
-        by_table[expected[-1][:6]] = Template(
+        start, second, table_map, rows = starts[0], starts[1], starts[-2], starts[-1]
+        table_id = data[table_map + _BODY : table_map + _BODY + 6]
+        decoder = decoder_of(table_id)
+        if decoder is None or rows_kind not in decoder.usual:
+            return
+        source: Source
+        if self._mariadb:
+            _, source = mariadb_source(data, start + _BODY)
+        elif sizes[0] - check < HEADER + WITH_TIMES or not is_begin(data, second + _BODY, table_map - check):
+            return
+        else:
+            source, _ = mysql_source(data, start + _BODY)
+        if check != self._check or self._count >= _KEPT:
+            self.clear()
+            self._check = check
+        self._count += 1
+        same, differing, sums = _layout(check, *sizes[:-1])
+        server = data[start + 10 : start + 14]
+        shapes = self._sources.setdefault((source, int.from_bytes(server, "little")), {})
+        _, seconds = shapes.setdefault(data[start], (second - start, {}))
+        _, tables = seconds.setdefault(data[second], (table_map + _BODY - start, {}))
+        tables[table_id] = Template(
             same,
-            expected,
+            same(data, start),
             differing,
             sums,
-            at - start,
+            rows - start + FRAME,
             decoder.usual,
-            int.from_bytes(server_id, "little"),
-            xid,
-            expected[-1][6] & EXPLICIT != 0,
+            bytes((EventType.XID,)) + server + (_XID_SIZE + check).to_bytes(4, "little"),
+            data[rows + _BODY + 6] & EXPLICIT != 0,
         )
 
     def read(
         self,
         data: bytes,
         at: int,
-        source: bytes,
-        name: str,
-        number: int,
-        file: str,
-        base: int,
+        check: int,
+        files: Files,
         emit: Callable[[Event], None],
-    ) -> tuple[int, int, int]:
-        """Emits the transactions from `at` on as long as they look alike and are numbered on from `number`.
+    ) -> int:
+        """Emits the transactions from the GTID event's packet at `at` on as long as there are templates for them.
 
-        `name` is their source as text. Returns where the rest starts, the next number, and where the last one ends in
-        its file (0: there was none).
+        `files` moves on with them. Returns where the rest starts: at `at`, if there is none for the first.
         """
-        if source != self._source:
-            return at, number, 0
-        by_table = self._by_table
-        gtid = self._gtid
-        gtid_size = gtid - FRAME
-        new, crc32, xid = _new, zlib.crc32, _xid
+        mariadb = self._mariadb
+        server_id = int.from_bytes(data[at + 10 : at + 14], "little")
+        source: Source
+        if mariadb:
+            number, source = mariadb_source(data, at + _BODY)
+        else:
+            source, number = mysql_source(data, at + _BODY)
+        shapes = self._sources.get((source, server_id))
+        if shapes is None or check != self._check:
+            return at
+        first, prefix = number, files.prefix(source, server_id)
+        file, base, done = files.current, files.base, 0
+        new, crc32, xid, starts_with = _new, zlib.crc32, _xid, data.startswith
         sums_of_rows = _SUMS_OF_ROWS
-        done_pos = 0
+        behind_xid = _XID_PACKET + check
         try:
             while True:
-                begin = at + gtid
-                size = data[begin]
-                table = begin + size + (_HEAD + FRAME + HEADER)
-                same, expected, differing, sums, rows, usual, server_id, last, explicit = by_table[size][
-                    data[table : table + 6]
-                ]
+                gtid, seconds = shapes[data[at]]
+                table, tables = seconds[data[at + gtid]]
+                table += at
+                same, expected, differing, sums, rows, usual, last, explicit = tables[data[table : table + 6]]
                 if same(data, at) != expected:
                     break
-                packet, position, found, times, length, mark, kind, rows_size, rows_end = differing(data, at)
-                rows += at + FRAME
+                packet, timestamp, pos, found, times, length, mark, kind, rows_size, rows_end = differing(data, at)
+                rows += at
                 end = rows - 1 + (length & 0xFFFFFF)
-                found_last, done = xid(data, end)
-                prefix, table_name, bitmap, images = usual[kind]
+                found_last, commit = xid(data, end)
+                head, table_name, bitmap, images = usual[kind]
                 if (
                     found != number
                     or mark
-                    or crc32(data[at + FRAME : rows - FRAME]) != sums[packet]
-                    or crc32(data[rows : end + _XID_END]) != sums_of_rows[(packet + 3) & 0xFF]
                     or rows_size != end - rows
                     or found_last != last
-                    or done < position
-                    or not data.startswith(prefix, rows + HEADER + 8)
+                    or commit < pos
+                    or not starts_with(head, rows + _ROWS_HEAD)
                 ):
                     break
-                p = rows + (HEADER + 8) + len(prefix)
-                text, id_, ref, p = images[data[p : p + bitmap]](data, p + bitmap)
-                row: tuple[object, ...] = "d", text, None, id_, ref, None, None
-                if kind in _INSERTS:
-                    row = "c", None, text, None, None, id_, ref
-                elif kind in _UPDATES:
-                    after, after_id, after_ref, p = images[data[p : p + bitmap]](data, p + bitmap)
-                    row = "u", text, after, id_, ref, after_id, after_ref
-                if p != end - _CHECK:  # more rows
+                if not check:
+                    if _xid_head(data, end) != _XID_HEAD:
+                        break
+                elif (
+                    crc32(data[at + FRAME : rows - FRAME]) != sums[packet]
+                    or crc32(data[rows : end + behind_xid]) != sums_of_rows[length >> 24]
+                ):
                     break
-                ts_us = applied_us = times & COMMIT_TIME
-                if times & ORIGINAL_FOLLOWS:
-                    ts_us = original_time(data[at + _ORIGINAL : begin - _CHECK], applied_us)
+                before = before_id = before_ref = after = after_id = after_ref = None
+                p = rows + _ROWS_HEAD + len(head)
+                if kind in INSERTS:
+                    op = "c"
+                    after, after_id, after_ref, p = images[data[p : p + bitmap]](data, p + bitmap)
+                else:
+                    op = "d"
+                    before, before_id, before_ref, p = images[data[p : p + bitmap]](data, p + bitmap)
+                    if kind in UPDATES:
+                        op = "u"
+                        after, after_id, after_ref, p = images[data[p : p + bitmap]](data, p + bitmap)
+                if p != end - check:  # more rows
+                    break
+                if mariadb:
+                    if times & _OTHERWISE:
+                        break
+                    ts_us = applied_us = timestamp * 1_000_000
+                else:
+                    ts_us = applied_us = times & COMMIT_TIME
+                    if times & ORIGINAL_FOLLOWS:
+                        ts_us = original_time(data[at + _ORIGINAL : at + gtid - check], applied_us)
                 single = (
-                    f"{name}:{number}",
+                    f"{prefix}{number}",
                     server_id,
                     file,
-                    position + base - gtid_size,
+                    pos + base - gtid + FRAME,
                     ts_us,
                     table_name,
-                    *row,
+                    op,
+                    before,
+                    after,
+                    before_id,
+                    before_ref,
+                    after_id,
+                    after_ref,
                     rows_end + base - rows_size,
-                    done + base,
+                    commit + base,
                     applied_us,
                     explicit,
                 )
                 emit(new(Single, single))
-                at = end + _XID_END
+                at = end + behind_xid
                 number += 1
-                done_pos = done + base
-        except (struct.error, IndexError, ValueError, KeyError, OverflowError, UndecodableEvent, PreconditionFailed):
+                done = commit + base
+        except (*DAMAGE, UndecodableEvent, PreconditionFailed):
             pass
-        return at, number, done_pos
+        if number > first:
+            files.count(source, server_id, first, number)
+            files.file, files.pos = file, done
+        return at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
@@ -11,7 +11,6 @@ from typing import Final, NamedTuple, TypeVar
 
 import psycopg
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.lane import lane_of
 from consumer.leads.judge import adopted_at
@@ -23,8 +22,9 @@ from consumer.leads.rules import Rules, queue_for
 from consumer.progress import LineProgress, TerminalProgress
 from consumer.store import lookups, rule_changes
 from consumer.store import rules as store_rules
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.connection import Connection, classified, watchful
-from consumer.store.errors import StoreError, TryAgain
+from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.store.rule_changes import FIRST, LAST, Relabelling, RunRecord
@@ -156,7 +156,7 @@ class Adoption:
             compare_alike = store_rules.held_as(held.comparisons) == store_rules.held_as(comparisons)
             if held.fingerprint == file.fingerprint and compare_alike:
                 return self._go_on(connection, held, progress)
-            version = _again_if_in_the_way(lambda: self._put_in_force(connection, file, comparisons, by))
+            version = again_if_in_the_way(self._put_in_force, connection, file, comparisons, by, locked=True)
             log.info("rules_adopted", version=version, fingerprint=file.fingerprint, by=by)
             return self._go_on(connection, store_rules.newest(connection), progress)
 
@@ -229,7 +229,7 @@ class Adoption:
     def _rejudge(self, store: LeadStore, user_ids: Sequence[int], version: int, tally: Tally) -> None:
         """Brings leads to the rules in force; where PostgreSQL refuses one, it alone is left to a recheck."""
         try:
-            outcome = _again_if_in_the_way(lambda: _rejudged(store, user_ids, version))
+            outcome = again_if_in_the_way(_rejudged, store, user_ids, version, locked=True)
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise
@@ -269,17 +269,6 @@ def _rejudged(store: LeadStore, user_ids: Sequence[int], version: int) -> Outcom
                 rejudge(lead, adopted_at(rules, passed), rules.by(lead.rules_version), rules, outcome)
         tx.write(outcome)
     return outcome
-
-
-def _again_if_in_the_way(work: Callable[[], T]) -> T:
-    """Repeats what another transaction was in the way of. Raises TryAgain after several attempts."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(TryAgain),
-        stop=stop_after_attempt(8),
-        wait=wait_random_exponential(0.05, max=2),
-        reraise=True,
-    )
-    return retrying(work)
 
 
 def _chunks(users: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -17,7 +17,7 @@ from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
 from consumer.reader.reader import own_server_id
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -170,6 +170,6 @@ def _at_present(
     )
     writer = EnvelopeWriter(kafka.topic_prefix, info.flavor, replica.address.database, stands.epoch)
     writer.clock(time.time_ns() // 1_000_000)
-    numbering = Numbering(present, Topics(kafka.topic_prefix), writer, transactions.send)
-    numbering.recheck_all(reason, now.ts_us)
-    return numbering.checkpoint(info.server, now.gtid_set, now.file, now.pos, [])
+    sequencer = Sequencer(present, Topics(kafka.topic_prefix), writer, transactions.send)
+    sequencer.recheck_all(reason, now.ts_us)
+    return sequencer.checkpoint(info.server, now.gtid_set, now.file, now.pos, [])

@@ -69,7 +69,7 @@ class KafkaFacts:
 
 
 class _Listener(logging.Handler):
-    """Keeps what librdkafka says of the broker's requests."""
+    """What librdkafka's log says of the broker's requests."""
 
     def __init__(self) -> None:
         super().__init__()

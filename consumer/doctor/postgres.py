@@ -78,9 +78,11 @@ def _migrations(facts: PostgresFacts) -> Check:
         return _check(name, True, f"{facts.role} may not look into schema leadstream", _grant_schema(facts))
     if facts.revision is None or facts.revision < newest:
         return _check(name, True, f"schema leadstream is at revision {facts.revision} and we need {newest}", SETUP)
-    newer = State.WARNING if facts.revision > newest else State.OK
-    sentence = f"schema leadstream is at revision {facts.revision}" + (f", newer than our {newest}" if newer else "")
-    return _check(name, newer, sentence, "start the release that the schema was made for")
+    sentence = f"schema leadstream is at revision {facts.revision}"
+    if facts.revision == newest:
+        return _check(name, False, sentence, "")
+    hint = "start the release that the schema was made for"
+    return _check(name, State.WARNING, f"{sentence}, newer than our {newest}", hint)
 
 
 def _grant_schema(facts: PostgresFacts) -> str:

@@ -33,7 +33,7 @@ def repair(
     outcome: Outcome,
     known_until: int = 0,
 ) -> None:
-    """Makes a lead agree with a consistent live read of its rows in MySQL, and judges it once.
+    """A lead brought into agreement with a consistent live read of its rows in MySQL, and judged once.
 
     `floor` is the server's time (µs) before the read, less longer than any commit takes to become visible;
     `read_ended` is the server's time after it. The lead must be locked against the applier, and the stream must have
@@ -41,37 +41,63 @@ def repair(
     version (µs) that its lane has come to, 0 where there is no stream: newer rules than the lead was judged by are
     dated no later, and applied to what we hold before the differences are.
 
-    A lead never judged gets stint 1 where the state belongs, opened at the floor, and no conversion. Of a known lead
-    two states are known, the one we hold and the present one: one judgement is made, between them, dated `read_ended`.
-    What lay in between is not guessed, and no row's `updated_at` orders anything.
-    Where changes of the stream are waiting to be judged and the read adds nothing, or completes what they began
-    (`judge_after` NEVER), the judgement is dated by them. A lead without differences is judged too.
+    What becomes of it; "newer rows" are differences that the stream wrote above the floor, "blind" is a lead that waits
+    for a read (`judge_after` NEVER), "unjudged" one with changes of the stream that nobody has judged:
 
-    A read that was overtaken alters nothing, and a recheck is asked for if it showed anything new: overtaken by a
-    removal in the stream, by a later read, in all that it shows by rows of the stream, or, where the lead waits for a
-    read (`judge_after` NEVER), by any of them, because this read may lack the requirements of a claim that moved in.
+    | the read's rows | the lead | taken | judged |
+    |---|---|---|---|
+    | any, its floor below `read_floor` | any | none | no: a removal or a later read came after it |
+    | newer ones alone | any | none | no: the stream speaks last |
+    | newer ones among others | blind | none | no: it may lack the requirements of a claim that moved in |
+    | newer ones among others | any other | the others | by the stream, when the lane has passed the read |
+    | no newer ones | never judged | all | at the floor: stint 1, no conversion |
+    | no newer ones | blind, or unjudged where nothing differs | all | at the last change of the stream |
+    | no newer ones | any other | all | at the end of the read |
+
+    Where none are taken, a recheck is asked for if the read showed anything new. Of a known lead two states are known,
+    the one we hold and the present one: one judgement is made, between them. What lay in between is not guessed, and no
+    row's `updated_at` orders anything. A lead without differences is judged too.
     """
-    fresh = lead.stint == 0
-    blind = lead.judge_after == NEVER
     differences = _differences(lead, live)
     taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
-    mixed = len(taken) < len(differences)
-    if floor < lead.read_floor or (mixed and (blind or not taken)):
-        if differences or fresh or blind:
+    if _is_overtaken(lead, floor, newer=len(taken) < len(differences), taken=bool(taken)):
+        if differences or lead.stint == 0 or lead.judge_after == NEVER:
             outcome.rechecks[lead.user_id] = "what was read live had been overtaken by the stream"
         return
-    unjudged = blind or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
-    if not (fresh or unjudged) and lead.rules_version != rules.version:
+    at = _judged_at(lead, floor, read_ended, taken=bool(taken))
+    if lead.stint and not _is_unjudged(lead) and lead.rules_version != rules.version:
         rejudge(lead, adopted_at(rules, known_until), rules.by(lead.rules_version), rules, outcome)
+    _take(lead, taken, floor, outcome)
+    if len(taken) == len(differences):
+        judge_late(lead, at, known_until, rules, outcome)
+    lead.judge_after = read_ended if lead.judge_after == NEVER else max(read_ended, lead.judge_after or 0)
+    lead.read_floor = floor
+    outcome.leads[lead.user_id] = lead
+
+
+def _is_overtaken(lead: Lead, floor: int, *, newer: bool, taken: bool) -> bool:
+    """Whether the stream, or a later read, knows better than this one."""
+    return floor < lead.read_floor or (newer and (lead.judge_after == NEVER or not taken))
+
+
+def _judged_at(lead: Lead, floor: int, read_ended: int, *, taken: bool) -> int:
+    """The moment (µs) that a judgement of the lead is dated."""
+    if lead.stint == 0:
+        return floor
+    from_stream = lead.judge_after == NEVER or (_is_unjudged(lead) and not taken)
+    return lead.changed_at if from_stream else read_ended
+
+
+def _is_unjudged(lead: Lead) -> bool:
+    """Whether the stream brought changes that nobody has judged."""
+    return lead.judge_after == NEVER or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
+
+
+def _take(lead: Lead, taken: list[_Difference], floor: int, outcome: Outcome) -> None:
+    """Puts rows into the lead as the read has them."""
     for difference in taken:
         write = put if difference.present else remove
         write(lead, difference.row, floor, outcome)
-    if not mixed:
-        at = floor if fresh else lead.changed_at if unjudged and (blind or not taken) else read_ended
-        judge_late(lead, at, known_until, rules, outcome)
-    lead.read_floor = floor
-    lead.judge_after = read_ended if blind else max(read_ended, lead.judge_after or 0)
-    outcome.leads[lead.user_id] = lead
 
 
 class _Difference(NamedTuple):

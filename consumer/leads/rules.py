@@ -34,7 +34,7 @@ _NOTHING_OWED: Final = (QueueType.NONE, Rule.NOTHING_OWED)
 
 
 class _Words(dict[str | None, bool]):
-    """Answers `words[status]`: is this status one of the words? Each distinct spelling is compared once.
+    """Whether a status is one of the words, by `words[status]`; each distinct spelling is compared once.
 
     `null` is the answer for NULL; with `others`, every word counts that is none of them. What is remembered is bounded,
     for the case that a column holds free text.
@@ -56,7 +56,7 @@ class _Words(dict[str | None, bool]):
 
 
 class _Excluded(dict[str | None, "bool | _Words"]):
-    """Answers `excluded[type]`: never counts, counts always, or which reasons never count with this type."""
+    """Whether a type counts, by `excluded[type]`: never, always, or which reasons never count with it."""
 
     def __init__(self, exclusions: Iterable[Exclusion], types: Comparison, reasons: Comparison) -> None:
         super().__init__()

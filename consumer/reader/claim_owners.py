@@ -5,7 +5,7 @@ is first looked for in what the stream brings next (the image before a change sa
 inserted was nobody's before), and then asked from the replica, many claims in one query. The replica answers from its
 present, which may be ahead of the stream: then a claim may have had another user where the stream stands, and no column
 says so. An answer is certain where the binlog ended, after it was given, no further than the stream has come; else it
-is unsure, until the stream itself says whose the claim is or has passed the place where the binlog ended.
+is uncertain, until the stream itself says whose the claim is or has passed the place where the binlog ended.
 
 A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
 do not log what their foreign keys do. What was remembered of such a user's claims until then is not believed any more.
@@ -31,7 +31,7 @@ USERS: Final = Table.USERS.value
 CLAIMS: Final = Table.CLAIMS.value
 CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
 UNKNOWN: Final = -(2**63)
-"""What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is unsure."""
+"""What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is uncertain."""
 QUERY_CLAIMS: Final = 5_000
 """Claims asked for in one query."""
 
@@ -61,15 +61,15 @@ class ClaimOwners:
         self.leaving: set[Id] = set()
         """Claims deleted by the transaction at hand."""
         self._asked = self._queries = 0
-        self.unsure: dict[Id, int | None] = {}
+        self.uncertain: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
         self._unsure_until: Place = (0, 0)
         self.trails = Trails()
         """What claims and users have left behind, so far as the stream has not said who takes it over."""
         self.departing: set[int] = set()
         """Users deleted by the transaction at hand."""
-        self._departed: dict[int, set[Id]] = {}
-        """Users who departed, each with the claims that were put as theirs since then."""
+        self._deleted: dict[int, set[Id]] = {}
+        """Users who deleted, each with the claims that were put as theirs since then."""
         self._believed_count = 0
         """How many claims that are."""
 
@@ -82,33 +82,33 @@ class ClaimOwners:
         is_old = owner is UNKNOWN
         if is_old:
             owner = self._old.pop(claim_id, UNKNOWN)
-        if owner is UNKNOWN or (self._departed and owner is not None and self._is_stale(claim_id, owner)):
-            return None if claim_id in self.unsure else UNKNOWN
+        if owner is UNKNOWN or (self._deleted and owner is not None and self._is_stale(claim_id, owner)):
+            return None if claim_id in self.uncertain else UNKNOWN
         if is_old:
             self.put(claim_id, owner)
         return owner
 
     def _is_stale(self, claim_id: Id, user_id: int) -> bool:
-        """Whether this was the claim's user before that user departed."""
-        believed = self._departed.get(user_id)
+        """Whether this was the claim's user before that user deleted."""
+        believed = self._deleted.get(user_id)
         return believed is not None and claim_id not in believed
 
     def put(self, claim_id: Id, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
         if self.leaving:
             self.leaving.discard(claim_id)
-        if self.unsure:
-            self.unsure.pop(claim_id, None)
-        if self._departed and user_id is not None and user_id in self._departed:
-            self._believe(claim_id, user_id)
+        if self.uncertain:
+            self.uncertain.pop(claim_id, None)
+        if self._deleted and user_id is not None and user_id in self._deleted:
+            self._confirm(claim_id, user_id)
         young = self._young
         young[claim_id] = user_id
         if len(young) > self._half:
             self._old = young
             self._young = {}
 
-    def _believe(self, claim_id: Id, departed: int) -> None:
-        believed = self._departed[departed]
+    def _confirm(self, claim_id: Id, deleted: int) -> None:
+        believed = self._deleted[deleted]
         if claim_id in believed:
             return
         if self._believed_count >= DEPARTED_KEPT:
@@ -145,17 +145,17 @@ class ClaimOwners:
             self.departing.clear()
 
     def _depart(self, users: set[int]) -> None:
-        if len(self._departed) + len(users) > DEPARTED_KEPT:
+        if len(self._deleted) + len(users) > DEPARTED_KEPT:
             self._forget_owners()
             return
         for user_id in users:
-            self._believed_count -= len(self._departed.get(user_id, ()))
-            self._departed[user_id] = set()
+            self._believed_count -= len(self._deleted.get(user_id, ()))
+            self._deleted[user_id] = set()
 
     def _forget_owners(self) -> None:
         self._young.clear()
         self._old.clear()
-        self._departed.clear()
+        self._deleted.clear()
         self._believed_count = 0
 
     def forget(self) -> None:
@@ -163,16 +163,16 @@ class ClaimOwners:
         self._forget_owners()
         self.departing.clear()
         self.leaving.clear()
-        self.unsure.clear()
+        self.uncertain.clear()
         self.trails.clear()
 
     def passed(self, reached: Place) -> None:
-        """The stream has come here: what was unsure before is certain now, because nothing has contradicted it."""
+        """The stream has come here: what was uncertain before is certain now, because nothing has contradicted it."""
         if reached < self._unsure_until:
             return
-        confirmed, self.unsure = self.unsure, {}
+        confirmed, self.uncertain = self.uncertain, {}
         for claim_id, user_id in confirmed.items():
-            if user_id not in self._departed:
+            if user_id not in self._deleted:
                 self.put(claim_id, user_id)
 
     def taken_counts(self) -> tuple[int, int]:
@@ -216,12 +216,12 @@ class ClaimOwners:
             self._asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
-            unsure = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
-            if unsure:
-                self.unsure.update((claim_id, wanted[claim_id]) for claim_id in unsure)
+            uncertain = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            if uncertain:
+                self.uncertain.update((claim_id, wanted[claim_id]) for claim_id in uncertain)
                 self._unsure_until = max(self._unsure_until, answer.end, reached)
         for claim_id, owner in wanted.items():
-            if claim_id not in self.unsure:
+            if claim_id not in self.uncertain:
                 self.put(claim_id, owner)
 
     @staticmethod
@@ -241,7 +241,7 @@ class ClaimOwners:
 
 
 class ReplicaClaims:
-    """Asks the replica for the users of claims."""
+    """The users of claims, asked of the replica."""
 
     def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
         """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are

@@ -3,7 +3,7 @@
 MariaDB dates a transaction by its session's `timestamp`, which any client may set, and by when its statement began; a
 replica's transactions carry the time of their source; any server's clock may be put back. So:
 
-- A time further ahead of the server's clock than AHEAD_SECONDS is not believed: the transaction is dated like the one
+- A time further ahead of the server's clock than AHEAD_SECONDS is not confirmed: the transaction is dated like the one
   before it, or by the last heartbeat, and its version follows the last one.
 - On MariaDB a transaction is never dated before the one before it that was made on the same server: the server
   committed them in this order. A replica that lags, by however much, is dated rightly: what counts is the order of what
@@ -43,7 +43,7 @@ Report = Callable[[Wrong, int, int], None]
 
 
 class CommitTimes:
-    """Commit times as they may be believed; `latest` (µs) is the latest one that may be without asking the server."""
+    """Commit times as they may be confirmed; `latest` (µs) is the latest one that may be without asking the server."""
 
     def __init__(self, clock: Callable[[], int], report: Report, *, mariadb: bool) -> None:
         """`clock` asks the server what time it is (µs), and raises what asking raises."""
@@ -60,7 +60,7 @@ class CommitTimes:
         self.latest = clock_us + AHEAD_SECONDS * _US
         self._asked = time.monotonic()
 
-    def believed(self, server_id: int, ts_us: int, applied_us: int, version: int) -> tuple[int, int]:
+    def confirmed(self, server_id: int, ts_us: int, applied_us: int, version: int) -> tuple[int, int]:
         """When a transaction is dated, and when it was applied on the server that we read; 0: after the last one.
 
         `version` is that of the transaction or heartbeat before it. Raises what asking for the clock raises.

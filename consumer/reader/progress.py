@@ -15,7 +15,7 @@ log: Final = structlog.get_logger()
 
 
 class Progress:
-    """Counts between two lines; lives longer than one connection."""
+    """The counts between two log lines, over any number of connections."""
 
     def __init__(self, behind: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         """`behind` tells how many seconds ago the server committed what was processed last."""

@@ -17,7 +17,6 @@ from zlib import crc32
 
 import msgspec
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
 from consumer import measures, metrics
 from consumer.binlog.errors import BinlogPurged, IdTaken
@@ -28,12 +27,13 @@ from consumer.mysql.errors import ConnectionLost
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
+from consumer.patience import Patience
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
-from consumer.reader.router import UNTOLD, RolledBack, Router
-from consumer.reader.sequencer import Numbering
+from consumer.reader.router import ROWS_NOT_LOGGED, RolledBack, Router
+from consumer.reader.sequencer import Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -47,8 +47,6 @@ log = structlog.get_logger()
 
 PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
 """What trying again from the last checkpoint gets over."""
-FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 15.0
 BURST_SECONDS: Final = 60.0
 """Wrong commit times with less than this between them are one burst."""
 CORRECTED_HINT: Final = {
@@ -83,7 +81,7 @@ class UndoneTransaction(StreamError):
 
 
 class Reader:
-    """Follows the binlog until stopped."""
+    """The process that follows the binlog until it is stopped."""
 
     def __init__(
         self,
@@ -107,7 +105,7 @@ class Reader:
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._unread = unread_reports()
-        self._attempt: RetryCallState | None = None
+        self._patience = Patience(lambda error: isinstance(error, PASSING), stop.event, report_lost)
         self._connected = False
         self._id = uuid4().hex
         self._database = ""
@@ -122,10 +120,10 @@ class Reader:
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         try:
-            start = self._patiently(self._begin)
+            start = self._patience(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
             with metrics.lanes_sent(self._next_seqs):
-                self._patiently(lambda: self._follow(owners))
+                self._patience(self._follow, owners)
         except PASSING:
             if not self._stop:
                 raise
@@ -240,10 +238,10 @@ class Reader:
         present = msgspec.structs.replace(last, **NOTHING_CUT)
         writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
         writer.clock(time.time_ns() // 1_000_000)
-        numbering = Numbering(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+        sequencer = Sequencer(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
         self._transactions.ready()
-        numbering.recheck_all(PURGED, now.ts_us)
-        self._transactions.commit(numbering.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
+        sequencer.recheck_all(PURGED, now.ts_us)
+        self._transactions.commit(sequencer.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
         self._transactions.settle()
 
     def _copy(self, owners: ClaimOwners) -> None:
@@ -277,7 +275,7 @@ class Reader:
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
-            numbering = Numbering(
+            sequencer = Sequencer(
                 start,
                 Topics(self._kafka.topic_prefix),
                 writer,
@@ -287,7 +285,7 @@ class Reader:
                 self._report_oversized,
             )
             router = Router(
-                numbering,
+                sequencer,
                 owners,
                 self._unread,
                 self._left_out,
@@ -297,7 +295,7 @@ class Reader:
             copy = Copy(
                 stream,
                 router,
-                numbering,
+                sequencer,
                 writer,
                 self._transactions,
                 self._replica,
@@ -307,7 +305,7 @@ class Reader:
             )
             try:
                 for _ in copy.batches(self._stop):
-                    self._progressed()
+                    self._patience.progressed()
             except RolledBack as undone:
                 self._leave_out(undone, start)
                 raise
@@ -328,26 +326,6 @@ class Reader:
             ) from undone
         self._left_out |= {undone.place}
 
-    def _progressed(self) -> None:
-        if self._attempt is not None:
-            self._attempt.attempt_number = 1  # the next failure is a new one and not waited for long
-
-    def _patiently(self, step: Callable[[], T]) -> T:
-        """Repeats a step with growing pauses while what it raises is passing. Stopping ends the patience."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(PASSING),
-            wait=wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS),
-            stop=stop_when_event_set(self._stop.event),
-            sleep=self._stop.wait,
-            before_sleep=say_lost,
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
-                self._attempt = attempt.retry_state
-                return step()
-        raise AssertionError("tenacity ends by returning or raising")
-
 
 class Copy:
     """One run of the stream, from one checkpoint: read, number, send, commit."""
@@ -356,7 +334,7 @@ class Copy:
         self,
         stream: BinlogStream,
         router: Router,
-        numbering: Numbering,
+        sequencer: Sequencer,
         writer: EnvelopeWriter,
         transactions: ReaderTransactions,
         replica: Replica,
@@ -366,7 +344,7 @@ class Copy:
     ) -> None:
         self._stream = stream
         self._router = router
-        self._numbering = numbering
+        self._numbering = sequencer
         self._writer = writer
         self._transactions = transactions
         self._batch_rows = settings.reader_batch_rows
@@ -380,7 +358,7 @@ class Copy:
 
         Raises ConnectionLost, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
         """
-        stream, transactions, numbering = self._stream, self._transactions, self._numbering
+        stream, transactions, sequencer = self._stream, self._transactions, self._numbering
         while not stop:
             try:
                 events = stream.read()
@@ -390,8 +368,8 @@ class Copy:
             transactions.ready()
             self._writer.clock(time.time_ns() // 1_000_000)
             self._router.feed(events)
-            self._heart.beat(stream, numbering)
-            if self._is_full() or (numbering.may_rest and stream.drained and numbering.sent > self._covered):
+            self._heart.beat(stream, sequencer)
+            if self._is_full() or (sequencer.may_rest and stream.drained and sequencer.sent > self._covered):
                 self._commit()
                 yield
             self._progress.say(stream.file, stream.pos)
@@ -399,11 +377,11 @@ class Copy:
 
     def _is_full(self) -> bool:
         """A batch ends with a source transaction, and inside of one only where that alone fills a batch."""
-        numbering = self._numbering
-        waiting = numbering.sent - self._covered
+        sequencer = self._numbering
+        waiting = sequencer.sent - self._covered
         if waiting < self._batch_rows:
             return False
-        return numbering.may_rest or numbering.rows >= self._batch_rows or waiting >= 2 * self._batch_rows
+        return sequencer.may_rest or sequencer.rows >= self._batch_rows or waiting >= 2 * self._batch_rows
 
     def _finish(self) -> None:
         self._numbering.cut()
@@ -413,13 +391,13 @@ class Copy:
 
     def _commit(self) -> None:
         """Commits everything that `read` returned so far; inside a source transaction, its rows so far too."""
-        stream, numbering = self._stream, self._numbering
-        numbering.cut()
+        stream, sequencer = self._stream, self._numbering
+        sequencer.cut()
         prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
         self._transactions.commit(
-            numbering.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
+            sequencer.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
         )
-        self._covered = numbering.sent
+        self._covered = sequencer.sent
         self._tell()
 
     def _tell(self) -> None:
@@ -452,25 +430,25 @@ class Heart:
         self._due = time.monotonic() + seconds
         self._waiting: ClockAndPosition | None = None
 
-    def beat(self, stream: BinlogStream, numbering: Numbering) -> None:
+    def beat(self, stream: BinlogStream, sequencer: Sequencer) -> None:
         """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
 
         On a busy server that moment may never come; then they carry the version of the last transaction.
         Raises ConnectionLost.
         """
-        if not numbering.may_rest:
+        if not sequencer.may_rest:
             return
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._seconds
-            self._backlog.measure(stream.file, stream.pos, numbering.sent, drained=stream.drained)
+            self._backlog.measure(stream.file, stream.pos, sequencer.sent, drained=stream.drained)
             if stream.drained:
                 self._waiting = self._replica.clock_and_position()
             else:
-                numbering.heartbeat(0, _stands(stream))
+                sequencer.heartbeat(0, _stands(stream))
         waiting = self._waiting
         if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
             self._waiting = None
-            numbering.heartbeat(waiting.ts_us, _stands(stream))
+            sequencer.heartbeat(waiting.ts_us, _stands(stream))
 
 
 def _stands(stream: BinlogStream) -> StreamPlace:
@@ -588,7 +566,7 @@ def say_unread(event: Statement | SchemaChange) -> None:
     """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
     table = event.table or "unknown"
     metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
-    if isinstance(event, Statement) or event.verb in UNTOLD:
+    if isinstance(event, Statement) or event.verb in ROWS_NOT_LOGGED:
         log.error(
             "rows_not_logged",
             table=table,
@@ -599,10 +577,8 @@ def say_unread(event: Statement | SchemaChange) -> None:
         log.warning("schema_changed", table=table, verb=event.verb)
 
 
-def say_lost(state: RetryCallState) -> None:
+def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
     """Tells that something passing failed and when it is tried again."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    pause = state.next_action.sleep if state.next_action is not None else 0.0
     server = "kafka" if isinstance(error, KafkaLost) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
     log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))
@@ -630,7 +606,7 @@ def print_changes(
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         foldings = Foldings(replica.query)
         owners = claim_owners(replica, source, settings, start.flavor, foldings)
-        numbering = Numbering(
+        sequencer = Sequencer(
             start,
             Topics(kafka.topic_prefix),
             writer,
@@ -641,7 +617,7 @@ def print_changes(
         guest = source.model_copy(update={"replica_server_id": own_server_id(f"{kafka.topic_prefix}.{os.getpid()}")})
         stream = open_stream(guest, kafka, settings, begin or position(start), start.server, foldings)
         router = Router(
-            numbering,
+            sequencer,
             owners,
             unread_reports(),
             reached=lambda: place(stream.file, stream.pos),

@@ -23,13 +23,13 @@ from consumer.lane import lane_of
 from consumer.leads.model import Table, Ties
 from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, USERS, ClaimOwners
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.reader.trails import Trail
 from consumer.stream.envelope import ties_text
 
 ALTERED: Final = "MODIFY"
 """A column got another type: what rows hold is converted, and mostly means what it did before."""
-UNTOLD: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
+ROWS_NOT_LOGGED: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
 """Schema changes that rows come, go or change with."""
 
 
@@ -47,7 +47,7 @@ class RolledBack(Exception):
 
 
 class Router:
-    """Hands every row of the stream to `numbering` under its user, in order.
+    """Hands every row of the stream to `sequencer` under its user, in order.
 
     A row whose key or owner changes is a delete and a create. What belongs to a user or claim that goes, goes too,
     stays or follows, as foreign keys have it; the messages say which, and a claim that comes says after which number of
@@ -59,7 +59,7 @@ class Router:
 
     def __init__(
         self,
-        numbering: Numbering,
+        sequencer: Sequencer,
         owners: ClaimOwners,
         unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
         left_out: frozenset[tuple[str, int]] = frozenset(),
@@ -73,7 +73,7 @@ class Router:
         self._reached: Place = (0, 0)
         self._ask_keys = foreign_keys
         self._known_keys: ForeignKeys | None = None
-        self._numbering = numbering
+        self._numbering = sequencer
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
@@ -86,17 +86,17 @@ class Router:
         if self._left_out:
             events = self._without_left_out(events)
         self._events = events
-        numbering, owners = self._numbering, self.owners
-        if owners.unsure:
+        sequencer, owners = self._numbering, self.owners
+        if owners.uncertain:
             owners.passed(self._reached)
         self._reached = self._ask_reached()
-        begin, commit, route, plain_user = numbering.begin, numbering.commit, self._route, self._plain_user
+        begin, commit, route, plain_user = sequencer.begin, sequencer.commit, self._route, self._plain_user
         singles: list[Single] = []
         users: list[int] = []
         for index, event in enumerate(events):
             kind = type(event)
             if kind is Single:
-                user_id = plain_user(event) if singles or numbering.may_rest else None  # type: ignore[arg-type]
+                user_id = plain_user(event) if singles or sequencer.may_rest else None  # type: ignore[arg-type]
                 if user_id is not None:
                     singles.append(event)  # type: ignore[arg-type]
                     users.append(user_id)
@@ -116,13 +116,13 @@ class Router:
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
                 self._known_keys = None
-                if type(event) is Statement or event.verb in UNTOLD:
+                if type(event) is Statement or event.verb in ROWS_NOT_LOGGED:
                     reason = f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog"
-                    numbering.recheck(reason, blind=event.verb != ALTERED)
+                    sequencer.recheck(reason, blind=event.verb != ALTERED)
             elif kind is UnreadableRow:
                 self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:
-                raise RolledBack(numbering.begun)
+                raise RolledBack(sequencer.begun)
         if singles:
             self._pass_singles(singles, users)
 
@@ -157,7 +157,7 @@ class Router:
                 if user_id == UNKNOWN:
                     return None
         elif op == "u" or (
-            op == "c" and (CLAIMS, after_id) not in self.owners.trails and after_id not in self.owners.unsure
+            op == "c" and (CLAIMS, after_id) not in self.owners.trails and after_id not in self.owners.uncertain
         ):
             self.owners.put(after_id, ref)  # type: ignore[arg-type]
             user_id = ref  # type: ignore[assignment]
@@ -234,9 +234,9 @@ class Router:
         index: int,
     ) -> None:
         """One requirement, to the lane of its claim's user; where that is not certain, to every lane."""
-        owners, numbering = self.owners, self._numbering
+        owners, sequencer = self.owners, self._numbering
         if ref is None:
-            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
+            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
             return
         user_id = owners.get(ref)
         trail = owners.trails.get(CLAIMS, ref)
@@ -244,19 +244,19 @@ class Router:
         if user_id is UNKNOWN:
             user_id = None if certain else self._ask(ref, index)
         if user_id is not None:
-            numbering.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
-        elif numbering.skipping:
-            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, ref, pos, row)  # it is in Kafka already
-        elif ref in owners.unsure and not certain:
-            likely = owners.unsure[ref]
+            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
+        elif sequencer.skipping:
+            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, ref, pos, row)  # it is in Kafka already
+        elif ref in owners.uncertain and not certain:
+            likely = owners.uncertain[ref]
             if likely is None:
                 self.owners.trails.put(CLAIMS, ref, None)
-            numbering.orphan(CLAIM_REQUIREMENTS, op, before, after, likely, ref, pos, row)
+            sequencer.orphan(CLAIM_REQUIREMENTS, op, before, after, likely, ref, pos, row)
         else:
             key = ref if trail is None else trail.key
             if trail is not None or (CLAIMS, ref) not in owners.trails:
                 self._trail(CLAIMS, ref, key, sure=trail is not None and trail.sure)
-            numbering.row(CLAIM_REQUIREMENTS, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
+            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
 
     def _claim(self, change: RowChange) -> None:
         """A claim that comes or goes; one whose user or id changes does both."""
@@ -313,16 +313,16 @@ class Router:
         from_nobody: bool,
         doubtful: bool,
     ) -> None:
-        owners, trails, numbering = self.owners, self.owners.trails, self._numbering
+        owners, trails, sequencer = self.owners, self.owners.trails, self._numbering
         names = [claim_id] if was is None else [was, claim_id]
-        unplaced = doubtful or (new and claim_id in owners.unsure)
+        unplaced = doubtful or (new and claim_id in owners.uncertain)
         owners.put(claim_id, user_id)
         if user_id is None:
             if was is not None or unplaced:
                 trails.put(CLAIMS, claim_id, None)
             elif not from_nobody and (CLAIMS, claim_id) not in trails:
                 self._trail(CLAIMS, claim_id, claim_id, sure=True)
-            numbering.row(CLAIMS, "c", None, after, None, claim_id, pos, row)
+            sequencer.row(CLAIMS, "c", None, after, None, claim_id, pos, row)
             return
         known = [trails.get(CLAIMS, name) for name in names if (CLAIMS, name) in trails]
         sure = None not in known and not (from_nobody and not known)
@@ -334,12 +334,12 @@ class Router:
                 self._trail(CLAIMS, name, user_id, sure=True, taken=name == claim_id)
         moved = unplaced or not sure
         ties = self._taking_over(found, user_id, was)
-        numbering.row(CLAIMS, "c", None, after, user_id, user_id, pos, row, moved, ties)
+        sequencer.row(CLAIMS, "c", None, after, user_id, user_id, pos, row, moved, ties)
 
     def _user(self, change: RowChange) -> None:
         """A user who comes or goes; one whose id changes does both."""
         _, op, before, after, before_id, _, after_id, _, pos, row, explicit = change
-        numbering, owners = self._numbering, self.owners
+        sequencer, owners = self._numbering, self.owners
         was: int | None = None
         action = Action.NONE
         if op != "c":
@@ -355,10 +355,10 @@ class Router:
                 ties = _UNKNOWN if action is Action.UNKNOWN else ""
                 if op == "u" and action is Action.CASCADE:
                     was, taken = before_id, owners.trails.get(USERS, before_id)
-                    waits = taken is not None and taken.lane != lane_of(before_id, numbering.lanes)
+                    waits = taken is not None and taken.lane != lane_of(before_id, sequencer.lanes)
                     ties = ties_text(Ties(leaves=True, after=((taken.lane, taken.seq),) if taken and waits else ()))
                     self._trail(USERS, before_id, before_id, sure=True)
-            numbering.row(USERS, "d", before, None, before_id, before_id, pos, row, ties=ties)
+            sequencer.row(USERS, "d", before, None, before_id, before_id, pos, row, ties=ties)
         if op != "d":
             assert isinstance(after_id, int)
             ties = ""
@@ -368,7 +368,7 @@ class Router:
                 moved = trail is None
                 ties = "" if trail is None else self._taking_over([trail], after_id, was)
                 self._trail(USERS, was, after_id, sure=True, taken=True)
-            numbering.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
+            sequencer.row(USERS, "c", None, after, after_id, after_id, pos, row, moved, ties)
 
     @property
     def _keys(self) -> ForeignKeys:

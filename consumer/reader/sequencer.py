@@ -40,7 +40,7 @@ Send = Callable[[str, str | bytes, str | bytes, int], None]
 """Takes topic, value, key and partition of a message; never fails half-way."""
 
 
-class Numbering:
+class Sequencer:
     """Turns routed rows into numbered messages, and knows the checkpoint after each of them.
 
     `version` is that of the last completed source transaction or heartbeat; `in_transaction` says that a transaction
@@ -59,7 +59,7 @@ class Numbering:
         largest: int = MAX_MESSAGE_BYTES,
         oversized: Oversized = lambda *_: None,
     ) -> None:
-        """Without `times`, every commit time is believed. `largest` is what Kafka's client takes as one message, in
+        """Without `times`, every commit time is confirmed. `largest` is what Kafka's client takes as one message, in
         bytes; `oversized` is told of each row that is larger: whom it belongs to is asked to be read live instead."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
@@ -119,7 +119,7 @@ class Numbering:
         applied_us = applied_us or ts_us
         times = self._times
         if times is not None and (times.mariadb or ts_us > times.latest or applied_us > times.latest):
-            ts_us, applied_us = times.believed(server_id, ts_us, applied_us, self.version)
+            ts_us, applied_us = times.confirmed(server_id, ts_us, applied_us, self.version)
         version = max(applied_us, self.version + 1)
         if self._skip and self._checkpoint.unfinished_version:
             version, ts_us = self._checkpoint.unfinished_version, self._checkpoint.unfinished_ts_us
@@ -215,7 +215,7 @@ class Numbering:
             ts_us = row[4]
             applied_us = row[15] or ts_us
             if ts_us > latest or applied_us > latest:
-                ts_us, applied_us = times.believed(row[1], ts_us, applied_us, version)  # type: ignore[union-attr]
+                ts_us, applied_us = times.confirmed(row[1], ts_us, applied_us, version)  # type: ignore[union-attr]
                 latest = 0 if times.mariadb else times.latest  # type: ignore[union-attr]
                 if ts_us != row[4]:
                     row = (*row[:4], ts_us, *row[5:])  # noqa: PLW2901

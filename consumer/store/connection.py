@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
 from consumer.store import arrays, pooler, sql
-from consumer.store.errors import NotPrepared, RowLocked, StoreUnavailable, TryAgain
+from consumer.store.errors import NotPrepared, RowLocked, StoreUnavailable, TransactionConflict
 from consumer.store.refusal import is_refusal
 
 Rows = list[tuple[Any, ...]]
@@ -123,7 +123,7 @@ def classified(conninfo: str) -> Iterator[None]:
         if state is None:
             raise
         if state == _TWICE and (error.diag.schema_name, error.diag.constraint_name) == _LEADS_KEY:
-            raise TryAgain("another writer created one of these leads; repeat this transaction") from error
+            raise TransactionConflict("another writer created one of these leads; repeat this transaction") from error
         if is_refusal(error):
             raise
         if state == _LOCK_TIMEOUT:
@@ -131,7 +131,9 @@ def classified(conninfo: str) -> Iterator[None]:
                 f"another session has held a row for long ({_first_line(error)}); end its transaction"
             ) from error
         if state.startswith(_IN_THE_WAY):
-            raise TryAgain(f"another transaction was in the way ({_first_line(error)}); repeat this one") from error
+            raise TransactionConflict(
+                f"another transaction was in the way ({_first_line(error)}); repeat this one"
+            ) from error
         if state.startswith(_MISSING):
             raise NotPrepared(f"{_first_line(error)} in {place(conninfo)}; run `consumer setup`") from error
         if state == _FORBIDDEN:

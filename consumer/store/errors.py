@@ -7,14 +7,14 @@ class StoreError(Exception):
     """Something about PostgreSQL that a person has to look at; the message says what it is and how to fix it."""
 
 
-class TryAgain(StoreError):
+class TransactionConflict(StoreError):
     """The transaction was rolled back because another one was in its way: load, replay and write once more.
 
     Raised for deadlocks, serialization failures, locks waited for too long and a lead that two writers created at once.
     """
 
 
-class RowLocked(TryAgain):
+class RowLocked(TransactionConflict):
     """A row of the call centre's, or of ours, was held by another transaction for longer than we wait."""
 
 

@@ -3,8 +3,9 @@
 Writers never deadlock with each other: a transaction takes lanes first, in their order, then locks the leads it knows
 in user order (`load`), then adds the ones nobody knew in user order (`write`), and touches everything else of a lead
 only while it holds that lead; what it asks to be read live comes last. Two writers that create the same lead at once
-meet on its primary key: one of them gets TryAgain. Rows of the call centre are taken as `effects` says; other programs
-that keep to this order never meet us in a deadlock, and where another order ends in one, somebody gets TryAgain too.
+meet on its primary key: one of them gets TransactionConflict. Rows of the call centre are taken as `effects` says;
+other programs that keep to this order never meet us in a deadlock, and where another order ends in one, somebody gets
+TransactionConflict too.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class LeadStore:
         With `past_held`, rows of the call centre that another session holds are not waited for: what becomes of their
         leads is written, and seen there when that session is done.
         The rules in force stay so until then: what it judges, it judges by `LeadTransaction.rules`.
-        Raises TryAgain, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
+        Raises TransactionConflict, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
@@ -360,7 +361,7 @@ class LeadTransaction:
         """Writes what a replay or a repair decided; every lead in it must have been asked for by `load`.
 
         A lead that `load` did not find is created; where another writer did that first, the transaction ends with
-        TryAgain. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.
+        TransactionConflict. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.
         """
         if not self._asked.issuperset(outcome.leads):
             stranger = min(outcome.leads.keys() - self._asked)

@@ -102,7 +102,7 @@ class PastStint:
 
 
 @dataclass(frozen=True, slots=True)
-class Won:
+class RecordedConversion:
     """A conversion as the call centre has it."""
 
     conversion_type: str
@@ -113,7 +113,7 @@ class Won:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CallCentreRow:
     """What the call centre's tables say of a lead; `pending` are the queues with a pending entry."""
 
     current_queue_type: str | None
@@ -126,7 +126,7 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingRecheck:
     """A recheck that is queued."""
 
     reason: str
@@ -136,15 +136,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
+class LeadRecord:
     """Everything we hold about one lead; `lead` None: we never heard of the user. `lane_version` in µs."""
 
     user_id: int
     lead: Lead | None
     stints: list[PastStint]
-    conversions: list[Won]
-    desk: Desk | None
-    recheck: Waiting | None
+    conversions: list[RecordedConversion]
+    row: CallCentreRow | None
+    recheck: PendingRecheck | None
     lane_version: int
 
 
@@ -175,7 +175,7 @@ def has_centre(connection: Connection) -> bool:
     return connection.execute(HAS_CENTRE).fetchone() == (True,)
 
 
-def dossier(connection: Connection, user_id: int) -> Dossier:
+def dossier(connection: Connection, user_id: int) -> LeadRecord:
     """Everything about one lead, in one snapshot; without the call centre's tables, what they would hold is left out.
 
     The connection is in autocommit mode.
@@ -190,15 +190,15 @@ def dossier(connection: Connection, user_id: int) -> Dossier:
         conversions = connection.execute(CONVERSIONS_OF, [user_id]) if centre else None
         score = connection.execute(SCORE_OF, [user_id]) if centre else None
         won = [] if conversions is None else conversions.fetchall()
-        desk = None if score is None else score.fetchone()
+        row = None if score is None else score.fetchone()
         waiting, point = recheck.fetchone(), lane.fetchone()
-        return Dossier(
+        return LeadRecord(
             user_id,
             lead,
             [PastStint(*row) for row in stints.fetchall()],
-            [Won(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
-            None if desk is None else _desk(*desk),
-            None if waiting is None else Waiting(*waiting),
+            [RecordedConversion(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
+            None if row is None else _desk(*row),
+            None if waiting is None else PendingRecheck(*waiting),
             0 if point is None else point[0],
         )
 
@@ -247,8 +247,10 @@ def _desk(
     called: datetime | None,
     outcome: str | None,
     pending: list[str],
-) -> Desk:
-    return Desk(queue_type, active, score, attempts, None if called is None else _utc(called), outcome, pending)
+) -> CallCentreRow:
+    return CallCentreRow(
+        queue_type, active, score, attempts, None if called is None else _utc(called), outcome, pending
+    )
 
 
 def _utc(time: datetime) -> datetime:

@@ -85,10 +85,17 @@ def _held(connection: Connection, conninfo: str, epoch: int, next_seqs: Sequence
             f"leadstream.lanes in {place(conninfo)} does not hold the {len(next_seqs)} lanes of epoch {epoch} that the"
             " reader's checkpoint names; check DATABASE_URL and TOPIC_PREFIX"
         )
-    waiting = sum(wanted - row[2] for wanted, row in zip(next_seqs, rows, strict=True))
-    if waiting:
+    waiting = [wanted - row[2] for wanted, row in zip(next_seqs, rows, strict=True)]
+    if min(waiting) < 0:
+        ahead = sum(count < 0 for count in waiting)
+        raise NotPrepared(
+            f"leadstream.lanes in {place(conninfo)} is ahead of the reader's checkpoint in {ahead} lanes: Kafka"
+            " lost what was applied, or the lanes are another stream's; check DATABASE_URL and TOPIC_PREFIX, and run"
+            " consumer setup --repair where Kafka lost it"
+        )
+    if any(waiting):
         raise NotDrained(
-            f"{waiting} messages in Kafka are not applied yet; stop the reader, leave the appliers running until"
+            f"{sum(waiting)} messages in Kafka are not applied yet; stop the reader, leave the appliers running until"
             " `consumer status` shows nothing waiting, then stop them and try again"
         )
     writing = connection.execute(WRITERS).fetchone()

@@ -1,4 +1,4 @@
-"""Prepares PostgreSQL: our schema by migrations, the call centre's tables where absent, one row a lane."""
+"""PostgreSQL made ready: our schema by migrations, the call centre's tables where absent, one row a lane."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def prepare(
     `begins` says that the stream's numbers are yet to begin: then lanes that have moved are another stream's.
     `create` has the call centre's tables created though another schema has tables of these names. Where
     there are no rules yet, `first_rules` are put in force; `compare` says how the columns compare that they speak of.
-    Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable, TryAgain.
+    Raises NotPrepared where something stands in the way that a person has to decide, StoreUnavailable,
+    TransactionConflict.
     """
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: open_session(conninfo, "leadstream setup"), poolclass=NullPool

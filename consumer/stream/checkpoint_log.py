@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from threading import Event
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from consumer.patience import Patience
 from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint, WrongDatabase
+from consumer.stream.errors import CheckpointUnreadable, NoCheckpoint, WrongDatabase
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import CHECKPOINTS, Topics
 
@@ -40,7 +41,7 @@ def _is_settling(error: BaseException) -> bool:
 
 
 class CheckpointLog:
-    """Reads committed checkpoints.
+    """Committed checkpoints, read from their topic.
 
     Whoever is to go on from one has to call `init_transactions` first: it waits until what an older reader left open is
     decided, so that the last checkpoint found is the last one there will be.
@@ -50,6 +51,8 @@ class CheckpointLog:
         self._topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._servers = settings.kafka_bootstrap_servers
         self._lanes = settings.lanes
+        self.written_at: float | None = None
+        """When the checkpoint that was found last was written, by its writer's clock (s since 1970)."""
         self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS)
 
     def last(self) -> Checkpoint | None:
@@ -72,12 +75,12 @@ class CheckpointLog:
         That is an offset of the checkpoints topic. Raises KafkaLost too where it is not decided within ANSWER_SECONDS.
         """
         try:
-            value = self._last_value(decided)
+            value = Patience(_is_settling, Event(), seconds=ANSWER_SECONDS)(self._last_value, decided)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
                 return None
-            raise KafkaLost(f"Kafka at {self._servers} did not give us {self._topic} ({reason.str()})") from error
+            raise self._partitions.trouble.lost(self._servers, f"give us {self._topic}", error) from error
         if value is None:
             return None
         try:
@@ -95,12 +98,6 @@ class CheckpointLog:
             raise NoCheckpoint(f"{self._topic} holds no checkpoint yet; run consumer setup")
         return found
 
-    @retry(
-        retry=retry_if_exception(_is_settling),
-        stop=stop_after_delay(ANSWER_SECONDS),
-        wait=wait_fixed(0.1),
-        reraise=True,
-    )
     def _last_value(self, decided: int) -> bytes | None:
         low, high = self._partitions.bounds(self._topic)
         high = max(high, decided)
@@ -118,6 +115,7 @@ class CheckpointLog:
         for message in self._partitions.messages(self._topic, 0, start, decided):
             if message.key() == KEY:
                 newest = message.value()
+                self.written_at = message.timestamp()[1] / 1000
                 if (message.offset() or 0) >= high:
                     break
         return newest

@@ -11,6 +11,10 @@ class KafkaLost(StreamError):
     """Kafka did not answer, or ended our transaction; trying again from the last checkpoint may help."""
 
 
+class KafkaRefused(StreamError):
+    """Kafka does not let us in: a wrong password, or a certificate that it does not know."""
+
+
 class ReaderFenced(StreamError):
     """Another reader with the same transactional id took over."""
 

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.settings import KafkaSettings
 from consumer.stream.errors import KafkaLost
+from consumer.stream.trouble import Trouble
 
 
 class Partitions:
@@ -21,6 +22,7 @@ class Partitions:
         `answer_seconds` is how long Kafka may take for the next message. Raises KafkaException where its client refuses
         the settings.
         """
+        self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
         self._answer_seconds = answer_seconds
         self._consumer = Consumer(
@@ -33,12 +35,20 @@ class Partitions:
                 "enable.partition.eof": "true",
                 "auto.offset.reset": "earliest",
                 "log_level": "0",
+                "error_cb": self.trouble,
             }
         )
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
-        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._answer_seconds)
+        there = TopicPartition(topic, partition)
+        try:
+            found = self._consumer.get_watermark_offsets(there, timeout=self._answer_seconds)
+        except KafkaException:
+            self._consumer.poll(0)  # hands over what the client has to say of it
+            raise
+        self.trouble.over()
+        return found
 
     def messages(self, topic: str, partition: int, start: int, decided: int = 0) -> Iterator[Message]:
         """Messages from an offset on to the partition's end, once it is decided what of all before `decided` is there.

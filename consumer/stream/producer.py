@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -14,8 +14,9 @@ from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import KEY
-from consumer.stream.errors import KafkaLost, ReaderFenced, TopicMismatch
+from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, TopicMismatch
 from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
+from consumer.stream.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -74,7 +75,10 @@ class ReaderTransactions:
         self._id = f"{self._prefix}.reader"
         self._stopping = stopping
         self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
-        self._properties = {**TUNING, **settings.librdkafka, "transactional.id": self._id}
+        self._trouble = Trouble()
+        self._properties: dict[str, Any] = {
+            **TUNING, **settings.librdkafka, "transactional.id": self._id, "error_cb": self._trouble
+        }  # fmt: skip
         self._producer = Producer(self._properties)  # refuses settings that are none
         self.largest: Final = int(self._properties["message.max.bytes"])
         self._produce = self._producer.produce
@@ -199,17 +203,20 @@ class ReaderTransactions:
             try:
                 call(ANSWER_SECONDS)
             except KafkaException as error:
-                if not error.args[0].retriable() or self._stopping():
-                    raise self._named(error) from error
+                self._producer.poll(0)  # hands over what the client has to say of it
+                named = self._named(error)
+                if not error.args[0].retriable() or self._stopping() or isinstance(named, KafkaRefused):
+                    raise named from error
                 if not repeating:
                     repeating = True
-                    log.warning("kafka_away", servers=self._servers, reason=error.args[0].str())
+                    log.warning("kafka_away", servers=self._servers, reason=self._trouble.why(error))
             else:
                 if repeating:
                     log.info("kafka_answers_again", servers=self._servers)
+                self._trouble.over()
                 return
 
-    def _named(self, error: KafkaException) -> KafkaLost | ReaderFenced | TopicMismatch:
+    def _named(self, error: KafkaException) -> KafkaLost | KafkaRefused | ReaderFenced | TopicMismatch:
         reason: KafkaError = error.args[0]
         if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return TopicMismatch(
@@ -227,7 +234,7 @@ class ReaderTransactions:
                 f"another reader took over {self._id} on {self._servers} ({reason.str()});"
                 " run one reader per TOPIC_PREFIX"
             )
-        return KafkaLost(f"Kafka at {self._servers} did not take our changes ({reason.str()})")
+        return self._trouble.lost(self._servers, "take our changes", KafkaException(reason))
 
     def _why(self) -> KafkaError | None:
         """What was fatal: the client says so once, and afterwards only that it was."""

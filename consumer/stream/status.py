@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from confluent_kafka import KafkaException
 
@@ -16,11 +16,22 @@ class Unknown(Exception):
     """Kafka did not tell; the message says why."""
 
 
+SILENT_SECONDS: Final = 30.0
+"""A reader at work writes a checkpoint every few seconds, however far it is behind."""
+
+
+def is_silent(written_at: float, now: float) -> bool:
+    """Whether a reader whose last checkpoint is of that time (s) is not at work any more."""
+    return now - written_at > SILENT_SECONDS
+
+
 class ReaderPosition(NamedTuple):
-    """`version` (µs) is up to when everything committed is in Kafka, `next_seqs` each lane's next number there."""
+    """The reader's checkpoint: `version` (µs) is up to when everything committed is in Kafka, `next_seqs` each lane's
+    next number there, `written_at` (s) when it was written."""
 
     version: int
     next_seqs: tuple[int, ...]
+    written_at: float
 
 
 class KafkaLook:
@@ -38,7 +49,7 @@ class KafkaLook:
         """Asks Kafka. Raises Unknown."""
         try:
             found = self._checkpoints.require()
-            return ReaderPosition(found.version, tuple(found.next_seqs))
+            return ReaderPosition(found.version, tuple(found.next_seqs), self._checkpoints.written_at or 0.0)
         except StreamError as error:
             raise Unknown(str(error)) from error
         except KafkaException as error:

@@ -34,7 +34,7 @@ def widen(settings: KafkaSettings) -> list[str]:
 
     Raises KafkaLost.
     """
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    admin, _ = topics.client(settings)
     found = topics.partitions_of_lanes(settings)
     most = max([settings.lanes, *found.values()])
     names = [name for name, count in found.items() if count < most]
@@ -62,7 +62,7 @@ def repair(settings: KafkaSettings) -> list[str]:
 
     Raises TopicMismatch where we have no right to, or where LANES is larger than all of them; KafkaLost.
     """
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    admin, _ = topics.client(settings)
     needed = topics.wanted(settings)
     done: list[str] = []
     try:

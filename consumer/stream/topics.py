@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
+from threading import Event
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,8 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from consumer.leads.model import Table
 from consumer.settings import KafkaSettings
-from consumer.stream.errors import KafkaLost, TopicMismatch
+from consumer.stream.errors import TopicMismatch
 from consumer.stream.topic_fit import REPAIR, lowered, too_few, uneven
+from consumer.stream.trouble import Trouble
 
 HEARTBEATS: Final = "heartbeats"
 LANE_TOPICS: Final = (*(table.value for table in Table), HEARTBEATS)
@@ -26,6 +29,8 @@ CHECKPOINTS: Final = "checkpoints"
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
 ANSWER_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 1.0
+"""How long one question waits for its answer before we look whether to stop."""
 
 
 class Topics:
@@ -74,7 +79,7 @@ def prepare(settings: KafkaSettings) -> list[str]:
 
     Raises TopicMismatch where an existing topic does not fit, KafkaLost where Kafka does not answer.
     """
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    admin, trouble = client(settings)
     needed = wanted(settings)
     try:
         partitions = partitions_of(admin, needed)
@@ -89,10 +94,9 @@ def prepare(settings: KafkaSettings) -> list[str]:
             alike = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
             _create(admin, alike, settings)
     except KafkaException as error:
-        raise KafkaLost(
-            f"Kafka at {settings.kafka_bootstrap_servers} refused to create or describe our topics"
-            f" ({error.args[0].str()}); check KAFKA_BOOTSTRAP_SERVERS and our rights there"
-        ) from error
+        admin.poll(0)
+        hint = "; check KAFKA_BOOTSTRAP_SERVERS and our rights there"
+        raise trouble.lost(settings.kafka_bootstrap_servers, "create or describe our topics", error, hint) from error
     return [topic.name for topic in missing]
 
 
@@ -106,23 +110,21 @@ class Checked(NamedTuple):
     lowered: list[str]
 
 
-def check(settings: KafkaSettings) -> Checked:
+def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
     """Checks the topics that exist. Raises as `prepare`, but not for settings that keep changes for too short a time.
 
-    Whoever refuses to start for these only loses more.
+    Whoever refuses to start for these only loses more. Once `stop` is set nobody waits for Kafka any longer.
     """
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    admin, trouble = client(settings)
     needed = wanted(settings)
     try:
-        partitions = partitions_of(admin, needed)
+        partitions = partitions_of(admin, needed, stop)
         _demand_partitions(partitions, settings)
         actual = settings_of(admin, partitions)
         _demand_settings(needed, actual)
     except KafkaException as error:
-        raise KafkaLost(
-            f"Kafka at {settings.kafka_bootstrap_servers} did not describe our topics ({error.args[0].str()});"
-            " check KAFKA_BOOTSTRAP_SERVERS and our rights there"
-        ) from error
+        hint = "; check KAFKA_BOOTSTRAP_SERVERS and our rights there"
+        raise trouble.lost(settings.kafka_bootstrap_servers, "describe our topics", error, hint) from error
     said = [
         f"topic {topic.name} has {key}={actual[topic.name].get(key)}, and is to have {value}"
         for topic in needed
@@ -143,18 +145,31 @@ def _of_lanes(partitions: Mapping[str, int], settings: KafkaSettings) -> dict[st
 
 def partitions_of_lanes(settings: KafkaSettings) -> dict[str, int]:
     """How many partitions the lanes' topics have, as far as they exist. Raises KafkaLost."""
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
+    admin, trouble = client(settings)
     try:
         return _of_lanes(partitions_of(admin, wanted(settings)), settings)
     except KafkaException as error:
-        raise KafkaLost(
-            f"Kafka at {settings.kafka_bootstrap_servers} did not describe our topics ({error.args[0].str()})"
-        ) from error
+        raise trouble.lost(settings.kafka_bootstrap_servers, "describe our topics", error) from error
 
 
-def partitions_of(admin: AdminClient, needed: list[Wanted]) -> dict[str, int]:
-    """How many partitions our topics have, as far as they exist. Raises KafkaException."""
-    found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+def client(settings: KafkaSettings) -> tuple[AdminClient, Trouble]:
+    """A client for topics, and what it says of its connections. Raises KafkaException where it refuses the settings."""
+    trouble = Trouble()
+    return AdminClient({**settings.librdkafka, "log_level": "0", "error_cb": trouble}), trouble  # type: ignore[dict-item]
+
+
+def partitions_of(admin: AdminClient, needed: list[Wanted], stop: Event | None = None) -> dict[str, int]:
+    """How many partitions our topics have, as far as they exist. Raises KafkaException, at once after `stop`."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            found = admin.list_topics(timeout=LOOK_SECONDS).topics
+            break
+        except KafkaException:
+            admin.poll(0)  # hands over what the client has to say of it
+            if time.monotonic() >= deadline or (stop is not None and stop.wait(LOOK_SECONDS / 4)):
+                raise
+            time.sleep(LOOK_SECONDS / 4)
     return {topic.name: len(found[topic.name].partitions) for topic in needed if topic.name in found}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Event
 from typing import Final
 
@@ -35,6 +36,8 @@ class StreamSeen:
     """Kafka was asked and could not answer."""
     reader_version: int = 0
     next_seqs: tuple[int, ...] = ()
+    written_at: float = 0.0
+    """When the reader last wrote a checkpoint (seconds since 1970)."""
     seen_at: float = 0.0
     """When that was (seconds since 1970)."""
 
@@ -43,12 +46,21 @@ class StreamSeen:
         """How far (s) the reader was behind MySQL at that moment; None where that is not known."""
         return age(self.reader_version, self.seen_at)
 
+    @property
+    def reader_silent_since(self) -> datetime | None:
+        """Since when the reader has written nothing; None while it is at work, or where that is not known."""
+        from consumer.stream.status import is_silent
+
+        if not self.written_at or not is_silent(self.written_at, self.seen_at):
+            return None
+        return datetime.fromtimestamp(self.written_at, UTC)
+
 
 NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this process", is_watched=False)
 
 
 class StreamWatch:
-    """Looks from a thread of its own."""
+    """A thread of its own that asks Kafka."""
 
     def __init__(self, settings: StreamSettings, stop: Event) -> None:
         self._settings = settings

@@ -19,7 +19,7 @@ from consumer.metrics import RECONNECTS
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
@@ -95,7 +95,7 @@ class Snapshot:
 
 
 class Watch:
-    """Looks from two threads of its own, one for each server, so that neither waits for the other."""
+    """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
     def __init__(self, settings: Settings, stop: Event) -> None:
         self._settings = settings
@@ -128,27 +128,27 @@ class Watch:
         """What was seen last."""
         return self._snapshot
 
-    def look_at_runs(self, book: Book) -> None:
+    def look_at_runs(self, postgres: Postgres) -> None:
         """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
-        with book.session() as connection:
+        with postgres.session() as connection:
             runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS, [list(NAMES)])}
         self._see(last_runs=runs)
 
     def _watch_store(self) -> None:
         counted = -COUNT_SECONDS
-        with closing(Book(self._settings.database.conninfo)) as book:
+        with closing(Postgres(self._settings.database.conninfo)) as postgres:
             while not self._stop.is_set():
                 try:
-                    self._look_at_store(book)
+                    self._look_at_store(postgres)
                     if time.monotonic() - counted >= COUNT_SECONDS:
-                        self._count(book)
+                        self._count(postgres)
                         counted = time.monotonic()
                 except (StoreError, psycopg.Error) as error:
                     self._tell("store", error, was_up=self._snapshot.store_up)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
                     self._see(store_up=False, store_error=str(error), store_failed=failed)
-                    book.close()
+                    postgres.close()
                 self._stop.wait(LOOK_SECONDS)
 
     def _watch_replica(self) -> None:
@@ -179,20 +179,20 @@ class Watch:
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
 
-    def _look_at_store(self, book: Book) -> None:
-        lanes = book.lanes()
-        with book.session() as connection:
+    def _look_at_store(self, postgres: Postgres) -> None:
+        lanes = postgres.lanes()
+        with postgres.session() as connection:
             rechecks = lookups.rechecks(connection)
             letters = dead_letters.counts(connection)
-        self.look_at_runs(book)
+        self.look_at_runs(postgres)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
         self._see(
             store_up=bool(lanes), store_error=missing, store_failed=False,
             lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting, dead_letters=letters,
         )  # fmt: skip
 
-    def _count(self, book: Book) -> None:
-        with book.session() as connection:
+    def _count(self, postgres: Postgres) -> None:
+        with postgres.session() as connection:
             queues = dict(connection.execute(QUEUES).fetchall())
             users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
         self._see(queues=queues, counted_at=datetime.now(UTC), streamed_users=users, streamed_conversions=conversions)

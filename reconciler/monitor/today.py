@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.runs.run_log import NAMES, Record, Runs
 
 CONVERSIONS: Final = """
@@ -56,7 +56,7 @@ class Days:
 
 
 @dataclass(frozen=True)
-class Board:
+class Today:
     """Everything at `seen_at`; `drift` and `repaired` are by run, `kinds` those of drift, all since midnight."""
 
     seen_at: datetime
@@ -101,20 +101,20 @@ def days(rows: list[tuple[Any, ...]]) -> Days:
     return Days(found.today, found.yesterday, by_now, found.types)
 
 
-def look(book: Book, zone: ZoneInfo, now: datetime) -> Board:
+def look(postgres: Postgres, zone: ZoneInfo, now: datetime) -> Today:
     """Asks PostgreSQL. Raises StoreError."""
     moments = calendar(now, zone)
     since = [list(NAMES), moments.today]
-    with book.session() as connection:
+    with postgres.session() as connection:
         conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = store_lanes.lanes(connection)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
-    return Board(
+    return Today(
         now,
         days(conversions),
-        {record.name: record for record in Runs(book).newest()},
+        {record.name: record for record in Runs(postgres).newest()},
         {name: drift for name, _, drift in today if drift},
         {name: repaired for name, repaired, _ in today if repaired},
         kinds,

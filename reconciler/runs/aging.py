@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.store.errors import TryAgain
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.sql import SAID_NEVER
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 
@@ -73,38 +72,37 @@ def missed(last: date | None, today: date, settings: AgingSettings, kept_days: i
     return [day for day in days if not settings.is_skipped(day)]
 
 
-def days_due(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> list[date]:
+def days_due(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> list[date]:
     """The local days up to that of `time` that are to be aged, and were not yet. Raises StoreError."""
     zone = ZoneInfo(settings.aging_timezone)
     today = time.astimezone(zone).date()
-    with book.session() as connection:
+    with postgres.session() as connection:
         row = connection.execute(LAST_AGED, [day_of(today, zone).next_midnight]).fetchone()
     last = None if row is None else row[0].astimezone(zone).date()
     return missed(last, today, settings, runs.kept_days)
 
 
-def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
+def age(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
     """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
 
     Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
     AGING_TIMEZONE. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
     """
-    if not days_due(book, runs, settings, time):
+    if not days_due(postgres, runs, settings, time):
         return {}
     with runs.alone(NAME):
-        return {day: _age(book, settings, day) for day in days_due(book, runs, settings, time)}
+        return {
+            day: again_if_in_the_way(_age, postgres, settings, day, locked=True)
+            for day in days_due(postgres, runs, settings, time)
+        }
 
 
-@retry(
-    retry=retry_if_exception_type(TryAgain),
-    stop=stop_after_attempt(8),
-    wait=wait_random_exponential(0.1, max=5),
-    reraise=True,
-)
-def _age(book: Book, settings: AgingSettings, date: date) -> int:
+def _age(postgres: Postgres, settings: AgingSettings, date: date) -> int:
     """One day, recorded in the transaction that ages it; the caller holds the run's name."""
     day = day_of(date, ZoneInfo(settings.aging_timezone))
-    with book.session() as connection, connection.transaction():
-        aged = connection.execute(AGE, {"ceiling": settings.aging_ceiling, "never": list(book.rules().never)}).rowcount
+    with postgres.session() as connection, connection.transaction():
+        aged = connection.execute(
+            AGE, {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
+        ).rowcount
         connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged})})
     return aged

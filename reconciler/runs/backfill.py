@@ -19,10 +19,10 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
-from consumer.store.errors import StoreError, TryAgain
+from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
@@ -65,12 +65,12 @@ class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
     def __init__(
-        self, replica: Replica, store: LeadStore, book: Book, runs: Runs, *, batch_size: int, stop: Event
+        self, replica: Replica, store: LeadStore, postgres: Postgres, runs: Runs, *, batch_size: int, stop: Event
     ) -> None:
-        """`replica` and `book` are used by a thread that reads ahead, and by nobody else meanwhile."""
+        """`replica` and `postgres` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
         self._store = store
-        self._book = book
+        self._book = postgres
         self._runs = runs
         self._batch_size = batch_size
         self._stop = stop
@@ -192,7 +192,7 @@ class Backfill:
             tx.write(outcome)
         return outcome
 
-    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+    def _refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
         self._tally.refuse(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import psycopg
 import structlog
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from consumer.explain import lead_of
 from consumer.lane import lane_of
@@ -24,10 +23,11 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
 from consumer.store.call_centre.entries import EntryDrift
-from consumer.store.errors import RowLocked, TryAgain
+from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs.drift import confirmed, entry_kinds
 from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
@@ -92,7 +92,7 @@ class Tally:
     unheld: int = 0
     """Users whose ids no bigint holds: they can be no leads."""
     rechecks: int = 0
-    """Rechecks worked off."""
+    """Rechecks processed."""
     drift: Counter[str] = field(default_factory=Counter)
     """Confirmed differences by kind."""
     conversions: Counter[str] = field(default_factory=Counter)
@@ -177,7 +177,7 @@ def _dated(live: LiveLead, table: Table, row: RowT) -> LiveRow[RowT]:
     return LiveRow(row, live.updated_at.get(key), live.created_at.get(key))
 
 
-class Suspect(NamedTuple):
+class Candidate(NamedTuple):
     """A lead that differed when it was read first, and that read's times."""
 
     user_id: int
@@ -205,24 +205,24 @@ class Known(NamedTuple):
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction decides about suspects."""
+    """What one transaction decides about candidates."""
 
     outcome: Outcome = field(default_factory=Outcome)
     drift: Counter[str] = field(default_factory=Counter)
     repaired: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
     brought: list[int] = field(default_factory=list)
-    again: list[Suspect] = field(default_factory=list)
+    again: list[Candidate] = field(default_factory=list)
 
 
 class Repairer:
-    """Compares users with MySQL and repairs what differs, each difference confirmed first."""
+    """Users compared with MySQL, and what differs repaired, each difference confirmed first."""
 
     def __init__(
         self,
         replica: Replica,
         store: LeadStore,
-        book: Book,
+        postgres: Postgres,
         watch: LaneWatch,
         *,
         stop: Event,
@@ -234,19 +234,19 @@ class Repairer:
         bring for lost: a person says so."""
         self.replica = replica
         self.store = store
-        self.book = book
+        self.postgres = postgres
         self.tally = Tally()
         self.dry_run = dry_run
         self._watch = watch
         self._stop = stop
         self._batch_size = batch_size
-        self._suspects: list[Suspect] = []
+        self._suspects: list[Candidate] = []
         self._rechecking = False
         self._behind = 0.0
         self._gives_up = gives_up
 
     def recheck_due(self) -> None:
-        """Works off every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
+        """Processes every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
         self._rechecking = True
         seen: set[int] = set()
         left = 0  # of those seen, so many are due still: a dry run strikes none off
@@ -264,10 +264,10 @@ class Repairer:
         finally:
             self._rechecking = False
 
-    def check(self, user_ids: Iterable[int], condensed: Checksums | None = None) -> None:
-        """Compares these users: condensed first, row by row where that differs; what differs waits for `settle`.
+    def check(self, user_ids: Iterable[int], known: Checksums | None = None) -> None:
+        """Compares these users: their checksums first, row by row where that differs; what differs waits for `settle`.
 
-        `condensed` is what the replica holds of them, where the caller knows that already. Leads that
+        `known` is what the replica holds of them, where the caller knows that already. Leads that
         the stream left to a live read are settled at once where it has brought all that the read surely holds.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
@@ -275,11 +275,11 @@ class Repairer:
         for chunk in batches(user_ids, CONDENSED_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
-            live: Checksums = {} if condensed is None else condensed
-            for _, part in readable(self.replica.checksums, chunk if condensed is None else [], self._unread):
+            live: Checksums = {} if known is None else known
+            for _, part in readable(self.replica.checksums, chunk if known is None else [], self._unread):
                 live.update(part)
-            held = self.book.checksums(chunk)
-            misjudged = set(self.book.misjudged(chunk))
+            held = self.postgres.checksums(chunk)
+            misjudged = set(self.postgres.misjudged(chunk))
             doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
             self.tally.checked += len(chunk) - len(doubtful)
             self.tally.in_step += len(chunk) - len(doubtful)
@@ -296,31 +296,31 @@ class Repairer:
                 self.settle()
 
     def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
-        held = self.book.leads(batch)
-        rules = self.book.rules()
+        held = self.postgres.leads(batch)
+        rules = self.postgres.rules()
         read = self._reading(live)
         in_step, unsettled = [], []
         for user_id in batch:
-            suspect = Suspect(user_id, live.leads[user_id], read)
-            found = differences(held.get(user_id), state_of(suspect.first), rules)
+            candidate = Candidate(user_id, live.leads[user_id], read)
+            found = differences(held.get(user_id), state_of(candidate.first), rules)
             if not found:
                 in_step.append(user_id)
             elif found[0].kind is Drift.UNSETTLED:
-                unsettled.append(suspect)
+                unsettled.append(candidate)
             else:
-                self._suspects.append(suspect)
+                self._suspects.append(candidate)
         self.tally.checked += len(batch)
         self.tally.in_step += len(in_step)
         self._done(in_step)
         if unsettled and self._replication_moves(unsettled):
             late = self._late(unsettled, read.floor)
-            self._wait_for_stream([suspect for suspect in unsettled if suspect.user_id in late])
+            self._wait_for_stream([candidate for candidate in unsettled if candidate.user_id in late])
             self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
 
     def check_entries(self, user_ids: Iterable[int]) -> None:
         """Puts the call centre's entries of these users right, by what its agents see of them. Raises StoreError."""
         for chunk in batches(user_ids, ENTRIES_AT_ONCE):
-            self.repair_entries(self.book.entries_wrong(chunk))
+            self.repair_entries(self.postgres.entries_wrong(chunk))
 
     def repair_entries(self, wrong: Sequence[EntryDrift]) -> None:
         """Puts the entries right of leads that were found wrong, whatever is wrong with them now; a dry run counts."""
@@ -343,109 +343,109 @@ class Repairer:
     def _count_entries(self, wrong: Sequence[EntryDrift]) -> None:
         self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
 
-    def _entries_refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+    def _entries_refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
         log.error("entries_refused", user_id=user_id, reason=reason)
         self.tally.refuse(reason)
 
     def settle(self) -> None:
-        """Waits for the stream, reads the suspects again, and repairs what still differs.
+        """Waits for the stream, reads the candidates again, and repairs what still differs.
 
         What a replica shows whose replication stands still may be old: nothing is repaired by it.
 
         Raises ReplicaError, StoreError and Stopped.
         """
-        suspects, self._suspects = self._suspects, []
-        if not suspects or not self._replication_moves(suspects):
+        candidates, self._suspects = self._suspects, []
+        if not candidates or not self._replication_moves(candidates):
             return
         lanes = self.store.lane_count
         for _ in range(ROUNDS):
-            if not suspects:
+            if not candidates:
                 return
             marks: dict[int, int] = {}
-            for suspect in suspects:
-                lane = lane_of(suspect.user_id, lanes)
-                marks[lane] = max(marks.get(lane, 0), suspect.read.ended)
+            for candidate in candidates:
+                lane = lane_of(candidate.user_id, lanes)
+                marks[lane] = max(marks.get(lane, 0), candidate.read.ended)
             waited = self._watch.wait(marks)
             behind = waited.lagging if self._gives_up else waited.lagging | waited.standing
-            self._wait_for_stream([s for s in suspects if lane_of(s.user_id, lanes) in behind])
-            ready = [s for s in suspects if lane_of(s.user_id, lanes) not in behind]
-            suspects = []
+            self._wait_for_stream([s for s in candidates if lane_of(s.user_id, lanes) in behind])
+            ready = [s for s in candidates if lane_of(s.user_id, lanes) not in behind]
+            candidates = []
             for batch in batches(ready, self._batch_size):
                 if self._stop.is_set():
                     raise Stopped
-                users = {suspect.user_id: suspect for suspect in batch}
+                users = {candidate.user_id: candidate for candidate in batch}
                 for part, live in readable(self.replica.read_users, list(users), self._unread):
-                    suspects += self._confirm([users[user_id] for user_id in part], live)
-        self._leave(suspects, "its rows changed at every look")
+                    candidates += self._confirm([users[user_id] for user_id in part], live)
+        self._leave(candidates, "its rows changed at every look")
 
-    def _late(self, suspects: Sequence[Suspect], floor: int) -> set[int]:
+    def _late(self, candidates: Sequence[Candidate], floor: int) -> set[int]:
         """Those whose lane has yet to bring changes that a read with this floor (µs) surely holds.
 
         Merged now, the changes would be passed over for good when they come.
         """
-        points = self.book.lanes()
+        points = self.postgres.lanes()
         if not has_moved(points):
             return set()
         late = {lane for lane, point in points.items() if point.version < floor}
         if self._gives_up:
             late -= self._watch.look(dict.fromkeys(late, floor)).standing
-        return {one.user_id for one in suspects if lane_of(one.user_id, self.store.lane_count) in late}
+        return {one.user_id for one in candidates if lane_of(one.user_id, self.store.lane_count) in late}
 
-    def _wait_for_stream(self, suspects: Sequence[Suspect]) -> None:
+    def _wait_for_stream(self, candidates: Sequence[Candidate]) -> None:
         """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
-        for batch in batches(suspects, self._batch_size):
+        for batch in batches(candidates, self._batch_size):
             if self.dry_run:
-                self._count_waiting(batch, self.book.leads(one.user_id for one in batch), self.book.rules())
+                self._count_waiting(batch, self.postgres.leads(one.user_id for one in batch), self.postgres.rules())
             else:
                 piecewise(self._show, batch, self._unshown)
-        self._leave(suspects, "the stream has yet to pass what was read")
+        self._leave(candidates, "the stream has yet to pass what was read")
 
-    def _show(self, suspects: Sequence[Suspect]) -> None:
+    def _show(self, candidates: Sequence[Candidate]) -> None:
         with self.store.transaction(past_held=True) as tx:
-            leads, rules = tx.load(one.user_id for one in suspects), tx.rules
-            presents = [Present(one.user_id, _queue_of(one, rules), one.read.ended) for one in suspects]
+            leads, rules = tx.load(one.user_id for one in candidates), tx.rules
+            presents = [Present(one.user_id, _queue_of(one, rules), one.read.ended) for one in candidates]
             shown = tx.show(presents)
         self.tally.shown += shown
-        self._count_waiting(suspects, leads, rules)
+        self._count_waiting(candidates, leads, rules)
 
-    def _unshown(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
+    def _unshown(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
-        log.error("lead_refused", user_id=suspect.user_id, reason=reason)
+        log.error("lead_refused", user_id=candidate.user_id, reason=reason)
         self.tally.refuse(reason)
 
-    def _count_waiting(self, suspects: Sequence[Suspect], leads: Mapping[int, Lead], rules: Rules) -> None:
+    def _count_waiting(self, candidates: Sequence[Candidate], leads: Mapping[int, Lead], rules: Rules) -> None:
         """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""
-        for user_id, first, read in suspects:
+        for user_id, first, read in candidates:
             lead = leads.get(user_id)
             if lead is not None and lead.stint:
                 scratch = Outcome()
                 repair(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
                 self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
 
-    def _replication_moves(self, suspects: Sequence[Suspect]) -> bool:
-        """Notes how far the replica is behind its source; where it stands still, the suspects are left for later."""
+    def _replication_moves(self, candidates: Sequence[Candidate]) -> bool:
+        """Notes how far the replica is behind its source; where it stands still, the candidates are left for later."""
         behind = self.replica.lag() or 0.0
         self._behind = 0.0 if isinf(behind) else behind
         if isinf(behind):
-            self._leave(suspects, STANDS_STILL)
+            self._leave(candidates, STANDS_STILL)
         return not isinf(behind)
 
     def _reading(self, live: LiveRead) -> Reading:
         return reading(live, whole_seconds=self.replica.mariadb)
 
-    def _confirm(self, suspects: Sequence[Suspect], live: LiveRead) -> list[Suspect]:
-        """Repairs those of the suspects whose drift a second read confirms; returns those to be looked at once more."""
+    def _confirm(self, candidates: Sequence[Candidate], live: LiveRead) -> list[Candidate]:
+        """Repairs the candidates whose drift a second read confirms; returns those to be looked at once more."""
         ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
         if ahead:
             log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
-            self._leave(suspects, PUT_BACK)
+            self._leave(candidates, PUT_BACK)
             return []
         if self.dry_run:
-            leads = self.book.leads(suspect.user_id for suspect in suspects)
-            parts = [self._decide(suspects, live, leads, Known(self.book.rules(), {}))]
+            leads = self.postgres.leads(candidate.user_id for candidate in candidates)
+            parts = [self._decide(candidates, live, leads, Known(self.postgres.rules(), {}))]
         else:
-            parts = piecewise(lambda part: self._repair(part, live), suspects, self._refused)
+            parts = piecewise(lambda part: self._repair(part, live), candidates, self._refused)
         for batch in parts:
             self.tally.drift.update(batch.drift)
             self.tally.settled += len(batch.settled)
@@ -456,30 +456,30 @@ class Repairer:
                 count_conversions(batch.outcome, "sweep")
                 if batch.repaired:
                     log.warning("drift_repaired", leads=len(batch.repaired), **batch.drift)
-        return [suspect for batch in parts for suspect in batch.again]
+        return [candidate for batch in parts for candidate in batch.again]
 
-    def _repair(self, suspects: Sequence[Suspect], live: LiveRead) -> _Batch:
+    def _repair(self, candidates: Sequence[Candidate], live: LiveRead) -> _Batch:
         with self.store.transaction(past_held=True) as tx:
-            leads = tx.load(suspect.user_id for suspect in suspects)
-            batch = self._decide(suspects, live, leads, Known.of(tx, leads.values()))
+            leads = tx.load(candidate.user_id for candidate in candidates)
+            batch = self._decide(candidates, live, leads, Known.of(tx, leads.values()))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
             tx.done_rechecks({*batch.repaired, *batch.settled, *batch.brought} - asked.keys())
             tx.postpone_rechecks(asked, "too fresh to be repaired", RECHECK_AGAIN_SECONDS)
         return batch
 
-    def _decide(self, suspects: Sequence[Suspect], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
+    def _decide(self, candidates: Sequence[Candidate], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
         batch = _Batch()
         read = self._reading(live)
         late = round(self._behind * 1_000_000)
-        for user_id, first, first_read in suspects:
+        for user_id, first, first_read in candidates:
             second, held = live.leads[user_id], leads.get(user_id)
             found = differences(held, state_of(second), known.rules)
             sure = confirmed(found, held, first, second, first_read.behind(late).floor)
             if not found:
                 batch.brought.append(user_id)
             elif not sure:
-                batch.again.append(Suspect(user_id, second, read))
+                batch.again.append(Candidate(user_id, second, read))
             else:
                 if sure[0].kind is Drift.UNSETTLED:
                     batch.settled.append(user_id)
@@ -489,8 +489,8 @@ class Repairer:
                 repair_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
         return batch
 
-    def _refused(self, suspect: Suspect, error: psycopg.Error | TryAgain) -> None:
-        self._failed(suspect.user_id, "lead_refused", why(error))
+    def _refused(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
+        self._failed(candidate.user_id, "lead_refused", why(error))
 
     def _unread(self, user_id: int, error: ReplicaError) -> None:
         """One customer who cannot be read holds up nobody else."""
@@ -501,11 +501,11 @@ class Repairer:
         self.tally.refuse(reason)
         self._postpone([user_id], reason, doubled=True)
 
-    def _leave(self, suspects: Sequence[Suspect], why: str) -> None:
-        if suspects:
-            self.tally.left += len(suspects)
-            log.info("drift_not_confirmed", leads=len(suspects), reason=why)
-            self._postpone([suspect.user_id for suspect in suspects], f"drift was not confirmed: {why}")
+    def _leave(self, candidates: Sequence[Candidate], why: str) -> None:
+        if candidates:
+            self.tally.left += len(candidates)
+            log.info("drift_not_confirmed", leads=len(candidates), reason=why)
+            self._postpone([candidate.user_id for candidate in candidates], f"drift was not confirmed: {why}")
 
     def _postpone(self, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
         if not self.dry_run:
@@ -523,8 +523,8 @@ class Repairer:
         again_if_in_the_way(attempt)
 
 
-def _queue_of(suspect: Suspect, rules: Rules) -> QueueType:
-    return queue_for(lead_of(suspect.user_id, state_of(suspect.first)), rules)[0]
+def _queue_of(candidate: Candidate, rules: Rules) -> QueueType:
+    return queue_for(lead_of(candidate.user_id, state_of(candidate.first)), rules)[0]
 
 
 def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
@@ -535,15 +535,10 @@ def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 
 
-def again_if_in_the_way(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Repeats a transaction that another one was in the way of. Raises TryAgain after several attempts."""
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, TryAgain) and not isinstance(error, RowLocked)),
-        stop=stop_after_attempt(8),
-        wait=wait_random_exponential(0.05, max=2),
-        reraise=True,
-    )
-    return retrying(work, *args, **kwargs)
+def ask_for_rechecks(store: LeadStore, user_ids: Collection[int], reason: str) -> None:
+    """Queues customers to be read live, due at once. Raises what `LeadStore` raises."""
+    with store.transaction() as tx:
+        tx.queue_rechecks(dict.fromkeys(user_ids, reason))
 
 
 def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:
@@ -558,7 +553,9 @@ def why(problem: Exception) -> str:
 
 
 def piecewise(
-    work: Callable[[Sequence[T]], R], items: Sequence[T], refused: Callable[[T, psycopg.Error | TryAgain], None]
+    work: Callable[[Sequence[T]], R],
+    items: Sequence[T],
+    refused: Callable[[T, psycopg.Error | TransactionConflict], None],
 ) -> list[R]:
     """Does work on all items at once; where PostgreSQL refuses that, or somebody holds a row of one, in halves.
 
@@ -567,7 +564,7 @@ def piecewise(
     """
     try:
         return [again_if_in_the_way(work, items)]
-    except (psycopg.Error, TryAgain) as error:
+    except (psycopg.Error, TransactionConflict) as error:
         if len(items) == 1:
             refused(items[0], error)
             return []

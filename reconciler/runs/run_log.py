@@ -12,7 +12,7 @@ from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
-from reconciler.postgres import Book, microseconds, moment
+from reconciler.postgres import Postgres, microseconds, moment
 from reconciler.settings import SWEEPS
 
 COMPLETE: Final = ("ok", "refused")
@@ -126,9 +126,9 @@ class Record:
 class Run:
     """One run under way: says how far it is and how it ended."""
 
-    def __init__(self, book: Book, run_id: int) -> None:
+    def __init__(self, postgres: Postgres, run_id: int) -> None:
         self.run_id = run_id
-        self._book = book
+        self._book = postgres
         self._started = time.monotonic()
 
     @property
@@ -160,9 +160,9 @@ class Run:
 class Runs:
     """The records of all runs."""
 
-    def __init__(self, book: Book, kept_days: int = 90) -> None:
+    def __init__(self, postgres: Postgres, kept_days: int = 90) -> None:
         """Records older than `kept_days` are deleted when their name runs again, except those that are still needed."""
-        self._book = book
+        self._book = postgres
         self._kept_days = kept_days
 
     @property

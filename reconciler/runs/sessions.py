@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
 
-from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load, refuse_word_lists
+from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load, refuse_word_lists
 from consumer.store.leads import LeadStore
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Known, Replica
 from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
@@ -32,6 +32,7 @@ class Settings:
 
 def load_settings() -> Settings:
     """Reads the environment. Raises SettingsError."""
+    demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings)
     refuse_word_lists()
     return Settings(load(ReplicaSettings), load(DatabaseSettings), load(DiscoverySettings), load(SweepSettings))
 
@@ -43,7 +44,7 @@ class Tools:
     settings: Settings
     replica: Replica
     store: LeadStore
-    book: Book
+    postgres: Postgres
     runs: Runs
     stop: Event
 
@@ -55,17 +56,17 @@ class Tools:
     def rest(self) -> None:
         """Ends the sessions with PostgreSQL, which are opened again when needed."""
         self.store.close()
-        self.book.close()
+        self.postgres.close()
 
     def repairer(self, *, dry_run: bool, gives_up: bool = False) -> Repairer:
         """What compares and repairs."""
         watch = LaneWatch(
-            self.book.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
+            self.postgres.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
         )
         return Repairer(
             self.replica,
             self.store,
-            self.book,
+            self.postgres,
             watch,
             stop=self.stop,
             batch_size=self.discovery.discovery_batch_size,
@@ -80,12 +81,12 @@ class Tools:
             self.discovery.recent_activity_hours,
             self.discovery.shadow_mode,
         )
-        return Sweeper(self.replica, self.book, self.runs, self.repairer(dry_run=dry_run, gives_up=gives_up), plan)
+        return Sweeper(self.replica, self.postgres, self.runs, self.repairer(dry_run=dry_run, gives_up=gives_up), plan)
 
     @contextmanager
     def backfill(self) -> Iterator[Backfill]:
         """What gives everybody a first stint, with the session for reading ahead."""
-        with closing(Book(self.settings.database.conninfo)) as ahead:
+        with closing(Postgres(self.settings.database.conninfo)) as ahead:
             yield Backfill(
                 self.replica,
                 self.store,
@@ -152,9 +153,11 @@ def open_tools(settings: Settings, stop: Event, replicas: Replicas | None = None
 
 
 def _tools(settings: Settings, stop: Event, replica: Replica) -> Iterator[Tools]:
-    book = Book(settings.database.conninfo)
+    postgres = Postgres(settings.database.conninfo)
     try:
-        with LeadStore(settings.database.conninfo, book.lane_count(), settings.discovery.shadow_mode, "sweep") as store:
-            yield Tools(settings, replica, store, book, Runs(book, settings.sweeps.runs_kept_days), stop)
+        with LeadStore(
+            settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep"
+        ) as store:
+            yield Tools(settings, replica, store, postgres, Runs(postgres, settings.sweeps.runs_kept_days), stop)
     finally:
-        book.close()
+        postgres.close()

@@ -16,9 +16,9 @@ import structlog
 
 from consumer import local_time
 from consumer.leads.model import QueueType, Table
-from consumer.store.errors import StoreError, TryAgain
+from consumer.store.errors import StoreError, TransactionConflict
 from reconciler.mysql_statements import UNHELD
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs.repair import Repairer, Tally, batches, piecewise, why
 from reconciler.runs.run_log import Run, Runs, Window
@@ -115,18 +115,18 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
 
 
 class Sweeper:
-    """Runs sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
+    """The sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
 
-    def __init__(self, replica: Replica, book: Book, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
+    def __init__(self, replica: Replica, postgres: Postgres, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
         self._replica = replica
-        self._book = book
+        self._book = postgres
         self._runs = runs
         self._repairer = repairer
         self._plan = plan
         self._warnings: tuple[str, ...] = ()
 
     def run(self, name: str, scope: Scope) -> Report:
-        """Works off due rechecks, then looks at the users the sweep is about; records the run.
+        """Processes due rechecks, then looks at the users the sweep is about; records the run.
 
         Raises AlreadyRunning. What fails is in the report and recorded; a run that was stopped is no successful one, so
         that the next window begins where it should.
@@ -207,8 +207,8 @@ class Sweeper:
             for table, off in found.items()
         )
 
-    def _look(self, user_ids: list[int], condensed: Checksums | None = None) -> None:
-        self._repairer.check(user_ids, condensed)
+    def _look(self, user_ids: list[int], known: Checksums | None = None) -> None:
+        self._repairer.check(user_ids, known)
         self._repairer.settle()
         if not self._plan.shadow:
             self._repairer.check_entries(user_ids)
@@ -262,5 +262,5 @@ class Sweeper:
         return self._runs.looked_at_until("backfill") if until is None else until
 
 
-def _unmarked(user_id: int, error: psycopg.Error | TryAgain) -> None:
+def _unmarked(user_id: int, error: psycopg.Error | TransactionConflict) -> None:
     log.error("check_not_noted", user_id=user_id, reason=why(error))

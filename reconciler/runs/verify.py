@@ -18,7 +18,7 @@ import structlog
 
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
-from consumer.store.errors import StoreError, TryAgain
+from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
 from reconciler.conversions import ConversionKind, is_ours, unpublished
 from reconciler.mysql_statements import SMALLEST
@@ -56,7 +56,7 @@ class Range(NamedTuple):
 
 
 class Verification:
-    """Compares everybody, or a sample; with a repairer that is no dry run it repairs what differs."""
+    """A comparison of everybody, or a sample; with a repairer that is no dry run it repairs what differs."""
 
     def __init__(
         self,
@@ -147,17 +147,19 @@ class Verification:
 
     def _compare(self, part: Range) -> int:
         """Compares one range; returns how many users MySQL has in it."""
-        book, tally = self._repairer.book, self._repairer.tally
+        postgres, tally = self._repairer.postgres, self._repairer.tally
         users = part.live.users[0]
-        if book.fingerprints(part.after, part.upto) == part.live:
-            suspects = book.misjudged_in_range(part.after, part.upto)
-            tally.checked += users - len(suspects)
-            tally.in_step += users - len(suspects)
+        if postgres.fingerprints(part.after, part.upto) == part.live:
+            candidates = postgres.misjudged_in_range(part.after, part.upto)
+            tally.checked += users - len(candidates)
+            tally.in_step += users - len(candidates)
         else:
             live = self._repairer.replica.user_page(part.after, self._range_users) if users else []
-            suspects = sorted({*book.present(part.after, part.upto), *(user for user in live if user <= part.upto)})
-        if suspects:
-            self._repairer.check(suspects)
+            candidates = sorted(
+                {*postgres.present(part.after, part.upto), *(user for user in live if user <= part.upto)}
+            )
+        if candidates:
+            self._repairer.check(candidates)
         if not self._shadow:
             self._tune(part.after, part.upto)
         return users
@@ -182,7 +184,7 @@ class Verification:
     def _entries(self) -> None:
         """Puts the call centre's entries right, of everybody in one look at its table."""
         if not self._shadow:
-            with closing(self._repairer.book.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
+            with closing(self._repairer.postgres.all_entries_wrong(ENTRIES_AT_ONCE)) as pages:
                 for wrong in pages:
                     if self._stop.is_set():
                         raise Stopped
@@ -192,16 +194,16 @@ class Verification:
         """Holds what stints earned against the call centre's table, both ways."""
         if self._shadow:
             return
-        book = self._repairer.book
-        with closing(book.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
+        postgres = self._repairer.postgres
+        with closing(postgres.unrecorded(CONVERSIONS_AT_ONCE)) as pages:
             for page in pages:
                 if self._stop.is_set():
                     raise Stopped
                 self._look_for(page)
-        self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in book.unearned() if is_ours(row)])
+        self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in postgres.unearned() if is_ours(row)])
         if since is not None:
-            ours = book.earned_in_shadow(since)
-            rows = book.conversions_of({one.user_id for one in ours}, since)
+            ours = postgres.earned_in_shadow(since)
+            rows = postgres.conversions_of({one.user_id for one in ours}, since)
             self._publish(ConversionKind.UNPUBLISHED, unpublished(ours, rows))
 
     def _look_for(self, earned: Sequence[Conversion]) -> None:
@@ -209,11 +211,11 @@ class Verification:
 
         A signature that was paid at another moment is not missing: history was lost, and the stint is a read's.
         """
-        book = self._repairer.book
-        same, other = book.conversions_there(earned)
+        postgres = self._repairer.postgres
+        same, other = postgres.conversions_there(earned)
         self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
         if lacking := [one for one in earned if id_of(one) not in same | other]:
-            paid = book.paid_signatures([one for one in lacking if one.signature])
+            paid = postgres.paid_signatures([one for one in lacking if one.signature])
             self._publish(ConversionKind.MISSING, [one for one in lacking if (one.user_id, one.signature) not in paid])
 
     def _name(self, kind: ConversionKind, conversions: Sequence[str]) -> None:
@@ -233,12 +235,12 @@ class Verification:
             tx.load(one.user_id for one in earned)
             return tx.publish(earned)
 
-    def _unpublished(self, earned: Conversion, error: psycopg.Error | TryAgain) -> None:
+    def _unpublished(self, earned: Conversion, error: psycopg.Error | TransactionConflict) -> None:
         self._refused(earned.user_id, error)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
-        users = self._repairer.book.out_of_tune(after, upto)
+        users = self._repairer.postgres.out_of_tune(after, upto)
         if not users:
             return
         self._repairer.tally.drift[CALL_CENTRE] += len(users)
@@ -246,7 +248,7 @@ class Verification:
             for batch in batches(users, self._range_users):
                 self._repairer.tally.repaired += sum(piecewise(self._put_right, batch, self._refused))
 
-    def _refused(self, user_id: int, error: psycopg.Error | TryAgain) -> None:
+    def _refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
         self._repairer.tally.refuse(reason)

@@ -2,75 +2,93 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from math import isinf
 from typing import Final
 
-from reconciler.monitor.today import Board
+from reconciler.monitor.today import Today
 from reconciler.settings import SWEEPS
 from reconciler.web.formatting import ago, clock, counted, span
 from reconciler.web.last_runs import TITLES
-from reconciler.web.view_model import LATE_SECONDS, VERY_LATE_SECONDS, Facts, Remark, State, lag_of, lag_state, sentence
+from reconciler.web.view_model import LATE_SECONDS, VERY_LATE_SECONDS, Alert, Facts, State, lag_of, lag_state, sentence
 
 OVERDUE: Final = timedelta(minutes=75)
 """A sweep that runs each hour should have ended well within this time."""
 RECHECKS_LATE: Final = timedelta(minutes=10)
+BREAK: Final = re.compile(r"; |: |, so | \(")
+"""Where a sentence goes on to a reason or a hint."""
 UNEVEN_SECONDS: Final = 10.0
 """Lanes that lag by so much more than the foremost one have an applier that is slow, not a reader."""
 
 
-def headline(state: State, found: list[Remark]) -> str:
-    """How things stand, in a few words."""
+def headline(state: State, found: list[Alert]) -> str:
+    """How things stand, in a few words: the worst first, and what it is."""
     if state is State.GOOD:
         return "All is well"
     if state is State.UNKNOWN:
         return "Nothing is known yet"
-    pressing = sum(1 for remark in found if remark.state is State.BAD)
-    if pressing:
-        return "One thing needs attention" if pressing == 1 else f"{pressing} things need attention"
-    return "Working, with something to know"
+    worst = [alert for alert in found if alert.state is state]
+    more = "" if len(worst) == 1 else f", and {len(worst) - 1} more"
+    return f"{'Degraded' if state is State.BAD else 'Working'}: {_brief(worst[0].sentence)}{more}"
 
 
-def remarks(facts: Facts) -> list[Remark]:
+def _brief(sentence: str) -> str:
+    """What a sentence says before it gives its reason or a hint."""
+    said = BREAK.split(sentence.removesuffix("."), maxsplit=1)[0].replace("`", "")
+    first = said.split(maxsplit=1)[0]
+    return said if first != first.capitalize() else said[:1].lower() + said[1:]
+
+
+def alerts(facts: Facts) -> list[Alert]:
     """Everything worth knowing, in the order in which it is told."""
-    found: list[Remark] = []
+    found: list[Alert] = []
 
-    def say(state: State, sentence: str) -> None:
-        found.append(Remark(state, sentence))
+    def add(state: State, sentence: str) -> None:
+        found.append(Alert(state, sentence))
 
     seen = facts.snapshot
     if not seen.store_up:
-        say(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))
-        if facts.board is not None and seen.store_failed:
-            say(State.NOTICE, f"What follows is as of {clock(facts.board.seen_at, facts.now, facts.policy.zone)}.")
+        add(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))
+        if facts.today is not None and seen.store_failed:
+            add(State.NOTICE, f"What follows is as of {clock(facts.today.seen_at, facts.now, facts.policy.zone)}.")
     if not seen.replica_up:
-        say(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
+        add(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
     elif seen.replica_lag is not None and seen.replica_lag >= LATE_SECONDS:
-        say(State.BAD, _replica_lag(seen.replica_lag))
-    if seen.store_up and facts.board is not None:
-        _remark_stream(facts, facts.board, say)
-        _remark_runs(facts, facts.board, say)
+        add(State.BAD, _replica_lag(seen.replica_lag))
+    if seen.store_up and facts.today is not None:
+        _stream_alerts(facts, facts.today, add)
+        _run_alerts(facts, facts.today, add)
+    since = facts.stream.reader_silent_since
+    if since is not None:
+        at = clock(since, facts.now, facts.policy.zone)
+        add(
+            State.BAD,
+            f"The reader is not running since {at}: it has written nothing to Kafka; look at `consumer read`.",
+        )
     if facts.stream.failed:
-        say(State.BAD, sentence(facts.stream.problem))
+        add(State.BAD, sentence(facts.stream.problem))
     if dead_letters := sum(seen.dead_letters.values()):
         count = counted(dead_letters, "message")
-        say(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
+        add(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
     if facts.policy.shadow:
-        say(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
+        add(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
     if not facts.policy.writes:
-        say(State.NOTICE, "SMART_DISCOVERY_ENABLED is false: no sweep runs.")
+        add(State.NOTICE, "SMART_DISCOVERY_ENABLED is false: no sweep runs.")
     return found
 
 
-def _remark_stream(facts: Facts, board: Board, say: Callable[[State, str], None]) -> None:
-    lags = {number: lag for number, lane in board.lanes.items() if (lag := lag_of(lane, board.seen_at)) is not None}
+def _stream_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]) -> None:
+    lags = {number: lag for number, lane in today.lanes.items() if (lag := lag_of(lane, today.seen_at)) is not None}
     if not lags:
-        say(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
+        add(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
         return
     reader = facts.stream.reader_lag
+    if facts.stream.reader_silent_since is not None:
+        return  # a dead reader is no late one, and every lane waits for it
     if reader is not None and reader >= LATE_SECONDS:
-        say(lag_state(reader), f"`consumer read` is {span(reader)} behind MySQL, and everything after it with it.")
+        add(lag_state(reader), f"`consumer read` is {span(reader)} behind MySQL, and everything after it with it.")
         return
     late = {lane: lag for lane, lag in lags.items() if lag >= LATE_SECONDS}
     if not late:
@@ -78,29 +96,29 @@ def _remark_stream(facts: Facts, board: Board, say: Callable[[State, str], None]
     worst = max(late.values())
     state = State.BAD if worst >= VERY_LATE_SECONDS else State.NOTICE
     if len(late) == len(lags) and worst - min(late.values()) < UNEVEN_SECONDS:
-        say(state, f"Every lane is {span(worst)} behind: look at `consumer read`, then at `consumer apply`.")
+        add(state, f"Every lane is {span(worst)} behind: look at `consumer read`, then at `consumer apply`.")
     else:
         names = ", ".join(map(str, sorted(late)[:6])) + (" …" if len(late) > 6 else "")
         lane = "Lane" if len(late) == 1 else "Lanes"
-        say(state, f"{lane} {names} up to {span(worst)} behind: look at `consumer apply`.")
+        add(state, f"{lane} {names} up to {span(worst)} behind: look at `consumer apply`.")
 
 
-def _remark_runs(facts: Facts, board: Board, say: Callable[[State, str], None]) -> None:
+def _run_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]) -> None:
     for name in SWEEPS:
-        record = board.newest.get(name)
+        record = today.newest.get(name)
         if name not in facts.policy.switched_on or not facts.policy.writes:
             continue
         title = TITLES[name][0]
         if record is not None and record.outcome in ("failed", "refused", "aborted"):
-            say(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
+            add(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
         success = facts.snapshot.last_runs.get(name)
         if success is not None and facts.now - success.started_at > OVERDUE:
-            say(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
-    if board.oldest_recheck is not None and facts.now - board.oldest_recheck > RECHECKS_LATE:
-        say(State.NOTICE, f"A recheck has been due for {span((facts.now - board.oldest_recheck).total_seconds())}.")
-    repaired = sum(board.repaired.values())
+            add(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
+    if today.oldest_recheck is not None and facts.now - today.oldest_recheck > RECHECKS_LATE:
+        add(State.NOTICE, f"A recheck has been due for {span((facts.now - today.oldest_recheck).total_seconds())}.")
+    repaired = sum(today.repaired.values())
     if repaired:
-        say(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
+        add(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
 
 
 def _replica_lag(lag: float) -> str:

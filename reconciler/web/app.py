@@ -23,7 +23,7 @@ from consumer.explain import Explanation
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
 from reconciler.runner import NAMES, Jobs, NotAllowed
 from reconciler.runs.report import as_dict
@@ -34,8 +34,8 @@ from reconciler.web import models
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.middleware import Guard, is_token
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
-from reconciler.web.pages import Boards, add_pages
-from reconciler.web.precall import Desk, NoAnswer, NoSuchQueue, Precall, UnknownUser
+from reconciler.web.pages import TodayCache, add_pages
+from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
 from reconciler.web.view_model import Policy
 
 log = structlog.get_logger(__name__)
@@ -57,9 +57,14 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 def create_app(
-    desk: Desk, jobs: Jobs, watch: Watch, token: SecretStr | None, stream: Callable[[], StreamSeen], zone: str
+    precalls: PrecallService,
+    jobs: Jobs,
+    watch: Watch,
+    token: SecretStr | None,
+    stream: Callable[[], StreamSeen],
+    zone: str,
 ) -> FastAPI:
-    """The API and the pages; it ends `desk` and waits for the runs it started when it is shut down.
+    """The API and the pages; it ends `precalls` and waits for the runs it started when it is shut down.
 
     `stream` is what is known of Kafka, `zone` the time zone of the pages.
     """
@@ -67,12 +72,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await desk.warm()
+        await precalls.warm()
         gc.collect()
         gc.freeze()  # what is there by now stays: going through all of it again would hold up answers by 40 ms
         yield
         await asyncio.to_thread(pool.shutdown)
-        await asyncio.to_thread(desk.close)
+        await asyncio.to_thread(precalls.close)
 
     app = FastAPI(
         title="leadstream reconciler",
@@ -84,7 +89,7 @@ def create_app(
     )
     app.add_middleware(Guard)
     _answer_errors(app)
-    _leads(app, desk)
+    _leads(app, precalls)
     _health(app, jobs, watch)
     _runs(app, jobs, _Starter(pool), token)
     settings = jobs.settings
@@ -96,7 +101,7 @@ def create_app(
         settings.discovery.shadow_mode,
     )
     _keep_nulls(app)
-    add_pages(app, desk, watch, Boards(settings.database.conninfo, policy.zone), stream, policy)
+    add_pages(app, precalls, watch, TodayCache(settings.database.conninfo, policy.zone), stream, policy)
     return app
 
 
@@ -140,7 +145,7 @@ def _answer_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _leads(app: FastAPI, desk: Desk) -> None:
+def _leads(app: FastAPI, precalls: PrecallService) -> None:
     @app.get(
         "/leads/{user_id}/precall",
         tags=["leads"],
@@ -163,7 +168,7 @@ def _leads(app: FastAPI, desk: Desk) -> None:
         `source` says where the answer is from and `as_of` how old it is: `replica`, or `state` (what we hold) where the
         replica did not answer in time. Where the two differ, a recheck of the customer is queued.
         """
-        return await desk.precall(user_id, expected)
+        return await precalls.precall(user_id, expected)
 
     @app.get(
         "/leads/{user_id}",
@@ -178,7 +183,7 @@ def _leads(app: FastAPI, desk: Desk) -> None:
     )
     async def lead(user_id: Annotated[UserId, Path()]) -> Explanation:
         """What we hold, the rule that decided, every stint and conversion, and what MySQL says now."""
-        return await desk.explain(user_id)
+        return await precalls.explain(user_id)
 
 
 def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
@@ -226,12 +231,12 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
 
 
 def _look_at_runs(watch: Watch, jobs: Jobs) -> None:
-    with closing(Book(jobs.settings.database.conninfo, answer_seconds=1.0)) as book:
-        watch.look_at_runs(book)
+    with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=1.0)) as postgres:
+        watch.look_at_runs(postgres)
 
 
 class _Starter:
-    """Starts runs in threads of their own, and waits for each a little."""
+    """Runs in threads of their own, each waited for a little."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -298,6 +303,25 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
         return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run))
 
     @app.post(
+        "/v1/leads/{user_id}/recheck",
+        tags=["leads"],
+        summary="Read this customer live",
+        status_code=202,
+        dependencies=[Depends(authorised)],
+        responses={
+            202: _problem("The customer is queued.", models.QUEUED),
+            **{code: answers[code] for code in (401, 403, 409)},
+            422: _wrong(models.WRONG_ID),
+            503: _silent(),
+        },
+        response_model=None,
+    )
+    async def recheck(user_id: Annotated[UserId, Path()]) -> JSONResponse:
+        """Queues the customer for the next rechecks, which compare with MySQL and repair what differs."""
+        await asyncio.to_thread(jobs.recheck, user_id)
+        return JSONResponse({"detail": models.QUEUED}, 202)
+
+    @app.post(
         "/verify",
         tags=["runs"],
         summary="Compare every user with MySQL",
@@ -321,8 +345,8 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, token: SecretStr | None) ->
     )
     def runs() -> list[Record]:
         """Those under way and those that ended, however they were started."""
-        with closing(Book(jobs.settings.database.conninfo, answer_seconds=5.0)) as book:
-            return Runs(book).newest()
+        with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=5.0)) as postgres:
+            return Runs(postgres).newest()
 
 
 def _wrong(example: models.Example) -> dict[str, Any]:

@@ -26,7 +26,7 @@ TITLES: Final = {
 
 
 def runs(facts: Facts) -> list[RunRow]:
-    newest = facts.board.newest if facts.board else {}
+    newest = facts.today.newest if facts.today else {}
     shown = [name for name in NAMES if name in STARTABLE or name == "age" or name in newest]
     return [_run(facts, name, newest.get(name)) for name in shown]
 

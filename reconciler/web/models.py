@@ -90,6 +90,7 @@ NOT_READY: Final[Example] = {
     "replica": "up",
 }
 WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
+QUEUED = "the customer is queued to be read live; GET /leads/{user_id} shows when that is done"
 WRONG_ID: Final[Example] = {
     "detail": [
         {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}
@@ -168,7 +169,7 @@ EXPLANATION: Final[Example] = {
             "total_call_attempts": 3,
         }
     ],
-    "desk": {
+    "precalls": {
         "current_queue_type": "requirements_outstanding",
         "is_active": True,
         "current_score": 1,

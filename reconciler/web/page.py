@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import isinf
 from typing import Final
 
 from reconciler.monitor.servers import Snapshot
-from reconciler.monitor.today import Board
-from reconciler.web.alerts import headline, remarks
+from reconciler.monitor.today import Today
+from reconciler.web.alerts import alerts, headline
 from reconciler.web.chart import Chart, chart, share
 from reconciler.web.formatting import clock, counted, difference, span
 from reconciler.web.last_runs import runs
@@ -25,9 +26,9 @@ WEIGHT: Final = {State.GOOD: 0, State.NOTICE: 1, State.UNKNOWN: 2, State.BAD: 3}
 
 def page(facts: Facts) -> Page:
     """The page of this moment."""
-    found = remarks(facts)
-    state = max((remark.state for remark in found), key=WEIGHT.__getitem__, default=State.GOOD)
-    drawn = chart(*_hours(facts.board))
+    found = alerts(facts)
+    state = max((alert.state for alert in found), key=WEIGHT.__getitem__, default=State.GOOD)
+    drawn = chart(*_hours(facts.today))
     conversions, types, words = _conversions(facts, drawn)
     return Page(
         now=facts.now,
@@ -35,7 +36,7 @@ def page(facts: Facts) -> Page:
         zone=facts.policy.zone.key,
         state=state,
         headline=headline(state, found),
-        remarks=found,
+        alerts=found,
         queues=_queues(facts.snapshot),
         queues_note=_queues_note(facts),
         conversions=conversions,
@@ -51,14 +52,14 @@ def page(facts: Facts) -> Page:
     )
 
 
-def _hours(board: Board | None) -> tuple[dict[int, int], dict[int, int]]:
-    return ({}, {}) if board is None else (board.days.today, board.days.yesterday)
+def _hours(today: Today | None) -> tuple[dict[int, int], dict[int, int]]:
+    return ({}, {}) if today is None else (today.days.today, today.days.yesterday)
 
 
 def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str, str]:
-    if facts.board is None:
+    if facts.today is None:
         return Figure("conversions", "Conversions today", "—", "not known yet"), "", "No conversions are known yet."
-    days = facts.board.days
+    days = facts.today.days
     today, whole = days.today.total(), days.yesterday.total()
     figure = Figure("conversions", "Conversions today", f"{today:,}", difference(today, days.yesterday_by_now))
     types = " · ".join(f"{days.types[kind]:,} {words}" for kind, words in CONVERSIONS)
@@ -87,10 +88,10 @@ def _queues_note(facts: Facts) -> str:
 
 def _lags(facts: Facts) -> list[Figure]:
     lags: list[float] = []
-    if facts.board is not None:
-        lags = [lag for lane in facts.board.lanes.values() if (lag := lag_of(lane, facts.board.seen_at)) is not None]
+    if facts.today is not None:
+        lags = [lag for lane in facts.today.lanes.values() if (lag := lag_of(lane, facts.today.seen_at)) is not None]
     stream = max(lags, default=None)
-    reader = facts.stream.reader_lag
+    reader, silent = facts.stream.reader_lag, facts.stream.reader_silent_since
     if reader is not None:
         note = "MySQL to Kafka"
     else:
@@ -102,7 +103,7 @@ def _lags(facts: Facts) -> list[Figure]:
     counted_at = facts.snapshot.counted_at
     letters = None if counted_at is None and not facts.snapshot.store_up else sum(facts.snapshot.dead_letters.values())
     return [
-        _lag_figure("reader", "Reader", reader, note),
+        _lag_figure("reader", "Reader", reader, note) if silent is None else _silent(silent, facts),
         _lag_figure("lanes", "Slowest lane", stream, "MySQL to PostgreSQL" if lags else "not known yet"),
         _lag_figure("replica", "Replica", replica, replica_note if up else "does not answer"),
         Figure(
@@ -115,6 +116,11 @@ def _lags(facts: Facts) -> list[Figure]:
     ]
 
 
+def _silent(since: datetime, facts: Facts) -> Figure:
+    note = f"since {clock(since, facts.now, facts.policy.zone)}"
+    return Figure("lag-reader", "Reader", "not running", note, state=State.BAD)
+
+
 def _lag_figure(key: str, label: str, lag: float | None, note: str) -> Figure:
     if lag is None:
         return Figure(f"lag-{key}", label, "—", note, state=State.UNKNOWN)
@@ -124,10 +130,10 @@ def _lag_figure(key: str, label: str, lag: float | None, note: str) -> Figure:
 
 def _lanes(facts: Facts) -> list[LaneRow]:
     rows: list[LaneRow] = []
-    if facts.board is None:
+    if facts.today is None:
         return rows
-    for number, lane in facts.board.lanes.items():
-        lag = lag_of(lane, facts.board.seen_at)
+    for number, lane in facts.today.lanes.items():
+        lag = lag_of(lane, facts.today.seen_at)
         ahead = facts.stream.next_seqs[number] if number < len(facts.stream.next_seqs) else None
         rows.append(
             LaneRow(
@@ -143,10 +149,10 @@ def _lanes(facts: Facts) -> list[LaneRow]:
 
 
 def _drift(facts: Facts) -> list[Figure]:
-    board, seen = facts.board, facts.snapshot
-    found = None if board is None else sum(board.drift.values())
-    repaired = None if board is None else sum(board.repaired.values())
-    kinds = "" if board is None else ", ".join(f"{count:,} {kind}" for kind, count in board.kinds.items())
+    today, seen = facts.today, facts.snapshot
+    found = None if today is None else sum(today.drift.values())
+    repaired = None if today is None else sum(today.repaired.values())
+    kinds = "" if today is None else ", ".join(f"{count:,} {kind}" for kind, count in today.kinds.items())
     waiting = "—" if seen.rechecks_waiting is None else f"{seen.rechecks_waiting:,}"
     due = "" if seen.rechecks_due is None else f"{seen.rechecks_due:,} due now"
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,10 +27,10 @@ from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
-from reconciler.monitor.today import Board
-from reconciler.postgres import Book
-from reconciler.web.page import page
-from reconciler.web.precall import Desk, UnknownUser
+from reconciler.monitor.today import Today
+from reconciler.postgres import Postgres
+from reconciler.web.page import CONVERSIONS, QUEUES, page
+from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.view_model import Facts, Policy
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,19 @@ FRESH_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
 LARGEST_ID: Final = 2**63 - 1
 HERE: Final = Path(__file__).parent
-STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC: Final = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "token.js": "text/javascript",
+    "customer.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+WORDS: Final = {
+    **{f"in {code}": f"in the queue “{title}”" for code, title in QUEUES},
+    **{f"a conversion, {code}": f"a conversion: the customer {words}" for code, words in CONVERSIONS},
+}
+"""Keys of ours in the words of people."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class Stint:
-    """One stay in one queue, told; `won` where it ended as a conversion."""
+    """One stay in one queue, told; `converted` where it ended as a conversion."""
 
     sentence: str
-    won: bool
+    converted: bool
 
 
 @dataclass(frozen=True)
@@ -69,9 +82,9 @@ class Told:
     after: list[str]
 
 
-def told(explanation: Explanation) -> Told:
-    """The sentences of `consumer explain`, all of them, with the stints apart."""
-    sentences = explanation.sentences
+def told(explanation: Explanation, zone: ZoneInfo) -> Told:
+    """The sentences of `consumer explain`, all of them, in local time and people's words, with the stints apart."""
+    sentences = [for_people(sentence, zone) for sentence in explanation.sentences]
     first = next((at for at, text in enumerate(sentences) if text.startswith("Stint ")), len(sentences))
     last = first + len(explanation.stints)
     stints = [
@@ -81,23 +94,36 @@ def told(explanation: Explanation) -> Told:
     return Told(sentences[0], sentences[1:first], stints, sentences[last:])
 
 
-class Boards:
-    """The newest board, kept a moment, so that a page that many look at costs what one costs."""
+def for_people(sentence: str, zone: ZoneInfo) -> str:
+    """A sentence with the zone's times, and without keys that only programs know."""
+
+    def local(found: re.Match[str]) -> str:
+        moment = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).astimezone(zone)
+        return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
+
+    sentence = MOMENT.sub(local, sentence)
+    for code, words in WORDS.items():
+        sentence = re.sub(rf"{re.escape(code)}\b", words, sentence)
+    return sentence
+
+
+class TodayCache:
+    """The newest today, kept a moment, so that a page that many look at costs what one costs."""
 
     def __init__(self, conninfo: str, zone: ZoneInfo) -> None:
         self._conninfo = conninfo
         self._zone = zone
         self._lock = threading.Lock()
         self._looked = -FRESH_SECONDS
-        self._newest: Board | None = None
+        self._newest: Today | None = None
 
-    def newest(self) -> Board | None:
+    def newest(self) -> Today | None:
         """The newest that could be had, perhaps old; None where PostgreSQL has never answered. Never raises."""
         with self._lock:
             if time.monotonic() - self._looked >= FRESH_SECONDS:
                 try:
-                    with closing(Book(self._conninfo, answer_seconds=ANSWER_SECONDS)) as book:
-                        self._newest = today.look(book, self._zone, datetime.now(UTC))
+                    with closing(Postgres(self._conninfo, answer_seconds=ANSWER_SECONDS)) as postgres:
+                        self._newest = today.look(postgres, self._zone, datetime.now(UTC))
                 except (StoreError, psycopg.Error) as error:
                     log.debug("page_from_memory", reason=str(error))
                 self._looked = time.monotonic()
@@ -145,14 +171,19 @@ def _asset(path: Path, kind: str) -> Asset:
 
 
 def add_pages(
-    app: FastAPI, desk: Desk, watch: Watch, boards: Boards, stream: Callable[[], StreamSeen], policy: Policy
+    app: FastAPI,
+    precalls: PrecallService,
+    watch: Watch,
+    cache: TodayCache,
+    stream: Callable[[], StreamSeen],
+    policy: Policy,
 ) -> None:
     """Adds the pages to the API."""
     pages = Pages()
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
-        newest = await asyncio.to_thread(boards.newest)
+        newest = await asyncio.to_thread(cache.newest)
         facts = Facts(datetime.now(UTC), watch.snapshot(), newest, stream(), policy)
         return pages.html("status.html", page=page(facts))
 
@@ -170,7 +201,7 @@ def add_pages(
             return _no_number(pages, user)
         title = f"Customer {number}"
         try:
-            explanation = await desk.explain(number)
+            explanation = await precalls.explain(number)
         except UnknownUser as error:
             return pages.html("customer.html", 404, title=title, asked=number, wrong=_sentence(str(error)))
         except StoreError as error:
@@ -179,7 +210,13 @@ def add_pages(
             if isinstance(error, NotPrepared):
                 wrong = _sentence(str(error))
             return pages.html("customer.html", 503, title=title, asked=number, wrong=wrong)
-        return pages.html("customer.html", title=title, asked=number, told=told(explanation))
+        return pages.html(
+            "customer.html",
+            title=title,
+            asked=number,
+            told=told(explanation, policy.zone),
+            startable=policy.writes and policy.token,
+        )
 
     @app.get("/static/{digest}/{name}", include_in_schema=False)
     async def static(digest: str, name: str) -> Response:

@@ -19,14 +19,15 @@ from consumer.lane import lane_of
 from consumer.leads.drift import differences
 from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
+from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
-from consumer.store.lookups import Dossier
+from consumer.store.lookups import LeadRecord
 from reconciler import metrics
 from reconciler.monitor.servers import Watch
-from reconciler.postgres import Book, Held, moment
+from reconciler.postgres import Held, Postgres, moment
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.runs.repair import again_if_in_the_way, state_of
+from reconciler.runs.repair import state_of
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -90,8 +91,8 @@ class Precall:
     note: str | None
 
 
-class Desk:
-    """Answers about one customer, from both servers at once and within a deadline; for one event loop."""
+class PrecallService:
+    """The answers about one customer, from both servers at once and within a deadline; for one event loop."""
 
     def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
         self._rules: Rules | None = None
@@ -109,9 +110,9 @@ class Desk:
             _read_live,
         )
         conninfo = settings.database.conninfo
-        books = [Book(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
+        books = [Postgres(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
         self._held = Reads("store", books, self._read_store)
-        self._dossiers = Reads("dossiers", [Book(conninfo, 5.0)], _read_dossiers)
+        self._dossiers = Reads("dossiers", [Postgres(conninfo, 5.0)], _read_dossiers)
         self._rechecks = Reads("rechecks", [_store(settings)], _queue_rechecks)
         self._queued: dict[int, float] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -226,9 +227,9 @@ class Desk:
             log.warning("precall_without_store", reason=str(error))
             return None, "PostgreSQL does not answer"
 
-    def _read_store(self, book: Book, user_ids: list[int]) -> Held:
+    def _read_store(self, postgres: Postgres, user_ids: list[int]) -> Held:
         """Reads, and remembers the rules for as long as PostgreSQL may be away."""
-        held = _twice(book, lambda: book.held(user_ids))
+        held = _twice(postgres, lambda: postgres.held(user_ids))
         self._rules = held.rules
         return held
 
@@ -319,24 +320,24 @@ def _read_live(replica: Replica, user_ids: list[int]) -> LiveRead:
     return replica.read_users(user_ids)
 
 
-def _twice(book: Book, work: Callable[[], T]) -> T:
+def _twice(postgres: Postgres, work: Callable[[], T]) -> T:
     """Does it once more on a new session where the one at hand had died meanwhile."""
-    had_session = book.is_open()
+    had_session = postgres.is_open()
     try:
         return work()
     except StoreUnavailable:
-        book.close()
+        postgres.close()
         if not had_session:
             raise
     return work()
 
 
-def _read_dossiers(book: Book, user_ids: list[int]) -> Mapping[int, tuple[Dossier, Rules]]:
-    def read() -> Mapping[int, tuple[Dossier, Rules]]:
-        rules = book.rules()
-        return {user_id: (book.dossier(user_id), rules) for user_id in user_ids}
+def _read_dossiers(postgres: Postgres, user_ids: list[int]) -> Mapping[int, tuple[LeadRecord, Rules]]:
+    def read() -> Mapping[int, tuple[LeadRecord, Rules]]:
+        rules = postgres.rules()
+        return {user_id: (postgres.dossier(user_id), rules) for user_id in user_ids}
 
-    return _twice(book, read)
+    return _twice(postgres, read)
 
 
 def _queue_rechecks(store: LeadStore, user_ids: list[int]) -> None:

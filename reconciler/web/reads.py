@@ -1,4 +1,4 @@
-"""Reads for requests: a few sessions, each with a thread, and whatever waits for one is read in one statement."""
+"""The reads of requests: a few sessions, each with a thread; whatever waits for one is read in one statement."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from consumer.store.lanes import LanePoint
 from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
-from reconciler.monitor.today import Board
+from reconciler.monitor.today import Today
 from reconciler.web.chart import Chart
 
 LATE_SECONDS: Final = 60.0
@@ -56,17 +56,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was seen until `now`. `board` is None before PostgreSQL first answered."""
+    """Everything that was seen until `now`. `today` is None before PostgreSQL first answered."""
 
     now: datetime
     snapshot: Snapshot
-    board: Board | None
+    today: Today | None
     stream: StreamSeen
     policy: Policy
 
 
 @dataclass(frozen=True)
-class Remark:
+class Alert:
     """Something to know, in a sentence."""
 
     state: State
@@ -123,7 +123,7 @@ class Page:
     zone: str
     state: State
     headline: str
-    remarks: list[Remark]
+    alerts: list[Alert]
     queues: list[Figure]
     queues_note: str
     conversions: Figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from tests.bench.history import History
 from tests.bench.kafka import Topics
 from tests.bench.measure import Command
+from tests.support import environments
 
 SCRIPTS = Path(sys.executable).parent
 LANES = 12
@@ -18,15 +18,7 @@ LANES = 12
 
 def environment(history: History, kafka: str, postgres: str, prefix: str) -> dict[str, str]:
     """What the processes need to know."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
-    return inherited | {
-        "REPLICA_DATABASE_URL": history.url,
-        "DATABASE_URL": postgres,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "TOPIC_PREFIX": prefix,
-        "LANES": str(LANES),
-        "LOG_FORMAT": "json",
-    }
+    return environments.environment(mysql=history.url, postgres=postgres, kafka=kafka, prefix=prefix, lanes=LANES)
 
 
 def setup(env: Mapping[str, str]) -> None:

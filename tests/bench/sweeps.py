@@ -9,7 +9,6 @@ nothing of it was brought.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from consumer.store.setup import prepare
 from tests.bench import precall, results
 from tests.bench.measure import BenchFailed
 from tests.servers import Servers
+from tests.support import environments
 
 NAME = "bench_sweeps"
 """Of the databases on both servers."""
@@ -95,8 +95,7 @@ class Company:
     @property
     def environment(self) -> dict[str, str]:
         """For `reconciler`."""
-        ours = {"REPLICA_DATABASE_URL": self.address, "DATABASE_URL": self.postgres}
-        return {**os.environ, **ours, "LOG_FORMAT": "json", "API_TOKEN": "bench"}
+        return environments.environment(mysql=self.address, postgres=self.postgres, API_TOKEN="bench")
 
 
 def bench(servers: Servers, users: int) -> None:

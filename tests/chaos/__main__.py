@@ -24,8 +24,8 @@ from tests.chaos.faults import CLUSTER_FAULTS, FAULTS, OUTAGES, Fault, NotFenced
 from tests.chaos.outage import Outage, Part
 from tests.chaos.trial import Ground, Load, Trial
 from tests.demo.company import CompanyFailed
-from tests.demo.pipeline import NotDrained
-from tests.demo.processes import ProcessFailed
+from tests.support.processes import ProcessFailed
+from tests.support.waiting import NeverCame
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +36,7 @@ _OUTAGE_ROUNDS: Final = 3
 _OUTAGE_TRANSACTIONS: Final = 600
 _INTERRUPTED: Final = 130
 _FAILURES: Final = (
-    ProcessFailed, CompanyFailed, NotDrained, NotFenced,
+    ProcessFailed, CompanyFailed, NeverCame, NotFenced,
     psycopg.Error, pymysql.MySQLError, KafkaException, TimeoutError, ConnectionError,
 )  # fmt: skip
 

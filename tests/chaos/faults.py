@@ -18,7 +18,8 @@ from tests.chaos.applier_log import gave_up_lanes, got_lanes, holds_lanes
 from tests.chaos.connections import cut
 from tests.chaos.desk import Full, Long
 from tests.demo.company import Address
-from tests.demo.processes import Process, ProcessFailed
+from tests.support.processes import Process, ProcessFailed
+from tests.support.waiting import NeverCame
 
 if TYPE_CHECKING:
     from tests.chaos.trial import Trial
@@ -28,7 +29,6 @@ SESSION_SECONDS: Final = 10.0
 _STOPPED_SECONDS: Final = SESSION_SECONDS + 2.0
 _POLL_SECONDS: Final = 0.1
 _FENCED_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 20.0
 _MOST_APPLIERS: Final = 4
 _LANE_ROWS: Final = 6000
 """More than twice what an applier takes in of a lane by default."""
@@ -64,10 +64,10 @@ def zombie_applier(trial: Trial, random: Random) -> None:
     process = random.choice(trial.pipeline.appliers)
     process.check()
     others = {one: len(_lines(one)) for one in trial.pipeline.appliers if one is not process}
-    process.signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGSTOP)
     time.sleep(_STOPPED_SECONDS)
     before = _lines(process)
-    process.signal(signal.SIGCONT)
+    process.send_signal(signal.SIGCONT)
     if holds_lanes(before):
         _must_give_up(process, len(before), others)
 
@@ -76,14 +76,11 @@ def zombie_reader(trial: Trial, _: Random) -> None:
     """The reader stands still, another one takes over, and it wakes up."""
     zombie, successor = trial.pipeline.reader, trial.another_reader()
     zombie.check()
-    zombie.signal(signal.SIGSTOP)
+    zombie.send_signal(signal.SIGSTOP)
     successor.start()
-    end = time.monotonic() + _STOPPED_SECONDS
-    while time.monotonic() < end and b'"event": "reading"' not in successor.log.read_bytes():
-        time.sleep(_POLL_SECONDS)
-    successor.check()
+    successor.wait_for("reading")
     trial.pipeline.reader = successor
-    zombie.signal(signal.SIGCONT)
+    zombie.send_signal(signal.SIGCONT)
     _must_be_fenced(zombie)
 
 
@@ -112,7 +109,7 @@ def remove_applier(trial: Trial, random: Random) -> None:
         process = trial.pipeline.appliers.pop(random.randrange(len(trial.pipeline.appliers)))
         process.check()
         process.terminate()
-        code = process.outcome(_STOP_SECONDS)
+        code = process.wait()
         if code not in (0, -signal.SIGTERM):  # SIGTERM ends at once what has only just been started
             raise ProcessFailed(f"{process.name} ended with exit code {code} after SIGTERM:\n{process.tail()}")
 
@@ -208,10 +205,10 @@ def hold_stream(trial: Trial, random: Random) -> None:
     """All appliers stand still for a moment, and then lag; none for so long that it loses its lanes."""
     for process in trial.pipeline.appliers:
         process.check()
-        process.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
     time.sleep(random.uniform(2, SESSION_SECONDS - 2))
     for process in trial.pipeline.appliers:
-        process.signal(signal.SIGCONT)
+        process.send_signal(signal.SIGCONT)
 
 
 def kill_net(trial: Trial, _: Random) -> None:
@@ -311,21 +308,23 @@ def _crash(process: Process) -> None:
 
 
 def _must_be_fenced(process: Process) -> None:
-    code = process.outcome(_FENCED_SECONDS)
+    code = process.wait()
     if code != 1 or "another reader took over" not in process.tail():
         raise NotFenced(f"{process.name} ended with exit code {code}, not because it was fenced:\n{process.tail()}")
 
 
 def _must_give_up(process: Process, seen: int, others: Mapping[Process, int]) -> None:
     """The applier has to say, behind the lines seen, that its lanes are no longer its own, where others got lanes."""
-    end = time.monotonic() + _FENCED_SECONDS
-    while not gave_up_lanes(_lines(process)[seen:]):
-        process.check()
-        if time.monotonic() > end:
-            if not any(got_lanes(_lines(other)[before:]) for other, before in others.items()):
-                return  # for Kafka its session was not over
-            raise NotFenced(f"{process.name} slept through its session and kept its lanes:\n{process.tail()}")
-        time.sleep(_POLL_SECONDS)
+
+    def gave_up() -> bool:
+        return gave_up_lanes(_lines(process)[seen:])
+
+    try:
+        process.until(gave_up, "it gave up its lanes", _FENCED_SECONDS)
+    except NeverCame:
+        if not any(got_lanes(_lines(other)[before:]) for other, before in others.items()):
+            return  # for Kafka its session was not over
+        process.until(gave_up, f"{process.name}, which slept through its session, gave up its lanes")
 
 
 def _lines(process: Process) -> list[str]:

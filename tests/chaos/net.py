@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 import signal
-import socket
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import psycopg
 
 from tests.demo.oracle import Oracle
 from tests.demo.pipeline import Pipeline
-from tests.demo.processes import Process
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.waiting import PATIENCE, NeverCame, until
 
 _COMMANDS: Final = (
     ("run", "all", "--everyone"),
@@ -34,8 +35,7 @@ _ENDS: Final = {0, 1, -signal.SIGKILL, -signal.SIGTERM}
 _TUNED: Final = ["call_centre_queue", "entry_missing"]
 """What a dialler empties or deletes is put right: no drift of ours."""
 _PAUSE: Final = 0.05
-_STOP_SECONDS: Final = 60.0
-_CONCLUDE_SECONDS: Final = 180.0
+_ANSWER_SECONDS: Final = 30.0
 _CHECKED: Final = 300
 """Customers asked about in the end."""
 _SETTINGS: Final = {
@@ -48,8 +48,7 @@ class SafetyNet:
     """`reconciler serve`, a dialler that asks it, and a shell that runs one command after the other, until `finish`."""
 
     def __init__(self, pipeline: Pipeline, seed: int) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
+        port = free_port()
         self._pipeline = pipeline
         self._random = Random(f"net {seed}")
         self._env = pipeline.env | _SETTINGS | {"HTTP_PORT": str(port)}
@@ -72,7 +71,7 @@ class SafetyNet:
         """Everything of it crashes; a service manager starts it again."""
         if self._shell is not None and self._shell.pid is not None:
             with suppress(ProcessLookupError):
-                self._shell.signal(signal.SIGKILL)
+                self._shell.send_signal(signal.SIGKILL)
         self._serve.check()
         self._serve.kill()
         self._serve.start()
@@ -84,7 +83,7 @@ class SafetyNet:
             if thread.ident is not None:
                 thread.join()
         self._serve.terminate()
-        if self._serve.pid is not None and (code := self._serve.outcome(_STOP_SECONDS)):
+        if self._serve.pid is not None and (code := self._serve.wait()):
             self._problems.append(f"reconciler serve ended with {code}:\n{self._serve.tail()}")
 
     def conclude(self) -> None:
@@ -93,7 +92,7 @@ class SafetyNet:
             shell = Process(f"net-{command[0]}", "reconciler", list(command), self._env, self._pipeline.folder)
             self._shell = shell
             shell.start()
-            if code := shell.outcome(_CONCLUDE_SECONDS):
+            if code := shell.wait():
                 self._problems.append(f"{' '.join(command)} in the end ended with {code}:\n{shell.tail()}")
 
     def check_answers(self, oracle: Oracle) -> list[str]:
@@ -101,21 +100,15 @@ class SafetyNet:
         users = self._random.sample(sorted(oracle.people), min(_CHECKED, len(oracle.people)))
         wrong: list[str] = []
         self._serve.start()
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            deadline = time.monotonic() + _STOP_SECONDS
-            while not _is_ready(client):
-                self._serve.check()
-                if time.monotonic() > deadline:
-                    return [f"reconciler serve was not ready within {_STOP_SECONDS:.0f} s:\n{self._serve.tail()}"]
-                time.sleep(_PAUSE)
+        with httpx.Client(base_url=self._url, timeout=PATIENCE) as client:
+            self._serve.until(lambda: _is_ready(client), "reconciler serve was ready")
             for user in users:
-                told = client.get(f"/leads/{user}/precall", params={"expected": "none"})
-                answer = told.json() if told.status_code == httpx.codes.OK else {"queue_type": told.status_code}
+                answer = _asked(client, user)
                 right = oracle.people[user].queue
-                if (answer["queue_type"], answer.get("source")) != (right, "replica"):
+                if (answer.get("queue_type"), answer.get("source")) != (right, "replica"):
                     wrong.append(f"a pre-call check put user {user} into {answer}, not {right}")
         self._serve.terminate()
-        self._serve.outcome(_STOP_SECONDS)
+        self._serve.wait()
         return wrong
 
     def end(self) -> None:
@@ -165,7 +158,7 @@ class SafetyNet:
                 if self._over.wait(_PAUSE):
                     shell.terminate()
                     break
-            code = shell.outcome(_STOP_SECONDS)
+            code = shell.wait()
             self._whole += code == 0
             if code not in _ENDS:
                 self._problems.append(f"run {number}, {' '.join(command)}, ended with {code}:\n{shell.tail()}")
@@ -190,3 +183,18 @@ def _is_ready(client: httpx.Client) -> bool:
         return client.get("/health/ready").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+def _asked(client: httpx.Client, user: int) -> dict[str, Any]:
+    """The answer to a pre-call check, read live; whoever is not answered, or not from the replica, asks again."""
+    answer: dict[str, Any] = {}
+
+    def answered() -> bool:
+        nonlocal answer
+        told = client.get(f"/leads/{user}/precall", params={"expected": "none"})
+        answer = told.json() if told.status_code == httpx.codes.OK else {"status": told.status_code}
+        return told.status_code == httpx.codes.NOT_FOUND or answer.get("source") == "replica"
+
+    with suppress(NeverCame):
+        until(answered, f"a pre-call check of user {user} was answered", _ANSWER_SECONDS)
+    return answer

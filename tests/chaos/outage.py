@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import psycopg
 
@@ -17,13 +16,11 @@ from tests.demo.compare import Clock, Verdict, compare, compare_company, compare
 from tests.demo.desk import Desk
 from tests.demo.journal import Journal, Transaction
 from tests.demo.oracle import Oracle
-from tests.demo.pipeline import NotDrained, Pipeline
-from tests.demo.processes import Process, ProcessFailed
+from tests.demo.pipeline import Pipeline
+from tests.support.processes import Process, ProcessFailed
 
 Part = Literal["reader", "kafka", "appliers"]
 """What may be away: nobody reads the binlog, nothing keeps messages, or nobody applies them."""
-
-_DRAIN_SECONDS: Final = 120.0
 
 
 class Diary(Journal):
@@ -59,13 +56,13 @@ class Outage:
         self._worker.load(customers)
         self.pipeline.prepare()
         self.pipeline.start()
-        self._await_stream()
+        self.pipeline.await_stream()
         if self._away == "kafka":
             self._ground.kafka.kill()
         for process in self._stopped:
             process.terminate()
         for process in self._stopped:
-            process.stopped()
+            process.succeed()
         self._since = self.pipeline.server_clock()
         self._tell()
 
@@ -96,11 +93,11 @@ class Outage:
         try:
             for _ in range(transactions):
                 self._worker.act()
-            sweeps.wait(_DRAIN_SECONDS)
+            sweeps.succeed()
         finally:
             sweeps.end()
         self._tell()
-        self.pipeline.drain(_DRAIN_SECONDS)
+        self.pipeline.drain()
         self.pipeline.stop()
         return self._problems("the stream is back", compare(self.pipeline.postgres_url, self.oracle, self._clock))
 
@@ -112,15 +109,6 @@ class Outage:
         """The version (µs) of the lane that is the farthest (max), or the least far (min)."""
         with psycopg.connect(self.pipeline.postgres_url) as connection:
             return which(version for (version,) in connection.execute("SELECT version FROM leadstream.lanes"))
-
-    def _await_stream(self) -> None:
-        """Until a message came through every lane."""
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        while not self._reached(min):
-            self.pipeline.check()
-            if time.monotonic() > deadline:
-                raise NotDrained(f"no message came through within {_DRAIN_SECONDS:.0f} s")
-            time.sleep(0.1)
 
     def _tell(self) -> None:
         """Tells the oracle what happened."""

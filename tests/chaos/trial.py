@@ -23,9 +23,9 @@ from tests.demo import journal
 from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import NONE, Oracle
-from tests.demo.pipeline import Addresses, NotDrained, Pipeline, State
-from tests.demo.processes import Process
+from tests.demo.pipeline import Addresses, Pipeline, State
 from tests.servers import PrivateServer, Servers, ensure
+from tests.support.processes import Process
 
 _DRAIN_SECONDS: Final = 240.0
 _QUIET_SECONDS: Final = 2.0
@@ -139,7 +139,7 @@ class Trial:
         for dialler in self.diallers:
             dialler.start()
         if self.net is not None:
-            self._await_stream()
+            self.pipeline.await_stream()  # a backfill beside a stream that has not begun is another story
             self.net.start()
         self._began = time.monotonic()
 
@@ -220,7 +220,7 @@ class Trial:
         return problems
 
     def catch_up(self) -> None:
-        """Waits until the stream has brought what an outage kept from it. Raises NotDrained."""
+        """Waits until the stream has brought what an outage kept from it. Raises NeverCame."""
         self.pipeline.catch_up(_DRAIN_SECONDS, self._watch)
 
     def another_reader(self) -> Process:
@@ -240,16 +240,6 @@ class Trial:
                 f"{now - self._began:6.1f} s  slowest lane {lag:.1f} s behind, {state.unjudged:,} leads unjudged, "
                 f"{state.rechecks:,} rechecks due"
             )
-
-    def _await_stream(self) -> None:
-        """Until every lane has moved once: a backfill beside a stream that has not begun is another story."""
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        with psycopg.connect(self.pipeline.postgres_url, autocommit=True) as connection:
-            while connection.execute("SELECT 1 FROM leadstream.lanes WHERE version = 0 LIMIT 1").fetchone():
-                self.pipeline.check()
-                if time.monotonic() > deadline:
-                    raise NotDrained(f"no message came through within {_DRAIN_SECONDS:.0f} s")
-                time.sleep(0.2)
 
     def _deadlocks(self) -> int:
         with psycopg.connect(self.pipeline.postgres_url) as connection:

@@ -18,10 +18,11 @@ from rich.console import Console
 from tests.demo.company import CompanyFailed
 from tests.demo.company_schema import SHAPES
 from tests.demo.demo import Demo, Options, parse_kills
-from tests.demo.pipeline import Addresses, NotDrained
-from tests.demo.processes import ProcessFailed
+from tests.demo.pipeline import Addresses
 from tests.demo.view import LineView, LiveView
 from tests.servers import ServerError, ensure
+from tests.support.processes import ProcessFailed
+from tests.support.waiting import NeverCame
 
 _FOLDER = Path(".demo")
 
@@ -63,7 +64,7 @@ def main(
         addresses = Addresses(url, servers.postgres_url, servers.kafka_bootstrap)
         with Demo(options, addresses, _FOLDER) as demo:
             right = _play(demo, console)
-    except (ServerError, ProcessFailed, CompanyFailed, NotDrained) as error:
+    except (ServerError, ProcessFailed, CompanyFailed, NeverCame) as error:
         _end(console, f"the demo failed: {error}", 1)
     except (psycopg.Error, pymysql.MySQLError, KafkaException) as error:
         _end(console, f"the demo failed at a server: {error}", 1)

@@ -5,9 +5,7 @@ Used by the demo and the chaos tests. Reads PostgreSQL as any program could.
 
 from __future__ import annotations
 
-import os
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,15 +26,13 @@ from tests.demo.company import Address, create_tables, now, run
 from tests.demo.company_schema import COMPANY
 from tests.demo.compare import Clock, micros
 from tests.demo.oracle import NONE, OUTSTANDING, UNSIGNED
-from tests.demo.processes import Process
 from tests.demo.shape import Shape
+from tests.support.environments import environment
+from tests.support.processes import Process
+from tests.support.waiting import PATIENCE, until
 
-_COMMAND_SECONDS: Final = 120.0
+_PAUSE: Final = 0.2
 _READINGS: Final = 20
-
-
-class NotDrained(Exception):
-    """The pipeline did not catch up in time; the message says what is missing."""
 
 
 class Addresses(NamedTuple):
@@ -103,17 +99,14 @@ class Pipeline:
         self.lanes = lanes
         self.mysql_url = with_database(servers.mysql, self.name)
         self.postgres_url = with_database(servers.postgres, self.name)
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")} | {
-            "REPLICA_DATABASE_URL": self.mysql_url,
-            "DATABASE_URL": self.postgres_url,
-            "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
-            "TOPIC_PREFIX": self.name,
-            "LANES": str(lanes),
-            "METRICS_PORT": "0",
-            "LOG_FORMAT": "json",
-            "PYTHONUNBUFFERED": "1",
-            **(settings or {}),
-        }
+        self.env = environment(
+            mysql=self.mysql_url,
+            postgres=self.postgres_url,
+            kafka=servers.kafka,
+            prefix=self.name,
+            lanes=lanes,
+            **({"METRICS_PORT": "0"} | (settings or {})),
+        )
         self.reader = self.process("reader", "consumer", "read")
         self.appliers = [self.process(f"applier-{number}", "consumer", "apply") for number in range(1, appliers + 1)]
         self.sweep = self.process("reconciler", "reconciler", "run", "all")
@@ -136,12 +129,12 @@ class Pipeline:
         with psycopg.connect(self.postgres_url) as connection:
             call_centre.create_tables(connection)
 
-    def command(self, name: str, script: str, *arguments: str, seconds: float = _COMMAND_SECONDS) -> None:
+    def command(self, name: str, script: str, *arguments: str, within: float = PATIENCE) -> None:
         """Runs a command to its end. Raises ProcessFailed."""
         process = self.process(name, script, *arguments)
         process.start()
         try:
-            process.wait(seconds)
+            process.succeed(within)
         finally:
             process.end()
 
@@ -170,7 +163,7 @@ class Pipeline:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.stopped()
+            process.succeed()
 
     def state(self) -> State:
         """What PostgreSQL shows now, though the connection that was kept for it may have been cut since.
@@ -215,46 +208,62 @@ class Pipeline:
         )
         return state
 
-    def drain(self, seconds: float, watch: Callable[[State], None] = lambda _: None) -> None:
+    def drain(self, within: float = PATIENCE, watch: Callable[[State], None] = lambda _: None) -> None:
         """Waits until everything committed until now is applied, every lead judged and no recheck due.
 
-        Raises NotDrained, and ProcessFailed where a process ends meanwhile.
+        Raises NeverCame, and ProcessFailed where a process ends meanwhile.
         """
-        patience = time.monotonic() + seconds
         end = self.server_clock()
-        while True:
+
+        def drained() -> bool:
             self.check()
             state = self.state()
             watch(state)
-            behind = sum(version <= end for version in state.versions)
-            if len(state.versions) == self.lanes and not behind and not state.unjudged and not state.rechecks:
-                return
-            if time.monotonic() > patience:
-                logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
-                raise NotDrained(
-                    f"after {seconds:.0f} s, {behind + self.lanes - len(state.versions)} of {self.lanes} lanes are "
-                    f"behind the end of the load, {state.unjudged:,} leads wait to be judged, "
-                    f"{state.rechecks:,} rechecks are due\n{logs}"
-                )
-            if len(state.versions) == self.lanes and not behind:
-                self.command("rechecks", "reconciler", "run", "rechecks")
-            time.sleep(0.2)
+            if not self._passed(state, end):
+                return False
+            if not state.unjudged and not state.rechecks:
+                return True
+            self.command("rechecks", "reconciler", "run", "rechecks")
+            return False
 
-    def catch_up(self, seconds: float, watch: Callable[[State], None] = lambda _: None) -> None:
-        """Waits until every lane has come to what was committed until now. Raises NotDrained, ProcessFailed."""
-        patience = time.monotonic() + seconds
+        until(drained, "the pipeline drained", within, seen=lambda: self._status(end), pause=_PAUSE)
+
+    def catch_up(self, within: float = PATIENCE, watch: Callable[[State], None] = lambda _: None) -> None:
+        """Waits until every lane has come to what was committed until now. Raises NeverCame, ProcessFailed."""
         end = self.server_clock()
-        while True:
+
+        def caught_up() -> bool:
             self.check()
-            with suppress(psycopg.OperationalError):  # it may be recovering
+            try:
                 state = self.state()
-                watch(state)
-                if len(state.versions) == self.lanes and min(state.versions) > end:
-                    return
-            if time.monotonic() > patience:
-                logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
-                raise NotDrained(f"after {seconds:.0f} s, the slowest lane is behind the end of the outage\n{logs}")
-            time.sleep(0.2)
+            except psycopg.OperationalError:  # it may be recovering
+                return False
+            watch(state)
+            return self._passed(state, end)
+
+        until(caught_up, "the slowest lane caught up", within, seen=lambda: self._status(end), pause=_PAUSE)
+
+    def await_stream(self) -> None:
+        """Waits until every lane has moved once. Raises NeverCame, ProcessFailed."""
+
+        def moved() -> bool:
+            self.check()
+            return self._passed(self.state(), 0)
+
+        until(moved, "a message came through every lane", seen=lambda: self._status(0), pause=_PAUSE)
+
+    def _passed(self, state: State, version: int) -> bool:
+        return len(state.versions) == self.lanes and min(state.versions) > version
+
+    def _status(self, end: int) -> str:
+        """What is missing, and the processes' last lines."""
+        state = self.state()
+        behind = self.lanes - sum(version > end for version in state.versions)
+        logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
+        return (
+            f"{behind} of {self.lanes} lanes are behind, {state.unjudged:,} leads wait to be judged, "
+            f"{state.rechecks:,} rechecks are due\n{logs}"
+        )
 
     def server_clock(self) -> int:
         """MySQL's clock in µs since the epoch."""

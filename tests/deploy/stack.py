@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.deploy.engine import Engine
 from tests.servers.places import ServerError, say
+from tests.support.waiting import NeverCame, until
 
 STREAM = ("reader", "applier", "reconciler")
 RUNNING = ("mysql", "kafka", "postgres", "prometheus", *STREAM)
@@ -35,11 +36,15 @@ class Stack:
     def up(self) -> float:
         """Starts everything and returns after how many seconds every service was healthy. Raises ServerError."""
         began = time.monotonic()
+
+        def healthy() -> bool:
+            return {self.health(name) for name in RUNNING} == {"healthy"}
+
         say("compose: up")
         try:
             self.compose("up", "--detach", "--no-build")
-            wait_until(lambda: {self.health(name) for name in RUNNING} == {"healthy"}, 180, "every service is healthy")
-        except ServerError as error:
+            until(healthy, "every service was healthy", 600, pause=0.5)
+        except (ServerError, NeverCame) as error:
             raise ServerError(
                 f"{error}\n{self.compose('ps', '--all')}\n{self.compose('logs', '--tail', '30')}"
             ) from error
@@ -76,13 +81,3 @@ class Stack:
         """Runs statements on PostgreSQL; rows as lines with `|` between."""
         url = f"postgresql://{account}:leadstream@127.0.0.1/callcentre"
         return self.inside("postgres", "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url, stdin=sql)
-
-
-def wait_until(true: Callable[[], bool], seconds: float, what: str) -> float:
-    """Waits for `true()` and returns how long it took in seconds. Raises ServerError, naming `what`."""
-    began = time.monotonic()
-    while not true():
-        if time.monotonic() - began > seconds:
-            raise ServerError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.5)
-    return time.monotonic() - began

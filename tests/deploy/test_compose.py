@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from tests.deploy import images
 from tests.deploy.conftest import IMAGE
 from tests.deploy.engine import Engine
-from tests.deploy.stack import STREAM, Stack, wait_until
+from tests.deploy.stack import STREAM, Stack
 from tests.servers.places import ServerError
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1800)]
 
@@ -58,10 +58,9 @@ def test_both_programs_start_in_a_container_that_may_write_nothing(docker: Engin
 
 def test_a_signature_in_mysql_becomes_a_conversion_in_postgresql(stack: Stack) -> None:
     stack.mysql("INSERT INTO users (id, email_address) VALUES (8911, 'someone@example.org')")
-    wait_until(lambda: _queue(stack, 8911) == "unsigned_users", 30, "the new user is in the queue")
+    until(lambda: _queue(stack, 8911) == "unsigned_users", "the new user is in the queue", pause=0.5)
     stack.mysql("UPDATE users SET current_signature_file_id = 77 WHERE id = 8911")
-    took = wait_until(lambda: _conversions(stack, 8911) == "signature_obtained", 30, "the conversion is recorded")
-    print(f"signature to conversion, seen from outside: {took:.1f} s")
+    until(lambda: _conversions(stack, 8911) == "signature_obtained", "the conversion is recorded", pause=0.5)
     assert _queue(stack, 8911) == "none"
 
 
@@ -111,9 +110,7 @@ def test_setting_up_twice_changes_nothing(stack: Stack) -> None:
 
 def test_the_status_page_knows_of_all_three_servers(stack: Stack) -> None:
     look = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/').read().decode())"
-    wait_until(
-        lambda: "MySQL to Kafka" in stack.inside("reconciler", "python", "-c", look), 60, "the reader's lag shows"
-    )
+    until(lambda: "MySQL to Kafka" in stack.inside("reconciler", "python", "-c", look), "the reader's lag showed")
     page = stack.inside("reconciler", "python", "-c", look)
     assert "does not answer" not in page
     assert "signed" in page
@@ -126,11 +123,11 @@ def test_the_doctor_finds_nothing_that_fails_in_the_reconcilers_container(stack:
 
 
 def test_prometheus_finds_every_replica(stack: Stack) -> None:
-    wait_until(lambda: _up(stack) == {"reader": 1, "applier": 2, "reconciler": 1}, 60, "all targets are up")
+    until(lambda: _up(stack) == {"reader": 1, "applier": 2, "reconciler": 1}, "all targets are up", pause=0.5)
 
 
 def test_prometheus_evaluates_our_rules_and_nobody_is_paged(stack: Stack) -> None:
-    wait_until(lambda: _samples(stack, "leadstream:reader_lag_seconds") != [], 60, "recording rules have data")
+    until(lambda: _samples(stack, "leadstream:reader_lag_seconds") != [], "recording rules have data", pause=0.5)
     assert _samples(stack, 'ALERTS{alertstate="firing", severity="page"}') == []
 
 
@@ -139,23 +136,19 @@ def test_a_reader_that_loses_mysql_is_unhealthy_until_it_is_back(stack: Stack) -
     assert stack.inside("reader", *check) == "well"
     stack.compose("pause", "mysql")
     try:
-        wait_until(lambda: "its last batch was" in stack.inside("reader", *check), 60, "the reader is not well")
+        until(lambda: "its last batch was" in stack.inside("reader", *check), "the reader is not well", pause=0.5)
     finally:
         stack.compose("unpause", "mysql")
-    wait_until(lambda: stack.inside("reader", *check) == "well", 120, "the reader is well again")
-    wait_until(lambda: stack.health("mysql") == "healthy", 60, "MySQL is healthy again")
+    until(lambda: stack.inside("reader", *check) == "well", "the reader is well again", pause=0.5)
+    until(lambda: stack.health("mysql") == "healthy", "MySQL is healthy again", pause=0.5)
 
 
 @pytest.mark.parametrize("service", STREAM)
-def test_a_stop_ends_within_seconds_with_exit_code_0(stack: Stack, service: str) -> None:
-    began = time.monotonic()
+def test_a_stop_ends_before_docker_kills_with_exit_code_0(stack: Stack, service: str) -> None:
     stack.compose("stop", service)
-    took = time.monotonic() - began
     states = [container["State"] for container in stack.inspect(service)]
-    print(f"{service}: {len(states)} ended in {took:.1f} s")
     stack.compose("start", service)
     assert [state["ExitCode"] for state in states] == [0] * len(states)
-    assert took < 10
 
 
 def test_what_was_stopped_goes_on_where_it_stood(stack: Stack) -> None:
@@ -163,15 +156,15 @@ def test_what_was_stopped_goes_on_where_it_stood(stack: Stack) -> None:
     stack.mysql("INSERT INTO users (id, email_address) VALUES (8912, 'another@example.org')")
     stack.mysql("UPDATE users SET current_signature_file_id = 78 WHERE id = 8912")
     stack.compose("start", "reader", "applier")
-    wait_until(lambda: _conversions(stack, 8912) == "signature_obtained", 60, "the conversion is recorded")
-    wait_until(lambda: {stack.health(name) for name in STREAM} == {"healthy"}, 60, "all are healthy again")
+    until(lambda: _conversions(stack, 8912) == "signature_obtained", "the conversion is recorded", pause=0.5)
+    until(lambda: {stack.health(name) for name in STREAM} == {"healthy"}, "all are healthy again", pause=0.5)
 
 
 def test_the_simulated_company_of_the_demo_profile_brings_conversions(stack: Stack) -> None:
     count = "SELECT count(*) FROM conversions"
     before = int(stack.postgres(count))
     stack.compose("--profile", "demo", "up", "--detach", "--no-build", "--no-deps", "company")
-    wait_until(lambda: int(stack.postgres(count)) >= before + 10, 120, "ten more conversions are recorded")
+    until(lambda: int(stack.postgres(count)) >= before + 10, "ten more conversions are recorded", pause=0.5)
     stack.compose("--profile", "demo", "stop", "company")
     (container,) = stack.inspect("company")
     assert container["State"]["ExitCode"] == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import psycopg
+
+from tests.support.waiting import PATIENCE, until
 
 T = TypeVar("T")
 
@@ -15,7 +16,6 @@ CALLED: Final = "UPDATE user_call_scores SET last_outcome = 'busy' WHERE user_id
 ASSIGNED: Final = "UPDATE call_queue SET assigned_to_agent_id = 7 WHERE user_id = %s AND status = 'pending'"
 
 _BLOCKED: Final = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
-_DEADLINE: Final = 30.0
 
 
 def meanwhile(url: str, statement: str, users: list[int], job: Callable[[], T]) -> T:
@@ -34,13 +34,9 @@ def meanwhile(url: str, statement: str, users: list[int], job: Callable[[], T]) 
         for user in others:
             agent.execute(statement.encode(), [user])
         agent.commit()
-        return running.result(_DEADLINE)
+        return running.result(PATIENCE)
 
 
 def _await_blocked(url: str, pid: int) -> None:
-    deadline = time.monotonic() + _DEADLINE
     with psycopg.connect(url, autocommit=True) as watcher:
-        while watcher.execute(_BLOCKED, [pid]).fetchone() is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError("nobody waits for the agent")
-            time.sleep(0.02)
+        until(lambda: watcher.execute(_BLOCKED, [pid]).fetchone(), "somebody waited for the agent", pause=0.02)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.integration.company_tables import key
-from tests.integration.reader.world import CONSUMER, World
+from tests.integration.reader.world import World
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-RECONCILER = CONSUMER.with_name("reconciler")
 USERS = range(1, 6)
 
 
@@ -37,21 +33,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A company on each kind of server."""
     with World(request.param) as ready:
         yield ready
-
-
-@contextmanager
-def pipeline(world: World, folder: Path) -> Iterator[None]:
-    """Reader and applier at work."""
-    world.setup()
-    world.reader()
-    with (folder / "applier.log").open("wb") as log:
-        applier = subprocess.Popen([CONSUMER, "apply"], env=world.environment(), stderr=log)
-    try:
-        yield
-        assert applier.poll() is None, (folder / "applier.log").read_text()[-2000:]
-    finally:
-        applier.kill()
-        applier.wait()
 
 
 def held(world: World) -> dict[str, list[tuple[Any, ...]]]:
@@ -81,20 +62,16 @@ def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
         return found
 
 
-def reconciler(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `reconciler …` to its end."""
-    return subprocess.run(
-        [RECONCILER, *arguments], env=world.environment(), capture_output=True, text=True, check=False, timeout=120
-    )
+def until_read(condition: Callable[[], bool], what: str, world: World) -> None:
+    """Waits for a condition, processing what is to be read live."""
 
+    def came() -> bool:
+        if condition():
+            return True
+        assert world.reconciler("run", "rechecks").returncode == 0
+        return False
 
-def until(condition: Callable[[], bool], world: World, seconds: float = 120) -> None:
-    """Waits for a condition, working off what is to be read live."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"we hold {held(world)}, there is {there(world)}"
-        assert reconciler(world, "run", "rechecks").returncode == 0
-        time.sleep(0.3)
+    until(came, what, seen=lambda: f"we hold {held(world)}, there is {there(world)}", pause=0.3)
 
 
 def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
@@ -107,9 +84,9 @@ def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
-def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World, action: str, tmp_path: Path) -> None:
+def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World, action: str) -> None:
     world.execute(*foreign_keys(action))
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         world.transaction(
             *(f"INSERT INTO users (id, current_signature_file_id) VALUES ({n}, {n})" for n in USERS),
             *(f"INSERT INTO claims (id, user_id, status) VALUES ({n}0, {n}, 'open')" for n in USERS),
@@ -118,7 +95,7 @@ def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World
                 for n in USERS
             ),
         )
-        until(lambda: held(world) == there(world), world)
+        until_read(lambda: held(world) == there(world), "we held what is there", world)
         assert len(held(world)["requirements"]) == 5
         world.execute(
             "DELETE FROM users WHERE id = 1",
@@ -129,8 +106,8 @@ def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World
             "DELETE FROM users WHERE id = 5",
             "INSERT INTO users (id) VALUES (5)",
         )
-        until(lambda: held(world) == there(world) and bool(stints(world, 33)), world)
-        verified = reconciler(world, "verify")
+        until_read(lambda: held(world) == there(world) and bool(stints(world, 33)), "we held what is there", world)
+        verified = world.reconciler("verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
         outstanding = "requirements_outstanding"
         assert stints(world, 1) == [(outstanding, "first_seen", "user_deleted"), ("none", "user_deleted", None)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.integration.reader.world import World
-from tests.integration.test_cascades import foreign_keys, pipeline
+from tests.integration.stints import await_stints
+from tests.integration.test_cascades import foreign_keys
 
 pytestmark = pytest.mark.servers
 
@@ -29,48 +28,28 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield ready
 
 
-def stints(world: World, user_id: int) -> list[tuple[str, str]]:
-    """Queue and why it opened; empty while the lead waits for a live read."""
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
-        return connection.execute(
-            "SELECT stints.queue_type, opened_reason FROM leadstream.stints JOIN leadstream.leads USING (user_id)"
-            " WHERE user_id = %s AND judge_after IS NULL ORDER BY number",
-            (user_id,),
-        ).fetchall()
-
-
-def until(world: World, user_id: int, expected: list[tuple[str, str]]) -> None:
-    """Waits for these stints."""
-    deadline = time.monotonic() + 60
-    while (found := stints(world, user_id)) != expected:
-        assert time.monotonic() < deadline, f"{found} instead of {expected}"
-        time.sleep(0.1)
-
-
 FIRST = [(OUTSTANDING, "first_seen")]
 BACK = [*FIRST, ("none", "user_deleted"), (OUTSTANDING, "user_returned")]
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-def test_a_customer_who_is_inserted_again_finds_the_claims_that_stayed(
-    world: World, keyed: bool, tmp_path: Path
-) -> None:
+def test_a_customer_who_is_inserted_again_finds_the_claims_that_stayed(world: World, keyed: bool) -> None:
     if keyed:
         world.execute(*foreign_keys("CASCADE"))
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         world.transaction(*CUSTOMER)
-        until(world, 2, FIRST)
+        await_stints(world, 2, FIRST)
         world.execute(*["SET foreign_key_checks = 0"] * keyed, "DELETE FROM users WHERE id = 2")
-        until(world, 2, BACK[:2])
+        await_stints(world, 2, BACK[:2])
         world.execute(*["SET foreign_key_checks = 0"] * keyed, CUSTOMER[0])
-        until(world, 2, BACK)
+        await_stints(world, 2, BACK)
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_a_requirement_may_come_before_its_claim(world: World, together: bool, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_a_requirement_may_come_before_its_claim(world: World, together: bool) -> None:
+    with world.pipeline():
         world.execute("INSERT INTO users (id, current_signature_file_id) VALUES (3, 'S3')")
-        until(world, 3, [("none", "first_seen")])
+        await_stints(world, 3, [("none", "first_seen")])
         rows = (
             "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r900', 77, 'pending')",
             "INSERT INTO claims (id, user_id, status) VALUES (77, 3, 'open')",
@@ -81,23 +60,23 @@ def test_a_requirement_may_come_before_its_claim(world: World, together: bool, t
             world.execute(rows[0])
             time.sleep(1.0)
             world.execute(rows[1])
-        until(world, 3, [("none", "first_seen"), (OUTSTANDING, "requirement_added")])
+        await_stints(world, 3, [("none", "first_seen"), (OUTSTANDING, "requirement_added")])
 
 
 @pytest.mark.parametrize("cascades", [True, False])
-def test_a_customer_may_be_restored_from_a_dump_table_by_table(world: World, cascades: bool, tmp_path: Path) -> None:
+def test_a_customer_may_be_restored_from_a_dump_table_by_table(world: World, cascades: bool) -> None:
     if cascades:
         world.execute(*foreign_keys("CASCADE"))
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         world.transaction(*CUSTOMER)
-        until(world, 2, FIRST)
+        await_stints(world, 2, FIRST)
         world.execute("DELETE FROM users WHERE id = 2")
         if not cascades:
             world.execute("DELETE FROM claims WHERE id = 12", "DELETE FROM claim_requirements WHERE id = 'r102'")
-        until(world, 2, BACK[:2])
+        await_stints(world, 2, BACK[:2])
         with world.connection() as connection, connection.cursor() as cursor:
             cursor.execute("SET foreign_key_checks = 0")
             for row in reversed(CUSTOMER):
                 cursor.execute(row)
                 time.sleep(1.0)
-        until(world, 2, BACK)
+        await_stints(world, 2, BACK)

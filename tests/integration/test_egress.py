@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +16,8 @@ from tests.integration.company_tables import key
 from tests.integration.kustomize import render
 from tests.integration.reader.world import World
 from tests.servers.places import PROJECT
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -33,7 +30,7 @@ Thing = dict[str, Any]
 class Workload:
     """One workload's command, behind doors of its own to the three servers, which count who comes through."""
 
-    def __init__(self, arguments: list[str], world: World, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, arguments: list[str], world: World, stack: ExitStack) -> None:
         mysql, postgres = urlsplit(world.url), urlsplit(world.database_url)
         broker = world.kafka.split(",")[0].rpartition(":")
         self.doors = {
@@ -44,20 +41,18 @@ class Workload:
                 ("kafka", broker[0], int(broker[2])),
             )
         }
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         at = {server: f"127.0.0.1:{door.port}" for server, door in self.doors.items()}
-        self.log = folder / f"{'-'.join(arguments)}.log"
-        self._command = [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
-        self._environment = world.environment(
-            REPLICA_DATABASE_URL=mysql._replace(netloc=f"{mysql.username}:{mysql.password}@{at['mysql']}").geturl(),
-            DATABASE_URL=postgres._replace(
+        told = {
+            "REPLICA_DATABASE_URL": mysql._replace(netloc=f"{mysql.username}:{mysql.password}@{at['mysql']}").geturl(),
+            "DATABASE_URL": postgres._replace(
                 netloc=f"{postgres.username}:{postgres.password}@{at['postgres']}"
             ).geturl(),
-            KAFKA_BOOTSTRAP_SERVERS=at["kafka"],
-            HTTP_PORT=str(self.port),
-            METRICS_PORT="0",
-        )  # fmt: skip
+            "KAFKA_BOOTSTRAP_SERVERS": at["kafka"],
+            "HTTP_PORT": str(self.port),
+            "METRICS_PORT": "0",
+        }  # fmt: skip
+        self.process = world.processes.make(*arguments, name="-".join(arguments), **told)
 
     @property
     def reached(self) -> set[str]:
@@ -66,34 +61,14 @@ class Workload:
 
     def run(self) -> None:
         """Runs it to its end."""
-        with self.log.open("wb") as log:
-            done = subprocess.run(
-                self._command, env=self._environment, stdout=log, stderr=log, timeout=120, check=False
-            )
-        assert done.returncode == 0, self.log.read_text()
+        self.process.start().succeed()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Runs it for the block's time; it ends well when it is asked to."""
-        with self.log.open("wb") as log:
-            process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
-        try:
-            yield
-            process.terminate()
-            assert process.wait(60) == 0, self.log.read_text()
-        finally:
-            process.kill()
-            process.wait()
-
-
-def until(true: Callable[[], bool], workloads: dict[str, Workload]) -> None:
-    """Waits until it is so."""
-    deadline = time.monotonic() + 90
-    while not true():
-        assert time.monotonic() < deadline, {
-            name: one.log.read_text()[-1500:] for name, one in workloads.items() if one.log.exists()
-        }
-        time.sleep(0.1)
+        self.process.start()
+        yield
+        assert self.process.stop() == 0, self.process.tail()
 
 
 def commands(things: list[Thing]) -> dict[str, list[str]]:
@@ -136,15 +111,15 @@ def server_ports(things: list[Thing]) -> dict[str, set[int]]:
     }
 
 
-def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open(tmp_path: Path) -> None:
+def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open() -> None:
     things = render(OVERLAY)
     with World("mysql") as world, ExitStack() as stack:
-        doing = {name: Workload(arguments, world, tmp_path, stack) for name, arguments in commands(things).items()}
+        doing = {name: Workload(arguments, world, stack) for name, arguments in commands(things).items()}
         doing["setup"].run()
         with ExitStack() as processes:
             for name in ("reader", "applier", "reconciler"):
                 processes.enter_context(doing[name].running())
-            until(lambda: '"reading"' in doing["reader"].log.read_text(), doing)
+            doing["reader"].process.wait_for("reading")
             world.execute(
                 "INSERT INTO users (id) VALUES (1)",
                 "INSERT INTO claims (id, user_id, status) VALUES (2, 1, 'open')",
@@ -153,8 +128,8 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open(tm
             )
             with psycopg.connect(world.database_url, autocommit=True) as centre:
                 count = b"SELECT count(*) FROM conversions"
-                until(lambda: centre.execute(count).fetchall() == [(1,)], doing)
-            _use(doing["reconciler"], doing)
+                until(lambda: centre.execute(count).fetchall() == [(1,)], "a signature was paid")
+            _use(doing["reconciler"])
             doing["verify"].run()
         ports = server_ports(things)
         reached = {name: set().union(*(ports[server] for server in one.reached)) for name, one in doing.items()}
@@ -162,7 +137,7 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open(tm
     assert opened(things)["reconciler"] == set().union(*ports.values())  # the runbook has the doctor asked there
 
 
-def _use(reconciler: Workload, doing: dict[str, Workload]) -> None:
+def _use(reconciler: Workload) -> None:
     """Looks at the page until it knows where the reader stands, and asks what the dialler asks."""
     with httpx.Client(base_url=f"http://127.0.0.1:{reconciler.port}", timeout=30) as client:
 
@@ -172,6 +147,6 @@ def _use(reconciler: Workload, doing: dict[str, Workload]) -> None:
             except httpx.TransportError:
                 return False
 
-        until(knows, doing)
+        until(knows, "the page knew where the reader stands")
         assert client.get("/leads/1/precall", params={"expected": "none"}).is_success
         assert client.get("/leads/1").is_success

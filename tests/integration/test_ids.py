@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,7 +10,7 @@ import pytest
 
 from tests.integration.company_tables import key
 from tests.integration.reader.world import World
-from tests.integration.test_cascades import held, pipeline, reconciler, there, until, world
+from tests.integration.test_cascades import held, there, until_read, world
 
 __all__ = ["world"]
 
@@ -35,16 +34,14 @@ def won(world: World) -> list[tuple[int, str]]:
 
 def report_of(world: World, *arguments: str) -> dict[str, Any]:
     """What `reconciler … --json` reports of its one run, which ends well."""
-    done = reconciler(world, *arguments, "--json")
+    done = world.reconciler(*arguments, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = json.loads(done.stdout)
     return dict(report)
 
 
-def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybody_else_is_served(
-    world: World, tmp_path: Path
-) -> None:
-    with pipeline(world, tmp_path):
+def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybody_else_is_served(world: World) -> None:
+    with world.pipeline() as applier:
         world.execute(
             f"INSERT INTO users (id) VALUES {', '.join(f'({n})' for n in CUSTOMERS)}, ({UNHELD}), ({LAST})",
             f"INSERT INTO claims (id, user_id, status) VALUES (90, {UNHELD}, 'open')",
@@ -55,13 +52,13 @@ def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybo
             ),
             f"DELETE FROM users WHERE id = {LAST}",
         )
-        until(lambda: len(won(world)) == len(CUSTOMERS), world)
+        until_read(lambda: len(won(world)) == len(CUSTOMERS), "everybody had signed", world)
     assert won(world) == [(n, "signature_obtained") for n in CUSTOMERS]
     letters = json.loads(world.consumer("dead-letters", "list", "--json").stdout)
     assert len(letters) == 7, letters
     assert {letter["reason"] for letter in letters} == {"undecodable"}
     assert {letter["user_id"] for letter in letters} == {None}
-    assert "numbers_lost" not in (tmp_path / "applier.log").read_text()
+    assert "numbers_lost" not in applier.text()
     assert asked(world, "SELECT * FROM leadstream.rechecks") == []
     for arguments in (["verify"], ["backfill"], ["run", "new-users"], ["run", "new-requirements"]):
         report = report_of(world, *arguments)
@@ -70,32 +67,32 @@ def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybo
     assert report_of(world, "verify")["checked"] == len(CUSTOMERS)
 
 
-def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World, tmp_path: Path) -> None:
+def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World) -> None:
     world.execute("ALTER TABLE users MODIFY id BIGINT NOT NULL", "ALTER TABLE claims MODIFY user_id BIGINT NOT NULL")
     world.execute("INSERT INTO users (id) VALUES (0), (-5), (7)")  # before there was a stream
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         assert report_of(world, "backfill")["first_seen"] == 3
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (-6, 'file')",
             "INSERT INTO claims (id, user_id, status) VALUES (60, -6, 'open'), (10, 0, 'open')",
             f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(600)}', 60, 'PENDING')",
         )
-        until(lambda: held(world) == there(world), world)
+        until_read(lambda: held(world) == there(world), "we held what is there", world)
         world.execute(
             "UPDATE users SET current_signature_file_id = 'n' WHERE id IN (-5, 0)",
             f"UPDATE claim_requirements SET status = 'approved' WHERE id = '{key(600)}'",
         )
         expected = [(-6, "requirements_completed"), (-5, "signature_obtained"), (0, "signature_obtained")]
-        until(lambda: won(world) == expected, world)
+        until_read(lambda: won(world) == expected, f"there was {expected}", world)
     assert report_of(world, "verify")["in_step"] == 4
     explained = world.consumer("explain", "--", "-5")
     assert explained.returncode == 0, explained.stderr
     assert "User -5 is in no queue" in explained.stdout
 
 
-def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: World, tmp_path: Path) -> None:
+def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: World) -> None:
     world.execute("ALTER TABLE claim_requirements MODIFY claim_id BIGINT UNSIGNED NULL")
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'file')",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
@@ -103,12 +100,12 @@ def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: World, 
             f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ('{key(101)}', NULL, 'PENDING')",
             f"UPDATE claim_requirements SET claim_id = 10 WHERE id = '{key(100)}'",
         )
-        until(lambda: held(world)["requirements"] == [(key(100), 1, "10")], world)
+        until_read(lambda: held(world)["requirements"] == [(key(100), 1, "10")], "it was the claim's", world)
         world.execute(
             f"DELETE FROM claim_requirements WHERE id = '{key(101)}'",
             f"UPDATE claim_requirements SET claim_id = NULL WHERE id = '{key(100)}'",
         )
-        until(lambda: held(world)["requirements"] == [], world)
+        until_read(lambda: held(world)["requirements"] == [], "it was nobody's", world)
     assert world.consumer("dead-letters", "list").stdout == "no dead letters\n"
     assert won(world) == []
     assert report_of(world, "verify")["in_step"] == 1

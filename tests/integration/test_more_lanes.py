@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,7 +19,9 @@ from consumer.store.raise_lanes import NotDrained
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.producer import ReaderTransactions
-from tests.integration.reader.world import CONSUMER, LANES, World
+from tests.integration.reader.world import LANES, World
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -37,14 +35,6 @@ def query(world: World, statement: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement.encode()).fetchall()
 
 
-def until(condition: Callable[[], bool], seconds: float = 90) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.1)
-
-
 def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]:
     """What a process with this LANES would load."""
     kafka = KafkaSettings(kafka_bootstrap_servers=world.kafka, topic_prefix=world.name, lanes=lanes)
@@ -53,20 +43,16 @@ def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]
 
 def waiting(world: World, lanes: int) -> int:
     """Messages that `consumer status` shows waiting."""
-    return status(*settings(world, lanes)).waiting
+    return status(*settings(world, lanes)).waiting or 0
 
 
 @contextmanager
-def applier(world: World, lanes: int, log: Path) -> Iterator[None]:
+def applier(world: World, lanes: int) -> Iterator[Process]:
     """`consumer apply`, ended with the block as an operator ends it."""
-    with log.open("ab") as errors:
-        process = subprocess.Popen([CONSUMER, "apply"], env=world.environment(LANES=str(lanes)), stderr=errors)
-    try:
-        yield
-        assert process.poll() is None, log.read_text()[-2000:]
-    finally:
-        process.terminate()
-        process.wait(30)
+    process = world.applier(LANES=str(lanes))
+    yield process
+    process.check()
+    process.stop()
 
 
 def refused(world: World, *arguments: str, lanes: int) -> str:
@@ -76,8 +62,7 @@ def refused(world: World, *arguments: str, lanes: int) -> str:
     return said.stderr
 
 
-def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repeated(tmp_path: Path) -> None:
-    log = tmp_path / "appliers.log"
+def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repeated() -> None:
     with World("mysql") as world:
         world.setup()
         reader = world.reader().wait_for("reading")
@@ -86,24 +71,24 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
         def known() -> bool:
             return query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)]
 
-        with applier(world, LANES, log):
-            until(known)
+        with applier(world, LANES) as first:
+            until(known, "all were known")
             reader.stop()
-            until(lambda: waiting(world, LANES) == 0)
+            until(lambda: waiting(world, LANES) == 0, "no message waited")
             with pytest.raises(NotDrained, match="is still connected"):
                 raise_lanes(*settings(world, MORE))
 
         reader = world.reader().wait_for("reading")
         world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 1, 'open')")
-        until(lambda: waiting(world, LANES) > 0)
+        until(lambda: waiting(world, LANES) > 0, "a message waited")
         with pytest.raises(NotDrained, match="not applied yet"):
             raise_lanes(*settings(world, MORE))
-        assert reader.process.poll() is None, "what was refused has ended the reader"
+        assert reader.poll() is None, "what was refused has ended the reader"
         with pytest.raises(TopicMismatch, match="cannot lose partitions"):
             raise_lanes(*settings(world, LANES - 1))
         reader.stop()
-        with applier(world, LANES, log):
-            until(lambda: waiting(world, LANES) == 0)
+        with applier(world, LANES) as second:
+            until(lambda: waiting(world, LANES) == 0, "no message waited")
 
         done = world.setup("--lanes", str(MORE))
         assert f"raised the lanes from {LANES} to {MORE}, epoch 2; start everything with LANES={MORE}" in done
@@ -114,9 +99,12 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
         world.reader(LANES=str(MORE)).wait_for("reading")
         world.execute(*(f"UPDATE users SET current_signature_file_id = {n} WHERE id = {n}" for n in CUSTOMERS))
         world.execute("INSERT INTO users (id) VALUES (1001), (1002), (1003)")
-        with applier(world, MORE, log):
-            until(lambda: query(world, "SELECT count(*) FROM conversions") == [(len(CUSTOMERS),)])
-            until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS) + 3,)])
+        with applier(world, MORE) as last:
+            until(lambda: query(world, "SELECT count(*) FROM conversions") == [(len(CUSTOMERS),)], "all had signed")
+            until(
+                lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS) + 3,)],
+                "the new were known",
+            )
         leads = query(world, "SELECT user_id, lane, judge_after FROM leadstream.leads")
         assert leads == [(user_id, lane_of(user_id, MORE), None) for user_id, _, _ in leads]
         assert query(world, "SELECT DISTINCT epoch, count(*) FROM leadstream.lanes GROUP BY 1") == [(2, MORE)]
@@ -125,7 +113,7 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
         ]
         assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
         assert not {"numbers_lost", "dead_letter", "lane_taken"} & {
-            json.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")
+            line["event"] for process in (first, second, last) for line in process.lines()
         }
 
 

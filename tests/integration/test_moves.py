@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -14,8 +10,9 @@ import psycopg
 import pytest
 
 from consumer.leads.model import NEVER
-from tests.integration.reader.world import CONSUMER, World
+from tests.integration.reader.world import World
 from tests.integration.test_cascades import foreign_keys
+from tests.support.waiting import until
 from tests.unit.applier.lanes_at_work import Firm, truth
 
 pytestmark = pytest.mark.servers
@@ -115,7 +112,7 @@ def history(rows: Iterator[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("keys", ["keyless", "moves only", "foreign keys"])
-def test_two_appliers_give_the_history_that_was(world: World, keys: str, tmp_path: Path) -> None:
+def test_two_appliers_give_the_history_that_was(world: World, keys: str) -> None:
     if keys == "foreign keys":
         world.execute(*foreign_keys("CASCADE"))
     kind = "none" if keys != "foreign keys" else "logged" if world.url.startswith("mysql") else "native"
@@ -123,45 +120,38 @@ def test_two_appliers_give_the_history_that_was(world: World, keys: str, tmp_pat
     everything = keys != "moves only"
     world.setup()
     reader = world.reader()
-    with ExitStack() as running:
-        for number in range(2):
-            log = running.enter_context((tmp_path / f"applier-{number}.log").open("wb"))
-            applier = subprocess.Popen([CONSUMER, "apply"], env=world.environment(), stderr=log)
-            running.callback(applier.wait)
-            running.callback(applier.kill)
-        founding = [
-            *(("user", number, "7", 1) for number in USERS),
-            *(("claim", n, n % 20 + 1, "open") for n in CLAIMS),
-        ]
-        with world.connection() as connection, connection.cursor() as cursor:
-            firm.transaction(founding, checks=True)
-            for step in founding:
-                cursor.execute(statement(*step))
-        work(world, firm, dice, TRANSACTIONS // 2, everything=everything)
-        reader.stop()
-        world.reader()
-        work(world, firm, dice, TRANSACTIONS // 2, everything=everything)
-        with world.connection() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
-            ((now,),) = cursor.fetchall()
-        with psycopg.connect(world.database_url, autocommit=True) as store:
-            deadline = time.monotonic() + 120
-            passed = "SELECT min(version) > %s FROM leadstream.lanes"
-            while store.execute(passed, (now,)).fetchone() != (True,):
-                assert time.monotonic() < deadline, "the lanes do not move on"
-                time.sleep(0.1)
-            stints = store.execute(
-                "SELECT user_id, number, queue_type, opened_reason, closed_reason, conversion_type, signature"
-                " FROM leadstream.stints ORDER BY user_id, number"
+    for _ in range(2):
+        world.applier()
+    founding = [
+        *(("user", number, "7", 1) for number in USERS),
+        *(("claim", n, n % 20 + 1, "open") for n in CLAIMS),
+    ]
+    with world.connection() as connection, connection.cursor() as cursor:
+        firm.transaction(founding, checks=True)
+        for step in founding:
+            cursor.execute(statement(*step))
+    work(world, firm, dice, TRANSACTIONS // 2, everything=everything)
+    reader.stop()
+    world.reader()
+    work(world, firm, dice, TRANSACTIONS // 2, everything=everything)
+    with world.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
+        ((now,),) = cursor.fetchall()
+    with psycopg.connect(world.database_url, autocommit=True) as store:
+        passed = "SELECT min(version) > %s FROM leadstream.lanes"
+        until(lambda: store.execute(passed, (now,)).fetchone() == (True,), "every lane had passed the changes")
+        stints = store.execute(
+            "SELECT user_id, number, queue_type, opened_reason, closed_reason, conversion_type, signature"
+            " FROM leadstream.stints ORDER BY user_id, number"
+        ).fetchall()
+        waiting = {
+            user_id
+            for (user_id,) in store.execute(
+                "SELECT user_id FROM leadstream.leads WHERE judge_after = %s", (NEVER,)
             ).fetchall()
-            waiting = {
-                user_id
-                for (user_id,) in store.execute(
-                    "SELECT user_id FROM leadstream.leads WHERE judge_after = %s", (NEVER,)
-                ).fetchall()
-            }
-            reasons = store.execute("SELECT reason, count(*) FROM leadstream.rechecks GROUP BY 1").fetchall()
-            conversions = store.execute("SELECT count(*) FROM conversions").fetchone()
+        }
+        reasons = store.execute("SELECT reason, count(*) FROM leadstream.rechecks GROUP BY 1").fetchall()
+        conversions = store.execute("SELECT count(*) FROM conversions").fetchone()
     ours = history(iter(stints))
     was = history(
         (s.user_id, s.number, s.queue_type, s.opened_reason, s.closed_reason, s.conversion_type, s.signature)

@@ -15,6 +15,7 @@ from tests.bench.history import DATABASE, connect, history
 from tests.bench.kafka import Topics
 from tests.bench.postgres import database
 from tests.servers import ensure
+from tests.support.waiting import PATIENCE
 
 
 def consumer(env: dict[str, str], *arguments: str) -> str:
@@ -32,7 +33,7 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
     with history(servers, 200) as past, database(servers.postgres_url) as postgres:
         env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
         ours.setup(env)
-        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, past), past.rows, seconds=60)
+        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, past), past.rows, seconds=PATIENCE)
         before = json.loads(consumer(env, "status", "--json"))
         assert before["waiting"] >= past.rows
         assert sum(lane["waiting"] for lane in before["lanes"]) == before["waiting"]
@@ -45,7 +46,7 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
                 row = connection.execute("SELECT count(*) FROM leadstream.stints WHERE number = 3").fetchone()
                 return row[0] if row else 0
 
-            measure.run([ours.applier(env, tmp_path)], applied, past.rows // 10, seconds=60)
+            measure.run([ours.applier(env, tmp_path)], applied, past.rows // 10, seconds=PATIENCE)
         after = json.loads(consumer(env, "status", "--json"))
         assert after["waiting"] < before["waiting"]
         moved = [lane for lane in after["lanes"] if lane["next_number"] > 1]
@@ -79,4 +80,10 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
                 assert failed.returncode == 1
                 assert len(failed.stderr.splitlines()) == 1, failed.stderr
                 assert "run `consumer setup`" in failed.stderr
+        away = {**env, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+        command = [str(ours.SCRIPTS / "consumer"), "status"]
+        half = subprocess.run(command, env=away, capture_output=True, text=True, check=False)
+        assert half.returncode == 1
+        assert "last moved by" in half.stdout
+        assert "Connection refused" in half.stderr
     topics.remove()

@@ -22,7 +22,7 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.rules import Rules
-from consumer.store.lookups import Desk, Dossier, PastStint, Waiting, Won
+from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion
 
 RULES = Rules()
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -33,8 +33,8 @@ def lead(**fields: object) -> Lead:
     return Lead(8911, **{"exists": True, "stint": 1, "opened_at": NOON_US, **fields})  # type: ignore[arg-type]
 
 
-def dossier(held: Lead | None, **fields: object) -> Dossier:
-    return replace(Dossier(8911, held, [], [], None, None, NOON_US), **fields)  # type: ignore[arg-type]
+def dossier(held: Lead | None, **fields: object) -> LeadRecord:
+    return replace(LeadRecord(8911, held, [], [], None, None, NOON_US), **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_life_is_told_stint_by_stint() -> None:
             ),
             PastStint(2, "none", later, "signature_obtained", None, None, None, "stream"),
         ],
-        conversions=[Won("signature_obtained", "unsigned_users", later, 12, 3)],
-        desk=Desk("none", False, 0, 3, None, None, []),
+        conversions=[RecordedConversion("signature_obtained", "unsigned_users", later, 12, 3)],
+        row=CallCentreRow("none", False, 0, 3, None, None, []),
     )
     live = Live(True, verdict(lead(signature="9"), RULES), later)
     told = explain(held, live, RULES)
@@ -128,9 +128,9 @@ def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() ->
 def test_what_does_not_fit_together_is_said() -> None:
     held = dossier(
         lead(queue_type=QueueType.UNSIGNED_USERS, judge_after=NEVER),
-        desk=Desk("requirements_outstanding", True, 0, 0, None, None, []),
-        recheck=Waiting("its claim moved", NOON, 2, "the stream lags"),
-        conversions=[Won("signature_obtained", None, NOON, None, None)],
+        row=CallCentreRow("requirements_outstanding", True, 0, 0, None, None, []),
+        recheck=PendingRecheck("its claim moved", NOON, 2, "the stream lags"),
+        conversions=[RecordedConversion("signature_obtained", None, NOON, None, None)],
     )
     live = Live(True, verdict(lead(signature="9"), RULES), NOON, ["signature"])
     told = explain(held, live, RULES)

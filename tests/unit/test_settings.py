@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from consumer.leads.rule_file import Exclusion, RuleFile, parse
-from consumer.settings import KafkaSettings, SettingsError, load, refuse_word_lists
+from consumer.settings import (
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    SettingsError,
+    demand,
+    load,
+    refuse_word_lists,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +75,30 @@ def test_lists_of_words_that_are_still_set_are_refused_with_the_rules_that_say_t
 def test_lists_of_words_that_are_set_to_nothing_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOSED_CLAIM_STATUSES", "")
     refuse_word_lists()
+
+
+def test_all_settings_that_are_wrong_are_told_at_once_and_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "LANES": "0",
+        "TOPIC_RETENTION_HOURS": "a week",
+        "TOPIC_PREFIX": "a b",
+        "SHADOW_MODE": "perhaps",
+        "DISCOVERY_BATCH_SIZE": "1000000",
+        "RECHECK_WAIT_SECONDS": "0",
+        "METRICS_PORT": "99999",
+        "LOG_FORMAT": "xml",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        demand(KafkaSettings, DatabaseSettings, DiscoverySettings)
+    assert str(refused.value).split("; ") == [
+        "TOPIC_PREFIX is wrong: it should match ^[A-Za-z0-9._-]{1,80}$",
+        "LANES is wrong: it should be 1 or more",
+        "TOPIC_RETENTION_HOURS is wrong: it should be a whole number",
+        "DATABASE_URL is not set", "set it in the environment, in .env or by DATABASE_URL_FILE",
+        "SHADOW_MODE is wrong: it should be true or false",
+        "DISCOVERY_BATCH_SIZE is wrong: it should be 10000 at most",
+        "RECHECK_WAIT_SECONDS is wrong: it should be more than 0",
+        "METRICS_PORT is wrong: it should be less than 65536",
+        "LOG_FORMAT is wrong: it should be 'auto', 'json' or 'console'",
+    ]  # fmt: skip

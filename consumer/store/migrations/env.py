@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `consumer.store.setup` hands over, in its transaction."""
+"""Migrations on the connection and in the transaction of `consumer.store.setup`."""
 
 from alembic import context
 

@@ -3,7 +3,7 @@
 
 const EVERY = 2000, PATIENCE = 8000, FINISHED = 120000;
 const at = (id) => document.getElementById(id);
-const pause = at("pause"), lost = at("lost"), told = at("told"), ask = at("ask"), token = at("token");
+const pause = at("pause"), lost = at("lost"), told = at("told");
 let timer = 0, lastSeen = at("clock").textContent;
 
 /* ---- live updates: every part with data-live is replaced when it says something else ---- */
@@ -72,8 +72,6 @@ timer = setTimeout(tick, EVERY);
 
 /* ---- run a sweep: the token is asked for once and stays in this tab ---- */
 
-const KEY = "leadstream token";
-
 for (const button of document.querySelectorAll("[data-run]")) {
   button.hidden = false;
   button.addEventListener("click", () => start(button));
@@ -83,15 +81,14 @@ markBusy();
 async function start(button) {
   if (button.getAttribute("aria-disabled") === "true") return;
   const name = button.dataset.run, title = button.dataset.title;
-  const given = sessionStorage.getItem(KEY) || (await askForToken(title));
+  const given = await knownToken(`Run “${title}”`);
   if (!given) return;
   button.dataset.asked = "yes";
   button.setAttribute("aria-disabled", "true");
   say(told, `${title} is running …`);
   try {
     const [sentence, kept] = await run(name, title, given);
-    if (kept) sessionStorage.setItem(KEY, given);
-    else sessionStorage.removeItem(KEY);
+    keepToken(kept ? given : "");
     say(told, sentence);
     await tick();
   } catch {
@@ -116,19 +113,4 @@ async function run(name, title, given) {
   if (found.outcome !== "ok") return [`${title} ended as ${found.outcome}${found.error ? `: ${found.error}` : ""}.`, true];
   const repaired = found.repaired ? `${found.repaired} repaired` : "nothing to repair";
   return [`${title} is done: ${found.checked} checked, ${repaired}.`, true];
-}
-
-function askForToken(title) {
-  at("ask-title").textContent = `Run “${title}”`;
-  token.value = "";
-  ask.returnValue = "cancel";
-  ask.showModal();
-  token.focus();
-  return new Promise((resolve) => {
-    ask.addEventListener("close", () => {
-      const given = ask.returnValue === "run" ? token.value.trim() : "";
-      token.value = "";
-      resolve(given);
-    }, { once: true });
-  });
 }

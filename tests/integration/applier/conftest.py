@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,6 @@ def servers() -> Servers:
 
 
 @pytest.fixture
-def world(servers: Servers, tmp_path: Path) -> Iterator[World]:
-    with new_world(servers.kafka_bootstrap, servers.postgres_url, tmp_path / "appliers.log") as made:
+def world(servers: Servers) -> Iterator[World]:
+    with new_world(servers.kafka_bootstrap, servers.postgres_url) as made:
         yield made

@@ -10,7 +10,7 @@ from typing import Any, Self
 from confluent_kafka import Producer
 from msgspec import structs
 
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import Checkpoint, encode
 from consumer.stream.checkpoint_log import KEY
@@ -46,7 +46,7 @@ class Scribe:
             next_seqs=next_seqs or [1] * kafka.lanes,
         )
         self._writer = EnvelopeWriter(kafka.topic_prefix, "mysql", "company", epoch)
-        self.numbering = Numbering(checkpoint, Topics(kafka.topic_prefix), self._writer, self._send)
+        self.sequencer = Sequencer(checkpoint, Topics(kafka.topic_prefix), self._writer, self._send)
         self.next_seqs = list(checkpoint.next_seqs)
         """Per lane, the number after the last one that was given out."""
         self.withheld = 0
@@ -77,10 +77,10 @@ class Scribe:
         """One source transaction of rows (table, before, after, user_id); returns its commit time in µs."""
         at = at or time.time_ns() // 1000
         self._pos += 100
-        self.numbering.begin(None, 1, "binlog.000001", self._pos, at)
+        self.sequencer.begin(None, 1, "binlog.000001", self._pos, at)
         for row in rows:
             self.row(*row)
-        self.numbering.commit()
+        self.sequencer.commit()
         return at
 
     def row(self, table: str, before: Row | None, after: Row | None, user_id: int | None) -> None:
@@ -90,14 +90,14 @@ class Scribe:
         old = None if before is None else json.dumps(before)
         new = None if after is None else json.dumps(after)
         if user_id is None and "claim_id" in row:
-            self.numbering.orphan(table, op, old, new, None, row["claim_id"], self._pos, self.numbering.rows)
+            self.sequencer.orphan(table, op, old, new, None, row["claim_id"], self._pos, self.sequencer.rows)
         else:
             key = row["id"] if user_id is None else user_id
-            self.numbering.row(table, op, old, new, user_id, key, self._pos, self.numbering.rows)
+            self.sequencer.row(table, op, old, new, user_id, key, self._pos, self.sequencer.rows)
 
     def beat(self) -> None:
         """A heartbeat in every lane."""
-        self.numbering.heartbeat(time.time_ns() // 1000)
+        self.sequencer.heartbeat(time.time_ns() // 1000)
 
     def raw(self, topic: str, value: bytes, partition: int, key: bytes = b"1") -> None:
         """Bytes as they are."""

@@ -22,7 +22,7 @@ from consumer.stream import topics
 from consumer.stream.envelope import ties_text
 from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import World, claim, faults, live, requirement, user
-from tests.integration.observe.prometheus import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -91,16 +91,16 @@ def test_whoever_gets_a_claim_is_not_judged_where_the_message_that_it_left_canno
             scribe.transaction((table, None, row, owner))
     world.drain()
     with world.scribe as scribe:
-        numbering = scribe.numbering
-        place = numbering.next_place(giver)
+        sequencer = scribe.sequencer
+        place = sequencer.next_place(giver)
         assert place is not None
-        numbering.begin(None, 1, "binlog.000001", 10_000, time.time_ns() // 1000)
+        sequencer.begin(None, 1, "binlog.000001", 10_000, time.time_ns() // 1000)
         unreadable = json.dumps({**claim(1, giver), "status": ["open"]})
-        numbering.row("claims", "d", unreadable, None, giver, giver, 10_000, 0, ties=ties_text(Ties(stays=True)))
-        numbering.row(
+        sequencer.row("claims", "d", unreadable, None, giver, giver, 10_000, 0, ties=ties_text(Ties(stays=True)))
+        sequencer.row(
             "claims", "c", None, json.dumps(moved), heir, heir, 10_000, 0, ties=ties_text(Ties(after=(place,)))
         )
-        numbering.commit()
+        sequencer.commit()
         scribe.transaction(("claim_requirements", requirement(2, 2), requirement(2, 2, "approved"), heir))
     world.drain()
     assert world.value("SELECT count(*) FROM conversions") == 0
@@ -380,12 +380,12 @@ def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: Wor
     )
     with world.scribe as scribe:
         if together:
-            scribe.numbering.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
+            scribe.sequencer.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
         for row in rows:
             scribe.withheld = 1 if row in (rows[2:] if together else rows[1:3]) else 0  # a row goes with the next one
             scribe.row(*row) if together else scribe.transaction(row)
         if together:
-            scribe.numbering.commit()
+            scribe.sequencer.commit()
         scribe.withheld = 0
         scribe.transaction(("claim_requirements", requirement(mate, mate), requirement(mate, mate, "approved"), mate))
         scribe.transaction(("users", None, user(later), later))
@@ -415,20 +415,20 @@ def test_half_a_transaction_is_not_paid_for_where_what_was_missed_comes_in_a_bat
         )  # fmt: skip
     world.drain()
     with world.scribe as scribe:
-        scribe.numbering.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
+        scribe.sequencer.begin(None, 1, "binlog.000001", 7000, time.time_ns() // 1000)
         if not missed_first:
             scribe.row("claim_requirements", requirement(1, 1), requirement(1, 1, "approved"), 1)
-            scribe.numbering.cut()
+            scribe.sequencer.cut()
     world.drain()
     with world.scribe as scribe:
-        scribe.numbering.unreadable(None, "columns without names")
-        scribe.numbering.cut()
+        scribe.sequencer.unreadable(None, "columns without names")
+        scribe.sequencer.cut()
     world.drain()
     with world.scribe as scribe:
         if missed_first:
             scribe.row("claim_requirements", requirement(1, 1), requirement(1, 1, "approved"), 1)
         scribe.row("users", user(1, 3), user(1, 4), 1)
-        scribe.numbering.commit()
+        scribe.sequencer.commit()
     world.drain()
     assert world.query("SELECT judge_after FROM leadstream.leads WHERE user_id = 1") == [(NEVER,)]
     assert world.value("SELECT count(*) FROM conversions") == 0
@@ -457,9 +457,9 @@ def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
     with scribe:
         scribe.transaction(("users", None, user(1), 1))
     held: list[tuple[str, str | bytes, str | bytes, int]] = []
-    send, scribe.numbering._send = scribe.numbering._send, lambda *message: held.append(message)
+    send, scribe.sequencer._send = scribe.sequencer._send, lambda *message: held.append(message)
     scribe.transaction(("claims", None, claim(1, 1), 1))
-    scribe.numbering._send = send
+    scribe.sequencer._send = send
     with scribe:
         send(*held[0])
         scribe.transaction(("users", user(1), user(1, 3), 1))
@@ -515,9 +515,9 @@ def test_where_the_binlog_lacks_rows_every_lead_that_its_lane_knew_by_then_is_qu
     scribe = world.scribe
     live(scribe, range(1, 21))
     with scribe:
-        scribe.numbering.begin(None, 1, "binlog.000001", 900_000, time.time_ns() // 1000)
-        scribe.numbering.recheck("rows not in the binlog", blind=blind)
-        scribe.numbering.commit()
+        scribe.sequencer.begin(None, 1, "binlog.000001", 900_000, time.time_ns() // 1000)
+        scribe.sequencer.recheck("rows not in the binlog", blind=blind)
+        scribe.sequencer.commit()
         scribe.transaction(("users", user(1, 77), user(1), 1))
     world.drain()
     with scribe:

@@ -74,7 +74,7 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
 def test_kafka_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
     with (
         servers.private_kafka() as kafka,
-        new_world(kafka.url, servers.postgres_url, tmp_path / "appliers.log") as world,
+        new_world(kafka.url, servers.postgres_url) as world,
     ):
         process = world.applier()
         live(world.scribe, range(1, 51))
@@ -114,7 +114,7 @@ def test_a_member_of_the_group_that_reads_one_topic_alone_ends_the_applier_befor
         stranger.poll(0.1)
         return process.poll() is not None
 
-    world.until(ended, 60)
+    world.until(ended, "the applier ended")
     stranger.close()
     assert process.returncode == 1
     assert "the topics' partitions were not assigned together" in world.lines()

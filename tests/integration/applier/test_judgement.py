@@ -22,17 +22,17 @@ def test_a_source_transaction_that_kafka_carries_in_two_parts_is_judged_once_and
         scribe.transaction(("users", None, user(1, 5), 1), ("claims", None, claim(1, 1), 1))
         scribe.transaction(("claim_requirements", None, requirement(1, 1), 1))
     world.until(lambda: queue(world, 1) == "requirements_outstanding")
-    numbering = scribe.numbering
+    sequencer = scribe.sequencer
     first, second = requirement(1, 1), requirement(2, 1)
     with scribe:
-        numbering.begin(None, 1, "binlog.000001", 900, 2_000_000_000_000_000)
+        sequencer.begin(None, 1, "binlog.000001", 900, 2_000_000_000_000_000)
         scribe.row("claim_requirements", first, {**first, "status": "approved"}, 1)
-        numbering.cut()
+        sequencer.cut()
     world.until(lambda: world.value("SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL") == 1)
     assert queue(world, 1) == "requirements_outstanding"
     with scribe:
         scribe.row("claim_requirements", None, second, 1)
-        numbering.commit()
+        sequencer.commit()
     world.drain()
     assert queue(world, 1) == "requirements_outstanding"
     assert world.value("SELECT count(*) FROM conversions") == 0
@@ -48,7 +48,7 @@ def test_a_waiting_lead_in_a_quiet_lane_is_judged_by_the_next_heartbeat(world: W
         connection.execute("UPDATE leadstream.leads SET judge_after = %s, signature = '5'", [at + 1])
     with world.scribe as scribe:
         scribe.beat()
-    world.until(lambda: queue(world, 1) == "none", 20)
+    world.until(lambda: queue(world, 1) == "none", "the lead was judged")
 
 
 def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_holds_its_claim(world: World) -> None:

@@ -12,7 +12,7 @@ from consumer.applier.applier import apply
 from consumer.applier.batches import Batch, LaneBatch
 from consumer.lane import lane_of
 from consumer.leads.model import Change, Table, UserRow
-from consumer.store.errors import TryAgain
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from tests.integration.applier.world import World, claim, live, requirement, user
 
@@ -249,7 +249,7 @@ def test_a_search_for_refused_leads_ends_when_its_batch_is_not_wanted_any_longer
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id <> 1)")
     with (
         LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
-        pytest.raises(TryAgain, match="not looked for any longer"),
+        pytest.raises(TransactionConflict, match="not looked for any longer"),
     ):
         apply(registrations(world, 64), store, lambda: False)
     assert world.value("SELECT max(next_seq) FROM leadstream.lanes") == 1

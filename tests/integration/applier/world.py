@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -22,17 +16,19 @@ from consumer.store import setup as store_setup
 from consumer.stream import topics
 from tests.integration.applier.scribe import Row, Scribe
 from tests.integration.company_tables import call_centre_tables, key
+from tests.support.environments import environment
+from tests.support.processes import Process, Processes, log_folder
+from tests.support.waiting import PATIENCE, until
 
 DATES = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
 
 
 class World:
-    """Topics with `lanes` partitions and a database, both empty; `log` is where the appliers' lines go."""
+    """Topics with `lanes` partitions and a database, both empty."""
 
-    def __init__(self, bootstrap: str, postgres_url: str, log: Path, lanes: int = 4) -> None:
+    def __init__(self, bootstrap: str, postgres_url: str, lanes: int = 4) -> None:
         self.name = f"applier_{uuid4().hex[:12]}"
         self.lanes = lanes
-        self.log = log
         self._postgres_url = postgres_url
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {self.name}".encode())
@@ -44,18 +40,18 @@ class World:
         with self.connect() as connection:
             connection.execute(call_centre_tables().encode())
         store_setup.prepare(self.url, lanes, 1)
-        self.settings = {
-            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-            "KAFKA_SESSION_TIMEOUT_MS": "6000",
-            "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
-            "TOPIC_PREFIX": self.name,
-            "LANES": str(lanes),
-            "DATABASE_URL": self.url,
-            "LOG_FORMAT": "json",
-        }
+        self.settings = environment(
+            postgres=self.url,
+            kafka=bootstrap,
+            prefix=self.name,
+            lanes=lanes,
+            KAFKA_SESSION_TIMEOUT_MS="6000",
+            KAFKA_HEARTBEAT_INTERVAL_MS="500",
+        )
         """The environment of this world's processes."""
+        self.processes = Processes(self.settings, log_folder(self.name))
+        self._appliers: list[Process] = []
         self.scribe = Scribe(self.kafka)
-        self._appliers: list[subprocess.Popen[bytes]] = []
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of one statement."""
@@ -70,36 +66,26 @@ class World:
         """The one value of a statement."""
         return self.query(statement)[0][0]
 
-    def applier(self, **environment: str) -> subprocess.Popen[bytes]:
+    def applier(self, **more: str) -> Process:
         """Starts one more applier."""
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", "from consumer.cli import main; main()", "apply"],
-                env={**os.environ, **self.settings, **environment},
-                stdout=log,
-                stderr=log,
-            )
-        self._appliers.append(process)
-        return process
+        self._appliers.append(self.processes.start("consumer", "apply", **more))
+        return self._appliers[-1]
 
     def applied(self) -> bool:
         """Whether every number that the scribe gave out is applied."""
         return dict(self.query("SELECT lane, next_seq FROM leadstream.lanes")) == dict(enumerate(self.scribe.next_seqs))
 
-    def drain(self, seconds: float = 60) -> None:
+    def drain(self, within: float = PATIENCE) -> None:
         """Waits until everything is applied."""
-        self.until(self.applied, seconds)
+        self.until(self.applied, "everything was applied", within)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
-        """Waits for a condition; an AssertionError with the appliers' last lines where it does not come true."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.lines()}"
-            time.sleep(0.05)
+    def until(self, condition: Callable[[], object], what: str = "it was so", within: float = PATIENCE) -> None:
+        """Waits for a condition; the failure shows the appliers' last lines."""
+        until(condition, what, within, seen=self.lines)
 
     def lines(self) -> str:
-        """What the appliers said last."""
-        return self.log.read_text()[-8000:] if self.log.exists() else ""
+        """What the appliers have written, in whole lines."""
+        return "".join(text[: text.rfind("\n") + 1] for text in (applier.text() for applier in self._appliers))
 
     def owners(self) -> set[str]:
         """Who moved the lanes last."""
@@ -107,11 +93,7 @@ class World:
 
     def close(self) -> None:
         """Ends all appliers and leaves nothing behind."""
-        for process in self._appliers:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                process.wait()
+        self.processes.end()
         with psycopg.connect(self._postgres_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
         admin = AdminClient({"bootstrap.servers": self.kafka.kafka_bootstrap_servers, "log_level": "0"})
@@ -120,9 +102,9 @@ class World:
 
 
 @contextmanager
-def world(bootstrap: str, postgres_url: str, log: Path, lanes: int = 4) -> Iterator[World]:
+def world(bootstrap: str, postgres_url: str, lanes: int = 4) -> Iterator[World]:
     """A world that is over at the end of the block."""
-    made = World(bootstrap, postgres_url, log, lanes)
+    made = World(bootstrap, postgres_url, lanes)
     try:
         yield made
     finally:

@@ -26,6 +26,7 @@ from tests.integration.binlog.proxy import CHUNK, Proxy
 from tests.integration.binlog.source import Source, read_until, replayed
 from tests.servers import PrivateServer, ensure, mariadb_plugins, mysql_command
 from tests.spelled_out import spelled_out
+from tests.support.waiting import PATIENCE, until
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name LONGTEXT, current_signature_file_id INT)"
 
@@ -95,15 +96,13 @@ def insert(source: Source, count: int) -> None:
 
 
 def test_a_connection_that_goes_silent_is_given_up_after_the_deadline(users: Source, proxy: Proxy) -> None:
-    with closing(through(proxy, users, deadline_seconds=1.0)) as stream:
+    with closing(through(proxy, users, deadline_seconds=3.0)) as stream:
         stream.connect()
         insert(users, 1)
         assert ids(read_until(stream, users.here())) == [1]
         proxy.silent = True
-        began = time.monotonic()
-        with pytest.raises(ConnectionLost, match=r"sent nothing for 1 s"):
+        with pytest.raises(ConnectionLost, match=r"sent nothing for 3 s"):
             read_until(stream, Position("", "z", 0))
-        assert time.monotonic() - began < 5
         proxy.silent = False
         insert(users, 1)
         stream.connect()
@@ -272,7 +271,7 @@ def test_closing_wakes_a_blocked_read(users: Source) -> None:
     time.sleep(0.5)
     assert reading.is_alive()
     stream.close()
-    reading.join(5)
+    reading.join(PATIENCE)
     assert result == [[]]
     assert stream.read() == []
 
@@ -285,9 +284,7 @@ def test_drained_says_whether_more_is_waiting(users: Source) -> None:
         while (stream.file, stream.pos) < (end.file, end.pos):
             stream.read()
         users.run("BEGIN", *["INSERT INTO users (name) VALUES (REPEAT('x', 30000))"] * 40, "COMMIT")
-        deadline = time.monotonic() + 10
-        while stream.drained:
-            assert time.monotonic() < deadline
+        until(lambda: not stream.drained, "more was waiting")
         assert ids(read_until(stream, users.here())) == list(range(2, 42))
         while not stream.drained:
             stream.read()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -18,6 +17,7 @@ from consumer.mysql.session import server_info
 from consumer.settings import MySQLAddress
 from tests.integration.binlog.source import Source, as_file, read_until
 from tests.servers import PrivateServer, ensure
+from tests.support.waiting import until
 
 USERS = "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50))"
 
@@ -51,14 +51,6 @@ def purge(source: Source, file: str) -> bool:
     """Purges the binlogs before one; whether it is the oldest now."""
     source.run(f"PURGE BINARY LOGS TO '{file}'")
     return bool(source.ask("SHOW BINARY LOGS")[0][0] == file)
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Asks ten times a second, for ten seconds."""
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 NEVER = Position("", "z", 0)
@@ -147,7 +139,7 @@ def test_a_purged_binlog_is_an_error_that_names_the_way_back(own: Source) -> Non
     insert(own)
     own.run("FLUSH BINARY LOGS")
     info = server_info(own.address)
-    wait_until(lambda: purge(own, info.file))  # a server keeps what it is still sending to a reader that just left
+    until(lambda: purge(own, info.file), "older binlogs were purged")  # what a reader is sent yet, a server keeps
     for start in (own.start, as_file(own.start)):
         with closing(own.stream(start)) as stream, pytest.raises(BinlogPurged, match="ON_PURGED=reconcile"):
             drain(stream)
@@ -310,5 +302,5 @@ def follow(replica: Source, source: Source) -> None:
 def wait_for(replica: Source, gtids: str) -> None:
     """Waits until a server has executed a set of GTIDs."""
     with closing(Source.session_at(replica.root)) as session, session.cursor() as cursor:
-        cursor.execute("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 30)", (gtids,))
+        cursor.execute("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 150)", (gtids,))
         assert cursor.fetchone() == (0,)

@@ -7,7 +7,7 @@ converter is told it from outside (KIP-1054, `schema.content`). The message itse
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.servers import maven_libs
 from tests.servers.packages import java
+from tests.support.processes import Process
 
 CONNECT = "4.3.1"
 DEBEZIUM = "3.3.1.Final"
@@ -65,8 +66,8 @@ def envelope_schema(topic: str, columns: Fields) -> str:
 
 
 @contextmanager
-def jdbc_sink(folder: Path, kafka: str, postgres: str, topics: Mapping[str, Fields]) -> Iterator[Path]:
-    """A running worker with one sink a topic, each writing a table of its topic's last word; yields its log."""
+def jdbc_sink(folder: Path, kafka: str, postgres: str, topics: Mapping[str, Fields]) -> Iterator[Process]:
+    """A running worker with one sink a topic, each writing a table of its topic's last word; yields the worker."""
     target = urlsplit(postgres)
     worker = folder / "worker.properties"
     _write(
@@ -109,22 +110,13 @@ def jdbc_sink(folder: Path, kafka: str, postgres: str, topics: Mapping[str, Fiel
             },
         )
         sinks.append(sink)
-    log = folder / "connect.log"
-    argv = [
-        java(),
-        "-Xmx512m",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        "-cp",
-        f"{libs()}/*",
-        "org.apache.kafka.connect.cli.ConnectStandalone",
-    ]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*argv, str(worker), *map(str, sinks)], stdout=output, stderr=subprocess.STDOUT)
+    options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs()}/*"]
+    arguments = [*options, "org.apache.kafka.connect.cli.ConnectStandalone", str(worker), *map(str, sinks)]
+    process = Process("connect", java(), arguments, os.environ, folder).start()
     try:
-        yield log
+        yield process
     finally:
-        process.terminate()
-        process.wait(30)
+        process.end()
 
 
 def _field(name: str, kind: str) -> dict[str, object]:

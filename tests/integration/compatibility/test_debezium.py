@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.bench.kafka import Topics
 from tests.bench.postgres import database
 from tests.integration.compatibility.connect import Fields, jdbc_sink
 from tests.servers import ensure
+from tests.support.waiting import PATIENCE
 
 COLUMNS: dict[str, Fields] = {
     "users": {
@@ -82,15 +82,13 @@ def test_debeziums_transform_and_jdbc_sink_rebuild_the_tables_from_our_topics(tm
         env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
         ours.setup(env)
         whole = History(past.server, past.url, past.rows, str(status[0]), int(status[1]), past.binlogs)
-        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, whole), whole.rows, seconds=60)
+        measure.run([ours.reader(env, tmp_path)], lambda: ours.read_rows(topics, whole), whole.rows, seconds=PATIENCE)
         sources = {f"{prefix}.{table}": columns for table, columns in COLUMNS.items()}
         wanted = {table: rows_in_mysql(past, table, list(columns)) for table, columns in COLUMNS.items()}
-        with jdbc_sink(tmp_path, servers.kafka_bootstrap, postgres, sources) as log:
-            deadline = time.monotonic() + 180
-            found: dict[str, list[tuple[object, ...]]] = {}
-            while found != wanted and time.monotonic() < deadline:
-                time.sleep(0.5)
-                found = {table: rows_sunk(postgres, table, list(columns)) for table, columns in COLUMNS.items()}
-            for table in COLUMNS:
-                assert found[table] == wanted[table], log.read_text()[-4000:]
+        with jdbc_sink(tmp_path, servers.kafka_bootstrap, postgres, sources) as connect_worker:
+
+            def found() -> dict[str, list[tuple[object, ...]]]:
+                return {table: rows_sunk(postgres, table, list(columns)) for table, columns in COLUMNS.items()}
+
+            connect_worker.until(lambda: found() == wanted, "the sink had every row", pause=0.5)
     topics.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from consumer.stream.checkpoint import Checkpoint
 from tests.integration.company_tables import company_tables
 from tests.integration.reader.world import World
 from tests.servers import PrivateServer, ensure
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -141,19 +142,11 @@ def test_a_replica_that_stands_still_follows_by_the_printed_statement_and_keeps_
     stopped = wrong(badly_set.url)["replica lag"]
     assert (stopped.state, stopped.hint) == (State.FAILED, start)
     run(badly_set.url, stopped.hint)
-    wait_until(lambda: "replica lag" not in wrong(badly_set.url))
+    until(lambda: "replica lag" not in wrong(badly_set.url), "the replica was not late")
     if not is_mariadb(badly_set):  # whose list of replicas has no uuid by which ours could be told from another
-        wait_until(lambda: "server_id" in wrong(source, server_id=number))
+        until(lambda: "server_id" in wrong(source, server_id=number), "the replica had registered")
         assert "is that of the replica" in wrong(source, server_id=number)["server_id"].sentence
     run(badly_set.url, stop)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Asks until it is so."""
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(badly_set: PrivateServer) -> None:
@@ -176,7 +169,7 @@ def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(b
         run(badly_set.url, "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
         return position().state is State.FAILED
 
-    wait_until(purged)
+    until(purged, "the binlogs were purged")
     assert position().hint.startswith("ON_PURGED=reconcile consumer read")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import psycopg
@@ -173,9 +172,7 @@ def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_
 def test_setup_says_that_mysql_is_away_also_where_everything_is_set_up(company: World) -> None:
     company.setup()
     assert "everything is set up already" in company.setup()
-    began = time.monotonic()
     away = company.consumer("setup", REPLICA_DATABASE_URL="mysql://nobody:s3cret@127.0.0.1:1/company")
-    assert time.monotonic() - began < 30
     assert (away.returncode, away.stdout) == (1, "")
     assert "127.0.0.1:1 cannot be asked" in away.stderr
     assert "start the server, or correct REPLICA_DATABASE_URL" in away.stderr

@@ -14,9 +14,11 @@ from confluent_kafka import Producer
 
 from tests.demo.company import Company
 from tests.demo.pipeline import Addresses, Pipeline
-from tests.demo.processes import Process
-from tests.integration.observe.prometheus import Prometheus, free_port, until
+from tests.integration.observe.prometheus import Prometheus
 from tests.servers import ensure
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 TOKEN: Final = "for-this-test"
 CUSTOMERS: Final = 200
@@ -52,7 +54,7 @@ class Observed(Pipeline):
         return {"reader": [self.ports["reader"]], "applier": appliers, "reconciler": [self.ports["serve"]]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """What Prometheus knows of some seconds of load, a sweep of each kind, repaired drift, and a dead letter."""
     servers = ensure(("mysql", "kafka", "postgres"))
@@ -84,7 +86,7 @@ def _live_through(pipeline: Observed, company: Company) -> None:
                 reconciler.get(f"/leads/{user_id}/precall", params={"expected": "none"})
             time.sleep(0.3)
         company.stop()
-        pipeline.drain(60)
+        pipeline.drain()
         with psycopg.connect(pipeline.postgres_url, autocommit=True) as connection:
             connection.execute(FALSIFY)
         reconciler.post("/verify", headers={"Authorization": f"Bearer {TOKEN}"}, json={"repair": True})

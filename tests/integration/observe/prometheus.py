@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,9 +15,11 @@ import yaml
 
 from tests.servers import ServerError
 from tests.servers.packages import install
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 CONFIG: Final = Path(__file__).parents[3] / "deploy" / "prometheus"
-PATIENCE: Final = 90.0
 
 
 def program(name: str) -> str:
@@ -32,26 +31,10 @@ def program(name: str) -> str:
     return shutil.which(name) or name
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Waits; an AssertionError names what did not come true."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"it never came about that {what}"
-        time.sleep(0.2)
-
-
 class Prometheus:
     """Scrapes `targets` (job → ports) every second, and evaluates our rules as often."""
 
     def __init__(self, folder: Path, targets: Mapping[str, Sequence[int]]) -> None:
-        self._folder = folder
-        self._log = folder / "prometheus.log"
         config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
         config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
         config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
@@ -61,18 +44,18 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         port = free_port()
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    program("prometheus"),
-                    f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                    "--log.level=warn",
-                ],
-                stdout=log,
-                stderr=log,
-            )
+        self._process = Process(
+            "prometheus",
+            program("prometheus"),
+            [
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--log.level=warn",
+            ],
+            os.environ,
+            folder,
+        )
 
     def query(self, expression: str) -> list[float]:
         """The values of all series of an expression now; those that are no number are left out."""
@@ -80,6 +63,10 @@ class Prometheus:
             number for found in self._ask("query", query=expression)["result"]
             if not math.isnan(number := float(found["value"][1]))
         ]  # fmt: skip
+
+    def await_data(self, expression: str) -> None:
+        """Waits until an expression has a value."""
+        until(lambda: self.query(expression), f"{expression} had data")
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with its health and last error."""
@@ -93,19 +80,17 @@ class Prometheus:
         return data
 
     def _is_ready(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
         try:
             return self._client.get("/-/ready").status_code == 200
         except httpx.TransportError:
             return False
 
     def __enter__(self) -> Self:
-        until(self._is_ready, "Prometheus was ready")
+        self._process.start().until(self._is_ready, "Prometheus was ready")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.close()
-        self._process.terminate()
-        self._process.wait(30)
+        self._process.stop()

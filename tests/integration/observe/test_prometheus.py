@@ -12,8 +12,9 @@ import yaml
 from consumer.measures import CATALOGUE
 from deploy.dashboards import DASHBOARDS, Panel
 from reconciler import metrics as _declares  # noqa: F401
-from tests.integration.observe.prometheus import CONFIG, Prometheus, program, until
+from tests.integration.observe.prometheus import CONFIG, Prometheus, program
 from tests.servers.processes import run
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -77,21 +78,21 @@ def test_the_runbook_has_a_section_for_every_alert() -> None:
 def test_every_metric_that_the_code_declares_is_scraped(prometheus: Prometheus) -> None:
     for measure in CATALOGUE:
         name = f"{measure.name}_count" if measure.kind == "histogram" else measure.name
-        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+        prometheus.await_data(name)
 
 
 def test_every_metric_that_rules_and_alerts_use_has_data(prometheus: Prometheus) -> None:
     used = {name for expression in EXPRESSIONS for name in NAME.findall(expression)}
     assert len(used) > 20
     for name in used:
-        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+        prometheus.await_data(name)
 
 
 def test_every_recording_rule_has_data_and_every_rule_can_be_evaluated(prometheus: Prometheus) -> None:
     recorded = {rule["record"] for rule in rules("rules.yml")}
     assert {name for expression in EXPRESSIONS for name in RECORDED.findall(expression)} <= recorded
     for name in recorded:
-        until(lambda name=name: bool(prometheus.query(name)), f"{name} had data")  # type: ignore[misc]
+        prometheus.await_data(name)
     evaluated = prometheus.rules()
     assert len(evaluated) == len(EXPRESSIONS)
     assert [rule["lastError"] for rule in evaluated if rule["health"] != "ok"] == []
@@ -100,7 +101,7 @@ def test_every_recording_rule_has_data_and_every_rule_can_be_evaluated(prometheu
 @pytest.mark.parametrize("query", PANELS)
 def test_every_query_of_a_panel_has_data(prometheus: Prometheus, query: str) -> None:
     asked = query.replace("$__rate_interval", "30s")
-    until(lambda: bool(prometheus.query(asked)), f"{query} had data")
+    prometheus.await_data(asked)
 
 
 def test_numbers_of_the_dashboards_are_those_of_what_happened(prometheus: Prometheus) -> None:

@@ -20,13 +20,14 @@ from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.reader import position
 from consumer.reader.router import Router
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.topics import Topics
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import LANES, Message, Reader, World, check_numbers, replay
+from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
+from tests.support.processes import Process
 
 READING = 0.85
 """How many of the kills are to meet a reader that has committed something; the others one that starts."""
@@ -81,13 +82,10 @@ class Committed:
         )
         self._topic = TopicPartition(f"{world.name}.checkpoints", 0)
 
-    def wait_for_more(self, reader: Reader) -> None:
+    def wait_for_more(self, reader: Process) -> None:
         """Until a checkpoint has been committed since the call."""
-        end, deadline = self._end(), time.monotonic() + 60
-        while self._end() <= end + 1:  # what a dead reader left open may be aborted in the meantime
-            assert reader.process.poll() is None, f"the reader ended: {reader.lines()}"
-            assert time.monotonic() < deadline, f"nothing was committed: {reader.lines()}"
-            time.sleep(0.05)
+        end = self._end() + 1  # what a dead reader left open may be aborted in the meantime
+        reader.until(lambda: self._end() > end, "something was committed")
 
     def _end(self) -> int:
         return int(self._consumer.get_watermark_offsets(self._topic, timeout=20)[1])
@@ -98,12 +96,13 @@ def wait_for_end(world: World) -> tuple[str, int]:
     with closing(Replica(MySQLAddress(world.url))) as replica:
         end, server = replica.binlog_place(), replica.server()
     reader = world.reader().wait_for("reading")
-    deadline = time.monotonic() + 120
-    while (newest := world.checkpoints()[-1]) and (newest.server != server or (newest.file, newest.pos) < end):
-        assert time.monotonic() < deadline, f"{newest.file}:{newest.pos} of {end}: {reader.lines()}"
-        time.sleep(0.3)
-    reader.stop()
-    assert reader.process.returncode == 0, reader.lines()
+
+    def reached() -> bool:
+        newest = world.checkpoints()[-1]
+        return newest.server == server and (newest.file, newest.pos) >= end
+
+    reader.until(reached, f"checkpoints reached {end}")
+    assert reader.stop() == 0, reader.lines()
     return end
 
 
@@ -139,7 +138,7 @@ def by_place(messages: list[Message]) -> dict[tuple[str, int], Change]:
 def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[str, int], Change]:
     """The same, straight from the binlog in one undisturbed go."""
     prefix, sent = "undisturbed", []
-    numbering = Numbering(
+    sequencer = Sequencer(
         start,
         Topics(prefix),
         EnvelopeWriter(prefix, start.flavor, world.name, start.epoch),
@@ -147,7 +146,7 @@ def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[
             Message(topic.removeprefix(f"{prefix}."), lane, str(key), json.loads(value))
         ),
     )
-    router = Router(numbering, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
+    router = Router(sequencer, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
     stream = BinlogStream(MySQLAddress(world.url), world.name, position(start), random.getrandbits(30), 0.2, 20)
     with closing(stream):
         stream.connect()

@@ -13,6 +13,7 @@ from consumer.settings import MySQLAddress
 from tests.integration.reader.test_moving import follow
 from tests.integration.reader.world import Message, World, check_numbers
 from tests.servers import ensure
+from tests.support.waiting import until
 
 LATE_SECONDS = 6
 FUTURE = 1_900_000_000
@@ -36,13 +37,13 @@ def test_what_a_late_replica_brings_is_dated_by_its_source(flavor: str) -> None:
             there = urlsplit(replica.url)._replace(path=f"/{world.name}").geturl()
             world.execute("INSERT INTO users (id) VALUES (100)")
             with session.cursor() as cursor:
-                deadline = time.monotonic() + 30
-                while not cursor.execute(
-                    "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = 'users'",
-                    (world.name,),
-                ) or not cursor.execute(f"SELECT 1 FROM {world.name}.users"):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
+                table = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = 'users'"
+                until(
+                    lambda: (
+                        cursor.execute(table, (world.name,)) and cursor.execute(f"SELECT 1 FROM {world.name}.users")
+                    ),
+                    "the replica had the row",
+                )
                 cursor.execute(f"STOP {thread}")
                 assert world.consumer("setup", REPLICA_DATABASE_URL=there).returncode == 0
                 reader = world.reader(REPLICA_DATABASE_URL=there).wait_for("reading")
@@ -70,7 +71,8 @@ def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: World) -> 
     world.execute("INSERT INTO users (id) VALUES (4)")
     world.execute("SET timestamp = 1", "INSERT INTO users (id) VALUES (5), (6)")
     world.wait_for_rows(6)
-    time.sleep(2)  # heartbeats come
+    before = len(world.messages())
+    until(lambda: len(world.messages()) > before, "heartbeats came")
     messages = world.finish(reader, 6)
     ended = time.time_ns() // 1000
     check_numbers(messages)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from pathlib import Path
-from typing import Final
 
 import psycopg
 import pytest
@@ -14,15 +11,13 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.test_ways_on import SIGNED, UNSIGNED, read_live, rechecks
-from tests.integration.reader.world import LANES, Reader, World, check_numbers
-from tests.integration.test_cascades import pipeline
-from tests.integration.test_children import until
+from tests.integration.reader.world import LANES, World, check_numbers
+from tests.integration.stints import await_stints
 from tests.servers import ensure
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
-
-HEARTBEAT_SECONDS: Final = 2.0
-"""READER_HEARTBEAT_SECONDS, as it is without a setting."""
 
 
 def lose_checkpoints(world: World) -> None:
@@ -30,10 +25,7 @@ def lose_checkpoints(world: World) -> None:
     admin = AdminClient({"bootstrap.servers": world.kafka})
     topic = f"{world.name}.checkpoints"
     admin.delete_topics([topic])[topic].result(30)
-    deadline = time.monotonic() + 60
-    while topic in admin.list_topics(timeout=30).topics:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic was gone")
 
 
 def repair(world: World) -> str:
@@ -45,13 +37,13 @@ def repair(world: World) -> str:
     return world.setup(*command[0].split()[1:])
 
 
-def test_the_reader_goes_on_exactly_where_it_was(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_the_reader_goes_on_exactly_where_it_was(world: World) -> None:
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1"
         )
-        until(world, 1, SIGNED)
-        until(world, 2, UNSIGNED)
+        await_stints(world, 1, SIGNED)
+        await_stints(world, 2, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
         lose_checkpoints(world)
@@ -63,9 +55,9 @@ def test_the_reader_goes_on_exactly_where_it_was(world: World, tmp_path: Path) -
         )
         assert "found the lost checkpoint again by transaction" in repair(world)
         world.reader()
-        until(world, 1, [*SIGNED, ("unsigned_users", "signature_missing")])
-        until(world, 2, [*SIGNED, ("unsigned_users", "signature_missing")])
-        until(world, 3, UNSIGNED)
+        await_stints(world, 1, [*SIGNED, ("unsigned_users", "signature_missing")])
+        await_stints(world, 2, [*SIGNED, ("unsigned_users", "signature_missing")])
+        await_stints(world, 3, UNSIGNED)
         assert "mysql position" not in findings(world.consumer("doctor", "--json"))
         assert "nothing changed" in world.setup("--repair")
     messages = world.messages()
@@ -74,17 +66,18 @@ def test_the_reader_goes_on_exactly_where_it_was(world: World, tmp_path: Path) -
     assert rechecks(world) == {}, "nobody had to be read live"
 
 
-def kill_inside(world: World, reader: Reader, count: int) -> None:
+def kill_inside(world: World, reader: Process, count: int) -> None:
     """Ends a reader once more than so many messages of users are in Kafka, committed or not."""
     consumer = Consumer({"bootstrap.servers": world.kafka, "group.id": "watch"})
     lanes = [TopicPartition(f"{world.name}.users", lane) for lane in range(LANES)]
-    deadline = time.monotonic() + 60
+
+    def sent() -> int:
+        return sum(consumer.get_watermark_offsets(lane, timeout=30)[1] for lane in lanes)
+
     try:
-        while sum(consumer.get_watermark_offsets(lane, timeout=30)[1] for lane in lanes) < count:
-            assert time.monotonic() < deadline
+        reader.until(lambda: sent() >= count, f"{count} messages were sent", pause=0.0)
     finally:
-        reader.process.kill()
-        reader.process.wait()
+        reader.kill()
         consumer.close()
 
 
@@ -110,10 +103,10 @@ def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: World) 
     ] == list(range(1, count + 1))
 
 
-def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present(tmp_path: Path) -> None:
-    with ensure(()).private_mysql() as server, World("mysql", server.url) as world, pipeline(world, tmp_path):
+def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present() -> None:
+    with ensure(()).private_mysql() as server, World("mysql", server.url) as world, world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
-        until(world, 1, UNSIGNED)
+        await_stints(world, 1, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
         lose_checkpoints(world)
@@ -125,13 +118,13 @@ def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present(tm
         world.reader()
         read_live(world, 1, SIGNED)
         world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
-        until(world, 2, SIGNED)
+        await_stints(world, 2, SIGNED)
 
 
-def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World) -> None:
+    with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
-        until(world, 1, UNSIGNED)
+        await_stints(world, 1, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
         world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 1")
@@ -142,29 +135,30 @@ def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World, tmp_p
         world.reader()
         read_live(world, 1, SIGNED)
         world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
-        until(world, 2, SIGNED)
+        await_stints(world, 2, SIGNED)
     check_numbers(world.messages())
     assert set(rechecks(world)) == {None}
 
 
-def test_rows_that_went_from_kafka_are_not_sent_again(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_rows_that_went_from_kafka_are_not_sent_again(world: World) -> None:
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1)",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
             "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1",
         )
-        until(world, 1, SIGNED)
+        await_stints(world, 1, SIGNED)
         (reader,) = world.readers
-        time.sleep(2 * HEARTBEAT_SECONDS)
+        beaten = len(world.messages())
+        until(lambda: len(world.messages()) >= beaten + 2 * LANES, "every lane had two heartbeats more")
         reader.stop()
         forget(world, "users")
         lose_checkpoints(world)
         assert "found the lost checkpoint again by the newest heartbeat" in repair(world)
         world.reader()
         world.execute("INSERT INTO users (id) VALUES (3)")
-        until(world, 3, UNSIGNED)
-        until(world, 1, SIGNED)
+        await_stints(world, 3, UNSIGNED)
+        await_stints(world, 1, SIGNED)
     assert [message.value["op"] for message in world.messages() if message.topic == "users"] == ["c"]
 
 
@@ -177,46 +171,46 @@ def forget(world: World, topic: str) -> None:
         future.result(30)
 
 
-def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: World) -> None:
+    with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1)")
         xid = f"'{world.name}'"  # the server's other users have theirs
         world.execute(f"XA START {xid}", "INSERT INTO users (id) VALUES (2)", f"XA END {xid}", f"XA PREPARE {xid}")
         world.execute("INSERT INTO users (id) VALUES (3)")
-        until(world, 3, UNSIGNED)
+        await_stints(world, 3, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
         lose_checkpoints(world)
         assert "found the lost checkpoint again" in repair(world)
         world.execute(f"XA COMMIT {xid}")
         world.reader()
-        until(world, 2, UNSIGNED)
+        await_stints(world, 2, UNSIGNED)
     check_numbers(world.messages())
     assert rechecks(world) == {}, "nobody had to be read live"
 
 
-def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World) -> None:
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1)",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
             "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')",
         )
-        until(world, 1, UNSIGNED)
+        await_stints(world, 1, UNSIGNED)
         (reader,) = world.readers
         world.execute(
             "ALTER TABLE claim_requirements RENAME COLUMN claim_id TO claim",
             "UPDATE claim_requirements SET status = 'approved'",
             "ALTER TABLE claim_requirements RENAME COLUMN claim TO claim_id",
         )
-        assert reader.process.wait(timeout=120) == 1
+        assert reader.wait() == 1
         command = re.findall(r"consumer (read --skip-event \S+:\d+) ", reader.lines()[-1]["reason"])
         reader = world.reader(*command[0].split()[1:])
         world.execute("INSERT INTO users (id) VALUES (2)")
-        until(world, 2, UNSIGNED)
+        await_stints(world, 2, UNSIGNED)
         reader.stop()
         lose_checkpoints(world)
         assert "found the lost checkpoint again" in repair(world)
         world.reader()
         world.execute("INSERT INTO users (id) VALUES (3)")
-        until(world, 3, UNSIGNED)
+        await_stints(world, 3, UNSIGNED)

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.integration.reader.test_ways_on import SIGNED, UNSIGNED, read_live, rechecks
 from tests.integration.reader.world import World
-from tests.integration.test_cascades import pipeline
-from tests.integration.test_children import stints, until
+from tests.integration.stints import await_stints, stints
 
 pytestmark = pytest.mark.servers
 
 OWING = [("none", "first_seen"), ("requirements_outstanding", "requirement_added")]
 
 
-def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_names_goes_on(
-    world: World, tmp_path: Path
-) -> None:
-    with pipeline(world, tmp_path):
+def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_names_goes_on(world: World) -> None:
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S1'), (2, NULL)",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
             "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')",
         )
-        until(world, 2, UNSIGNED)
+        await_stints(world, 2, UNSIGNED)
         outstanding = stints(world, 1)
         assert outstanding != []
         (reader,) = world.readers
         world.execute("ALTER TABLE claim_requirements DROP COLUMN status", "UPDATE claim_requirements SET type = 'x'")
-        assert reader.process.wait(timeout=120) == 1
+        assert reader.wait() == 1
         failed = reader.lines()[-1]["reason"]
         assert "has no column status here, without which no lead can be judged; put it back" in failed
         command = re.findall(r"consumer (read --skip-event \S+:\d+) ", failed)
@@ -48,27 +44,27 @@ def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_na
         reader = world.reader(*command[0].split()[1:])
         reader.wait_for("skip_event_passed")
         world.execute("INSERT INTO users (id) VALUES (3)")
-        until(world, 3, UNSIGNED)
+        await_stints(world, 3, UNSIGNED)
     assert set(rechecks(world)) == {None}
 
 
-def test_a_row_larger_than_kafka_takes_is_passed_and_its_customer_is_read_live(world: World, tmp_path: Path) -> None:
+def test_a_row_larger_than_kafka_takes_is_passed_and_its_customer_is_read_live(world: World) -> None:
     reason = "REPEAT('x', 9000000)"
     world.execute("ALTER TABLE claim_requirements MODIFY claim_requirement_reason LONGTEXT NULL")
-    with pipeline(world, tmp_path):
+    with world.pipeline():
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S1'), (2, NULL)",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
             "INSERT INTO claim_requirements (id, claim_id, status, claim_requirement_reason)"
             f" VALUES ('r1', 10, 'pending', {reason})",
         )
-        until(world, 2, UNSIGNED)
-        until(world, 1, OWING)
+        await_stints(world, 2, UNSIGNED)
+        await_stints(world, 1, OWING)
         world.execute(
             f"UPDATE claim_requirements SET status = 'approved', claim_requirement_reason = CONCAT({reason}, 'y')"
         )
         world.execute("UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2")
-        until(world, 2, SIGNED)
+        await_stints(world, 2, SIGNED)
         read_live(world, 1, [*OWING, ("none", "requirements_completed")])
         told = [line for line in world.readers[0].lines() if line["event"] == "row_unreadable"]
         assert [line["table"] for line in told] == ["claim_requirements"]

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,8 +17,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from consumer.lane import lane_of
 from consumer.stream.topics import LANE_TOPICS
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import CONSUMER, LANES, World
-from tests.integration.test_cascades import reconciler
+from tests.integration.reader.world import LANES, World
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -36,32 +34,17 @@ def world() -> Iterator[World]:
 
 
 @contextmanager
-def appliers(world: World, log: Path, count: int, **more: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+def appliers(world: World, count: int, **more: str) -> Iterator[list[Process]]:
     """So many of `consumer apply`, ended with the block."""
-    with log.open("ab") as errors:
-        processes = [
-            subprocess.Popen([CONSUMER, "apply"], env=world.environment(**more), stderr=errors) for _ in range(count)
-        ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait(60)
+    processes = [world.applier(**more) for _ in range(count)]
+    yield processes
+    for process in processes:
+        process.stop()
 
 
-def lines(log: Path, event: str) -> list[dict[str, Any]]:
+def lines(processes: list[Process], event: str) -> list[dict[str, Any]]:
     """What appliers logged under one name."""
-    said = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in said if line["event"] == event]
-
-
-def until(condition: Callable[[], bool], said: Callable[[], object] = str, seconds: float = 120) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {said()}"
-        time.sleep(0.1)
+    return [line for process in processes for line in process.lines() if line["event"] == event]
 
 
 def query(world: World, statement: str) -> list[tuple[Any, ...]]:
@@ -80,7 +63,7 @@ def add_partitions(world: World, count: int, *names: str) -> None:
         found = admin.list_topics(timeout=10).topics
         return all(len(found[f"{world.name}.{name}"].partitions) == count for name in names)
 
-    until(done)
+    until(done, f"there were {count} partitions")
 
 
 def command_in(sentence: str) -> list[str]:
@@ -105,21 +88,33 @@ def signed(world: World) -> list[int]:
     return [user_id for (user_id,) in query(world, "SELECT user_id FROM conversions ORDER BY 1")]
 
 
+def await_leads(world: World, count: int) -> None:
+    """Waits until we hold so many leads."""
+    until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(count,)], f"there were {count} leads")
+
+
+def await_signed(world: World, count: int) -> None:
+    """Waits until so many signatures are paid."""
+    until(lambda: len(signed(world)) >= count, f"{count} signatures were paid", seen=lambda: signed(world))
+
+
+def waiting(world: World) -> int:
+    """Messages that `consumer status` shows waiting."""
+    return int(json.loads(world.consumer("status", "--json").stdout)["waiting"])
+
+
 def warned(world: World, **more: str) -> dict[str, dict[str, Any]]:
     """What the doctor finds of Kafka, but for what one broker cannot help."""
     found = findings(world.consumer("doctor", "--json", **more))
     return {name: check for name, check in found.items() if name.startswith("kafka") and name != "kafka replication"}
 
 
-def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_work(
-    world: World, tmp_path: Path
-) -> None:
-    log = tmp_path / "applier.log"
+def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_work(world: World) -> None:
     world.setup()
     reader = world.reader().wait_for("reading")
-    with appliers(world, log, 1):
+    with appliers(world, 1):
         register(world, CUSTOMERS)
-        until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)])
+        await_leads(world, len(CUSTOMERS))
     reader.stop()
     add_partitions(world, MORE, "users")
     found = warned(world)["kafka partitions"]
@@ -144,23 +139,20 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert "nothing changed" in world.setup("--repair")
 
     world.reader().wait_for("reading")
-    with appliers(world, log, 3):
+    with appliers(world, 3) as processes:
         sign(world, CUSTOMERS)
-        until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
+        await_signed(world, len(CUSTOMERS))
         register(world, range(101, 111))
-        until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS) + 10,)], log.read_text)
+        await_leads(world, len(CUSTOMERS) + 10)
     assert signed(world) == list(CUSTOMERS)
     assert query(world, "SELECT lane FROM leadstream.lanes ORDER BY 1") == [(lane,) for lane in range(LANES)]
     assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
-    held = {lane for line in lines(log, "lanes_assigned") for lane in line["lanes"]}
+    held = {lane for line in lines(processes, "lanes_assigned") for lane in line["lanes"]}
     assert held == set(range(LANES))
-    assert not [line for event in ("numbers_lost", "dead_letter") for line in lines(log, event)]
+    assert not [line for event in ("numbers_lost", "dead_letter") for line in lines(processes, event)]
 
 
-def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(
-    world: World, tmp_path: Path
-) -> None:
-    log = tmp_path / "applier.log"
+def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(world: World) -> None:
     world.setup()
     add_partitions(world, MORE, *LANE_TOPICS)
     add_partitions(world, 3, "checkpoints")
@@ -175,74 +167,70 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
     for command in ("read", "apply", "setup"):
         assert f"LANES={LANES}" in world.consumer(command, **more).stderr
     reader = world.reader().wait_for("reading")
-    with appliers(world, log, 1):
+    with appliers(world, 1):
         register(world, CUSTOMERS)
-        until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)], log.read_text)
+        await_leads(world, len(CUSTOMERS))
 
     sign(world, CUSTOMERS)
-    until(lambda: json.loads(world.consumer("status", "--json").stdout)["waiting"] > 0)
+    until(lambda: waiting(world) > 0, "messages waited")
     refused = world.consumer("setup", "--lanes", str(MORE))
     assert refused.returncode == 1
     assert "are not applied yet" in refused.stderr
-    assert reader.process.poll() is None, "what was refused has ended the reader"
+    assert reader.poll() is None, "what was refused has ended the reader"
     reader.stop()
-    with appliers(world, log, 1):
-        until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
-        until(lambda: json.loads(world.consumer("status", "--json").stdout)["waiting"] == 0)
+    with appliers(world, 1):
+        await_signed(world, len(CUSTOMERS))
+        until(lambda: waiting(world) == 0, "no message waited")
     assert f"raised the lanes from {LANES} to {MORE}, epoch 2" in world.setup("--lanes", str(MORE))
     world.reader(**more).wait_for("reading")
-    with appliers(world, log, 1, **more):
+    with appliers(world, 1, **more):
         register(world, range(101, 131))
         sign(world, range(101, 131))
-        until(lambda: len(signed(world)) >= len(CUSTOMERS) + 30, log.read_text)
+        await_signed(world, len(CUSTOMERS) + 30)
     assert signed(world) == [*CUSTOMERS, *range(101, 131)]
     assert query(world, "SELECT user_id FROM leadstream.rechecks") == []
     assert warned(world, **more).keys() == {"kafka single partitions"}
 
 
-def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(
-    world: World, tmp_path: Path
-) -> None:
-    log = tmp_path / "applier.log"
+def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(world: World) -> None:
     often = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500"}
     world.setup()
     world.reader().wait_for("reading")
-    with appliers(world, log, 2, **often) as processes:
+    with appliers(world, 2, **often) as processes:
         register(world, CUSTOMERS)
-        until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(len(CUSTOMERS),)], log.read_text)
-        until(lambda: query(world, "SELECT count(DISTINCT owner) FROM leadstream.lanes") == [(2,)], log.read_text)
+        await_leads(world, len(CUSTOMERS))
+        until(lambda: query(world, "SELECT count(DISTINCT owner) FROM leadstream.lanes") == [(2,)], "both had lanes")
         add_partitions(world, MORE, "users")
-        until(lambda: any(process.poll() is not None for process in processes), log.read_text)
-    (ended, *_) = lines(log, "failed")
+        until(lambda: any(process.poll() is not None for process in processes), "an applier ended")
+    (ended, *_) = lines(processes, "failed")
     assert ended["kind"] in ("NotCoPartitioned", "TopicMismatch")
     assert f"{world.name}.users has {MORE} partitions" in ended["reason"]
     world.setup(*command_in(ended["reason"])[1:])
-    with appliers(world, log, 2, **often) as processes:
+    with appliers(world, 2, **often) as processes:
         sign(world, CUSTOMERS)
-        until(lambda: len(signed(world)) >= len(CUSTOMERS), log.read_text)
+        await_signed(world, len(CUSTOMERS))
         add_partitions(world, MORE + 2, *LANE_TOPICS)
-        assigned = len(lines(log, "lanes_assigned"))
-        until(lambda: len(lines(log, "lanes_assigned")) > assigned, log.read_text)
+        assigned = len(lines(processes, "lanes_assigned"))
+        until(lambda: len(lines(processes, "lanes_assigned")) > assigned, "lanes were assigned again")
         register(world, range(101, 131))
         sign(world, range(101, 131))
-        until(lambda: len(signed(world)) >= len(CUSTOMERS) + 30, log.read_text)
+        await_signed(world, len(CUSTOMERS) + 30)
     assert signed(world) == [*CUSTOMERS, *range(101, 131)]
     assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
 
 def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_a_live_read_brings_it_back(
-    world: World, tmp_path: Path
+    world: World,
 ) -> None:
-    log = tmp_path / "applier.log"
     world.setup()
     reader = world.reader().wait_for("reading")
-    with appliers(world, log, 1):
+    with appliers(world, 1):
         world.transaction(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S')",
             "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
             "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')",
         )
-        until(lambda: stints(world, 1) == ["requirements_outstanding"], log.read_text)
+        until(lambda: stints(world, 1) == ["requirements_outstanding"], "a document was outstanding")
     mate = next(n for n in range(2, 100) if lane_of(n, LANES) == lane_of(1, LANES))
     world.execute(
         "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r2', 10, 'pending')",
@@ -271,12 +259,12 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     (line,) = [line for line in reader.lines() if line["event"] == "topic_setting_lowered"]
     assert (line["level"], line["hint"]) == ("warning", "consumer setup --repair")
     assert f"{world.name}.claim_requirements has retention.ms=60000" in line["reason"]
-    with appliers(world, log, 1):
-        until(lambda: bool(stints(world, mate)), log.read_text)
-        said = [line["reason"] for line in lines(log, "topic_setting_lowered")]
+    with appliers(world, 1) as processes:
+        until(lambda: stints(world, mate), "a later customer of the lane was seen")
+        said = [line["reason"] for line in lines(processes, "topic_setting_lowered")]
         assert any(f"{world.name}.claim_requirements has retention.ms=60000" in reason for reason in said)
         assert any(f"{world.name}.users has max.message.bytes=1048588" in reason for reason in said)
-        assert sum(line["count"] for line in lines(log, "numbers_lost")) == 2
+        assert sum(line["count"] for line in lines(processes, "numbers_lost")) == 2
         assert stints(world, 1) == ["requirements_outstanding"], "judged on what is left of a loss"
         assert query(world, "SELECT count(*) FROM conversions") == [(0,)]
         repaired = world.setup(*command_in(refused.stderr)[1:])
@@ -284,12 +272,12 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
         assert f"topic {world.name}.claim_requirements has retention.bytes=-1 now" in repaired
         assert f"topic {world.name}.users has max.message.bytes=16777216 now" in repaired
         assert warned(world) == {}
-        until(lambda: read_live(world), log.read_text, seconds=300)
+        until(lambda: read_live(world), "everybody was read live", within=250, pause=2.0)
         assert stints(world, 1) == ["requirements_outstanding"]
         world.execute("UPDATE claim_requirements SET status = 'approved'")
-        until(lambda: stints(world, 1) == ["requirements_outstanding", "none"], log.read_text)
+        until(lambda: stints(world, 1) == ["requirements_outstanding", "none"], "nothing was outstanding")
     assert query(world, "SELECT user_id, conversion_type FROM conversions") == [(1, "requirements_completed")]
-    verified = reconciler(world, "verify")
+    verified = world.reconciler("verify")
     assert verified.returncode == 0, verified.stdout
 
 
@@ -301,9 +289,8 @@ def stints(world: World, user_id: int) -> list[str]:
 
 def read_live(world: World) -> bool:
     """Whether nobody waits to be read live any more; rows that changed within the last minute are read again later."""
-    result = reconciler(world, "run", "new-users")
+    result = world.reconciler("run", "new-users")
     assert result.returncode == 0, result.stderr
-    time.sleep(2.0)
     return query(world, "SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL") == [(0,)]
 
 
@@ -317,7 +304,7 @@ def test_a_topic_that_takes_smaller_messages_ends_the_reader_with_the_command_th
     assert "max.message.bytes=16777216" in found["hint"]
     reader = world.reader()
     world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES ('r1', 10, 'pending')")
-    assert reader.process.wait(timeout=120) == 1
+    assert reader.wait() == 1
     failed = reader.lines()[-1]
     assert failed["kind"] == "TopicMismatch"
     command = re.findall(r"consumer (setup --repair) ", failed["reason"])

@@ -24,14 +24,14 @@ SECONDS = 60.0
 def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_lost_or_repeated(
     end: Callable[[Producer, float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsure = threading.Event()
+    uncertain = threading.Event()
 
     class Unsure(Producer):
         """Real in all but one answer, which librdkafka calls fatal."""
 
         def commit_transaction(self, timeout: float = -1) -> None:
-            if unsure.is_set():
-                unsure.clear()
+            if uncertain.is_set():
+                uncertain.clear()
                 end(self, SECONDS)
                 raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "no such transaction", True))
             super().commit_transaction(timeout)
@@ -48,14 +48,14 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_lost_or_r
         try:
             world.execute("INSERT INTO users (id) VALUES (1), (2), (3)")
             world.wait_for_rows(3)
-            unsure.set()
+            uncertain.set()
             world.execute("INSERT INTO users (id) VALUES (4), (5), (6)", "DELETE FROM users WHERE id = 1")
             world.wait_for_rows(7)
         finally:
             stop.request()
             thread.join(SECONDS)
         assert not thread.is_alive()
-        assert not unsure.is_set()
+        assert not uncertain.is_set()
         messages = world.messages()
         check_numbers(messages)
         assert sum(message.value["op"] != "h" for message in messages) == 7

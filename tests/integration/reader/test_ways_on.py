@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,9 +9,9 @@ import pytest
 
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.world import World, check_numbers
-from tests.integration.test_cascades import pipeline, reconciler
-from tests.integration.test_children import stints, until
+from tests.integration.stints import await_stints, stints
 from tests.servers import ensure
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -29,20 +27,35 @@ def rechecks(world: World) -> dict[int | None, str]:
     }
 
 
-def read_live(world: World, user_id: int, expected: list[tuple[str, str]]) -> None:
-    """Waits for a recheck of this customer, and has rechecks worked off until it leads to these stints.
+AGED = """
+UPDATE leadstream.leads SET version = version - {micros}, read_floor = read_floor - {micros},
+    changed_at = changed_at - interval '10 minutes';
+UPDATE leadstream.claims SET version = version - {micros};
+UPDATE leadstream.requirements SET version = version - {micros};
+UPDATE leadstream.rechecks SET not_before = now();
+"""
+"""As if what we hold had changed ten minutes earlier than it did: old enough for a live read to be believed."""
 
-    A row that changed less than a minute before it is read is too fresh to be believed: it is read again later.
+
+def read_live(world: World, user_id: int, expected: list[tuple[str, str]], *, aged: bool = True) -> None:
+    """Waits for a recheck of this customer, and has rechecks processed until it leads to these stints.
+
+    A row that changed less than a minute before it is read is too fresh to be believed, and read again after another:
+    what we hold is `aged` instead, but where it is the wait itself that is tested.
     """
-    deadline = time.monotonic() + 300
-    while not queued(world, user_id):
-        assert time.monotonic() < deadline, f"no recheck of {user_id}"
-        time.sleep(0.1)
-    while (found := stints(world, user_id)) != expected:
-        assert time.monotonic() < deadline, f"{found} instead of {expected}"
-        result = reconciler(world, "run", "new-users")
+    until(lambda: queued(world, user_id) or stints(world, user_id) == expected, f"a live read of {user_id} was queued")
+    if aged:
+        with psycopg.connect(world.database_url, autocommit=True) as connection:
+            connection.execute(AGED.format(micros=600_000_000).encode())
+
+    def processed() -> bool:
+        if stints(world, user_id) == expected:
+            return True
+        result = world.reconciler("run", "new-users")
         assert result.returncode == 0, result.stderr
-        time.sleep(2.0)
+        return False
+
+    until(processed, f"{user_id} had {expected}", within=250, seen=lambda: stints(world, user_id), pause=2.0)
 
 
 def queued(world: World, user_id: int) -> list[tuple[str]]:
@@ -55,14 +68,14 @@ UNSIGNED = [("unsigned_users", "first_seen")]
 SIGNED = [*UNSIGNED, ("none", "signature_obtained")]
 
 
-def test_a_partial_row_image_is_passed_and_its_customer_is_read_live(world: World, tmp_path: Path) -> None:
-    with pipeline(world, tmp_path):
+def test_a_partial_row_image_is_passed_and_its_customer_is_read_live(world: World, flavor: str) -> None:
+    with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
-        until(world, 1, UNSIGNED)
+        await_stints(world, 1, UNSIGNED)
         world.execute(MINIMAL, "UPDATE users SET current_signature_file_id = 'S1' WHERE id = 1")
-        read_live(world, 1, SIGNED)
+        read_live(world, 1, SIGNED, aged=flavor != "mysql")
         world.execute("UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2")
-        until(world, 2, SIGNED)
+        await_stints(world, 2, SIGNED)
     found = rechecks(world)
     assert set(found) == {1}
     assert f"{world.name}.users." in found[1]
@@ -112,13 +125,13 @@ def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: World) -> 
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
-def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kind: str, tmp_path: Path) -> None:
+def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kind: str) -> None:
     servers = ensure(())
     private = servers.private_mysql if kind == "mysql" else servers.private_mariadb
     with private() as server, World(kind, server.url) as world:
-        with pipeline(world, tmp_path):
+        with world.pipeline():
             world.execute("INSERT INTO users (id) VALUES (1), (2)")
-            until(world, 1, UNSIGNED)
+            await_stints(world, 1, UNSIGNED)
             world.execute(
                 "SET GLOBAL binlog_row_metadata = 'MINIMAL'",
                 "UPDATE users SET current_signature_file_id = 'S1' WHERE id = 1",
@@ -128,7 +141,7 @@ def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kin
             world.execute("SET GLOBAL binlog_row_metadata = 'FULL'")
             read_live(world, 1, SIGNED)
             world.execute("UPDATE users SET current_signature_file_id = 'S2' WHERE id = 2")
-            until(world, 2, SIGNED)
+            await_stints(world, 2, SIGNED)
             assert "mysql binlog_row_metadata" not in doctor(world)
         assert set(rechecks(world)) == {None}
         assert "without column names" in rechecks(world)[None]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -37,9 +30,11 @@ from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
 from tests.integration.company_tables import call_centre_tables, company_tables
 from tests.servers import ensure
+from tests.support.environments import environment
+from tests.support.processes import Process, Processes, log_folder
+from tests.support.waiting import until
 from tests.whole_topics import messages_of
 
-CONSUMER = Path(sys.executable).with_name("consumer")
 LANES = 4
 CANNOT_CONVERT = 3854
 
@@ -51,38 +46,6 @@ class Message(NamedTuple):
     lane: int
     key: str
     value: dict[str, Any]
-
-
-class Reader(NamedTuple):
-    """A running `consumer read` and where its log is."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it has logged."""
-        return [json.loads(line) for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
-
-    def wait_for(self, event: str, seconds: float = 60.0) -> Self:
-        """Until it logs a line of that name."""
-        deadline = time.monotonic() + seconds
-        while not any(line["event"] == event for line in self.lines()):
-            assert self.process.poll() is None, f"the reader ended: {self.lines()}"
-            assert time.monotonic() < deadline, f"no line {event!r}: {self.lines()}"
-            time.sleep(0.05)
-        return self
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
-        """Asks it to end; returns the seconds it took."""
-        began = time.monotonic()
-        self.process.send_signal(how)
-        self.process.wait(timeout=30)
-        return time.monotonic() - began
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self.process.kill()
-        self.process.wait()
 
 
 class World:
@@ -98,8 +61,18 @@ class World:
         self._server = urlsplit(url)._replace(path="/mysql").geturl()
         self._postgres = servers.postgres_url
         self.database_url = urlsplit(self._postgres)._replace(path=f"/{self.name}").geturl()
-        self.readers: list[Reader] = []
-        self._logs = Path(tempfile.mkdtemp(prefix="leadstream-reader-"))
+        self.readers: list[Process] = []
+        self.processes = Processes(
+            environment(
+                mysql=self.url,
+                postgres=self.database_url,
+                kafka=self.kafka,
+                prefix=self.name,
+                lanes=LANES,
+                READER_HEARTBEAT_SECONDS="0.4",
+            ),
+            log_folder(self.name),
+        )
 
     def __enter__(self) -> Self:
         self._on_server(f"CREATE DATABASE {self.name}")
@@ -113,9 +86,7 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for reader in self.readers:
-            reader.kill()
-        shutil.rmtree(self._logs)
+        self.processes.end()
         self._on_server(f"DROP DATABASE {self.name}")
         with psycopg.connect(self._postgres, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
@@ -157,28 +128,11 @@ class World:
 
     def environment(self, **more: str) -> dict[str, str]:
         """What the processes are told."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
-        return inherited | {
-            "REPLICA_DATABASE_URL": self.url,
-            "DATABASE_URL": self.database_url,
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-            "TOPIC_PREFIX": self.name,
-            "LANES": str(LANES),
-            "LOG_FORMAT": "json",
-            "READER_HEARTBEAT_SECONDS": "0.4",
-            **more,
-        }
+        return self.processes.env | more
 
     def consumer(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs `consumer …` to its end."""
-        return subprocess.run(
-            [CONSUMER, *arguments],
-            env=self.environment(**more),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return self.processes.run("consumer", *arguments, **more)
 
     def setup(self, *arguments: str) -> str:
         """`consumer setup`, and what it said."""
@@ -186,14 +140,28 @@ class World:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    def reader(self, *options: str, **more: str) -> Reader:
+    def reader(self, *options: str, **more: str) -> Process:
         """Starts `consumer read`."""
-        number = len(self.readers)
-        log = self._logs / f"reader-{number}.log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen([CONSUMER, "read", *options], env=self.environment(**more), stderr=errors)
-        self.readers.append(Reader(process, log))
+        self.readers.append(self.processes.start("consumer", "read", *options, **more))
         return self.readers[-1]
+
+    def applier(self, **more: str) -> Process:
+        """Starts `consumer apply`."""
+        return self.processes.start("consumer", "apply", **more)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Process]:
+        """Reader and applier at work; the applier is gone at the end, and had not ended by itself."""
+        self.setup()
+        self.reader()
+        applier = self.applier()
+        yield applier
+        applier.check()
+        applier.end()
+
+    def reconciler(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs `reconciler …` to its end."""
+        return self.processes.run("reconciler", *arguments, **more)
 
     def alter_topic(self, name: str, key: str, value: str) -> None:
         """Changes one setting of one of our topics."""
@@ -202,9 +170,9 @@ class World:
         admin = AdminClient({"bootstrap.servers": self.kafka})
         admin.incremental_alter_configs([resource])[resource].result(30)
 
-    def cut_off(self, reader: Reader) -> None:
+    def cut_off(self, reader: Process) -> None:
         """Has the server end the reader's stream."""
-        ports = {connection.laddr.port for connection in psutil.Process(reader.process.pid).net_connections()}
+        ports = {connection.laddr.port for connection in psutil.Process(reader.pid).net_connections()}
         with self.connection() as connection, connection.cursor() as cursor:
             for number, host in self._dumps(cursor):
                 if ":" in host and int(host.rpartition(":")[2]) in ports:
@@ -242,24 +210,24 @@ class World:
         """Every committed checkpoint that compaction left."""
         return [decode(value) for _, _, _, value in self._raw([(f"{self.name}.checkpoints", 0)])]
 
-    def wait_for_rows(self, count: int, seconds: float = 90.0) -> list[Message]:
+    def wait_for_rows(self, count: int) -> list[Message]:
         """All messages, once at least `count` rows are among them."""
-        deadline = time.monotonic() + seconds
-        while True:
-            messages = self.messages()
-            if sum(message.value["op"] != "h" for message in messages) >= count:
-                return messages
-            assert time.monotonic() < deadline, f"{sum(m.value['op'] != 'h' for m in messages)} of {count} rows arrived"
-            time.sleep(0.2)
+        found: list[Message] = []
 
-    def finish(self, reader: Reader, rows: int) -> list[Message]:
+        def arrived() -> bool:
+            found[:] = self.messages()
+            return bool(sum(message.value["op"] != "h" for message in found) >= count)
+
+        until(arrived, f"{count} rows arrived", seen=lambda: f"{len(found)} messages", pause=0.2)
+        return found
+
+    def finish(self, reader: Process, rows: int) -> list[Message]:
         """All messages, once at least so many rows have arrived and the reader has ended as it was asked to.
 
         While it works, what is read of one partition may be older than what is read of another.
         """
         self.wait_for_rows(rows)
-        reader.stop()
-        assert reader.process.returncode == 0
+        assert reader.stop() == 0
         return self.messages()
 
 

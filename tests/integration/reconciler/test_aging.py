@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.runs.aging import age as age_days
 from reconciler.runs.aging import days_due
 from reconciler.runs.run_log import Runs
@@ -17,7 +17,7 @@ from tests.integration.reconciler.world import World
 SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
 
 
-def age(book: Book, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
+def age(book: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> int | None:
     """How many scores grew for the one day that was due; None where none was."""
     aged = age_days(book, runs, settings, time)
     assert len(aged) <= 1

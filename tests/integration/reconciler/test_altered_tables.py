@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -118,12 +117,10 @@ def test_a_time_that_is_no_time_is_done_without(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", GOES)
-def test_serve_answers_from_the_replica_whatever_informative_column_goes(
-    mysql_world: World, tmp_path: Path, how: str
-) -> None:
+def test_serve_answers_from_the_replica_whatever_informative_column_goes(mysql_world: World, how: str) -> None:
     company(mysql_world)
     mysql_world.backfill()
-    with serving(mysql_world, tmp_path) as served:
+    with serving(mysql_world) as served:
 
         def source() -> str:
             answer = served.get("/leads/1/precall", expected="requirements_outstanding").json()
@@ -133,4 +130,4 @@ def test_serve_answers_from_the_replica_whatever_informative_column_goes(
         for table, column in (("claims", "updated_at"), ("users", "updated_at"), ("users", "created_at")):
             mysql_world.sql(GOES[how].format(table=table, column=column))
             assert source() == "replica requirements_outstanding"
-    assert '"level": "error"' not in served.log.read_text()
+    assert '"level": "error"' not in served.process.text()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import time
 
 from tests.integration.reconciler.world import World, refuse
+from tests.support.waiting import until
 
 
 def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: World) -> None:
@@ -122,24 +122,15 @@ def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(
     world.sql("COMMIT")
     kills = 0
     while True:
-        process = subprocess.Popen(
-            world.line("backfill"),
-            env=world.environment(BACKFILL_BATCH_SIZE="50"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = world.start("backfill", BACKFILL_BATCH_SIZE="50")
         before = len(world.queues())
-        while process.poll() is None and len(world.queues()) == before:
-            time.sleep(0.01)
-        try:
-            process.wait(random.uniform(0, 0.3) if kills < 4 else 60)
-        except subprocess.TimeoutExpired:
+        until(lambda: process.poll() is not None or len(world.queues()) > before, "it had begun", pause=0.01)  # noqa: B023
+        if kills < 4:
+            time.sleep(random.uniform(0, 0.3))
             process.kill()
-            process.wait()
-            kills += 1
-        else:
-            if process.returncode == 0:
-                break
+            kills += process.poll() != 0
+        elif process.wait() == 0:
+            break
     assert kills
     queues = world.queues()
     assert queues == world.scores()

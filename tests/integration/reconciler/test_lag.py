@@ -12,9 +12,9 @@ import pytest
 
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Scope
-from tests.integration.reconciler.serving import until
 from tests.integration.reconciler.world import World, open_world
 from tests.servers import PrivateServer, Servers
+from tests.support.waiting import until
 
 EVERYONE = Scope(everyone=True)
 HOUR = 3600

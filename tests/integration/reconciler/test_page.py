@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,12 +28,15 @@ from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, TODAY, calendar
 from reconciler.runs.run_log import NAMES, NEWEST
+from reconciler.web.pages import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
-from tests.integration.reconciler.serving import Served, serving, until
+from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
+from tests.support.waiting import until
 
+LONDON = ZoneInfo("Europe/London")
 PATIENCE = 30_000
 UPDATE = 250
 """Milliseconds; the latter between two updates of the page in these tests."""
@@ -98,7 +100,7 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
         "API_TOKEN": "right", "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
         "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
     }  # fmt: skip
-    with serving(world, folder, **settings) as served, chromium() as browser:
+    with serving(world, **settings) as served, chromium() as browser:
         shift = Shift(world, served, browser, axe(folder / "npm"), kafka)
         shift.stream_is_at(0.5)
         yield shift
@@ -186,9 +188,24 @@ def test_the_search_explains_a_customer_in_the_words_of_explain(shift: Shift, pa
     expect(page.get_by_role("heading", level=1)).to_have_text("Customer 2")
     told = shift.served.get("/leads/2").json()["sentences"]
     text = page.get_by_role("main").inner_text()
-    shown = [sentence for sentence in told if not sentence.startswith("MySQL, read at")]
+    shown = [for_people(sentence, LONDON) for sentence in told if not sentence.startswith("MySQL, read at")]
     assert [sentence for sentence in shown if sentence not in text] == []
+    assert "in the queue “Owe documents”" in text
+    assert " UTC" not in text
     assert "says the same" in text
+
+
+def test_a_customer_is_read_live_by_a_button_with_the_token(shift: Shift, page: Page) -> None:
+    page.goto(f"{shift.url}customers/2")
+    page.get_by_role("button", name="Read live").click()
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_label("Token").press("Enter")
+    expect(page.locator("#told")).to_contain_text("That token is wrong")
+    page.get_by_role("button", name="Read live").click()
+    page.get_by_label("Token").fill("right")
+    page.get_by_label("Token").press("Enter")
+    expect(page.locator("#told")).to_contain_text("Queued")
+    shift.world.pg("DELETE FROM leadstream.rechecks")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +231,7 @@ def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: 
     assert page.evaluate("sessionStorage.length") == 0
     run.click()
     page.get_by_label("Token").fill("right")
-    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Go on").click()
     expect(told).to_contain_text("Rechecks is done: 0 checked, nothing to repair.")
     expect(page.locator("#rechecks-outcome")).to_contain_text("done")
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
@@ -407,12 +424,12 @@ def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
         assert "Seq Scan" not in plan, plan
 
 
-def test_before_anything_is_set_up_the_page_says_so(shift: Shift, tmp_path: Path) -> None:
+def test_before_anything_is_set_up_the_page_says_so(shift: Shift) -> None:
     name = f"fresh_{uuid.uuid4().hex[:8]}"
     world = shift.world
     world.pg(f"CREATE DATABASE {name}")
     url = urlsplit(world.conninfo)._replace(path=f"/{name}").geturl()
-    with serving(world, tmp_path, ready="/health/live", DATABASE_URL=url) as served:
+    with serving(world, ready="/health/live", DATABASE_URL=url) as served:
         until(lambda: "consumer setup" in served.get("/").text, "it said what to do")
         status = served.get("/")
         assert status.status_code == 200

@@ -27,7 +27,7 @@ from reconciler.runner import Jobs
 from reconciler.runs.sessions import load_settings
 from reconciler.runs.sweeps import HOUR, Scope
 from reconciler.settings import SWEEPS, AgingSettings
-from reconciler.web.precall import Desk
+from reconciler.web.precall import PrecallService
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World
 
@@ -146,7 +146,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     world = mysql_world
     customers(world)
     world.pass_lanes()
-    for name, value in world.environment(REPLICA_DATABASE_URL=account).items():
+    for name, value in (world.processes.env | {"REPLICA_DATABASE_URL": account}).items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     for hour in range(STARTING):
@@ -158,7 +158,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     watch = Watch(settings, world.stop)
     jobs = Jobs(settings, AgingSettings(), world.stop, watch.known)
     replica = Replica(MySQLAddress(account), known=watch.known)
-    asyncio.run(opens_and_closes(Desk(settings, watch, 2000)))
+    asyncio.run(opens_and_closes(PrecallService(settings, watch, 2000)))
     checked = 0
     for hour in range(STARTING, STARTING + HOURS):
         an_hour_passes(world, hour)
@@ -185,7 +185,7 @@ def counted(commands: Counter[str]) -> int:
     return sum(count for kind, count in commands.items() if kind not in NO_STATEMENTS)
 
 
-async def opens_and_closes(desk: Desk) -> None:
+async def opens_and_closes(desk: PrecallService) -> None:
     """The desk's sessions, opened as they are when serving begins."""
     await desk.warm()
     desk.close()

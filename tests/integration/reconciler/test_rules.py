@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -440,11 +439,7 @@ class TestCommands:
     """`consumer rules` as people meet it."""
 
     def run(self, world: World, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from consumer.cli import main; main()", "rules", *arguments],
-            env=world.environment(**settings), capture_output=True, text=True, check=False, timeout=120,
-            cwd=Path(__file__).parents[3],
-        )  # fmt: skip
+        return world.processes.run("consumer", "rules", *arguments, **settings)
 
     def test_what_is_shown_can_be_edited_checked_tried_and_adopted(self, mysql_world: World, tmp_path: Path) -> None:
         world = mysql_world

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.integration.call_centre import everything, guard, unguard
 from tests.integration.company_tables import key
-from tests.integration.reconciler.serving import serving, until
+from tests.integration.reconciler.serving import serving
 from tests.integration.reconciler.world import World
+from tests.support.waiting import until
 
 SHADOW = {"SHADOW_MODE": "true", "AGING_SKIPPED_WEEKDAYS": ""}
 SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
@@ -90,11 +90,11 @@ def test_everything_else_in_shadow_mode_writes_nothing_of_the_call_centres_eithe
         assert won(world) == WON
 
 
-def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: World, tmp_path: Path) -> None:
+def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: World) -> None:
     world = mysql_world
     company(world)
     before = everything(world.pg)
-    with serving(world, tmp_path, API_TOKEN="t", RECHECK_SECONDS="0.5", **SHADOW) as served:
+    with serving(world, API_TOKEN="t", RECHECK_SECONDS="0.5", **SHADOW) as served:
         for user_id in TRUE:
             assert served.get(f"/leads/{user_id}/precall", expected="none").status_code == 200
             assert served.get(f"/leads/{user_id}").status_code == 200
@@ -104,12 +104,12 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
         assert served.post("/verify", "t", repair=True).status_code == 200
         assert served.stop() == 0
     assert won(world) == WON
-    assert "lead_refused" not in (tmp_path / "serve.log").read_text()
+    assert "lead_refused" not in served.process.text()
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
     assert everything(world.pg) == before
 
 
-def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World, tmp_path: Path) -> None:
+def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World) -> None:
     world = mysql_world
     company(world)
     world.pg("DROP TABLE user_call_scores, conversions, call_queue CASCADE")
@@ -119,7 +119,7 @@ def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World, t
         again = world.command(*command, **SHADOW)
         assert again.returncode == 0, again.stderr + again.stdout
     assert (world.queues(), won(world)) == (TRUE, WON)
-    with serving(world, tmp_path, **SHADOW) as served:
+    with serving(world, **SHADOW) as served:
         assert served.get("/leads/1/precall", expected="none").json()["agrees"] is True
         told = served.get("/leads/1").json()
         assert (told["queue_type"], told["agrees"]) == ("none", True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.reconciler.serving import PATIENCE, until
 from tests.integration.reconciler.world import World
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 USERS = 1500
 SMALL = {"DISCOVERY_BATCH_SIZE": "5", "BACKFILL_BATCH_SIZE": "5"}
@@ -34,17 +33,21 @@ def unsigned(world: World) -> None:
     world.sql("UPDATE users SET current_signature_file_id = id, updated_at = UTC_TIMESTAMP()")
 
 
-def stopped_amid(world: World, command: list[str], begun: Callable[[], Any], number: int) -> tuple[int, dict[str, Any]]:
+def stopped_amid(
+    world: World, command: list[str], begun: Callable[[], Any], number: signal.Signals
+) -> tuple[int, dict[str, Any]]:
     """Runs a command until its work has begun, and stops it; its exit code and its report."""
-    process = subprocess.Popen(
-        world.line(*command, "--json"), env=world.environment(**SMALL), stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[3],
-    )  # fmt: skip
+    process = world.start(*command, "--json", **SMALL)
     until(lambda: begun() or process.poll() is not None, "the run had begun")
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=PATIENCE)
-    (report,) = json.loads(said)
-    return process.returncode, report
+    code = process.stop(number)
+    (report,) = reports(process)
+    return code, report
+
+
+def reports(process: Process) -> list[dict[str, Any]]:
+    """What a run with `--json` reports at its end, behind what it logs."""
+    found: list[dict[str, Any]] = json.loads("[" + process.text().rpartition("\n[\n")[2])
+    return found
 
 
 def count(world: World, statement: str) -> int:
@@ -103,12 +106,7 @@ def test_ctrl_c_in_the_middle_of_a_run_is_exit_code_130(mysql_world: World) -> N
 def test_sigterm_between_two_sweeps_leaves_the_others_for_later_and_is_no_failure(mysql_world: World) -> None:
     world = mysql_world
     customers(world, ago=60)
-    process = subprocess.Popen(
-        world.line("run", "all", "--json"), env=world.environment(**SMALL), stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3],
-    )  # fmt: skip
+    process = world.start("run", "all", "--json", **SMALL)
     until(lambda: count(world, KNOWN), "the first sweep had begun")
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert [report["outcome"] for report in json.loads(said)] == ["stopped"]
+    assert process.stop() == 0
+    assert [report["outcome"] for report in reports(process)] == ["stopped"]

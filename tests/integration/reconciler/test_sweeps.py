@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterable
@@ -18,6 +16,7 @@ from reconciler.replica import LiveRead
 from reconciler.runs.run_log import AlreadyRunning, Runs
 from reconciler.runs.sweeps import Scope
 from tests.integration.reconciler.world import World, refuse
+from tests.support.waiting import until
 
 EVERYONE = Scope(everyone=True)
 
@@ -328,15 +327,9 @@ def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: W
 
 def test_a_repeating_run_ends_cleanly_on_sigterm(mysql_world: World) -> None:
     world = mysql_world
-    process = subprocess.Popen(
-        world.line("run", "all", "--interval", "60"), env=world.environment(), stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 30
-    while world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'") != [(4,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    process = world.start("run", "all", "--interval", "60")
+    until(lambda: world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'") == [(4,)], "all had run")
+    assert process.stop() == 0
 
 
 def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world: World) -> None:
@@ -359,25 +352,17 @@ def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world:
 def test_a_run_after_postgresql_was_restarted_is_like_any_other(mysql_world: World) -> None:
     world = mysql_world
     world.user(1, ago=60)
-    process = subprocess.Popen(
-        world.line("run", "new-users", "--interval", "1"), env=world.environment(), stdout=subprocess.PIPE, text=True
-    )
+    process = world.start("run", "new-users", "--interval", "1")
 
     def runs() -> int:
         ((count,),) = world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'")
         return int(count)
 
-    def until(count: int) -> None:
-        deadline = time.monotonic() + 30
-        while runs() < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    until(1)
+    until(runs, "it had run")
     world.pg(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    until(runs() + 2)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    count = runs() + 2
+    until(lambda: runs() >= count, "it had run twice more")
+    assert process.stop() == 0

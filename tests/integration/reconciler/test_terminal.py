@@ -9,9 +9,10 @@ import re
 import struct
 import subprocess
 import termios
-from pathlib import Path
 
 from tests.integration.reconciler.world import World
+from tests.support.processes import PROGRAMS
+from tests.support.waiting import PATIENCE
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -20,10 +21,9 @@ def on_a_terminal(world: World, *arguments: str, columns: int = 120, **settings:
     """Runs a command with a terminal for everything; its exit code and what was to be seen, without colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**world.environment(**settings), "TERM": "xterm-256color"}
     process = subprocess.Popen(
-        world.line(*arguments), env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-        cwd=Path(__file__).parents[3], close_fds=True,
+        [str(PROGRAMS / "reconciler"), *arguments], env=world.processes.env | settings | {"TERM": "xterm-256color"},
+        stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
     seen = b""
@@ -36,7 +36,7 @@ def on_a_terminal(world: World, *arguments: str, columns: int = 120, **settings:
             break
         seen += part
     os.close(ours)
-    return process.wait(60), ESCAPES.sub("", seen.decode())
+    return process.wait(PATIENCE), ESCAPES.sub("", seen.decode())
 
 
 def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -> None:
@@ -44,7 +44,7 @@ def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -
     for user_id in range(1, 41):
         world.user(user_id)
     for command in ("backfill", "verify"):
-        code, seen = on_a_terminal(world, command)
+        code, seen = on_a_terminal(world, command, columns=160)  # wide enough for any duration
         assert code == 0, seen
         (bars) = re.findall(command + r" .*?(\d+)% +(\d+) users, +([\d,]+)/s, +(\S+) +left", seen)
         assert bars, seen

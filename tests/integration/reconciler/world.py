@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -26,7 +24,7 @@ from consumer.store import rules
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
 from consumer.store.sql import OPENED, entry_id
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from reconciler.replica import Replica
 from reconciler.runs.backfill import Backfill, Progress
 from reconciler.runs.repair import Repairer
@@ -36,11 +34,13 @@ from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
 from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneWatch
 from tests.integration.company_tables import call_centre_tables, company_tables, key
+from tests.support.environments import environment
+from tests.support.processes import Process, Processes, log_folder
 
 LANES = 4
 SOON = 9_000_000
 """Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
-T = TypeVar("T", Replica, Book, LeadStore)
+T = TypeVar("T", Replica, Postgres, LeadStore)
 _numbers = itertools.count(1)
 
 
@@ -56,7 +56,7 @@ class World:
     still_seconds: float = 0.3
     patience_seconds: float = 1.0
     shadow: bool = False
-    _open: list[Replica | Book | LeadStore] = field(default_factory=list)
+    _open: list[Replica | Postgres | LeadStore] = field(default_factory=list)
 
     def sql(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Runs a statement at the company."""
@@ -124,9 +124,9 @@ class World:
         """A session on the company's replica."""
         return self._keep(Replica(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
 
-    def book(self) -> Book:
+    def book(self) -> Postgres:
         """A session on what we hold."""
-        return self._keep(Book(self.conninfo))
+        return self._keep(Postgres(self.conninfo))
 
     def repairer(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
@@ -147,7 +147,9 @@ class World:
         """Runs one sweep in this process."""
         repairer = self.repairer(dry_run)
         plan = SweepPlan(600, 48, self.shadow)
-        return Sweeper(repairer.replica, repairer.book, Runs(repairer.book), repairer, plan).run(name, scope or Scope())
+        return Sweeper(repairer.replica, repairer.postgres, Runs(repairer.postgres), repairer, plan).run(
+            name, scope or Scope()
+        )
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
         """Runs the backfill in this process."""
@@ -167,7 +169,7 @@ class World:
         """Verifies in this process."""
         repairer = self.repairer(dry_run=not repair)
         verification = Verification(
-            repairer, self.replica(), Runs(repairer.book),
+            repairer, self.replica(), Runs(repairer.postgres),
             stop=self.stop, shadow=self.shadow, range_users=range_users,
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)
@@ -177,32 +179,29 @@ class World:
         adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
         return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]
 
+    @cached_property
+    def processes(self) -> Processes:
+        """Our programs on these databases."""
+        settings = environment(
+            mysql=self.replica_url, postgres=self.conninfo, RECHECK_WAIT_SECONDS=str(self.still_seconds)
+        )
+        return Processes(settings, log_folder("reconciler"))
+
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""
-        return subprocess.run(
-            self.line(*arguments), env=self.environment(**settings), capture_output=True, text=True, check=False,
-            timeout=120, cwd=Path(__file__).parents[3],
-        )  # fmt: skip
+        return self.processes.run("reconciler", *arguments, **settings)
 
-    def line(self, *arguments: str) -> Sequence[str]:
-        """The command line of `reconciler`."""
-        return [sys.executable, "-c", "from reconciler.cli import main; main()", *arguments]
-
-    def environment(self, **settings: str) -> dict[str, str]:
-        """The environment of `reconciler`."""
-        ours = {
-            "REPLICA_DATABASE_URL": self.replica_url,
-            "DATABASE_URL": self.conninfo,
-            "RECHECK_WAIT_SECONDS": str(self.still_seconds),
-        }
-        return {**os.environ, **ours, **settings}
+    def start(self, *arguments: str, **settings: str) -> Process:
+        """Starts `reconciler` as a process."""
+        return self.processes.start("reconciler", *arguments, **settings)
 
     def _keep(self, thing: T) -> T:
         self._open.append(thing)
         return thing
 
     def close(self) -> None:
-        """Ends every session."""
+        """Ends every process and session."""
+        self.processes.end()
         for thing in self._open:
             thing.close()
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -34,6 +32,9 @@ from tests.integration.runbook.text import alert_commands, alert_queries, lastin
 from tests.integration.store.databases import new_database
 from tests.servers import PrivateServer, ensure
 from tests.servers.places import PROJECT
+from tests.support.environments import environment
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
@@ -69,25 +70,21 @@ class Company:
             "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
             " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now() AT TIME ZONE 'utc')"
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         admin = urlsplit(self.replicas[0].url)
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")} | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "MYSQL_ADMIN": f"-h127.0.0.1 -P{admin.port} -uleadstream -pleadstream",
-            "CENTRE_OWNER": self.centre,
-            "CENTRE": self.centre,
-            "REPLICA": admin._replace(path="/company").geturl(),
-            "OTHER_REPLICA": urlsplit(self.replicas[1].url)._replace(path="/company").geturl(),
-            "BROKERS": servers.kafka_bootstrap,
-            "PREFIX": self.prefix,
-            "LAST_SCAN": datetime.now(UTC).isoformat(),
-            "HTTP_PORT": str(port),
-            "LOG_FORMAT": "json",
-            "READER_HEARTBEAT_SECONDS": "0.4",
-            "RECHECK_WAIT_SECONDS": "1",
-        }
+        self.environment = environment(
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            MYSQL_ADMIN=f"-h127.0.0.1 -P{admin.port} -uleadstream -pleadstream",
+            CENTRE_OWNER=self.centre,
+            CENTRE=self.centre,
+            REPLICA=admin._replace(path="/company").geturl(),
+            OTHER_REPLICA=urlsplit(self.replicas[1].url)._replace(path="/company").geturl(),
+            BROKERS=servers.kafka_bootstrap,
+            PREFIX=self.prefix,
+            LAST_SCAN=datetime.now(UTC).isoformat(),
+            HTTP_PORT=str(free_port()),
+            READER_HEARTBEAT_SECONDS="0.4",
+            RECHECK_WAIT_SECONDS="1",
+        )
         (folder / "deploy").symlink_to(PROJECT / "deploy")
         self.shell = subprocess.Popen(
             ["bash", "-eo", "pipefail", "-c", SHELL], cwd=folder, env=self.environment, stdin=subprocess.PIPE,
@@ -124,13 +121,13 @@ class Company:
             logs = {path.name: path.read_text()[-1500:] for path in self.folder.glob("*.log")}
             raise AssertionError(f"{block}\n{output.read_text()}\n{logs}")
 
-    def wait_for(self, statement: str, expected: list[tuple[Any, ...]], seconds: float = 90.0) -> None:
+    def wait_for(self, statement: str, expected: list[tuple[Any, ...]]) -> None:
         """Until the call centre's database answers so."""
-        deadline = time.monotonic() + seconds
-        while (found := self.ask(statement)) != expected:
-            logs = {path.name: path.read_text()[-1500:] for path in self.folder.glob("*.log")}
-            assert time.monotonic() < deadline, f"{statement}: {found}\n{logs}"
-            time.sleep(0.2)
+
+        def seen() -> object:
+            return self.ask(statement), {path.name: path.read_text()[-1500:] for path in self.folder.glob("*.log")}
+
+        until(lambda: self.ask(statement) == expected, f"{statement} found {expected}", seen=seen, pause=0.2)
 
     def _end(self, name: str) -> None:
         path = self.folder / f"{name}.pid"
@@ -174,10 +171,7 @@ def purge(company: Company) -> None:
     company.stop("reader")
     company.change("INSERT INTO users (id, email_address, current_signature_file_id) VALUES (8913, 'c@example.org', 7)")
     replica = company.replicas[1]
-    deadline = time.monotonic() + 60
-    while not company.at(replica, "SELECT id FROM company.users WHERE id = 8913"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: company.at(replica, "SELECT id FROM company.users WHERE id = 8913"), "the replica had the customer")
     company.at(replica, "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
 
 
@@ -226,8 +220,9 @@ def partitions_added(company: Company) -> None:
     count = len(admin.list_topics(name, timeout=30).topics[name].partitions) + 2
     for future in admin.create_partitions([NewPartitions(name, count)]).values():
         future.result(30)
-    while len(admin.list_topics(name, timeout=30).topics[name].partitions) < count:
-        time.sleep(0.1)
+    until(
+        lambda: len(admin.list_topics(name, timeout=30).topics[name].partitions) == count, "the partitions were there"
+    )
 
 
 def retention_lowered(company: Company) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -29,6 +26,9 @@ from tests.integration.company_tables import script
 from tests.servers import ensure, kafka_tools
 from tests.servers.places import PROJECT
 from tests.servers.tls import Authority, ServerFiles
+from tests.support.environments import environment
+from tests.support.ports import free_port
+from tests.support.processes import Process, Processes, log_folder
 
 SECRETS = {
     "mysql": "Kj7-mysql-word",
@@ -38,7 +38,6 @@ SECRETS = {
 }
 """What must never be seen in a log or an error."""
 DEPLOY = PROJECT / "deploy"
-BIN = Path(sys.executable).parent
 PREFIX = "fort"
 LANES = 2
 
@@ -62,7 +61,7 @@ FORBIDDEN: Final = (
 class Fortress:
     """Where the servers are, as our processes are told, and ways in for the tests."""
 
-    environment: dict[str, str]
+    processes: Processes
     mysql_admin: str
     postgres_admin: str
     brokers: str
@@ -92,32 +91,21 @@ class Fortress:
         assert done.returncode == 0, done.stderr
 
     def run(self, program: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        """Runs one of our programs to its end; both streams in `stdout`."""
-        return subprocess.run(
-            [BIN / program, *arguments], env={**self.environment, **changed}, text=True, timeout=120, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        """Runs one of our programs to its end; both streams in `stdout`, errors first."""
+        done = self.processes.run(program, *arguments, **changed)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stderr + done.stdout, "")
 
     @contextmanager
-    def running(self, program: str, *arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, program: str, *arguments: str) -> Iterator[Process]:
         """Runs one of our programs for the block's time, then asks it to stop."""
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [BIN / program, *arguments], env=self.environment, stdout=file, stderr=subprocess.STDOUT
-            )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
+        process = self.processes.start(program, *arguments)
+        yield process
+        process.stop()
 
-
-def wait_for(true: Any, seconds: float = 60.0) -> None:
-    """Asks until it is so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.1)
+    @property
+    def environment(self) -> dict[str, str]:
+        """What our processes are told."""
+        return self.processes.env
 
 
 @contextmanager
@@ -159,17 +147,13 @@ def built(folder: Path) -> Iterator[Fortress]:
                 ]
             )
         )
-        port = _free_port()
+        port = free_port()
         keystore = shared.write("kafka.pem", server.key + server.certificate)
         kafka = stack.enter_context(servers.private_kafka(options=_kafka(port, keystore, ca)))
         _scram(kafka.url)
-        yield _fortress(mysql.url, postgres.url, port, kafka.url, folder, files, strangers)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+        fortress = _fortress(mysql.url, postgres.url, port, kafka.url, folder, files, strangers)
+        with fortress.processes:
+            yield fortress
 
 
 def _kafka(port: int, keystore: Path, ca: Path) -> Sequence[str]:
@@ -211,30 +195,34 @@ def _fortress(mysql: str, postgres: str, port: int, plain: str, folder: Path, fi
     )
     (files / "replica-url").write_text(replica)
     (files / "database-url").write_text(database)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")} | {
-        "REPLICA_DATABASE_URL_FILE": str(files / "replica-url"),
-        "DATABASE_URL_FILE": str(files / "database-url"),
-        "API_TOKEN_FILE": str(files / "token"),
-        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
-        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
-        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-        "KAFKA_SASL_USERNAME": "leadstream",
-        "KAFKA_SASL_PASSWORD_FILE": str(files / "kafka"),
-        "KAFKA_SSL_CA_LOCATION": str(files / "ca.pem"),
-        "KAFKA_SSL_CERTIFICATE_LOCATION": str(files / "cert.pem"),
-        "KAFKA_SSL_KEY_LOCATION": str(files / "key.pem"),
-        "TOPIC_PREFIX": PREFIX,
-        "LANES": str(LANES),
-        "LOG_FORMAT": "json",
-        "LOG_LEVEL": "DEBUG",
-        "READER_HEARTBEAT_SECONDS": "0.4",
-        "RECHECK_WAIT_SECONDS": "1",
-        "HTTP_PORT": "0",
-    }
+    told = environment(
+        kafka=f"127.0.0.1:{port}",
+        prefix=PREFIX,
+        lanes=LANES,
+        REPLICA_DATABASE_URL_FILE=str(files / "replica-url"),
+        DATABASE_URL_FILE=str(files / "database-url"),
+        API_TOKEN_FILE=str(files / "token"),
+        KAFKA_SECURITY_PROTOCOL="SASL_SSL",
+        KAFKA_SASL_MECHANISM="SCRAM-SHA-512",
+        KAFKA_SASL_USERNAME="leadstream",
+        KAFKA_SASL_PASSWORD_FILE=str(files / "kafka"),
+        KAFKA_SSL_CA_LOCATION=str(files / "ca.pem"),
+        KAFKA_SSL_CERTIFICATE_LOCATION=str(files / "cert.pem"),
+        KAFKA_SSL_KEY_LOCATION=str(files / "key.pem"),
+        LOG_LEVEL="DEBUG",
+        READER_HEARTBEAT_SECONDS="0.4",
+        RECHECK_WAIT_SECONDS="1",
+        HTTP_PORT="0",
+    )
     fortress = Fortress(
-        environment, theirs._replace(path="/company").geturl(), ours._replace(path="/centre").geturl(), plain, tools,
-        files, strangers,
-    )  # fmt: skip
+        Processes(told, log_folder(PREFIX)),
+        theirs._replace(path="/company").geturl(),
+        ours._replace(path="/centre").geturl(),
+        plain,
+        tools,
+        files,
+        strangers,
+    )
     _company(fortress, mysql)
     _centre(fortress, postgres)
     _acls(fortress)

@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,7 +18,8 @@ import pytest
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
-from tests.integration.security.fortress import FORBIDDEN, SECRETS, Fortress, built, wait_for
+from tests.integration.security.fortress import FORBIDDEN, SECRETS, Fortress, built
+from tests.support.processes import Process
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -40,9 +40,8 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
 
 
 @pytest.fixture(scope="module")
-def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def outputs(fortress: Fortress) -> dict[str, str]:
     """What every command said while the system did its work over the locked doors; all of it went well."""
-    logs = tmp_path_factory.mktemp("logs")
     said: dict[str, str] = {}
 
     def run(program: str, *arguments: str) -> str:
@@ -55,19 +54,18 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
     run("consumer", "setup")
     run("reconciler", "backfill")
     with (
-        fortress.running("consumer", "read", log=logs / "read") as reader,
-        fortress.running("consumer", "apply", log=logs / "apply") as applier,
-        fortress.running("reconciler", "serve", log=logs / "serve") as server,
+        fortress.running("consumer", "read") as reader,
+        fortress.running("consumer", "apply") as applier,
+        fortress.running("reconciler", "serve") as server,
     ):
-        wait_for(lambda: "reading" in (logs / "read").read_text() or reader.poll() is not None)
+        reader.wait_for("reading")
         fortress.company("UPDATE users SET current_signature_file_id = 5 WHERE id = 1")
-        wait_for(
-            lambda: (
-                fortress.centre("SELECT user_id, conversion_type FROM conversions") == [(1, "signature_obtained")]
-                or {reader.poll(), applier.poll()} != {None}
-            )
+        signed = [(1, "signature_obtained")]
+        applier.until(
+            lambda: fortress.centre("SELECT user_id, conversion_type FROM conversions") == signed, "one had signed"
         )
-        assert {reader.poll(), applier.poll(), server.poll()} == {None}, [log.read_text() for log in logs.iterdir()]
+        for process in (reader, applier, server):
+            process.check()
         run("consumer", "doctor", "--json")
         run("consumer", "status")
         run("consumer", "explain", "1")
@@ -75,15 +73,13 @@ def outputs(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dic
         run("reconciler", "run", "all")
         run("reconciler", "verify")
         run("reconciler", "age")
-        wait_for(lambda: '"serving"' in (logs / "serve").read_text())
-        _use_the_api(logs / "serve", said)
-    return said | {log.name: log.read_text() for log in logs.iterdir()}
+        _use_the_api(server.wait_for("serving"), said)
+    return said | {process.name: process.text() for process in (reader, applier, server)}
 
 
-def _use_the_api(log: Path, said: dict[str, str]) -> None:
+def _use_the_api(server: Process, said: dict[str, str]) -> None:
     """Starts a run with the token and with a wrong one."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    port = next(line["port"] for line in lines if line["event"] == "serving")
+    port = next(line["port"] for line in server.lines() if line["event"] == "serving")
     for name, token, expected in (("right", SECRETS["token"], 200), ("wrong", SECRETS["token"][:-1], 401)):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/sweeps/new-users", b"{}",

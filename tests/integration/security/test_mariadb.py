@@ -89,7 +89,7 @@ def test_changes_are_read_over_mutual_tls_under_the_least_grants_and_the_doctor_
     )
     (change,) = [message.value for message in keep.world.finish(reader, 1) if message.value["op"] != "h"]
     assert change["after"]["current_signature_file_id"] == "5"
-    said = f"{setup.stdout}{setup.stderr}{doctor.stdout}{doctor.stderr}{reader.log.read_text()}{change}"
+    said = f"{setup.stdout}{setup.stderr}{doctor.stdout}{doctor.stderr}{reader.text()}{change}"
     assert SECRETS["mysql"] not in said
     assert "a@example.org" not in said
 

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from consumer.store import sql
-from consumer.store.errors import NotPrepared, StoreUnavailable, TryAgain
+from consumer.store.errors import NotPrepared, StoreUnavailable, TransactionConflict
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.setup import prepare
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
@@ -69,7 +69,7 @@ def test_a_lock_held_too_long_is_a_reason_to_try_again(
     monkeypatch.setattr(sql, "SESSION", sql.SESSION.replace("lock_timeout = '20s'", "lock_timeout = '50ms'"))
     with psycopg.connect(database) as other:
         other.execute("SELECT * FROM leadstream.leads FOR UPDATE")
-        with pytest.raises(TryAgain, match="lock timeout"):
+        with pytest.raises(TransactionConflict, match="lock timeout"):
             desk.load(1)
     assert set(desk.load(1)) == {1}
 
@@ -106,7 +106,7 @@ def test_a_session_that_stays_read_only_is_opened_again(desk: Desk, database: st
 def test_a_book_whose_session_stays_read_only_is_opened_again(desk: Desk, database: str) -> None:
     desk.register(1)
     write = "DELETE FROM leadstream.runs"
-    with closing(Book(database)) as book:
+    with closing(Postgres(database)) as book:
         with book.session() as connection:
             connection.execute("SET default_transaction_read_only = on")  # as one of a primary that was demoted
         with pytest.raises(StoreUnavailable, match="read-only"), book.session() as connection:

@@ -19,7 +19,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.pooler import Pooling
 from consumer.store.raise_lanes import refuse_unless_drained, relane
 from consumer.store.setup import prepare
-from reconciler.postgres import Book
+from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk
 from tests.servers.pooler import pgbouncer, why_not
@@ -65,7 +65,7 @@ def settings(url: str) -> list[tuple[str, ...]]:
 
 
 def _book(url: str) -> object:
-    with closing(Book(url)) as book:
+    with closing(Postgres(url)) as book:
         return book.lanes()
 
 
@@ -116,7 +116,7 @@ def test_a_pooler_of_sessions_does_as_well_as_none(sessions: str, database: str)
         desk.register(1)
         desk.sign(1)
     assert rows(database, "SELECT conversion_type FROM conversions") == [("signature_obtained",)]
-    with closing(Book(sessions)) as book:
+    with closing(Postgres(sessions)) as book:
         assert book.lane_count() == LANES
 
 

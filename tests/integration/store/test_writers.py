@@ -15,7 +15,7 @@ from psycopg import sql
 from consumer.leads.judge import judge
 from consumer.leads.model import Lead, QueueType, Rule
 from consumer.leads.outcome import Outcome
-from consumer.store.errors import TryAgain
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from tests.integration.agents import ASSIGNED, CALLED, meanwhile
 from tests.integration.store.databases import row, rows, run
@@ -47,7 +47,7 @@ def test_two_writers_that_create_the_same_lead_at_once_are_told_apart(database: 
                     assert tx.load([1]) == {}
                     loaded.wait(10)
                     tx.write(outcome_of(lead))
-            except TryAgain:
+            except TransactionConflict:
                 with store.transaction() as tx:
                     return f"{signature} found {tx.load([1])[1].signature}"
         return f"{signature} created"
@@ -124,7 +124,7 @@ def _counted_up(store: LeadStore, wanted: list[int], rnd: random.Random) -> str 
                 if rnd.random() < 0.3:
                     outcome.rechecks[user_id] = "why not"
             tx.write(outcome)
-    except TryAgain as error:
+    except TransactionConflict as error:
         return str(error)
     return None
 
@@ -133,14 +133,14 @@ def test_a_deadlock_with_another_program_can_be_repeated(desk: Desk, database: s
     """An agent's program takes scores against the order of users; the server picks whom to stop."""
     desk.register(1)
     desk.register(2)
-    repeated: list[TryAgain] = []
+    repeated: list[TransactionConflict] = []
 
     def sign() -> None:
         with store_of(database) as store:
             while True:
                 try:
                     _sign_both(store)
-                except TryAgain as error:
+                except TransactionConflict as error:
                     repeated.append(error)
                 else:
                     return

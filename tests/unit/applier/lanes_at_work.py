@@ -23,7 +23,7 @@ from consumer.leads.rules import Rules
 from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.router import Router
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import READERS, EnvelopeWriter
 from consumer.stream.topics import LANE_TOPICS, Topics
@@ -363,7 +363,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
     start = Checkpoint(
         epoch=1, flavor="mysql", server="", gtid_set="", file="", pos=4, version=0, next_seqs=[1] * LANES
     )
-    numbering = Numbering(
+    sequencer = Sequencer(
         start,
         Topics("p"),
         EnvelopeWriter("p", "mysql", "company", 1),
@@ -380,7 +380,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
 
     def router() -> Router:
         return Router(
-            numbering, owners, lambda _: None, reached=lambda: reached, foreign_keys=lambda: firm.foreign_keys
+            sequencer, owners, lambda _: None, reached=lambda: reached, foreign_keys=lambda: firm.foreign_keys
         )
 
     routing = router()
@@ -394,11 +394,11 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
         whole = isinstance(piece[-1], Commit)
         seen = min(seen + (not whole and (1, places[seen]) <= reached), len(places) - 1)
         now, claims = (1, places[seen]), firm.snapshots[seen][2]
-        if restarts and dice.random() < 0.1 and numbering.may_rest:
+        if restarts and dice.random() < 0.1 and sequencer.may_rest:
             owners.forget()
             routing = router()
         routing.feed(piece)
-    numbering.heartbeat(firm.now + 1)
+    sequencer.heartbeat(firm.now + 1)
     store = Store()
     split = dice.randint(1, LANES - 1)
     numbers = dice.sample(range(LANES), LANES)

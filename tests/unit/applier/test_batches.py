@@ -88,7 +88,7 @@ def test_a_message_set_aside_shows_only_after_it_was_gathered() -> None:
 
 def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
     one = lane()
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
     assert one.skip(3) == 2
     one.gather(0)
     part = one.take()
@@ -98,7 +98,7 @@ def test_a_missing_number_that_a_dead_letter_explains_is_not_lost() -> None:
 
 def test_a_dead_letter_explains_one_missing_number_once_and_one_without_a_number_explains_none() -> None:
     one = lane()
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
     one.set_aside(letter("other_epoch"), None)
     assert [one.skip(1), one.skip(1)] == [0, 1]
 
@@ -106,8 +106,8 @@ def test_a_dead_letter_explains_one_missing_number_once_and_one_without_a_number
 def test_a_dead_letter_explains_no_number_missed_after_its_place_in_the_lane_was_passed() -> None:
     """Somebody's junk took no number of ours; what is lost days later is lost."""
     one = lane()
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
-    one.set_aside(letter("undecodable"), 77, blank=(0, 31))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 31))
     one.merge.push(0, 5, 32, change(8, 50))
     one.gather(99)
     one.merge.push(0, 8, 40, change(8, 60))
@@ -116,7 +116,7 @@ def test_a_dead_letter_explains_no_number_missed_after_its_place_in_the_lane_was
 
 def test_what_other_partitions_bring_meanwhile_says_nothing_about_a_dead_letters_number() -> None:
     one = lane()
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
     one.merge.push(1, 5, 7, change(8, 50))
     one.gather(99)
     one.merge.push(0, 7, 31, change(8, 60))
@@ -126,7 +126,7 @@ def test_what_other_partitions_bring_meanwhile_says_nothing_about_a_dead_letters
 def test_a_dead_letter_explains_no_number_smaller_than_those_before_it_in_its_partition() -> None:
     one = lane()
     one.merge.push(0, 7, 29, change(8, 60))
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
     assert one.skip(2) == 2
     one.gather(99)
     one.merge.push(0, 9, 31, change(8, 70))
@@ -135,7 +135,7 @@ def test_a_dead_letter_explains_no_number_smaller_than_those_before_it_in_its_pa
 
 def test_a_stray_behind_a_dead_letter_says_nothing_about_its_number() -> None:
     one = lane()
-    one.set_aside(letter("undecodable"), 77, blank=(0, 30))
+    one.set_aside(letter("undecodable"), 77, unnumbered=(0, 30))
     one.merge.push(0, 1000, 31, change(8, 60))
     one.gather(99)
     one.drop(1000)

@@ -76,16 +76,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_numbers_that_the_reader_gave_out_are_not_foreign_and_kafka_is_asked_once() -> None:
     kafka = Kafka(checkpoint(9))
     foreign, one = kafka.foreign, lane(7, 8)
-    assert foreign.all_given_out(one, 0.0)
-    assert foreign.all_given_out(one, 1.0)
+    assert foreign.all_numbered(one, 0.0)
+    assert foreign.all_numbered(one, 1.0)
     assert (kafka.asked, letters(one)) == (1, [])
 
 
 def test_a_number_that_the_reader_did_not_give_out_becomes_a_letter_with_its_bytes_and_a_recheck() -> None:
     kafka = Kafka(checkpoint(8))
     foreign, one = kafka.foreign, lane(7, 8, 1000)
-    assert not foreign.all_given_out(one, 0.0), "what is missing has to be judged anew"
-    assert foreign.all_given_out(one, 0.0)
+    assert not foreign.all_numbered(one, 0.0), "what is missing has to be judged anew"
+    assert foreign.all_numbered(one, 0.0)
     one.gather(0)
     part = one.take()
     assert part is not None
@@ -106,22 +106,22 @@ def test_while_kafka_does_not_say_nothing_is_given_up_and_it_is_asked_ever_less_
     for second in range(200):
         clock(second)
         before = kafka.asked
-        assert not foreign.all_given_out(one, second)
+        assert not foreign.all_numbered(one, second)
         asked_at += [second] * (kafka.asked - before)
     assert asked_at == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]
     kafka.newest = checkpoint(1001)
-    assert foreign.all_given_out(one, 211)
+    assert foreign.all_numbered(one, 211)
 
 
 def test_a_foreign_message_whose_bytes_cannot_be_read_stays_until_they_can(clock: Callable[[float], None]) -> None:
     kafka = Kafka(checkpoint(6))
     foreign, one = kafka.foreign, lane(1000)
     kafka.readable = False
-    assert not foreign.all_given_out(one, 0.0)
+    assert not foreign.all_numbered(one, 0.0)
     assert (len(one.merge), one.remarkable) == (1, False)
     kafka.readable = True
     clock(1.0)
-    assert not foreign.all_given_out(one, 1.0)
+    assert not foreign.all_numbered(one, 1.0)
     assert (len(one.merge), len(letters(one))) == (0, 1)
 
 
@@ -129,16 +129,16 @@ def test_a_foreign_message_whose_bytes_cannot_be_read_stays_until_they_can(clock
 def test_a_checkpoint_of_another_epoch_says_nothing_about_a_lane() -> None:
     kafka = Kafka(checkpoint(1, epoch=2))
     one = lane(1000)
-    assert not kafka.foreign.all_given_out(one, 0.0)
+    assert not kafka.foreign.all_numbered(one, 0.0)
     assert letters(one) == []
 
 
 def test_a_flood_of_foreign_messages_is_set_aside_bit_by_bit() -> None:
     kafka = Kafka(checkpoint(6))
     foreign, one = kafka.foreign, lane(*range(1000, 1000 + MOST_AT_ONCE + 1))
-    foreign.all_given_out(one, 0.0)
+    foreign.all_numbered(one, 0.0)
     assert len(one.merge) == 1
-    foreign.all_given_out(one, 0.0)
+    foreign.all_numbered(one, 0.0)
     assert len(one.merge) == 0
 
 

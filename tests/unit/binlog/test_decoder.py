@@ -550,3 +550,29 @@ def test_a_tagged_gtid_has_both_times_too(original: int | None) -> None:
     ))  # fmt: skip
     found = tagged_gtid(varint(1) + varint(len(fields)) + varint(8) + fields)
     assert found == (f"{SOURCE}:tag", 9, original or APPLIED, APPLIED)
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_compressed_transaction_may_be_larger_than_a_packet(checksums: bool) -> None:
+    inside = Log()
+    inside.query("BEGIN")
+    inside.users(1, 2)
+    inside.users(3)
+    inside.xid()
+    log = Log(checksums=checksums)
+    log.file()
+    log.gtid(1)
+    target, events = decoder(), list[Event]()
+    target.decode(log.data, events)
+    large = log.event(EventType.TRANSACTION_PAYLOAD, payload(b"".join(packet[5:] for packet in inside.packets)))
+    target.decode_event(large, events)
+    while target.has_payload:
+        target.decode_payload(events)
+    rows = [event for event in events if isinstance(event, RowChange)]
+    assert [(row.after_id, row.row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
+    assert len({row.pos for row in rows}) == 1
+    assert (target.pos, isinstance(events[-1], Commit)) == (log.pos, True)
+    rest = Log(log.pos, checksums=checksums)
+    rest.transaction(2, 4)
+    target.decode(rest.data, events)
+    assert [event.row for event in events if isinstance(event, RowChange)][-1] == 0

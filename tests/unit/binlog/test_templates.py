@@ -1,16 +1,18 @@
-"""One-row transactions that look alike: read by template wherever they do, and by nothing less than all their bytes."""
+"""Transactions of one row that look like one before: read by template wherever they do, and with all their bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.events import Event, Single
-from consumer.binlog.templates import Alike
+from consumer.binlog.files import Files
+from consumer.binlog.templates import Templates
 from consumer.mysql.errors import SourceError
 from tests.spelled_out import spelled_out
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoder
@@ -22,101 +24,192 @@ CLAIMS = [
 ]
 
 
-class Counting(Alike):
+class Counting(Templates):
     """Counts what was read by template."""
 
-    read_alike = 0
+    count_read = 0
 
-    def read(self, data, at, source, name, number, file, base, emit):  # type: ignore[no-untyped-def]
-        found = super().read(data, at, source, name, number, file, base, emit)
-        self.read_alike += found[1] - number
-        return found
+    def read(self, data: bytes, at: int, check: int, files: Files, emit: Callable[[Event], None]) -> int:
+        def counted(event: Event) -> None:
+            self.count_read += 1
+            emit(event)
+
+        return super().read(data, at, check, files, counted)
 
 
-def counting() -> tuple[BinlogDecoder, Counting]:
-    target, alike = decoder(singles=True), Counting()
-    target._alike = alike
-    return target, alike
+def counting(*, mariadb: bool = False) -> tuple[BinlogDecoder, Counting]:
+    target, templates = decoder(singles=True, mariadb=mariadb), Counting(mariadb=mariadb)
+    target._templates = templates
+    return target, templates
 
 
 def claim(number: int, status: bytes) -> bytes:
     return b"\0" + number.to_bytes(4, "little") + (number % 9).to_bytes(4, "little") + bytes((len(status),)) + status
 
 
-def transaction(log: Log, number: int, *, database: str = DATABASE, late_us: int | None = None, flags: int = 1) -> None:
+FLAVORS = pytest.mark.parametrize("mariadb", [False, True])
+
+
+def transaction(
+    log: Log,
+    number: int,
+    *,
+    mariadb: bool = False,
+    database: str = DATABASE,
+    late_us: int | None = None,
+    flags: int = 1,
+    gtid_flags: int = 12,
+) -> None:
     """Inserts, changes and deletes of claims and inserts of users by turns; of `status` every length."""
     at = 1_700_000_000_000_000 + number
-    log.gtid(number, ts_us=at, original_us=None if late_us is None else at - late_us)
-    log.query("BEGIN", database)
+    if mariadb:
+        log.mariadb_gtid(number, flags=gtid_flags)
+    else:
+        log.gtid(number, ts_us=at, original_us=None if late_us is None else at - late_us)
+        log.query("BEGIN", database)
     if number % 4 == 3:
         log.users(number)
     else:
         log.table_map(CLAIMS, table="claims", table_id=71)
-        head = (71).to_bytes(6, "little") + flags.to_bytes(2, "little") + b"\2\0\3\7"
+        extra = b"" if mariadb else b"\2\0"
+        head = (71).to_bytes(6, "little") + flags.to_bytes(2, "little") + extra + b"\3\7"
         image = claim(number, b"s" * (number % 30))
         if number % 4 == 0:
-            log.add(EventType.WRITE_ROWS, head + image)
+            log.add(EventType.WRITE_ROWS_V1 if mariadb else EventType.WRITE_ROWS, head + image)
         elif number % 4 == 1:
-            log.add(EventType.UPDATE_ROWS, head + b"\7" + image + claim(number, b"t" * (number % 17)))
+            after = b"\7" + image + claim(number, b"t" * (number % 17))
+            log.add(EventType.UPDATE_ROWS_V1 if mariadb else EventType.UPDATE_ROWS, head + after)
         else:
-            log.add(EventType.DELETE_ROWS, head + image)
+            log.add(EventType.DELETE_ROWS_V1 if mariadb else EventType.DELETE_ROWS, head + image)
     log.xid()
 
 
-def both(log: Log) -> tuple[list[Event], int]:
+def started(*, checksums: bool = True) -> Log:
+    """A log with nothing but its beginning."""
+    log = Log(checksums=checksums)
+    log.file()
+    return log
+
+
+def both(log: Log, *, mariadb: bool = False) -> tuple[list[Event], int]:
     """What is read, which is the same as event by event, and how much of it by template."""
-    target, alike = counting()
-    plain = decoder()
+    target, templates = counting(mariadb=mariadb)
+    plain = decoder(mariadb=mariadb)
     found: list[Event] = []
     one_by_one: list[Event] = []
     assert target.decode(log.data, found) == plain.decode(log.data, one_by_one) == len(log.data)
     assert spelled_out(found) == one_by_one
     assert (target.file, target.pos, target.gtid_set()) == (plain.file, plain.pos, plain.gtid_set())
-    return found, alike.read_alike
+    return found, templates.count_read
 
 
-def test_transactions_that_look_alike_say_what_they_say_event_by_event() -> None:
-    log = Log(checksums=True)
-    log.file()
+@FLAVORS
+@pytest.mark.parametrize("checksums", [True, False])
+def test_transactions_of_one_row_say_what_they_say_event_by_event(mariadb: bool, checksums: bool) -> None:
+    log = started(checksums=checksums)
     for number in range(1, 601):  # packets are numbered by one byte: all 256 come first in some transaction
-        transaction(log, number)
-    found, read_alike = both(log)
-    assert read_alike > 580
-    assert len([event for event in found if isinstance(event, Single)]) > 590
+        transaction(log, number, mariadb=mariadb)
+    found, by_template = both(log, mariadb=mariadb)
+    assert by_template > 590
+    assert len([event for event in found if isinstance(event, Single)]) == by_template
 
 
 @pytest.mark.parametrize("flags", [0x11, 0x03])
 def test_flags_of_rows_are_not_those_of_their_table_map(flags: int) -> None:
     """MySQL from 9.6 on logs what foreign keys do, and says so in every rows event."""
-    log = Log(checksums=True)
-    log.file()
+    log = started()
     for number in range(1, 101):
         transaction(log, number, flags=flags)
-    found, read_alike = both(log)
-    assert read_alike > 80
+    found, by_template = both(log)
+    assert by_template > 80
     said = {(event.table, event.explicit) for event in found if isinstance(event, Single)}
     assert said == {("claims", True), ("users", False)}
 
 
 def test_each_transaction_says_for_itself_whether_foreign_keys_acted() -> None:
-    log = Log(checksums=True)
-    log.file()
+    log = started()
     for number in range(1, 101):
         transaction(log, number, flags=1 if number < 50 else 3)
     assert both(log)[1] > 80
 
 
-def test_without_checksums_and_on_mariadb_nothing_is_read_by_template() -> None:
-    log = Log()
-    log.file()
-    for number in range(1, 50):
-        transaction(log, number)
-    assert both(log)[1] == 0
+@pytest.mark.parametrize("flags", [1, 64, 128])
+def test_what_mariadb_marks_as_no_plain_transaction_is_read_by_no_template(flags: int) -> None:
+    log = started()
+    for number in range(1, 41):
+        transaction(log, number, mariadb=True)
+    start = log.pos
+    log.mariadb_gtid(41, flags=flags)
+    log.users(41)
+    log.xid()
+    for number in range(42, 81):
+        transaction(log, number, mariadb=True)
+    found, by_template = both(log, mariadb=True)
+    assert by_template > 60
+    assert not any(isinstance(event, Single) and event.pos == start for event in found)
+
+
+def test_other_flags_of_mariadb_vary_and_with_them_the_size_of_the_event() -> None:
+    log = started()
+    for number in range(1, 101):
+        if number % 3 == 0:  # committed in a group, whose number follows
+            body = number.to_bytes(8, "little") + bytes(4) + bytes((14,)) + number.to_bytes(8, "little")
+            log.add(EventType.MARIADB_GTID, body)
+            log.users(number)
+            log.xid()
+        else:
+            transaction(log, number, mariadb=True, gtid_flags=12 if number % 2 else 4)
+    assert both(log, mariadb=True)[1] > 90
+
+
+def test_sources_by_turns_have_their_own_templates() -> None:
+    log = started()
+    for number in range(1, 101):
+        log.gtid(number, source=SOURCE if number % 2 else UUID(int=7))
+        log.query("BEGIN")
+        log.users(number)
+        log.xid()
+    assert both(log)[1] > 90
+
+
+@FLAVORS
+def test_a_transaction_of_more_rows_is_none_like_that_of_one(mariadb: bool) -> None:
+    log = started()
+    for number in range(1, 101):
+        if number % 5:
+            transaction(log, number, mariadb=mariadb)
+        else:
+            if mariadb:
+                log.mariadb_gtid(number)
+            else:
+                log.gtid(number)
+                log.query("BEGIN")
+            log.users(number, number + 1)
+            log.users(number)
+            log.xid()
+    assert both(log, mariadb=mariadb)[1] > 70
+
+
+@FLAVORS
+def test_statements_logged_beside_their_rows_are_passed_and_keep_templates_away(mariadb: bool) -> None:
+    log = started()
+    for number in range(1, 41):
+        if mariadb:
+            log.mariadb_gtid(number)
+            log.add(EventType.MARIADB_ANNOTATE_ROWS, b"INSERT INTO users VALUES (1)")
+        else:
+            log.gtid(number)
+            log.query("BEGIN")
+            log.add(EventType.ROWS_QUERY, b"\x1cINSERT INTO users VALUES (1)")
+        log.users(number)
+        log.xid()
+    found, by_template = both(log, mariadb=mariadb)
+    assert by_template == 0
+    assert len(found) == 3 * 40
 
 
 def test_a_database_whose_name_is_longer_makes_another_begin() -> None:
-    log = Log(checksums=True)
-    log.file()
+    log = started()
     for number in range(1, 101):
         transaction(log, number, database=DATABASE if number % 2 else "somewhere_else")
     assert both(log)[1] > 80
@@ -124,13 +217,12 @@ def test_a_database_whose_name_is_longer_makes_another_begin() -> None:
 
 @pytest.mark.parametrize("kind", ["source", "gap", "table", "position"])
 def test_what_changes_on_the_way_is_read_as_it_is(kind: str) -> None:
-    log = Log(checksums=True)
-    log.file()
+    log = started()
     for number in range(1, 41):
         transaction(log, number)
     if kind == "source":
         for number in range(41, 81):
-            log.gtid(number, source=SOURCE if number % 2 else type(SOURCE)(int=7))
+            log.gtid(number, source=SOURCE if number % 2 else UUID(int=7))
             log.query("BEGIN")
             log.users(number)
             log.xid()
@@ -147,35 +239,36 @@ def test_what_changes_on_the_way_is_read_as_it_is(kind: str) -> None:
     assert both(log)[1] > 60
 
 
-def test_every_byte_counts() -> None:
-    log = Log(checksums=True)
-    log.file()
+@FLAVORS
+def test_every_byte_counts(mariadb: bool) -> None:
+    log = started()
     for number in range(1, 13):
-        transaction(log, number)
+        transaction(log, number, mariadb=mariadb)
     whole: list[Event] = []
-    target, alike = counting()
+    target, templates = counting(mariadb=mariadb)
     target.decode(log.data, whole)
-    assert alike.read_alike >= 4
+    assert templates.count_read >= 4
     start = len(b"".join(log.packets[:-10]))
     for at in range(start, len(log.data)):
         damaged = bytearray(log.data)
         damaged[at] ^= 1 + at % 255
         seen: list[Event] = []
         with suppress(SourceError):
-            counting()[0].decode(bytes(damaged), seen)
+            counting(mariadb=mariadb)[0].decode(bytes(damaged), seen)
         rows = spelled_out(seen)
         assert rows == spelled_out(whole)[: len(rows)]
 
 
-def test_a_stream_that_is_cut_anywhere_says_what_is_whole() -> None:
-    log = Log(checksums=True)
-    log.file()
+@FLAVORS
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_stream_that_is_cut_anywhere_says_what_is_whole(mariadb: bool, checksums: bool) -> None:
+    log = started(checksums=checksums)
     for number in range(1, 13):
-        transaction(log, number)
+        transaction(log, number, mariadb=mariadb)
     whole: list[Event] = []
-    counting()[0].decode(log.data, whole)
+    counting(mariadb=mariadb)[0].decode(log.data, whole)
     for end in range(0, len(log.data), 3):
-        target = counting()[0]
+        target = counting(mariadb=mariadb)[0]
         seen: list[Event] = []
         used = target.decode(log.data[:end], seen)
         target.decode(log.data[used:], seen)
@@ -187,12 +280,11 @@ HOURS_US = 3 * 3600 * 1_000_000
 
 @pytest.mark.parametrize("late", [lambda _: HOURS_US, lambda number: HOURS_US if number % 3 else None])
 def test_what_a_replica_logs_is_dated_by_its_source_and_versioned_by_itself(late: Callable[[int], int | None]) -> None:
-    log = Log(checksums=True)
-    log.file()
+    log = started()
     for number in range(1, 61):
         transaction(log, number, late_us=late(number))
-    found, read_alike = both(log)
-    assert read_alike > 25 or not late(3)
+    found, by_template = both(log)
+    assert by_template > 25 or not late(3)
     singles = {event.gtid: event for event in found if isinstance(event, Single)}
     for number in range(20, 61):
         single = singles[f"{SOURCE}:{number}"]

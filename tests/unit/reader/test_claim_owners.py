@@ -57,7 +57,7 @@ def test_what_the_stream_says_next_is_exact_and_spares_the_question() -> None:
     assert replica.asked == []
     assert [owners.get(1), owners.get(2)] == [10, UNKNOWN]
     assert owners.get(3) is None, "it is inserted later"
-    assert not owners.unsure
+    assert not owners.uncertain
 
 
 def test_a_claim_inserted_later_may_have_been_there_where_a_user_goes_before_that() -> None:
@@ -71,7 +71,7 @@ def test_an_answer_from_behind_the_stream_is_nobodys_until_the_stream_says_whose
     owners = ClaimOwners(1000, Replica({1: 11, 2: 22}, end=(7, 1_001)))
     owners.learn([requirement(1), requirement(2)], NOW)
     assert [owners.get(1), owners.get(2)] == [None, None]
-    assert owners.unsure == {1: 11, 2: 22}
+    assert owners.uncertain == {1: 11, 2: 22}
     owners.put(1, 10)
     assert [owners.get(1), owners.get(2)] == [10, None]
 
@@ -82,10 +82,10 @@ def test_an_answer_is_certain_once_the_stream_has_passed_where_the_binlog_ended_
     owners.learn([requirement(claim_id) for claim_id in (1, 2, 3, 4)], NOW)
     owners.put(4, 41)
     owners.passed((7, 900_000))
-    assert owners.unsure == {1: 11, 2: None, 3: None}
+    assert owners.uncertain == {1: 11, 2: None, 3: None}
     owners.passed((8, 4))
     assert [owners.get(claim_id) for claim_id in (1, 2, 3, 4)] == [11, None, None, 41]
-    assert not owners.unsure
+    assert not owners.uncertain
     assert len(replica.asked) == 1
 
 

@@ -1,4 +1,4 @@
-"""Which commit times are believed, and what is taken instead of the others."""
+"""Which commit times are confirmed, and what is taken instead of the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server:
 
     def commit(self, ts_us: int, applied_us: int = 0, *, server_id: int = 1) -> tuple[int, int]:
         """The date and the version of one transaction."""
-        date, applied_us = self.times.believed(server_id, ts_us, applied_us or ts_us, self.version)
+        date, applied_us = self.times.confirmed(server_id, ts_us, applied_us or ts_us, self.version)
         self.version = max(applied_us, self.version + 1)
         return date, self.version
 

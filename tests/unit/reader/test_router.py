@@ -29,7 +29,7 @@ from consumer.lane import lane_of
 from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
 from consumer.reader.router import RolledBack, Router
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.topics import Topics
@@ -70,11 +70,11 @@ class Trial:
             unfinished="g:1",
         )
         self.owners = ClaimOwners(1000, self.ask)
-        self.numbering = Numbering(start, Topics("p"), EnvelopeWriter("p", "mysql", "company", 1), self.keep)
+        self.sequencer = Sequencer(start, Topics("p"), EnvelopeWriter("p", "mysql", "company", 1), self.keep)
         self.keys = keys or ForeignKeys()
         self.end: Place = (9, 9) if ahead else (1, 99)
         self.router = Router(
-            self.numbering,
+            self.sequencer,
             self.owners,
             self.unread.append,
             frozenset(left_out),
@@ -312,7 +312,7 @@ def test_a_transaction_of_one_row_at_one_stroke_gives_what_it_gives_event_by_eve
     assert at_one_stroke.lanes == one_by_one.lanes
     assert at_one_stroke.asked == one_by_one.asked
     assert at_one_stroke.router.counts == one_by_one.router.counts
-    reached = [trial.numbering.checkpoint("s", "", "b.000001", 999, []) for trial in (at_one_stroke, one_by_one)]
+    reached = [trial.sequencer.checkpoint("s", "", "b.000001", 999, []) for trial in (at_one_stroke, one_by_one)]
     assert reached[0] == reached[1]
 
 
@@ -366,7 +366,7 @@ def test_the_claims_of_a_deleted_user_are_asked_for_once_the_transaction_is_over
     assert trial.asked == [[1, 2]], "a foreign key may have set them to NULL, and somebody else given them to another"
     assert [message["lane"]["user_id"] for message in trial.sent if message["op"] == "c"][2:] == [None, 20]
     trial.feed(BEGIN, user("c", None, 10), claim("c", 3, None, 10), requirement("c", None, 3, 7), COMMIT)
-    assert trial.asked == [[1, 2]], "what came after is believed"
+    assert trial.asked == [[1, 2]], "what came after is confirmed"
 
 
 @pytest.mark.parametrize("one_row", [True, False])
@@ -486,9 +486,9 @@ def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyP
     for number in range(100):
         trial.feed(BEGIN, claim("c", number, None, number), user("d", number, None), COMMIT)
         trial.feed(BEGIN, user("c", None, number), claim("c", 500 + number, None, number), COMMIT)
-        believed = [claim_id for claims in trial.owners._departed.values() for claim_id in claims]
-        assert len(trial.owners._departed) <= 10
-        assert len(believed) == trial.owners._believed_count <= 10
+        confirmed = [claim_id for claims in trial.owners._deleted.values() for claim_id in claims]
+        assert len(trial.owners._deleted) <= 10
+        assert len(confirmed) == trial.owners._believed_count <= 10
         assert trial.owners.get(number) == UNKNOWN
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.lane import lane_of
 from consumer.leads.model import RequirementRow
 from consumer.reader.commit_times import CommitTimes
-from consumer.reader.sequencer import Numbering
+from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint, decode, encode
 from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow
 from consumer.stream.errors import CheckpointUnreadable
@@ -41,14 +41,14 @@ class Kafka:
     def send(self, topic: str, value: str | bytes, key: str | bytes, lane: int) -> None:
         self.open.append(Sent(topic, json.loads(value), str(key), lane))
 
-    def numbering(self) -> Numbering:
+    def sequencer(self) -> Sequencer:
         self.open.clear()
         writer = EnvelopeWriter("p", "mysql", "company", self.checkpoint.epoch)
-        return Numbering(self.checkpoint, Topics("p"), writer, self.send)
+        return Sequencer(self.checkpoint, Topics("p"), writer, self.send)
 
-    def commit(self, numbering: Numbering, pos: int) -> None:
-        numbering.cut()
-        self.checkpoint = decode(encode(numbering.checkpoint("s", "", "b.000001", pos, [])))
+    def commit(self, sequencer: Sequencer, pos: int) -> None:
+        sequencer.cut()
+        self.checkpoint = decode(encode(sequencer.checkpoint("s", "", "b.000001", pos, [])))
         self.committed += self.open
         self.open.clear()
 
@@ -66,26 +66,26 @@ def test_whatever_is_cut_and_repeated_each_row_arrives_once_in_order_with_its_en
     crashed = True
     while crashed:
         crashed = False
-        numbering = kafka.numbering()
+        sequencer = kafka.sequencer()
         for pos in range(kafka.checkpoint.pos, len(source)):
-            numbering.begin(f"g:{pos + 1}", 1, "b.000001", pos, 1_000 * pos)
+            sequencer.begin(f"g:{pos + 1}", 1, "b.000001", pos, 1_000 * pos)
             for user in source[pos]:
-                numbering.row("users", "u", "{}", "{}", user, user, pos, 0)
+                sequencer.row("users", "u", "{}", "{}", user, user, pos, 0)
                 what = next(fates, "go on")
                 if what == "commit":
-                    kafka.commit(numbering, pos)
+                    kafka.commit(sequencer, pos)
                 crashed = crashed or what == "crash"
                 if crashed:
                     break
             if crashed:
                 break
-            numbering.commit()
-            if beats and numbering.may_rest:
-                numbering.heartbeat(0)
+            sequencer.commit()
+            if beats and sequencer.may_rest:
+                sequencer.heartbeat(0)
             if next(fates, "go on") == "commit":
-                kafka.commit(numbering, pos + 1)
+                kafka.commit(sequencer, pos + 1)
         else:
-            kafka.commit(numbering, len(source))
+            kafka.commit(sequencer, len(source))
     check(source, kafka.committed)
 
 
@@ -122,34 +122,34 @@ def version_of(pos: int) -> int:
 
 def test_a_version_is_the_commit_time_but_never_repeats() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
+    sequencer = kafka.sequencer()
     for ts_us in (5_000, 5_000, 4_000, 9_000):
-        numbering.begin(None, 1, "b.000001", 4, ts_us)
-        numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-        numbering.commit()
+        sequencer.begin(None, 1, "b.000001", 4, ts_us)
+        sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+        sequencer.commit()
     assert [message.value["lane"]["version"] for message in kafka.open] == [5_000, 5_001, 5_002, 9_000]
     assert [message.value["source"]["ts_us"] for message in kafka.open] == [5_000, 5_000, 4_000, 9_000]
 
 
 def test_a_heartbeat_moves_every_lane_past_the_servers_clock() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.heartbeat(7_000)
-    numbering.heartbeat(6_000)
+    sequencer = kafka.sequencer()
+    sequencer.heartbeat(7_000)
+    sequencer.heartbeat(6_000)
     assert [message.lane for message in kafka.open] == [0, 1, 2, 0, 1, 2]
     assert [message.value["lane"]["version"] for message in kafka.open] == [7_000] * 3 + [7_001] * 3
     assert all(message.value["lane"]["last"] and message.key == str(message.lane) for message in kafka.open)
-    assert numbering.version == 7_001
+    assert sequencer.version == 7_001
 
 
 def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
+    sequencer = kafka.sequencer()
     for pos in (4, 9):
-        numbering.begin(None, 1, "b.000001", pos, 5_000)
-        numbering.row("users", "c", None, "{}", 1, 1, pos, 0)
-        numbering.commit()
-    numbering.heartbeat(0)
+        sequencer.begin(None, 1, "b.000001", pos, 5_000)
+        sequencer.row("users", "c", None, "{}", 1, 1, pos, 0)
+        sequencer.commit()
+    sequencer.heartbeat(0)
     beats = [message.value for message in kafka.open if message.value["op"] == "h"]
     assert [beat["lane"]["version"] for beat in beats] == [5_001] * LANES
     assert [beat["source"]["ts_us"] for beat in beats] == [5_000] * LANES
@@ -157,12 +157,12 @@ def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> Non
 
 def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_with_a_notice_in_every_other() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
-    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
-    assert numbering.rows == 2
-    numbering.commit()
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer.row("claims", "c", None, "{}", 8911, 8911, 4, 0)
+    sequencer.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
+    assert sequencer.rows == 2
+    sequencer.commit()
     rows = [message for message in kafka.open if message.topic == "p.claims"]
     assert [(row.lane, row.key, row.value["lane"]["user_id"]) for row in rows] == [(lane_of(8911, LANES), "8911", 8911)]
     orphans = [message for message in kafka.open if message.topic == "p.claim_requirements"]
@@ -179,10 +179,10 @@ def test_a_row_goes_to_the_lane_of_its_user_and_an_orphan_to_that_of_its_claim_w
 
 def test_an_orphan_with_a_likely_user_lies_with_that_user_and_every_lane_gets_the_notice() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 8911, 77, 4, 1)
-    numbering.commit()
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', 8911, 77, 4, 1)
+    sequencer.commit()
     rows = [message for message in kafka.open if message.topic == "p.claim_requirements"]
     assert [(row.lane, row.key, row.value["lane"]["user_id"]) for row in rows] == [(lane_of(8911, LANES), "8911", 8911)]
     notices = [message for message in kafka.open if message.topic == "p.heartbeats"]
@@ -194,27 +194,27 @@ def test_an_orphan_with_a_likely_user_lies_with_that_user_and_every_lane_gets_th
 def test_an_orphan_is_not_sent_again_where_its_transaction_was_cut() -> None:
     kafka = Kafka()
     for again in (False, True):
-        numbering = kafka.numbering()
-        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
-        numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
+        sequencer = kafka.sequencer()
+        sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+        sequencer.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
         if not again:
-            kafka.commit(numbering, 0)
-    numbering.commit()
-    kafka.commit(numbering, 1)
+            kafka.commit(sequencer, 0)
+    sequencer.commit()
+    kafka.commit(sequencer, 1)
     sent = [(message.topic, message.lane) for message in kafka.committed if message.value["source"].get("table")]
     assert len(sent) == len(set(sent)) == LANES
 
 
 def test_orders_count_all_rows_and_those_of_each_table() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
     for table in ("users", "claims", "users", "claims", "claims"):
-        numbering.row(table, "c", None, "{}", 1, 1, 4, 0)
-    numbering.commit()
-    numbering.begin(None, 1, "b.000001", 99, 6_000)
-    numbering.row("claims", "c", None, "{}", 1, 1, 99, 0)
-    numbering.commit()
+        sequencer.row(table, "c", None, "{}", 1, 1, 4, 0)
+    sequencer.commit()
+    sequencer.begin(None, 1, "b.000001", 99, 6_000)
+    sequencer.row("claims", "c", None, "{}", 1, 1, 99, 0)
+    sequencer.commit()
     orders = [message.value["transaction"] for message in kafka.open]
     assert [order["total_order"] for order in orders] == [1, 2, 3, 4, 5, 1]
     assert [order["data_collection_order"] for order in orders] == [1, 1, 2, 2, 3, 1]
@@ -222,12 +222,12 @@ def test_orders_count_all_rows_and_those_of_each_table() -> None:
 
 def test_no_heartbeat_may_come_while_a_cut_transaction_waits_for_its_rest() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-    assert not numbering.may_rest
-    kafka.commit(numbering, 4)
-    resumed = kafka.numbering()
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+    assert not sequencer.may_rest
+    kafka.commit(sequencer, 4)
+    resumed = kafka.sequencer()
     assert not resumed.may_rest
     resumed.begin(None, 1, "b.000001", 4, 5_000)
     resumed.row("users", "c", None, "{}", 1, 1, 4, 0)
@@ -239,10 +239,10 @@ def test_no_heartbeat_may_come_while_a_cut_transaction_waits_for_its_rest() -> N
 
 def test_a_notice_of_an_orphan_is_read_as_the_row_is_read() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin(None, 1, "b.000001", 4, 5_000)
-    numbering.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
-    numbering.commit()
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer.orphan("claim_requirements", "c", None, '{"id":5,"claim_id":77}', None, 77, 4, 1)
+    sequencer.commit()
     texts = {message.topic: json.dumps(message.value).encode() for message in kafka.open}
     change = READERS["claim_requirements"](texts["p.claim_requirements"])[1]
     assert change.user_id == NOBODY
@@ -252,12 +252,12 @@ def test_a_notice_of_an_orphan_is_read_as_the_row_is_read() -> None:
 
 def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin("g:1", 1, "b.000001", 4, 5_000)
-    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-    kafka.commit(numbering, 4)
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 4, 5_000)
+    sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+    kafka.commit(sequencer, 4)
     assert kafka.checkpoint.unfinished == "g:1"
-    resumed = kafka.numbering()
+    resumed = kafka.sequencer()
     with pytest.raises(CheckpointUnreadable, match="transaction g:1 are in Kafka, but the server continues with g:2"):
         resumed.begin("g:2", 1, "b.000001", 4, 5_000)
 
@@ -265,12 +265,12 @@ def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
 @pytest.mark.parametrize("elsewhere", [4_000, 9_000])
 def test_a_cut_transaction_keeps_its_version_and_time_on_a_server_that_committed_it_at_another(elsewhere: int) -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin("g:1", 1, "b.000001", 4, 5_000)
-    numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-    kafka.commit(numbering, 4)
-    kafka.commit(kafka.numbering(), 4)
-    resumed = kafka.numbering()
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 4, 5_000)
+    sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+    kafka.commit(sequencer, 4)
+    kafka.commit(kafka.sequencer(), 4)
+    resumed = kafka.sequencer()
     resumed.begin("g:1", 1, "b.000007", 99, elsewhere)
     for row in range(2):
         resumed.row("users", "c", None, "{}", 1, 1, 99, row)
@@ -289,16 +289,16 @@ def test_a_cut_transaction_keeps_its_version_and_time_on_a_server_that_committed
 def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_not_repeat_it() -> None:
     kafka = Kafka()
     for again in (False, True):
-        numbering = kafka.numbering()
-        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
-        numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
-        numbering.recheck("TRUNCATE of users")
-        numbering.recheck("TRUNCATE of users")
+        sequencer = kafka.sequencer()
+        sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+        sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+        sequencer.recheck("TRUNCATE of users")
+        sequencer.recheck("TRUNCATE of users")
         if not again:
-            kafka.commit(numbering, 0)
-    numbering.row("users", "u", "{}", "{}", 1, 1, 0, 1)
-    numbering.commit()
-    kafka.commit(numbering, 1)
+            kafka.commit(sequencer, 0)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 1)
+    sequencer.commit()
+    kafka.commit(sequencer, 1)
     notices = [sent for sent in kafka.committed if "recheck" in sent.value["lane"]]
     assert sorted((sent.topic, sent.lane, sent.key) for sent in notices) == [
         ("p.heartbeats", lane, f"{lane}") for lane in range(LANES)
@@ -315,24 +315,24 @@ def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_
 def test_a_notice_behind_the_place_where_its_transaction_was_cut_is_sent() -> None:
     kafka = Kafka()
     for again in (False, True):
-        numbering = kafka.numbering()
-        numbering.begin("g:1", 1, "b.000001", 0, 5_000)
-        numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+        sequencer = kafka.sequencer()
+        sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+        sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 0)
         if not again:
-            kafka.commit(numbering, 0)
-    numbering.recheck("TRUNCATE of users")
-    numbering.commit()
+            kafka.commit(sequencer, 0)
+    sequencer.recheck("TRUNCATE of users")
+    sequencer.commit()
     assert [sent.value["lane"]["recheck"] for sent in kafka.open] == ["TRUNCATE of users"] * LANES
 
 
 def test_a_checkpoint_before_the_place_where_a_transaction_was_cut_forgets_none_of_its_rows() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin("g:1", 1, "b.000001", 0, 5_000)
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
     for row in range(2):
-        numbering.row("users", "u", "{}", "{}", 1, 1, 0, row)
-    kafka.commit(numbering, 0)
-    resumed = kafka.numbering()
+        sequencer.row("users", "u", "{}", "{}", 1, 1, 0, row)
+    kafka.commit(sequencer, 0)
+    resumed = kafka.sequencer()
     resumed.begin("g:1", 1, "b.000001", 0, 5_000)
     resumed.row("users", "u", "{}", "{}", 1, 1, 0, 0)
     kafka.commit(resumed, 0)
@@ -341,35 +341,35 @@ def test_a_checkpoint_before_the_place_where_a_transaction_was_cut_forgets_none_
 
 def test_lanes_that_a_cut_left_open_are_closed_once() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.begin("g:1", 1, "b.000001", 0, 5_000)
-    numbering.row("users", "u", "{}", "{}", 1, 1, 0, 0)
-    kafka.commit(numbering, 0)
-    numbering.commit()
-    numbering.begin("g:2", 1, "b.000001", 9, 6_000)
-    numbering.row("users", "u", "{}", "{}", 2, 2, 9, 0)
-    numbering.commit()
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+    kafka.commit(sequencer, 0)
+    sequencer.commit()
+    sequencer.begin("g:2", 1, "b.000001", 9, 6_000)
+    sequencer.row("users", "u", "{}", "{}", 2, 2, 9, 0)
+    sequencer.commit()
     assert [(sent.value["op"], sent.value["lane"]["version"]) for sent in kafka.open] == [("h", 5_000), ("u", 6_000)]
-    kafka.commit(numbering, 10)
+    kafka.commit(sequencer, 10)
     assert kafka.checkpoint.lanes_open == []
 
 
 def test_the_same_reason_in_the_next_transaction_is_a_notice_once_more() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
+    sequencer = kafka.sequencer()
     for pos in (1, 2):
-        numbering.begin(f"g:{pos}", 1, "b.000001", pos, 5_000 * pos)
-        numbering.recheck("TRUNCATE of users")
-        numbering.commit()
+        sequencer.begin(f"g:{pos}", 1, "b.000001", pos, 5_000 * pos)
+        sequencer.recheck("TRUNCATE of users")
+        sequencer.commit()
     notices = [sent.value["lane"] for sent in kafka.open]
     assert sorted(block["version"] for block in notices) == [5_000] * LANES + [10_000] * LANES
 
 
 def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
-    numbering.heartbeat(7_000)
-    numbering.recheck_all("purged", 6_000)
+    sequencer = kafka.sequencer()
+    sequencer.heartbeat(7_000)
+    sequencer.recheck_all("purged", 6_000)
     blocks = [sent.value["lane"] for sent in kafka.open[LANES:]]
     assert [(block["version"], block["recheck"], block["last"]) for block in blocks] == [
         (7_001, "purged", True)
@@ -401,18 +401,18 @@ def single(number: int, ts_us: int, applied_us: int) -> SingleRow:
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_row_is_dated_by_its_source_and_versioned_by_the_server_that_we_read(whole: bool) -> None:
     kafka = Kafka()
-    numbering = kafka.numbering()
+    sequencer = kafka.sequencer()
     for number, applied in enumerate((9_000, 9_500), 1):
         if whole:
-            numbering.singles([single(number, 2_000 + number, applied)], [1])
+            sequencer.singles([single(number, 2_000 + number, applied)], [1])
         else:
-            numbering.begin(f"g:{number}", 1, "b.000001", number, 2_000 + number, applied)
-            numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-            numbering.commit()
+            sequencer.begin(f"g:{number}", 1, "b.000001", number, 2_000 + number, applied)
+            sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+            sequencer.commit()
     assert [message.value["source"]["ts_us"] for message in kafka.open] == [2_001, 2_002]
     assert [message.value["lane"]["version"] for message in kafka.open] == [9_000, 9_500]
-    assert (numbering.ts_us, numbering.applied_us) == (2_002, 9_500)
-    numbering.heartbeat(0)
+    assert (sequencer.ts_us, sequencer.applied_us) == (2_002, 9_500)
+    sequencer.heartbeat(0)
     assert {beat.value["source"]["ts_us"] for beat in kafka.open[2:]} == {9_500}
 
 
@@ -422,15 +422,15 @@ def test_a_clients_time_in_2030_moves_no_version_and_dates_no_row(whole: bool) -
     second, now, future = 1_000_000, 1_700_000_000_000_000, 1_900_000_000_000_000
     times = CommitTimes(lambda: now, lambda *_: None, mariadb=True)
     writer = EnvelopeWriter("p", "mariadb", "company", 1)
-    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, times)
+    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, times)
     commits = [now - 2 * second, future, now - second, second]
     if whole:
-        numbering.singles([single(number, at, at) for number, at in enumerate(commits, 1)], [1] * 4)
+        sequencer.singles([single(number, at, at) for number, at in enumerate(commits, 1)], [1] * 4)
     else:
         for number, at in enumerate(commits, 1):
-            numbering.begin(f"g:{number}", 1, "b.000001", number, at, at)
-            numbering.row("users", "c", None, "{}", 1, 1, 4, 0)
-            numbering.commit()
+            sequencer.begin(f"g:{number}", 1, "b.000001", number, at, at)
+            sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+            sequencer.commit()
     assert [message.value["lane"]["version"] for message in kafka.open] == [
         now - 2 * second, now - 2 * second + 1, now - second, now - second + 1
     ]  # fmt: skip
@@ -440,11 +440,11 @@ def test_a_clients_time_in_2030_moves_no_version_and_dates_no_row(whole: bool) -
 
 
 def test_a_heartbeat_shows_how_far_versions_are_ahead_of_a_clock_that_was_put_back() -> None:
-    numbering = Kafka().numbering()
-    numbering.heartbeat(600_000_000)
-    assert numbering.ahead_us == 0
-    numbering.heartbeat(100_000_000)
-    assert (numbering.version, numbering.ahead_us) == (600_000_001, 500_000_001)
+    sequencer = Kafka().sequencer()
+    sequencer.heartbeat(600_000_000)
+    assert sequencer.ahead_us == 0
+    sequencer.heartbeat(100_000_000)
+    assert (sequencer.version, sequencer.ahead_us) == (600_000_001, 500_000_001)
 
 
 def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_read_of_its_user() -> None:
@@ -455,16 +455,16 @@ def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_r
     def report(*said: object) -> None:
         told.append(said)
 
-    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, report)
+    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, report)
     large = json.dumps({"id": 1, "type": "ä" * 1_600}, ensure_ascii=False)
-    numbering.begin("g:1", 1, "b.000001", 100, 10)
-    numbering.row("users", "c", None, '{"id":1}', 1, 1, 110, 0)
-    numbering.row("users", "u", '{"id":1}', large, 1, 1, 120, 1)
-    numbering.row("users", "c", None, '{"id":1}', 1, 1, 130, 0)
-    numbering.orphan("claim_requirements", "c", None, large, None, "c1", 140, 0)
-    numbering.commit()
+    sequencer.begin("g:1", 1, "b.000001", 100, 10)
+    sequencer.row("users", "c", None, '{"id":1}', 1, 1, 110, 0)
+    sequencer.row("users", "u", '{"id":1}', large, 1, 1, 120, 1)
+    sequencer.row("users", "c", None, '{"id":1}', 1, 1, 130, 0)
+    sequencer.orphan("claim_requirements", "c", None, large, None, "c1", 140, 0)
+    sequencer.commit()
     single = ("g:2", 1, "b.000001", 200, 20, "users", "u", large, large, 1, 1, 1, 1, 210, 230, 0, False)
-    numbering.singles([single], [1])
+    sequencer.singles([single], [1])
     assert [said[:5] for said in told] == [
         ("users", "u", "b.000001", 120, 1),
         ("claim_requirements", "c", "b.000001", 140, 0),
@@ -487,8 +487,8 @@ def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_r
 def test_a_row_of_many_bytes_and_few_enough_is_sent() -> None:
     kafka = Kafka()
     writer = EnvelopeWriter("p", "mysql", "company", 1)
-    numbering = Numbering(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000)
-    numbering.begin("g:1", 1, "b.000001", 100, 10)
-    numbering.row("users", "c", None, json.dumps({"id": 1, "type": "a" * 2_000}), 1, 1, 110, 0)
-    numbering.commit()
+    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000)
+    sequencer.begin("g:1", 1, "b.000001", 100, 10)
+    sequencer.row("users", "c", None, json.dumps({"id": 1, "type": "a" * 2_000}), 1, 1, 110, 0)
+    sequencer.commit()
     assert [sent.topic for sent in kafka.open] == ["p.users"]

@@ -16,14 +16,14 @@ import pytest
 from consumer.store.lanes import LanePoint
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.servers import LastSuccess, Snapshot
-from reconciler.monitor.today import Board, Days, calendar, days
+from reconciler.monitor.today import Days, Today, calendar, days
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
 from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.formatting import ago, clock, difference, span
 from reconciler.web.page import page
-from reconciler.web.pages import commands
+from reconciler.web.pages import commands, for_people
 from reconciler.web.view_model import Facts, Policy, State
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
@@ -41,17 +41,17 @@ def lane(seconds_ago: float) -> LanePoint:
     return LanePoint(microseconds(NOW) - round(seconds_ago * 1e6), 5, owner="applier-1")
 
 
-def a_board(*lanes: LanePoint, **seen: object) -> Board:
-    board = Board(NOW, Days(), {}, {}, {}, {}, dict(enumerate(lanes or (lane(0.4), lane(0.2)))), None)
-    return replace(board, **seen)  # type: ignore[arg-type]
+def some_day(*lanes: LanePoint, **seen: object) -> Today:
+    today = Today(NOW, Days(), {}, {}, {}, {}, dict(enumerate(lanes or (lane(0.4), lane(0.2)))), None)
+    return replace(today, **seen)  # type: ignore[arg-type]
 
 
-def facts(board: Board | None = None, snapshot: Snapshot = WELL, policy: Policy = POLICY) -> Facts:
-    return Facts(NOW, snapshot, board or a_board(), STREAM, policy)
+def facts(today: Today | None = None, snapshot: Snapshot = WELL, policy: Policy = POLICY) -> Facts:
+    return Facts(NOW, snapshot, today or some_day(), STREAM, policy)
 
 
-def remarks(seen: Facts) -> str:
-    return " ".join(remark.sentence for remark in page(seen).remarks)
+def alerts(seen: Facts) -> str:
+    return " ".join(alert.sentence for alert in page(seen).alerts)
 
 
 def test_commands_in_a_sentence_are_code_and_everything_else_is_text() -> None:
@@ -60,9 +60,17 @@ def test_commands_in_a_sentence_are_code_and_everything_else_is_text() -> None:
     assert commands("an odd ` one") == "an odd ` one"
 
 
+def test_an_explanation_has_the_zones_times_and_peoples_words() -> None:
+    said = "Stint 1: in unsigned_users from 2026-07-02 14:10:00 UTC, until now: a conversion, signature_obtained."
+    assert for_people(said, LONDON) == (
+        "Stint 1: in the queue “Have not signed” from 2026-07-02 15:10:00 BST, until now: a conversion: the customer"
+        " signed."
+    )
+
+
 def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
     record = Record("new-users", "running", NOW - timedelta(seconds=42), None, None, 0, {}, None)
-    row = next(run for run in page(facts(a_board(newest={"new-users": record}))).runs if run.name == "new-users")
+    row = next(run for run in page(facts(some_day(newest={"new-users": record}))).runs if run.name == "new-users")
     assert (row.state, row.word, row.when) == (State.BUSY, "running", "for 42 s")
 
 
@@ -74,7 +82,7 @@ def test_a_day_without_conversions_after_another_is_said_in_words() -> None:
 
 def test_where_nothing_is_wrong_all_is_well() -> None:
     shown = page(facts())
-    assert (shown.headline, shown.state, shown.remarks) == ("All is well", State.GOOD, [])
+    assert (shown.headline, shown.state, shown.alerts) == ("All is well", State.GOOD, [])
     assert [figure.value for figure in shown.queues] == ["1,200", "30", "0"]
     assert [figure.value for figure in shown.lags] == ["0.0 s", "0.4 s", "0.2 s", "0"]
     assert [row.waiting for row in shown.lanes] == ["2", "0"]
@@ -83,7 +91,7 @@ def test_where_nothing_is_wrong_all_is_well() -> None:
 def test_before_anything_was_seen_nothing_is_known_and_nothing_is_claimed() -> None:
     shown = page(Facts(NOW, Snapshot(), None, StreamSeen(), POLICY))
     assert (shown.headline, shown.state) == ("Nothing is known yet", State.UNKNOWN)
-    assert {remark.state for remark in shown.remarks} == {State.UNKNOWN}
+    assert {alert.state for alert in shown.alerts} == {State.UNKNOWN}
     figures = [*shown.queues, shown.conversions, *shown.lags, *shown.drift]
     assert {figure.value for figure in figures} == {"—"}
     assert [row.word for row in shown.runs if row.name in SWEEPS] == ["never ran"] * 4
@@ -94,29 +102,44 @@ def test_a_server_that_is_away_is_named_and_old_figures_are_dated() -> None:
         WELL, store_up=False, store_failed=True, store_error="PostgreSQL centre on db:5432 cannot be reached: refused"
     )
     shown = page(facts(snapshot=away))
-    assert shown.headline == "One thing needs attention"
-    assert [remark.sentence for remark in shown.remarks] == [
+    assert shown.headline == "Degraded: PostgreSQL centre on db:5432 cannot be reached"
+    assert [alert.sentence for alert in shown.alerts] == [
         "PostgreSQL centre on db:5432 cannot be reached: refused.",
         "What follows is as of 14:10.",
     ]
-    assert "stands still" in remarks(facts(snapshot=replace(WELL, replica_lag=float("inf"))))
+    assert "stands still" in alerts(facts(snapshot=replace(WELL, replica_lag=float("inf"))))
 
 
 def test_lanes_that_lag_alike_point_at_the_reader_and_single_ones_at_an_applier() -> None:
-    assert "Every lane is 6 min behind: look at `consumer read`" in remarks(facts(a_board(lane(400), lane(399))))
-    assert remarks(facts(a_board(lane(0.3), lane(90)))) == "Lane 1 up to 90 s behind: look at `consumer apply`."
-    assert page(facts(a_board(lane(0.3), lane(90)))).state is State.NOTICE
-    assert "has not run yet" in remarks(facts(a_board(LanePoint(0, 1))))
+    assert "Every lane is 6 min behind: look at `consumer read`" in alerts(facts(some_day(lane(400), lane(399))))
+    assert alerts(facts(some_day(lane(0.3), lane(90)))) == "Lane 1 up to 90 s behind: look at `consumer apply`."
+    assert page(facts(some_day(lane(0.3), lane(90)))).state is State.NOTICE
+    assert "has not run yet" in alerts(facts(some_day(LanePoint(0, 1))))
+
+
+def test_a_dead_reader_is_the_headline_and_no_lag() -> None:
+    dead = replace(STREAM, written_at=NOW.timestamp() - 3600, reader_version=microseconds(NOW) - 3600 * 10**6)
+    shown = page(replace(facts(some_day(lane(3600), lane(3600))), stream=dead))
+    assert shown.headline == "Degraded: the reader is not running since 13:10"
+    assert [alert.sentence for alert in shown.alerts] == [
+        "The reader is not running since 13:10: it has written nothing to Kafka; look at `consumer read`."
+    ]
+    assert (shown.lags[0].value, shown.lags[0].state) == ("not running", State.BAD)
+
+
+def test_what_is_to_be_known_is_the_headline_too() -> None:
+    shadow = replace(POLICY, shadow=True)
+    assert page(facts(policy=shadow)).headline == "Working: SHADOW_MODE is on"
 
 
 def test_dead_letters_that_nobody_resolved_are_bad_whatever_is_wrong_with_them() -> None:
     seen = facts(snapshot=replace(WELL, dead_letters={"undecodable": 2, "other_epoch": 1}))
     assert (page(seen).lags[3].value, page(seen).lags[3].state) == ("3", State.BAD)
-    assert "3 messages could not be applied" in remarks(seen)
+    assert "3 messages could not be applied" in alerts(seen)
 
 
 def test_without_kafka_the_readers_lag_is_bounded_by_the_foremost_lane() -> None:
-    shown = page(replace(facts(a_board(lane(30), lane(8))), stream=NOT_WATCHED))
+    shown = page(replace(facts(some_day(lane(30), lane(8))), stream=NOT_WATCHED))
     assert [(figure.value, figure.note) for figure in shown.lags[:1]] == [("8.0 s", "at most: the foremost lane")]
     assert shown.state is State.GOOD
 
@@ -125,19 +148,19 @@ def test_lags_are_those_of_the_moment_they_were_seen_not_older_by_the_wait_since
     later = replace(facts(), now=NOW + timedelta(seconds=40))
     assert [figure.value for figure in page(later).lags[:2]] == ["0.0 s", "0.4 s"]
     behind = replace(later, stream=replace(STREAM, seen_at=NOW.timestamp() + 90))
-    assert remarks(behind) == "`consumer read` is 90 s behind MySQL, and everything after it with it."
+    assert alerts(behind) == "`consumer read` is 90 s behind MySQL, and everything after it with it."
 
 
 def test_a_sweep_that_failed_or_is_overdue_needs_attention_unless_it_is_switched_off() -> None:
     failed = Record("new-users", "failed", NOW, NOW, 12, 1, {}, "the replica does not answer")
-    board = a_board(newest={"new-users": failed})
+    today = some_day(newest={"new-users": failed})
     late = {**WELL.last_runs, "new-requirements": LastSuccess(NOW - timedelta(hours=3), 5, 0, 0)}
-    seen = facts(board, replace(WELL, last_runs=late))
-    assert page(seen).headline == "2 things need attention"
-    assert "The sweep “New users” ended badly: The replica does not answer." in remarks(seen)
-    assert "“New requirements” last succeeded 3 h ago" in remarks(seen)
+    seen = facts(today, replace(WELL, last_runs=late))
+    assert page(seen).headline == "Degraded: the sweep “New users” ended badly, and 1 more"
+    assert "The sweep “New users” ended badly: The replica does not answer." in alerts(seen)
+    assert "“New requirements” last succeeded 3 h ago" in alerts(seen)
     off = replace(POLICY, switched_on=frozenset({"unsigned-conversions"}))
-    assert remarks(replace(seen, policy=off)) == ""
+    assert alerts(replace(seen, policy=off)) == ""
     assert [row.startable for row in page(replace(seen, policy=off)).runs[:5]] == [False, False, True, False, True]
 
 
@@ -152,17 +175,17 @@ def test_where_nobody_can_start_runs_there_is_no_button_and_the_page_says_why(po
 
 
 def test_what_was_repaired_today_is_said_for_it_should_be_nothing() -> None:
-    board = a_board(repaired={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
-    shown = page(facts(board))
+    today = some_day(repaired={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
+    shown = page(facts(today))
     assert [figure.value for figure in shown.drift] == ["3", "2", "0"]
     assert shown.drift[0].note == "2 signature, 1 unknown"
-    assert "Runs repaired 2 leads today that the stream had missed." in remarks(facts(board))
+    assert "Runs repaired 2 leads today that the stream had missed." in alerts(facts(today))
 
 
 def test_today_is_compared_with_yesterday_by_the_same_time() -> None:
     found = days([(9, True, "signature_obtained", False, 4), (9, False, "x", True, 3), (20, False, "x", False, 5)])
     assert (found.today, found.yesterday, found.yesterday_by_now) == (Counter({9: 4}), Counter({9: 3, 20: 5}), 3)
-    shown = page(facts(a_board(days=found)))
+    shown = page(facts(some_day(days=found)))
     assert (shown.conversions.value, shown.conversions.note) == ("4", "1 more than yesterday by now (3)")
     assert shown.conversion_types == "4 signed · 0 handed in the last document"
     assert shown.chart_words == "4 conversions today, 8 on the whole of yesterday. Busiest hour today: 09:00, with 4."
@@ -209,5 +232,5 @@ def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> Non
     packed = set(ZipFile(wheel).namelist())
     web = root / "reconciler" / "web"
     wanted = {str(path.relative_to(root)) for path in web.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg")}
-    assert len(wanted) == 7
+    assert len(wanted) == 9
     assert wanted <= packed

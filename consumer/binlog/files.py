@@ -1,0 +1,176 @@
+"""Which binlog file is being read, and what of the binlog is complete: the position, and the GTIDs up to it.
+
+Formats: MySQL's `libs/mysql/binlog/event/control_events.h`, MariaDB's `Gtid_list_log_event` in `sql/log_event.h`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+from uuid import UUID
+
+from consumer.binlog.constants import CRC_OF_CHECKED, HEADER, WRAP, EventType, packed_integer
+from consumer.binlog.errors import UndecodableEvent
+from consumer.binlog.gtid_event import Gtid, Source
+from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position
+
+_domain = struct.Struct("<IIQ").unpack_from
+_VERSION: Final = 4
+_HEADER_SIZE_AT: Final = HEADER + 56
+_DOMAIN_SIZE: Final = 16
+_NAME, _POSITION = 1, 2
+"""Fields of a HEARTBEAT_V2."""
+
+
+class Files:
+    """`file` and `pos` are where the first transaction starts that was not emitted whole."""
+
+    def __init__(self, start: Position, *, mariadb: bool) -> None:
+        """Raises ValueError for a GTID set that is none."""
+        self.file = start.file
+        self.pos = start.pos
+        self.current = ""
+        """The file that is being read: behind `file` while a server skips what we have; empty until it is named."""
+        self.base = 0
+        """Multiples of 4 GB that positions, 32 bits wide, have lost in this file."""
+        self.started = 0
+        """When the server began the file at hand (s since the epoch); 0 before its first event."""
+        self.checksums = False
+        self._mariadb = mariadb
+        self._mysql_gtids = MySQLGtids("" if mariadb else start.gtid_set)
+        self._mariadb_gtids = MariaDBGtids(start.gtid_set if mariadb else "")
+        self._gtids_known = bool(start.gtid_set)
+        self._names = _Names()
+        self._run_source: Source | None = None
+        self._run_first = self._run_next = 0
+
+    def restart(self) -> None:
+        """Begins anew at `file` and `pos`."""
+        self.current = ""
+        self.base = 0
+        self.checksums = False
+
+    def complete(self, gtid: Gtid, end: int) -> int:
+        """Moves the position behind a transaction that ends at `end` of 32 bits; returns where that is."""
+        if end < gtid.pos:
+            self.base += WRAP
+            end += WRAP
+        self.file, self.pos = self.current, end
+        return end
+
+    # What was executed.
+
+    def gtid_set(self) -> str:
+        """What precedes (`file`, `pos`); empty where the server has no GTIDs or we do not know them all yet."""
+        if not self._gtids_known:
+            return ""
+        if self._mariadb:
+            return str(self._mariadb_gtids)
+        self._add_run()
+        return str(self._mysql_gtids)
+
+    def name(self, gtid: Gtid) -> str | None:
+        """A transaction's GTID in the server's notation; None for an anonymous one."""
+        source, number, server_id, _, _, _ = gtid
+        return None if source is None else f"{self.prefix(source, server_id)}{number}"
+
+    def prefix(self, source: Source, server_id: int) -> str:
+        """What precedes the number in a GTID's notation."""
+        return f"{source!s}-{server_id}-" if self._mariadb else self._names[source]
+
+    def count(self, source: Source | None, server_id: int, first: int, past: int) -> None:
+        """Adds the GTIDs with the numbers `first` to before `past` to those that are executed."""
+        if source is None:
+            return
+        if self._mariadb:
+            self._mariadb_gtids.last[source] = (server_id, past - 1)  # type: ignore[index]  # a domain is an integer
+        elif source == self._run_source and first == self._run_next:
+            self._run_next = past
+        else:  # GTIDs mostly follow each other: the newest are one run, added to the set when asked for or broken
+            self._add_run()
+            self._run_source = source
+            self._run_first = first
+            self._run_next = past
+
+    def _add_run(self) -> None:
+        if self._run_source is not None and self._run_next > self._run_first:
+            source = self._names[self._run_source][:-1]
+            self._mysql_gtids.add_range(source, self._run_first, self._run_next - 1)
+            self._run_first = self._run_next
+
+    # Events.
+
+    def rotation(self, event: bytes) -> tuple[str, int]:
+        """The file and the position at which the stream goes on, from a whole ROTATE event."""
+        with_checksum = zlib.crc32(event) == CRC_OF_CHECKED
+        body = event[HEADER : len(event) - 4 if with_checksum else len(event)]
+        return body[8:].decode(), int.from_bytes(body[:8], "little")
+
+    def rotate(self, name: str, pos: int, *, artificial: bool) -> bool:
+        """Goes on in another file; whether everything before it is complete.
+
+        A made-up event at the start of a stream only names the first file.
+        """
+        moved = self.current == self.file and name != self.current
+        if moved or (not artificial and self.current == ""):
+            self.file, self.pos = name, pos
+        self.current = name
+        self.base = 0
+        return moved
+
+    def format_description(self, event: bytes) -> None:
+        """A file's first event: says whether its events have checksums. Raises UndecodableEvent."""
+        version = int.from_bytes(event[HEADER : HEADER + 2], "little")
+        header = event[_HEADER_SIZE_AT]
+        algorithm = event[-5]
+        if version != _VERSION or header != HEADER or algorithm not in (0, 1):
+            raise UndecodableEvent(f"binlog version {version}, headers of {header} bytes, checksum {algorithm}")
+        self.checksums = algorithm == 1
+        self.started = int.from_bytes(event[:4], "little")
+
+    def previous_gtids(self, body: bytes, prepared: list[Gtid]) -> None:
+        """MySQL: what was executed before this file, of which prepared XA transactions do not count yet."""
+        if self._gtids_known:
+            return
+        self._mysql_gtids = MySQLGtids.decode(body)
+        self._run_first = self._run_next
+        self._gtids_known = True
+        for source, number, *_ in prepared:
+            if source is not None:
+                self._mysql_gtids.discard(self._names[source][:-1], number)
+
+    def gtid_list(self, body: bytes) -> None:
+        """MariaDB: where each domain stands at the start of a file."""
+        if self._gtids_known:
+            return
+        count = int.from_bytes(body[:4], "little") & 0x0FFFFFFF
+        for at in range(4, 4 + _DOMAIN_SIZE * count, _DOMAIN_SIZE):
+            self._mariadb_gtids.add(*_domain(body, at))
+        self._gtids_known = True
+
+    def heartbeat(self, kind: int, body: bytes, position: int, *, idle: bool) -> None:
+        """The server has sent everything up to a position; it is complete where no transaction is at hand (`idle`)."""
+        name = body
+        at = 0
+        while kind == EventType.HEARTBEAT_V2 and at < len(body):
+            field, at = packed_integer(body, at)
+            if field == 0:
+                break
+            length, at = packed_integer(body, at)
+            value = body[at : at + length]
+            at += length
+            if field == _NAME:
+                name = value
+            elif field == _POSITION:
+                position, _ = packed_integer(value, 0)
+        if idle and name.decode() == self.current == self.file and position > self.pos:
+            self.pos = position
+
+
+class _Names(dict[bytes | str | int, str]):
+    """Sources of MySQL's GTIDs as text, with the colon that precedes the number."""
+
+    def __missing__(self, source: bytes | str | int) -> str:
+        text = self[source] = f"{UUID(bytes=source) if isinstance(source, bytes) else source}:"
+        return text

@@ -1,0 +1,23 @@
+"""Stints as the whole pipeline left them in PostgreSQL."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.integration.reader.world import World
+from tests.support.waiting import until
+
+
+def stints(world: World, user_id: int) -> list[tuple[str, str]]:
+    """Queue and why it opened; empty while the lead waits for a live read."""
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT stints.queue_type, opened_reason FROM leadstream.stints JOIN leadstream.leads USING (user_id)"
+            " WHERE user_id = %s AND judge_after IS NULL ORDER BY number",
+            (user_id,),
+        ).fetchall()
+
+
+def await_stints(world: World, user_id: int, expected: list[tuple[str, str]]) -> None:
+    """Waits until a customer has these stints."""
+    until(lambda: stints(world, user_id) == expected, f"{user_id} had {expected}", seen=lambda: stints(world, user_id))
