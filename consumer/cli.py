@@ -52,11 +52,12 @@ GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
 """One part of a GTID set of MySQL, or of MariaDB."""
 
 WATCH_SECONDS = 2.0
+PAPER = 160
+"""Characters in a line where a table does not go to a terminal."""
 
 log = structlog.get_logger()
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="MySQL's binlog becomes queues and conversions in PostgreSQL, each exactly once.",
     epilog="Example: consumer status",
@@ -261,6 +262,24 @@ def explain_user(
     else:
         for sentence in found.sentences:
             typer.echo(sentence)
+
+
+@app.command("settings", epilog="Example: consumer settings --json")
+def show_settings(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Every setting as a process here would take it, and where it is from; secrets are masked."""
+    from rich.console import Console
+
+    from consumer.commands import settings
+
+    found = settings.settings()
+    if as_json:
+        typer.echo(json.dumps([setting._asdict() for setting in found]))
+    else:
+        settings.show(found, Console() if sys.stdout.isatty() else Console(width=PAPER))
+    if any(setting.problem for setting in found):
+        raise typer.Exit(WRONG_SETTINGS)
 
 
 def _exit_as_asked(stop: Stop) -> None:

@@ -46,7 +46,6 @@ from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSett
 app = typer.Typer(
     help="The safety net: sweeps, backfill, verify and aging, through the same ledger as the stream.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -1,0 +1,122 @@
+"""`consumer settings`: every setting by concern, as a process here would take it; secrets are masked."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from consumer.settings import (
+    ApplierSettings,
+    DatabaseSettings,
+    DiscoverySettings,
+    KafkaSettings,
+    ReaderSettings,
+    ReplicaSettings,
+    RunSettings,
+    SettingsError,
+    load,
+)
+
+KINDS: Final = (
+    ReplicaSettings,
+    KafkaSettings,
+    DatabaseSettings,
+    ReaderSettings,
+    ApplierSettings,
+    DiscoverySettings,
+    RunSettings,
+)
+SECRET: Final = re.compile(r"password|secret|\.key|\.pem|sasl\.oauthbearer")
+"""Properties of Kafka's client that nobody should see."""
+MASK: Final = "•••"
+SAFE_PARAMETERS: Final = frozenset(
+    {"sslmode", "ssl_mode", "sslrootcert", "ssl_ca", "connect_timeout", "application_name"}
+)
+
+
+class Setting(NamedTuple):
+    """One variable: the concern it belongs to, its value as it may be shown, and where that is from.
+
+    `problem` says what is wrong with the concern's settings; then the others of it have no value.
+    """
+
+    concern: str
+    name: str
+    value: str
+    origin: str
+    problem: str = ""
+
+
+def settings() -> list[Setting]:
+    """Every setting there is, in the order of the concerns."""
+    written = dotenv_values(".env", encoding="utf-8")
+    found: list[Setting] = []
+    for kind in KINDS:
+        concern = kind.__name__.removesuffix("Settings").lower()
+        try:
+            loaded = load(kind)
+        except SettingsError as error:
+            found += [Setting(concern, name.upper(), "", _origin(name.upper(), written), str(error))
+                      for name in kind.model_fields]  # fmt: skip
+            continue
+        for name in kind.model_fields:
+            value = _shown(getattr(loaded, name))
+            found.append(Setting(concern, name.upper(), value, _origin(name.upper(), written)))
+        if isinstance(loaded, KafkaSettings):
+            found += [
+                Setting(
+                    concern, f"KAFKA_{name.upper().replace('.', '_')}", MASK if SECRET.search(name) else value, "set"
+                )
+                for name, value in sorted(loaded.librdkafka.items())
+                if name != "bootstrap.servers"
+            ]
+    return found
+
+
+def show(found: list[Setting], console: Console) -> None:
+    """The settings as a table, and below it what is wrong."""
+    table = Table("concern", "variable", "value", "from")
+    for one in found:
+        table.add_row(one.concern, one.name, one.value, one.origin)
+    console.print(table)
+    for problem in dict.fromkeys(one.problem for one in found if one.problem):
+        console.print(problem, style="bold red", markup=False, highlight=False)
+
+
+def masked(url: str) -> str:
+    """A URL without its password, and without parameters that might be one."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}:{MASK}@" if parts.username else ""
+    pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    query = "&".join(f"{key}={value if key in SAFE_PARAMETERS else MASK}" for key, _, value in pairs)
+    return f"{parts.scheme}://{user}{host}{parts.path}" + (f"?{query}" if query else "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return masked(text) if "://" in text else MASK
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def variable(name: str) -> str:
+    """The variable of a property of Kafka's client."""
+    return f"KAFKA_{name.upper().replace('.', '_')}"
+
+
+def _origin(name: str, written: dict[str, str | None]) -> str:
+    if name in os.environ:
+        return "environment"
+    if f"{name}_FILE" in os.environ:
+        return os.environ[f"{name}_FILE"]
+    return ".env" if name in written else "default"

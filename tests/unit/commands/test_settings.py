@@ -1,0 +1,60 @@
+"""What `consumer settings` shows, and what it never shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.commands.settings import MASK, masked, settings
+
+SECRET = "s3cr3t"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("LANES=4\n")
+    (tmp_path / "password").write_text(f"{SECRET}\n")
+    for name, value in {
+        "REPLICA_DATABASE_URL": f"mysql://reader:{SECRET}@db:3306/company?ssl_mode=REQUIRED",
+        "DATABASE_URL": f"postgresql://us:{SECRET}@centre:5432/calls?sslmode=require&password={SECRET}",
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+        "KAFKA_SASL_USERNAME": "us",
+        "KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "password"),
+        "KAFKA_SSL_KEY_PASSWORD": SECRET,
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_setting_is_shown_with_its_value_and_where_that_is_from() -> None:
+    found = {one.name: (one.value, one.origin) for one in settings()}
+    assert found["REPLICA_DATABASE_URL"] == (f"mysql://reader:{MASK}@db:3306/company?ssl_mode=REQUIRED", "environment")
+    assert found["LANES"] == ("4", ".env")
+    assert found["READER_BATCH_ROWS"] == ("50000", "default")
+    assert found["SHADOW_MODE"] == ("false", "default")
+    assert found["KAFKA_SASL_USERNAME"] == ("us", "set")
+
+
+def test_no_secret_is_shown() -> None:
+    found = settings()
+    assert SECRET not in str(found)
+    assert {one.name: one.value for one in found}["KAFKA_SASL_PASSWORD"] == MASK
+
+
+def test_a_concern_with_a_wrong_setting_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANES", "0")
+    wrong = {one.problem for one in settings() if one.problem}
+    assert wrong == {"LANES is wrong: it should be 1 or more"}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://centre/calls", "postgresql://centre/calls"),
+        ("postgresql://us@centre/calls?x=1", f"postgresql://us:{MASK}@centre/calls?x={MASK}"),
+        ("mysql://u:p%40q@h:1/d", f"mysql://u:{MASK}@h:1/d"),
+    ],
+)
+def test_of_a_url_everything_is_shown_that_is_no_secret(url: str, shown: str) -> None:
+    assert masked(url) == shown
