@@ -146,3 +146,6 @@ CAPTURED: Final[Mapping[str, Captured]] = {
     )
 }
 """By table name."""
+
+REFS: Final = tuple((captured.table, captured.ref) for captured in CAPTURED.values() if captured.ref != "id")
+"""Tables and columns by which the rows of a user are found; each has to begin an index."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
@@ -14,7 +14,7 @@ from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, Pending
 _SHOWN: Final = 5
 """How many documents or claims a sentence names."""
 
-_OPENED: Final[dict[str, str]] = {
+OPENED: Final[dict[str, str]] = {
     Reason.FIRST_SEEN: "this is where we first saw them",
     Reason.USER_DELETED: "the customer was deleted",
     Reason.USER_DISABLED: "the customer was disabled",
@@ -173,6 +173,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
             if rules.is_outstanding(asked) and is_on_open_claim(asked, lead, rules)
         ]
         return f"the customer signed and still owes {_named('requirement', owed)}"
+    _: Literal[Rule.NOTHING_OWED] = rule
     return "the customer signed and owes no document on an open claim"
 
 
@@ -212,12 +213,12 @@ def _past(held: LeadRecord) -> list[str]:
     sentences = []
     for stint in held.stints:
         place = "in no queue" if stint.queue_type == QueueType.NONE else f"in {stint.queue_type}"
-        opened = _OPENED.get(stint.opened_reason, stint.opened_reason)
+        opened = OPENED.get(stint.opened_reason, stint.opened_reason)
         sentence = f"Stint {stint.number}: {place} from {_when(stint.opened_at)}, because {opened}"
         if stint.closed_at is None:
             sentence += ", until now"
         else:
-            closed = _OPENED.get(stint.closed_reason or "", stint.closed_reason or "unknown")
+            closed = OPENED.get(stint.closed_reason or "", stint.closed_reason or "unknown")
             sentence += f", until {_when(stint.closed_at)}, when {closed}"
         if stint.conversion_type is not None:
             sentence += f": a conversion, {stint.conversion_type}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
+from consumer.capture import CAPTURED
 from consumer.leads.model import Table
 from consumer.mysql.keys import KeyKind, as_text, kind_of
 
@@ -24,14 +25,15 @@ SMALLEST: Final = -(2**63)
 USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 
-SCHEMA = """
+_CAPTURED = ", ".join(f"'{table}'" for table in CAPTURED)
+SCHEMA = f"""
     SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type,
            collation_name, character_set_name
       FROM information_schema.columns
-     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')
+     WHERE table_schema = DATABASE() AND table_name IN ({_CAPTURED})
     UNION ALL
     SELECT 'index', table_name, column_name, '', NULL, '', NULL, NULL FROM information_schema.statistics
-     WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements') AND seq_in_index = 1
+     WHERE table_schema = DATABASE() AND table_name IN ({_CAPTURED}) AND seq_in_index = 1
 """
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
 """How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""

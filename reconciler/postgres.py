@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from consumer.leads.model import NEVER, Conversion, ConversionType, Lead, QueueType
+from consumer.leads.model import CALLED, NEVER, Conversion, ConversionType, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.store import lanes as store_lanes
 from consumer.store import lookups
@@ -161,6 +161,8 @@ MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
 """Users in a range that MySQL should have."""
 
+_LABELS: Final = " ".join(f"WHEN lead.queue_type = '{name.value}' THEN %({name.value})s::text" for name in CALLED)
+
 OUT_OF_TUNE: Final = f"""
 SELECT lead.user_id
 FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
@@ -170,8 +172,7 @@ WHERE lead.user_id > %(after)s AND lead.user_id <= %(upto)s AND lead.stint > 0
   AND (score.user_id IS NULL
        OR score.current_queue_type IS DISTINCT FROM CASE
            WHEN lead.queue_type = 'none' OR {SAID_NEVER} THEN %(none)s::text
-           WHEN lead.queue_type = 'unsigned_users' THEN %(unsigned)s::text
-           ELSE %(outstanding)s::text END
+           {_LABELS} END
        OR score.is_active AND (lead.queue_type = 'none' OR {SAID_NEVER}))
 """  # noqa: S608
 """Leads for which the call centre's table says another queue than the open stint, or that it would call though they
@@ -375,11 +376,7 @@ class Postgres:
         """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
         with self.session() as connection:
             rules = self._in_force.read(connection)
-            labels = {
-                "none": rules.label(QueueType.NONE),
-                "unsigned": rules.label(QueueType.UNSIGNED_USERS),
-                "outstanding": rules.label(QueueType.REQUIREMENTS_OUTSTANDING),
-            }
+            labels = {queue_type.value: rules.label(queue_type) for queue_type in QueueType}
             scope = {"after": after, "upto": upto, "never": list(rules.never)}
             return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
 

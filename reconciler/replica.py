@@ -18,7 +18,7 @@ import structlog
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from consumer.capture import CAPTURED, MOMENTS, Declared
+from consumer.capture import CAPTURED, MOMENTS, REFS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
@@ -218,6 +218,10 @@ class Fingerprints(NamedTuple):
     users: tuple[int, int]
     claims: tuple[int, int]
     requirements: tuple[int, int]
+
+
+NO_ROWS: Final = Fingerprints(*[(0, 0)] * len(Fingerprints._fields))
+"""Of a range without users."""
 
 
 def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
@@ -542,7 +546,7 @@ class Replica:
                         " without which no lead can be judged; put it back, or run"
                         f" GRANT SELECT ({column}) ON {self.address.database}.{table} TO our account"
                     )
-        for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
+        for table, column in REFS:
             if (table, column) not in indexed:
                 raise ReplicaUnfit(
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"

@@ -17,22 +17,22 @@ from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
 
-COLUMNS: Final = (
-    "SELECT table_name, column_name, data_type, character_octet_length, collation_name, character_set_name"
-    " FROM information_schema.columns"
-    " WHERE table_schema = DATABASE() AND table_name IN ('users', 'claims', 'claim_requirements')"
-)
+COLUMNS: Final = f"""
+SELECT table_name, column_name, data_type, character_octet_length, collation_name, character_set_name
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN ({", ".join(map(repr, CAPTURED))})
+"""  # noqa: S608
 """Which of the columns we look at the server's tables have, their types, sizes in bytes, collations and charsets."""
 
-_WANTED: Final[dict[Table, tuple[str, type[msgspec.Struct], str]]] = {
-    Table.USERS: ("FROM users t WHERE t.id = %s", Users, "current_signature_file_id is_enabled"),
-    Table.CLAIMS: ("FROM claims t WHERE t.user_id = %s", Claims, "user_id status"),
+_WANTED: Final[dict[Table, tuple[str, type[msgspec.Struct]]]] = {
+    Table.USERS: ("FROM users t WHERE t.id = %s", Users),
+    Table.CLAIMS: ("FROM claims t WHERE t.user_id = %s", Claims),
     Table.CLAIM_REQUIREMENTS: (
         "FROM claim_requirements t JOIN claims c ON c.id = t.claim_id WHERE c.user_id = %s",
         ClaimRequirements,
-        "claim_id type status claim_requirement_reason",
     ),
 }
+"""Where a user's rows are found, and the message's struct, whose fields are the columns that are read."""
 
 
 class LiveLead(NamedTuple):
@@ -88,8 +88,9 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
 def _rows(
     replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings
 ) -> list[LiveRow[Any]]:
-    where, shape, names = _WANTED[table]
-    columns = ["id", *(name for name in names.split() if (table.value, name) in there)]
+    where, shape = _WANTED[table]
+    names = (field.name for field in msgspec.structs.fields(shape))
+    columns = [name for name in names if name == "id" or (table.value, name) in there]
     known = {column: there.get((table.value, column), _NUMBER) for column in columns}
     picked = ", ".join(
         as_text(f"t.{name}", column.kind) if column.kind in BYTES and name != "is_enabled" else f"t.{name}"

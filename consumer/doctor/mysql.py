@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
 from consumer.binlog.position import MySQLGtids
-from consumer.capture import CAPTURED
+from consumer.capture import CAPTURED, REFS
 from consumer.doctor import mysql_types
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
@@ -172,7 +172,7 @@ def _server_id(facts: MySQLFacts, reader: Reader) -> Check:
 
 
 def _indexes(facts: MySQLFacts) -> Iterator[Check]:
-    for table, column in (("claims", "user_id"), ("claim_requirements", "claim_id")):
+    for table, column in REFS:
         missing = column in facts.columns.get(table, {}) and (table, column) not in facts.indexed
         sentence = f"{facts.database}.{table} has {'no' if missing else 'an'} index that begins with {column}"
         hint = f"CREATE INDEX {table}_{column} ON {facts.database}.{table} ({column})"

@@ -50,6 +50,10 @@ _CAME_BACK: Final = {
 """Reasons by the rule that kept the lead in `none` until now."""
 
 
+_ENTERED: Final = {_UNSIGNED: Reason.SIGNATURE_MISSING, _OUTSTANDING: Reason.REQUIREMENT_ADDED}
+"""Reasons by the queue that a lead comes into out of none, where nothing kept it there."""
+
+
 def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
     """Puts a lead into the queue its state belongs in, `at` being the commit time (µs) of what brought it there.
 
@@ -148,7 +152,7 @@ def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Rea
         settled = _settled_now(lead, rules)
         return (Reason.REQUIREMENTS_COMPLETED if settled else Reason.REQUIREMENTS_WITHDRAWN), settled
     came_back = _CAME_BACK.get(lead.rule) if lead.rule else None
-    return came_back or (Reason.SIGNATURE_MISSING if queue_type is _UNSIGNED else Reason.REQUIREMENT_ADDED), ()
+    return came_back or _ENTERED[queue_type], ()
 
 
 def _settled_now(lead: Lead, rules: Rules) -> tuple[Key, ...]:

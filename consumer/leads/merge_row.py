@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement, RequirementRow, Row
+from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 
 
@@ -106,6 +106,7 @@ def remove(lead: Lead, row: Row, version: int, outcome: Outcome, *, user_alone: 
         return _remove_requirement(lead, row.id, outcome)
     if isinstance(row, ClaimRow):
         return _remove_claim(lead, row.id, outcome)
+    _: UserRow = row  # whatever other rows there may be one day, only a user's takes everything along
     altered = lead.exists
     if not user_alone:
         altered = altered or bool(lead.claims) or bool(lead.requirements)

@@ -33,6 +33,10 @@ class QueueType(StrEnum):
     NONE = "none"
 
 
+CALLED: Final = tuple(queue_type for queue_type in QueueType if queue_type is not QueueType.NONE)
+"""The queues that are called."""
+
+
 class ConversionType(StrEnum):
     """What the call centre earns money with; the call centre's names."""
 
@@ -124,11 +128,14 @@ class LiveRow(NamedTuple, Generic[R_co]):
 
 
 class LiveState(NamedTuple):
-    """Everything MySQL holds of one user, read in one consistent snapshot; `user` None: the row is gone."""
+    """Everything MySQL holds of one user, read in one consistent snapshot; `user` None: the row is gone.
+
+    Nothing has a default: a table that somebody forgot to read would look as if its rows were gone.
+    """
 
     user: LiveRow[UserRow] | None
-    claims: Sequence[LiveRow[ClaimRow]] = ()
-    requirements: Sequence[LiveRow[RequirementRow]] = ()
+    claims: Sequence[LiveRow[ClaimRow]]
+    requirements: Sequence[LiveRow[RequirementRow]]
 
 
 @dataclass(frozen=True, slots=True)

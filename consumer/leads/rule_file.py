@@ -43,9 +43,13 @@ class Labels:
 
     def of(self, queue_type: QueueType) -> str | None:
         """The label of a queue."""
-        if queue_type is QueueType.UNSIGNED_USERS:
-            return self.unsigned
-        return self.outstanding if queue_type is QueueType.REQUIREMENTS_OUTSTANDING else self.none
+        match queue_type:
+            case QueueType.UNSIGNED_USERS:
+                return self.unsigned
+            case QueueType.REQUIREMENTS_OUTSTANDING:
+                return self.outstanding
+            case QueueType.NONE:
+                return self.none
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
-from consumer.leads.model import NEVER, QueueType
+from consumer.leads.model import CALLED, NEVER, QueueType
 from consumer.leads.rules import Rules
 from consumer.store.connection import Connection
 from consumer.store.sql import SAID_NEVER
@@ -248,7 +248,6 @@ class Relabelling:
             for queue_type in QueueType
             for former in {earlier.label(queue_type) for earlier in rules.earlier.values()} - {rules.label(queue_type)}
         ]
-        queues = (QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING)
         self._is_labelled_anew = bool(formers)
         self._names_more = any(set(rules.never) - set(old.never) for old in rules.earlier.values())
         self._parameters: dict[str, Any] = {
@@ -257,7 +256,7 @@ class Relabelling:
             "labels": [label for _, _, label in formers],
             "never": list(rules.never),
             "none": rules.label(QueueType.NONE),
-            "ever": sorted({label for queue_type in queues for label in rules.labels_ever(queue_type)}),
+            "ever": sorted({label for queue_type in CALLED for label in rules.labels_ever(queue_type)}),
         }
 
     @property

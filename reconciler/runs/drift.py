@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from consumer.leads.drift import Difference
-from consumer.leads.model import Key, Lead, Row, Table
+from consumer.leads.model import Claim, Key, Lead, Requirement, Row, Table
 from consumer.store.call_centre.entries import EntryDrift
 from reconciler.replica import LiveLead
 
@@ -51,16 +51,23 @@ def written(held: Lead | None, table: Table, row_id: Key) -> int:
     """The version of a row that we hold; where we hold none, the one up to which it may have been removed."""
     if held is None:
         return 0
-    if table is Table.USERS:
-        return held.version
-    row = held.claims.get(row_id) if table is Table.CLAIMS else held.requirements.get(row_id)
+    row: Claim | Requirement | None
+    match table:
+        case Table.USERS:
+            return held.version
+        case Table.CLAIMS:
+            row = held.claims.get(row_id)
+        case Table.CLAIM_REQUIREMENTS:
+            row = held.requirements.get(row_id)
     return held.read_floor if row is None else row.version
 
 
 def row_of(live: LiveLead, table: Table, row_id: Key) -> Row | None:
     """One row of a live read; None where MySQL has none."""
-    if table is Table.USERS:
-        return live.user
-    if table is Table.CLAIMS:
-        return live.claims.get(row_id)
-    return live.requirements.get(row_id)
+    match table:
+        case Table.USERS:
+            return live.user
+        case Table.CLAIMS:
+            return live.claims.get(row_id)
+        case Table.CLAIM_REQUIREMENTS:
+            return live.requirements.get(row_id)

@@ -22,7 +22,7 @@ from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
 from reconciler.conversions import ConversionKind, is_ours, unpublished
 from reconciler.mysql_statements import SMALLEST
-from reconciler.replica import Fingerprints, Present, Replica, ReplicaError
+from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs.backfill import Progress
 from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
 from reconciler.runs.run_log import Run, Runs
@@ -142,7 +142,7 @@ class Verification:
     def _condense(self, after: int) -> Range:
         upto = self._condenser.end_of_range(after, self._range_users)
         if upto is None:
-            return Range(after, LAST_ID, Fingerprints((0, 0), (0, 0), (0, 0)))
+            return Range(after, LAST_ID, NO_ROWS)
         return Range(after, upto, self._condenser.fingerprints(after, upto))
 
     def _compare(self, part: Range) -> int:

@@ -72,7 +72,7 @@ def test_a_live_state_is_judged_as_the_ledger_would() -> None:
         [LiveRow(RequirementRow("6", "5", "id", "pending", None), None)],
     )
     assert verdict(lead_of(1, live), RULES).queue_type is QueueType.REQUIREMENTS_OUTSTANDING
-    assert verdict(lead_of(1, LiveState(None)), RULES).rule is Rule.USER_GONE
+    assert verdict(lead_of(1, LiveState(None, (), ())), RULES).rule is Rule.USER_GONE
 
 
 def test_a_life_is_told_stint_by_stint() -> None:
@@ -182,7 +182,7 @@ def test_of_a_stranger_we_say_that_we_know_nothing_and_why_mysql_was_not_read() 
 
 
 def test_of_a_stranger_it_is_told_what_mysql_has_and_no_disagreement_is_claimed() -> None:
-    nobody = Live(False, verdict(lead_of(8911, LiveState(None)), RULES), NOON)
+    nobody = Live(False, verdict(lead_of(8911, LiveState(None, (), ())), RULES), NOON)
     assert explain(dossier(None), nobody, RULES).sentences[1:] == [
         "MySQL, read at 2026-03-01 12:00:00 UTC, has no such customer."
     ]

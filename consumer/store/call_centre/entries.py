@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
-from consumer.leads.model import QueueType
+from consumer.leads.model import CALLED
 from consumer.leads.rules import Rules
 from consumer.store.arrays import bigints, texts
 from consumer.store.sql import OPENED, SAID_NEVER, entry_id
@@ -32,17 +32,22 @@ class EntryDrift(NamedTuple):
     """Pending entries of their queue beyond the first one."""
 
 
+def _by_queue(kind: str, suffix: str) -> str:
+    """The branches of a CASE that give each queue its parameter."""
+    return " ".join(
+        f"WHEN who.queue_type = '{queue_type.value}' THEN %({queue_type.value}{suffix})s::{kind}"
+        for queue_type in CALLED
+    )
+
+
 def _verdicts(*, everyone: bool) -> str:
     """CTEs: `seen`, what agents see of whom; `entry`, the entries of ours that there are; `verdict`, what is wrong."""
     lead, shown, held = ("true" if everyone else f"{name}.user_id = ANY(%(user_id)s::bigint[])" for name in _SCOPED)
     return f"""
 seen AS (
     SELECT who.user_id, who.opened_at, who.shown_at,
-           CASE WHEN {SAID_NEVER} THEN NULL
-                WHEN who.queue_type = 'unsigned_users' THEN %(unsigned)s::text
-                WHEN who.queue_type = 'requirements_outstanding' THEN %(outstanding)s::text END AS label,
-           CASE WHEN who.queue_type = 'unsigned_users' THEN %(unsigned_ever)s::text[]
-                ELSE %(outstanding_ever)s::text[] END AS ever
+           CASE WHEN {SAID_NEVER} THEN NULL {_by_queue("text", "")} END AS label,
+           CASE {_by_queue("text[]", "_ever")} END AS ever
     FROM (
         SELECT lead.user_id, lead.queue_type, lead.opened_at, NULL::timestamptz AS shown_at
         FROM leadstream.leads AS lead
@@ -65,7 +70,7 @@ entry AS (
                ELSE held.created_at >= seen.opened_at AT TIME ZONE 'UTC'
            END AND NOT (held.status = 'closed' AND seen.user_id = ANY(%(entered)s::bigint[])) AS is_of_this_stay
     FROM call_queue AS held JOIN seen ON seen.user_id = held.user_id
-    WHERE {held} AND held.queue_type = ANY(%(unsigned_ever)s::text[] || %(outstanding_ever)s::text[])
+    WHERE {held} AND held.queue_type = ANY(%(labels_ever)s::text[])
 ),
 verdict AS (
     SELECT seen.user_id, seen.label, seen.opened_at,
@@ -124,14 +129,13 @@ added. Returns what was wrong. What agents have taken stays theirs."""
 
 def parameters(rules: Rules, user_ids: Iterable[int] | None = None, entered: Collection[int] = ()) -> dict[str, object]:
     """For the statements above. Of those who have just `entered` a queue, what was closed before is no entry."""
-    unsigned, outstanding = QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING
+    ever = {queue_type: rules.labels_ever(queue_type) for queue_type in CALLED}
     scope = {} if user_ids is None else {"user_id": bigints(sorted(user_ids))}
     return {
         **scope,
         "never": texts(rules.never),
-        "unsigned": rules.label(unsigned),
-        "outstanding": rules.label(outstanding),
-        "unsigned_ever": texts(rules.labels_ever(unsigned)),
-        "outstanding_ever": texts(rules.labels_ever(outstanding)),
+        **{queue_type.value: rules.label(queue_type) for queue_type in CALLED},
+        **{f"{queue_type.value}_ever": texts(labels) for queue_type, labels in ever.items()},
+        "labels_ever": texts(sorted({label for labels in ever.values() for label in labels})),
         "entered": bigints(sorted(entered)),
     }

@@ -75,7 +75,7 @@ class TestFirstSight:
             assert repaired(live(user_at=user_at)).stints_of(1)[0].opened_at == LATER - MINUTE
 
     def test_a_user_who_is_gone_before_anything_was_known_belongs_in_no_queue(self) -> None:
-        books = repaired(LiveState(None))
+        books = repaired(LiveState(None, (), ()))
         assert [(stint.queue_type, stint.opened_reason) for stint in books.stints_of(1)] == [(NONE, Reason.FIRST_SEEN)]
 
     def test_it_settles_a_lead_that_the_stream_met_before_anything_was_known(self) -> None:
@@ -123,7 +123,7 @@ class TestKnownLead:
         ]
 
     def test_a_user_who_is_gone_is_closed_when_the_read_ended(self) -> None:
-        books = repaired(live(requirements={101: ("pending", START)}), LiveState(None))
+        books = repaired(live(requirements={101: ("pending", START)}), LiveState(None, (), ()))
         assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
             (Reason.USER_DELETED, LATER)
         ]

@@ -24,6 +24,7 @@ from consumer.binlog.events import (
     UnreadableRow,
 )
 from consumer.binlog.position import Place
+from consumer.capture import CAPTURED
 from consumer.lane import lane_of
 from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
@@ -500,3 +501,13 @@ def test_where_nobody_may_see_the_foreign_keys_whatever_goes_leaves_it_unknown_w
         ("users", "d", 11, {"unknown": True}),
     ]
     assert moved_rows(trial) == [("users", "c", 12)]
+
+
+@pytest.mark.parametrize("table", CAPTURED)
+def test_every_captured_table_has_a_way_to_its_user(table: str) -> None:
+    trial = Trial({5: 7})
+    user_id = {"users": 1, "claim_requirements": 7}.get(table, 5)
+    ref = 1 if table == "users" else 5
+    created = RowChange(table, "c", None, "{}", None, None, 1, ref, 4, 0)
+    deleted = RowChange(table, "d", "{}", None, 1, ref, None, None, 4, 0)
+    assert trial.feed(BEGIN, created, deleted, COMMIT) == [(table, "c", user_id), (table, "d", user_id)]

@@ -1,0 +1,45 @@
+"""What describes the captured tables elsewhere says the same as `consumer.capture`, and no queue is forgotten."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from consumer.capture import CAPTURED, MOMENTS
+from consumer.explain import OPENED
+from consumer.leads.model import QueueType, Reason, Table
+from consumer.stream.envelope import ClaimRequirements, Claims, Users
+from reconciler.web.page import QUEUES
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+STRUCTS: Final[dict[Table, type[msgspec.Struct]]] = {
+    Table.USERS: Users,
+    Table.CLAIMS: Claims,
+    Table.CLAIM_REQUIREMENTS: ClaimRequirements,
+}
+_GRANT: Final = re.compile(r"GRANT SELECT \(([^)]*)\)\s+ON company\.(\w+) TO")
+
+
+def test_every_captured_table_is_one_of_the_ledgers() -> None:
+    assert list(CAPTURED) == [table.value for table in Table] == [table.value for table in STRUCTS]
+
+
+@pytest.mark.parametrize("table", Table)
+def test_messages_are_read_with_every_captured_column_but_the_times(table: Table) -> None:
+    columns = [name for name, kinds in CAPTURED[table.value].kinds.items() if kinds is not MOMENTS]
+    assert [field.name for field in msgspec.structs.fields(STRUCTS[table])] == columns
+
+
+@pytest.mark.parametrize("grants", ["mysql/10-grants.sql", "mariadb/grants.sql"])
+def test_the_grants_are_for_the_captured_columns_and_no_others(grants: str) -> None:
+    found = {table: tuple(columns.split(", ")) for columns, table in _GRANT.findall((DEPLOY / grants).read_text())}
+    assert found == {table: captured.columns for table, captured in CAPTURED.items()}
+
+
+def test_the_page_has_words_for_every_queue_and_explain_for_every_reason() -> None:
+    assert {code for code, _ in QUEUES} == set(QueueType)
+    assert set(OPENED) == set(Reason) - {Reason.READ_LIVE}
