@@ -210,9 +210,12 @@ def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World, 
         world.pg(once, name)
     with serving(world, tmp_path, SWEEPS="new-users", SHADOW_MODE="true") as served:
         until(lambda: runs_of(world, "new-users") == 1, "the sweep ran")
-        success = "leadstream_reconciler_last_success_timestamp_seconds"
-        until(lambda: f'{success}{{run="new-users"}}' in served.get("/metrics").text, "its success was told")
-        told = re.findall(success + r'\{run="([a-z-]+)"\}', served.get("/metrics").text)
+        success = 'leadstream_reconciler_last_success_timestamp_seconds{deployment="leadstream",'
+        until(
+            lambda: f'{success}run="new-users"}}' in served.get("/metrics").text,
+            "its success was told",
+        )
+        told = re.findall(re.escape(success) + r'run="([a-z-]+)"\}', served.get("/metrics").text)
         assert sorted(told) == ["new-users", "verify"], "nobody waits for what is switched off"
         world.pg("DELETE FROM leadstream.runs WHERE started_at < now() - interval '8 days'")
         page = served.get("/health/smart-discovery").json()
@@ -267,16 +270,16 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World, tmp_pat
     with serving(world, tmp_path) as served:
         until(lambda: world.conversions() == [(918273, "signature_obtained")], "the sweep found the conversion")
         wanted = (
-            'leadstream_conversions_total{source="sweep",type="signature_obtained"} 1.0',
-            'leadstream_time_to_conversion_seconds_count{type="signature_obtained"} 1.0',
-            'leadstream_reconciler_drift_total{kind="signature",run="unsigned-conversions"} 1.0',
-            'leadstream_reconciler_repaired_total{run="unsigned-conversions"} 1.0',
-            'leadstream_reconciler_last_success_timestamp_seconds{run="unsigned-conversions"}',
-            'leadstream_reconciler_run_seconds_count{run="new-users"} 1.0',
-            "leadstream_rechecks_due 0.0",
-            "leadstream_replica_up 1.0",
-            'leadstream_precalls_total{agrees="true",source="replica"} 1.0',
-            'leadstream_queue_leads{queue_type="',
+            'leadstream_conversions_total{deployment="leadstream",source="sweep",type="signature_obtained"} 1.0',
+            'leadstream_time_to_conversion_seconds_count{deployment="leadstream",type="signature_obtained"} 1.0',
+            'drift_total{deployment="leadstream",kind="signature",run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_repaired_total{deployment="leadstream",run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_last_success_timestamp_seconds{deployment="leadstream",run="unsigned-conversions"}',
+            'leadstream_reconciler_run_seconds_count{deployment="leadstream",run="new-users"} 1.0',
+            'leadstream_rechecks_due{deployment="leadstream"} 0.0',
+            'leadstream_replica_up{deployment="leadstream"} 1.0',
+            'leadstream_precalls_total{agrees="true",deployment="leadstream",source="replica"} 1.0',
+            'leadstream_queue_leads{deployment="leadstream",queue_type="',
         )
         served.get("/leads/918273/precall", expected="none")
         until(lambda: all(line in served.get("/metrics").text for line in wanted), "every metric was there")
