@@ -101,7 +101,7 @@ RUN_OUTCOME: Final = scraped(
 )
 RUN_STARTED: Final = scraped(
     "leadstream_run_started_timestamp_seconds",
-    "When the run started that is under way; a process that was killed leaves it so until the next one.",
+    "When the run started that is under way, 0 where none is; a killed process leaves it so until the next run.",
     RECONCILER,
     run=EVERY_RUN,
 )
@@ -235,8 +235,7 @@ class _Watched(Collector):
                 continue
             if state.outcome is not None:
                 outcomes.add_metric([name, state.outcome], 1)
-            if state.running:
-                started.add_metric([name], state.started_at.timestamp())
+            started.add_metric([name], state.started_at.timestamp() if state.running else 0)
         for kind in KINDS if verify.NAME in seen.runs else ():
             drift.add_metric([kind], seen.verify_drift.get(kind, 0))
         filled = seen.runs.get(backfill.NAME)

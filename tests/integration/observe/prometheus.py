@@ -46,6 +46,16 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
+def _hurried(rules: Path, folder: Path) -> Path:
+    """A copy of a file of rules in which no group takes longer than the others."""
+    found = yaml.safe_load(rules.read_text())
+    for group in found["groups"]:
+        group.pop("interval", None)
+    copy = folder / rules.name
+    copy.write_text(yaml.safe_dump(found))
+    return copy
+
+
 class Prometheus:
     """Scrapes `targets` (job → ports) every second, and evaluates our rules as often."""
 
@@ -54,7 +64,7 @@ class Prometheus:
         self._log = folder / "prometheus.log"
         config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
         config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
-        config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
+        config["rule_files"] = [str(_hurried(CONFIG / name, folder)) for name in config["rule_files"]]
         for job in config["scrape_configs"]:
             del job["dns_sd_configs"]  # Docker's names; here everything is on one machine
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in targets[job["job_name"]]]}]
@@ -80,6 +90,12 @@ class Prometheus:
             number for found in self._ask("query", query=expression)["result"]
             if not math.isnan(number := float(found["value"][1]))
         ]  # fmt: skip
+
+    def labels(self, name: str) -> list[str]:
+        """The values of a label."""
+        answer = self._client.get(f"/api/v1/label/{name}/values")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["data"])
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with its health and last error."""
