@@ -541,11 +541,15 @@ RECONCILER: Final = Dashboard(
 DASHBOARDS: Final = {"stream": STREAM, "business": BUSINESS, "reconciler": RECONCILER}
 
 
+def text(dashboard: Dashboard) -> str:
+    """The file that Grafana reads."""
+    return json.dumps(dashboard.as_json(), indent=1, ensure_ascii=False) + "\n"
+
+
 def write(folder: Path) -> None:
     """Writes a file for each."""
     for name, dashboard in DASHBOARDS.items():
-        text = json.dumps(dashboard.as_json(), indent=1, ensure_ascii=False) + "\n"
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        (folder / f"{name}.json").write_text(text(dashboard), encoding="utf-8")
 
 
 if __name__ == "__main__":
