@@ -127,7 +127,7 @@ KAFKA_UP: Final = scraped(
 )
 BINLOG_RETENTION: Final = scraped(
     "leadstream_binlog_retention_seconds",
-    "For how long the server keeps its binlogs; infinite where it never purges by itself. Asked every 40 minutes.",
+    "For how long the server keeps its binlogs; infinite where it never purges by itself. Asked every six hours.",
     RECONCILER,
 )
 BINLOG_LOSS: Final = scraped(

@@ -31,7 +31,7 @@ LAG_SECONDS: Final = 2400.0
 """How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
 LAG_CHECKED_SECONDS: Final = 10.0
 """How often while somebody does, or while it is late or was away."""
-RETENTION_SECONDS: Final = 2400.0
+RETENTION_SECONDS: Final = 21_600.0
 """How often the replica is asked how long it keeps its binlogs."""
 LATE_SECONDS: Final = 30.0
 """A replica that is so far behind is watched closely."""
