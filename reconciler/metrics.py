@@ -213,7 +213,7 @@ class _Watched(Collector):
         yield modes
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
-        for reason in Defect if seen.store_up else ():
+        for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
         replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
