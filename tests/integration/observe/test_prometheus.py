@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from consumer.measures import CATALOGUE
+from consumer.settings import KafkaSettings
 from deploy.dashboards import DASHBOARDS, Panel, scoped
 from reconciler import metrics as _declares  # noqa: F401
 from tests.integration.observe import alert_cases
@@ -142,6 +143,18 @@ def test_numbers_of_the_dashboards_are_those_of_what_happened(prometheus: Promet
         f'sum(leadstream_rows_total{{process="{process}", table="users"}})' for process in ("applier", "reader")
     )
     until(lambda: prometheus.query(applied) == prometheus.query(read), "every user's row that was read was applied")
+
+
+def test_hours_until_loss_are_what_kafka_and_mysql_keep_while_nobody_is_behind(prometheus: Prometheus) -> None:
+    week = [float(KafkaSettings(kafka_bootstrap_servers="").topic_retention_hours)]
+    until(lambda: prometheus.query('leadstream:retention_hours{of="topics"}') == week, "Kafka told what it keeps")
+    for kept in ("topics", "binlogs"):
+        left, all_of_it = (f'leadstream:{what}{{of="{kept}"}}' for what in ("hours_until_loss", "retention_hours"))
+        until(lambda asked=f"{left} > {all_of_it} - 0.1": bool(prometheus.query(asked)), f"{kept} are kept")  # type: ignore[misc]
+
+
+def test_nobody_is_paged_while_everything_runs(prometheus: Prometheus) -> None:
+    assert prometheus.query('ALERTS{severity="page", alertstate="firing"}') == []
 
 
 @pytest.mark.parametrize("alert", ["LeadstreamDeadLetters", "LeadstreamDriftRepaired"])
