@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 5
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards alerts lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,10 @@ reference: venv ## write deploy/METRICS.md from the code
 
 dashboards: venv ## write Grafana's dashboards from deploy/dashboards.py
 	@$(PYTHON) -m deploy.dashboards
+	@$(PYTHON) -m deploy.alerts
+
+alerts: venv ## write the manifests for Prometheus's operator from deploy/prometheus and deploy/dashboards.py
+	@$(PYTHON) -m deploy.alerts
 
 LOCK := .venv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 lock: venv ## resolve the dependencies anew: everything, what the image runs, and what it is built with

@@ -1,7 +1,8 @@
 """How a metric is declared: once, with who tells it and every value that its labels can take.
 
 From the declarations come the series, which begin at zero when a process begins (an increase from nothing to one would
-be none to Prometheus), and the reference `deploy/METRICS.md`.
+be none to Prometheus), and the reference `deploy/METRICS.md`. What is exposed has the label `deployment` besides:
+TOPIC_PREFIX, by which rules and alerts keep two deployments in one Prometheus apart, whatever its jobs are called.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import itertools
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
 
 Values = Sequence[str] | str
 """All values of a label, or a phrase that says which they are."""
@@ -24,6 +27,10 @@ Values = Sequence[str] | str
 READER: Final = "reader"
 APPLIER: Final = "applier"
 RECONCILER: Final = "reconciler"
+DEPLOYMENT: Final = "deployment"
+"""The label that every exposed sample has."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,48 @@ def scraped(name: str, what: str, *processes: str, **labels: Values) -> Measure:
     return made
 
 
+class Exposed(CollectorRegistry):
+    """A registry as it is exposed: every sample of it with labels added."""
+
+    def __init__(self, registry: Collector, added: dict[str, str]) -> None:
+        super().__init__()
+        self._registry = registry
+        self.added = added
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry collects; its own metrics, some of which it keeps, stay as they are."""
+        for found in self._registry.collect():
+            shown = Metric(found.name, found.documentation, found.type, found.unit)
+            shown.samples = [sample._replace(labels={**sample.labels, **self.added}) for sample in found.samples]
+            yield shown
+
+    def restricted_registry(self, names: Iterable[str]) -> Exposed:  # type: ignore[override]
+        """Only the samples of these names, which a scrape may ask for by `name[]`."""
+        assert isinstance(self._registry, CollectorRegistry)
+        return Exposed(self._registry.restricted_registry(names), self.added)
+
+
+EXPOSED: Final = Exposed(REGISTRY, {})
+"""What this process exposes."""
+
+BUILD: Final = gauge(
+    "leadstream_build_info",
+    "1 for a process that runs, by its version; where it is missing, alerts say that the process is down.",
+    READER,
+    APPLIER,
+    RECONCILER,
+    process=(READER, APPLIER, RECONCILER),
+    version="that of the package",
+)
+
 _told: Final[set[Collector]] = set()
 """What the registry has."""
 
 
-def begin(process: str) -> None:
+def begin(process: str, deployment: str = "") -> None:
     """Lets this process tell all of its metrics, from zero on; a second time it does nothing."""
+    if deployment:
+        EXPOSED.added[DEPLOYMENT] = deployment
     for measure in CATALOGUE:
         made = measure.collector
         if made is None or process not in measure.processes:
@@ -142,3 +185,16 @@ def begin(process: str) -> None:
             _told.add(made)
             REGISTRY.register(made)
         measure.begin(process)
+    BUILD.labels(process, _version()).set(1)
+
+
+def exposition() -> bytes:
+    """Everything that this process tells, in Prometheus's text format."""
+    return generate_latest(EXPOSED)
+
+
+def _version() -> str:
+    try:
+        return version("leadstream")
+    except PackageNotFoundError:  # run from a checkout
+        return "unknown"

@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 
 from consumer.leads.model import ConversionType, QueueType, Reason, Table
 from consumer.leads.outcome import Outcome
-from consumer.measures import APPLIER, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
-from consumer.settings import RunSettings, SettingsError
+from consumer.measures import APPLIER, EXPOSED, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
+from consumer.settings import DeploymentSettings, RunSettings, SettingsError, load
 from consumer.versions import age
 
 STREAM: Final = (READER, APPLIER)
@@ -276,12 +276,12 @@ def serve(process: str, settings: RunSettings) -> None:
 
     Raises SettingsError where the address cannot be had.
     """
-    begin(process)
+    begin(process, load(DeploymentSettings).topic_prefix)
     host, port = settings.metrics_host, settings.metrics_port
     if not port:
         return
     try:
-        start_http_server(port, host)
+        start_http_server(port, host, EXPOSED)
     except OSError as error:
         raise SettingsError(
             f"{host}:{port} cannot be listened on ({error.strerror});"

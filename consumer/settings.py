@@ -147,11 +147,17 @@ class DatabaseSettings(_Settings):
         return self.database_url.get_secret_value().replace("postgresql+psycopg", "postgresql", 1)
 
 
-class KafkaSettings(_Settings):
+class DeploymentSettings(_Settings):
+    """Which deployment this is, where there are several."""
+
+    topic_prefix: str = Field(default="leadstream", pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    """What names of topics begin with, and the label `deployment` of every metric."""
+
+
+class KafkaSettings(DeploymentSettings):
     """Kafka: every variable `KAFKA_X_Y` becomes librdkafka's property `x.y`."""
 
     kafka_bootstrap_servers: str
-    topic_prefix: str = Field(default="leadstream", pattern=r"^[A-Za-z0-9._-]{1,80}$")
     lanes: int = Field(default=12, ge=1, le=1000)
     topic_replication_factor: int = Field(default=-1, ge=-1)
     """Replication factor of topics that `setup` creates; -1: the broker's default."""

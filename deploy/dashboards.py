@@ -6,20 +6,29 @@ A dashboard is rows of panels; a panel is a question with its queries. Layout, i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).with_name("grafana") / "dashboards"
-DATASOURCE: Final = {"type": "prometheus", "uid": "prometheus"}
+DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+"""The one that is chosen at the top of the page."""
+DEPLOYMENT: Final = 'deployment="$deployment"'
+"""Every query is about the deployment that is chosen there."""
+SERIES: Final = re.compile(r"\b(leadstream[_:][\w:]+|ALERTS)(\{([^}]*)\})?")
 WIDTH: Final = 24
 """Grafana's columns."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries` are PromQL by legend; `limits` are values from which on a stat turns yellow and red."""
+    """`queries` are PromQL by legend, without the deployment, which is added to each.
+
+    `limits` are values from which on a stat turns yellow and red; where they fall, it turns so at or below them.
+    `yes_or_no` is one that is red at 0.
+    """
 
     title: str
     about: str
@@ -28,13 +37,17 @@ class Panel:
     kind: str = "timeseries"
     limits: tuple[float, float] | None = None
     stacked: bool = False
+    yes_or_no: bool = False
 
     def as_json(self, number: int, place: Mapping[str, int]) -> dict[str, Any]:
         """What Grafana reads."""
-        steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-        if self.limits is not None:
-            steps += [{"color": color, "value": at} for color, at in zip(("yellow", "red"), self.limits, strict=True)]
+        steps = self._steps()
         defaults: dict[str, Any] = {"unit": self.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+        if self.yes_or_no:
+            answers = {"0": {"text": "no", "index": 0}, "1": {"text": "yes", "index": 1}}
+            defaults["mappings"] = [{"type": "value", "options": answers}]
+        if self.kind == "stat":
+            defaults["noValue"] = "unknown"
         if self.kind == "timeseries":
             defaults["custom"] = {"fillOpacity": 15, "showPoints": "never"}
             if self.stacked:
@@ -53,10 +66,28 @@ class Panel:
             "fieldConfig": {"defaults": defaults, "overrides": []},
             "options": options,
             "targets": [
-                {"refId": chr(ord("A") + place), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend}
+                {"refId": chr(ord("A") + place), "datasource": DATASOURCE, "expr": scoped(expr), "legendFormat": legend}
                 for place, (legend, expr) in enumerate(self.queries.items())
             ],
         }
+
+    def _steps(self) -> list[dict[str, Any]]:
+        """From which values on a stat has which colour."""
+        if self.yes_or_no:
+            return [{"color": "red", "value": None}, {"color": "green", "value": 1}]
+        if self.limits is None:
+            return [{"color": "green", "value": None}]
+        first, second = self.limits
+        if first > second:
+            falling = (("red", None), ("yellow", second), ("green", first))
+            return [{"color": color, "value": at} for color, at in falling]
+        rising = (("green", None), ("yellow", first), ("red", second))
+        return [{"color": color, "value": at} for color, at in rising]
+
+
+def scoped(query: str) -> str:
+    """A query with the deployment added to every series that it asks for."""
+    return SERIES.sub(lambda found: f"{found[1]}{{{', '.join(filter(None, (DEPLOYMENT, found[3])))}}}", query)
 
 
 @dataclass(frozen=True)
@@ -81,7 +112,7 @@ class Dashboard:
             "timezone": "browser",
             "refresh": "10s",
             "time": {"from": "now-6h", "to": "now"},
-            "templating": {"list": []},
+            "templating": {"list": _variables()},
             "annotations": {"list": [_alerts()]},
             "links": [{"type": "dashboards", "title": "leadstream", "tags": ["leadstream"], "asDropdown": True}],
             "panels": list(self._panels()),
@@ -104,9 +135,35 @@ def _alerts() -> dict[str, Any]:
         "datasource": DATASOURCE,
         "enable": True,
         "iconColor": "red",
-        "expr": 'ALERTS{alertstate="firing", alertname!=""}',
+        "expr": scoped('ALERTS{alertstate="firing", alertname=~"Leadstream.+"}'),
         "titleFormat": "{{alertname}}",
     }
+
+
+def _variables() -> list[dict[str, Any]]:
+    """What is chosen at the top of the page: a data source, and a deployment that it knows."""
+    query = "label_values(leadstream_build_info, deployment)"
+    return [
+        {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0},
+        {
+            "name": "deployment",
+            "label": "Deployment",
+            "type": "query",
+            "datasource": DATASOURCE,
+            "definition": query,
+            "query": {"query": query, "refId": "deployment"},
+            "refresh": 2,
+            "sort": 1,
+            "includeAll": False,
+            "multi": False,
+            "hide": 0,
+        },
+    ]
+
+
+def answers(title: str, about: str, query: str) -> Panel:
+    """Whether something answers: red where it does not."""
+    return Panel(title, about, {title: query}, kind="stat", yes_or_no=True)
 
 
 def stat(title: str, about: str, query: str, unit: str = "short", limits: tuple[float, float] | None = None) -> Panel:
@@ -114,11 +171,41 @@ def stat(title: str, about: str, query: str, unit: str = "short", limits: tuple[
     return Panel(title, about, {title: query}, unit, "stat", limits)
 
 
+PRESENT: Final = 'count(leadstream_build_info{{process="{}"}}) > bool 0 or vector(0)'
+"""Whether a process is there; 0, not nothing, where none is."""
+
 STREAM: Final = Dashboard(
     "leadstream-stream",
     "Stream health",
     "Whether changes get from MySQL through Kafka into PostgreSQL, how fast, and what is in the way.",
     [
+        [
+            *(
+                answers(f"{process.capitalize()} there", "Whether one tells its metrics.", PRESENT.format(process))
+                for process in ("reader", "applier", "reconciler")
+            ),
+            stat(
+                "Hours until binlogs are lost",
+                "Until the server purges what the reader has yet to read.",
+                'leadstream:hours_until_loss{of="binlogs"}',
+                "short",
+                (24, 6),
+            ),
+            stat(
+                "Hours until topics are lost",
+                "Until Kafka drops what the appliers have yet to apply.",
+                'leadstream:hours_until_loss{of="topics"}',
+                "short",
+                (24, 6),
+            ),
+            stat(
+                "Refused",
+                "Customers whose rows PostgreSQL refuses, and who wait.",
+                "max(leadstream_rechecks_refused)",
+                "short",
+                (1, 100),
+            ),
+        ],
         [
             stat("Reader behind", "Age of what Kafka has.", "leadstream:reader_lag_seconds", "s", (30, 60)),
             stat("Slowest lane", "Age of what PostgreSQL has.", "max(leadstream:lane_lag_seconds)", "s", (30, 120)),
@@ -321,6 +408,8 @@ BUSINESS: Final = Dashboard(
     ],
 )
 
+SHADOW: Final = 'max(leadstream_mode{mode="shadow"})'
+
 RECONCILER: Final = Dashboard(
     "leadstream-reconciler",
     "Reconciler",
@@ -349,14 +438,15 @@ RECONCILER: Final = Dashboard(
                 (100, 1000),
             ),
             stat("Replica behind", "Its own source.", "max(leadstream_replica_lag_seconds)", "s", (60, 300)),
-            stat("MySQL answers", "1: yes.", "max(leadstream_replica_up)"),
-            stat("PostgreSQL answers", "1: yes.", "max(leadstream_store_up)"),
+            answers("MySQL answers", "The reconciler.", "max(leadstream_replica_up)"),
+            answers("PostgreSQL answers", "The reconciler.", "max(leadstream_store_up)"),
+            answers("Kafka answers", "The reconciler, with the reader's checkpoint.", "max(leadstream_kafka_up)"),
         ],
         [
             Panel(
                 "Since the last success",
-                "Sweeps run hourly, aging daily.",
-                {"{{run}}": "leadstream:sweep_age_seconds"},
+                "Sweeps run hourly, aging daily, verify nightly.",
+                {"{{run}}": "leadstream:run_age_seconds"},
                 "s",
             ),
             Panel(
@@ -385,6 +475,22 @@ RECONCILER: Final = Dashboard(
                     "{{run}}: refused": "sum by (run) (increase(leadstream_reconciler_refused_total[1h]))",
                 },
             ),
+        ],
+        [
+            stat(
+                "Found by the last verify",
+                "Differences from MySQL, and of the call centre's tables from our stints.",
+                "sum(max by (kind) (leadstream_verify_drift))",
+                "short",
+                (1, 100),
+            ),
+            Panel(
+                "How the last runs ended",
+                "Each name once, with its outcome.",
+                {"{{run}}: {{outcome}}": "max by (run, outcome) (leadstream_run_outcome)"},
+            ),
+            stat("Backfill done", "Of all users.", "max(leadstream_backfill_done_ratio)", "percentunit"),
+            stat("Shadow mode", "1: nothing is written for the call centre.", SHADOW, "short", (1, 2)),
         ],
         [
             Panel(
@@ -435,11 +541,15 @@ RECONCILER: Final = Dashboard(
 DASHBOARDS: Final = {"stream": STREAM, "business": BUSINESS, "reconciler": RECONCILER}
 
 
+def text(dashboard: Dashboard) -> str:
+    """The file that Grafana reads."""
+    return json.dumps(dashboard.as_json(), indent=1, ensure_ascii=False) + "\n"
+
+
 def write(folder: Path) -> None:
     """Writes a file for each."""
     for name, dashboard in DASHBOARDS.items():
-        text = json.dumps(dashboard.as_json(), indent=1, ensure_ascii=False) + "\n"
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        (folder / f"{name}.json").write_text(text(dashboard), encoding="utf-8")
 
 
 if __name__ == "__main__":

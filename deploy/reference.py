@@ -14,7 +14,8 @@ ABOUT = """# Metrics
 Made by `make reference` from the declarations in the code; not edited by hand. `consumer read` and `consumer apply`
 tell theirs at `METRICS_PORT`, `reconciler serve` at `/metrics` of its HTTP port. Counts are of
 the process since its start; a label has the values listed and no others, and none names a customer. Histograms also
-have `_bucket`, `_sum` and `_count`. Runs of `reconciler` from a shell or a cron job count in last-success times only.
+have `_bucket`, `_sum` and `_count`. Runs of `reconciler` from a shell or a cron job count in last-success times and
+outcomes, which are those of `leadstream.runs`. Beside the labels listed, every sample has `deployment`: TOPIC_PREFIX.
 """
 
 SECTIONS = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,13 +15,23 @@ from consumer.leads.drift import Drift
 from consumer.leads.model import QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from consumer.store.dead_letters import Defect
+from consumer.versions import age
 from reconciler.conversions import ConversionKind
+from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.runs import aging, backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
 
+EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME)
+OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
+KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
+SHADOW: Final = "shadow"
+DISABLED: Final = "disabled"
+SWEEPS_OFF: Final = "sweeps_off"
+MODES: Final = (SHADOW, DISABLED, SWEEPS_OFF)
+"""SHADOW_MODE, not SMART_DISCOVERY_ENABLED, and SWEEPS without some of them."""
 RUNS_SERVED: Final = (*SWEEPS, RECHECKS, verify.NAME)
 RUN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 PRECALL_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
@@ -30,7 +41,7 @@ DRIFT: Final = counter(
     "Confirmed differences from MySQL, and of the call centre's tables from what they should say.",
     RECONCILER,
     run=RUNS_SERVED,
-    kind=(*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE),
+    kind=KINDS,
 )
 REPAIRED: Final = counter(
     "leadstream_reconciler_repaired", "Leads repaired; this should be zero.", RECONCILER, run=RUNS_SERVED
@@ -49,7 +60,7 @@ RUNS: Final = counter(
     "Runs, by how they ended.",
     RECONCILER,
     run=RUNS_SERVED,
-    outcome=("ok", "stopped", "failed", "refused", "drift", "dry-run"),
+    outcome=OUTCOMES,
 )
 RUN_SECONDS: Final = histogram(
     "leadstream_reconciler_run_seconds", "How long a run took.", RUN_BUCKETS, RECONCILER, run=RUNS_SERVED
@@ -72,10 +83,67 @@ LAST_SUCCESS: Final = scraped(
     "leadstream_reconciler_last_success_timestamp_seconds",
     "When the last successful run started, by whichever process.",
     RECONCILER,
-    run=(*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME),
+    run=EVERY_RUN,
 )
 RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
 RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
+RECHECKS_REFUSED: Final = scraped(
+    "leadstream_rechecks_refused", "Leads whose rows PostgreSQL refused, waiting until it takes them.", RECONCILER
+)
+RUN_OUTCOME: Final = scraped(
+    "leadstream_run_outcome",
+    "1 for how the last run of a name ended, by whichever process; aborted: its process was gone.",
+    RECONCILER,
+    run=EVERY_RUN,
+    outcome=(*OUTCOMES, "aborted"),
+)
+RUN_STARTED: Final = scraped(
+    "leadstream_run_started_timestamp_seconds",
+    "When the run started that is under way, 0 where none is; a killed process leaves it so until the next run.",
+    RECONCILER,
+    run=EVERY_RUN,
+)
+VERIFY_DRIFT: Final = scraped(
+    "leadstream_verify_drift", "What the last verify found that came to its end.", RECONCILER, kind=KINDS
+)
+BACKFILL_DONE: Final = scraped(
+    "leadstream_backfill_done_ratio", "How much of the users the newest backfill has done, from 0 to 1.", RECONCILER
+)
+MODE: Final = scraped(
+    "leadstream_mode",
+    "Whether SHADOW_MODE is true, SMART_DISCOVERY_ENABLED false, some of SWEEPS off (1) or not (0).",
+    RECONCILER,
+    mode=MODES,
+)
+CHECKPOINT: Final = scraped(
+    "leadstream_reader_checkpoint_timestamp_seconds",
+    "When the reader wrote its last checkpoint to Kafka; known where KAFKA_BOOTSTRAP_SERVERS is set.",
+    RECONCILER,
+)
+KAFKA_UP: Final = scraped(
+    "leadstream_kafka_up", "Whether Kafka answers with the reader's checkpoint (1) or not (0).", RECONCILER
+)
+BINLOG_RETENTION: Final = scraped(
+    "leadstream_binlog_retention_seconds",
+    "For how long the server keeps its binlogs; infinite where it never purges by itself. Asked every six hours.",
+    RECONCILER,
+)
+BINLOG_LOSS: Final = scraped(
+    "leadstream_binlog_until_loss_seconds",
+    "Until what the reader has yet to read is purged: the retention less the age of its checkpoint.",
+    RECONCILER,
+)
+TOPICS_RETENTION: Final = scraped(
+    "leadstream_topics_retention_seconds",
+    "For how long the lanes' topics keep changes; infinite where they keep them for ever.",
+    RECONCILER,
+)
+TOPICS_LOSS: Final = scraped(
+    "leadstream_topics_until_loss_seconds",
+    "Until Kafka drops what the appliers have yet to apply: the retention less the age of the oldest lane in which"
+    " something waits.",
+    RECONCILER,
+)
 REPLICA_LAG: Final = scraped(
     "leadstream_replica_lag_seconds",
     "How far the replica is behind its own source: infinite where replication stands still, 0 where it has no source."
@@ -114,9 +182,19 @@ def count(report: Report) -> None:
 
 
 class _Watched(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot], switched_off: Collection[str]) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        stream: Callable[[], StreamSeen],
+        modes: Mapping[str, bool],
+        switched_off: Collection[str],
+    ) -> None:
         self._snapshot = snapshot
+        self._stream = stream
+        self._modes = modes
         self._switched_off = switched_off
+        self._known = StreamSeen()
+        """What Kafka told last: time passes for what it keeps while it is away, too."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
@@ -125,20 +203,80 @@ class _Watched(Collector):
         for name, run in seen.last_runs.items():
             if name not in self._switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
+        yield from self._runs(seen)
+        yield from self._kept(seen, self._stream())
+        modes = MODE.family()
+        for mode in MODES:
+            modes.add_metric([mode], float(self._modes.get(mode, False)))
+        yield modes
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
-        for reason in Defect if seen.store_up else ():
+        for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
         replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
         for measure, value in (
             (RECHECKS_DUE, seen.rechecks_due),
             (RECHECKS_WAITING, seen.rechecks_waiting),
+            (RECHECKS_REFUSED, seen.rechecks_refused),
             (REPLICA_LAG, replica_lag),
             (REPLICA_UP, float(seen.replica_up)),
             (STORE_UP, float(seen.store_up)),
         ):
             yield _known(measure, value)
+
+    def _runs(self, seen: Snapshot) -> Iterator[GaugeMetricFamily]:
+        """How runs ended, which are under way, what verify found, and how far a backfill is."""
+        outcomes, started, drift = RUN_OUTCOME.family(), RUN_STARTED.family(), VERIFY_DRIFT.family()
+        for name, state in seen.runs.items():
+            if name in self._switched_off:
+                continue
+            if state.outcome is not None:
+                outcomes.add_metric([name, state.outcome], 1)
+            started.add_metric([name], state.started_at.timestamp() if state.running else 0)
+        for kind in KINDS if verify.NAME in seen.runs else ():
+            drift.add_metric([kind], seen.verify_drift.get(kind, 0))
+        filled = seen.runs.get(backfill.NAME)
+        yield from (outcomes, started, drift, _known(BACKFILL_DONE, filled.share if filled else None))
+
+    def _kept(self, seen: Snapshot, stream: StreamSeen) -> Iterator[GaugeMetricFamily]:
+        """How long what is not read or applied yet will be there."""
+        asked = stream.is_watched and (stream.failed or not stream.problem)
+        if not stream.problem:
+            self._known = stream
+        known, now = self._known, time.time()
+        for measure, value in (
+            (KAFKA_UP, float(not stream.failed) if asked else None),
+            (CHECKPOINT, known.written_at or None),
+            (BINLOG_RETENTION, seen.binlog_retention),
+            (BINLOG_LOSS, binlog_until_loss(seen, known, now)),
+            (TOPICS_RETENTION, known.retention or None),
+            (TOPICS_LOSS, topics_until_loss(seen, known, now)),
+        ):
+            yield _known(measure, value)
+
+
+def binlog_until_loss(seen: Snapshot, stream: StreamSeen, now: float) -> float | None:
+    """Seconds until what the reader has yet to read is purged; None where that is not known."""
+    behind = age(stream.reader_version, now)
+    if seen.binlog_retention is None or behind is None:
+        return None
+    return max(0.0, seen.binlog_retention - behind)
+
+
+def topics_until_loss(seen: Snapshot, stream: StreamSeen, now: float) -> float | None:
+    """Seconds until Kafka drops what the appliers have yet to apply; None where that is not known.
+
+    A lane in which nothing waits can lose nothing, however old it is: then it is the reader that rests.
+    """
+    if not stream.retention or not seen.lanes:
+        return None
+    waiting = [
+        age(point.version, now) or 0.0
+        for lane, point in seen.lanes.items()
+        if lane < len(stream.next_seqs) and point.next_seq < stream.next_seqs[lane]
+    ]
+    return max(0.0, stream.retention - max(waiting, default=0.0))
 
 
 def _known(measure: Measure, value: float | None) -> GaugeMetricFamily:
@@ -150,9 +288,17 @@ def _known(measure: Measure, value: float | None) -> GaugeMetricFamily:
 
 
 @contextmanager
-def watched(snapshot: Callable[[], Snapshot], switched_off: Collection[str] = ()) -> Iterator[None]:
-    """Tells at every scrape what the watch saw last, inside the block; not when what is `switched_off` ran last."""
-    collector = _Watched(snapshot, switched_off)
+def watched(
+    snapshot: Callable[[], Snapshot],
+    stream: Callable[[], StreamSeen],
+    modes: Mapping[str, bool],
+    switched_off: Collection[str] = (),
+) -> Iterator[None]:
+    """Tells at every scrape, inside the block, what was seen last of the servers and of Kafka, and which MODES are on.
+
+    What is `switched_off` is left out: nobody waits for it.
+    """
+    collector = _Watched(snapshot, stream, modes, switched_off)
     REGISTRY.register(collector)
     try:
         yield

@@ -20,6 +20,7 @@ from pymysql.cursors import Cursor
 
 from consumer.capture import CAPTURED, MOMENTS, REFS, Declared
 from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.mysql import retention
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
@@ -298,6 +299,13 @@ class Replica:
         behind = self._lag()
         self._known.lag = LagReading(behind, time.monotonic())
         return behind
+
+    def binlog_retention(self) -> float | None:
+        """For how long (s) the server keeps its binlogs; None where it does not tell. Raises ReplicaAway."""
+        try:
+            return retention.retention_seconds(dict(self._run(retention.STATEMENT)))
+        except ReplicaUnfit:
+            return None
 
     def lag_lately(self, seconds: float) -> LagReading | None:
         """The lag as some session of this process saw it not longer ago than so many seconds."""

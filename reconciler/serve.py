@@ -42,11 +42,12 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
-    begin(RECONCILER)
+    streaming = load(StreamSettings)
+    begin(RECONCILER, streaming.topic_prefix)
     watch = Watch(settings, stop.event)
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
-    stream = StreamWatch(load(StreamSettings), stop.event)
+    stream = StreamWatch(streaming, stop.event)
     app = create_app(
         precalls,
         jobs,
@@ -70,7 +71,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    with metrics.watched(watch.snapshot, _switched_off(settings)):
+    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings)):
         watch.start()
         stream.start()
         http.start()
@@ -103,6 +104,16 @@ def _switched_off(settings: Settings) -> frozenset[str]:
         return frozenset(NAMES)
     aging = {aging_run.NAME} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
+
+
+def _modes(settings: Settings) -> dict[str, bool]:
+    """Which of `metrics.MODES` this process runs in."""
+    discovery = settings.discovery
+    return {
+        metrics.SHADOW: discovery.shadow_mode,
+        metrics.DISABLED: not discovery.smart_discovery_enabled,
+        metrics.SWEEPS_OFF: settings.sweeps.sweeps != frozenset(SWEEPS),
+    }
 
 
 def _writes(settings: Settings) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -15,6 +16,7 @@ from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.local_time import HINT, Created, misdated
 from consumer.local_time import sentence as off_sentence
+from consumer.mysql.retention import retention_seconds
 from consumer.stream.checkpoint import Checkpoint
 from consumer.versions import age, ahead_seconds
 
@@ -180,10 +182,9 @@ def _indexes(facts: MySQLFacts) -> Iterator[Check]:
 
 
 def _retention(facts: MySQLFacts, reader: Reader) -> Check:
-    seconds = float(facts.variables.get("binlog_expire_logs_seconds", "0"))
-    seconds = seconds or 86_400 * float(facts.variables.get("expire_logs_days", "0"))
+    seconds = retention_seconds(facts.variables)
     lag = reader.lag_seconds
-    if not seconds:
+    if seconds == inf:
         return _check("retention", False, f"{facts.place} never purges binlogs by itself", "")
     behind = "" if lag is None else f"; the reader is {_span(lag)} behind"
     state = State.WARNING if seconds < SHORT_RETENTION_SECONDS else State.OK

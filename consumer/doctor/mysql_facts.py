@@ -26,7 +26,8 @@ Row = Mapping[str, Any]
 VARIABLES: Final = """
 SHOW GLOBAL VARIABLES WHERE variable_name IN (
     'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'log_replica_updates', 'log_slave_updates',
-    'binlog_expire_logs_seconds', 'expire_logs_days', 'gtid_mode', 'server_id', 'time_zone')
+    'binlog_expire_logs_seconds', 'expire_logs_days', 'binlog_expire_logs_auto_purge', 'gtid_mode', 'server_id',
+    'time_zone')
 """
 """What decides about the binlog; servers leave out what they do not know."""
 

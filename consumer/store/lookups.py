@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
+from consumer.store.refusal import REFUSED
 from consumer.store.sql import RULES_VERSION
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -62,8 +63,12 @@ SELECT to_regclass('user_call_scores') IS NOT NULL AND to_regclass('conversions'
 RECHECK_OF: Final = "SELECT reason, asked_at, attempts, last_error FROM leadstream.rechecks WHERE user_id = %s"
 """The recheck that waits for a lead."""
 
-RECHECKS: Final = "SELECT count(*) FILTER (WHERE not_before <= now()), count(*) FROM leadstream.rechecks"
-"""Rechecks due, and all of them."""
+RECHECKS: Final = """
+SELECT count(*) FILTER (WHERE not_before <= now()), count(*),
+       count(*) FILTER (WHERE starts_with(reason, %(refused)s) OR starts_with(last_error, %(refused)s))
+FROM leadstream.rechecks
+"""
+"""Rechecks due, all of them, and those of leads whose rows PostgreSQL refused."""
 
 OUTCOMES_OF: Final = "SELECT user_id, last_outcome FROM user_call_scores WHERE user_id = ANY(%s)"
 """How the last calls of leads ended."""
@@ -76,15 +81,16 @@ WHERE lead.user_id = %s
 
 
 class Rechecks(NamedTuple):
-    """How many leads wait to be read live, and how many of them are due."""
+    """How many leads wait to be read live: those that are due, all of them, and those that PostgreSQL refused."""
 
     due: int
     waiting: int
+    refused: int = 0
 
 
 def rechecks(connection: Connection) -> Rechecks:
     """Counts rechecks."""
-    return Rechecks(*(connection.execute(RECHECKS).fetchone() or (0, 0)))
+    return Rechecks(*(connection.execute(RECHECKS, {"refused": REFUSED}).fetchone() or (0, 0)))
 
 
 @dataclass(frozen=True, slots=True)

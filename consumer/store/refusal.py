@@ -29,6 +29,8 @@ _VALUE_TYPES: Final = (
 """Messages of class 22 that name a type (varchar.c, int.c, numeric.c, enum.c and the input functions); they are matched
 from their beginning, so that no value can pass for a type."""
 _PROBLEMS: Final = {"22001": "a value too long for", "22003": "a value out of range for"}
+REFUSED: Final = "PostgreSQL refused it with "
+"""What every reason of a refusal begins with: by it, rechecks of refused leads are told from others."""
 _FUNCTION: Final = re.compile(r"^PL/pgSQL\W.*?([\w.]+)\(", re.MULTILINE)
 
 _QUOTED: Final = re.compile(r'"([^"]+)"')
@@ -70,7 +72,7 @@ def reason_of(error: psycopg.Error) -> str:
     if functions := _FUNCTION.findall(diag.context or ""):
         names.append(f"in {functions[-1]}")
     place = ", ".join(filter(None, names))
-    return f"PostgreSQL refused it with {error.sqlstate}{f' ({place})' if place else ''}"
+    return f"{REFUSED}{error.sqlstate}{f' ({place})' if place else ''}"
 
 
 def value_type(error: psycopg.Error) -> str | None:

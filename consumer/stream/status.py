@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -10,6 +11,7 @@ from confluent_kafka import KafkaException
 from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
+from consumer.stream.topics import retention_seconds
 
 
 class Unknown(Exception):
@@ -18,6 +20,8 @@ class Unknown(Exception):
 
 SILENT_SECONDS: Final = 30.0
 """A reader at work writes a checkpoint every few seconds, however far it is behind."""
+RETENTION_SECONDS: Final = 600.0
+"""How often the topics are asked for how long they keep changes."""
 
 
 def is_silent(written_at: float, now: float) -> bool:
@@ -39,6 +43,9 @@ class KafkaLook:
 
     def __init__(self, settings: KafkaSettings) -> None:
         """Asks nothing yet. Raises Unknown where Kafka's client refuses its settings."""
+        self._settings = settings
+        self._retention = settings.topic_retention_hours * 3600.0
+        self._retention_due = 0.0
         try:
             self._checkpoints = CheckpointLog(settings)
         except KafkaException as error:
@@ -54,6 +61,16 @@ class KafkaLook:
             raise Unknown(str(error)) from error
         except KafkaException as error:
             raise Unknown(f"Kafka did not answer ({error.args[0].str()})") from error
+
+    def retention(self) -> float:
+        """For how long (s) the lanes' topics keep changes; TOPIC_RETENTION_HOURS where Kafka does not tell us."""
+        if time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + RETENTION_SECONDS
+            try:
+                self._retention = retention_seconds(self._settings)
+            except KafkaException:
+                self._retention = self._settings.topic_retention_hours * 3600.0
+        return self._retention
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from math import inf
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -150,6 +151,16 @@ def partitions_of_lanes(settings: KafkaSettings) -> dict[str, int]:
         return _of_lanes(partitions_of(admin, wanted(settings)), settings)
     except KafkaException as error:
         raise trouble.lost(settings.kafka_bootstrap_servers, "describe our topics", error) from error
+
+
+def retention_seconds(settings: KafkaSettings) -> float:
+    """For how long (s) Kafka keeps what the lanes' topics hold, by the one that keeps it shortest; inf: for ever.
+
+    Raises KafkaException, as where our account may not describe them.
+    """
+    admin, _ = client(settings)
+    found = [int(topic.get("retention.ms") or -1) for topic in settings_of(admin, lane_topics(settings)).values()]
+    return min(kept / 1000 if kept >= 0 else inf for kept in found)
 
 
 def client(settings: KafkaSettings) -> tuple[AdminClient, Trouble]:

@@ -1,4 +1,4 @@
-"""A look at Kafka every few seconds, for the status page alone: how far the reader is.
+"""A look at Kafka every few seconds, for the status page and metrics alone: how far the reader is.
 
 Nothing that sweeps or repairs depends on it; it runs only where KAFKA_BOOTSTRAP_SERVERS is set.
 """
@@ -40,6 +40,8 @@ class StreamSeen:
     """When the reader last wrote a checkpoint (seconds since 1970)."""
     seen_at: float = 0.0
     """When that was (seconds since 1970)."""
+    retention: float = 0.0
+    """For how long (s) the lanes' topics keep changes."""
 
     @property
     def reader_lag(self) -> float | None:
@@ -94,7 +96,7 @@ class StreamWatch:
         with look as kafka:
             while not self._stop.is_set():
                 try:
-                    self._seen = StreamSeen("", True, False, *kafka.look(), seen_at=time.time())
+                    self._seen = StreamSeen("", True, False, *kafka.look(), time.time(), kafka.retention())
                 except Unknown as error:
                     if not self._seen.problem:
                         log.warning("server_away", server="kafka", reason=str(error))

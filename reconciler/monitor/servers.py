@@ -31,6 +31,8 @@ LAG_SECONDS: Final = 2400.0
 """How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
 LAG_CHECKED_SECONDS: Final = 10.0
 """How often while somebody does, or while it is late or was away."""
+RETENTION_SECONDS: Final = 21_600.0
+"""How often the replica is asked how long it keeps its binlogs."""
 LATE_SECONDS: Final = 30.0
 """A replica that is so far behind is watched closely."""
 COUNT_SECONDS: Final = 60.0
@@ -51,6 +53,25 @@ FROM unnest(%s::text[]) AS wanted, LATERAL (
 """
 """The last successful run of each name."""
 
+RUN_STATES: Final = """
+SELECT wanted, ended.outcome, latest.started_at, latest.outcome = 'running', latest.cursor,
+       latest.counts -> 'first_user', latest.counts -> 'last_user'
+FROM unnest(%s::text[]) AS wanted
+JOIN LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS latest ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome <> 'running'
+    ORDER BY started_at DESC, id DESC LIMIT 1) AS ended ON true
+"""
+"""How the last run of each name ended, and the newest one, under way or not."""
+
+VERIFIED: Final = """
+SELECT kind.key, kind.value::bigint
+FROM (SELECT counts FROM leadstream.runs WHERE name = 'verify' AND outcome IN ('ok', 'drift', 'refused')
+      ORDER BY started_at DESC, id DESC LIMIT 1) AS run, LATERAL jsonb_each_text(run.counts -> 'drift') AS kind
+"""
+"""The kinds of drift that the last verify found which came to its end."""
+
 STREAMED: Final = """
 SELECT (SELECT count(*) FROM leadstream.stints
         WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 hour'),
@@ -69,6 +90,28 @@ class LastSuccess(NamedTuple):
     conversions: int
 
 
+class RunState(NamedTuple):
+    """How the last run of a name ended, None where none did; when the newest one started, and whether it is under way.
+
+    The last three say where a backfill begins, how far it has come and where it ends, by primary key.
+    """
+
+    outcome: str | None
+    started_at: datetime
+    running: bool
+    cursor: int | None = None
+    first_user: int | None = None
+    last_user: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much of its users a backfill has done, from 0 to 1; None where that is not recorded."""
+        if self.cursor is None or self.first_user is None or self.last_user is None:
+            return None
+        users = self.last_user - self.first_user + 1
+        return min(1.0, max(0.0, (self.cursor - self.first_user + 1) / users)) if users > 0 else 1.0
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What was seen last; None where that is not known. Lags in seconds."""
@@ -83,10 +126,17 @@ class Snapshot:
     lanes: Mapping[int, LanePoint] = field(default_factory=dict)
     rechecks_due: int | None = None
     rechecks_waiting: int | None = None
+    rechecks_refused: int | None = None
+    """Leads whose rows PostgreSQL refused, and that wait to be read live."""
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     """Messages that could not be applied and that nobody has resolved, by what is wrong with them."""
     last_runs: Mapping[str, LastSuccess] = field(default_factory=dict)
+    runs: Mapping[str, RunState] = field(default_factory=dict)
+    verify_drift: Mapping[str, int] = field(default_factory=dict)
+    """What the last verify found that came to its end, by kind."""
     replica_lag: float | None = None
+    binlog_retention: float | None = None
+    """For how long (s) the server keeps its binlogs; infinite where it never purges by itself."""
     queues: Mapping[str, int] = field(default_factory=dict)
     counted_at: datetime | None = None
     """When the queues were counted."""
@@ -105,6 +155,7 @@ class Watch:
         self.known = Known()
         self._lag_wanted = True
         self._lag_asked = -LAG_SECONDS
+        self._retention_asked = -RETENTION_SECONDS
         self._threads = [
             threading.Thread(target=self._watch_store, name="watch store"),
             threading.Thread(target=self._watch_replica, name="watch replica"),
@@ -171,6 +222,9 @@ class Watch:
                 lag = replica.lag()
                 self._lag_wanted |= (lag or 0.0) >= LATE_SECONDS
                 self._see(replica_lag=lag)
+            if now - self._retention_asked >= RETENTION_SECONDS:
+                self._see(binlog_retention=replica.binlog_retention())
+                self._retention_asked = now
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
         except ReplicaError as error:
@@ -184,11 +238,14 @@ class Watch:
         with postgres.session() as connection:
             rechecks = lookups.rechecks(connection)
             letters = dead_letters.counts(connection)
+            states = {name: RunState(*state) for name, *state in connection.execute(RUN_STATES, [list(NAMES)])}
+            drift = dict(connection.execute(VERIFIED).fetchall())
         self.look_at_runs(postgres)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
         self._see(
             store_up=bool(lanes), store_error=missing, store_failed=False,
-            lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting, dead_letters=letters,
+            lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting,
+            rechecks_refused=rechecks.refused, dead_letters=letters, runs=states, verify_drift=drift,
         )  # fmt: skip
 
     def _count(self, postgres: Postgres) -> None:

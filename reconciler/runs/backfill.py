@@ -75,6 +75,7 @@ class Backfill:
         self._batch_size = batch_size
         self._stop = stop
         self._tally = Tally()
+        self._ends: dict[str, int] = {}
 
     def run(self, progress: Progress, *, restart: bool = False) -> Report:
         """Runs to the end, or until asked to stop; `restart` begins at the first user again.
@@ -91,6 +92,7 @@ class Backfill:
                 begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
                 self._tally.unheld = present.beyond
+                self._ends = {"first_user": present.first_user, "last_user": present.last_user}
                 progress.start(begin.cursor, present.last_user)
                 if not self._batches(begin.cursor, run, progress, queries):
                     outcome = "stopped"
@@ -100,7 +102,7 @@ class Backfill:
             spent = self._replica.queries - queries
             milliseconds = 0
             if run is not None:
-                run.finish(outcome, self._tally.as_counts(), spent, error)
+                run.finish(outcome, self._counts(), spent, error)
                 milliseconds = run.milliseconds
             return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
 
@@ -116,11 +118,15 @@ class Backfill:
         for page in self._pages(cursor):
             self._take(page)
             last = page.users[-1]
-            run.move(last, self._tally.as_counts(), self._replica.queries - queries)
+            run.move(last, self._counts(), self._replica.queries - queries)
             progress.advance(last, len(page.users))
             if self._stop.is_set():
                 return False
         return True
+
+    def _counts(self) -> dict[str, object]:
+        """What is recorded: what it did, and between which users, so that everybody can see how far it is."""
+        return {**self._tally.as_counts(), **self._ends}
 
     def _pages(self, cursor: int) -> Iterator[Page]:
         """Every page after this primary key; the next one is read while the caller is at work."""

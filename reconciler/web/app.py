@@ -16,9 +16,10 @@ from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request,
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from consumer.explain import Explanation
+from consumer.measures import exposition
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
@@ -231,7 +232,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
 
     @app.get("/metrics", tags=["health"], summary="For Prometheus", response_class=Response)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _look_at_runs(watch: Watch, jobs: Jobs) -> None:

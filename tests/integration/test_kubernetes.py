@@ -13,12 +13,14 @@ import yaml
 
 from consumer import settings as consumer_settings
 from consumer.settings import _Settings
+from deploy import alerts, dashboards
 from reconciler import settings as reconciler_settings
 from tests.integration.kustomize import render
 
 pytestmark = pytest.mark.servers
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+OPERATOR: Final = DEPLOY / "kubernetes" / "overlays" / "prometheus-operator"
 KUBERNETES: Final = ("1.31", "1.34", "1.37")
 COMPONENTS: Final = {"setup", "reader", "applier", "reconciler", "verify"}
 
@@ -127,11 +129,13 @@ def test_appliers_become_more_with_the_rows_that_wait_and_never_more_than_lanes(
     (config,) = of_kind(things, "ConfigMap").values()
     assert scaler["scaleTargetRef"]["name"] == "applier"
     assert scaler["maxReplicas"] == int(config["data"]["LANES"])
-    assert scaler["metrics"][0]["external"]["metric"]["name"] == "leadstream_lag_rows"
+    metric = scaler["metrics"][0]["external"]["metric"]
+    assert metric["name"] == "leadstream_lag_rows"
+    assert metric["selector"] == {"matchLabels": {"deployment": config["data"]["TOPIC_PREFIX"]}}
     assert "replicas" not in of_kind(things, "Deployment")["applier"]["spec"]
     rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"][0]["rules"]
     adapter = (DEPLOY / "kubernetes" / "base" / "applier.yaml").read_text()
-    assert "sum(leadstream:lane_lag_rows)" in adapter
+    assert "sum(leadstream:lane_lag_rows{<<.LabelMatchers>>})" in adapter
     assert "leadstream:lane_lag_rows" in {rule["record"] for rule in rules}
 
 
@@ -170,6 +174,40 @@ def test_only_prometheus_and_the_call_centre_may_come_in(things: list[Thing]) ->
         for source in rule["from"]
     }
     assert spaces == {"monitoring", "call-centre"}
+
+
+def test_what_prometheus_s_operator_takes_is_in_an_overlay_of_its_own(things: list[Thing]) -> None:
+    watching = render(OPERATOR)
+    kinds = {thing["kind"] for thing in watching}
+    assert kinds == {"PodMonitor", "PrometheusRule", "ConfigMap"}
+    assert {thing["metadata"]["namespace"] for thing in watching} == {"leadstream"}
+    assert not {"PodMonitor", "PrometheusRule"} & {thing["kind"] for thing in things}
+
+
+def test_every_pod_that_tells_metrics_is_scraped_by_the_operator(things: list[Thing]) -> None:
+    (monitor,) = of_kind(render(OPERATOR), "PodMonitor").values()
+    selector = monitor["spec"]["selector"]
+    (expression,) = selector["matchExpressions"]
+    ports = {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}
+    told = set()
+    for labels, pod in pods(things):
+        offered = {port["name"] for container in pod["containers"] for port in container.get("ports", [])}
+        chosen = selector["matchLabels"].items() <= labels.items() and component(labels) in expression["values"]
+        assert chosen == bool(offered)
+        assert len(offered & ports) == len(offered)
+        told |= {component(labels)} if chosen else set()
+    assert told == {"reader", "applier", "reconciler"}
+
+
+def test_the_operator_s_rules_and_dashboards_are_those_of_prometheus_and_grafana() -> None:
+    watching = render(OPERATOR)
+    (rule,) = of_kind(watching, "PrometheusRule").values()
+    groups = [group for file in alerts.FILES for group in yaml.safe_load((alerts.RULES / file).read_text())["groups"]]
+    assert rule["spec"]["groups"] == groups
+    maps = of_kind(watching, "ConfigMap")
+    assert {thing["metadata"]["labels"]["grafana_dashboard"] for thing in maps.values()} == {"1"}
+    shown = {name: text for thing in maps.values() for name, text in thing["data"].items()}
+    assert shown == {f"leadstream-{file.name}": file.read_text() for file in dashboards.FOLDER.iterdir()}
 
 
 def _selected(selector: Thing) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from deploy.dashboards import DASHBOARDS, FOLDER, write
+from deploy.dashboards import DASHBOARDS, FOLDER, scoped, stat, write
 
 PROVISIONING: Final = FOLDER.with_name("provisioning")
 COMPOSE: Final = Path(__file__).parents[2] / "docker-compose.yml"
@@ -40,14 +41,44 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_every_panel_asks_the_data_source_that_is_provisioned(name: str) -> None:
-    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())["datasources"]
+def test_every_panel_asks_the_data_source_and_the_deployment_that_are_chosen(name: str) -> None:
+    (provisioned,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())["datasources"]
+    source, deployment = dashboard(name)["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", provisioned["type"])
+    assert (deployment["name"], deployment["datasource"]["uid"]) == ("deployment", "${datasource}")
     for panel in dashboard(name)["panels"]:
         assert panel["title"]
         assert panel["description"]
-        assert panel["datasource"] == {"type": source["type"], "uid": source["uid"]}
+        assert panel["datasource"] == {"type": provisioned["type"], "uid": "${datasource}"}
+        for target in panel["targets"]:
+            asked = re.findall(r"(?:leadstream[_:][\w:]+|ALERTS)(.{,27})", target["expr"])
+            assert asked
+            assert all(after.startswith('{deployment="$deployment"') for after in asked), target["expr"]
         assert [target["refId"] for target in panel["targets"]] == sorted({t["refId"] for t in panel["targets"]})
         assert all(target["expr"] and target["datasource"] == panel["datasource"] for target in panel["targets"])
+
+
+def test_what_does_not_answer_is_not_green() -> None:
+    panels = [panel for name in DASHBOARDS for panel in dashboard(name)["panels"]]
+    answers = [panel for panel in panels if panel["title"].endswith((" answers", " there"))]
+    assert len(answers) == 6
+    for panel in answers:
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert steps == [{"color": "red", "value": None}, {"color": "green", "value": 1}]
+
+
+def test_a_limit_that_falls_is_red_below() -> None:
+    panel = stat("Hours left", "Until loss.", "leadstream:hours_until_loss", limits=(24, 6)).as_json(1, {})
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert [(step["color"], step["value"]) for step in steps] == [("red", None), ("yellow", 6), ("green", 24)]
+
+
+def test_the_deployment_is_added_to_every_series_of_a_query() -> None:
+    query = 'sum by (run) (rate(leadstream_rows_total[5m])) / leadstream:x:y{of="a"} or vector(0)'
+    assert scoped(query) == (
+        'sum by (run) (rate(leadstream_rows_total{deployment="$deployment"}[5m]))'
+        ' / leadstream:x:y{deployment="$deployment", of="a"} or vector(0)'
+    )
 
 
 def test_grafana_finds_the_dashboards_where_compose_mounts_them() -> None:

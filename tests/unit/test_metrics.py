@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from consumer import metrics
 from consumer.leads.model import Conversion, ConversionType, QueueType, Reason, Stint
 from consumer.leads.outcome import Outcome
-from consumer.measures import CATALOGUE, RECONCILER, Durations, Measure, begin
+from consumer.measures import CATALOGUE, EXPOSED, RECONCILER, Durations, Measure, begin, exposition
+from consumer.mysql.retention import retention_seconds
 from consumer.reader.lag import rows_in
 from consumer.store.dead_letters import Defect
+from consumer.store.lanes import LanePoint
 from deploy.reference import page
 from reconciler import metrics as reconciler_metrics
+from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
+from reconciler.monitor.servers import RunState, Snapshot
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HOUR = 3_600_000_000
@@ -63,6 +71,101 @@ def test_series_begin_at_zero_so_that_the_first_of_a_kind_is_an_increase() -> No
     assert 'leadstream_reconnects_total{process="reconciler",server="postgres"}' in page
     assert 'leadstream_reconciler_drift_total{kind="call_centre_queue",run="verify"}' in page
     assert reconciler_metrics.PRECALLS.labels("state", "false")._value.get() == 0
+
+
+def test_every_sample_that_is_exposed_says_of_which_deployment_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EXPOSED, "added", {})
+    begin(RECONCILER, "production")
+    samples = [line for line in exposition().decode().splitlines() if not line.startswith("#")]
+    assert len(samples) > 100
+    assert {line for line in samples if 'deployment="production"' not in line} == set()
+    assert any(
+        line.startswith('leadstream_build_info{deployment="production",process="reconciler"') for line in samples
+    )
+    assert not any("_created" in line for line in samples)
+    assert "deployment" not in generate_latest().decode(), "the registry itself is as it was"
+    restricted = generate_latest(EXPOSED.restricted_registry(["leadstream_build_info"])).decode()
+    assert 'leadstream_build_info{deployment="production"' in restricted
+    assert "leadstream_reconciler_runs_total" not in restricted
+
+
+def test_until_loss_is_what_retention_leaves_of_the_age_of_what_waits() -> None:
+    now = 1_000_000.0
+
+    def ago(hours: float) -> int:
+        return round((now - hours * 3600) * 1e6)
+
+    stream = StreamSeen("", reader_version=ago(2), next_seqs=(10, 10, 10), retention=7 * 86_400.0)
+    seen = Snapshot(binlog_retention=86_400.0, lanes={0: LanePoint(ago(30), 10), 1: LanePoint(ago(5), 9)})
+    assert reconciler_metrics.binlog_until_loss(seen, stream, now) == 22 * 3600
+    assert reconciler_metrics.topics_until_loss(seen, stream, now) == (7 * 24 - 5) * 3600, "in lane 0 nothing waits"
+    assert reconciler_metrics.binlog_until_loss(Snapshot(binlog_retention=inf), stream, now) == inf
+    assert reconciler_metrics.binlog_until_loss(Snapshot(binlog_retention=60.0), stream, now) == 0
+    assert reconciler_metrics.binlog_until_loss(Snapshot(), stream, now) is None
+    assert reconciler_metrics.topics_until_loss(seen, StreamSeen(), now) is None
+
+
+@contextmanager
+def reconciler_told(snapshot: Snapshot, *streams: StreamSeen, off: Sequence[str] = ()) -> Iterator[list[list[str]]]:
+    """What is told with this snapshot, for each of these looks at Kafka."""
+    looks = [streams[0]]
+    with reconciler_metrics.watched(lambda: snapshot, lambda: looks[-1], {reconciler_metrics.SHADOW: True}, off):
+        told = []
+        for stream in streams:
+            looks.append(stream)
+            told.append(generate_latest().decode().splitlines())
+        yield told
+
+
+def test_runs_are_told_by_how_they_ended_and_what_nobody_waits_for_is_not() -> None:
+    started = datetime(2026, 3, 2, 3, 30, tzinfo=UTC)
+    runs = {
+        "verify": RunState("drift", started, running=False),
+        "backfill": RunState("stopped", started, True, 150, 101, 200),
+        "age": RunState("failed", started, running=True),
+    }
+    snapshot = Snapshot(store_up=True, runs=runs, verify_drift={"queue": 3}, rechecks_refused=2)
+    with reconciler_told(snapshot, StreamSeen(), off=["age"]) as (told,):
+        assert 'leadstream_run_outcome{outcome="drift",run="verify"} 1.0' in told
+        assert 'leadstream_run_outcome{outcome="stopped",run="backfill"} 1.0' in told
+        assert 'leadstream_run_started_timestamp_seconds{run="backfill"} 1.7724222e+09' in told
+        assert 'leadstream_run_started_timestamp_seconds{run="verify"} 0.0' in told
+        assert 'leadstream_verify_drift{kind="queue"} 3.0' in told
+        assert 'leadstream_verify_drift{kind="signature"} 0.0' in told
+        assert "leadstream_backfill_done_ratio 0.5" in told
+        assert "leadstream_rechecks_refused 2.0" in told
+        assert 'leadstream_mode{mode="shadow"} 1.0' in told
+        assert 'leadstream_mode{mode="disabled"} 0.0' in told
+        assert not any(line.startswith("leadstream_run_outcome") and 'run="age"' in line for line in told)
+        assert not any(line.startswith("leadstream_kafka_up ") for line in told), "it was not asked yet"
+
+
+def test_what_kafka_told_last_stands_while_it_is_away() -> None:
+    well = StreamSeen("", reader_version=1, next_seqs=(1,), written_at=7.0, seen_at=8.0, retention=60.0)
+    with reconciler_told(Snapshot(), well, StreamSeen("it is away", failed=True)) as (before, after):
+        assert "leadstream_kafka_up 1.0" in before
+        assert "leadstream_kafka_up 0.0" in after
+        for line in ("leadstream_reader_checkpoint_timestamp_seconds 7.0", "leadstream_topics_retention_seconds 60.0"):
+            assert line in before
+            assert line in after
+
+
+def test_without_kafka_nothing_is_told_of_it() -> None:
+    with reconciler_told(Snapshot(), NOT_WATCHED) as (told,):
+        assert not any(line.startswith(("leadstream_kafka_up ", "leadstream_reader_checkpoint")) for line in told)
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({"binlog_expire_logs_seconds": "3600"}, 3600),
+        ({"binlog_expire_logs_seconds": "0", "expire_logs_days": "2"}, 172_800),
+        ({"expire_logs_days": "0.000000"}, inf),
+        ({"binlog_expire_logs_seconds": "3600", "binlog_expire_logs_auto_purge": "OFF"}, inf),
+    ],
+)
+def test_how_long_a_server_keeps_binlogs_is_what_its_variables_say(variables: dict[str, str], seconds: float) -> None:
+    assert retention_seconds(variables) == seconds
 
 
 def test_a_conversion_is_counted_with_its_source_and_how_long_the_customer_stood_in_the_queue() -> None:

@@ -31,13 +31,23 @@ def program(name: str) -> str:
     return shutil.which(name) or name
 
 
+def _hurried(rules: Path, folder: Path) -> Path:
+    """A copy of a file of rules in which no group takes longer than the others."""
+    found = yaml.safe_load(rules.read_text())
+    for group in found["groups"]:
+        group.pop("interval", None)
+    copy = folder / rules.name
+    copy.write_text(yaml.safe_dump(found))
+    return copy
+
+
 class Prometheus:
     """Scrapes `targets` (job → ports) every second, and evaluates our rules as often."""
 
     def __init__(self, folder: Path, targets: Mapping[str, Sequence[int]]) -> None:
         config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
         config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
-        config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
+        config["rule_files"] = [str(_hurried(CONFIG / name, folder)) for name in config["rule_files"]]
         for job in config["scrape_configs"]:
             del job["dns_sd_configs"]  # Docker's names; here everything is on one machine
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in targets[job["job_name"]]]}]
@@ -67,6 +77,12 @@ class Prometheus:
     def await_data(self, expression: str) -> None:
         """Waits until an expression has a value."""
         until(lambda: self.query(expression), f"{expression} had data")
+
+    def labels(self, name: str) -> list[str]:
+        """The values of a label."""
+        answer = self._client.get(f"/api/v1/label/{name}/values")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["data"])
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with its health and last error."""

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from consumer.measures import CATALOGUE
-from deploy.dashboards import DASHBOARDS, Panel
+from consumer.settings import KafkaSettings
+from deploy.dashboards import DASHBOARDS, Panel, scoped
 from reconciler import metrics as _declares  # noqa: F401
+from tests.integration.observe import alert_cases
 from tests.integration.observe.prometheus import CONFIG, Prometheus, program
 from tests.servers.processes import run
 from tests.support.waiting import until
@@ -23,20 +25,32 @@ NAME: Final = re.compile(r"\bleadstream_\w+")
 RECORDED: Final = re.compile(r"\bleadstream:[\w:]+")
 
 
+def groups(file: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((CONFIG / file).read_text())["groups"]
+    return found
+
+
 def rules(file: str) -> list[dict[str, Any]]:
-    groups: list[dict[str, Any]] = yaml.safe_load((CONFIG / file).read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups(file) for rule in group["rules"]]
 
 
+RULE_FILES: Final = ("rules.yml", "alerts.yml")
 ALERTS: Final = rules("alerts.yml")
-EXPRESSIONS: Final = [rule["expr"] for file in ("rules.yml", "alerts.yml") for rule in rules(file)]
+RULES: Final = [rule for file in RULE_FILES for rule in rules(file)]
+EXPRESSIONS: Final = [rule["expr"] for rule in RULES]
 PANELS: Final = [
-    pytest.param(query, id=f"{page}: {panel.title}, {legend}")
+    pytest.param(scoped(query), id=f"{page}: {panel.title}, {legend}")
     for page, dashboard in DASHBOARDS.items()
     for row in dashboard.rows
     for panel in row
     for legend, query in panel.queries.items()
 ]
+
+
+def deployment(prometheus: Prometheus) -> str:
+    """Of what is scraped, the only one."""
+    (found,) = prometheus.labels("deployment")
+    return found
 
 
 def test_prometheus_takes_the_configuration_as_it_is() -> None:
@@ -54,20 +68,37 @@ def test_prometheus_takes_the_configuration_for_kubernetes(tmp_path: Path) -> No
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_every_alert_is_told_when_it_should_be_and_not_when_all_is_well() -> None:
-    result = run([program("promtool"), "test", "rules", str(CONFIG / "alerts_test.yml")])
-    assert result.returncode == 0, result.stdout + result.stderr
-    tests = yaml.safe_load((CONFIG / "alerts_test.yml").read_text())["tests"]
-    told = {check["alertname"] for test in tests for check in test["alert_rule_test"] if check["exp_alerts"]}
-    quiet = {check["alertname"] for test in tests for check in test["alert_rule_test"] if not check["exp_alerts"]}
-    assert told == quiet == {alert["alert"] for alert in ALERTS}
+def test_of_two_deployments_an_alert_names_the_one_that_is_sick(tmp_path: Path) -> None:
+    names = [alert["alert"] for alert in ALERTS]
+    order = [group["name"] for file in RULE_FILES for group in groups(file)]
+    for number, text in enumerate(alert_cases.files(names, order, [str(CONFIG / file) for file in RULE_FILES])):
+        file = tmp_path / f"{number}.yml"
+        file.write_text(text)
+        result = run([program("promtool"), "test", "rules", str(file)])
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_alert_has_a_case() -> None:
+    cases = (*alert_cases.CASES, *alert_cases.BY_TEN_MINUTES, *alert_cases.BY_HOUR)
+    assert {case.name for case in cases} == {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_every_rule_keeps_the_deployment(rule: dict[str, Any]) -> None:
+    if rule.get("record") == "leadstream:business_hours":
+        return
+    for kept in re.findall(r"\b(?:sum|min|max|count|group|avg)(?: by \(([^)]*)\))?\s*\(", rule["expr"]):
+        assert "deployment" in kept.split(", "), rule["expr"]
+    assert "up{" not in rule["expr"], "jobs have names of the operator's"
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_says_how_urgent_it_is_and_where_the_runbook_tells_of_it(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("page", "warn")
     assert alert["annotations"]["summary"]
-    assert alert["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{alert['alert'].lower()}"
+    assert alert["alert"].startswith("Leadstream")
+    assert alert["annotations"]["summary"].startswith("{{ $labels.deployment }}: ")
+    assert alert["annotations"]["runbook_url"] == f"deploy/RUNBOOK.md#{alert['alert'].lower()}"
 
 
 def test_the_runbook_has_a_section_for_every_alert() -> None:
@@ -100,7 +131,7 @@ def test_every_recording_rule_has_data_and_every_rule_can_be_evaluated(prometheu
 
 @pytest.mark.parametrize("query", PANELS)
 def test_every_query_of_a_panel_has_data(prometheus: Prometheus, query: str) -> None:
-    asked = query.replace("$__rate_interval", "30s")
+    asked = query.replace("$__rate_interval", "30s").replace("$deployment", deployment(prometheus))
     prometheus.await_data(asked)
 
 
@@ -115,7 +146,19 @@ def test_numbers_of_the_dashboards_are_those_of_what_happened(prometheus: Promet
     until(lambda: prometheus.query(applied) == prometheus.query(read), "every user's row that was read was applied")
 
 
-@pytest.mark.parametrize("alert", ["DeadLetters", "DriftMended"])
+def test_hours_until_loss_are_what_kafka_and_mysql_keep_while_nobody_is_behind(prometheus: Prometheus) -> None:
+    week = [float(KafkaSettings(kafka_bootstrap_servers="").topic_retention_hours)]
+    until(lambda: prometheus.query('leadstream:retention_hours{of="topics"}') == week, "Kafka told what it keeps")
+    for kept in ("topics", "binlogs"):
+        left, all_of_it = (f'leadstream:{what}{{of="{kept}"}}' for what in ("hours_until_loss", "retention_hours"))
+        until(lambda asked=f"{left} > {all_of_it} - 0.1": bool(prometheus.query(asked)), f"{kept} are kept")  # type: ignore[misc]
+
+
+def test_nobody_is_paged_while_everything_runs(prometheus: Prometheus) -> None:
+    assert prometheus.query('ALERTS{severity="page", alertstate="firing"}') == []
+
+
+@pytest.mark.parametrize("alert", ["LeadstreamDeadLetters", "LeadstreamDriftRepaired"])
 def test_what_went_wrong_is_alerted(prometheus: Prometheus, alert: str) -> None:
     firing = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
     until(lambda: prometheus.query(firing) == [1], f"{alert} was alerted")

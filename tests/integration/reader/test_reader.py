@@ -357,9 +357,13 @@ def test_prometheus_is_told_what_was_read(world: World) -> None:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         told = answer.read().decode()
     reader.stop()
-    assert 'leadstream_rows_total{operation="c",process="reader",table="users"} 2.0' in told
-    assert 'leadstream_rows_total{operation="u",process="reader",table="users"} 1.0' in told
-    lag = re.search(r'leadstream_lag_seconds{process="reader"} ([0-9.e-]+)', told)
+    assert (
+        f'leadstream_rows_total{{deployment="{world.name}",operation="c",process="reader",table="users"}} 2.0' in told
+    )
+    assert (
+        f'leadstream_rows_total{{deployment="{world.name}",operation="u",process="reader",table="users"}} 1.0' in told
+    )
+    lag = re.search(r'leadstream_lag_seconds{.*process="reader"} ([0-9.e-]+)', told)
     assert lag is not None
     assert float(lag[1]) < 10
 

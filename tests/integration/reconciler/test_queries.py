@@ -238,7 +238,7 @@ def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -
         for call in ast.walk(ast.parse(inspect.getsource(replica_module)))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "_run"
     ]
-    known = {"SCHEMA", "REPLICATION[self.mariadb]", "text", "weights"}
+    known = {"SCHEMA", "REPLICATION[self.mariadb]", "retention.STATEMENT", "text", "weights"}
     assert [text for text in sent if text not in known and not text.startswith("self.texts.")] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -247,9 +248,12 @@ def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World) 
         world.pg(once, name)
     with serving(world, SWEEPS="new-users", SHADOW_MODE="true") as served:
         until(lambda: runs_of(world, "new-users") == 1, "the sweep ran")
-        success = "leadstream_reconciler_last_success_timestamp_seconds"
-        until(lambda: f'{success}{{run="new-users"}}' in served.get("/metrics").text, "its success was told")
-        told = re.findall(success + r'\{run="([a-z-]+)"\}', served.get("/metrics").text)
+        success = 'leadstream_reconciler_last_success_timestamp_seconds{deployment="leadstream",'
+        until(
+            lambda: f'{success}run="new-users"}}' in served.get("/metrics").text,
+            "its success was told",
+        )
+        told = re.findall(re.escape(success) + r'run="([a-z-]+)"\}', served.get("/metrics").text)
         assert sorted(told) == ["new-users", "verify"], "nobody waits for what is switched off"
         world.pg("DELETE FROM leadstream.runs WHERE started_at < now() - interval '8 days'")
         page = served.get("/health/smart-discovery").json()
@@ -304,22 +308,58 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World) -> None
     with serving(world) as served:
         until(lambda: world.conversions() == [(918273, "signature_obtained")], "the sweep found the conversion")
         wanted = (
-            'leadstream_conversions_total{source="sweep",type="signature_obtained"} 1.0',
-            'leadstream_time_to_conversion_seconds_count{type="signature_obtained"} 1.0',
-            'leadstream_reconciler_drift_total{kind="signature",run="unsigned-conversions"} 1.0',
-            'leadstream_reconciler_repaired_total{run="unsigned-conversions"} 1.0',
-            'leadstream_reconciler_last_success_timestamp_seconds{run="unsigned-conversions"}',
-            'leadstream_reconciler_run_seconds_count{run="new-users"} 1.0',
-            "leadstream_rechecks_due 0.0",
-            "leadstream_replica_up 1.0",
-            'leadstream_precalls_total{agrees="true",source="replica"} 1.0',
-            'leadstream_queue_leads{queue_type="',
+            'leadstream_conversions_total{deployment="leadstream",source="sweep",type="signature_obtained"} 1.0',
+            'leadstream_time_to_conversion_seconds_count{deployment="leadstream",type="signature_obtained"} 1.0',
+            'drift_total{deployment="leadstream",kind="signature",run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_repaired_total{deployment="leadstream",run="unsigned-conversions"} 1.0',
+            'leadstream_reconciler_last_success_timestamp_seconds{deployment="leadstream",run="unsigned-conversions"}',
+            'leadstream_reconciler_run_seconds_count{deployment="leadstream",run="new-users"} 1.0',
+            'leadstream_rechecks_due{deployment="leadstream"} 0.0',
+            'leadstream_replica_up{deployment="leadstream"} 1.0',
+            'leadstream_precalls_total{agrees="true",deployment="leadstream",source="replica"} 1.0',
+            'leadstream_queue_leads{deployment="leadstream",queue_type="',
         )
         served.get("/leads/918273/precall", expected="none")
         until(lambda: all(line in served.get("/metrics").text for line in wanted), "every metric was there")
         assert "918273" not in served.get("/metrics").text
         page = served.get("/api/health/smart-discovery").json()
         assert page["metrics"]["conversionsDetected"] == 1
+
+
+def test_what_is_unresolved_is_told_from_postgresql_by_whichever_process_it_came(
+    mysql_world: World,
+) -> None:
+    world = mysql_world
+    refused = "PostgreSQL refused it with 23514 (user_call_scores, score_is_small)"
+    ask = (
+        "INSERT INTO leadstream.rechecks (user_id, reason, not_before, last_error) VALUES (%s, %s, now() + '1 day', %s)"
+    )
+    world.pg(ask, 1, refused, None)
+    world.pg(ask, 2, "asked for by hand", refused)
+    world.pg(ask, 3, "asked for by hand", None)
+    world.pg("UPDATE leadstream.rechecks SET not_before = now() + interval '1 day'")
+    run = "INSERT INTO leadstream.runs (name, started_at, outcome, counts, cursor) VALUES (%s, now() - %s, %s, %s, %s)"
+    world.pg(run, "verify", timedelta(hours=2), "drift", '{"drift": {"queue": 2}}', None)
+    world.pg(run, "verify", timedelta(hours=1), "failed", '{"drift": {"queue": 1}}', None)
+    world.pg(run, "verify", timedelta(minutes=9), "running", "{}", None)
+    world.pg(run, "backfill", timedelta(hours=1), "stopped", '{"first_user": 1, "last_user": 200}', 50)
+    with serving(world, SWEEPS="new-users", RECHECK_SECONDS="3600", SHADOW_MODE="true") as served:
+        wanted = (
+            'leadstream_rechecks_refused{deployment="leadstream"} 2.0',
+            'leadstream_run_outcome{deployment="leadstream",outcome="failed",run="verify"} 1.0',
+            'leadstream_run_outcome{deployment="leadstream",outcome="stopped",run="backfill"} 1.0',
+            'leadstream_run_started_timestamp_seconds{deployment="leadstream",run="backfill"} 0.0',
+            'leadstream_verify_drift{deployment="leadstream",kind="queue"} 2.0',
+            'leadstream_backfill_done_ratio{deployment="leadstream"} 0.25',
+            'leadstream_mode{deployment="leadstream",mode="shadow"} 1.0',
+            'leadstream_mode{deployment="leadstream",mode="sweeps_off"} 1.0',
+            'leadstream_mode{deployment="leadstream",mode="disabled"} 0.0',
+            'leadstream_binlog_retention_seconds{deployment="leadstream"} ',
+        )
+        until(lambda: all(line in served.get("/metrics").text for line in wanted), "every metric was there")
+        under_way = re.search(r"_run_started_timestamp_seconds\{.*verify\"\} (.+)", served.get("/metrics").text)
+        assert under_way is not None
+        assert float(under_way[1]) > 1e9
 
 
 def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema_allows(mysql_world: World) -> None:
