@@ -70,7 +70,7 @@ class Backfill:
         """`replica` and `postgres` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
         self._store = store
-        self._book = postgres
+        self._postgres = postgres
         self._runs = runs
         self._batch_size = batch_size
         self._stop = stop
@@ -88,7 +88,7 @@ class Backfill:
             begin, run = None, None
             try:
                 present = self._replica.present()
-                self._demand_clock(self._book.lanes(), present.clock)
+                self._demand_clock(self._postgres.lanes(), present.clock)
                 begin = self._begin(present, restart=restart)
                 run = self._runs.start(NAME, begin.window, begin.cursor)
                 self._tally.unheld = present.beyond
@@ -139,8 +139,8 @@ class Backfill:
 
     def _read(self, after: int) -> Page:
         users = self._replica.user_page(after, self._batch_size)
-        lanes = self._book.lanes()
-        judged = self._book.judged(users)
+        lanes = self._postgres.lanes()
+        judged = self._postgres.judged(users)
         unknown = [user_id for user_id in users if user_id not in judged]
         return Page(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
 

@@ -119,7 +119,7 @@ class Sweeper:
 
     def __init__(self, replica: Replica, postgres: Postgres, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
         self._replica = replica
-        self._book = postgres
+        self._postgres = postgres
         self._runs = runs
         self._repairer = repairer
         self._plan = plan
@@ -173,7 +173,7 @@ class Sweeper:
         table = CREATION_SWEEPS.get(name)
         if table is None:
             queue_type = CONVERSION_SWEEPS[name]
-            for page in self._book.in_queue(queue_type, None if window is None else window.start, PAGE):
+            for page in self._postgres.in_queue(queue_type, None if window is None else window.start, PAGE):
                 self._look(page)
                 self._mark(page)
         else:
@@ -189,7 +189,7 @@ class Sweeper:
 
     def _misdated(self) -> tuple[str, ...]:
         """Sentences on tables whose `created_at` is no UTC, so that a window of it misses their rows."""
-        seen = self._book.first_seen()
+        seen = self._postgres.first_seen()
         if len(seen) < local_time.ENOUGH:
             return ()
         live = self._replica.read_users(seen)
@@ -216,7 +216,7 @@ class Sweeper:
     def _mark(self, user_ids: list[int]) -> None:
         if not (self._plan.shadow or self._repairer.dry_run):
             for batch in batches(user_ids, MARKED_AT_ONCE):
-                piecewise(self._book.mark_checked, batch, _unmarked)
+                piecewise(self._postgres.mark_checked, batch, _unmarked)
 
     def _window(self, name: str, scope: Scope) -> Window | None:
         """Rows carry the replica's time, calls that of the call centre's database.
@@ -226,9 +226,9 @@ class Sweeper:
         """
         covered = self._covered(name)
         if name not in CREATION_SWEEPS:
-            if self._plan.shadow and not self._book.has_centre():
+            if self._plan.shadow and not self._postgres.has_centre():
                 return None
-            return window_for(name, scope, self._book.clock(), covered, self._plan)
+            return window_for(name, scope, self._postgres.clock(), covered, self._plan)
         now = self._replica.clock()
         window = window_for(name, scope, now, covered, self._plan)
         assert window is not None

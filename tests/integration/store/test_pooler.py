@@ -64,7 +64,7 @@ def settings(url: str) -> list[tuple[str, ...]]:
         return found
 
 
-def _book(url: str) -> object:
+def _postgres(url: str) -> object:
     with closing(Postgres(url)) as book:
         return book.lanes()
 
@@ -83,7 +83,7 @@ WAYS_IN: dict[str, Callable[[str], object]] = {
     "an applier": lambda url: connect(url, "leadstream stream"),
     "a store": _store,
     "setup": lambda url: prepare(url, LANES, 1),
-    "the reconciler": _book,
+    "the reconciler": _postgres,
     "lanes raised": lambda url: relane(url, 1, [1] * LANES, 1, LANES + 1),
     "lanes looked at": lambda url: refuse_unless_drained(url, 1, [1] * LANES, LANES + 1),
     "explain": _explain,
