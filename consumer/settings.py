@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -24,6 +26,8 @@ class SettingsError(Exception):
 
 _FILE: Final = "_FILE"
 _KAFKA: Final = "KAFKA_"
+COMMAND_SECONDS: Final = 20
+"""How long a command may take that prints a password."""
 
 
 def _text_of(variable: str, path: str) -> str:
@@ -99,6 +103,28 @@ Words = Annotated[frozenset[str], NoDecode, BeforeValidator(_words)]
 """A comma-separated list in the environment, a set of strings in the program."""
 
 
+class PasswordCommandFailed(Exception):
+    """REPLICA_PASSWORD_COMMAND printed no password; the message says how it ended, and nothing of what it printed."""
+
+
+def _printed(command: str) -> str:
+    """The first line that a command prints. Raises PasswordCommandFailed."""
+    try:
+        done = subprocess.run(  # noqa: S603 - whoever sets the environment may run what they like
+            shlex.split(command), capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS
+        )
+    except subprocess.CalledProcessError as error:
+        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND ended with exit code {error.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND did not end within {COMMAND_SECONDS} s") from None
+    except (OSError, ValueError) as error:
+        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND cannot be run ({error})") from None
+    lines = done.stdout.splitlines()
+    if not lines or not lines[0].strip():
+        raise PasswordCommandFailed("REPLICA_PASSWORD_COMMAND printed nothing")
+    return lines[0].strip()
+
+
 class MySQLAddress:
     """Where the replica is and who we are there; taken apart from REPLICA_DATABASE_URL.
 
@@ -106,7 +132,10 @@ class MySQLAddress:
     (DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), as MySQL's own clients name them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password_command: str = "", file: str | None = None) -> None:
+        """`file` is where the URL was read from; `password_command` prints the password in its place."""
+        self.password_command = password_command
+        self._file = file
         parts = urlsplit(url)
         self.host = parts.hostname or "127.0.0.1"
         self.port = parts.port or 3306
@@ -114,6 +143,21 @@ class MySQLAddress:
         self.password = unquote(parts.password or "")
         self.database = unquote(parts.path.lstrip("/"))
         self.options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+
+    def renewed_password(self) -> str:
+        """The password for one more connection: passwords are renewed while processes run.
+
+        That of the URL's file as it is now, where it came from one; and what the command prints, where there is one.
+        Raises PasswordCommandFailed.
+        """
+        if self.password_command:
+            return _printed(self.password_command)
+        if self._file is not None:
+            try:
+                self.password = unquote(urlsplit(_text_of("REPLICA_DATABASE_URL_FILE", self._file)).password or "")
+            except (SettingsError, ValueError):
+                return self.password  # the one before may still do
+        return self.password
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -123,7 +167,9 @@ class ReplicaSettings(_Settings):
     """The MySQL or MariaDB server whose binlog and tables are read."""
 
     replica_database_url: Annotated[SecretStr, AfterValidator(_mysql_url)]
-    """mysql://… or mariadb://…, with the database's name."""
+    """mysql://… or mariadb://…, with the database's name; from a file, its password is read anew for each connection."""
+    replica_password_command: str = ""
+    """A command that prints the password, run for each connection: for short-lived ones, as RDS gives by IAM."""
     replica_server_id: int = Field(default=0, ge=0, lt=2**32)
     """Our id among the server's replicas; 0: one derived from TOPIC_PREFIX and host name."""
     replica_query_seconds: float = Field(default=30.0, gt=0)
@@ -132,7 +178,9 @@ class ReplicaSettings(_Settings):
     @cached_property
     def address(self) -> MySQLAddress:
         """The parts of the URL."""
-        return MySQLAddress(self.replica_database_url.get_secret_value())
+        variable = "REPLICA_DATABASE_URL"
+        file = None if os.environ.get(variable) else os.environ.get(f"{variable}{_FILE}")
+        return MySQLAddress(self.replica_database_url.get_secret_value(), self.replica_password_command, file)
 
 
 class DatabaseSettings(_Settings):

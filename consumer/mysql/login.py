@@ -6,9 +6,10 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
+from pymysql.constants import CR
 from pymysql.cursors import Cursor
 
-from consumer.settings import MySQLAddress, SettingsError
+from consumer.settings import MySQLAddress, PasswordCommandFailed, SettingsError
 
 SSL_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 
@@ -40,11 +41,15 @@ def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) 
     `answer_seconds` is how long the server may be silent before the connection is taken for dead.
     Raises pymysql.err.OperationalError where it cannot be had.
     """
+    try:
+        password = address.renewed_password()
+    except PasswordCommandFailed as error:
+        raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, str(error)) from error
     return pymysql.connect(
         host=address.host,
         port=address.port,
         user=address.user,
-        password=address.password,
+        password=password,
         database=address.database,
         charset="utf8mb4",
         autocommit=True,

@@ -11,6 +11,9 @@ from consumer.settings import (
     DatabaseSettings,
     DiscoverySettings,
     KafkaSettings,
+    MySQLAddress,
+    PasswordCommandFailed,
+    ReplicaSettings,
     SettingsError,
     demand,
     load,
@@ -102,3 +105,40 @@ def test_all_settings_that_are_wrong_are_told_at_once_and_in_plain_words(monkeyp
         "METRICS_PORT is wrong: it should be less than 65536",
         "LOG_FORMAT is wrong: it should be 'auto', 'json' or 'console'",
     ]  # fmt: skip
+
+
+def test_a_password_that_is_renewed_in_its_file_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "url"
+    file.write_text("mysql://us:first@db/company\n")
+    monkeypatch.setenv("REPLICA_DATABASE_URL_FILE", str(file))
+    address = load(ReplicaSettings).address
+    assert address.renewed_password() == "first"
+    file.write_text("mysql://us:sec%40nd@db/company\n")
+    assert address.renewed_password() == "sec@nd"
+    file.unlink()
+    assert address.renewed_password() == "sec@nd"
+
+
+def test_a_command_prints_the_password_of_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICA_DATABASE_URL", "mysql://us@db/company")
+    monkeypatch.setenv("REPLICA_PASSWORD_COMMAND", f"cat '{tmp_path}/token'")
+    address = load(ReplicaSettings).address
+    for token in ("one", "another"):
+        (tmp_path / "token").write_text(f"{token}\n")
+        assert address.renewed_password() == token
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("false", "ended with exit code 1"),
+        ("sh -c 'echo s3cr3t; exit 3'", "ended with exit code 3"),
+        ("true", "printed nothing"),
+        ("/nowhere/at-all", "cannot be run"),
+        ("'", "cannot be run"),
+    ],
+)
+def test_a_command_that_prints_no_password_is_told_without_what_it_printed(command: str, said: str) -> None:
+    with pytest.raises(PasswordCommandFailed, match=said) as failed:
+        MySQLAddress("mysql://us@db/company", command).renewed_password()
+    assert "s3cr3t" not in str(failed.value)
