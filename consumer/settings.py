@@ -167,7 +167,7 @@ class ReplicaSettings(_Settings):
     """The MySQL or MariaDB server whose binlog and tables are read."""
 
     replica_database_url: Annotated[SecretStr, AfterValidator(_mysql_url)]
-    """mysql://… or mariadb://…, with the database's name; from a file, its password is read anew for each connection."""
+    """mysql://… or mariadb://…, with the database's name; from a file, its password is read anew each time."""
     replica_password_command: str = ""
     """A command that prints the password, run for each connection: for short-lived ones, as RDS gives by IAM."""
     replica_server_id: int = Field(default=0, ge=0, lt=2**32)
