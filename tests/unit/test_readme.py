@@ -51,7 +51,7 @@ def as_told(name: str, default: object) -> str:
     """A default as the table writes it."""
     if name in IN_WORDS:
         return IN_WORDS[name]
-    if default in (PydanticUndefined, None, frozenset()):
+    if default in (PydanticUndefined, None, frozenset(), ""):
         return "\N{EN DASH}"
     if isinstance(default, frozenset):
         return ", ".join(sorted(default))
