@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime
 from threading import Event
 from typing import Final
 
 import structlog
 
+from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
 from reconciler.postgres import Postgres
@@ -63,6 +65,30 @@ class Jobs:
         self.allow(RECHECKS)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"asked for by {by}")
+
+    def retry_dead_letter(self, number: int, by: str) -> bool:
+        """Has the lead of a dead letter read live and resolves it; False where it names no lead.
+
+        Raises NotAllowed, NoSuchDeadLetter, StoreError.
+        """
+        self.allow(RECHECKS)
+        with (
+            open_tools(self.settings, self._stop, self._replicas, by) as tools,
+            tools.store.transaction() as tx,
+        ):
+            (letter,) = tx.retry_dead_letters([number])
+        log.info("dead_letter_resolved", number=number, resolution="retried", by=by)
+        return letter.user_id is not None
+
+    def discard_dead_letter(self, number: int, by: str) -> None:
+        """Resolves a dead letter without doing anything about it. Raises NoSuchDeadLetter, StoreError."""
+        with (
+            closing(Postgres(self.settings.database.conninfo)) as postgres,
+            postgres.session() as connection,
+            connection.transaction(),
+        ):
+            dead_letters.resolve(connection, dead_letters.choose(connection, [number]), "discarded")
+        log.info("dead_letter_resolved", number=number, resolution="discarded", by=by)
 
     def verify(self, *, repair: bool, sample: int | None, by: str = SCHEDULE) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""

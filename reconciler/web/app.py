@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from consumer.explain import Explanation
 from consumer.measures import exposition
+from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
@@ -31,7 +32,7 @@ from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
 from reconciler.runs.wait_for_stream import Stopped
 from reconciler.tokens import Tokens
-from reconciler.web import models
+from reconciler.web import dead_letters, models
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.middleware import Door, Guard
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
@@ -96,7 +97,9 @@ def create_app(
     _answer_errors(app)
     _leads(app, precalls)
     _health(app, jobs, watch)
-    _runs(app, jobs, _Starter(pool), tokens)
+    by = _authorised(tokens)
+    _runs(app, jobs, _Starter(pool), by)
+    app.include_router(dead_letters.router(jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}))
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),
@@ -106,7 +109,15 @@ def create_app(
         settings.discovery.shadow_mode,
     )
     _keep_nulls(app)
-    add_pages(app, precalls, watch, TodayCache(settings.database.conninfo, policy.zone), stream, policy)
+    add_pages(
+        app,
+        precalls,
+        watch,
+        TodayCache(settings.database.conninfo, policy.zone),
+        stream,
+        policy,
+        settings.database.conninfo,
+    )
     return app
 
 
@@ -133,6 +144,7 @@ def _answer_errors(app: FastAPI) -> None:
     statuses: dict[type[Exception], int] = {
         UnknownUser: 404,
         NoSuchQueue: 422,
+        NoSuchDeadLetter: 404,
         NoAnswer: 503,
         StoreError: 503,
         ReplicaError: 503,
@@ -263,7 +275,9 @@ def _tell(name: str, done: asyncio.Future[Report]) -> None:
         log.warning("run_refused", run=name, reason=str(error))
 
 
-def _runs(app: FastAPI, jobs: Jobs, start: _Starter, tokens: Tokens) -> None:
+def _authorised(tokens: Tokens) -> Any:
+    """The dependency that gives the name of a caller who may run things, and refuses others."""
+
     async def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> str:
         """The caller's name."""
         if not tokens.may_run:
@@ -277,16 +291,14 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, tokens: Tokens) -> None:
             )
         return caller.name
 
-    by: Any = Depends(authorised)
+    return Depends(authorised)
 
+
+def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
     answers: Answers = {
         200: {"description": "The run has ended.", **_examples(ended=models.REPORT)},
         202: _problem("The run is under way.", "new-users is under way; GET /runs tells how it ends"),
-        401: _problem("No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
-        403: _problem("No token is configured, or it may only read.", NOBODY),
-        409: _problem(
-            "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
-        ),
+        **_REFUSED,
         422: _wrong(models.WRONG_BODY),
         502: {"description": "The run has failed; its report says why.", **_examples(failed=models.FAILED)},
     }
@@ -379,3 +391,12 @@ def _nobody() -> dict[str, Any]:
 
 def _silent() -> dict[str, Any]:
     return _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment")
+
+
+_REFUSED: Final[Answers] = {
+    401: _problem("No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
+    403: _problem("No token is configured, or it may only read.", NOBODY),
+    409: _problem(
+        "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
+    ),
+}

@@ -49,6 +49,12 @@ class VerifyRequest(BaseModel):
     sample: int | None = Field(default=None, ge=1, description="Compare only so many users, chosen by chance.")
 
 
+class Resolved(BaseModel):
+    """What became of a dead letter; False: it names no customer, so that nothing could be done about it."""
+
+    resolved: bool
+
+
 class Problem(BaseModel):
     """What went wrong, in a sentence."""
 
@@ -90,7 +96,23 @@ NOT_READY: Final[Example] = {
     "replica": "up",
 }
 WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
-QUEUED = "the customer is queued to be read live; GET /leads/{user_id} shows when that is done"
+SILENT: Final = "PostgreSQL does not answer; ask again in a moment"
+NO_DEAD_LETTER: Final = "there is no unresolved dead letter 3; see `consumer dead-letters list`"
+RETRIED: Final[Example] = {"resolved": True}
+DEAD_LETTERS: Final[list[Example]] = [
+    {
+        "number": 3,
+        "set_aside_at": "2026-03-02T09:00:00Z",
+        "reason": "undecodable",
+        "detail": "JSON is malformed: invalid character (byte 0)",
+        "user_id": 8911,
+        "topic": "leadstream.users",
+        "partition": 4,
+        "offset": 70112,
+        "size": 412,
+    }
+]
+QUEUED: Final = "the customer is queued to be read live; GET /leads/{user_id} shows when that is done"
 WRONG_ID: Final[Example] = {
     "detail": [
         {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}

@@ -112,6 +112,7 @@ def _lags(facts: Facts) -> list[Figure]:
             "—" if letters is None else f"{letters:,}",
             "messages nobody could apply" if letters is not None else "not known yet",
             state=None if letters is None else (State.BAD if letters else State.GOOD),
+            link="/dead-letters",
         ),
     ]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -23,12 +23,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
+from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
 from reconciler.monitor.today import Today
 from reconciler.postgres import Postgres
+from reconciler.web import dead_letters
 from reconciler.web.page import CONVERSIONS, QUEUES, page
 from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.view_model import Facts, Policy
@@ -45,6 +47,7 @@ STATIC: Final = {
     "page.js": "text/javascript",
     "token.js": "text/javascript",
     "customer.js": "text/javascript",
+    "letters.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
@@ -105,6 +108,27 @@ def for_people(sentence: str, zone: ZoneInfo) -> str:
     for code, words in WORDS.items():
         sentence = re.sub(rf"{re.escape(code)}\b", words, sentence)
     return sentence
+
+
+class LetterRow(NamedTuple):
+    """A dead letter on its page; `place` is where its message lies."""
+
+    number: int
+    at: datetime
+    when: str
+    reason: str
+    detail: str
+    user_id: int | None
+    place: str
+
+
+def letter_row(letter: Unresolved, zone: ZoneInfo) -> LetterRow:
+    """A dead letter in local time."""
+    at = letter.set_aside_at.astimezone(zone)
+    place = f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
+    return LetterRow(
+        letter.number, at, f"{at:%Y-%m-%d %H:%M}", letter.reason.replace("_", " "), letter.detail, letter.user_id, place
+    )
 
 
 class TodayCache:
@@ -177,6 +201,7 @@ def add_pages(
     cache: TodayCache,
     stream: Callable[[], StreamSeen],
     policy: Policy,
+    conninfo: str,
 ) -> None:
     """Adds the pages to the API."""
     pages = Pages()
@@ -217,6 +242,17 @@ def add_pages(
             told=told(explanation, policy.zone),
             startable=policy.writes and policy.token,
         )
+
+    @app.get("/dead-letters", include_in_schema=False)
+    async def letters() -> HTMLResponse:
+        startable = policy.writes and policy.token
+        try:
+            found = await asyncio.to_thread(dead_letters.listed, conninfo)
+        except StoreError as error:
+            wrong = _sentence(str(error))
+            return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
+        rows = [letter_row(letter, policy.zone) for letter in found]
+        return pages.html("dead_letters.html", letters=rows, startable=startable)
 
     @app.get("/static/{digest}/{name}", include_in_schema=False)
     async def static(digest: str, name: str) -> Response:

@@ -83,6 +83,7 @@ class Figure:
     note: str = ""
     code: str = ""
     state: State | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -380,6 +380,22 @@ def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) ->
     expect(page.locator("#lanes tr").first).to_contain_text("7")
 
 
+def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> None:
+    topic = f"{shift.kafka.topic_prefix}.claims"
+    with connect(shift.world.conninfo, "a test") as session:
+        add(session, [dead_letter(topic, 0, 9, "undecodable", "no JSON", None, Content(None, b"{"))])
+        session.commit()
+    page.goto(shift.url)
+    page.get_by_role("link", name="Dead letters").click()
+    row = page.get_by_role("row").filter(has_text="offset 9")
+    expect(row).to_contain_text("nobody")
+    row.get_by_role("button", name="Discard").click()
+    page.get_by_label("Token").fill("right")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#told")).to_contain_text("is discarded")
+    expect(row).to_have_count(0)
+
+
 def test_a_page_that_lost_its_server_says_since_when(shift: Shift) -> None:
     context = shift.browser.new_context()
     page = context.new_page()

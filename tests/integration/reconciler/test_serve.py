@@ -14,6 +14,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from consumer.leads.rule_file import Labels, RuleFile
+from consumer.store.connection import connect
+from consumer.store.dead_letters import Content, add, dead_letter
 from reconciler.runs.run_log import Runs
 from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import serving
@@ -195,6 +197,29 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         assert served.post("/v1/leads/x/recheck", "right").status_code == 422
 
 
+def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> None:
+    world = mysql_world
+    world.user(1, ago=90 * 24 * 3600)
+    with connect(world.conninfo, "a test") as session:
+        users = ((1, 7), (None, 8))
+        letters = [
+            dead_letter("ls.users", 0, offset, "undecodable", "?", user, Content(b"1", b"{")) for user, offset in users
+        ]
+        add(session, letters)
+        session.commit()
+    with serving(world, API_TOKEN="right", SWEEPS="new-users", RECHECK_SECONDS="1") as served:
+        about, nobody = served.get("/v1/dead-letters").json()
+        assert [(one["offset"], one["user_id"]) for one in (about, nobody)] == [(7, 1), (8, None)]
+        retry = f"/v1/dead-letters/{about['number']}/retry"
+        assert served.post(retry, None).status_code == 401
+        assert served.post(retry, "right").json() == {"resolved": True}
+        assert served.post(retry, "right").status_code == 404
+        until(lambda: world.queues() == {1: "unsigned_users"}, "its customer was read live")
+        assert served.post(f"/v1/dead-letters/{nobody['number']}/retry", "right").json() == {"resolved": False}
+        assert served.post(f"/v1/dead-letters/{nobody['number']}/discard", "right").json() == {"resolved": True}
+        assert served.get("/v1/dead-letters").json() == []
+
+
 def test_one_customer_is_read_live_by_a_command(mysql_world: World) -> None:
     world = mysql_world
     world.user(1, ago=90 * 24 * 3600)
@@ -370,6 +395,7 @@ def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema
     assert set(paths) == {
         "/leads/{user_id}/precall", "/leads/{user_id}", "/health/live", "/health/ready", "/health/smart-discovery",
         "/metrics", "/sweeps/{name}", "/verify", "/runs", "/v1/leads/{user_id}/recheck",
+        "/v1/dead-letters", "/v1/dead-letters/{number}/retry", "/v1/dead-letters/{number}/discard",
     }  # fmt: skip
     operations = [(path, name, told) for path, methods in paths.items() for name, told in methods.items()]
     for path, method, operation in operations:

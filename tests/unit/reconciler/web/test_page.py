@@ -232,5 +232,5 @@ def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> Non
     packed = set(ZipFile(wheel).namelist())
     web = root / "reconciler" / "web"
     wanted = {str(path.relative_to(root)) for path in web.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg")}
-    assert len(wanted) == 9
+    assert len(wanted) == 11
     assert wanted <= packed

@@ -1,0 +1,75 @@
+"""Dead letters over HTTP: what could not be applied, listed, retried and discarded as `consumer dead-letters` does."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Final
+
+from fastapi import APIRouter, Query
+
+from consumer.store import dead_letters
+from consumer.store.dead_letters import Unresolved
+from reconciler.postgres import Postgres
+from reconciler.runner import Jobs
+from reconciler.web import models
+from reconciler.web.models import Problem, Resolved
+
+LISTED: Final = 200
+"""Dead letters on the page, and in one answer where nobody asks for more."""
+ANSWER_SECONDS: Final = 5.0
+
+
+def listed(conninfo: str, limit: int = LISTED) -> list[Unresolved]:
+    """Those that nobody has resolved, oldest first. Raises StoreError."""
+    with closing(Postgres(conninfo, answer_seconds=ANSWER_SECONDS)) as postgres, postgres.session() as connection:
+        return dead_letters.unresolved(connection, limit)
+
+
+def router(jobs: Jobs, by: Any, refusals: dict[int | str, dict[str, Any]]) -> APIRouter:
+    """The routes; `by` is the dependency that says who resolves, and `refusals` how it answers whom it does not let."""
+    routes = APIRouter(tags=["dead letters"])
+    done: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": models.RETRIED}}}}
+    missing: dict[int | str, dict[str, Any]] = {
+        404: {
+            "model": Problem,
+            "description": "There is no such dead letter, or somebody has resolved it.",
+            "content": {"application/json": {"example": {"detail": models.NO_DEAD_LETTER}}},
+        }
+    }
+    silent: dict[int | str, dict[str, Any]] = {
+        503: {
+            "model": Problem,
+            "description": "PostgreSQL does not answer.",
+            "content": {"application/json": {"example": {"detail": models.SILENT}}},
+        }
+    }
+
+    @routes.get(
+        "/v1/dead-letters",
+        summary="Messages that could not be applied",
+        responses={200: {"content": {"application/json": {"example": models.DEAD_LETTERS}}}, **silent},
+    )
+    def unresolved(limit: int = Query(LISTED, ge=1, le=10_000)) -> list[Unresolved]:
+        """Those that nobody has resolved, oldest first, without their bytes."""
+        return listed(jobs.settings.database.conninfo, limit)
+
+    @routes.post(
+        "/v1/dead-letters/{number}/retry",
+        summary="Read its customer live",
+        responses={**done, **missing, **refusals, **silent},
+    )
+    def retry(number: int, caller: str = by) -> Resolved:
+        """Queues its customer to be read live, and resolves it; one that names no customer stays."""
+        return Resolved(resolved=jobs.retry_dead_letter(number, caller))
+
+    @routes.post(
+        "/v1/dead-letters/{number}/discard",
+        summary="Resolve it without doing anything",
+        responses={**done, **missing, **refusals, **silent},
+    )
+    def discard(number: int, caller: str = by) -> Resolved:
+        """Notes that nothing is left to be done about it."""
+        jobs.discard_dead_letter(number, caller)
+        return Resolved(resolved=True)
+
+    return routes

@@ -1,0 +1,31 @@
+// Resolves dead letters. Without it the page is whole.
+"use strict";
+
+const told = document.getElementById("told");
+
+for (const button of document.querySelectorAll("[data-letter]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => resolveLetter(button));
+}
+
+async function resolveLetter(button) {
+  const number = button.dataset.letter, action = button.dataset.do;
+  const given = await knownToken(`${button.textContent} dead letter ${number}`);
+  if (!given) return;
+  try {
+    const answer = await fetch(`/v1/dead-letters/${number}/${action}`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${given}` },
+      signal: AbortSignal.timeout(8000),
+    });
+    const found = await answer.json().catch(() => ({}));
+    keepToken(answer.status === 401 ? "" : given);
+    if (answer.ok) {
+      document.getElementById(`letter-${number}`).remove();
+      told.textContent = action === "retry" ? `Dead letter ${number} is resolved; its customer is read live within a minute.` : `Dead letter ${number} is discarded.`;
+    } else if (answer.status === 401) told.textContent = "That token is wrong. Try again to enter another.";
+    else told.textContent = found.detail || String(answer.status);
+  } catch {
+    told.textContent = "The server did not answer.";
+  }
+}
