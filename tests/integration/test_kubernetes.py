@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.servers
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 OPERATOR: Final = DEPLOY / "kubernetes" / "overlays" / "prometheus-operator"
+PARTS: Final = DEPLOY / "kubernetes" / "components"
 KUBERNETES: Final = ("1.31", "1.34", "1.37")
 COMPONENTS: Final = {"setup", "reader", "applier", "reconciler", "verify"}
 
@@ -134,9 +136,64 @@ def test_appliers_become_more_with_the_rows_that_wait_and_never_more_than_lanes(
     assert metric["selector"] == {"matchLabels": {"deployment": config["data"]["TOPIC_PREFIX"]}}
     assert "replicas" not in of_kind(things, "Deployment")["applier"]["spec"]
     rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"][0]["rules"]
-    adapter = (DEPLOY / "kubernetes" / "base" / "applier.yaml").read_text()
+    adapter = (PARTS / "hpa" / "hpa.yaml").read_text()
     assert "sum(leadstream:lane_lag_rows{<<.LabelMatchers>>})" in adapter
     assert "leadstream:lane_lag_rows" in {rule["record"] for rule in rules}
+
+
+@pytest.fixture
+def with_parts(tmp_path: Path) -> Callable[..., list[Thing]]:
+    """The base with components, rendered from a copy: kustomize wants relative paths."""
+    shutil.copytree(DEPLOY / "kubernetes", tmp_path / "kubernetes")
+
+    def rendered(*parts: str) -> list[Thing]:
+        folder = tmp_path / "kubernetes" / "overlays" / "-".join(("with", *parts))
+        folder.mkdir()
+        components = [f"../../components/{part}" for part in parts]
+        (folder / "kustomization.yaml").write_text(
+            yaml.safe_dump({"resources": ["../../base"], "components": components, "namespace": "leadstream"})
+        )
+        return render(folder)
+
+    return rendered
+
+
+def test_nothing_that_not_every_cluster_has_is_in_the_base(with_parts: Callable[..., list[Thing]]) -> None:
+    base = with_parts()
+    assert {thing["kind"] for thing in base} == {
+        "Namespace", "ConfigMap", "Deployment", "Service", "Job", "CronJob", "NetworkPolicy", "PodDisruptionBudget",
+    }  # fmt: skip
+    assert of_kind(base, "Deployment")["applier"]["spec"]["replicas"] == 2
+
+
+def test_keda_scales_appliers_as_the_autoscaler_does(with_parts: Callable[..., list[Thing]]) -> None:
+    found = with_parts("keda")
+    scaled = of_kind(found, "ScaledObject")["applier"]["spec"]
+    (scaler,) = of_kind(with_parts("hpa"), "HorizontalPodAutoscaler").values()
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, scaler["spec"]["maxReplicas"])
+    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == scaler["spec"]["behavior"]
+    (config,) = of_kind(found, "ConfigMap").values()
+    assert f'deployment="{config["data"]["TOPIC_PREFIX"]}"' in scaled["triggers"][0]["metadata"]["query"]
+    assert "replicas" not in of_kind(found, "Deployment")["applier"]["spec"]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_ingress_and_egress_are_what_the_official_schemas_ask_for(
+    with_parts: Callable[..., list[Thing]], version: str
+) -> None:
+    found = with_parts("ingress", "egress")
+    for thing in found:
+        kubernetes_validate.validate(thing, version, strict=True)
+    (ingress,) = of_kind(found, "Ingress").values()
+    (config,) = of_kind(found, "ConfigMap").values()
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["host"] in config["data"]["HTTP_ALLOWED_HOSTS"].split(",")
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert backend["port"]["name"] in {
+        port["name"] for port in of_kind(found, "Service")[backend["name"]]["spec"]["ports"]
+    }
+    for server in ("mysql", "kafka", "postgres"):
+        assert of_kind(found, "NetworkPolicy")[server]["spec"]["egress"][0]["to"]
 
 
 def test_every_deployment_says_when_it_is_well_and_survives_a_drained_node(things: list[Thing]) -> None:
