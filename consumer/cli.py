@@ -122,9 +122,10 @@ def setup(
         typer.echo("everything is set up already; nothing changed")
 
 
-@app.command()
+@app.command(epilog="Example: consumer doctor --problems")
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
 ) -> None:
     """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
     from rich.console import Console
@@ -145,7 +146,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(checks)))
     else:
-        report.show(checks, Console() if sys.stdout.isatty() else Console(width=report.PAPER))
+        report.show(checks, Console() if sys.stdout.isatty() else Console(width=report.PAPER), problems=problems)
     if report.has_failed(checks):
         raise typer.Exit(FAILED)
 

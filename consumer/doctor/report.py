@@ -13,6 +13,7 @@ from consumer.doctor.check import Check, State
 
 PAPER: Final = 160
 """Characters in a line where the table does not go to a terminal."""
+WEIGHT: Final = {State.FAILED: 0, State.WARNING: 1, State.OK: 2}
 COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
 
 
@@ -30,16 +31,24 @@ def as_json(checks: Sequence[Check]) -> dict[str, object]:
     }
 
 
-def show(checks: Sequence[Check], console: Console) -> None:
-    """A table, and below it the statements alone, whole and ready to be copied."""
+def worst_first(checks: Sequence[Check]) -> list[Check]:
+    """What failed, then what may, then what is well; each in the order of the servers."""
+    return sorted(checks, key=lambda check: WEIGHT[check.state])
+
+
+def show(checks: Sequence[Check], console: Console, *, problems: bool = False) -> None:
+    """A table, worst first, and below it the statements alone, whole and ready to be copied; `problems` leaves out what
+    is well."""
+    counts = Counter(check.state for check in checks)
+    checks = [check for check in worst_first(checks) if not (problems and check.state is State.OK)]
     table = Table("server", "check", "state", "what is")
     for check in checks:
         state = f"[{COLOURS[check.state]}]{check.state}[/]"
         table.add_row(check.server, check.name, state, check.sentence)
-    console.print(table)
+    if checks:
+        console.print(table)
     for check in checks:
         if check.hint:
             console.print(f"{check.server}, {check.name}:", style=COLOURS[check.state], highlight=False)
             console.print(f"  {check.hint}", soft_wrap=True, markup=False, highlight=False)
-    counts = Counter(check.state for check in checks)
     console.print(", ".join(f"{counts[state]} {state}" for state in State))

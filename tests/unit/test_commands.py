@@ -32,7 +32,7 @@ def commands() -> list[tuple[str, object]]:
             nested = getattr(command, "commands", None)
             inner = nested.items() if nested else [(None, command)]
             found += [(" ".join(filter(None, (program, name, sub))), one) for sub, one in inner]
-    return [(line, command) for line, command in found if line != "consumer doctor"]
+    return found
 
 
 def run(line: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
