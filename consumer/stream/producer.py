@@ -203,10 +203,11 @@ class ReaderTransactions:
             try:
                 call(ANSWER_SECONDS)
             except KafkaException as error:
-                self._producer.poll(0)  # hands over what the client has to say of it
-                named = self._named(error)
-                if not error.args[0].retriable() or self._stopping() or isinstance(named, KafkaRefused):
-                    raise named from error
+                if not error.args[0].retriable() or self._stopping():
+                    raise self._named(error) from error
+                self._listen()
+                if self._trouble.is_refused:
+                    raise self._named(error) from error
                 if not repeating:
                     repeating = True
                     log.warning("kafka_away", servers=self._servers, reason=self._trouble.why(error))
@@ -239,8 +240,12 @@ class ReaderTransactions:
     def _why(self) -> KafkaError | None:
         """What was fatal: the client says so once, and afterwards only that it was."""
         if self._fatal is None:
-            try:
-                self._producer.poll(0)
-            except KafkaException as error:
-                self._fatal = error.args[0]
+            self._listen()
         return self._fatal
+
+    def _listen(self) -> None:
+        """Takes in what the client has to say of its connections, or of its end."""
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            self._fatal = error.args[0]

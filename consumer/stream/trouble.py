@@ -29,6 +29,11 @@ class Trouble:
         """A call went through: what was said before explains no later failure."""
         self._last = None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether Kafka does not let us in, which trying again does not get over."""
+        return self._last is not None and self._last.code() == KafkaError._AUTHENTICATION
+
     def why(self, error: KafkaException) -> str:
         """What a call failed of, with what stood behind it."""
         reason: KafkaError = error.args[0]
@@ -42,7 +47,7 @@ class Trouble:
 
         KafkaRefused where Kafka does not let us in, which trying again does not get over.
         """
-        if self._last is not None and self._last.code() == KafkaError._AUTHENTICATION:
+        if self.is_refused:
             return KafkaRefused(
                 f"Kafka at {servers} does not let us in ({self.why(error)});"
                 " correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or our certificate"

@@ -1,6 +1,7 @@
 """MariaDB (10.11 on Debian 12) from the `core` packages, which bring the daemon without a system service."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.servers import settings
 from tests.servers.engine import Engine, Site
@@ -43,7 +44,10 @@ class MariaDB(Engine):
             command = ["mariadb-install-db", "--no-defaults", f"--user={self.user}", f"--datadir={part}"]
             # --force: it need not look up this machine's name, which a bare one may not know
             account = ["--force", "--auth-root-authentication-method=normal", "--skip-test-db"]
-            run_or_raise([*command, *account, *lasting_options(site.options)], "mariadb-install-db")
+            with TemporaryDirectory() as scratch:  # two at once take each other's temporary tables away otherwise
+                own(Path(scratch), self.user)
+                options = [f"--tmpdir={scratch}", *lasting_options(site.options)]
+                run_or_raise([*command, *account, *options], "mariadb-install-db")
 
         own(site.folder, self.user)
         built(site.data, initialise)

@@ -189,7 +189,7 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
         await_signed(world, len(CUSTOMERS) + 30)
     assert signed(world) == [*CUSTOMERS, *range(101, 131)]
     assert query(world, "SELECT user_id FROM leadstream.rechecks") == []
-    assert warned(world, **more).keys() == {"kafka single partitions"}
+    assert warned(world, **more).keys() == {"kafka single partition"}
 
 
 def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(world: World) -> None:

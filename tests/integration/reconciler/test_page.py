@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Event
-from typing import Any
+from threading import Event, Thread
+from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -48,6 +48,38 @@ window.setTimeout = (what, time, ...rest) => wait(what, time === 2000 ? {UPDATE}
 expect.set_options(timeout=PATIENCE)
 
 
+class PlayedReader:
+    """A reader at work: a checkpoint every two seconds, so far behind MySQL as is asked for."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.seconds_behind = 0.5
+        self.next_seqs = [1] * LANES
+        self._kafka = kafka
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="played reader")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with CheckpointLog(self._kafka) as log:
+            first = log.require()
+        transactions = ReaderTransactions(self._kafka, self._stop.is_set)
+        transactions.take_over()
+        while not self._stop.is_set():
+            version = int((time.time() - self.seconds_behind) * 1e6)
+            transactions.ready()
+            transactions.commit(msgspec.structs.replace(first, version=version, next_seqs=self.next_seqs))
+            transactions.settle()
+            self._stop.wait(2)
+        transactions.close()
+
+
 @dataclass
 class Shift:
     """A call centre at work, its page, and a browser that looks at it."""
@@ -57,6 +89,7 @@ class Shift:
     browser: Browser
     axe: str | None
     kafka: KafkaSettings
+    reader: PlayedReader
 
     @property
     def url(self) -> str:
@@ -100,8 +133,8 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
         "API_TOKEN": "right", "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
         "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
     }  # fmt: skip
-    with serving(world, **settings) as served, chromium() as browser:
-        shift = Shift(world, served, browser, axe(folder / "npm"), kafka)
+    with PlayedReader(kafka) as reader, serving(world, **settings) as served, chromium() as browser:
+        shift = Shift(world, served, browser, axe(folder / "npm"), kafka, reader)
         shift.stream_is_at(0.5)
         yield shift
     close_world(world, servers.postgres_url)
@@ -352,7 +385,7 @@ def violations(page: Page, source: str) -> list[str]:
 
 def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
     shift.stream_is_at(400)
-    expect(page.locator("#headline")).to_contain_text("attention")
+    expect(page.locator("#headline")).to_contain_text("Degraded: every lane is 6 min behind")
     expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at consumer read")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("(very late)")
@@ -361,14 +394,7 @@ def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
 
 
 def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) -> None:
-    with CheckpointLog(shift.kafka) as log:
-        first = log.require()
-    reader = ReaderTransactions(shift.kafka, Event().is_set)
-    reader.take_over()
-    reader.ready()
-    reader.commit(msgspec.structs.replace(first, version=int((time.time() - 7200) * 1e6), next_seqs=[8] * LANES))
-    reader.settle()
-    reader.close()
+    shift.reader.seconds_behind, shift.reader.next_seqs = 7200.0, [8] * LANES
     topic = f"{shift.kafka.topic_prefix}.users"
     with connect(shift.world.conninfo, "a test") as session:
         add(session, [dead_letter(topic, 0, 7, "undecodable", "no JSON", None, Content(b"1", b"{"))])
@@ -378,6 +404,7 @@ def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) ->
     expect(page.locator("#standing")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("7")
+    shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
 
 
 def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> None:

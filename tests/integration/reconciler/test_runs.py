@@ -28,7 +28,7 @@ DAY = {"midnight": EARLIER, "next_midnight": NOW}
 ASKED: dict[ModuleType, dict[str, Any]] = {
     run_log: {
         "ABANDON": ["rechecks"],
-        "START": ["age", None, None, None],
+        "START": ["age", None, None, None, None],
         "SET_WINDOW": [EARLIER, NOW, 7],
         "SET_CURSOR": [7, 7],
         "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
@@ -44,7 +44,7 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     aging: {
         "LAST_AGED": [DAY["next_midnight"]],
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
-        "RECORD": {**DAY, "counts": "{}"},
+        "RECORD": {**DAY, "counts": "{}", "by": None},
     },
     today: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
 }
