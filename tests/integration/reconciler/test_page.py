@@ -303,7 +303,7 @@ def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) ->
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
         if reached[-1] == "Run New users now":
             break
-    assert reached == ["Pause updates", "By hour, as a table", "Lane by lane", "Run New users now"]
+    assert reached == ["Pause updates", "By hour, as a table", "Dead letters", "Lane by lane", "Run New users now"]
     keys.press("Enter")
     expect(page.get_by_role("dialog", name="Run “New users”")).to_be_visible()
     expect(page.get_by_label("Token")).to_be_focused()

@@ -39,14 +39,20 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "NEWEST": [list(NAMES)],
         "FORGET": {"name": "verify", "days": 400},
     },
-    servers: {"RECHECKS": [], "QUEUES": [], "LAST_RUNS": [list(NAMES)], "STREAMED": []},
+    servers: {
+        "QUEUES": [],
+        "LAST_RUNS": [list(NAMES)],
+        "STREAMED": [],
+        "RUN_STATES": [list(NAMES)],
+        "VERIFIED": [],
+    },
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
         "LAST_AGED": [DAY["next_midnight"]],
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
         "RECORD": {**DAY, "counts": "{}", "by": None},
     },
-    today: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "LANES": [], "OLDEST_RECHECK": []},
+    today: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "OLDEST_RECHECK": []},
 }
 """Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""
 LARGE = {"runs", "stints"}
