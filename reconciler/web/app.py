@@ -99,7 +99,11 @@ def create_app(
     _health(app, jobs, watch)
     by = _authorised(tokens)
     _runs(app, jobs, _Starter(pool), by)
-    app.include_router(dead_letters.router(jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}))
+    app.include_router(
+        dead_letters.router(
+            jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}, {422: _wrong(models.WRONG_ID)}
+        )
+    )
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),

@@ -25,9 +25,12 @@ def listed(conninfo: str, limit: int = LISTED) -> list[Unresolved]:
         return dead_letters.unresolved(connection, limit)
 
 
-def router(jobs: Jobs, by: Any, refusals: dict[int | str, dict[str, Any]]) -> APIRouter:
-    """The routes; `by` is the dependency that says who resolves, and `refusals` how it answers whom it does not let."""
-    routes = APIRouter(tags=["dead letters"])
+def router(
+    jobs: Jobs, by: Any, refusals: dict[int | str, dict[str, Any]], wrong: dict[int | str, dict[str, Any]]
+) -> APIRouter:
+    """The routes; `by` is the dependency that says who resolves, `refusals` how it answers whom it does not let, and
+    `wrong` how a question is answered that is wrong."""
+    routes = APIRouter(tags=["dead letters"], responses=wrong)
     done: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": models.RETRIED}}}}
     missing: dict[int | str, dict[str, Any]] = {
         404: {
