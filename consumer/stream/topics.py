@@ -8,6 +8,7 @@ from math import inf
 from threading import Event
 from typing import Final, NamedTuple
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -29,6 +30,8 @@ CHECKPOINTS: Final = "checkpoints"
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
+log: Final = structlog.get_logger()
+
 ANSWER_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
 """How long one question waits for its answer before we look whether to stop."""
@@ -119,7 +122,7 @@ def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
     admin, trouble = client(settings)
     needed = wanted(settings)
     try:
-        partitions = partitions_of(admin, needed, stop)
+        partitions = partitions_of(admin, needed, stop, trouble)
         _demand_partitions(partitions, settings)
         actual = settings_of(admin, partitions)
         _demand_settings(needed, actual)
@@ -169,15 +172,25 @@ def client(settings: KafkaSettings) -> tuple[AdminClient, Trouble]:
     return AdminClient({**settings.librdkafka, "log_level": "0", "error_cb": trouble}), trouble  # type: ignore[dict-item]
 
 
-def partitions_of(admin: AdminClient, needed: list[Wanted], stop: Event | None = None) -> dict[str, int]:
-    """How many partitions our topics have, as far as they exist. Raises KafkaException, at once after `stop`."""
-    deadline = time.monotonic() + ANSWER_SECONDS
+def partitions_of(
+    admin: AdminClient, needed: list[Wanted], stop: Event | None = None, trouble: Trouble | None = None
+) -> dict[str, int]:
+    """How many partitions our topics have, as far as they exist.
+
+    Raises KafkaException, at once after `stop`, or where `trouble` says that Kafka does not let us in.
+    """
+    deadline, is_reported = time.monotonic() + ANSWER_SECONDS, False
     while True:
         try:
             found = admin.list_topics(timeout=LOOK_SECONDS).topics
             break
-        except KafkaException:
+        except KafkaException as error:
             admin.poll(0)  # hands over what the client has to say of it
+            if trouble is not None and trouble.is_refused:
+                raise
+            if trouble is not None and not is_reported:
+                is_reported = True
+                log.warning("kafka_away", reason=trouble.why(error), hint="waiting for it")
             if time.monotonic() >= deadline or (stop is not None and stop.wait(LOOK_SECONDS / 4)):
                 raise
             time.sleep(LOOK_SECONDS / 4)

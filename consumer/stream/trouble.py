@@ -38,7 +38,7 @@ class Trouble:
         """What a call failed of, with what stood behind it."""
         reason: KafkaError = error.args[0]
         behind = self._last
-        if behind is None or behind.code() == reason.code():
+        if behind is None:
             return reason.str()
         return NOISE.sub("", behind.str()).strip()
 
