@@ -81,7 +81,6 @@ class _Applied(NamedTuple):
 
 def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
     """Asks Kafka and PostgreSQL, each for ANSWER_SECONDS at the most."""
-    problems: list[str] = []
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(_answer, lambda: _reader(kafka)), pool.submit(_answer, lambda: _applied(database))
     reader, applied = (part.result() for part in asked)

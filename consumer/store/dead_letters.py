@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -51,7 +52,8 @@ class DeadLetter(NamedTuple):
     digest: str
 
 
-class Unresolved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unresolved:
     """A dead letter that nobody has resolved, without its bytes. `number` is what the commands call it."""
 
     number: int

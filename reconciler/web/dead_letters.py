@@ -12,7 +12,7 @@ from consumer.store.dead_letters import Unresolved
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.web import models
-from reconciler.web.models import DeadLetter, Problem, Resolved
+from reconciler.web.models import Problem, Resolved
 
 LISTED: Final = 200
 """Dead letters on the page, and in one answer where nobody asks for more."""
@@ -52,9 +52,9 @@ def router(
         summary="Messages that could not be applied",
         responses={200: {"content": {"application/json": {"example": models.DEAD_LETTERS}}}, **silent},
     )
-    def unresolved(limit: int = Query(LISTED, ge=1, le=10_000)) -> list[DeadLetter]:
+    def unresolved(limit: int = Query(LISTED, ge=1, le=10_000)) -> list[Unresolved]:
         """Those that nobody has resolved, oldest first, without their bytes."""
-        return [DeadLetter(**letter._asdict()) for letter in listed(jobs.settings.database.conninfo, limit)]
+        return listed(jobs.settings.database.conninfo, limit)
 
     @routes.post(
         "/v1/dead-letters/{number}/retry",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -48,20 +47,6 @@ class VerifyRequest(BaseModel):
 
     repair: bool = Field(default=False, description="Repair what differs, not only report it.")
     sample: int | None = Field(default=None, ge=1, description="Compare only so many users, chosen by chance.")
-
-
-class DeadLetter(BaseModel):
-    """A message that could not be applied and that nobody has resolved, without its bytes; `size` counts these."""
-
-    number: int
-    set_aside_at: datetime
-    reason: str
-    detail: str
-    user_id: int | None
-    topic: str
-    partition: int
-    offset: int
-    size: int
 
 
 class Resolved(BaseModel):

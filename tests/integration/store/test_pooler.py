@@ -26,6 +26,7 @@ from tests.servers.pooler import pgbouncer, why_not
 
 pytestmark = [
     pytest.mark.servers,
+    # PgBouncer is Debian's: where it is neither there nor can be installed, `why_not` says why
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 SET_BY_US = ("enable_seqscan", "enable_hashjoin", "synchronous_commit", "lock_timeout", "jit", "TimeZone")

@@ -46,6 +46,6 @@ def test_where_one_server_is_silent_the_other_half_is_shown(
     assert not any(part in text for part in missing)
 
 
-def test_a_reader_writes_checkpoints_however_far_it_is_behind() -> None:
+def test_a_reader_is_silent_when_its_last_checkpoint_is_old_however_far_it_is_behind() -> None:
     assert not is_silent(100.0, 100.0 + SILENT_SECONDS)
     assert is_silent(100.0, 100.1 + SILENT_SECONDS)
