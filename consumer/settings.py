@@ -26,6 +26,7 @@ class SettingsError(Exception):
 
 _FILE: Final = "_FILE"
 _KAFKA: Final = "KAFKA_"
+DEAD_LETTER_DAYS: Final = 90
 COMMAND_SECONDS: Final = 20
 """How long a command may take that prints a password."""
 
@@ -260,7 +261,7 @@ class ApplierSettings(_Settings):
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
-    dead_letter_days: int = Field(default=90, ge=1)
+    dead_letter_days: int = Field(default=DEAD_LETTER_DAYS, ge=1)
     """How long messages that could not be applied are kept, resolved or not; they hold rows of customers."""
 
 

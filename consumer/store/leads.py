@@ -38,6 +38,7 @@ from consumer.leads.model import (
 )
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
+from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
 from consumer.store.call_centre import entries, tables
@@ -66,9 +67,6 @@ log: Final = structlog.get_logger(__name__)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 LATE: Final = "what belongs to a claim that came was left behind only later"
-
-DEAD_LETTER_DAYS: Final = 90
-"""How long dead letters are kept where nobody says otherwise."""
 
 _LOAD_AT_ONCE: Final = 2_000
 """Leads per statement of a load: PostgreSQL reads the next ones while we build these."""

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from consumer.applier.group_member import SET_ASIDE_BYTES
 from consumer.lane import lane_of
 from consumer.leads.model import NEVER, Ties
 from consumer.stream import topics
@@ -139,6 +140,20 @@ def test_a_bad_message_as_large_as_its_topic_allows_is_set_aside_whole_and_the_l
     (letter,) = letters(world, 1)
     assert (letter["key"], letter["reason"]) == (b"stranger", "undecodable")
     assert letter["value"] == value
+
+
+def test_more_bad_messages_than_one_batch_takes_are_all_set_aside_and_the_lane_goes_on(world: World) -> None:
+    size, count = 6 * 1024 * 1024, 8
+    assert size * count > 2 * SET_ASIDE_BYTES
+    for number in range(count):
+        stranger(world, bytes([255, number]) * (size // 2))
+    live(world.scribe, range(1, 11))
+    world.applier()
+    world.drain()
+    assert faults(world, range(1, 11)) == []
+    assert [letter["value"][:2] for letter in letters(world, count)] == [
+        bytes([255, number]) for number in range(count)
+    ]
 
 
 def test_a_bad_message_that_unpacks_to_more_than_a_letter_holds_is_set_aside_as_far_as_it_fits(world: World) -> None:

@@ -1,0 +1,34 @@
+"""An applier whose Kafka is away, or does not let it in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.applier.world import World
+
+pytestmark = pytest.mark.servers
+
+NOWHERE = "127.0.0.1:1"
+
+
+def test_it_says_why_kafka_cannot_be_reached_and_ends_when_asked_to(world: World) -> None:
+    applier = world.applier(KAFKA_BOOTSTRAP_SERVERS=NOWHERE).wait_for("kafka_away")
+    (away,) = (line for line in applier.lines() if line["event"] == "kafka_away")
+    assert "Connection refused" in away["reason"]
+    assert applier.stop() == 0
+    assert "batch_retried" not in applier.text(), "it waited for its patience with one question first"
+
+
+def test_tls_against_a_plaintext_listener_is_told_as_such(world: World) -> None:
+    applier = world.applier(KAFKA_SECURITY_PROTOCOL="SSL").wait_for("kafka_away")
+    assert "SSL handshake failed" in applier.text()
+    assert applier.stop() == 0
+
+
+def test_a_login_that_kafka_refuses_ends_it_with_the_reason(world: World) -> None:
+    login = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "PLAIN"}
+    applier = world.applier(**login, KAFKA_SASL_USERNAME="somebody", KAFKA_SASL_PASSWORD="s3cr3t")
+    assert applier.wait() == 1
+    assert "does not let us in" in applier.text()
+    assert "correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in applier.text()
+    assert "s3cr3t" not in applier.text()
