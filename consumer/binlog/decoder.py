@@ -365,6 +365,8 @@ class BinlogDecoder:
             return end - overlap
         if len(self._maps) > _MAPS_KEPT and transaction.gtid is None:
             self._maps.clear()
+            if self._templates is not None:
+                self._templates.clear()
         if other_packet or (framed and self._payload is None and _is_short_packet(data, at)):
             self._other_packet(data, at)
         return at
@@ -386,6 +388,8 @@ class BinlogDecoder:
         """A table map, which mostly says what it said before."""
         known = self._maps.get(data[at : at + 6])
         if known is None or known[2] != end - at or not data.startswith(known[0], at):
+            if known is not None and self._templates is not None:
+                self._templates.clear()  # whose maps are always those that the loop has
             self._table_map(data[at:end])
 
     def _rows_event(self, decoder: TableDecoder, kind: int, data: bytes, at: int, end: int, start: int) -> None:

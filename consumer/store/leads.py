@@ -159,6 +159,7 @@ class LeadStore:
                 )
                 yield tx
                 tx.confirm_lanes()
+                tx.arrive()
                 connection.commit()
         except BaseException as error:
             roll_back(connection, error)
@@ -543,6 +544,14 @@ class LeadTransaction:
             moved = {lane for (lane,) in cursor.fetchall()}
             if len(moved) < len(lanes):
                 raise LaneTaken([lane for lane in lanes if lane not in moved])
+
+    def arrive(self) -> None:
+        """Waits until PostgreSQL has everything that was sent.
+
+        psycopg 3.3 commits a pipeline without making sure of that (`_sync_gen` in its `_pipeline_base.py`): behind more
+        than the socket's buffers take, each end would wait for the other for ever.
+        """
+        self._execute(sql.NOTHING).fetchall()
 
     def committed(self) -> None:
         """Called by `LeadStore` after the commit."""

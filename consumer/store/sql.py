@@ -43,6 +43,9 @@ A row of the call centre that somebody holds for longer than a moment is left fo
 CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints are checked here instead of at the commit."""
 
+NOTHING: Final = "SELECT 1"
+"""Its answer says that everything before it has arrived."""
+
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 HOLD_RULES: Final = "SELECT pg_advisory_xact_lock_shared(%(key)s)"

@@ -10,7 +10,7 @@ import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.events import Event, Single
+from consumer.binlog.events import Event, RowChange, Single
 from consumer.binlog.files import Files
 from consumer.binlog.templates import Templates
 from consumer.mysql.errors import SourceError
@@ -237,6 +237,27 @@ def test_what_changes_on_the_way_is_read_as_it_is(kind: str) -> None:
     for number in range(90 if kind == "gap" else 81, 130):  # to 4 GB and over, for a position
         transaction(log, number)
     assert both(log)[1] > 60
+
+
+def test_a_table_id_means_what_the_last_table_map_said_whoever_read_it() -> None:
+    log = started()
+    for number in range(1, 41):
+        transaction(log, number)
+    log.gtid(41)
+    log.query("BEGIN")
+    log.table_map([Shape("id", ColumnType.LONG), Shape("is_enabled", ColumnType.TINY)], table_id=71)
+    log.xid()
+    for number in range(42, 50):
+        transaction(log, number)
+    log.gtid(50)
+    log.query("BEGIN")
+    head = (71).to_bytes(6, "little") + b"\1\0\2\0\3\7"
+    log.add(EventType.WRITE_ROWS, head + claim(50, b"open"))
+    log.xid()
+    found, _ = both(log)
+    row = spelled_out(found)[-2]
+    assert isinstance(row, RowChange)
+    assert (row.table, row.after_id) == ("claims", 50)
 
 
 @FLAVORS
