@@ -40,7 +40,7 @@ integration: servers ## everything that needs servers
 # What fails beside others is tried once more alone: these tests have deadlines, and two cores may miss them together.
 # Not so the storms: what one of them finds is a race as a rule, and the next try would hide it.
 # Only failed tests are tried again (pytest's code 1): where a run broke off, nobody knows what did not run.
-	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadscope --no-loadscope-reorder \
 		|| { [ $$? -eq 1 ] && $(PYTHON) -m pytest tests/servers tests/integration --last-failed --last-failed-no-failures none; }
 	@$(PYTHON) -m pytest tests/chaos -n 2 --dist worksteal
 

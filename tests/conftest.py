@@ -1,4 +1,5 @@
-"""What every test shares: property tests that repeat themselves in CI, the order of files, and logs of failures."""
+"""What every test shares: property tests that repeat themselves in CI, the order and groups of tests, and logs of
+failures."""
 
 from __future__ import annotations
 
@@ -9,18 +10,19 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from tests.support import processes
+from tests.support.grouping import Grouped
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 TESTS: Final = Path(__file__).parent
-TOGETHER: Final = "together:"
-"""How names of groups begin, which pytest-xdist hangs on the ids of tests behind an @."""
 LONGEST_FIRST: Final = (
     "integration/runbook/test_runbook.py",
+    "integration/reader/test_lost_checkpoint.py",
     "integration/security/test_fortress.py",
     "integration/mysql/test_collations.py",
     "integration/test_demo.py",
@@ -32,7 +34,6 @@ LONGEST_FIRST: Final = (
     "integration/binlog/test_positions.py",
     "servers/test_private.py",
     "integration/reader/test_taking_over.py",
-    "integration/reader/test_lost_checkpoint.py",
     "integration/test_variants.py",
     "integration/reader/test_reader.py",
     "integration/reader/test_moving.py",
@@ -52,27 +53,14 @@ the other workers waiting."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest first and keeps together what shares a fixture; whichever worker is free takes the next."""
+    """Puts the longest first; whichever worker is free takes the next."""
     rank = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-    for item in items:
-        if isinstance(item, pytest.Function) and (shared := shared_fixtures(item)) is not None:
-            item.add_marker(pytest.mark.xdist_group(f"{TOGETHER}{item.path.stem}{shared}"))
 
 
-def shared_fixtures(item: pytest.Function) -> str | None:
-    """The parameters of the fixtures that a test has in common with others of its file; None where it has none."""
-    callspec = getattr(item, "callspec", None)
-    given: dict[str, object] = {} if callspec is None else callspec.params
-    definitions = item._fixtureinfo.name2fixturedefs
-    shared = sorted(name for name, found in definitions.items() if found[-1].scope == "module")
-    return "".join(f"-{given[name]}" for name in shared if name in given) if shared else None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Takes the group from a test's id, so that `--last-failed` finds it again."""
-    report.nodeid = report.nodeid.partition(f"@{TOGETHER}")[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped | None:
+    """Keeps together what shares a fixture."""
+    return Grouped(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

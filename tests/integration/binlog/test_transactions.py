@@ -6,22 +6,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pymysql
 import pytest
 
 from consumer.binlog.events import Begin, Commit, Event, RowChange, SchemaChange, Statement
 from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
-
-XID = uuid4().hex[:8]
-"""Of this worker alone: others use the same servers."""
-
-
-def xa(verb: str, more: str = "") -> str:
-    """A statement of this worker's XA transaction."""
-    return f"XA {verb} '{XID}'{more}"
-
 
 TABLES = (
     "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), current_signature_file_id INT)",
@@ -294,12 +284,12 @@ def test_load_data_in_statement_format_is_detected(company: Source, tmp_path: Pa
 
 
 def test_an_xa_transaction_is_seen_when_it_commits(company: Source) -> None:
-    company.run(xa("START"), "INSERT INTO users (name) VALUES ('a')", xa("END"), xa("PREPARE"))
+    company.run(company.xa("START"), "INSERT INTO users (name) VALUES ('a')", company.xa("END"), company.xa("PREPARE"))
     prepared_at = company.here()
     assert transactions(company.events()) == []
     with closing(company.session()) as other, other.cursor() as cursor:
         cursor.execute("INSERT INTO claims (status) VALUES ('open')")
-    company.run(xa("COMMIT"))
+    company.run(company.xa("COMMIT"))
     events = company.events()
     assert [said(group) for group in transactions(events)] == [[("claims", "c", None, 1)], [("users", "c", None, 1)]]
     begin = [event for event in events if isinstance(event, Begin)][1]
@@ -308,23 +298,30 @@ def test_an_xa_transaction_is_seen_when_it_commits(company: Source) -> None:
 
 def test_an_xa_transaction_that_is_rolled_back_is_not_seen(company: Source) -> None:
     company.run(
-        xa("START", ",'b',7"),
+        company.xa("START", ",'b',7"),
         "INSERT INTO users (name) VALUES ('a')",
-        xa("END", ",'b',7"),
-        xa("PREPARE", ",'b',7"),
+        company.xa("END", ",'b',7"),
+        company.xa("PREPARE", ",'b',7"),
     )
-    company.run(xa("ROLLBACK", ",'b',7"), "INSERT INTO users (name) VALUES ('z')")
+    company.run(company.xa("ROLLBACK", ",'b',7"), "INSERT INTO users (name) VALUES ('z')")
     assert [said(group) for group in transactions(company.events())] == [[("users", "c", None, 2)]]
 
 
 def test_an_xa_transaction_of_one_phase_is_seen(company: Source) -> None:
-    company.run(xa("START"), "INSERT INTO users (name) VALUES ('a')", xa("END"), xa("COMMIT", " ONE PHASE"))
+    company.run(
+        company.xa("START"),
+        "INSERT INTO users (name) VALUES ('a')",
+        company.xa("END"),
+        company.xa("COMMIT", " ONE PHASE"),
+    )
     assert [said(group) for group in transactions(company.events())] == [[("users", "c", None, 1)]]
 
 
 @pytest.mark.parametrize("by_gtid", [True, False])
 def test_a_prepared_xa_transaction_survives_a_restart_of_the_reader(company: Source, by_gtid: bool) -> None:
-    company.run(xa("START"), "INSERT INTO users (name) VALUES ('a'), ('b')", xa("END"), xa("PREPARE"))
+    company.run(
+        company.xa("START"), "INSERT INTO users (name) VALUES ('a'), ('b')", company.xa("END"), company.xa("PREPARE")
+    )
     with closing(company.session()) as other, other.cursor() as cursor:
         cursor.execute("INSERT INTO claims (status) VALUES ('open')")
     start = company.start if by_gtid else as_file(company.start)
@@ -332,17 +329,17 @@ def test_a_prepared_xa_transaction_survives_a_restart_of_the_reader(company: Sou
         stream.connect()
         first = read_until(stream, company.here())
         resume = stream.position()
-    assert [group.xid for group in resume.prepared] == [f"X'{XID.encode().hex()}',X'',1"]
-    company.run(xa("COMMIT"))
+    assert [group.xid for group in resume.prepared] == [f"X'{company.xid.encode().hex()}',X'',1"]
+    company.run(company.xa("COMMIT"))
     then = company.events(resume)
     assert [said(group) for group in transactions(first)] == [[("claims", "c", None, 1)]]
     assert [said(group) for group in transactions(then)] == [[("users", "c", None, 1), ("users", "c", None, 2)]]
 
 
 def test_an_xa_commit_whose_rows_came_before_our_time_is_reported(company: Source) -> None:
-    company.run(xa("START"), "INSERT INTO users (name) VALUES ('a')", xa("END"), xa("PREPARE"))
+    company.run(company.xa("START"), "INSERT INTO users (name) VALUES ('a')", company.xa("END"), company.xa("PREPARE"))
     start = company.here()
-    company.run(xa("COMMIT"))
+    company.run(company.xa("COMMIT"))
     assert transactions(company.events(start)) == [[Statement(None, "XA COMMIT")]]
 
 
@@ -369,11 +366,11 @@ def test_compressed_transactions_of_mysql_are_read(mysql_company: Source) -> Non
 def test_compressed_xa_transactions_are_read(mysql_company: Source) -> None:
     mysql_company.run(
         "SET SESSION binlog_transaction_compression = ON",
-        xa("START"),
+        mysql_company.xa("START"),
         "INSERT INTO users (name) VALUES ('a')",
-        xa("END"),
-        xa("PREPARE"),
-        xa("COMMIT"),
+        mysql_company.xa("END"),
+        mysql_company.xa("PREPARE"),
+        mysql_company.xa("COMMIT"),
     )
     assert [said(group) for group in transactions(mysql_company.events())] == [[("users", "c", None, 1)]]
 

@@ -1,0 +1,52 @@
+"""Which tests one worker runs one after the other: those that share what is long in setting up, or that would meet.
+
+pytest-xdist's own groups (`--dist loadgroup`) hang a name on a test's id, which pytest 9 does not let it do: they group
+nothing. So the scheduler asks here, by the ids alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from xdist.scheduler import LoadScopeScheduling
+
+SHARED: Final = (
+    "tests/integration/binlog/test_cascades.py",
+    "tests/integration/binlog/test_network.py",
+    "tests/integration/binlog/test_positions.py",
+    "tests/integration/doctor/test_mysql.py",
+    "tests/integration/observe/",
+    "tests/integration/reconciler/test_page.py",
+    "tests/integration/security/test_fortress.py",
+    "tests/integration/security/test_mariadb.py",
+    "tests/integration/store/test_pooler.py",
+    "tests/integration/test_demo.py",
+    "tests/integration/test_kubernetes.py",
+    "tests/servers/test_private.py",
+)
+"""Files, and folders, whose tests share a fixture."""
+PREPARED: Final = re.compile(
+    r"tests/integration/reader/test_lost_checkpoint\.py::|tests/integration/binlog/test_transactions\.py::\w*_xa_"
+)
+"""Tests with XA transactions that stay prepared: every reader of the same server meets them when they are decided."""
+_SERVER: Final = re.compile(r"\[(mysql|mariadb)\b")
+
+
+class Grouped(LoadScopeScheduling):
+    """Gives whole groups to workers; a test that is in none is a group of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test: that of its file and server, or its own id."""
+    if PREPARED.match(nodeid):
+        return "prepared"
+    path = nodeid.partition("::")[0]
+    for shared in SHARED:
+        if nodeid.startswith(shared):
+            server = _SERVER.search(nodeid)
+            return f"{path if shared.endswith('.py') else shared} {server[1] if server else ''}"
+    return nodeid
