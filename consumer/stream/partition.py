@@ -50,6 +50,18 @@ class Partitions:
         self.trouble.over()
         return found
 
+    def offset_at(self, topic: str, partition: int, ms: int) -> int:
+        """The first offset whose message was written at `ms` (since 1970) or later, or the end.
+
+        Raises KafkaException.
+        """
+        (found,) = self._consumer.offsets_for_times(
+            [TopicPartition(topic, partition, max(0, ms))], timeout=self._answer_seconds
+        )
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return found.offset if found.offset >= 0 else self.bounds(topic, partition)[1]
+
     def messages(self, topic: str, partition: int, start: int, decided: int = 0) -> Iterator[Message]:
         """Messages from an offset on to the partition's end, once it is decided what of all before `decided` is there.
 

@@ -1,0 +1,180 @@
+"""`consumer audit`: another's decoder contradicts ours where it is wrong, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+
+from tests.integration.company_tables import key
+from tests.integration.reader.world import LANES, World
+from tests.servers import mariadb_binlog_command, mysqlbinlog_command
+from tests.servers.places import PROJECT
+
+pytestmark = pytest.mark.servers
+
+HISTORY = (
+    "INSERT INTO users (id, email_address) VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+    "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open'), (20, 2, 'open'), (21, 2, 'grün')",
+    f"INSERT INTO claim_requirements (id, claim_id, type, status) VALUES ('{key(1)}', 10, 'passport', 'pending'),"
+    f" ('{key(2)}', 20, 'payslip', 'PENDING'), ('{key(3)}', 999, 'of nobody', 'pending')",
+    "UPDATE users SET current_signature_file_id = '7' WHERE id = 1",
+    "UPDATE users SET is_enabled = 0, updated_at = NULL WHERE id = 2",
+    "UPDATE claims SET user_id = 3 WHERE id = 20",
+    f"UPDATE claim_requirements SET status = 'approved', claim_requirement_reason = 'a \\n ''\"' WHERE id = '{key(1)}'",
+    f"UPDATE claim_requirements SET claim_id = 21 WHERE id = '{key(2)}'",
+    "UPDATE users SET id = 4 WHERE id = 3",
+    "DELETE FROM claims WHERE id = 10",
+    "INSERT INTO users (id, created_at) VALUES (5, '2024-02-29 12:00:00') ON DUPLICATE KEY UPDATE is_enabled = 0",
+)
+ROWS = 3 + 3 + 3 + 8
+MESSAGES = ROWS + 3
+"""A claim's and a requirement's new owner and a user's new id are a delete and a create each."""
+IN_ONE = (
+    "INSERT INTO users (id) VALUES (100), (101)",
+    "INSERT INTO claims (id, user_id, status) VALUES (100, 100, 'open')",
+    "UPDATE claims SET status = 'closed' WHERE id = 100",
+)
+
+
+def played(world: World, **more: str) -> None:
+    """A stream that has read the history to its end."""
+    world.setup()
+    reader = world.reader(**more)
+    world.wait_for_beats()
+    world.execute(*HISTORY)
+    world.transaction(*IN_ONE)
+    world.wait_for_rows(1)
+    world.wait_for_end()
+    assert reader.stop() == 0
+
+
+def audit(world: World, code: int, *arguments: str, **more: str) -> dict[str, Any]:
+    done = world.consumer("audit", "--json", *(arguments or ("--last", "1h")), **more)
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def last_run(world: World) -> tuple[Any, ...] | None:
+    with psycopg.connect(world.database_url) as connection:
+        return connection.execute(
+            "SELECT outcome, counts->'rows', counts->'differences' FROM leadstream.runs WHERE name = 'audit'"
+            " ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+
+
+def test_a_stream_that_lost_nothing_is_equal(world: World) -> None:
+    played(world)
+    found = audit(world, 0)
+    assert (found["rows"], found["messages"], found["differences"]) == (ROWS + 4, MESSAGES + 4, 0)
+    assert found["equal"] is True
+    assert found["gaps"] == []
+    assert last_run(world) == ("ok", ROWS + 4, 0)
+    said = world.consumer("audit")
+    assert said.stdout.splitlines()[0] == f"{ROWS + 4} rows, {MESSAGES + 4} messages: equal"
+
+
+def produce(world: World, table: str, lane: int, user: str, value: dict[str, Any]) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka})
+    producer.produce(f"{world.name}.{table}", json.dumps(value).encode(), user.encode(), lane)
+    assert producer.flush(30) == 0
+
+
+def test_a_message_that_no_row_stands_behind_is_found_with_its_place(world: World) -> None:
+    played(world)
+    (real,) = [
+        message
+        for message in world.messages()
+        if message.topic == "claims" and message.value["op"] == "u" and message.value["after"]["id"] == 100
+    ]
+    produce(world, "claims", real.lane, real.key, real.value)
+    forged = {**real.value, "source": {**real.value["source"], "row": 7}}
+    produce(world, "claims", real.lane, real.key, forged)
+    changed = {**real.value, "after": {**real.value["after"], "status": "forged"}}
+    produce(world, "claims", real.lane, real.key, changed)
+    elsewhere = (real.lane + 1) % LANES
+    produce(world, "users", elsewhere, real.key, {"any": "thing"})
+    found = audit(world, 3)
+    place = f"{real.value['source']['file']}:{real.value['source']['pos']}"
+    assert sorted((shown["what"], shown["table"], shown["place"]) for shown in found["shown"]) == [
+        ("extra", "claims", f"{place} row 7"),
+        ("misplaced", "users", ":0 row 0"),
+        ("twice", "claims", f"{place} row 0"),
+        ("twice", "claims", f"{place} row 0"),
+    ]
+    assert f"claims[{real.lane}] offset" in found["shown"][-1]["where"]
+    assert last_run(world) == ("drift", ROWS + 4, 4)
+
+
+FAULT = """
+from consumer.reader.router import Router
+from consumer.stream.envelope import EnvelopeWriter
+
+feed, row, single = Router.feed, EnvelopeWriter.row, EnvelopeWriter.single
+
+def feed_less(self, events):
+    feed(self, [event for event in events if '"of nobody"' not in str(getattr(event, "after", ""))])
+
+def altered(text):
+    return text.replace('"is_enabled":0', '"is_enabled":1')
+
+Router.feed = feed_less
+EnvelopeWriter.row = lambda *arguments: altered(row(*arguments))
+EnvelopeWriter.single = lambda *arguments: altered(single(*arguments))
+"""
+
+
+def test_a_reader_that_loses_a_row_and_alters_another_is_found(world: World, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    played(world, PYTHONPATH=f"{tmp_path}:{PROJECT}")
+    found = audit(world, 3)
+    shown = [(each["what"], each["table"], each["columns"]) for each in found["shown"]]
+    assert ("missing", "claim_requirements", []) in shown
+    assert shown.count(("different", "users", ["is_enabled"])) == len(shown) - 1 > 0
+
+
+def tools(folder: Path, world: World) -> str:
+    """A PATH on which the servers' own tools lie, wherever they are installed."""
+    for name, command in (("mysqlbinlog", mysqlbinlog_command()), ("mariadb-binlog", mariadb_binlog_command())):
+        tool = folder / name
+        words = shlex.join(command)
+        tool.write_text(f'#!/bin/sh\nPATH={shlex.quote(os.environ["PATH"])} exec {words} "$@"\n')
+        tool.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("flavor", ["mysql"])
+def test_compressed_transactions_are_said_counted_and_checked_with_mysqlbinlog(world: World, tmp_path: Path) -> None:
+    world.setup()
+    reader = world.reader()
+    world.wait_for_beats()
+    world.execute("INSERT INTO users (id) VALUES (7)")
+    with world.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION binlog_transaction_compression = ON")
+        for statement in (*HISTORY, "BEGIN", *IN_ONE, "COMMIT"):
+            cursor.execute(statement)
+    world.wait_for_end()
+    assert reader.stop() == 0
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    found = audit(world, 4, PATH=str(bare))
+    assert (found["rows"], found["messages"], found["unverified"]) == (1, 1, MESSAGES + 4)
+    assert found["compressed"] >= len(HISTORY) + 1
+    assert "install mysqlbinlog" in found["gaps"][0]
+    found = audit(world, 0, PATH=tools(tmp_path, world))
+    assert (found["rows"], found["messages"], found["rows_by_mysqlbinlog"]) == (ROWS + 5, MESSAGES + 5, ROWS + 4)
+    (real,) = [
+        message
+        for message in world.messages()
+        if message.topic == "claims" and message.value["op"] == "u" and message.value["after"]["id"] == 100
+    ]
+    produce(world, "claims", real.lane, real.key, real.value)
+    found = audit(world, 3, PATH=tools(tmp_path, world))
+    assert [(each["what"], each["table"]) for each in found["shown"]] == [("twice", "claims")]
