@@ -336,9 +336,7 @@ class _Auditor:
 
     def _messages(self, found: Audit, since_ms: int) -> Iterator[Message | Misplaced]:
         first, last = order(found.start), order(found.end)
-        number = 0
-        for message in self._stream.rows(since_ms):
-            number += 1
+        for number, message in enumerate(self._stream.rows(since_ms), 1):
             self._progress("messages", number, 0)
             place = order((message.spot.file, message.spot.pos))
             unplaced = isinstance(message, Misplaced) and not message.spot.file

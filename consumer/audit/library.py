@@ -317,7 +317,10 @@ def _value(value: Any, column: Any, *, is_key: bool) -> Value:
         return int(value, 2)
     if isinstance(value, Decimal):
         return f"{value:f}"
-    return value if isinstance(value, (int, str)) else UNREAD
+    if not isinstance(value, int | str):
+        return UNREAD
+    found: Value = value
+    return found
 
 
 def _moment(value: datetime, column: Any, *, zoned: bool) -> str | None:

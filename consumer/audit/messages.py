@@ -20,6 +20,10 @@ LOOK_BACK_MINUTES: Final = (10, 60, 360, 1440, 14_400)
 """How far before a stretch the newest heartbeat is sought, one after the other; a reader may have been away."""
 
 
+_PROMPT: Final = {"fetch.wait.max.ms": "10"}
+"""Of partition after partition: the broker holds the fetch at one's end back until then, and the next one waits."""
+
+
 class _Source(msgspec.Struct):
     ts_us: int
     table: str = ""
@@ -76,7 +80,7 @@ class Stream:
         self._lanes = settings.lanes
         self._epoch = epoch
         self._database = database
-        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS)
+        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
         self._bounds = {
             (topic, lane): self._partitions.bounds(self._names.name(topic), lane)
             for topic in (*CAPTURED, HEARTBEATS)

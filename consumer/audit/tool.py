@@ -21,7 +21,7 @@ NAMES: Final = {"mysql": ("mysqlbinlog",), "mariadb": ("mariadb-binlog", "mysqlb
 _AT: Final = re.compile(r"# at (\d+)")
 _HEAD: Final = re.compile(r"#\d{6} +[\d:]+ server id \d+ +end_log_pos \d+ .*?\t(\w+)")
 _MAP: Final = re.compile(r".*\tTable_map: `([^`]*)`\.`([^`]*)` mapped to number")
-_COLUMN: Final = re.compile(r"# (?:Columns\(|       )`((?:[^`]|``)*)` (\w+)(.*)")
+_COLUMN: Final = re.compile(r"#(?: Columns\(| {9})`((?:[^`]|``)*)` (\w+)(.*)")
 _ROW: Final = re.compile(r"### (INSERT INTO|UPDATE|DELETE FROM) `([^`]*)`\.`([^`]*)`")
 _VALUE: Final = re.compile(r"###   @(\d+)=(.*) /\* (\w+)")
 _OPS: Final = {"INSERT INTO": "c", "UPDATE": "u", "DELETE FROM": "d"}
@@ -133,7 +133,7 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
                 columns = []
                 if map_[1] == database:
                     maps[map_[2]] = columns
-        elif line.startswith(("# Columns(", "#        `")) and (column := _COLUMN.match(line)):
+        elif line.startswith(("# Columns(", "#         `")) and (column := _COLUMN.match(line)):
             columns.append((column[1], column[2], column[3]))
     yield from finished()
 

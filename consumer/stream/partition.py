@@ -16,11 +16,11 @@ from consumer.stream.trouble import Trouble
 class Partitions:
     """Committed messages of single partitions; a context manager for one thread."""
 
-    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float) -> None:
+    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float, **more: str) -> None:
         """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
 
-        `answer_seconds` is how long Kafka may take for the next message. Raises KafkaException where its client refuses
-        the settings.
+        `answer_seconds` is how long Kafka may take for the next message; `more` are further properties of its client.
+        Raises KafkaException where that refuses them.
         """
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
@@ -36,6 +36,7 @@ class Partitions:
                 "auto.offset.reset": "earliest",
                 "log_level": "0",
                 "error_cb": self.trouble,
+                **more,
             }
         )
 
