@@ -309,7 +309,7 @@ def _value(value: Any, column: Any, *, is_key: bool) -> Value:
         size = getattr(column, "max_length", 0)
         if kind == FIELD_TYPE.STRING:
             value = value.ljust(size, b"\0")
-        digits = value.hex()
+        digits = str(value.hex())
         if is_key and kind == FIELD_TYPE.STRING and size == 16:
             return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
         return digits
@@ -317,10 +317,7 @@ def _value(value: Any, column: Any, *, is_key: bool) -> Value:
         return int(value, 2)
     if isinstance(value, Decimal):
         return f"{value:f}"
-    if not isinstance(value, int | str):
-        return UNREAD
-    found: Value = value
-    return found
+    return value if isinstance(value, int | str) else UNREAD
 
 
 def _moment(value: datetime, column: Any, *, zoned: bool) -> str | None:
