@@ -105,9 +105,8 @@ class Stream:
             ]
             if any(beat.ms <= since_ms for beat in found):
                 break
-        ours = [beat for beat in found if beat.server == server and beat.epoch == self._epoch]
-        others = [beat.ms for beat in found if beat not in ours]
-        ours = [beat for beat in ours if not others or beat.ms > max(others)]
+        others = [number for number, beat in enumerate(found, 1) if (beat.server, beat.epoch) != (server, self._epoch)]
+        ours = found[others[-1] if others else 0 :]
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
 

@@ -25,6 +25,8 @@ INCOMPLETE: Final = 4
 """Exit code where nothing differs and not everything could be looked at."""
 
 LINE_SECONDS: Final = 5.0
+BAR_SECONDS: Final = 0.1
+"""How often a terminal is told, and everything else."""
 _SPAN: Final = re.compile(r"(\d+)(s|m|h|d)")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -145,8 +147,13 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     if console.is_terminal:
         with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console) as bar:
             tasks: dict[str, Any] = {}
+            shown = 0.0
 
             def move(what: str, done: int, total: int) -> None:
+                nonlocal shown
+                if time.monotonic() - shown < BAR_SECONDS:
+                    return
+                shown = time.monotonic()
                 if what not in tasks:
                     tasks[what] = bar.add_task(what, total=None)
                 bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from tests.integration.company_tables import key
 from tests.integration.reader.world import LANES, World
 from tests.servers import mariadb_binlog_command, mysqlbinlog_command
-from tests.servers.places import PROJECT
+from tests.servers.places import PROJECT, locked
 
 pytestmark = pytest.mark.servers
 
@@ -178,3 +178,61 @@ def test_compressed_transactions_are_said_counted_and_checked_with_mysqlbinlog(w
     produce(world, "claims", real.lane, real.key, real.value)
     found = audit(world, 3, PATH=tools(tmp_path, world))
     assert [(each["what"], each["table"]) for each in found["shown"]] == [("twice", "claims")]
+
+
+def prepared(world: World, xid: str, statement: str) -> None:
+    with world.connection() as connection, connection.cursor() as cursor:
+        for line in (f"XA START {xid}", statement, f"XA END {xid}", f"XA PREPARE {xid}"):
+            cursor.execute(line)
+
+
+def test_what_nobody_can_hold_against_a_message_is_named_and_is_no_difference(world: World) -> None:
+    world.setup()
+    reader = world.reader(KAFKA_MESSAGE_MAX_BYTES="6000")
+    world.wait_for_beats()
+    world.execute(
+        "INSERT INTO users (id) VALUES (1), (2)", "INSERT INTO claims (id, user_id, status) VALUES (1, 1, '')"
+    )
+    world.execute("ALTER TABLE claims MODIFY status TEXT", "UPDATE claims SET status = REPEAT('x', 20000) WHERE id = 1")
+    world.execute("TRUNCATE claim_requirements")
+    names = [f"'{world.name}{number}'" for number in range(3)]
+    try:
+        prepared(world, names[0], "INSERT INTO users (id) VALUES (10), (11)")
+        prepared(world, names[1], "INSERT INTO users (id) VALUES (12)")
+        prepared(world, names[2], "INSERT INTO users (id) VALUES (13)")
+        world.execute(f"XA COMMIT {names[0]}", f"XA ROLLBACK {names[1]}", "INSERT INTO users (id) VALUES (3)")
+        world.wait_for_end()
+        assert reader.stop() == 0
+        found = audit(world, 0)
+    finally:
+        world.execute(f"XA ROLLBACK {names[2]}")
+    assert (found["rows"], found["messages"]) == (2 + 1 + 1 + 2 + 1, 2 + 1 + 2 + 1)
+    assert (found["noticed"], found["undecided"], found["differences"]) == (1, 1, 0)
+    assert found["statements"] == {"ALTER of claims": 1, "TRUNCATE of claim_requirements": 1}
+
+
+def test_a_stretch_ends_where_the_reader_stands_and_a_later_one_is_named_as_unread(world: World) -> None:
+    played(world)
+    world.execute("INSERT INTO users (id) VALUES (50)")
+    assert audit(world, 0)["rows"] == ROWS + 4
+    done = world.consumer("audit", "--from", "2001-01-01", "--to", "2001-01-02")
+    assert done.returncode == 1
+    assert "there is nothing to look at" in done.stderr
+    assert world.consumer("audit", "--last", "soon").returncode == 2
+
+
+@pytest.mark.parametrize("flavor", ["mariadb"])
+def test_compressed_events_of_mariadb_are_checked_with_its_own_tool(world: World, tmp_path: Path) -> None:
+    world.setup()
+    reader = world.reader()
+    world.wait_for_beats()
+    with locked("mariadb-log-bin-compress"):
+        world.execute("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
+        try:
+            world.execute(*HISTORY)
+        finally:
+            world.execute("SET GLOBAL log_bin_compress = OFF, log_bin_compress_min_len = DEFAULT")
+    world.wait_for_end()
+    assert reader.stop() == 0
+    found = audit(world, 0, PATH=tools(tmp_path, world))
+    assert (found["rows"], found["messages"], found["rows_by_mysqlbinlog"]) == (ROWS, MESSAGES, ROWS)
