@@ -36,6 +36,8 @@ LOOKED_AT: Final = 32
 """Parts in which something differs that are looked at row by row."""
 SHOWN: Final = 100
 """Differences that are kept; the others are counted."""
+SILENT_MS: Final = 300_000
+"""For how long a reader that is well may not have said where it stands."""
 SLACK_MS: Final = 60_000
 """How much earlier than a heartbeat messages are looked for that were written after it."""
 
@@ -184,7 +186,12 @@ class _Auditor:
             )
         notes: list[str] = []
         since_ms = times.since
-        kept_ms = self._kept_since_ms()
+        now_ms = self._replica.clock() // 1000
+        kept_ms = self._kept_since_ms(now_ms)
+        if times.until is not None and times.until <= kept_ms:
+            raise Nothing(
+                f"Kafka keeps its topics from {_text(kept_ms)} on, and the stretch ends before; ask for a later one"
+            )
         if since_ms < kept_ms:
             notes.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older was not looked at")
             since_ms = kept_ms
@@ -199,17 +206,15 @@ class _Auditor:
             notes.append(f"what Kafka holds of this server's stream begins at {_text(begin.ms)}")
         begin, gaps = self._not_purged(begin, beats)
         end, until_ms = self._end(times, beats)
-        if order(end) <= order((begin.file, begin.pos)):
-            raise Nothing(
-                f"the reader stands at {end[0]}:{end[1]} and has read nothing since {_text(since_ms)};"
-                " look at `consumer status`"
+        if beats[-1].ms < min(times.until or now_ms, now_ms) - SILENT_MS:
+            gaps.append(
+                f"the reader is silent since {_text(beats[-1].ms)}; what the server wrote later was not looked at"
             )
         found = Audit(begin.ms, until_ms, (begin.file, begin.pos), end, notes=notes, gaps=gaps)
         return found, begin.ms - SLACK_MS
 
-    def _kept_since_ms(self) -> int:
+    def _kept_since_ms(self, now_ms: int) -> int:
         kept = retention_seconds(self._kafka)
-        now_ms = self._replica.clock() // 1000
         return now_ms - int(kept * 1000) if kept != float("inf") else 0
 
     def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat]) -> tuple[Heartbeat, list[str]]:
