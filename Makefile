@@ -70,8 +70,8 @@ test-deploy: venv ## build the image and bring the compose file up for real
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
 
-reference: venv ## write deploy/METRICS.md from the code
-	@$(PYTHON) -m deploy.reference > deploy/METRICS.md.new && mv deploy/METRICS.md.new deploy/METRICS.md
+reference: venv ## write docs/reference from the code
+	@$(PYTHON) -m deploy.reference
 
 dashboards: venv ## write Grafana's dashboards from deploy/dashboards.py
 	@$(PYTHON) -m deploy.dashboards

@@ -13,7 +13,7 @@ from consumer.cli import app as consumer
 from reconciler.cli import NAMES
 from reconciler.cli import app as reconciler
 
-RUNBOOK: Final = (Path(__file__).parents[2] / "deploy" / "RUNBOOK.md").read_text()
+RUNBOOK: Final = (Path(__file__).parents[2] / "docs" / "how-to" / "runbook.md").read_text()
 COMMANDS: Final = sorted(set(re.findall(r"`((?:consumer|reconciler) [^`<]+)`", RUNBOOK)))
 RUNS: Final = {*NAMES, "all"}
 

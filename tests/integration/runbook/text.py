@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.servers.places import PROJECT
 
-RUNBOOK = PROJECT / "deploy" / "RUNBOOK.md"
+RUNBOOK = PROJECT / "docs" / "how-to" / "runbook.md"
 
 
 class Section(NamedTuple):
