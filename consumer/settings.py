@@ -174,8 +174,8 @@ class ReplicaSettings(_Settings):
 
     replica_database_url: Annotated[SecretStr, AfterValidator(_mysql_url)]
     """`mysql://` or `mariadb://user:password@host:port/database`; `ssl_ca`, `ssl_cert`, `ssl_key` and `ssl_mode` as
-    parameters. One server, the same for reader and reconciler: never a name that may lead to one replica or another. From
-    a file, its password is read anew for each connection."""
+    parameters. One server, the same for reader and reconciler: never a name that may lead to one replica or another.
+    From a file, its password is read anew for each connection."""
     replica_password_command: str = ""
     """A command that prints the password, run for each connection: `aws rds generate-db-auth-token …` with
     `ssl_mode=VERIFY_IDENTITY`."""
@@ -196,8 +196,8 @@ class DatabaseSettings(_Settings):
     """The PostgreSQL database of the call centre."""
 
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)]
-    """`postgresql://…`; libpq's parameters (`sslmode`, `sslrootcert`, …) pass through. Where the call centre's tables are
-    in another schema than the role's `search_path` names: `?options=-csearch_path%3Ddialler`, or
+    """`postgresql://…`; libpq's parameters (`sslmode`, `sslrootcert`, …) pass through. Where the call centre's tables
+    are in another schema than the role's `search_path` names: `?options=-csearch_path%3Ddialler`, or
     `ALTER ROLE … SET search_path`."""
 
     @property
@@ -281,7 +281,8 @@ class DiscoverySettings(_Settings):
     """What of the safety net runs, and how far it looks."""
 
     smart_discovery_enabled: bool = True
-    """False: appliers idle, and no sweep, recheck, verify, backfill or aging runs; the reader goes on, and HTTP answers."""
+    """False: appliers idle, and no sweep, recheck, verify, backfill or aging runs; the reader goes on, and HTTP
+    answers."""
     shadow_mode: bool = False
     """True writes only our own schema, so that the stream can run beside the old system."""
     recent_activity_hours: int = Field(default=48, ge=1)

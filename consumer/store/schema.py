@@ -31,14 +31,14 @@ ABOUT = {
     "claims": "Claims of customers, as far as the rules look at them.",
     "requirements": "What customers are asked for, as far as the rules look at it.",
     "left_behind": "What stayed behind where a claim or a user went elsewhere, until its new place asks for it.",
-    "stints": "The audit trail: each stay of a customer in a queue, with the reasons for its beginning and end, and the one"
-    " conversion that it may have earned.",
+    "stints": "The audit trail: each stay of a customer in a queue, with the reasons for its beginning and end, and the"
+    " one conversion that it may have earned.",
     "lanes": "How far each lane is applied: the next number, its version, and the offsets in Kafka.",
     "rechecks": "Customers who are to be read live.",
-    "shown": "Customers whose queue the call centre sees by the present, while the stream has yet to bring how they came"
-    " there.",
-    "dead_letters": "Messages that could not be applied, as they came; a topic that was created anew gives its offsets out"
-    " again, so the digest of key and value tells them apart.",
+    "shown": "Customers whose queue the call centre sees by the present, while the stream has yet to bring how they"
+    " came there.",
+    "dead_letters": "Messages that could not be applied, as they came; a topic that was created anew gives its offsets"
+    " out again, so the digest of key and value tells them apart.",
     "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
     "rules": "The rules of the business, every version that was in force.",
 }

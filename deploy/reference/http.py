@@ -17,8 +17,8 @@ from reconciler.web.app import create_app
 
 ABOUT: Final = """# HTTP
 
-Made by `make reference` from the API's own description; not edited by hand. `reconciler serve` answers at `HTTP_HOST` and
-`HTTP_PORT`; the same is at `/openapi.json` there, and `/docs` lets one try it. What starts something takes a token:
+Made by `make reference` from the API's own description; not edited by hand. `reconciler serve` answers at `HTTP_HOST`
+and `HTTP_PORT`; the same is at `/openapi.json` there, and `/docs` lets one try it. What starts something takes a token:
 `Authorization: Bearer …`, one of `API_TOKENS_FILE`.
 """
 _NOWHERE: Final = "//nowhere@127.0.0.1:1/nothing"

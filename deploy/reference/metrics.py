@@ -48,4 +48,3 @@ def _lines() -> Iterator[str]:
 
 def _label(name: str, values: Values) -> str:
     return f"`{name}`: {values if isinstance(values, str) else ', '.join(values)}"
-

@@ -14,13 +14,13 @@ from reconciler import settings as net
 
 ABOUT: Final = """# Settings
 
-Made by `make reference` from the declarations in the code; not edited by hand. `consumer settings` shows the values as a
-process would take them, and where each is from.
+Made by `make reference` from the declarations in the code; not edited by hand. `consumer settings` shows the values as
+a process would take them, and where each is from.
 
-Each may be a variable of the environment, the content of the file that `<NAME>_FILE` names, or a line of `.env`; the first
-of these counts. `HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which
-`python -m consumer.health`, the containers' check, says unhealthy. Kubernetes sets variables of its own for a service that
-is named kafka, so our pods have `enableServiceLinks: false`.
+Each may be a variable of the environment, the content of the file that `<NAME>_FILE` names, or a line of `.env`; the
+first of these counts. `HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which
+`python -m consumer.health`, the containers' check, says unhealthy. Kubernetes sets variables of its own for a service
+that is named kafka, so our pods have `enableServiceLinks: false`.
 """
 CONCERNS: Final[dict[str, type[BaseSettings]]] = {
     "The company's MySQL or MariaDB": stream.ReplicaSettings,
@@ -43,8 +43,8 @@ IN_WORDS: Final = {
 }
 """Defaults that are told in words."""
 AFTER: Final = {
-    "Kafka": "Every other variable `KAFKA_X_Y` becomes librdkafka's property `x.y`: `KAFKA_SASL_PASSWORD_FILE`, say, names"
-    " the file with `sasl.password`. What the order and exactly-once rest on cannot be changed so."
+    "Kafka": "Every other variable `KAFKA_X_Y` becomes librdkafka's property `x.y`: `KAFKA_SASL_PASSWORD_FILE`, say, "
+    "names the file with `sasl.password`. What the order and exactly-once rest on cannot be changed so."
 }
 
 
