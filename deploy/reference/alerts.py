@@ -13,8 +13,8 @@ from deploy.alerts import RULES
 ABOUT: Final = """# Alerts
 
 Made by `make reference` from `deploy/prometheus/alerts.yml`; not edited by hand. Each name leads to what it means
-and what to do. `page`: customers or money are affected now; `warn`: look at it within the day. Every alert keeps the label
-`deployment`. The times are how long it has to be so.
+and what to do. `page`: customers or money are affected now; `warn`: look at it within the day. Every alert keeps the
+label `deployment`. The times are how long it has to be so.
 """
 _SUMMARY: Final = re.compile(r"^\{\{ \$labels\.deployment \}\}: ")
 

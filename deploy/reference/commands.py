@@ -22,7 +22,7 @@ customer's data.
 | exit code | means |
 |---|---|
 | 0 | done; also where SIGTERM ended it in good order |
-| 1 | failed, drift found, a check that failed, or leads refused by PostgreSQL (`leadstream.runs` has how many and why) |
+| 1 | failed, drift found, a check that failed, or leads refused by PostgreSQL (`leadstream.runs` says how many) |
 | 2 | wrong usage, settings or Kafka properties |
 | 130 | interrupted by Ctrl-C |
 

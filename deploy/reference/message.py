@@ -14,8 +14,8 @@ ABOUT: Final = """# Messages
 
 Made by `make reference` from the code; not edited by hand. Changes lie in Kafka in Debezium's envelope, as JSON, with
 one more object, `lane`. The key is the user's id in decimal, so that everything about one user lies in the partition of
-the same number in each topic, a *lane*. Messages of a lane are numbered without gaps. What the members promise stands in
-[the design](../explanation/design.md#the-message).
+the same number in each topic, a *lane*. Messages of a lane are numbered without gaps. What the members promise stands
+in [the design](../explanation/design.md#the-message).
 """
 _SIGNED_AT: Final = 1_790_000_000_123_456
 _GTID: Final = "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
