@@ -34,12 +34,14 @@ def told(*complaints: KafkaError) -> Trouble:
             " TLS: compare KAFKA_SECURITY_PROTOCOL with that listener",
         ),
         (
-            "ssl://kafka:9092/bootstrap: Disconnected: SSL connection closed by peer (after 3ms in state SSL_HANDSHAKE)",
+            "ssl://kafka:9092/bootstrap: Disconnected: SSL connection closed by peer"
+            " (after 3ms in state SSL_HANDSHAKE)",
             "Disconnected: SSL connection closed by peer; perhaps only one side speaks TLS: compare"
             " KAFKA_SECURITY_PROTOCOL with that listener",
         ),
         (
-            "ssl://kafka:9092/bootstrap: SSL handshake failed: certificate verify failed (after 3ms in state SSL)",
+            "ssl://kafka:9092/bootstrap: SSL handshake failed: certificate verify failed"
+            " (after 3ms in state SSL_HANDSHAKE)",
             "SSL handshake failed: certificate verify failed",
         ),
         (
