@@ -275,6 +275,11 @@ class KafkaSettings(DeploymentSettings):
         }
         return {**properties, "bootstrap.servers": self.kafka_bootstrap_servers}
 
+    @property
+    def renews_password(self) -> bool:
+        """Whether the password comes from a file, so that another one may stand there later."""
+        return _file_of("KAFKA_SASL_PASSWORD") is not None
+
     def topic(self, name: str) -> str:
         """The full name of one of our topics."""
         return f"{self.topic_prefix}.{name}"
