@@ -191,13 +191,15 @@ class ReplicaSettings(_Settings):
 class PostgresAddress(str):
     """DATABASE_URL as libpq takes it, as it was at the start; a string to whoever only names it or hands it on."""
 
-    __slots__ = ("_file", "_password_command")
+    __slots__ = ("_file", "_newest", "_password_command")
     _file: str | None
+    _newest: str
     _password_command: str
 
     def __new__(cls, url: str, password_command: str = "", file: str | None = None) -> Self:
         """`file` is where the URL was read from; `password_command` prints the password in its place."""
         made = super().__new__(cls, _for_libpq(url))
+        made._newest = str(made)
         made._file, made._password_command = file, password_command
         return made
 
@@ -207,12 +209,14 @@ class PostgresAddress(str):
         As the URL's file has it now, where it came from one, and with what the command prints for a password, where
         there is one. Raises PasswordCommandFailed.
         """
-        url = str(self)
         if self._file is not None:
             try:
-                url = _for_libpq(_postgres_url(SecretStr(_text_of("DATABASE_URL_FILE", self._file))).get_secret_value())
+                found = _postgres_url(SecretStr(_text_of("DATABASE_URL_FILE", self._file)))
             except (SettingsError, ValueError):
-                url = str(self)  # the one before may still do
+                pass  # the one before may still do
+            else:
+                self._newest = _for_libpq(found.get_secret_value())
+        url = self._newest
         if not self._password_command:
             return url
         password = quote(_printed("DATABASE_PASSWORD_COMMAND", self._password_command), safe="")

@@ -204,6 +204,11 @@ class LaneStream:
             self._gather(touched)
             self._throttle()
         self._credentials.look(self._consumer)
+        if self._credentials.outdated:
+            raise ConsumerFailed(
+                "our certificate for Kafka was renewed, and its client reads it only when it begins; start the applier"
+                " again"
+            )
         now = time.monotonic()
         if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now

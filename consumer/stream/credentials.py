@@ -1,7 +1,12 @@
-"""Kafka's password as it is now, for clients that last: librdkafka asks for it only when it is made."""
+"""Kafka's password and certificates as they are now, for clients that last.
+
+librdkafka takes both when a client is made. Another password can be given to it later; of another certificate it knows
+only when it is made anew.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Final, Protocol
 
@@ -21,6 +26,12 @@ USERNAME: Final = "sasl.username"
 PASSWORD: Final = "sasl.password"  # noqa: S105 - the name of a property
 
 
+LOCATION: Final = ".location"
+"""How properties end that name files of certificates and keys."""
+Stamp = tuple[tuple[int, int, int], ...]
+"""Of each file: its number, its size, and when it was written (ns)."""
+
+
 class Client(Protocol):
     """A producer, a consumer or an admin client of librdkafka's."""
 
@@ -35,6 +46,8 @@ class Credentials:
         """Made right before the client, which has the credentials of that moment. Raises SettingsError."""
         self._settings = settings
         self._given = self._now()
+        self._files = self._seen = self._stamp()
+        self._outdated = False
         self._due = time.monotonic() + LOOK_SECONDS
         self._let_in = False
         self._refused_at: float | None = None
@@ -57,10 +70,18 @@ class Credentials:
             log.warning("kafka_password_awaited", seconds=AWAIT_SECONDS, hint="write the new one to its file")
         return now < self._refused_at + AWAIT_SECONDS
 
+    @property
+    def outdated(self) -> bool:
+        """Whether files of certificates were renewed since the client was made, and are whole by now."""
+        return self._outdated
+
     def look(self, client: Client) -> None:
-        """Gives the client what is in the files now, every few seconds at most."""
-        if time.monotonic() >= self._due:
-            self.renew(client)
+        """Gives the client the password that is in its file now, and looks at certificates; every few seconds."""
+        if time.monotonic() < self._due:
+            return
+        self.renew(client)
+        before, self._seen = self._seen, self._stamp()
+        self._outdated = self._seen is not None and before == self._seen != self._files
 
     def renew(self, client: Client) -> bool:
         """Gives the client what is in the files now; whether that is something new to it."""
@@ -81,6 +102,15 @@ class Credentials:
         self._given = now
         log.info("kafka_password_renewed")
         return True
+
+    def _stamp(self) -> Stamp | None:
+        """What the files of certificates are now; None while one of them is not there."""
+        try:
+            paths = [path for name, path in sorted(self._settings.librdkafka.items()) if name.endswith(LOCATION)]
+            found = [os.stat(path) for path in paths if os.path.isabs(path)]
+        except (OSError, SettingsError):
+            return None
+        return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
 
     def _now(self) -> tuple[str, str] | None:
         """User and password by the settings; None where Kafka is not asked for them."""

@@ -41,6 +41,11 @@ class Partitions:
             }
         )
 
+    @property
+    def outdated(self) -> bool:
+        """Whether our certificate was renewed since this was made, so that another one has to be."""
+        return self._credentials.outdated
+
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
         self._credentials.look(self._consumer)

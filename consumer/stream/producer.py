@@ -65,8 +65,9 @@ class ReaderTransactions:
 
     Where `broken`, librdkafka gave the producer up: because another one fenced it, or Kafka ended its transaction, or
     because Kafka answers that there is no such transaction to end, as it may after a commit that took long
-    (confluentinc/librdkafka, issues 3297, 4849). Only `renew` helps then, and what was committed last has to be looked
-    up. `largest` is what the client takes as one message, in bytes.
+    (confluentinc/librdkafka, issues 3297, 4849); or our certificate was renewed, which it reads when a producer is
+    made. Only `renew` helps then, and what was committed last has to be looked up. `largest` is what the client takes
+    as one message, in bytes.
     """
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
@@ -120,6 +121,9 @@ class ReaderTransactions:
             return
         self.settle()
         self._credentials.look(self._producer)
+        if self._credentials.outdated:
+            self.broken = True
+            raise KafkaLost("our certificate for Kafka was renewed, so its client is made anew")
         self._insist(lambda _seconds: self._producer.begin_transaction())
         self._open = True
 

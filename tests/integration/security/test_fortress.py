@@ -254,3 +254,27 @@ def test_processes_go_on_when_the_passwords_of_kafka_and_postgresql_are_renewed(
     for process in (reader, applier, server):
         for secret in SECRETS.values():
             assert secret not in process.text(), process.name
+
+
+def test_a_certificate_that_is_renewed_is_read_anew(fortress: Fortress, outputs: dict[str, str]) -> None:
+    assert outputs, "everything is set up"
+    with (
+        fortress.running("consumer", "read") as reader,
+        fortress.running("reconciler", "serve") as server,
+    ):
+        applier = fortress.processes.start("consumer", "apply")
+        reader.wait_for("reading")
+        applier.wait_for("lanes_assigned")
+        server.wait_for("serving")
+        for name in ("cert.pem", "key.pem"):
+            file = fortress.files / name
+            renewed = file.with_suffix(".new")
+            renewed.write_bytes(file.read_bytes())
+            renewed.chmod(0o600)
+            renewed.replace(file)
+        assert applier.wait() == 1, "whoever starts it again gives it the new one"
+        assert "our certificate for Kafka was renewed" in applier.text()
+        reader.until(lambda: reader.text().count('"reading"') >= 2, "the reader had gone on")
+        assert "its client is made anew" in reader.text()
+        reader.check()
+        server.check()

@@ -82,7 +82,7 @@ def test_a_session_after_the_urls_file_was_renewed_has_the_new_password(
         account.renew("second")
         assert goes_on(postgres) == account.name
         file.write_text("half writ")
-        account.renew("first")  # the password that the process began with
+        account.renew("second")
         assert goes_on(postgres) == account.name
 
 
