@@ -29,7 +29,7 @@ from consumer.binlog.constants import (
 from consumer.binlog.errors import BinlogCorrupt, UndecodableEvent, refused
 from consumer.binlog.events import Begin, Event, Heartbeat, Rotate, RowChange, Statement, UnreadableRow
 from consumer.binlog.files import Files
-from consumer.binlog.gtid_event import GTID_EVENTS, MARIADB_FLAGS_AT, read_gtid
+from consumer.binlog.gtid_event import MARIADB_FLAGS_AT, MARIADB_GTIDS, MYSQL_GTIDS, read_gtid
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import Position, PreparedGroup
 from consumer.binlog.query_event import LOAD_HEAD, QUERY_HEAD, is_begin, logged_statement
@@ -54,9 +54,8 @@ _NO_TABLE: Final = 0xFFFFFF
 _NO_ROWS: Final = -1
 _NEVER_AGAIN: Final = -1
 """The size of a table map that has to be read again when it comes again."""
-_TABLE_MAP, _MARIADB_GTID = int(_E.TABLE_MAP), int(_E.MARIADB_GTID)
+_TABLE_MAP, _GTID, _MARIADB_GTID = int(_E.TABLE_MAP), int(_E.GTID), int(_E.MARIADB_GTID)
 _ROWS: Final = INSERTS | UPDATES | DELETES
-_WITH_TEMPLATES: Final = frozenset((int(_E.GTID), int(_E.MARIADB_GTID)))
 _STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
 """Events that may stand alone."""
 _WITHOUT_MEANING: Final = frozenset(
@@ -78,7 +77,16 @@ _WITHOUT_MEANING: Final = frozenset(
     )
 )
 """Events that change no row by themselves."""
-_STRUCTURE: Final = frozenset((_E.FORMAT_DESCRIPTION, _E.ROTATE, _E.PREVIOUS_GTIDS, _E.MARIADB_GTID_LIST, *GTID_EVENTS))
+_STRUCTURE: Final = frozenset(
+    (
+        _E.FORMAT_DESCRIPTION,
+        _E.ROTATE,
+        _E.PREVIOUS_GTIDS,
+        _E.MARIADB_GTID_LIST,
+        *MYSQL_GTIDS,
+        *MARIADB_GTIDS,
+    )
+)
 """Events without which nobody knows where the binlog goes on, or what was executed."""
 _QUERIES: Final = frozenset((_E.QUERY, *(kind for kind, plain in PLAIN.items() if plain == _E.QUERY)))
 _ENDS: Final = frozenset((_E.XID, _E.XA_PREPARE, _E.TRANSACTION_PAYLOAD))
@@ -164,7 +172,7 @@ class BinlogDecoder:
         self._outer_rows = 0
         """How many rows it has held before."""
         self._handlers: dict[int, Callable[[int, bytes, int, int, int, int], None]] = {
-            **dict.fromkeys(GTID_EVENTS, self._gtid_event),
+            **dict.fromkeys(MARIADB_GTIDS if mariadb else MYSQL_GTIDS, self._gtid_event),
             _E.QUERY: self._query_event,
             _E.XID: self._xid_event,
             **dict.fromkeys(_WITHOUT_MEANING, self._event_without_meaning),
@@ -302,6 +310,7 @@ class BinlogDecoder:
         handler_of = self._handlers.get
         maps_get = self._maps.get
         table_map, rows_kinds, crc_of_checked = _TABLE_MAP, _ROWS, CRC_OF_CHECKED
+        begins = _MARIADB_GTID if self._mariadb else _GTID
         outer = self._outer
         unpack, crc32 = frame_header, zlib.crc32
         overlap = 0 if framed else FRAME
@@ -336,7 +345,7 @@ class BinlogDecoder:
                         self._rows_without_map(data[body : body + 6])
                     elif known[1] is not None:
                         self._rows_event(known[1], kind, data, body, body_end, start)
-                elif kind in _WITH_TEMPLATES and templates is not None and transaction.gtid is None:
+                elif kind == begins and templates is not None and transaction.gtid is None:
                     behind = templates.read(data, at, check, files, transaction.emit) if templates else at
                     if behind > at:
                         at = behind

@@ -13,9 +13,8 @@ from uuid import UUID
 
 from consumer.binlog.constants import HEADER, EventType
 
-GTID_EVENTS: Final = frozenset(
-    (EventType.GTID, EventType.ANONYMOUS_GTID, EventType.GTID_TAGGED, EventType.MARIADB_GTID)
-)
+MYSQL_GTIDS: Final = frozenset((EventType.GTID, EventType.ANONYMOUS_GTID, EventType.GTID_TAGGED))
+MARIADB_GTIDS: Final = frozenset((EventType.MARIADB_GTID,))
 COMMIT_TIME: Final = (1 << 55) - 1
 ORIGINAL_FOLLOWS: Final = 1 << 55
 """Above an untagged event's time of the commit on this server: the time of the commit on its source follows."""

@@ -10,6 +10,7 @@ import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
+from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, RowChange, Single
 from consumer.binlog.files import Files
 from consumer.binlog.templates import Templates
@@ -258,6 +259,19 @@ def test_a_table_id_means_what_the_last_table_map_said_whoever_read_it() -> None
     row = spelled_out(found)[-2]
     assert isinstance(row, RowChange)
     assert (row.table, row.after_id) == ("claims", 50)
+
+
+@FLAVORS
+def test_the_gtid_of_another_kind_of_server_is_an_unknown_event(mariadb: bool) -> None:
+    log = started(checksums=False)
+    for number in range(1, 13):
+        transaction(log, number, mariadb=mariadb)
+    transaction(log, 13, mariadb=not mariadb)
+    for target in (counting(mariadb=mariadb)[0], decoder(mariadb=mariadb)):
+        found: list[Event] = []
+        with pytest.raises(UndecodableEvent, match="this kind of event is unknown"):
+            target.decode(log.data, found)
+        assert len([event for event in spelled_out(found) if isinstance(event, RowChange)]) == 12
 
 
 @FLAVORS
