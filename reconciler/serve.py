@@ -57,6 +57,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         aging.aging_timezone,
         _hosts(serving),
         protect_reads=serving.http_protect_reads,
+        grafana=serving.grafana_url,
+        runbook=serving.runbook_url,
     )
     server = uvicorn.Server(
         uvicorn.Config(

@@ -149,9 +149,9 @@ SELECT count(*) FILTER (WHERE unresolved) FROM gone
 
 DEAD_LETTERS: Final = """
 SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size
-FROM leadstream.dead_letters WHERE resolved_at IS NULL ORDER BY id LIMIT %(limit)s
+FROM leadstream.dead_letters WHERE resolved_at IS NULL AND id > %(after)s ORDER BY id LIMIT %(limit)s
 """
-"""Dead letters that nobody has resolved, oldest first, without their bytes."""
+"""Dead letters after a number that nobody has resolved, oldest first, without their bytes."""
 
 CHOSEN_DEAD_LETTERS: Final = """
 SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size

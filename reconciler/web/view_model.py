@@ -13,6 +13,7 @@ from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import Today
+from reconciler.monitor.week import Week
 from reconciler.web.chart import Chart
 
 LATE_SECONDS: Final = 60.0
@@ -43,6 +44,9 @@ class Policy:
     writes: bool
     token: bool
     shadow: bool
+    grafana: str = ""
+    runbook: str = ""
+    """Addresses to link to; empty where nobody set one."""
 
     @property
     def why_no_runs(self) -> str:
@@ -56,13 +60,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was seen until `now`. `today` is None before PostgreSQL first answered."""
+    """Everything that was seen until `now`. `today` and `week` are None before PostgreSQL first answered."""
 
     now: datetime
     snapshot: Snapshot
     today: Today | None
     stream: StreamSeen
     policy: Policy
+    week: Week | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number with its name. `value` is a dash where it is not known; `code` is the name that programs use."""
+    """One number with its name. `value` is a dash where it is not known; `code` is the name that programs use.
+
+    `link` leads to the list behind it; `notes` are further lines, and `longest` is who waits longest, with words on it.
+    """
 
     key: str
     label: str
@@ -84,6 +92,27 @@ class Figure:
     code: str = ""
     state: State | None = None
     link: str = ""
+    notes: tuple[str, ...] = ()
+    longest: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class WonRow:
+    """One of the latest conversions."""
+
+    user_id: int
+    at: datetime
+    when: str
+    words: str
+
+
+@dataclass(frozen=True)
+class DayRow:
+    """The conversions of one day: all, and by type in the order of the page."""
+
+    day: str
+    total: int
+    types: list[int]
 
 
 @dataclass(frozen=True)
@@ -128,7 +157,9 @@ class Page:
     queues: list[Figure]
     queues_note: str
     conversions: Figure
-    conversion_types: str
+    won: list[Figure]
+    latest: list[WonRow]
+    days: list[DayRow]
     chart: Chart
     chart_words: str
     hour: int
