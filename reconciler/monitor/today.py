@@ -79,8 +79,8 @@ class Won(NamedTuple):
 
 @dataclass(frozen=True)
 class Today:
-    """Everything at `seen_at`, by PostgreSQL's clock; all since midnight: `drift` and `repaired` by run, and `kinds`, those
-    of drift."""
+    """Everything at `seen_at`, by PostgreSQL's clock; `drift` and `repaired` are by run, `kinds` those of drift, all
+    since midnight."""
 
     seen_at: datetime
     days: Days
