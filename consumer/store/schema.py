@@ -203,3 +203,15 @@ rules = Table(
     Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("rejudged_at", DateTime(timezone=True)),
 )
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("memory", BigInteger),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""Appliers and reconcilers, as they tell of themselves; the reader, which needs no PostgreSQL, does so in Kafka."""

@@ -17,6 +17,7 @@ import psycopg
 
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
+from consumer.store.processes import Known, processes
 from reconciler.postgres import Postgres
 from reconciler.runs.run_log import NAMES, Record, Runs
 
@@ -92,6 +93,8 @@ class Today:
     oldest_recheck: datetime | None
     latest: list[Won] = field(default_factory=list)
     """The newest conversions, newest first."""
+    processes: list[Known] = field(default_factory=list)
+    """Appliers and reconcilers that told of themselves lately."""
 
 
 class Calendar(NamedTuple):
@@ -147,6 +150,7 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = store_lanes.lanes(connection)
+        told = processes(connection)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
     return Today(
         now,
@@ -158,4 +162,5 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
         lanes,
         oldest[0] if oldest else None,
         [Won(*row) for row in latest],
+        told,
     )

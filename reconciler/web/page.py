@@ -13,6 +13,7 @@ from reconciler.web.alerts import alerts, headline
 from reconciler.web.chart import Chart, chart, share
 from reconciler.web.formatting import clock, counted, difference, span
 from reconciler.web.last_runs import runs
+from reconciler.web.processes import missing, processes
 from reconciler.web.view_model import (
     VERY_LATE_SECONDS,
     DayRow,
@@ -62,6 +63,8 @@ def page(facts: Facts) -> Page:
         lanes=_lanes(facts),
         drift=_drift(facts),
         runs=runs(facts),
+        processes=processes(facts),
+        processes_note=missing(facts),
         why_no_runs=facts.policy.why_no_runs,
     )
 

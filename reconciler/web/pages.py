@@ -24,6 +24,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
+from consumer.measures import RECONCILER
+from consumer.process import myself
 from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today, week
@@ -254,7 +256,7 @@ def add_pages(
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
         seen = await asyncio.to_thread(cache.newest)
-        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy, seen.week)
+        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy, seen.week, myself(RECONCILER))
         return pages.html("status.html", page=page(facts))
 
     @app.get("/customers", include_in_schema=False)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from consumer.process import Process
 from consumer.store.lanes import LanePoint
 from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
@@ -68,6 +69,8 @@ class Facts:
     stream: StreamSeen
     policy: Policy
     week: Week | None = None
+    here: Process | None = None
+    """The process that serves the page."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,19 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class ProcessRow:
+    """A process at work, or one that was; `word` says which, and what it does."""
+
+    kind: str
+    name: str
+    version: str
+    uptime: str
+    memory: str
+    state: State
+    word: str
+
+
+@dataclass(frozen=True)
 class LaneRow:
     """One lane; `fill` is how much of its bar is filled, in percent of VERY_LATE_SECONDS."""
 
@@ -168,6 +184,8 @@ class Page:
     lanes: list[LaneRow]
     drift: list[Figure]
     runs: list[RunRow]
+    processes: list[ProcessRow]
+    processes_note: str
     why_no_runs: str
 
 

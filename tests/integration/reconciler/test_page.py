@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -358,7 +358,7 @@ def test_a_screen_reader_finds_landmarks_headings_captions_and_names(shift: Shif
         expect(page.get_by_role(role)).to_have_count(1)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     headings = page.get_by_role("heading", level=2).all_inner_texts()
-    assert headings == ["Queues now", "Conversions today", "Lag", "Safety net"]
+    assert headings == ["Queues now", "Conversions today", "Lag", "Safety net", "Processes"]
     assert page.evaluate("[...document.querySelectorAll('table')].every(table => table.caption)")
     runs = page.get_by_role("table", name="The last run of each sweep")
     expect(runs.get_by_role("rowheader").first).to_contain_text("New users")
@@ -432,6 +432,22 @@ def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> Non
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("#told")).to_contain_text("is discarded")
     expect(row).to_have_count(0)
+
+
+def test_processes_tell_their_version_age_and_memory(shift: Shift, page: Page) -> None:
+    told = "INSERT INTO leadstream.processes VALUES ('applier', %s, '0.1.0', now() - interval '3 hours', 142000000, %s)"
+    shift.world.pg("DELETE FROM leadstream.processes WHERE kind = 'applier'")
+    shift.world.pg(told, "applier-1", datetime.now(UTC))
+    shift.world.pg(told, "applier-2", datetime.now(UTC) - timedelta(minutes=5))
+    shift.stream_is_at(0.5)
+    rows = page.locator("#process-rows tr")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(0)).to_have_text(re.compile(r"reader .*reads.*\d MB"))
+    expect(rows.nth(1)).to_have_text(re.compile(rf"applier applier-1.*applies {LANES} lanes.*0\.1\.0.*3 h.*142 MB"))
+    expect(rows.nth(2)).to_have_text(re.compile(r"applier applier-2.*silent since \d\d:\d\d"))
+    expect(rows.nth(3)).to_have_text(re.compile(r"reconciler .*serves this page.*[1-9]\d* MB"))
+    assert shift.world.pg("SELECT count(*) FROM leadstream.processes WHERE kind = 'reconciler'") == [(1,)]
+    shift.world.pg("DELETE FROM leadstream.processes WHERE kind = 'applier'")
 
 
 def test_the_numbers_lead_to_who_is_meant(shift: Shift, page: Page) -> None:
