@@ -215,7 +215,9 @@ def _drift(facts: Facts) -> list[Figure]:
     today, seen = facts.today, facts.snapshot
     found = None if today is None else sum(today.drift.values())
     repaired = None if today is None else sum(today.repaired.values())
-    kinds = "" if today is None else ", ".join(f"{count:,} {kind}" for kind, count in today.kinds.items())
+    kinds = (
+        "" if today is None else ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in today.kinds.items())
+    )
     waiting = "—" if seen.rechecks_waiting is None else f"{seen.rechecks_waiting:,}"
     due = "" if seen.rechecks_due is None else f"{seen.rechecks_due:,} due now"
     return [

@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from consumer.process import Process
 from consumer.store.lanes import LanePoint
+from consumer.store.processes import Known
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
 from reconciler.monitor.today import Days, Today, Won, calendar, days
@@ -219,6 +221,30 @@ def test_seven_days_are_told_by_queue_by_day_and_in_all() -> None:
 def test_the_latest_conversions_name_customers_and_local_times() -> None:
     shown = page(facts(some_day(latest=[Won(8911, NOW, "signature_obtained")])))
     assert [(row.user_id, row.when, row.words) for row in shown.latest] == [(8911, "14:10", "signed")]
+
+
+def test_refused_leads_are_told_and_counted() -> None:
+    shown = page(facts(snapshot=replace(WELL, rechecks_refused=1)))
+    assert shown.headline == "Degraded: PostgreSQL refuses the rows of 1 lead"
+    assert (shown.drift[-1].value, shown.drift[-1].state) == ("1", State.BAD)
+
+
+def test_an_applier_that_went_is_noticed_and_a_reader_that_did_is_bad() -> None:
+    def known(name: str, silent: float) -> Known:
+        return Known(Process("applier", name, "0.1.0", NOW - timedelta(hours=2), 142_000_000), silent)
+
+    here = Process("reconciler", "host:1", "0.1.0", NOW - timedelta(minutes=3), None)
+    reader = replace(STREAM, reader=here._replace(kind="reader"), written_at=NOW.timestamp() - 120)
+    today = some_day(processes=[known("applier-1", 4), known("applier-2", 4), known("applier-3", 900)])
+    rows = page(replace(facts(today), stream=reader, here=here)).processes
+    assert [(row.kind, row.word, row.uptime, row.memory, row.state) for row in rows] == [
+        ("reader", "silent since 14:08", "—", "—", State.BAD),
+        ("applier", "applies 2 lanes", "2 h", "142 MB", State.GOOD),
+        ("applier", "stands by", "2 h", "142 MB", State.GOOD),
+        ("applier", "silent since 13:55", "—", "142 MB", State.NOTICE),
+        ("reconciler", "serves this page", "3 min", "—", State.GOOD),
+    ]
+    assert page(replace(facts(), stream=NOT_WATCHED)).processes_note.startswith("The reader tells of itself in Kafka")
 
 
 def test_every_number_leads_to_its_list() -> None:
