@@ -41,8 +41,8 @@ ABOUT = {
     " out again, so the digest of key and value tells them apart.",
     "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
     "rules": "The rules of the business, every version that was in force.",
-    "processes": "Appliers and reconcilers, as they tell of themselves every 15 s; the reader, which needs no PostgreSQL,"
-    " does so in Kafka, beside its checkpoints.",
+    "processes": "Appliers and reconcilers, as they tell of themselves every 15 s; the reader, which needs no"
+    " PostgreSQL, does so in Kafka, beside its checkpoints.",
 }
 """What each table is for."""
 

@@ -176,6 +176,7 @@ def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path
     listed = tmp_path / "tokens"
     listed.write_text("anna 0123456789abcdef run\nboard 0123456789abcdeg read\n")
     settings = {"API_TOKENS_FILE": str(listed), "SWEEPS": "new-users", "HTTP_PROTECT_READS": "true"}
+    settings |= {"GRAFANA_URL": "https://grafana.example.com/d/1", "RUNBOOK_URL": "https://wiki.example.com/runbook"}
     with serving(mysql_world, **settings) as served:
         refused = served.post("/sweeps/rechecks", "0123456789abcdeg")
         assert (refused.status_code, "may read only" in refused.json()["detail"]) == (403, True)
@@ -190,6 +191,9 @@ def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path
             *(f"/lists/{name}" for name in KINDS),
         )
         assert {path: served.get(path).status_code for path in protected} == dict.fromkeys(protected, 401)
+        home = served.client.get("/", auth=("anna", "0123456789abcdeg")).text
+        assert home.count('href="https://grafana.example.com/d/1"') == 2
+        assert 'href="https://wiki.example.com/runbook"' in home
         assert served.client.get("/lists/none", auth=("anna", "0123456789abcdeg")).status_code == 200
         bearer = {"Authorization": "Bearer 0123456789abcdeg"}
         runs = served.client.get("/runs", headers=bearer).json()
