@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
@@ -46,7 +47,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     listening = _listen(serving)
     streaming = load(StreamSettings)
     begin(RECONCILER, streaming.topic_prefix)
-    watch = Watch(settings, stop.event)
+    watch = Watch(settings, stop.event, ZoneInfo(aging.aging_timezone))
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(streaming, stop.event)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
@@ -19,6 +20,7 @@ from consumer.metrics import RECONNECTS
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
+from reconciler.monitor.today import SinceMidnight, since_midnight
 from reconciler.postgres import Postgres, moment
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
@@ -153,13 +155,17 @@ class Snapshot:
     """When the queues were counted."""
     streamed_users: int = 0
     streamed_conversions: int = 0
+    today: SinceMidnight | None = None
+    """What was brought and repaired since midnight."""
 
 
 class Watch:
     """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
-    def __init__(self, settings: Settings, stop: Event) -> None:
+    def __init__(self, settings: Settings, stop: Event, zone: ZoneInfo) -> None:
+        """`zone` says whose midnight begins a day."""
         self._settings = settings
+        self._zone = zone
         self._stop = stop
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
@@ -263,12 +269,14 @@ class Watch:
         with postgres.session() as connection:
             counted = connection.execute(QUEUES).fetchall()
             users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
+        today = since_midnight(postgres, self._zone)
         self._see(
             queues={queue: count for queue, count, *_ in counted},
             longest={queue: Waiting(first[1], moment(first[0])) for queue, _, first, _ in counted if first},
             counted_at=counted[0][3] if counted else datetime.now(UTC),
             streamed_users=users,
             streamed_conversions=conversions,
+            today=today,
         )
 
     def _see(self, **seen: object) -> None:

@@ -55,6 +55,12 @@ LATEST_SHOWN: Final = 6
 NOW: Final = "SELECT now()"
 """The time by PostgreSQL's clock."""
 
+CONVERTED: Final = """
+SELECT conversion_type, source, count(*) FROM leadstream.stints
+WHERE conversion_type IS NOT NULL AND closed_at >= %s AND closed_at < %s GROUP BY 1, 2
+"""
+"""Conversions of a day, by type and by what brought them."""
+
 OLDEST_RECHECK: Final = "SELECT min(not_before) FROM leadstream.rechecks WHERE not_before <= now()"
 """Since when the recheck is due that waits longest."""
 
@@ -97,6 +103,16 @@ class Today:
     """Appliers and reconcilers that told of themselves lately."""
 
 
+class SinceMidnight(NamedTuple):
+    """What dashboards show of the day: conversions by type and by what brought them, and how many leads runs repaired.
+
+    The conversions are those that the page adds up by hour.
+    """
+
+    conversions: Mapping[tuple[str, str], int]
+    repaired: int
+
+
 class Calendar(NamedTuple):
     """The local days around a moment, as moments in UTC."""
 
@@ -137,6 +153,17 @@ def clock(connection: psycopg.Connection[tuple[Any, ...]]) -> datetime:
     if row is None or not isinstance(row[0], datetime):
         raise TypeError("now() is no time")
     return row[0].astimezone(UTC)
+
+
+def since_midnight(postgres: Postgres, zone: ZoneInfo) -> SinceMidnight:
+    """Asks PostgreSQL for the local day. Raises StoreError."""
+    with postgres.session() as connection:
+        moments = calendar(clock(connection), zone)
+        converted = connection.execute(CONVERTED, [moments.today, moments.tomorrow]).fetchall()
+        runs = connection.execute(TODAY, [list(NAMES), moments.today]).fetchall()
+    return SinceMidnight(
+        {(kind, source): count for kind, source, count in converted}, sum(repaired for _, repaired, _ in runs)
+    )
 
 
 def look(postgres: Postgres, zone: ZoneInfo) -> Today:

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -28,11 +28,11 @@ from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, LATEST, TODAY, calendar, look
 from reconciler.monitor.week import WON
-from reconciler.postgres import Postgres
 from reconciler.runs.run_log import NAMES, NEWEST
 from reconciler.web.pages import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
+from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
@@ -533,23 +533,15 @@ def test_the_api_is_told_on_a_page_of_our_own(shift: Shift, page: Page) -> None:
 
 def test_today_is_postgresqls_day_whatever_our_own_clock_says(shift: Shift) -> None:
     world = shift.world
-    world.pg("CREATE SCHEMA another_clock")
-    world.pg(
-        "CREATE FUNCTION another_clock.now() RETURNS timestamptz LANGUAGE sql"
-        " AS $$ SELECT timestamptz '2031-07-01 23:30:00+00' $$"
-    )
     world.pg(
         "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at,"
         " closed_reason, conversion_type) VALUES"
         " (701, 1, 'unsigned_users', '2031-06-01', 'first_seen', '2031-07-01 23:10:00+00', 'x', 'signature_obtained'),"
         " (702, 1, 'unsigned_users', '2031-06-01', 'first_seen', '2031-07-01 22:50:00+00', 'x', 'signature_obtained')"
     )
-    url = urlsplit(world.conninfo)
-    elsewhere = url._replace(query="options=-csearch_path%3Danother_clock,pg_catalog,public").geturl()
-    with closing(Postgres(elsewhere)) as postgres:
+    with clock_says(world, datetime(2031, 7, 1, 23, 30, tzinfo=UTC)) as postgres:
         found = look(postgres, LONDON)
     world.pg("DELETE FROM leadstream.stints WHERE user_id IN (701, 702)")
-    world.pg("DROP SCHEMA another_clock CASCADE")
     assert found.seen_at == datetime(2031, 7, 1, 23, 30, tzinfo=UTC)
     assert (found.days.today, found.days.yesterday) == ({0: 1}, {23: 1})
 
