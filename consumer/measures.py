@@ -14,13 +14,14 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
+
+from consumer.process import installed
 
 Values = Sequence[str] | str
 """All values of a label, or a phrase that says which they are."""
@@ -186,16 +187,9 @@ def begin(process: str, deployment: str = "") -> None:
             _told.add(made)
             REGISTRY.register(made)
         measure.begin(process)
-    BUILD.labels(process, _version()).set(1)
+    BUILD.labels(process, installed()).set(1)
 
 
 def exposition() -> bytes:
     """Everything that this process tells, in Prometheus's text format."""
     return generate_latest(EXPOSED)
-
-
-def _version() -> str:
-    try:
-        return version("leadstream")
-    except PackageNotFoundError:  # run from a checkout
-        return "unknown"

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ import uvicorn
 from consumer.measures import RECONCILER, begin
 from consumer.settings import SettingsError, load
 from consumer.stopping import Stop
+from consumer.store.processes import Presence
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
@@ -58,6 +60,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         aging.aging_timezone,
         _hosts(serving),
         protect_reads=serving.http_protect_reads,
+        grafana=serving.grafana_url,
+        runbook=serving.runbook_url,
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -72,7 +76,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings)):
+    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings)), _presence(settings):
         watch.start()
         stream.start()
         http.start()
@@ -91,6 +95,13 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         stream.join()
     log.info("stopped")
     return failed
+
+
+def _presence(settings: Settings) -> AbstractContextManager[object]:
+    """Tells of this process in PostgreSQL, where anything is written there."""
+    if not settings.discovery.smart_discovery_enabled:
+        return nullcontext()
+    return Presence(settings.database.conninfo, RECONCILER)
 
 
 def _hosts(serving: ServeSettings) -> frozenset[str] | None:

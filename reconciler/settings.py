@@ -38,6 +38,12 @@ def _zone(value: str) -> str:
     return value
 
 
+def _link(value: str) -> str:
+    if value and not value.startswith(("https://", "http://")):
+        raise ValueError(f"{value[:80]!r} is no address of a page; write one as https://grafana.example.com")
+    return value
+
+
 def _tokens(value: SecretStr | None) -> SecretStr | None:
     if value is not None:
         parse(value.get_secret_value())
@@ -100,5 +106,9 @@ class ServeSettings(_Settings):
     http_protect_reads: bool = False
     """True: everything but /health and /metrics takes a token, as `Authorization: Bearer …` or as a browser's name and
     password."""
+    grafana_url: Annotated[str, AfterValidator(_link)] = ""
+    """Where the dashboards are: the pages link there."""
+    runbook_url: Annotated[str, AfterValidator(_link)] = ""
+    """Where the runbook can be read: the pages link there."""
     recheck_seconds: float = Field(default=30.0, gt=0)
     """How often rechecks that are due are processed."""

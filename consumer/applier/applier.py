@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -21,7 +19,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from consumer import measures, metrics
+from consumer import measures, metrics, process
 from consumer.applier.batches import Batch, LaneBatch, claim_of
 from consumer.applier.bisect import Reach, refused_leads
 from consumer.applier.group_member import LaneStream
@@ -40,6 +38,7 @@ from consumer.settings import (
 from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TransactionConflict
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
+from consumer.store.processes import Presence
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream import topics
 from consumer.stream.errors import KafkaLost, TopicMismatch
@@ -55,7 +54,7 @@ PATIENCE_SECONDS: Final = 900.0
 GARBAGE: Final = (50_000, 20, 100)
 """Thresholds of Python's cycle collector: a batch is very many small objects in hardly any cycles, and looking through
 them after every 700 new ones took as much time as all the work on them."""
-OWNER: Final = f"{socket.gethostname()}:{os.getpid()}"
+OWNER: Final = process.NAME
 
 log: Final = structlog.get_logger()
 
@@ -281,7 +280,7 @@ def run(stop: threading.Event) -> None:
     give_back_large_blocks()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
-    with connect() as store, connect() as asked:
+    with connect() as store, connect() as asked, Presence(database.conninfo, measures.APPLIER):
         positions = partial(_patience(stop), asked.lanes)
         with LaneStream(kafka, applier, positions, stop) as stream:
             log.info("applier_started", group=stream.group, owner=OWNER)

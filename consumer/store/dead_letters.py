@@ -117,9 +117,9 @@ def add(connection: Connection, letters: Sequence[DeadLetter]) -> int:
     return connection.execute(sql.ADD_DEAD_LETTERS, columns(letters)).rowcount
 
 
-def unresolved(connection: Connection, limit: int) -> list[Unresolved]:
-    """Dead letters that nobody has resolved, oldest first, `limit` at most."""
-    return [Unresolved(*row) for row in connection.execute(sql.DEAD_LETTERS, {"limit": limit})]
+def unresolved(connection: Connection, limit: int, after: int = 0) -> list[Unresolved]:
+    """Dead letters that nobody has resolved, oldest first, `limit` at most, of the numbers above `after`."""
+    return [Unresolved(*row) for row in connection.execute(sql.DEAD_LETTERS, {"limit": limit, "after": after})]
 
 
 def counts(connection: Connection) -> dict[str, int]:

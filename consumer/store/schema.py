@@ -41,6 +41,8 @@ ABOUT = {
     " out again, so the digest of key and value tells them apart.",
     "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
     "rules": "The rules of the business, every version that was in force.",
+    "processes": "Appliers and reconcilers, as they tell of themselves every 15 s; the reader, which needs no"
+    " PostgreSQL, does so in Kafka, beside its checkpoints.",
 }
 """What each table is for."""
 
@@ -215,4 +217,15 @@ rules = Table(
     Column("adopted_by", Text, nullable=False),
     Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("rejudged_at", DateTime(timezone=True)),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("memory", BigInteger),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )

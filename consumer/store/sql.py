@@ -149,9 +149,9 @@ SELECT count(*) FILTER (WHERE unresolved) FROM gone
 
 DEAD_LETTERS: Final = """
 SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size
-FROM leadstream.dead_letters WHERE resolved_at IS NULL ORDER BY id LIMIT %(limit)s
+FROM leadstream.dead_letters WHERE resolved_at IS NULL AND id > %(after)s ORDER BY id LIMIT %(limit)s
 """
-"""Dead letters that nobody has resolved, oldest first, without their bytes."""
+"""Dead letters after a number that nobody has resolved, oldest first, without their bytes."""
 
 CHOSEN_DEAD_LETTERS: Final = """
 SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size
@@ -173,6 +173,28 @@ UPDATE leadstream.dead_letters SET resolved_at = now(), resolution = %(resolutio
 WHERE id = ANY(%(id)s::bigint[]) AND resolved_at IS NULL
 """
 """Notes that nothing is left to be done about these."""
+
+# --- processes ---------------------------------------------------------------------------------------------
+
+TELL_PROCESS: Final = """
+WITH gone AS (
+    DELETE FROM leadstream.processes
+    WHERE (kind, name) <> (%(kind)s, %(name)s) AND seen_at < now() - make_interval(hours => %(hours)s))
+INSERT INTO leadstream.processes (kind, name, version, started_at, memory)
+VALUES (%(kind)s, %(name)s, %(version)s, %(started_at)s, %(memory)s)
+ON CONFLICT (kind, name) DO UPDATE
+SET version = excluded.version, started_at = excluded.started_at, memory = excluded.memory, seen_at = now()
+"""
+"""A process tells of itself, and drops those that ended long ago without a word."""
+
+FORGET_PROCESS: Final = "DELETE FROM leadstream.processes WHERE kind = %(kind)s AND name = %(name)s"
+"""A process ends."""
+
+PROCESSES: Final = """
+SELECT kind, name, version, started_at, memory, extract(epoch FROM now() - seen_at)::float8
+FROM leadstream.processes WHERE seen_at > now() - interval '1 hour' ORDER BY kind, name
+"""
+"""The processes that told of themselves within an hour."""
 
 # --- leads ------------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.patience import Patience
+from consumer.process import Process
 from consumer.settings import KafkaSettings
-from consumer.stream import checkpoint
+from consumer.stream import checkpoint, presence
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import CheckpointUnreadable, NoCheckpoint, WrongDatabase
 from consumer.stream.partition import Partitions
@@ -53,6 +54,8 @@ class CheckpointLog:
         self._lanes = settings.lanes
         self.written_at: float | None = None
         """When the checkpoint that was found last was written, by its writer's clock (s since 1970)."""
+        self.written_by: Process | None = None
+        """The reader that wrote it, as it told of itself then; None where it did not."""
         self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS)
 
     def last(self) -> Checkpoint | None:
@@ -111,13 +114,15 @@ class CheckpointLog:
 
     def _newest_from(self, start: int, high: int, decided: int) -> bytes | None:
         """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
-        newest = None
+        newest = told = None
         for message in self._partitions.messages(self._topic, 0, start, decided):
             if message.key() == KEY:
                 newest = message.value()
                 self.written_at = message.timestamp()[1] / 1000
+                told = message.headers()
                 if (message.offset() or 0) >= high:
                     break
+        self.written_by = presence.process_of(told)
         return newest
 
     @property

@@ -16,6 +16,7 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import KEY
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, TopicMismatch
+from consumer.stream.presence import Headers, Presence
 from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
 from consumer.stream.trouble import Trouble
 
@@ -83,6 +84,7 @@ class ReaderTransactions:
         properties = self._properties()
         self._producer = Producer(properties)  # refuses settings that are none
         self.largest: Final = int(properties["message.max.bytes"])
+        self._presence = Presence()
         self._produce = self._producer.produce
         self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
@@ -132,15 +134,17 @@ class ReaderTransactions:
         try:
             self._produce(topic, value, key, partition)
         except BufferError:
-            self._wait_and_send(topic, value, key, partition)
+            self._wait_and_send(topic, value, key, partition, [])
         except KafkaException as error:
             raise self._named(error) from error
 
-    def _wait_and_send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
+    def _wait_and_send(
+        self, topic: str, value: str | bytes, key: str | bytes, partition: int, headers: Headers
+    ) -> None:
         while True:
             try:
                 self._producer.poll(0.05)
-                self._produce(topic, value, key, partition)
+                self._produce(topic, value, key, partition, headers=headers)
             except BufferError:
                 if self._stopping():
                     raise KafkaLost(f"Kafka at {self._servers} takes no more messages") from None
@@ -151,7 +155,13 @@ class ReaderTransactions:
 
     def commit(self, reached: Checkpoint) -> None:
         """Writes the checkpoint and begins to commit it together with everything sent since `ready`."""
-        self.send(self._checkpoints, checkpoint.encode(reached), KEY, 0)
+        value, told = checkpoint.encode(reached), self._presence.headers()
+        try:
+            self._produce(self._checkpoints, value, KEY, 0, headers=told)
+        except BufferError:
+            self._wait_and_send(self._checkpoints, value, KEY, 0, told)
+        except KafkaException as error:
+            raise self._named(error) from error
         self._open = False
         self._pending = self._worker.submit(self._commit, reached)
 

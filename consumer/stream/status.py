@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from confluent_kafka import KafkaException
 
+from consumer.process import Process
 from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
@@ -64,6 +65,10 @@ class KafkaLook:
             raise Unknown(str(error)) from error
         except KafkaException as error:
             raise Unknown(f"Kafka did not answer ({error.args[0].str()})") from error
+
+    def reader(self) -> Process | None:
+        """The reader that wrote what was looked at last; None where that is not said."""
+        return self._checkpoints.written_by
 
     def retention(self) -> float:
         """For how long (s) the lanes' topics keep changes; TOPIC_RETENTION_HOURS where Kafka does not tell us."""

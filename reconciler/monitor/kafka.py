@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from consumer.process import Process
 from consumer.versions import age
 from reconciler.settings import StreamSettings
 
@@ -42,6 +43,8 @@ class StreamSeen:
     """When that was (seconds since 1970)."""
     retention: float = 0.0
     """For how long (s) the lanes' topics keep changes."""
+    reader: Process | None = None
+    """The reader, as it told of itself with its last checkpoint."""
 
     @property
     def reader_lag(self) -> float | None:
@@ -96,7 +99,8 @@ class StreamWatch:
         with look as kafka:
             while not self._stop.is_set():
                 try:
-                    self._seen = StreamSeen("", True, False, *kafka.look(), time.time(), kafka.retention())
+                    position, now = kafka.look(), time.time()
+                    self._seen = StreamSeen("", True, False, *position, now, kafka.retention(), kafka.reader())
                 except Unknown as error:
                     if not self._seen.problem:
                         log.warning("server_away", server="kafka", reason=str(error))

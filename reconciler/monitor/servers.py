@@ -21,7 +21,7 @@ from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
 from reconciler.monitor.today import SinceMidnight, since_midnight
-from reconciler.postgres import Postgres
+from reconciler.postgres import Postgres, moment
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
@@ -41,9 +41,11 @@ COUNT_SECONDS: Final = 60.0
 """How often queues are counted, which reads every lead."""
 
 QUEUES: Final = """
-SELECT queue_type, count(*) FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
+SELECT queue_type, count(*),
+       min(ARRAY[(extract(epoch FROM opened_at) * 1000000)::bigint, user_id]) FILTER (WHERE queue_type <> 'none'), now()
+FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
 """
-"""Leads in each queue."""
+"""Leads in each queue, and since when (µs) who waits longest, in one go; of those in no queue nobody waits."""
 
 LAST_RUNS: Final = """
 SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
@@ -81,6 +83,13 @@ SELECT (SELECT count(*) FROM leadstream.stints
         WHERE conversion_type IS NOT NULL AND source = 'stream' AND closed_at >= now() - interval '1 hour')
 """
 """Users first seen and conversions of the last hour that came by the stream."""
+
+
+class Waiting(NamedTuple):
+    """A customer who waits in a queue, and since when."""
+
+    user_id: int
+    since: datetime
 
 
 class LastSuccess(NamedTuple):
@@ -140,6 +149,8 @@ class Snapshot:
     binlog_retention: float | None = None
     """For how long (s) the server keeps its binlogs; infinite where it never purges by itself."""
     queues: Mapping[str, int] = field(default_factory=dict)
+    longest: Mapping[str, Waiting] = field(default_factory=dict)
+    """Of each queue, who waits longest in it."""
     counted_at: datetime | None = None
     """When the queues were counted."""
     streamed_users: int = 0
@@ -256,13 +267,17 @@ class Watch:
 
     def _count(self, postgres: Postgres) -> None:
         with postgres.session() as connection:
-            queues = dict(connection.execute(QUEUES).fetchall())
+            counted = connection.execute(QUEUES).fetchall()
             users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
-        now = datetime.now(UTC)
-        today = since_midnight(postgres, self._zone, now)
+        today = since_midnight(postgres, self._zone)
         self._see(
-            queues=queues, counted_at=now, streamed_users=users, streamed_conversions=conversions, today=today
-        )  # fmt: skip
+            queues={queue: count for queue, count, *_ in counted},
+            longest={queue: Waiting(first[1], moment(first[0])) for queue, _, first, _ in counted if first},
+            counted_at=counted[0][3] if counted else datetime.now(UTC),
+            streamed_users=users,
+            streamed_conversions=conversions,
+            today=today,
+        )
 
     def _see(self, **seen: object) -> None:
         with self._lock:

@@ -1,6 +1,7 @@
 """What the status page shows beyond the watch's last look: conversions by hour, the runs of today, each lane.
 
-Every statement goes through an index and is bounded by two local days, by the names of runs, or by the lanes.
+Every statement goes through an index and is bounded by two local days, by the names of runs, or by the lanes. What day
+it is, PostgreSQL says: every page shows the same day, whatever the clock of the machine says that serves it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+import psycopg
+
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
+from consumer.store.processes import Known, processes
 from reconciler.postgres import Postgres
 from reconciler.runs.run_log import NAMES, Record, Runs
 
@@ -40,6 +44,17 @@ WHERE name = ANY(%s) AND started_at >= %s GROUP BY 1 ORDER BY 2 DESC, 1
 """
 """The kinds of drift found since midnight."""
 
+LATEST: Final = """
+SELECT user_id, closed_at, conversion_type FROM leadstream.stints
+WHERE conversion_type IS NOT NULL AND closed_at >= %(week)s ORDER BY closed_at DESC LIMIT %(limit)s
+"""
+"""The newest conversions of the last seven days."""
+
+LATEST_SHOWN: Final = 6
+
+NOW: Final = "SELECT now()"
+"""The time by PostgreSQL's clock."""
+
 CONVERTED: Final = """
 SELECT conversion_type, source, count(*) FROM leadstream.stints
 WHERE conversion_type IS NOT NULL AND closed_at >= %s AND closed_at < %s GROUP BY 1, 2
@@ -61,9 +76,18 @@ class Days:
     """Today's by type."""
 
 
+class Won(NamedTuple):
+    """One conversion: whose, when it was committed in MySQL, and its type."""
+
+    user_id: int
+    at: datetime
+    conversion_type: str
+
+
 @dataclass(frozen=True)
 class Today:
-    """Everything at `seen_at`; `drift` and `repaired` are by run, `kinds` those of drift, all since midnight."""
+    """Everything at `seen_at`, by PostgreSQL's clock; `drift` and `repaired` are by run, `kinds` those of drift, all
+    since midnight."""
 
     seen_at: datetime
     days: Days
@@ -73,6 +97,10 @@ class Today:
     kinds: dict[str, int]
     lanes: Mapping[int, LanePoint]
     oldest_recheck: datetime | None
+    latest: list[Won] = field(default_factory=list)
+    """The newest conversions, newest first."""
+    processes: list[Known] = field(default_factory=list)
+    """Appliers and reconcilers that told of themselves lately."""
 
 
 class SinceMidnight(NamedTuple):
@@ -93,6 +121,8 @@ class Calendar(NamedTuple):
     tomorrow: datetime
     same_time: datetime
     """When yesterday's clock showed the present time."""
+    week: datetime
+    """The midnight that begins the last seven days, today included."""
 
 
 def calendar(now: datetime, zone: ZoneInfo) -> Calendar:
@@ -100,7 +130,7 @@ def calendar(now: datetime, zone: ZoneInfo) -> Calendar:
     local = now.astimezone(zone)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     day = timedelta(days=1)
-    moments = (midnight - day, midnight, midnight + day, local - day)
+    moments = (midnight - day, midnight, midnight + day, local - day, midnight - 6 * day)
     return Calendar(*(moment.astimezone(UTC) for moment in moments))
 
 
@@ -117,10 +147,18 @@ def days(rows: list[tuple[Any, ...]]) -> Days:
     return Days(found.today, found.yesterday, by_now, found.types)
 
 
-def since_midnight(postgres: Postgres, zone: ZoneInfo, now: datetime) -> SinceMidnight:
-    """Asks PostgreSQL for the local day around `now`. Raises StoreError."""
-    moments = calendar(now, zone)
+def clock(connection: psycopg.Connection[tuple[Any, ...]]) -> datetime:
+    """The time by PostgreSQL's clock."""
+    row = connection.execute(NOW).fetchone()
+    if row is None or not isinstance(row[0], datetime):
+        raise TypeError("now() is no time")
+    return row[0].astimezone(UTC)
+
+
+def since_midnight(postgres: Postgres, zone: ZoneInfo) -> SinceMidnight:
+    """Asks PostgreSQL for the local day. Raises StoreError."""
     with postgres.session() as connection:
+        moments = calendar(clock(connection), zone)
         converted = connection.execute(CONVERTED, [moments.today, moments.tomorrow]).fetchall()
         runs = connection.execute(TODAY, [list(NAMES), moments.today]).fetchall()
     return SinceMidnight(
@@ -128,15 +166,18 @@ def since_midnight(postgres: Postgres, zone: ZoneInfo, now: datetime) -> SinceMi
     )
 
 
-def look(postgres: Postgres, zone: ZoneInfo, now: datetime) -> Today:
+def look(postgres: Postgres, zone: ZoneInfo) -> Today:
     """Asks PostgreSQL. Raises StoreError."""
-    moments = calendar(now, zone)
-    since = [list(NAMES), moments.today]
     with postgres.session() as connection:
+        now = clock(connection)
+        moments = calendar(now, zone)
+        since = [list(NAMES), moments.today]
         conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
+        latest = connection.execute(LATEST, {"week": moments.week, "limit": LATEST_SHOWN}).fetchall()
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = store_lanes.lanes(connection)
+        told = processes(connection)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
     return Today(
         now,
@@ -147,4 +188,6 @@ def look(postgres: Postgres, zone: ZoneInfo, now: datetime) -> Today:
         kinds,
         lanes,
         oldest[0] if oldest else None,
+        [Won(*row) for row in latest],
+        told,
     )

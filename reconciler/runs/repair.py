@@ -58,6 +58,8 @@ RECHECK_AGAIN_SECONDS: Final = 60.0
 """When drift that could not be confirmed, or repaired, is looked at again."""
 STANDS_STILL: Final = "replication on the replica stands still"
 PUT_BACK: Final = "the replica's clock was put back, and has to catch up with the stream's versions"
+LISTED: Final = 1000
+"""Of how many customers a record of a run lists the ids: enough to look at, and a record stays small."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,10 @@ class Tally:
     """Confirmed differences by kind."""
     conversions: Counter[str] = field(default_factory=Counter)
     """By type."""
+    drift_users: dict[int, None] = field(default_factory=dict)
+    """Whom the drift is about, in the order of finding, each once: the first LISTED of them."""
+    repaired_users: dict[int, None] = field(default_factory=dict)
+    """Who was repaired, likewise."""
 
     def as_counts(self) -> dict[str, object]:
         """What `leadstream.runs` and the JSON report hold."""
@@ -119,7 +125,18 @@ class Tally:
             "rechecks": self.rechecks,
             "drift": dict(self.drift),
             "conversions": dict(self.conversions),
+            "drift_users": list(self.drift_users),
+            "repaired_users": list(self.repaired_users),
         }
+
+    def list_drift(self, users: Iterable[int]) -> None:
+        """Lists whom drift is about."""
+        _list(self.drift_users, users)
+
+    def repair(self, users: Sequence[int]) -> None:
+        """Counts and lists who was repaired."""
+        self.repaired += len(users)
+        _list(self.repaired_users, users)
 
     def refuse(self, reason: str) -> None:
         """Counts a lead that PostgreSQL refused."""
@@ -342,6 +359,7 @@ class Repairer:
 
     def _count_entries(self, wrong: Sequence[EntryDrift]) -> None:
         self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
+        self.tally.list_drift(one.user_id for one in wrong)
 
     def _entries_refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
@@ -449,7 +467,8 @@ class Repairer:
         for batch in parts:
             self.tally.drift.update(batch.drift)
             self.tally.settled += len(batch.settled)
-            self.tally.repaired += len(batch.repaired)
+            self.tally.repair(batch.repaired)
+            self.tally.list_drift(batch.repaired)
             self.tally.brought += len(batch.brought)
             if not self.dry_run:
                 self.tally.take(batch.outcome)
@@ -550,6 +569,14 @@ def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled
 def why(problem: Exception) -> str:
     """What ended a run, in a sentence without a word of what a row holds."""
     return reason_of(problem) if isinstance(problem, psycopg.Error) else str(problem)
+
+
+def _list(listed: dict[int, None], users: Iterable[int]) -> None:
+    """Adds users to a list of LISTED at most."""
+    for user_id in users:
+        if len(listed) >= LISTED:
+            return
+        listed[user_id] = None
 
 
 def piecewise(

@@ -7,11 +7,12 @@ read row by row, confirmed, and reported or repaired as any drift is.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -200,7 +201,7 @@ class Verification:
                 if self._stop.is_set():
                     raise Stopped
                 self._look_for(page)
-        self._name(ConversionKind.WITHOUT_STINT, [str(row.id) for row in postgres.unearned() if is_ours(row)])
+        self._name(ConversionKind.WITHOUT_STINT, {row.id: row.user_id for row in postgres.unearned() if is_ours(row)})
         if since is not None:
             ours = postgres.earned_in_shadow(since)
             rows = postgres.conversions_of({one.user_id for one in ours}, since)
@@ -213,19 +214,22 @@ class Verification:
         """
         postgres = self._repairer.postgres
         same, other = postgres.conversions_there(earned)
-        self._name(ConversionKind.DIFFERS, [str(id_) for id_ in other])
+        self._name(ConversionKind.DIFFERS, {id_: one.user_id for one in earned if (id_ := id_of(one)) in other})
         if lacking := [one for one in earned if id_of(one) not in same | other]:
             paid = postgres.paid_signatures([one for one in lacking if one.signature])
             self._publish(ConversionKind.MISSING, [one for one in lacking if (one.user_id, one.signature) not in paid])
 
-    def _name(self, kind: ConversionKind, conversions: Sequence[str]) -> None:
+    def _name(self, kind: ConversionKind, conversions: Mapping[UUID, int]) -> None:
+        """Counts and names conversions, each by its id, of the user it belongs to."""
         if conversions:
-            self._repairer.tally.drift[kind.value] += len(conversions)
-            log.error(kind.value, count=len(conversions), conversions=conversions[:NAMED])
+            tally = self._repairer.tally
+            tally.drift[kind.value] += len(conversions)
+            tally.list_drift(conversions.values())
+            log.error(kind.value, count=len(conversions), conversions=[*map(str, conversions)][:NAMED])
 
     def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
         """Adds conversions of stints to the call centre's table; a dry run counts and names them."""
-        self._name(kind, [str(id_of(one)) for one in earned])
+        self._name(kind, {id_of(one): one.user_id for one in earned})
         if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
                 self._repairer.tally.published += sum(piecewise(self._add, batch, self._unpublished))
@@ -243,17 +247,20 @@ class Verification:
         users = self._repairer.postgres.out_of_tune(after, upto)
         if not users:
             return
-        self._repairer.tally.drift[CALL_CENTRE] += len(users)
+        tally = self._repairer.tally
+        tally.drift[CALL_CENTRE] += len(users)
+        tally.list_drift(users)
         if not self._repairer.dry_run:
             for batch in batches(users, self._range_users):
-                self._repairer.tally.repaired += sum(piecewise(self._put_right, batch, self._refused))
+                for repaired in piecewise(self._put_right, batch, self._refused):
+                    tally.repair(repaired)
 
     def _refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         reason = why(error)
         log.error("lead_refused", user_id=user_id, reason=reason)
         self._repairer.tally.refuse(reason)
 
-    def _put_right(self, user_ids: Sequence[int]) -> int:
+    def _put_right(self, user_ids: Sequence[int]) -> Sequence[int]:
         outcome = Outcome()
         with self._repairer.store.transaction(past_held=True) as tx:
             for user_id, lead in tx.load(user_ids).items():
@@ -269,4 +276,4 @@ class Verification:
                         at=lead.opened_at,
                     )
             tx.write(outcome)
-        return len(user_ids)
+        return user_ids

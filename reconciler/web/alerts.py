@@ -72,6 +72,9 @@ def alerts(facts: Facts) -> list[Alert]:
     if dead_letters := sum(seen.dead_letters.values()):
         count = counted(dead_letters, "message")
         add(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
+    if seen.rechecks_refused:
+        count = counted(seen.rechecks_refused, "lead")
+        add(State.BAD, f"PostgreSQL refuses the rows of {count}; their own pages say why.")
     if facts.policy.shadow:
         add(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
     if not facts.policy.writes:

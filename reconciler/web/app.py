@@ -67,11 +67,13 @@ def create_app(
     hosts: Collection[str] | None = None,
     *,
     protect_reads: bool = False,
+    grafana: str = "",
+    runbook: str = "",
 ) -> FastAPI:
     """The API and the pages; it ends `precalls` and waits for the runs it started when it is shut down.
 
     `stream` is what is known of Kafka, `zone` the time zone of the pages; `hosts` and
-    `protect_reads` are as `Door` takes them.
+    `protect_reads` are as `Door` takes them; `grafana` and `runbook` are addresses to link to.
     """
     pool = ThreadPoolExecutor(RUNS_AT_ONCE, "run")
 
@@ -111,6 +113,8 @@ def create_app(
         settings.discovery.smart_discovery_enabled,
         tokens.may_run,
         settings.discovery.shadow_mode,
+        grafana,
+        runbook,
     )
     _keep_nulls(app)
     add_pages(

@@ -15,14 +15,14 @@ from reconciler.web import models
 from reconciler.web.models import Problem, Resolved
 
 LISTED: Final = 200
-"""Dead letters on the page, and in one answer where nobody asks for more."""
+"""Dead letters on one page, and in one answer where nobody asks for more."""
 ANSWER_SECONDS: Final = 5.0
 
 
-def listed(conninfo: str, limit: int = LISTED) -> list[Unresolved]:
-    """Those that nobody has resolved, oldest first. Raises StoreError."""
+def listed(conninfo: str, limit: int = LISTED, after: int = 0) -> list[Unresolved]:
+    """Those of the numbers above `after` that nobody has resolved, oldest first. Raises StoreError."""
     with closing(Postgres(conninfo, answer_seconds=ANSWER_SECONDS)) as postgres, postgres.session() as connection:
-        return dead_letters.unresolved(connection, limit)
+        return dead_letters.unresolved(connection, limit, after)
 
 
 def router(

@@ -54,3 +54,8 @@ def difference(now: int, before: int) -> str:
         return f"as many as yesterday by now ({before:,})"
     more = "more" if now > before else "fewer"
     return f"{abs(now - before):,} {more} than yesterday by now ({before:,})"
+
+
+def size(count: int | None) -> str:
+    """So many bytes of memory; a dash where nobody says."""
+    return "—" if count is None else f"{count / 1e6:,.0f} MB"

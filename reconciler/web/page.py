@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections import Counter
+from datetime import date, datetime
 from math import isinf
 from typing import Final
 
-from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import Today
+from reconciler.monitor.week import Week
 from reconciler.web.alerts import alerts, headline
 from reconciler.web.chart import Chart, chart, share
 from reconciler.web.formatting import clock, counted, difference, span
 from reconciler.web.last_runs import runs
-from reconciler.web.view_model import VERY_LATE_SECONDS, Facts, Figure, LaneRow, Page, State, lag_of, lag_state
+from reconciler.web.processes import missing, processes
+from reconciler.web.view_model import (
+    VERY_LATE_SECONDS,
+    DayRow,
+    Facts,
+    Figure,
+    LaneRow,
+    Page,
+    State,
+    WonRow,
+    lag_of,
+    lag_state,
+)
 
 QUEUES: Final = (
     ("unsigned_users", "Have not signed"),
@@ -29,7 +42,7 @@ def page(facts: Facts) -> Page:
     found = alerts(facts)
     state = max((alert.state for alert in found), key=WEIGHT.__getitem__, default=State.GOOD)
     drawn = chart(*_hours(facts.today))
-    conversions, types, words = _conversions(facts, drawn)
+    conversions, words = _conversions(facts, drawn)
     return Page(
         now=facts.now,
         clock=f"{facts.now.astimezone(facts.policy.zone):%H:%M:%S}",
@@ -37,10 +50,12 @@ def page(facts: Facts) -> Page:
         state=state,
         headline=headline(state, found),
         alerts=found,
-        queues=_queues(facts.snapshot),
+        queues=_queues(facts),
         queues_note=_queues_note(facts),
         conversions=conversions,
-        conversion_types=types,
+        won=_won(facts),
+        latest=_latest(facts),
+        days=_days(facts.week),
         chart=drawn,
         chart_words=words,
         hour=facts.now.astimezone(facts.policy.zone).hour,
@@ -48,6 +63,8 @@ def page(facts: Facts) -> Page:
         lanes=_lanes(facts),
         drift=_drift(facts),
         runs=runs(facts),
+        processes=processes(facts),
+        processes_note=missing(facts),
         why_no_runs=facts.policy.why_no_runs,
     )
 
@@ -56,34 +73,79 @@ def _hours(today: Today | None) -> tuple[dict[int, int], dict[int, int]]:
     return ({}, {}) if today is None else (today.days.today, today.days.yesterday)
 
 
-def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str, str]:
+def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str]:
     if facts.today is None:
-        return Figure("conversions", "Conversions today", "—", "not known yet"), "", "No conversions are known yet."
+        return Figure("conversions", "Conversions today", "—", "not known yet"), "No conversions are known yet."
     days = facts.today.days
     today, whole = days.today.total(), days.yesterday.total()
     figure = Figure("conversions", "Conversions today", f"{today:,}", difference(today, days.yesterday_by_now))
-    types = " · ".join(f"{days.types[kind]:,} {words}" for kind, words in CONVERSIONS)
     words = f"{counted(today, 'conversion')} today, {whole:,} on the whole of yesterday."
     if not today and not whole:
         words = "No conversion yet today, and none yesterday."
     if drawn.busiest is not None:
         words += f" Busiest hour today: {drawn.busiest.span}, with {drawn.busiest.today:,}."
-    return figure, types, words
+    return figure, words
 
 
-def _queues(seen: Snapshot) -> list[Figure]:
-    known = seen.counted_at is not None
+def _won(facts: Facts) -> list[Figure]:
+    """Today's conversions by type, and those of seven days."""
+    days, week = None if facts.today is None else facts.today.days, facts.week
+    types = Counter() if week is None else week.conversions
+    figures = []
+    for kind, words in CONVERSIONS:
+        note = "" if week is None else f"{types[kind]:,} in seven days"
+        label = f"{words[:1].upper()}{words[1:]}"
+        value = None if days is None else days.types[kind]
+        figures.append(Figure(f"won-{kind}", label, _number(value), note, link=f"/lists/{kind}"))
+    since = "" if week is None else f"since {_day(week.days[-1][0])}"
+    total = None if week is None else types.total()
+    return [*figures, Figure("won-week", "In seven days", _number(total), since, link="/lists/conversions?days=week")]
+
+
+def _latest(facts: Facts) -> list[WonRow]:
+    words, zone = dict(CONVERSIONS), facts.policy.zone
     return [
-        Figure(f"queue-{code}", label, f"{seen.queues.get(code, 0):,}" if known else "—", code=code)
-        for code, label in QUEUES
+        WonRow(one.user_id, one.at.astimezone(zone), clock(one.at, facts.now, zone), words.get(one.conversion_type, ""))
+        for one in ([] if facts.today is None else facts.today.latest)
     ]
+
+
+def _days(week: Week | None) -> list[DayRow]:
+    return [
+        DayRow(_day(day), types.total(), [types[kind] for kind, _ in CONVERSIONS])
+        for day, types in ([] if week is None else week.days)
+    ]
+
+
+def _day(day: date) -> str:
+    return f"{day:%a %-d %b}"
+
+
+def _queues(facts: Facts) -> list[Figure]:
+    seen, week, zone = facts.snapshot, facts.week, facts.policy.zone
+    known = seen.counted_at is not None
+    figures = []
+    for code, label in QUEUES:
+        notes: tuple[str, ...] = ()
+        if week is not None:
+            today = f"today {week.came_today[code]:,} came, {week.left_today[code]:,} left"
+            notes = (today, f"seven days {week.came[code]:,} came, {week.left[code]:,} left")
+        waiting = seen.longest.get(code)
+        longest = None if waiting is None else (waiting.user_id, f"since {clock(waiting.since, facts.now, zone)}")
+        value = f"{seen.queues.get(code, 0):,}" if known else "—"
+        figures.append(
+            Figure(f"queue-{code}", label, value, code=code, link=f"/lists/{code}", notes=notes, longest=longest)
+        )
+    return figures
 
 
 def _queues_note(facts: Facts) -> str:
     counted_at = facts.snapshot.counted_at
     if counted_at is None:
         return "not counted yet"
-    return f"counted at {clock(counted_at, facts.now, facts.policy.zone)}, once a minute"
+    zone, week = facts.policy.zone, facts.week
+    moves = "" if week is None else f"; who came and left, at {clock(week.seen_at, facts.now, zone)}"
+    return f"counted at {clock(counted_at, facts.now, zone)}, once a minute{moves}"
 
 
 def _lags(facts: Facts) -> list[Figure]:
@@ -153,19 +215,37 @@ def _drift(facts: Facts) -> list[Figure]:
     today, seen = facts.today, facts.snapshot
     found = None if today is None else sum(today.drift.values())
     repaired = None if today is None else sum(today.repaired.values())
-    kinds = "" if today is None else ", ".join(f"{count:,} {kind}" for kind, count in today.kinds.items())
+    kinds = (
+        "" if today is None else ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in today.kinds.items())
+    )
     waiting = "—" if seen.rechecks_waiting is None else f"{seen.rechecks_waiting:,}"
     due = "" if seen.rechecks_due is None else f"{seen.rechecks_due:,} due now"
     return [
-        Figure("drift-found", "Drift found today", _number(found), kinds or "differences from MySQL, confirmed"),
-        Figure("drift-repaired", "Repaired today", _number(repaired), "leads the stream had missed; should be zero"),
-        Figure("rechecks", "Rechecks waiting", waiting, due or "customers to be read live"),
+        Figure(
+            "drift-found",
+            "Drift found today",
+            _number(found),
+            kinds or "differences from MySQL, confirmed",
+            link="/lists/drift",
+        ),
+        Figure(
+            "drift-repaired",
+            "Repaired today",
+            _number(repaired),
+            "leads the stream had missed; should be zero",
+            link="/lists/repaired",
+        ),
+        Figure("rechecks", "Rechecks waiting", waiting, due or "customers to be read live", link="/lists/rechecks"),
+        Figure(
+            "refused",
+            "Leads refused",
+            _number(seen.rechecks_refused),
+            "PostgreSQL refused their rows",
+            state=State.BAD if seen.rechecks_refused else None,
+            link="/lists/refused",
+        ),
     ]
 
 
 def _number(number: int | None) -> str:
     return "—" if number is None else f"{number:,}"
-
-
-def _first(sentence: str) -> str:
-    return sentence.partition(";")[0]

@@ -9,28 +9,34 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
+from consumer.measures import RECONCILER
+from consumer.process import myself
 from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
-from reconciler.monitor import today
+from reconciler.monitor import today, week
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
 from reconciler.monitor.today import Today
+from reconciler.monitor.week import Week
 from reconciler.postgres import Postgres
-from reconciler.web import dead_letters
+from reconciler.web import dead_letters, lists
+from reconciler.web.api_reference import operations
+from reconciler.web.list_page import list_page
 from reconciler.web.page import CONVERSIONS, QUEUES, page
 from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.view_model import Facts, Policy
@@ -39,6 +45,10 @@ log = structlog.get_logger(__name__)
 
 FRESH_SECONDS: Final = 1.0
 """However many look at the page, PostgreSQL is asked once in so long."""
+WEEK_FRESH_SECONDS: Final = 60.0
+"""The same of what is told of seven days, at the least."""
+WEEK_WAIT_SECONDS: Final = 1.0
+WEEK_ANSWER_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
 LARGEST_ID: Final = 2**63 - 1
 HERE: Final = Path(__file__).parent
@@ -56,6 +66,14 @@ WORDS: Final = {
     **{f"a conversion, {code}": f"a conversion: the customer {words}" for code, words in CONVERSIONS},
 }
 """Keys of ours in the words of people."""
+
+
+class Seen(NamedTuple):
+    """What the status page knows of PostgreSQL, None where it has never answered; `now` is by its clock."""
+
+    now: datetime
+    today: Today | None
+    week: Week | None
 
 
 @dataclass(frozen=True)
@@ -132,32 +150,60 @@ def letter_row(letter: Unresolved, zone: ZoneInfo) -> LetterRow:
 
 
 class TodayCache:
-    """The newest today, kept a moment, so that a page that many look at costs what one costs."""
+    """The newest look at PostgreSQL, kept a moment, so that a page that many look at costs what one costs."""
 
     def __init__(self, conninfo: str, zone: ZoneInfo) -> None:
         self._conninfo = conninfo
         self._zone = zone
         self._lock = threading.Lock()
-        self._looked = -FRESH_SECONDS
+        self._due = self._week_due = -inf
         self._newest: Today | None = None
+        self._week: Week | None = None
+        self._ahead = timedelta()
+        """PostgreSQL's clock, less our own."""
 
-    def newest(self) -> Today | None:
-        """The newest that could be had, perhaps old; None where PostgreSQL has never answered. Never raises."""
+    def newest(self) -> Seen:
+        """The newest that could be had, perhaps old. Never raises."""
         with self._lock:
-            if time.monotonic() - self._looked >= FRESH_SECONDS:
-                try:
-                    with closing(Postgres(self._conninfo, answer_seconds=ANSWER_SECONDS)) as postgres:
-                        self._newest = today.look(postgres, self._zone, datetime.now(UTC))
-                except (StoreError, psycopg.Error) as error:
-                    log.debug("page_from_memory", reason=str(error))
-                self._looked = time.monotonic()
-            return self._newest
+            if time.monotonic() >= self._due:
+                self._look()
+            return Seen(datetime.now(UTC) + self._ahead, self._newest, self._week)
+
+    def _look(self) -> None:
+        try:
+            with closing(Postgres(self._conninfo, answer_seconds=ANSWER_SECONDS)) as postgres:
+                self._newest = today.look(postgres, self._zone)
+            self._ahead = self._newest.seen_at - datetime.now(UTC)
+            self._look_at_week()
+        except (StoreError, psycopg.Error) as error:
+            log.debug("page_from_memory", reason=str(error))
+        self._due = time.monotonic() + FRESH_SECONDS
+
+    def _look_at_week(self) -> None:
+        """Reads a whole table, beside whoever looks at the page, who waits but a little for it."""
+        if time.monotonic() >= self._week_due:
+            self._week_due = inf
+            reading = threading.Thread(target=self._read_week, name="week", daemon=True)
+            reading.start()
+            reading.join(WEEK_WAIT_SECONDS)
+
+    def _read_week(self) -> None:
+        """So seldom that it takes a hundredth of the time, however large the table is."""
+        began = time.monotonic()
+        try:
+            with closing(Postgres(self._conninfo, answer_seconds=WEEK_ANSWER_SECONDS)) as postgres:
+                self._week = week.look(postgres, self._zone)
+        except (StoreError, psycopg.Error) as error:
+            log.warning("week_not_read", reason=str(error))
+        finally:
+            ended = time.monotonic()
+            self._week_due = ended + max(WEEK_FRESH_SECONDS, 100 * (ended - began))
 
 
 class Pages:
     """Templates and static files, read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._assets = {name: _asset(HERE / "static" / name, kind) for name, kind in STATIC.items()}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -167,6 +213,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters["commands"] = commands
+        self._templates.globals["links"] = [("Grafana", policy.grafana), ("Runbook", policy.runbook), ("API", "/docs")]
         self._templates.globals["asset"] = lambda name: f"/static/{self._assets[name].digest}/{name}"
 
     def html(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
@@ -204,12 +251,12 @@ def add_pages(
     conninfo: str,
 ) -> None:
     """Adds the pages to the API."""
-    pages = Pages()
+    pages = Pages(policy)
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
-        newest = await asyncio.to_thread(cache.newest)
-        facts = Facts(datetime.now(UTC), watch.snapshot(), newest, stream(), policy)
+        seen = await asyncio.to_thread(cache.newest)
+        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy, seen.week, myself(RECONCILER))
         return pages.html("status.html", page=page(facts))
 
     @app.get("/customers", include_in_schema=False)
@@ -243,20 +290,47 @@ def add_pages(
             startable=policy.writes and policy.token,
         )
 
+    @app.get("/lists/{name}", include_in_schema=False)
+    async def extract(name: str, days: str = "", after: str = "") -> HTMLResponse:
+        kind = lists.KINDS.get(name)
+        if kind is None:
+            return _no_list(pages, f"There is no such list; there are {', '.join(lists.KINDS)}.", 404)
+        span = days if kind.days and days == lists.SEVEN_DAYS else lists.SINCE_MIDNIGHT
+        try:
+            behind = lists.cursor(after)
+        except ValueError:
+            return _no_list(pages, "That is no place in this list. Begin at its first page.", 422)
+        try:
+            found = await asyncio.to_thread(lists.extract, conninfo, kind, policy.zone, span, behind)
+        except (StoreError, psycopg.Error) as error:
+            log.warning("list_not_shown", reason=str(error))
+            return _no_list(pages, _sentence(str(error)), 503)
+        shown = list_page(name, kind, span, found, policy.zone, is_first=behind is None)
+        return pages.html("list.html", list=shown, title=shown.title)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return pages.html("docs.html", about=app.description, groups=operations(app.openapi()))
+
     @app.get("/dead-letters", include_in_schema=False)
-    async def letters() -> HTMLResponse:
+    async def letters(after: int = Query(0, ge=0, le=LARGEST_ID)) -> HTMLResponse:
         startable = policy.writes and policy.token
         try:
-            found = await asyncio.to_thread(dead_letters.listed, conninfo)
+            found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
         except StoreError as error:
             wrong = _sentence(str(error))
             return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
-        rows = [letter_row(letter, policy.zone) for letter in found]
-        return pages.html("dead_letters.html", letters=rows, startable=startable)
+        rows = [letter_row(letter, policy.zone) for letter in found[: dead_letters.LISTED]]
+        further = rows[-1].number if len(found) > len(rows) else 0
+        return pages.html("dead_letters.html", letters=rows, startable=startable, further=further, begun=after > 0)
 
     @app.get("/static/{digest}/{name}", include_in_schema=False)
     async def static(digest: str, name: str) -> Response:
         return pages.asset(digest, name)
+
+
+def _no_list(pages: Pages, wrong: str, status: int) -> HTMLResponse:
+    return pages.html("list.html", status, title="No list", problem=wrong)
 
 
 def _user_id(text: str) -> int | None:

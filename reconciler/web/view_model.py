@@ -8,11 +8,13 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from consumer.process import Process
 from consumer.store.lanes import LanePoint
 from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import Today
+from reconciler.monitor.week import Week
 from reconciler.web.chart import Chart
 
 LATE_SECONDS: Final = 60.0
@@ -43,6 +45,9 @@ class Policy:
     writes: bool
     token: bool
     shadow: bool
+    grafana: str = ""
+    runbook: str = ""
+    """Addresses to link to; empty where nobody set one."""
 
     @property
     def why_no_runs(self) -> str:
@@ -56,13 +61,16 @@ class Policy:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was seen until `now`. `today` is None before PostgreSQL first answered."""
+    """Everything that was seen until `now`. `today` and `week` are None before PostgreSQL first answered."""
 
     now: datetime
     snapshot: Snapshot
     today: Today | None
     stream: StreamSeen
     policy: Policy
+    week: Week | None = None
+    here: Process | None = None
+    """The process that serves the page."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number with its name. `value` is a dash where it is not known; `code` is the name that programs use."""
+    """One number with its name. `value` is a dash where it is not known; `code` is the name that programs use.
+
+    `link` leads to the list behind it; `notes` are further lines, and `longest` is who waits longest, with words on it.
+    """
 
     key: str
     label: str
@@ -84,6 +95,27 @@ class Figure:
     code: str = ""
     state: State | None = None
     link: str = ""
+    notes: tuple[str, ...] = ()
+    longest: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class WonRow:
+    """One of the latest conversions."""
+
+    user_id: int
+    at: datetime
+    when: str
+    words: str
+
+
+@dataclass(frozen=True)
+class DayRow:
+    """The conversions of one day: all, and by type in the order of the page."""
+
+    day: str
+    total: int
+    types: list[int]
 
 
 @dataclass(frozen=True)
@@ -101,6 +133,19 @@ class RunRow:
     error: str
     next_at: str
     startable: bool
+
+
+@dataclass(frozen=True)
+class ProcessRow:
+    """A process at work, or one that was; `word` says which, and what it does."""
+
+    kind: str
+    name: str
+    version: str
+    uptime: str
+    memory: str
+    state: State
+    word: str
 
 
 @dataclass(frozen=True)
@@ -128,7 +173,9 @@ class Page:
     queues: list[Figure]
     queues_note: str
     conversions: Figure
-    conversion_types: str
+    won: list[Figure]
+    latest: list[WonRow]
+    days: list[DayRow]
     chart: Chart
     chart_words: str
     hour: int
@@ -137,6 +184,8 @@ class Page:
     lanes: list[LaneRow]
     drift: list[Figure]
     runs: list[RunRow]
+    processes: list[ProcessRow]
+    processes_note: str
     why_no_runs: str
 
 

@@ -15,7 +15,9 @@ async function refresh() {
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
     if (!other || part.innerHTML === other.innerHTML) continue;
+    const held = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
     part.replaceChildren(...other.childNodes);
+    if (held) part.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
     if (part.matches("dd")) highlight(part);
   }
   markBusy();

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -26,11 +26,13 @@ from consumer.store.dead_letters import Content, add, dead_letter
 from consumer.stream.checkpoint import Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.producer import ReaderTransactions
-from reconciler.monitor.today import CONVERSIONS, KINDS, TODAY, calendar
+from reconciler.monitor.today import CONVERSIONS, KINDS, LATEST, TODAY, calendar, look
+from reconciler.monitor.week import WON
 from reconciler.runs.run_log import NAMES, NEWEST
 from reconciler.web.pages import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
+from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
@@ -295,15 +297,20 @@ def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) ->
     keys.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     reached = []
-    for _ in range(12):
+    latest = page.locator("#latest a").all_inner_texts()
+    name = "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText"
+    for _ in range(40):
         keys.press("Tab")
-        reached.append(
-            page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.innerText")
-        )
+        reached.append(" ".join(page.evaluate(name).split()))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
         if reached[-1] == "Run New users now":
             break
-    assert reached == ["Pause updates", "By hour, as a table", "Dead letters", "Lane by lane", "Run New users now"]
+    assert reached == [
+        "Pause updates", "Have not signed", "1", "Owe documents", "2",
+        "In no queue", "Conversions today", "By hour, as a table", "Day by day, as a table", "Signed",
+        "Handed in the last document", "In seven days", *latest, "Dead letters", "Lane by lane", "Drift found today",
+        "Repaired today", "Rechecks waiting", "Leads refused", "Run New users now",
+    ]  # fmt: skip
     keys.press("Enter")
     expect(page.get_by_role("dialog", name="Run “New users”")).to_be_visible()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -326,8 +333,11 @@ def test_a_phone_shows_everything_without_scrolling_sideways(shift: Shift) -> No
             ".filter(e => e.offsetHeight < 24 || e.offsetWidth < 24).map(e => e.outerHTML)"
         )
         assert small == []
-        page.goto(f"{shift.url}customers/2")
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        for path in ("customers/2", "lists/none", "lists/conversions?days=week", "dead-letters", "docs"):
+            page.goto(f"{shift.url}{path}")
+            for summary in page.locator("summary").all():
+                summary.click()
+            assert page.evaluate("document.documentElement.scrollWidth") == 360, path
 
 
 def test_dark_mode_is_dark_and_reduced_motion_is_still(shift: Shift) -> None:
@@ -348,7 +358,7 @@ def test_a_screen_reader_finds_landmarks_headings_captions_and_names(shift: Shif
         expect(page.get_by_role(role)).to_have_count(1)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     headings = page.get_by_role("heading", level=2).all_inner_texts()
-    assert headings == ["Queues now", "Conversions today", "Lag", "Safety net"]
+    assert headings == ["Queues now", "Conversions today", "Lag", "Safety net", "Processes"]
     assert page.evaluate("[...document.querySelectorAll('table')].every(table => table.caption)")
     runs = page.get_by_role("table", name="The last run of each sweep")
     expect(runs.get_by_role("rowheader").first).to_contain_text("New users")
@@ -372,8 +382,9 @@ def test_axe_finds_nothing(shift: Shift, scheme: str) -> None:
         assert violations(page, shift.axe) == []
         page.goto(f"{shift.url}customers/2")
         assert violations(page, shift.axe) == []
-        page.goto(f"{shift.url}customers/x")
-        assert violations(page, shift.axe) == []
+        for path in ("customers/x", "lists/none", "lists/conversions?days=week", "lists/x", "dead-letters", "docs"):
+            page.goto(f"{shift.url}{path}")
+            assert violations(page, shift.axe) == [], path
 
 
 def violations(page: Page, source: str) -> list[str]:
@@ -423,6 +434,118 @@ def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> Non
     expect(row).to_have_count(0)
 
 
+def test_processes_tell_their_version_age_and_memory(shift: Shift, page: Page) -> None:
+    told = "INSERT INTO leadstream.processes VALUES ('applier', %s, '0.1.0', now() - interval '3 hours', 142000000, %s)"
+    shift.world.pg("DELETE FROM leadstream.processes WHERE kind = 'applier'")
+    shift.world.pg(told, "applier-1", datetime.now(UTC))
+    shift.world.pg(told, "applier-2", datetime.now(UTC) - timedelta(minutes=5))
+    shift.stream_is_at(0.5)
+    rows = page.locator("#process-rows tr")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(0)).to_have_text(re.compile(r"reader .*reads.*\d MB"))
+    expect(rows.nth(1)).to_have_text(re.compile(rf"applier applier-1.*applies {LANES} lanes.*0\.1\.0.*3 h.*142 MB"))
+    expect(rows.nth(2)).to_have_text(re.compile(r"applier applier-2.*silent since \d\d:\d\d"))
+    expect(rows.nth(3)).to_have_text(re.compile(r"reconciler .*serves this page.*[1-9]\d* MB"))
+    assert shift.world.pg("SELECT count(*) FROM leadstream.processes WHERE kind = 'reconciler'") == [(1,)]
+    shift.world.pg("DELETE FROM leadstream.processes WHERE kind = 'applier'")
+
+
+def test_the_numbers_lead_to_who_is_meant(shift: Shift, page: Page) -> None:
+    shift.convert(601, "1 s")
+    page.goto(shift.url)
+    expect(page.locator("#queue-unsigned_users")).to_contain_text("longest: 1, since")
+    page.get_by_role("link", name="Have not signed").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Have not signed")
+    expect(page.get_by_role("rowheader")).to_have_text(["1"])
+    page.get_by_role("link", name="Status page").click()
+    expect(page.locator("#latest li").first).to_contain_text("601 handed in the last document")
+    page.get_by_role("link", name="Handed in the last document").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Handed in the last document today")
+    page.get_by_role("link", name="Seven days").click()
+    expect(page.get_by_role("rowheader").first).to_have_text("601")
+    page.get_by_role("link", name="601").click()
+    expect(page).to_have_url(f"{shift.url}customers/601")
+
+
+def test_a_long_list_is_paged_and_leaves_nobody_out(shift: Shift, page: Page) -> None:
+    shift.world.pg(
+        "INSERT INTO leadstream.rechecks (user_id, reason, not_before)"
+        " SELECT user_id, 'a test', now() + interval '1 day' FROM generate_series(2001, 2250) AS user_id"
+    )
+    page.goto(f"{shift.url}lists/rechecks")
+    seen = page.get_by_role("rowheader").all_inner_texts()
+    assert len(seen) == 100
+    while (further := page.get_by_role("link", name="Next page")).count():
+        further.click()
+        expect(page.get_by_role("rowheader").first).not_to_have_text(seen[-100])
+        seen += page.get_by_role("rowheader").all_inner_texts()
+    assert seen == [str(user_id) for user_id in range(2001, 2251)]
+    page.get_by_role("link", name="First page").click()
+    expect(page.get_by_role("rowheader").first).to_have_text("2001")
+    shift.world.pg("DELETE FROM leadstream.rechecks")
+
+
+def test_drift_and_refused_leads_name_their_customers(shift: Shift) -> None:
+    world = shift.world
+    world.pg("UPDATE user_call_scores SET current_queue_type = 'none' WHERE user_id = 2")
+    world.pg(
+        "INSERT INTO leadstream.rechecks (user_id, reason, not_before) VALUES"
+        " (77, 'PostgreSQL refused it with 23514', now() + interval '1 day'), (78, 'a test', now() + interval '1 day')"
+    )
+    assert shift.served.post("/verify", "right", repair=True).json()["outcome"] == "ok"
+    for name in ("drift", "repaired"):
+        assert listed(shift, name) == ["2"]
+    assert listed(shift, "refused") == ["77"]
+    world.pg("DELETE FROM leadstream.rechecks")
+    world.pg("DELETE FROM leadstream.runs WHERE name = 'verify'")
+
+
+def listed(shift: Shift, name: str) -> list[str]:
+    """Whom a list names."""
+    return re.findall(r'<a href="/customers/(-?\d+)">', shift.served.get(f"/lists/{name}").text)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/lists/x", 404, "There is no such list"),
+        ("/lists/none?after=x", 422, "no place in this list"),
+        ("/lists/none?after=1.1.1.1", 422, "no place in this list"),
+        ("/lists/conversions?days=week", 200, "Conversions, seven days"),
+        ("/lists/signature_obtained", 200, "Nobody signed"),
+        ("/dead-letters?after=9000", 200, "no further ones"),
+    ],
+)  # fmt: skip
+def test_a_list_says_what_is_wrong_and_that_it_is_empty(shift: Shift, path: str, status: int, said: str) -> None:
+    answer = shift.served.client.get(path)
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text
+
+
+def test_the_api_is_told_on_a_page_of_our_own(shift: Shift, page: Page) -> None:
+    page.get_by_role("link", name="API").click()
+    expect(page).to_have_url(f"{shift.url}docs")
+    told = page.get_by_role("main").inner_text()
+    paths = shift.served.get("/openapi.json").json()["paths"]
+    assert [path for path in paths if path not in told] == []
+    page.get_by_text("May the dialler call?").click()
+    expect(page.get_by_text("for_call", exact=False).or_(page.get_by_text("as_of", exact=False)).first).to_be_visible()
+
+
+def test_today_is_postgresqls_day_whatever_our_own_clock_says(shift: Shift) -> None:
+    world = shift.world
+    world.pg(
+        "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at,"
+        " closed_reason, conversion_type) VALUES"
+        " (701, 1, 'unsigned_users', '2031-06-01', 'first_seen', '2031-07-01 23:10:00+00', 'x', 'signature_obtained'),"
+        " (702, 1, 'unsigned_users', '2031-06-01', 'first_seen', '2031-07-01 22:50:00+00', 'x', 'signature_obtained')"
+    )
+    with clock_says(world, datetime(2031, 7, 1, 23, 30, tzinfo=UTC)) as postgres:
+        found = look(postgres, LONDON)
+    world.pg("DELETE FROM leadstream.stints WHERE user_id IN (701, 702)")
+    assert found.seen_at == datetime(2031, 7, 1, 23, 30, tzinfo=UTC)
+    assert (found.days.today, found.days.yesterday) == ({0: 1}, {23: 1})
+
+
 def test_a_page_that_lost_its_server_says_since_when(shift: Shift) -> None:
     context = shift.browser.new_context()
     page = context.new_page()
@@ -461,6 +584,7 @@ def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
     names = list(NAMES)
     for statement, parameters in (
         (CONVERSIONS, {"zone": "Europe/London", **moments._asdict()}),
+        (WON, {"zone": "Europe/London", **moments._asdict()}), (LATEST, {"week": moments.week, "limit": 6}),
         (NEWEST, [names]), (TODAY, [names, moments.today]), (KINDS, [names, moments.today]),
     ):  # fmt: skip
         plan = "\n".join(line for (line,) in world.centre.execute("EXPLAIN " + statement, parameters))

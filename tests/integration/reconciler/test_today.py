@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.monitor import today
 from reconciler.monitor.today import since_midnight
+from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.world import World
 
 AUCKLAND = ZoneInfo("Pacific/Auckland")
@@ -31,15 +32,15 @@ def test_dashboards_and_page_have_the_same_day_of_the_same_time_zone(mysql_world
         world.centre.execute(ADD, [user, opened, now - timedelta(hours=hours), source])
     for hours, repaired in ((1, 2), (1.9, 3), (2.1, 50)):
         world.centre.execute(RUN, [now - timedelta(hours=hours), f'{{"repaired": {repaired}}}'])
-    postgres = world.book()
-    for zone, conversions, repaired in (
-        (AUCKLAND, {("signature_obtained", "stream"): 2, ("signature_obtained", "sweep"): 1}, 5),
-        (ZoneInfo("UTC"), {("signature_obtained", "stream"): 3, ("signature_obtained", "sweep"): 2}, 55),
-    ):
-        found, page = since_midnight(postgres, zone, now), today.look(postgres, zone, now)
-        assert found.conversions == conversions
-        assert found.repaired == repaired == sum(page.repaired.values())
-        by_type: Counter[str] = Counter()
-        for (kind, _), count in found.conversions.items():
-            by_type[kind] += count
-        assert by_type == page.days.types
+    with clock_says(world, now) as postgres:
+        for zone, conversions, repaired in (
+            (AUCKLAND, {("signature_obtained", "stream"): 2, ("signature_obtained", "sweep"): 1}, 5),
+            (ZoneInfo("UTC"), {("signature_obtained", "stream"): 3, ("signature_obtained", "sweep"): 2}, 55),
+        ):
+            found, page = since_midnight(postgres, zone), today.look(postgres, zone)
+            assert found.conversions == conversions
+            assert found.repaired == repaired == sum(page.repaired.values())
+            by_type: Counter[str] = Counter()
+            for (kind, _), count in found.conversions.items():
+                by_type[kind] += count
+            assert by_type == page.days.types

@@ -6,22 +6,26 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zipfile import ZipFile
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from consumer.process import Process
 from consumer.store.lanes import LanePoint
+from consumer.store.processes import Known
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
-from reconciler.monitor.servers import LastSuccess, Snapshot
-from reconciler.monitor.today import Days, Today, calendar, days
+from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
+from reconciler.monitor.today import Days, Today, Won, calendar, days
+from reconciler.monitor.week import week
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
 from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.formatting import ago, clock, difference, span
+from reconciler.web.lists import KINDS, Entry, cursor
 from reconciler.web.page import page
 from reconciler.web.pages import commands, for_people
 from reconciler.web.view_model import Facts, Policy, State
@@ -92,7 +96,7 @@ def test_before_anything_was_seen_nothing_is_known_and_nothing_is_claimed() -> N
     shown = page(Facts(NOW, Snapshot(), None, StreamSeen(), POLICY))
     assert (shown.headline, shown.state) == ("Nothing is known yet", State.UNKNOWN)
     assert {alert.state for alert in shown.alerts} == {State.UNKNOWN}
-    figures = [*shown.queues, shown.conversions, *shown.lags, *shown.drift]
+    figures = [*shown.queues, shown.conversions, *shown.won, *shown.lags, *shown.drift]
     assert {figure.value for figure in figures} == {"—"}
     assert [row.word for row in shown.runs if row.name in SWEEPS] == ["never ran"] * 4
 
@@ -177,7 +181,7 @@ def test_where_nobody_can_start_runs_there_is_no_button_and_the_page_says_why(po
 def test_what_was_repaired_today_is_said_for_it_should_be_nothing() -> None:
     today = some_day(repaired={"verify": 2}, drift={"verify": 3}, kinds={"signature": 2, "unknown": 1})
     shown = page(facts(today))
-    assert [figure.value for figure in shown.drift] == ["3", "2", "0"]
+    assert [figure.value for figure in shown.drift] == ["3", "2", "0", "—"]
     assert shown.drift[0].note == "2 signature, 1 unknown"
     assert "Runs repaired 2 leads today that the stream had missed." in alerts(facts(today))
 
@@ -187,8 +191,76 @@ def test_today_is_compared_with_yesterday_by_the_same_time() -> None:
     assert (found.today, found.yesterday, found.yesterday_by_now) == (Counter({9: 4}), Counter({9: 3, 20: 5}), 3)
     shown = page(facts(some_day(days=found)))
     assert (shown.conversions.value, shown.conversions.note) == ("4", "1 more than yesterday by now (3)")
-    assert shown.conversion_types == "4 signed · 0 handed in the last document"
+    assert [(figure.label, figure.value) for figure in shown.won[:2]] == [
+        ("Signed", "4"),
+        ("Handed in the last document", "0"),
+    ]
     assert shown.chart_words == "4 conversions today, 8 on the whole of yesterday. Busiest hour today: 09:00, with 4."
+
+
+def test_seven_days_are_told_by_queue_by_day_and_in_all() -> None:
+    won = [(date(2026, 3, 2), "signature_obtained", 4), (date(2026, 2, 24), "requirements_completed", 3)]
+    moved = [
+        ("requirements_outstanding", "unsigned_users", True, 2), ("none", "unsigned_users", False, 3),
+        ("unsigned_users", None, False, 7), ("unsigned_users", "unsigned_users", True, 1),
+    ]  # fmt: skip
+    seven = week(NOW, calendar(NOW, LONDON), LONDON, won, moved)
+    longest = {"unsigned_users": Waiting(8911, NOW - timedelta(days=9))}
+    shown = page(replace(facts(snapshot=replace(WELL, longest=longest)), week=seven))
+    assert shown.queues[0].notes == ("today 0 came, 2 left", "seven days 7 came, 5 left")
+    assert shown.queues[0].longest == (8911, "since 21 Feb 14:10")
+    assert [(figure.value, figure.note) for figure in shown.won] == [
+        ("0", "4 in seven days"), ("0", "3 in seven days"), ("7", "since Tue 24 Feb"),
+    ]  # fmt: skip
+    assert [(row.day, row.total, row.types) for row in shown.days if row.total] == [
+        ("Mon 2 Mar", 4, [4, 0]), ("Tue 24 Feb", 3, [0, 3]),
+    ]  # fmt: skip
+    assert len(shown.days) == 7
+
+
+def test_the_latest_conversions_name_customers_and_local_times() -> None:
+    shown = page(facts(some_day(latest=[Won(8911, NOW, "signature_obtained")])))
+    assert [(row.user_id, row.when, row.words) for row in shown.latest] == [(8911, "14:10", "signed")]
+
+
+def test_refused_leads_are_told_and_counted() -> None:
+    shown = page(facts(snapshot=replace(WELL, rechecks_refused=1)))
+    assert shown.headline == "Degraded: PostgreSQL refuses the rows of 1 lead"
+    assert (shown.drift[-1].value, shown.drift[-1].state) == ("1", State.BAD)
+
+
+def test_an_applier_that_went_is_noticed_and_a_reader_that_did_is_bad() -> None:
+    def known(name: str, silent: float) -> Known:
+        return Known(Process("applier", name, "0.1.0", NOW - timedelta(hours=2), 142_000_000), silent)
+
+    here = Process("reconciler", "host:1", "0.1.0", NOW - timedelta(minutes=3), None)
+    reader = replace(STREAM, reader=here._replace(kind="reader"), written_at=NOW.timestamp() - 120)
+    today = some_day(processes=[known("applier-1", 4), known("applier-2", 4), known("applier-3", 900)])
+    rows = page(replace(facts(today), stream=reader, here=here)).processes
+    assert [(row.kind, row.word, row.uptime, row.memory, row.state) for row in rows] == [
+        ("reader", "silent since 14:08", "—", "—", State.BAD),
+        ("applier", "applies 2 lanes", "2 h", "142 MB", State.GOOD),
+        ("applier", "stands by", "2 h", "142 MB", State.GOOD),
+        ("applier", "silent since 13:55", "—", "142 MB", State.NOTICE),
+        ("reconciler", "serves this page", "3 min", "—", State.GOOD),
+    ]
+    assert page(replace(facts(), stream=NOT_WATCHED)).processes_note.startswith("The reader tells of itself in Kafka")
+
+
+def test_every_number_leads_to_its_list() -> None:
+    shown = page(facts())
+    links = [figure.link for figure in (*shown.queues, *shown.won, *shown.drift, shown.lags[-1])]
+    assert {link.removeprefix("/lists/").partition("?")[0] for link in links} <= {*KINDS, "/dead-letters"}
+    assert len(links) == 11
+
+
+def test_the_place_in_a_list_survives_the_way_through_an_address() -> None:
+    entry = Entry(-8911, NOW.replace(microsecond=123456), 3)
+    assert cursor(entry.cursor) == entry
+    assert cursor("") is None
+    for wrong in ("x", "1.2", "1.2.3.4", f"{10**30}.1.1", f"1.{2**63}.1", "1e3.1.1"):
+        with pytest.raises(ValueError, match=r".*"):
+            cursor(wrong)
 
 
 def test_a_day_is_the_business_s_own_also_when_clocks_change() -> None:
@@ -198,6 +270,8 @@ def test_a_day_is_the_business_s_own_also_when_clocks_change() -> None:
         datetime(2026, 3, 29, 23, 0, tzinfo=UTC),
     )
     assert summer.same_time == datetime(2026, 3, 28, 13, 0, tzinfo=UTC)
+    assert summer.week == datetime(2026, 3, 23, 0, 0, tzinfo=UTC)
+    assert calendar(datetime(2026, 4, 1, 12, 0, tzinfo=UTC), LONDON).week == datetime(2026, 3, 26, 0, 0, tzinfo=UTC)
 
 
 def test_bars_reach_the_top_at_the_top_of_the_scale() -> None:
@@ -232,5 +306,5 @@ def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> Non
     packed = set(ZipFile(wheel).namelist())
     web = root / "reconciler" / "web"
     wanted = {str(path.relative_to(root)) for path in web.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg")}
-    assert len(wanted) == 11
+    assert len(wanted) == 13
     assert wanted <= packed

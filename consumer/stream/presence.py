@@ -1,0 +1,43 @@
+"""The reader tells of itself beside its checkpoints, in a header: it needs no other server than Kafka for that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from consumer.process import Process, myself
+
+Headers = list[tuple[str, str | bytes | None]]
+
+HEADER: Final = "process"
+RENEW_SECONDS: Final = 15.0
+"""How often the header is made anew: memory is asked of the kernel, and commits are many."""
+
+
+class Presence:
+    """What the reader says of itself."""
+
+    def __init__(self) -> None:
+        self._made: Headers = []
+        self._due = 0.0
+
+    def headers(self) -> Headers:
+        """The headers of a checkpoint, at most RENEW_SECONDS old."""
+        if time.monotonic() >= self._due:
+            self._made = [(HEADER, msgspec.json.encode(myself("reader")))]
+            self._due = time.monotonic() + RENEW_SECONDS
+        return self._made
+
+
+def process_of(headers: Mapping[str, str | bytes | None] | Headers | None) -> Process | None:
+    """Who wrote a message; None where that is not said."""
+    told = dict(headers or ()).get(HEADER)
+    if told is None:
+        return None
+    try:
+        return msgspec.json.decode(told, type=Process)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None

@@ -1,0 +1,89 @@
+"""The API as a page for people, from the OpenAPI document: what may be asked, and how it is answered. Pure.
+
+A page of our own, because the usual ones load their scripts from other servers, which our pages allow nobody to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a question takes."""
+
+    name: str
+    place: str
+    required: bool
+    about: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How it may be answered; `example` is JSON, empty where there is none."""
+
+    status: str
+    about: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One question: `token` says that it takes a token that may run."""
+
+    method: str
+    path: str
+    summary: str
+    about: str
+    token: bool
+    parameters: list[Parameter]
+    answers: list[Answer]
+
+
+def operations(document: Mapping[str, Any]) -> dict[str, list[Operation]]:
+    """Every operation of an OpenAPI document by its first tag, in the document's order."""
+    groups: dict[str, list[Operation]] = {}
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                told = item[method]
+                groups.setdefault((told.get("tags") or ["other"])[0], []).append(_operation(method, path, told))
+    return groups
+
+
+def _operation(method: str, path: str, told: Mapping[str, Any]) -> Operation:
+    parameters = [
+        Parameter(one["name"], one["in"], one.get("required", False), one.get("description", ""))
+        for one in told.get("parameters", [])
+    ]
+    answers = [
+        Answer(str(status), answer.get("description", ""), _example(answer))
+        for status, answer in told.get("responses", {}).items()
+    ]
+    return Operation(
+        method.upper(),
+        path,
+        told.get("summary", ""),
+        told.get("description", ""),
+        bool(told.get("security")),
+        parameters,
+        answers,
+    )
+
+
+def _example(answer: Mapping[str, Any]) -> str:
+    for media in answer.get("content", {}).values():
+        if "example" in media:
+            return _text(media["example"])
+        for named in media.get("examples", {}).values():
+            return _text(named["value"])
+    return ""
+
+
+def _text(example: object) -> str:
+    return json.dumps(example, indent=2, ensure_ascii=False)
