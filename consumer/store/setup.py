@@ -137,7 +137,7 @@ def _rules(connection: Connection, file: RuleFile, compare: Callable[[RuleFile],
     if connection.execute(select(schema.rules.c.version).limit(1)).first() is not None:
         return []
     connection.execute(insert(schema.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
-    whose = "the plan's" if file == DEFAULT else "these"
+    whose = "the default" if file == DEFAULT else "these"
     return [f"put {whose} rules in force; `consumer rules show` prints them"]
 
 

@@ -18,8 +18,9 @@ from reconciler.web.app import create_app
 ABOUT: Final = """# HTTP
 
 Made by `make reference` from the API's own description; not edited by hand. `reconciler serve` answers at `HTTP_HOST`
-and `HTTP_PORT`; the same is at `/openapi.json` there, and `/docs` lets one try it. What starts something takes a token:
-`Authorization: Bearer …`, one of `API_TOKENS_FILE`.
+and `HTTP_PORT`; the same is at `/openapi.json` there. What starts something takes a token: `Authorization: Bearer …`,
+one of `API_TOKENS_FILE` or that of `API_TOKEN`; with `HTTP_PROTECT_READS` everything but `/health` and `/metrics` does.
+A failure says in `detail` what is wrong; one with `Retry-After` may be asked again after so many seconds.
 """
 _NOWHERE: Final = "//nowhere@127.0.0.1:1/nothing"
 
@@ -48,6 +49,7 @@ def _lines(api: dict[str, Any]) -> Iterator[str]:
         for method, operation in operations.items():
             yield from (f"## {method.upper()} {path}", "", operation.get("description", operation["summary"]), "")
             yield from _parameters(operation.get("parameters", []))
+            yield from _body(operation.get("requestBody"), api["components"]["schemas"])
             for code, answer in operation["responses"].items():
                 yield f"- {code}: {answer['description']}"
             yield ""
@@ -61,6 +63,17 @@ def _parameters(parameters: list[dict[str, Any]]) -> Iterator[str]:
         yield f"- `{one['name']}` ({one['in']}{must}): {said}".rstrip(": ")
     if parameters:
         yield ""
+
+
+def _body(body: dict[str, Any] | None, schemas: dict[str, Any]) -> Iterator[str]:
+    """The fields of a JSON body; every one of ours may be left out."""
+    if body is None:
+        return
+    schema = body["content"]["application/json"]["schema"]
+    name = schema.get("$ref") or schema["allOf"][0]["$ref"]
+    for field, one in schemas[name.rpartition("/")[2]]["properties"].items():
+        yield f"- `{field}` (body): {one['description']}"
+    yield ""
 
 
 def _example(answers: dict[str, Any]) -> Iterator[str]:

@@ -179,7 +179,10 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
             200: _examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
             404: _nobody(),
             422: _wrong(models.WRONG),
-            503: _problem("Neither server answers.", "the replica does not answer, and PostgreSQL does not answer"),
+            503: _problem(
+                "Neither server answers, or PostgreSQL has not yet since the start.",
+                "the replica does not answer, and PostgreSQL does not answer",
+            ),
         },
     )
     async def precall(
@@ -190,8 +193,11 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
     ) -> Precall:
         """Where the customer belongs at this moment, read live from the replica within `PRECALL_DEADLINE_MS`.
 
-        `source` says where the answer is from and `as_of` how old it is: `replica`, or `state` (what we hold) where the
-        replica did not answer in time. Where the two differ, a recheck of the customer is queued.
+        `queue_type` is the queue they belong in now, by our name, and `none` where they must not be called; `agrees`
+        says whether that is the one asked about: where not, do not call. `because` says why in a sentence. `source`
+        says where the answer is from: `replica`, or `state` (what we hold) where the replica did not answer in time,
+        which `note` then says. `as_of` is the time of the data, null where nobody knows it. `drift` names what we hold
+        otherwise than MySQL; where there is any, a recheck of the customer is queued (`recheck_queued`).
         """
         return await precalls.precall(user_id, expected)
 

@@ -92,7 +92,7 @@ INSERT INTO user_call_scores (user_id, current_score, current_queue_type) VALUES
 def test_a_new_database_gets_everything_and_each_step_is_a_sentence(empty: str) -> None:
     assert prepare(empty, 3, 1) == [
         f"brought schema leadstream from nothing to revision {NEWEST}",
-        "put the plan's rules in force; `consumer rules show` prints them",
+        "put the default rules in force; `consumer rules show` prints them",
         "created table user_call_scores",
         "created table conversions",
         "created table call_queue",
@@ -173,7 +173,7 @@ def test_existing_tables_are_altered_only_by_two_indexes_and_a_column(empty: str
     before = set(description(empty))
     assert prepare(empty, 3, 1) == [
         f"brought schema leadstream from nothing to revision {NEWEST}",
-        "put the plan's rules in force; `consumer rules show` prints them",
+        "put the default rules in force; `consumer rules show` prints them",
         "added index idx_user_call_scores_queue_type_last_call to user_call_scores",
         "added column last_conversion_check_at to user_call_scores",
         "added index idx_call_queue_user_status to call_queue",
@@ -218,7 +218,7 @@ def test_shadow_mode_leaves_existing_tables_as_they_are(empty: str) -> None:
     before = set(description(empty))
     assert prepare(empty, 3, 1, shadow=True) == [
         f"brought schema leadstream from nothing to revision {NEWEST}",
-        "put the plan's rules in force; `consumer rules show` prints them",
+        "put the default rules in force; `consumer rules show` prints them",
         "added 3 lanes, epoch 1",
     ]
     assert before == {line for line in description(empty) if line[0] == "public" or " public." in line[0]}
