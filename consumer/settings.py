@@ -212,6 +212,8 @@ class KafkaSettings(DeploymentSettings):
     """Replication factor of topics that `setup` creates; -1: the broker's default."""
     topic_retention_hours: int = Field(default=168, ge=1)
     """How long changes stay in the lanes' topics: the longest outage of the appliers that the stream alone heals."""
+    publish_conversions: bool = False
+    """True: `consumer setup` makes the topic `{prefix}.conversions`, and `reconciler serve` writes each conversion there."""
 
     @property
     def librdkafka(self) -> dict[str, str]:

@@ -97,6 +97,7 @@ stints = Table(
     Column("signature", Text),
     Column("source", Text, nullable=False, server_default=text("'stream'")),
     Column("in_shadow", Boolean),
+    Column("event_number", BigInteger),
     Index("stints_open", "user_id", unique=True, postgresql_where=text("closed_at IS NULL")),
     Index(
         "stints_one_conversion_per_signature",
@@ -106,9 +107,25 @@ stints = Table(
         postgresql_where=text("conversion_type = 'signature_obtained'"),
     ),
     Index("stints_conversions", "closed_at", postgresql_where=text("conversion_type IS NOT NULL")),
+    Index("stints_events", "event_number", unique=True, postgresql_where=text("event_number IS NOT NULL")),
+    Index(
+        "stints_events_waiting",
+        "closed_at",
+        "user_id",
+        postgresql_where=text("conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL"),
+    ),
     Index("stints_first_seen", "opened_at", postgresql_where=text("number = 1 AND source = 'stream'")),
     postgresql_with={"fillfactor": 80},
 )
+
+published_events = Table(
+    "published_events",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("event_number", BigInteger, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""Up to which number of a conversion each topic holds everything."""
 
 lanes = Table(
     "lanes",
