@@ -213,7 +213,7 @@ class KafkaSettings(DeploymentSettings):
     topic_retention_hours: int = Field(default=168, ge=1)
     """How long changes stay in the lanes' topics: the longest outage of the appliers that the stream alone heals."""
     publish_conversions: bool = False
-    """True: `consumer setup` makes the topic `{prefix}.conversions`, and `reconciler serve` writes each conversion there."""
+    """True: each conversion is written to the topic `{prefix}.conversions`, by `reconciler serve`."""
 
     @property
     def librdkafka(self) -> dict[str, str]:

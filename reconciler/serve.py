@@ -6,7 +6,7 @@ import logging
 import socket
 import sys
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvicorn
@@ -26,6 +26,9 @@ from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSett
 from reconciler.tokens import tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
+
+if TYPE_CHECKING:
+    from reconciler.publisher import Publisher
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(streaming, stop.event)
+    publisher = _publisher(settings, streaming, stop)
     app = create_app(
         precalls,
         jobs,
@@ -71,9 +75,12 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings)):
+    waiting = publisher.waiting if publisher is not None else lambda: None
+    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), waiting):
         watch.start()
         stream.start()
+        if publisher is not None:
+            publisher.start()
         http.start()
         if schedule is not None:
             schedule.start()
@@ -88,8 +95,23 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         jobs.close()
         watch.join()
         stream.join()
+        if publisher is not None:
+            publisher.join()
     log.info("stopped")
     return failed
+
+
+def _publisher(settings: Settings, streaming: StreamSettings, stop: Stop) -> Publisher | None:
+    """Who writes conversions to their topic; None where nobody wants that. Raises SettingsError without a Kafka."""
+    if not streaming.publish_conversions:
+        return None
+    if not streaming.kafka_bootstrap_servers:
+        raise SettingsError("PUBLISH_CONVERSIONS is true, and there is no Kafka; set KAFKA_BOOTSTRAP_SERVERS, too")
+    if not settings.discovery.smart_discovery_enabled:
+        return None
+    from reconciler.publisher import Publisher  # Kafka's client is loaded where it is used
+
+    return Publisher(streaming, settings.database.conninfo, stop.event)
 
 
 def _hosts(serving: ServeSettings) -> frozenset[str] | None:

@@ -1,11 +1,12 @@
 """Conversions as others are told of them: each once, in an order in which nothing is added behind anybody's back.
 
-The stints are the outbox: appliers and runs write nothing more for it. A transaction that commits late would hide behind
-numbers given out when it began, so numbers are given to what is committed, by one at a time.
+The stints are the outbox: appliers and runs write nothing more for it. A transaction that commits late would hide
+behind numbers given out when it began, so numbers are given to what is committed, by one at a time.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -42,17 +43,18 @@ class Recorded(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """How many conversions a topic has yet to get, and for how long (s) the oldest has waited."""
+    """How many conversions a topic has yet to get, and since when (s since 1970) the oldest has waited; 0: none has."""
 
-    count: int
-    seconds: float
+    events: int
+    since: float
 
 
 def number(connection: Connection) -> int:
     """Gives numbers to conversions that are committed and have none, the oldest first; how many. Raises psycopg.Error.
 
-    `connection` is in autocommit mode, as `reconciler.postgres` opens it. Of one customer the earlier conversion is committed before the later one is made, so it has the smaller number;
-    except where it was recorded in shadow mode and is published only after the later one.
+    `connection` is in autocommit mode, as `reconciler.postgres` opens it. Of one customer the earlier conversion is
+    committed before the later one is made, so it has the smaller number; except where it was recorded in shadow mode
+    and is published only after the later one.
     """
     with connection.transaction():
         connection.execute(sql.COMMIT_ON_DISK)
@@ -89,7 +91,7 @@ def published(connection: Connection, topic: str, upto: int) -> None:
 def waiting(connection: Connection, topic: str) -> Waiting:
     """What a topic has yet to get. Raises psycopg.Error."""
     count, seconds = connection.execute(sql.EVENTS_WAITING, {"topic": topic}).fetchone() or (0, None)
-    return Waiting(count, 0.0 if seconds is None else max(0.0, seconds))
+    return Waiting(count, 0.0 if seconds is None else time.time() - max(0.0, seconds))
 
 
 def as_data(one: Recorded) -> dict[str, object]:
@@ -111,4 +113,3 @@ def iso(at: int) -> str:
     """A time (µs) as RFC 3339 writes it, in UTC."""
     whole = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
     return whole.isoformat(timespec="microseconds").replace("+00:00", "Z")
-

@@ -21,7 +21,7 @@ OURS: Final = {
     "linger.ms": "5",
     "log_level": "0",
 }
-CONTENT_TYPE: Final = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+CONTENT_TYPE: Final = "application/cloudevents+json; charset=UTF-8"
 
 
 class Event(NamedTuple):
@@ -43,7 +43,7 @@ class EventProducer:
         self._topic = topic
         self._trouble = Trouble()
         properties: dict[str, Any] = {
-            **settings.librdkafka, **OURS, "delivery.timeout.ms": str(round(ANSWER_SECONDS * 1000)),
+            **settings.librdkafka, **OURS, "message.timeout.ms": str(round(ANSWER_SECONDS * 1000)),
             "error_cb": self._trouble,
         }  # fmt: skip
         try:
@@ -77,7 +77,7 @@ class EventProducer:
         try:
             for event in events:
                 self._producer.produce(
-                    self._topic, event.value, event.key, headers=CONTENT_TYPE, on_delivery=delivered
+                    self._topic, event.value, event.key, headers={"content-type": CONTENT_TYPE}, on_delivery=delivered
                 )
             left = self._producer.flush(ANSWER_SECONDS + 1)
         except KafkaException as error:

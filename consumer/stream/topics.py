@@ -263,7 +263,12 @@ def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) 
     in_sync = {"min.insync.replicas": str(copies - 1)} if copies > 2 else {}
     futures = admin.create_topics(
         [
-            NewTopic(topic.name, topic.partitions, replication, config={**topic.fixed, **topic.settings, **topic.chosen, **in_sync})
+            NewTopic(
+                topic.name,
+                topic.partitions,
+                replication,
+                config={**topic.fixed, **topic.settings, **topic.chosen, **in_sync},
+            )
             for topic in missing
         ],
         request_timeout=ANSWER_SECONDS,

@@ -32,7 +32,7 @@ from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
 from reconciler.runs.wait_for_stream import Stopped
 from reconciler.tokens import Tokens
-from reconciler.web import dead_letters, models
+from reconciler.web import conversions, dead_letters, models
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.middleware import Door, Guard
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
@@ -104,6 +104,7 @@ def create_app(
             jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}, {422: _wrong(models.WRONG_ID)}
         )
     )
+    app.include_router(conversions.router(jobs, {503: _silent()}, {422: _wrong(models.WRONG_CURSOR)}))
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),

@@ -118,6 +118,15 @@ WRONG_ID: Final[Example] = {
         {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}
     ]
 }
+WRONG_CURSOR: Final[Example] = {
+    "detail": [
+        {
+            "type": "string_pattern_mismatch",
+            "loc": ["query", "after"],
+            "msg": "String should match pattern '^[0-9]{1,18}$'",
+        }
+    ]
+}
 WRONG_BODY: Final[Example] = {
     "detail": [
         {"type": "extra_forbidden", "loc": ["body", "hour_back"], "msg": "Extra inputs are not permitted"},

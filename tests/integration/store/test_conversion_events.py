@@ -125,7 +125,7 @@ def test_an_event_has_the_id_that_the_call_centre_s_table_holds(database: str) -
 def test_one_publishes_at_a_time_and_what_a_topic_holds_is_noted(database: str) -> None:
     with session(database) as first, session(database) as second:
         add(first, 1, minute=1)
-        assert conversion_events.waiting(first, "t.conversions").count == 1
+        assert conversion_events.waiting(first, "t.conversions").events == 1
         assert conversion_events.take_over(first)
         assert not conversion_events.take_over(second)
         conversion_events.number(first)
@@ -133,7 +133,7 @@ def test_one_publishes_at_a_time_and_what_a_topic_holds_is_noted(database: str) 
         conversion_events.published(first, "t.conversions", one.event_number)
         assert conversion_events.waiting(first, "t.conversions") == (0, 0.0)
         assert conversion_events.published_up_to(first, "t.conversions") == one.event_number
-        assert conversion_events.waiting(first, "another").count == 1
+        assert conversion_events.waiting(first, "another").events == 1
 
 
 def test_looking_for_what_has_no_number_reads_no_stint_that_has_one(database: str) -> None:
