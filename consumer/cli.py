@@ -66,6 +66,21 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leadstream {measures.release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command(epilog="Example: consumer setup --from earliest")
 def setup(
     start: Annotated[
@@ -191,6 +206,7 @@ def read(
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
+            log.info("starting", process=measures.READER, version=measures.release())
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
@@ -211,6 +227,7 @@ def apply() -> None:
     from consumer.doctor.quick import before_applying
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
+    log.info("starting", process=measures.APPLIER, version=measures.release())
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))

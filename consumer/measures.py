@@ -185,7 +185,7 @@ def begin(process: str, deployment: str = "") -> None:
             _told.add(made)
             REGISTRY.register(made)
         measure.begin(process)
-    BUILD.labels(process, _version()).set(1)
+    BUILD.labels(process, release()).set(1)
 
 
 def exposition() -> bytes:
@@ -193,7 +193,8 @@ def exposition() -> bytes:
     return generate_latest(EXPOSED)
 
 
-def _version() -> str:
+def release() -> str:
+    """The version of the package."""
     try:
         return version("leadstream")
     except PackageNotFoundError:  # run from a checkout

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from consumer.ending import FAILED, WRONG_SETTINGS, fail
 from consumer.logs import configure
+from consumer.measures import release
 from consumer.settings import (
     DatabaseSettings,
     DiscoverySettings,
@@ -48,6 +49,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leadstream {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
 
 NAMES = (*SWEEPS, RECHECKS)
 PAPER = 120

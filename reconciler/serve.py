@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import uvicorn
 
-from consumer.measures import RECONCILER, begin
+from consumer.measures import RECONCILER, begin, release
 from consumer.settings import SettingsError, load
 from consumer.stopping import Stop
 from reconciler import metrics
@@ -42,6 +42,7 @@ SWITCH_SECONDS: Final = 0.001
 
 def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop: Stop) -> bool:
     """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
+    log.info("starting", process=RECONCILER, version=release())
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)

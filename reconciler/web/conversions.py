@@ -75,6 +75,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
 
     @routes.get(
         "/v1/conversions",
+        operation_id="listConversions",
         summary="Every conversion once, in order",
         responses={200: {"content": {"application/json": {"example": EXAMPLE}}}},
     )
