@@ -116,3 +116,12 @@ def test_every_place_says_the_version(mysql_world: World, served: Served) -> Non
     for program in ("consumer", "reconciler"):
         done = mysql_world.processes.run(program, "--version")
         assert (done.returncode, done.stdout) == (0, f"leadstream {release}\n")
+
+
+@pytest.mark.parametrize(("command", "name"), [("read", "reader"), ("apply", "applier")])
+def test_the_first_line_of_a_process_says_its_version(mysql_world: World, command: str, name: str) -> None:
+    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_PREFIX": "nowhere"}
+    process = mysql_world.processes.start("consumer", command, **nowhere)
+    process.wait_for("starting")
+    first = json.loads(process.text().splitlines()[0])
+    assert (first["process"], first["version"]) == (name, version("leadstream"))
