@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 5
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos reference dashboards alerts lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos docs reference dashboards alerts lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
@@ -13,7 +13,8 @@ help: ## what can be made
 venv:
 	@.ci/venv
 
-demo: venv ## a simulated company, the whole pipeline, and a check that nothing was lost (DEMO_SERVER=mariadb, DEMO_SECONDS=60)
+demo: ## a simulated company, the whole pipeline, and a check that nothing was lost (DEMO_SERVER=mariadb, DEMO_SECONDS=60)
+	@.ci/venv tests/demo/requirements.lock
 	@$(PYTHON) -m tests.demo
 
 test: venv ## lint, types and every test, against real servers
@@ -70,8 +71,11 @@ test-deploy: venv ## build the image and bring the compose file up for real
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
 
-reference: venv ## write deploy/METRICS.md from the code
-	@$(PYTHON) -m deploy.reference > deploy/METRICS.md.new && mv deploy/METRICS.md.new deploy/METRICS.md
+docs: venv ## the documentation as pages, dist/docs/index.html; fails for a link that leads nowhere
+	@.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs dist/docs
+
+reference: venv ## write docs/reference from the code
+	@$(PYTHON) -m deploy.reference
 
 dashboards: venv ## write Grafana's dashboards from deploy/dashboards.py
 	@$(PYTHON) -m deploy.dashboards
@@ -81,9 +85,10 @@ alerts: venv ## write the manifests for Prometheus's operator from deploy/promet
 	@$(PYTHON) -m deploy.alerts
 
 LOCK := .venv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
-lock: venv ## resolve the dependencies anew: everything, what the image runs, and what it is built with
+lock: venv ## resolve the dependencies anew: everything, what the image runs and is built with, and what the demo needs
 	@$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	@$(LOCK) pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
+	@$(LOCK) pyproject.toml --group demo --constraint requirements.lock --output-file tests/demo/requirements.lock
 	@echo hatchling | $(LOCK) - --no-annotate --constraint requirements.lock --output-file deploy/build.lock
 
 clean: ## remove what was built, the servers' data included

@@ -1,8 +1,9 @@
 """How a metric is declared: once, with who tells it and every value that its labels can take.
 
 From the declarations come the series, which begin at zero when a process begins (an increase from nothing to one would
-be none to Prometheus), and the reference `deploy/METRICS.md`. What is exposed has the label `deployment` besides:
-TOPIC_PREFIX, by which rules and alerts keep two deployments in one Prometheus apart, whatever its jobs are called.
+be none to Prometheus), and the reference `docs/reference/metrics.md`. What is exposed has the label `deployment`
+besides: TOPIC_PREFIX, by which rules and alerts keep two deployments in one Prometheus apart, whatever its jobs are
+called.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the processes count, and the endpoint that Prometheus asks. Counted by the batch, never by the row.
 
-No label names a customer, and each has few values; `deploy/METRICS.md` is made from what is declared here and in
-`reconciler.metrics`.
+No label names a customer, and each has few values; `docs/reference/metrics.md` is made from what is declared here and
+in `reconciler.metrics`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,12 @@ class FileSecretsSource(PydanticBaseSettingsSource):
 
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,  # the reference of settings is made of them
     )
 
     @classmethod
@@ -168,9 +173,12 @@ class ReplicaSettings(_Settings):
     """The MySQL or MariaDB server whose binlog and tables are read."""
 
     replica_database_url: Annotated[SecretStr, AfterValidator(_mysql_url)]
-    """mysql://… or mariadb://…, with the database's name; from a file, its password is read anew each time."""
+    """`mysql://` or `mariadb://user:password@host:port/database`; `ssl_ca`, `ssl_cert`, `ssl_key` and `ssl_mode` as
+    parameters. One server, the same for reader and reconciler: never a name that may lead to one replica or another.
+    From a file, its password is read anew for each connection."""
     replica_password_command: str = ""
-    """A command that prints the password, run for each connection: for short-lived ones, as RDS gives by IAM."""
+    """A command that prints the password, run for each connection: `aws rds generate-db-auth-token …` with
+    `ssl_mode=VERIFY_IDENTITY`."""
     replica_server_id: int = Field(default=0, ge=0, lt=2**32)
     """Our id among the server's replicas; 0: one derived from TOPIC_PREFIX and host name."""
     replica_query_seconds: float = Field(default=30.0, gt=0)
@@ -188,7 +196,9 @@ class DatabaseSettings(_Settings):
     """The PostgreSQL database of the call centre."""
 
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)]
-    """postgresql://…; libpq's parameters (sslmode, sslrootcert, …) pass through."""
+    """`postgresql://…`; libpq's parameters (`sslmode`, `sslrootcert`, …) pass through. Where the call centre's tables
+    are in another schema than the role's `search_path` names: `?options=-csearch_path%3Ddialler`, or
+    `ALTER ROLE … SET search_path`."""
 
     @property
     def conninfo(self) -> str:
@@ -207,7 +217,9 @@ class KafkaSettings(DeploymentSettings):
     """Kafka: every variable `KAFKA_X_Y` becomes librdkafka's property `x.y`."""
 
     kafka_bootstrap_servers: str
+    """Brokers, as `kafka-1:9092,kafka-2:9092`."""
     lanes: int = Field(default=12, ge=1, le=1000)
+    """Partitions of each lane topic: the most appliers that can share the work."""
     topic_replication_factor: int = Field(default=-1, ge=-1)
     """Replication factor of topics that `setup` creates; -1: the broker's default."""
     topic_retention_hours: int = Field(default=168, ge=1)
@@ -271,11 +283,14 @@ class DiscoverySettings(_Settings):
     """What of the safety net runs, and how far it looks."""
 
     smart_discovery_enabled: bool = True
-    """False: appliers idle, and no sweep, recheck, verify, backfill or aging runs."""
+    """False: appliers idle, and no sweep, recheck, verify, backfill or aging runs; the reader goes on, and HTTP
+    answers."""
     shadow_mode: bool = False
     """True writes only our own schema, so that the stream can run beside the old system."""
     recent_activity_hours: int = Field(default=48, ge=1)
+    """Conversion sweeps look at customers who were called so recently."""
     discovery_batch_size: int = Field(default=100, ge=1, le=10_000)
+    """Customers whom a sweep reads at once."""
     recheck_wait_seconds: float = Field(default=30.0, gt=0)
     """How long drift waits for a stream that does not move before it counts as confirmed."""
 
@@ -290,6 +305,7 @@ class RunSettings(_Settings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: coloured lines on a terminal, JSON elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Nothing below it is logged."""
 
 
 _WORD_LISTS: Final = {

@@ -1,7 +1,7 @@
 """Rules and dashboards in other shapes: `make alerts` writes the manifests for Prometheus's operator.
 
 The one description of the rules is `deploy/prometheus/rules.yml` and `alerts.yml`; what is written here comes of it.
-`python -m deploy.alerts --runbook https://wiki.example.org/leadstream/RUNBOOK.md --into folder` writes the rules, and a
+`python -m deploy.alerts --runbook https://wiki.example.org/leadstream/runbook.md --into folder` writes the rules, and a
 PrometheusRule, with `runbook_url` at that address, so that whoever is paged can click on it.
 """
 
@@ -17,7 +17,7 @@ from deploy import dashboards
 RULES: Final = Path(__file__).with_name("prometheus")
 FILES: Final = ("rules.yml", "alerts.yml")
 OVERLAY: Final = Path(__file__).parent / "kubernetes" / "overlays" / "prometheus-operator"
-RUNBOOK: Final = "deploy/RUNBOOK.md"
+RUNBOOK: Final = "docs/how-to/runbook.md"
 """Where links lead without an address of the operator's: to the file in this repository."""
 MADE: Final = "# Made by `make alerts`; not edited by hand.\n"
 

@@ -26,6 +26,25 @@ SCHEMA = "leadstream"
 KEY = Text(collation="C")
 """Ids of claims and requirements: whatever the company has, compared byte by byte."""
 
+ABOUT = {
+    "leads": "Every customer as the rules see them, and the queue that they are in.",
+    "claims": "Claims of customers, as far as the rules look at them.",
+    "requirements": "What customers are asked for, as far as the rules look at it.",
+    "left_behind": "What stayed behind where a claim or a user went elsewhere, until its new place asks for it.",
+    "stints": "The audit trail: each stay of a customer in a queue, with the reasons for its beginning and end, and the"
+    " one conversion that it may have earned.",
+    "lanes": "How far each lane is applied: the next number, its version, and the offsets in Kafka.",
+    "rechecks": "Customers who are to be read live.",
+    "shown": "Customers whose queue the call centre sees by the present, while the stream has yet to bring how they"
+    " came there.",
+    "published_events": "Up to which number of a conversion each topic holds everything.",
+    "dead_letters": "Messages that could not be applied, as they came; a topic that was created anew gives its offsets"
+    " out again, so the digest of key and value tells them apart.",
+    "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
+    "rules": "The rules of the business, every version that was in force.",
+}
+"""What each table is for."""
+
 metadata = MetaData(schema=SCHEMA)
 
 leads = Table(
@@ -125,7 +144,6 @@ published_events = Table(
     Column("event_number", BigInteger, nullable=False),
     Column("published_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
-"""Up to which number of a conversion each topic holds everything."""
 
 lanes = Table(
     "lanes",
@@ -163,8 +181,6 @@ shown = Table(
     Column("shown_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Index("shown_until", "lane", "until_version"),
 )
-"""Customers whose queue the call centre sees by the present, while the stream has yet to bring how they came there."""
-
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -186,9 +202,6 @@ dead_letters = Table(
     Index("dead_letters_set_aside", "set_aside_at"),
     Index("dead_letters_unresolved", "reason", postgresql_where=text("resolved_at IS NULL")),
 )
-"""Messages that could not be applied, as they came; a topic that was created anew gives its offsets out again, so the
-digest of key and value tells them apart."""
-
 runs = Table(
     "runs",
     metadata,

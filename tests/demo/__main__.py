@@ -83,6 +83,9 @@ def _play(demo: Demo, console: Console) -> bool:
     for line in verdict.lines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(verdict.sentence, markup=False, highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        with LineView(console) as plain:
+            demo.linger(plain)
     return verdict.right
 
 

@@ -19,6 +19,7 @@ from tests.demo.compare import Verdict, compare, compare_company
 from tests.demo.oracle import NONE, Oracle
 from tests.demo.pipeline import Addresses, Pipeline, State
 from tests.demo.shape import Shape
+from tests.demo.status_page import StatusPage
 from tests.demo.view import Health, Scene, View
 from tests.support.processes import Process
 
@@ -77,9 +78,9 @@ class Demo:
         self.call_centre = CallCentre(self.pipeline.postgres_url, options.seed, options.shape.words.label(NONE))
         self._random = random.Random(f"kills {options.seed}")
         self._began = 0.0
+        self.page = StatusPage(self.pipeline)
         self._sweeps = 0
         self._sweep_due = 0.0
-        self._sweeping = False
         self._right = False
         self.problems: list[str] = []
         """Sentences on what could not be deleted in the end."""
@@ -97,6 +98,8 @@ class Demo:
         view.say("setup and backfill: done")
         self.pipeline.start()
         self.pipeline.await_stream()  # a sweep beside a stream that has not begun is another story
+        self.page.start()
+        view.say(f"status page: {self.page.url}")
         time.sleep(1.1)  # MariaDB dates commits in whole seconds: the load begins in a later one than the backfill
 
     def run(self, view: View) -> None:
@@ -115,6 +118,7 @@ class Demo:
                     self._kill(kills.pop(0)[1], view)
                 self.company.check()
                 self.pipeline.check()
+                self.page.process.check()
                 self._sweep()
                 self.call_centre.work()
                 view.show(self._scene(self.pipeline.state()))
@@ -126,9 +130,7 @@ class Demo:
     def finish(self, view: View) -> Verdict:
         """Waits for the pipeline, stops it and compares. Raises NeverCame, ProcessFailed and the drivers' errors."""
         view.say(f"load over: {self.company.committed:,} transactions committed; the pipeline drains")
-        if self._sweeping:
-            self.pipeline.sweep.succeed()
-            self._sweeping = False
+        self.page.stop()
         began = time.monotonic()
         self.pipeline.drain(watch=lambda state: view.show(self._scene(state)))
         view.say(f"drained in {time.monotonic() - began:.1f} s; comparing")
@@ -143,6 +145,19 @@ class Demo:
             verdict.notes[0].append(sentence)
         self._right = verdict.right
         return verdict
+
+    def linger(self, view: View) -> None:
+        """Keeps the status page, with reader and appliers at work behind it, until Ctrl-C."""
+        self.pipeline.start()
+        self.page.start()
+        view.say(f"the status page stays at {self.page.url} until Ctrl-C")
+        try:
+            while True:
+                self.page.process.check()
+                self.pipeline.check()
+                time.sleep(_TICK)
+        except KeyboardInterrupt:
+            return
 
     def _plan_kills(self) -> list[tuple[float, str]]:
         within = self.options.seconds if math.isfinite(self.options.seconds) else _KILLS_WITHIN
@@ -160,13 +175,11 @@ class Demo:
         view.say(f"{time.monotonic() - self._began:4.0f} s  {process.name} killed with SIGKILL and started again")
 
     def _sweep(self) -> None:
-        if self._sweeping and self.pipeline.sweep.finished():
-            self._sweeping = False
+        if self.page.swept():
             self._sweeps += 1
-        if not self._sweeping and time.monotonic() >= self._sweep_due:
+        if not self.page.sweeping and time.monotonic() >= self._sweep_due:
             self._sweep_due += _SWEEP_SECONDS
-            self.pipeline.sweep.start()
-            self._sweeping = True
+            self.page.sweep()
 
     def _scene(self, state: State) -> Scene:
         elapsed = time.monotonic() - self._began
@@ -183,7 +196,7 @@ class Demo:
             state=state,
             processes=[
                 Health(process.name, process.pid, process.killed, time.monotonic() - process.started)
-                for process in self.pipeline.processes
+                for process in (*self.pipeline.processes, self.page.process)
             ],
             last=last,
         )
@@ -196,6 +209,7 @@ class Demo:
     ) -> None:
         self.company.__exit__(kind, error, trace)
         self.call_centre.close()
+        self.page.close()
         if self.options.keep:
             self.pipeline.end()
             return

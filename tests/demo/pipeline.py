@@ -109,7 +109,6 @@ class Pipeline:
         )
         self.reader = self.process("reader", "consumer", "read")
         self.appliers = [self.process(f"applier-{number}", "consumer", "apply") for number in range(1, appliers + 1)]
-        self.sweep = self.process("reconciler", "reconciler", "run", "all")
         self._state: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def process(self, name: str, script: str, *arguments: str) -> Process:
@@ -290,7 +289,7 @@ class Pipeline:
 
     def end(self) -> None:
         """Ends all of the trial's processes at once, one that a signal interrupted us in starting included."""
-        for process in (*self.processes, self.sweep):
+        for process in self.processes:
             process.end()
         for child in psutil.Process().children():
             with suppress(psutil.NoSuchProcess):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import httpx
 import msgspec
 import psutil
 import psycopg
@@ -44,8 +45,9 @@ class Sent(NamedTuple):
 class Finished:
     """A demo that is over, before its topics are deleted."""
 
-    def __init__(self, demo: Demo, verdict: Verdict) -> None:
+    def __init__(self, demo: Demo, page: str, verdict: Verdict) -> None:
         self.demo = demo
+        self.page = page
         self.verdict = verdict
         self.messages = list(every_message(demo.pipeline))
 
@@ -58,7 +60,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     with Demo(options, addresses, tmp_path_factory.mktemp("demo")) as demo, LineView(Console()) as view:
         demo.prepare(view)
         demo.run(view)
-        yield Finished(demo, demo.finish(view))
+        page = httpx.get(demo.page.url, timeout=60).raise_for_status().text
+        yield Finished(demo, page, demo.finish(view))
     assert demo.problems == []
 
 
@@ -88,6 +91,11 @@ def test_conversions_are_exact_although_the_reader_was_killed_five_times_and_app
     assert list(finished.verdict.lines()) == []
     assert finished.verdict.right, finished.verdict.sentence
     assert finished.verdict.conversions > 50
+
+
+def test_the_demo_serves_the_status_page(finished: Finished) -> None:
+    assert "leadstream" in finished.page
+    assert "/customers/" in finished.page
 
 
 def test_no_message_holds_personal_data(finished: Finished) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from deploy.alerts import FILES, OVERLAY, RULES, RUNBOOK, config_maps, main, prometheus_rule, rules
 
-URL: Final = "https://wiki.example.org/leadstream/RUNBOOK.md"
+URL: Final = "https://wiki.example.org/leadstream/runbook.md"
 ALERTS: Final = {
     rule["alert"]: rule["labels"]["severity"]
     for group in yaml.safe_load(rules("alerts.yml"))["groups"]

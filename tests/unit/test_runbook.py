@@ -1,4 +1,4 @@
-"""The runbook's commands are commands that there are."""
+"""The commands that the documentation names in passing are commands that there are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from consumer.cli import app as consumer
 from reconciler.cli import NAMES
 from reconciler.cli import app as reconciler
 
-RUNBOOK: Final = (Path(__file__).parents[2] / "deploy" / "RUNBOOK.md").read_text()
-COMMANDS: Final = sorted(set(re.findall(r"`((?:consumer|reconciler) [^`<]+)`", RUNBOOK)))
+DOCS: Final = Path(__file__).parents[2] / "docs"
+WRITTEN: Final = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+COMMANDS: Final = sorted(
+    {found for page in WRITTEN for found in re.findall(r"`((?:consumer|reconciler) [^`<]+)`", page.read_text())}
+)
 RUNS: Final = {*NAMES, "all"}
 
 

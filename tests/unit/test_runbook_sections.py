@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.integration.runbook.text import RUNBOOK, alert_commands, alert_queries, lasting_commands, sections
+from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections, text
 from tests.servers.places import PROJECT
 
 
@@ -16,12 +16,12 @@ def test_each_alert_has_a_section_of_its_name() -> None:
 
 
 def test_links_within_the_runbook_lead_to_sections() -> None:
-    links = re.findall(r"\]\(#([^)]+)\)", RUNBOOK.read_text())
+    links = re.findall(r"\]\(#([^)]+)\)", text())
     assert set(links) <= {section.anchor for section in sections()}
 
 
 def test_every_block_of_commands_is_one_that_the_test_runs() -> None:
-    fences = re.findall(r"^```(\w*)$", RUNBOOK.read_text(), re.MULTILINE)
+    fences = re.findall(r"^```(\w*)$", text(), re.MULTILINE)
     assert set(fences[::2]) == {"sh"}
     assert sum(len(section.blocks) for section in sections()) == len(fences) / 2 > 10
     assert "consumer doctor" in alert_commands()

@@ -311,7 +311,7 @@ def promtool_test(case: Case, minutes: int, *, quiet: bool = False) -> dict[str,
     expected: list[dict[str, Any]] = []
     if not quiet:
         labels = {"deployment": SICK, "severity": case.severity, **case.labels}
-        url = f"deploy/RUNBOOK.md#{case.name.lower()}"
+        url = f"docs/how-to/runbook.md#{case.name.lower()}"
         said = {"summary": f"{SICK}: {case.summary}", "runbook_url": url}
         expected = [{"exp_labels": labels, "exp_annotations": said}]
     return {

@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-RUNBOOK: Final = Path(__file__).parents[3] / "deploy" / "RUNBOOK.md"
+RUNBOOK: Final = Path(__file__).parents[3] / "docs" / "how-to" / "runbook.md"
 NAME: Final = re.compile(r"\bleadstream_\w+")
 RECORDED: Final = re.compile(r"\bleadstream:[\w:]+")
 
@@ -98,7 +98,7 @@ def test_an_alert_says_how_urgent_it_is_and_where_the_runbook_tells_of_it(alert:
     assert alert["annotations"]["summary"]
     assert alert["alert"].startswith("Leadstream")
     assert alert["annotations"]["summary"].startswith("{{ $labels.deployment }}: ")
-    assert alert["annotations"]["runbook_url"] == f"deploy/RUNBOOK.md#{alert['alert'].lower()}"
+    assert alert["annotations"]["runbook_url"] == f"docs/how-to/runbook.md#{alert['alert'].lower()}"
 
 
 def test_the_runbook_has_a_section_for_every_alert() -> None:

@@ -1,4 +1,4 @@
-"""The runbook, read: its sections, and the commands in each."""
+"""The first deployment and the runbook, read as one: their sections, and the commands in each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.servers.places import PROJECT
 
-RUNBOOK = PROJECT / "deploy" / "RUNBOOK.md"
+PAGES = (PROJECT / "docs" / "tutorial.md", PROJECT / "docs" / "how-to" / "runbook.md")
 
 
 class Section(NamedTuple):
@@ -18,12 +18,17 @@ class Section(NamedTuple):
     blocks: list[str]
 
 
+def text() -> str:
+    """Both pages, the first deployment before the runbook."""
+    return "".join(page.read_text() for page in PAGES)
+
+
 def sections() -> list[Section]:
-    """Every section of the runbook, from the top down."""
-    parts = re.split(r"^#+ (.+)$", RUNBOOK.read_text(), flags=re.MULTILINE)
+    """Every section of both, from the top down."""
+    parts = re.split(r"^#+ (.+)$", text(), flags=re.MULTILINE)
     return [
-        Section(heading, heading.lower().replace(" ", "-"), re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S))
-        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+        Section(heading, heading.lower().replace(" ", "-"), re.findall(r"^```sh\n(.*?)^```$", body, re.M | re.S))
+        for heading, body in zip(parts[1::2], parts[2::2], strict=True)
     ]
 
 
@@ -48,5 +53,5 @@ def alert_queries() -> list[str]:
 
 
 def _in_passing(begin: str) -> list[str]:
-    _, _, alerts = RUNBOOK.read_text().partition("## Alerts")
+    _, _, alerts = text().partition("## Alerts")
     return sorted(set(re.findall(rf"`({begin}[^`<]+)`", alerts)))

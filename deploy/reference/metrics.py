@@ -1,8 +1,7 @@
-"""Writes the reference of all metrics from their declarations: `make reference`."""
+"""All metrics, from their declarations."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from consumer import metrics as _stream_metrics  # noqa: F401 (declares)
@@ -26,8 +25,12 @@ SECTIONS = (
 )
 
 
-def page() -> Iterator[str]:
-    """The page's lines."""
+def page() -> str:
+    """The page."""
+    return "\n".join(_lines()).rstrip() + "\n"
+
+
+def _lines() -> Iterator[str]:
     yield ABOUT
     written: list[Measure] = []
     for title, processes in SECTIONS:
@@ -45,7 +48,3 @@ def page() -> Iterator[str]:
 
 def _label(name: str, values: Values) -> str:
     return f"`{name}`: {values if isinstance(values, str) else ', '.join(values)}"
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(page()).rstrip() + "\n")
