@@ -6,12 +6,13 @@ from contextlib import closing
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
-from consumer.store import conversion_events
+from consumer.store import conversion_events, lookups
 from consumer.store.conversion_events import Recorded, as_data
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
+from reconciler.runs import attribution
 from reconciler.web import models
 
 LISTED: Final = 100
@@ -37,6 +38,14 @@ EXAMPLE: Final[models.Example] = {
 }
 
 
+BY_AGENT: Final[models.Example] = {
+    "agents": [
+        {"agent_id": 7, "primary": {"signature_obtained": 12, "requirements_completed": 3}, "contributed": 2},
+        {"agent_id": None, "primary": {"signature_obtained": 4}, "contributed": 0},
+    ]
+}
+
+
 class Conversion(BaseModel):
     """A conversion."""
 
@@ -49,6 +58,20 @@ class Conversion(BaseModel):
     signature_file_id: str | None = Field(description="Of `signature_obtained`: `current_signature_file_id`.")
     stint: int = Field(description="The number of that stay in a queue, counted for each customer from 1.")
     cursor: str = Field(description="Its place in the order.")
+
+
+class Agent(BaseModel):
+    """An agent's conversions."""
+
+    agent_id: int | None
+    primary: dict[str, int] = Field(description="By type, those that are this agent's.")
+    contributed: int = Field(description="To how many others this agent contributed.")
+
+
+class ByAgent(BaseModel):
+    """Conversions by agent, those with the most first."""
+
+    agents: list[Agent]
 
 
 class Conversions(BaseModel):
@@ -95,5 +118,26 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         found, more = page(settings.database.conninfo, int(after), limit, writes=writes)
         told = [Conversion.model_validate(as_data(one)) for one in found]
         return Conversions(conversions=told, next=told[-1].cursor if told else str(int(after)), more=more)
+
+    @routes.get(
+        "/v1/conversions/by-agent",
+        operation_id="countConversionsByAgent",
+        summary="Whose calls earned how many",
+        responses={200: {"content": {"application/json": {"example": BY_AGENT}}}},
+    )
+    def by_agent(
+        begin: Annotated[AwareDatetime, Query(alias="from", description="From when on.")],
+        end: Annotated[AwareDatetime, Query(alias="to", description="Until when, itself not included.")],
+    ) -> ByAgent:
+        """Conversions of a time by the agents whose calls earned them, whoever noted it; `agent_id` null: nobody has.
+
+        Without tables of a call centre there are none.
+        """
+        with (
+            closing(Postgres(settings.database.conninfo, answer_seconds=ANSWER_SECONDS)) as postgres,
+            postgres.session() as connection,
+        ):
+            found = attribution.by_agent(connection, begin, end) if lookups.has_centre(connection) else []
+        return ByAgent(agents=[Agent.model_validate(one._asdict()) for one in found])
 
     return routes

@@ -394,7 +394,7 @@ def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema
     assert set(paths) == {
         "/v1/leads/{user_id}/precall", "/v1/leads/{user_id}", "/health/live", "/health/ready",
         "/health/smart-discovery", "/metrics", "/v1/sweeps/{name}", "/v1/verify", "/v1/runs",
-        "/v1/leads/{user_id}/recheck", "/v1/conversions",
+        "/v1/leads/{user_id}/recheck", "/v1/conversions", "/v1/conversions/by-agent",
         "/v1/dead-letters", "/v1/dead-letters/{number}/retry", "/v1/dead-letters/{number}/discard",
     }  # fmt: skip
     operations = [(path, name, told) for path, methods in paths.items() for name, told in methods.items()]
