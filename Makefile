@@ -37,12 +37,15 @@ lint: venv ## ruff, mypy --strict, import-linter
 unit: venv ## the pure parts
 	@$(PYTHON) -m pytest tests/unit -n 2
 
+tried = $(PYTHON) -m pytest $(1) $(2) || { [ $$? -eq 1 ] && $(PYTHON) -m pytest $(1) --last-failed --last-failed-no-failures none; }
+
 integration: servers ## everything that needs servers
 # What fails beside others is tried once more alone: these tests have deadlines, and two cores may miss them together.
 # Not so the storms: what one of them finds is a race as a rule, and the next try would hide it.
 # Only failed tests are tried again (pytest's code 1): where a run broke off, nobody knows what did not run.
-	@$(PYTHON) -m pytest tests/servers tests/integration -n $(WORKERS) --dist loadscope --no-loadscope-reorder \
-		|| { [ $$? -eq 1 ] && $(PYTHON) -m pytest tests/servers tests/integration --last-failed --last-failed-no-failures none; }
+# What leaves XA transactions prepared comes last: whoever reads the same server reads all leads live where they commit.
+	@$(call tried, tests/servers tests/integration -m "not prepared", -n $(WORKERS) --dist loadscope --no-loadscope-reorder)
+	@$(call tried, tests/integration -m prepared, -n 2 --dist loadscope)
 	@$(PYTHON) -m pytest tests/chaos -n 2 --dist worksteal
 
 servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)

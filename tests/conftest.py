@@ -22,7 +22,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "explore")
 TESTS: Final = Path(__file__).parent
 LONGEST_FIRST: Final = (
     "integration/runbook/test_runbook.py",
-    "integration/reader/test_lost_checkpoint.py",
     "integration/security/test_fortress.py",
     "integration/mysql/test_collations.py",
     "integration/test_demo.py",

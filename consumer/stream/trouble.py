@@ -11,6 +11,8 @@ from consumer.stream.errors import KafkaLost, KafkaRefused
 
 NOISE: Final = re.compile(r" \(after \d+ms in state \w+[^)]*\)|^\S+(?:/\w+)?: (?=\w)")
 """What librdkafka adds for itself: how long a connection lasted, and its own name for the broker."""
+TLS: Final = re.compile(r"SSL connection closed|PLAINTEXT broker listener|mismatch\?")
+"""What it says where only one side speaks TLS, among other cases."""
 SUMMARY: Final = KafkaError._ALL_BROKERS_DOWN
 
 
@@ -40,7 +42,10 @@ class Trouble:
         behind = self._last
         if behind is None:
             return reason.str()
-        return NOISE.sub("", behind.str()).strip()
+        said = NOISE.sub("", behind.str()).strip()
+        if TLS.search(said):
+            said += "; perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener"
+        return said
 
     def lost(self, servers: str, what: str, error: KafkaException, hint: str = "") -> KafkaLost | KafkaRefused:
         """The error that a failed call amounts to: `what` is what Kafka did not do, as "give us topic x".

@@ -69,7 +69,8 @@ def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybo
 
 def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World) -> None:
     world.execute("ALTER TABLE users MODIFY id BIGINT NOT NULL", "ALTER TABLE claims MODIFY user_id BIGINT NOT NULL")
-    world.execute("INSERT INTO users (id) VALUES (0), (-5), (7)")  # before there was a stream
+    before = "NOW() - INTERVAL 1 HOUR"  # there was a stream, in which somebody new might come
+    world.execute(f"INSERT INTO users (id, created_at) VALUES (0, {before}), (-5, {before}), (7, {before})")
     with world.pipeline():
         assert report_of(world, "backfill")["first_seen"] == 3
         world.execute(

@@ -1,4 +1,4 @@
-"""Which tests one worker runs one after the other: those that share what is long in setting up, or that would meet.
+"""Which tests one worker runs one after the other: those that share what is long in setting up.
 
 pytest-xdist's own groups (`--dist loadgroup`) hang a name on a test's id, which pytest 9 does not let it do: they group
 nothing. So the scheduler asks here, by the ids alone.
@@ -15,8 +15,10 @@ SHARED: Final = (
     "tests/integration/binlog/test_cascades.py",
     "tests/integration/binlog/test_network.py",
     "tests/integration/binlog/test_positions.py",
+    "tests/integration/binlog/test_xa.py",
     "tests/integration/doctor/test_mysql.py",
     "tests/integration/observe/",
+    "tests/integration/reader/test_lost_checkpoint.py",
     "tests/integration/reconciler/test_page.py",
     "tests/integration/security/test_fortress.py",
     "tests/integration/security/test_mariadb.py",
@@ -25,11 +27,7 @@ SHARED: Final = (
     "tests/integration/test_kubernetes.py",
     "tests/servers/test_private.py",
 )
-"""Files, and folders, whose tests share a fixture."""
-PREPARED: Final = re.compile(
-    r"tests/integration/reader/test_lost_checkpoint\.py::|tests/integration/binlog/test_transactions\.py::\w*_xa_"
-)
-"""Tests with XA transactions that stay prepared: every reader of the same server meets them when they are decided."""
+"""Files, and folders, whose tests share a fixture; and those marked `prepared`, which meet each other on one server."""
 _SERVER: Final = re.compile(r"\[(mysql|mariadb)\b")
 
 
@@ -42,8 +40,6 @@ class Grouped(LoadScopeScheduling):
 
 def group_of(nodeid: str) -> str:
     """The group of a test: that of its file and server, or its own id."""
-    if PREPARED.match(nodeid):
-        return "prepared"
     path = nodeid.partition("::")[0]
     for shared in SHARED:
         if nodeid.startswith(shared):

@@ -1,4 +1,4 @@
-"""Tests that share a fixture are run by one worker, and those that would meet one after the other."""
+"""Tests that share a fixture are run by one worker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_it(server, number):
 
 
 def test_every_file_with_a_fixture_for_all_of_it_is_a_group() -> None:
-    scoped = re.compile(r'^@pytest\.fixture\(.*scope="(module|package)"', re.MULTILINE)
+    scoped = re.compile(r'^@pytest\.fixture\(.*scope="(module|package)"|pytest\.mark\.prepared\b', re.MULTILINE)
     found = set()
     for file in (*ROOT.glob("tests/integration/**/*.py"), *ROOT.glob("tests/servers/**/*.py")):
         if scoped.search(file.read_text()):
@@ -46,16 +46,6 @@ def test_every_file_with_a_fixture_for_all_of_it_is_a_group() -> None:
         (f"{NETWORK}::test_a[mysql]", f"{NETWORK}::test_a[mariadb]", False),
         ("integration/observe/test_prometheus.py::test_a", "integration/observe/test_help.py::test_b", True),
         ("integration/test_ids.py::test_a", "integration/test_ids.py::test_b", False),
-        (
-            "integration/binlog/test_transactions.py::test_an_xa_transaction_of_one_phase_is_seen[mysql]",
-            "integration/reader/test_lost_checkpoint.py::test_a[mariadb]",
-            True,
-        ),
-        (
-            "integration/binlog/test_transactions.py::test_savepoints[mysql]",
-            "integration/reader/test_lost_checkpoint.py::test_a[mariadb]",
-            False,
-        ),
     ],
 )
 def test_groups(one: str, other: str, together: bool) -> None:

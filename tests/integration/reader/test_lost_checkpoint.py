@@ -17,7 +17,7 @@ from tests.servers import ensure
 from tests.support.processes import Process
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.prepared]
 
 
 def lose_checkpoints(world: World) -> None:

@@ -30,7 +30,19 @@ def told(*complaints: KafkaError) -> Trouble:
         (
             "ssl://kafka:9092/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?"
             " (after 3ms in state SSL_HANDSHAKE)",
-            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?; perhaps only one side speaks"
+            " TLS: compare KAFKA_SECURITY_PROTOCOL with that listener",
+        ),
+        (
+            "ssl://kafka:9092/bootstrap: Disconnected: SSL connection closed by peer"
+            " (after 3ms in state SSL_HANDSHAKE)",
+            "Disconnected: SSL connection closed by peer; perhaps only one side speaks TLS: compare"
+            " KAFKA_SECURITY_PROTOCOL with that listener",
+        ),
+        (
+            "ssl://kafka:9092/bootstrap: SSL handshake failed: certificate verify failed"
+            " (after 3ms in state SSL_HANDSHAKE)",
+            "SSL handshake failed: certificate verify failed",
         ),
         (
             "nowhere:9092/bootstrap: Failed to resolve 'nowhere:9092': Name or service not known"
