@@ -20,12 +20,12 @@ from consumer.versions import age
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
-from reconciler.runs import aging, backfill, verify
+from reconciler.runs import aging, attribution, backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
 
-EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME)
+EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, attribution.NAME)
 OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
 KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
 SHADOW: Final = "shadow"

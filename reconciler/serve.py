@@ -19,6 +19,7 @@ from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
+from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
@@ -125,7 +126,7 @@ def _hosts(serving: ServeSettings) -> frozenset[str] | None:
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
         return frozenset(NAMES)
-    aging = {aging_run.NAME} if settings.discovery.shadow_mode else set()
+    aging = {aging_run.NAME, attribution.NAME} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 
 

@@ -17,7 +17,7 @@ from reconciler.settings import SWEEPS
 
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
-NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age")
+NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age", "attribution")
 """Every run there is, in the order people look for them."""
 
 LOCK_SPACE: Final = 0x1EAD
