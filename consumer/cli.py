@@ -1,6 +1,7 @@
 """`consumer`: prepares, runs and explains the streaming side.
 
-What only one command needs is imported in it: the reader runs without PostgreSQL's client, the applier without MySQL's.
+What a command needs is imported in it: the reader runs without PostgreSQL's client, the applier without MySQL's, and
+`--help` without either.
 """
 
 from __future__ import annotations
@@ -17,34 +18,12 @@ from threading import Event
 from types import FrameType
 from typing import Annotated
 
-import structlog
 import typer
-from confluent_kafka import KafkaError, KafkaException
 
-from consumer import logs, measures, metrics
 from consumer.commands import dead_letters, rules
-from consumer.doctor.check import Unfit
 from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail
-from consumer.leads.rule_file import DEFAULT
-from consumer.mysql.errors import SourceError
-from consumer.settings import (
-    ApplierSettings,
-    DatabaseSettings,
-    DiscoverySettings,
-    KafkaSettings,
-    ReaderSettings,
-    ReplicaSettings,
-    RunSettings,
-    SettingsError,
-    demand,
-    load,
-    refuse_word_lists,
-    run_settings,
-)
 from consumer.stopping import Stop
-from consumer.store.errors import StoreError
 from consumer.stream.checkpoint import Start
-from consumer.stream.errors import StreamError
 
 PLACE = re.compile(r"(.+\.\d+):(\d+)")
 """A binlog file and a position in it."""
@@ -55,7 +34,6 @@ WATCH_SECONDS = 2.0
 PAPER = 160
 """Characters in a line where a table does not go to a terminal."""
 
-log = structlog.get_logger()
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -68,17 +46,23 @@ app.add_typer(rules.app, name="rules")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"leadstream {measures.release()}")
+        from consumer.measures import release
+
+        typer.echo(f"leadstream {release()}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
+def begin(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    pass
+    """Sets the logs up for a command."""
+    from consumer import logs
+    from consumer.settings import run_settings
+
+    logs.configure(run_settings())
 
 
 @app.command(epilog="Example: consumer setup --from earliest")
@@ -110,7 +94,9 @@ def setup(
     from consumer.commands.raise_lanes import raise_lanes
     from consumer.commands.setup import prepare
     from consumer.doctor.quick import before_setup
+    from consumer.leads.rule_file import DEFAULT
     from consumer.reader.reader import server_id
+    from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings, demand, load
 
     if repair and start is Start.EARLIEST:
         raise typer.BadParameter("--repair begins anew at the present only: what was applied would be applied again")
@@ -147,6 +133,15 @@ def doctor(
 
     from consumer.doctor import examine, report
     from consumer.reader.reader import server_id
+    from consumer.settings import (
+        ApplierSettings,
+        DatabaseSettings,
+        DiscoverySettings,
+        KafkaSettings,
+        ReplicaSettings,
+        demand,
+        load,
+    )
 
     demand(ReplicaSettings, KafkaSettings, DatabaseSettings, ApplierSettings, DiscoverySettings)
     replica, kafka = load(ReplicaSettings), load(KafkaSettings)
@@ -183,9 +178,13 @@ def read(
     ] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
+    import structlog
+
+    from consumer import measures, metrics
     from consumer.binlog.position import Position, place
     from consumer.doctor.quick import before_reading
     from consumer.reader.reader import Reader, print_changes, server_id
+    from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings, RunSettings, demand, load
 
     if not dry_run and (begin or end):
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
@@ -206,7 +205,7 @@ def read(
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
-            log.info("starting", process=measures.READER, version=measures.release())
+            structlog.get_logger().info("starting", process=measures.READER, version=measures.release())
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
@@ -223,11 +222,23 @@ def _place(option: str, text: str) -> tuple[str, int]:
 @app.command(epilog="Example: METRICS_PORT=9100 consumer apply")
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
+    import structlog
+
+    from consumer import measures, metrics
     from consumer.applier import applier
     from consumer.doctor.quick import before_applying
+    from consumer.settings import (
+        ApplierSettings,
+        DatabaseSettings,
+        DiscoverySettings,
+        KafkaSettings,
+        RunSettings,
+        demand,
+        load,
+    )
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
-    log.info("starting", process=measures.APPLIER, version=measures.release())
+    structlog.get_logger().info("starting", process=measures.APPLIER, version=measures.release())
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
@@ -244,6 +255,7 @@ def show_status(
     from rich.console import Console
 
     from consumer.commands import status
+    from consumer.settings import DatabaseSettings, KafkaSettings, demand, load
 
     demand(KafkaSettings, DatabaseSettings)
     kafka, database, console = load(KafkaSettings), load(DatabaseSettings), Console()
@@ -271,6 +283,7 @@ def explain_user(
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.commands.explain import explanation
+    from consumer.settings import DatabaseSettings, ReplicaSettings, demand, load, refuse_word_lists
 
     demand(ReplicaSettings, DatabaseSettings)
     refuse_word_lists()
@@ -321,20 +334,36 @@ def run(command: Callable[[], object]) -> int:
     # Noted as well as raised: raised inside a destructor it is swallowed, and what it hit goes on until it fails.
     signal.signal(signal.SIGINT, interrupt)
     try:
-        logs.configure(run_settings())
         command()
-    except SettingsError as error:
-        return fail(error, WRONG_SETTINGS)
-    except (SourceError, StreamError, StoreError, Unfit, OSError) as error:
-        return INTERRUPTED if interrupted.is_set() else fail(error, FAILED)
-    except KafkaException as error:
-        reason: KafkaError = error.args[0]
-        if reason.code() != KafkaError._INVALID_ARG:
-            raise
-        sentence = f"Kafka's client refuses its settings ({reason.str()}); look at the variables KAFKA_…"
-        return fail(SettingsError(sentence), WRONG_SETTINGS)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        code = _code_of(error, interrupted=interrupted.is_set())
+        if code is None:
+            raise
+        return code
     return 0
+
+
+def _code_of(error: Exception, *, interrupted: bool) -> int | None:
+    """The exit code of a command that failed, after its sentence was reported; None for an error of our own making."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    from consumer.doctor.check import Unfit
+    from consumer.mysql.errors import SourceError
+    from consumer.settings import SettingsError
+    from consumer.store.errors import StoreError
+    from consumer.stream.errors import StreamError
+
+    if isinstance(error, SettingsError):
+        return fail(error, WRONG_SETTINGS)
+    if isinstance(error, SourceError | StreamError | StoreError | Unfit | OSError):
+        return INTERRUPTED if interrupted else fail(error, FAILED)
+    if isinstance(error, KafkaException):
+        reason: KafkaError = error.args[0]
+        if reason.code() == KafkaError._INVALID_ARG:
+            sentence = f"Kafka's client refuses its settings ({reason.str()}); look at the variables KAFKA_…"
+            return fail(SettingsError(sentence), WRONG_SETTINGS)
+    return None

@@ -7,10 +7,7 @@ import signal
 import sys
 from typing import Final
 
-import structlog
 import typer
-
-log = structlog.get_logger(__name__)
 
 FAILED: Final = 1
 WRONG_SETTINGS: Final = 2
@@ -23,5 +20,7 @@ def fail(error: Exception, code: int) -> int:
         plain = str(error)
         typer.echo(plain if os.environ.get("NO_COLOR") else typer.style(plain, fg=typer.colors.RED), err=True)
     else:
-        log.error("failed", kind=type(error).__name__, reason=str(error))
+        import structlog  # only who fails needs it, and `--help` is to be quick
+
+        structlog.get_logger(__name__).error("failed", kind=type(error).__name__, reason=str(error))
     return code

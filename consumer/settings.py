@@ -11,8 +11,8 @@ import shlex
 import subprocess
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -110,25 +110,30 @@ Words = Annotated[frozenset[str], NoDecode, BeforeValidator(_words)]
 
 
 class PasswordCommandFailed(Exception):
-    """REPLICA_PASSWORD_COMMAND printed no password; the message says how it ended, and nothing of what it printed."""
+    """A command printed no password; the message names its variable, and says how it ended but not what it printed."""
 
 
-def _printed(command: str) -> str:
-    """The first line that a command prints. Raises PasswordCommandFailed."""
+def _printed(variable: str, command: str) -> str:
+    """The first line that the command of a variable prints. Raises PasswordCommandFailed."""
     try:
         done = subprocess.run(  # noqa: S603 - whoever sets the environment may run what they like
             shlex.split(command), capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS
         )
     except subprocess.CalledProcessError as error:
-        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND ended with exit code {error.returncode}") from None
+        raise PasswordCommandFailed(f"{variable} ended with exit code {error.returncode}") from None
     except subprocess.TimeoutExpired:
-        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND did not end within {COMMAND_SECONDS} s") from None
+        raise PasswordCommandFailed(f"{variable} did not end within {COMMAND_SECONDS} s") from None
     except (OSError, ValueError) as error:
-        raise PasswordCommandFailed(f"REPLICA_PASSWORD_COMMAND cannot be run ({error})") from None
+        raise PasswordCommandFailed(f"{variable} cannot be run ({error})") from None
     lines = done.stdout.splitlines()
     if not lines or not lines[0].strip():
-        raise PasswordCommandFailed("REPLICA_PASSWORD_COMMAND printed nothing")
+        raise PasswordCommandFailed(f"{variable} printed nothing")
     return lines[0].strip()
+
+
+def _file_of(variable: str) -> str | None:
+    """The file that a setting is read from; None where the environment has the value itself."""
+    return None if os.environ.get(variable) else os.environ.get(f"{variable}{_FILE}")
 
 
 class MySQLAddress:
@@ -157,7 +162,7 @@ class MySQLAddress:
         Raises PasswordCommandFailed.
         """
         if self.password_command:
-            return _printed(self.password_command)
+            return _printed("REPLICA_PASSWORD_COMMAND", self.password_command)
         if self._file is not None:
             try:
                 self.password = unquote(urlsplit(_text_of("REPLICA_DATABASE_URL_FILE", self._file)).password or "")
@@ -187,9 +192,47 @@ class ReplicaSettings(_Settings):
     @cached_property
     def address(self) -> MySQLAddress:
         """The parts of the URL."""
-        variable = "REPLICA_DATABASE_URL"
-        file = None if os.environ.get(variable) else os.environ.get(f"{variable}{_FILE}")
-        return MySQLAddress(self.replica_database_url.get_secret_value(), self.replica_password_command, file)
+        url = self.replica_database_url.get_secret_value()
+        return MySQLAddress(url, self.replica_password_command, _file_of("REPLICA_DATABASE_URL"))
+
+
+class PostgresAddress(str):
+    """DATABASE_URL as libpq takes it, as it was at the start; a string to whoever only names it or hands it on."""
+
+    __slots__ = ("_file", "_newest", "_password_command")
+    _file: str | None
+    _newest: str
+    _password_command: str
+
+    def __new__(cls, url: str, password_command: str = "", file: str | None = None) -> Self:
+        """`file` is where the URL was read from; `password_command` prints the password in its place."""
+        made = super().__new__(cls, _for_libpq(url))
+        made._newest = str(made)
+        made._file, made._password_command = file, password_command
+        return made
+
+    def renewed(self) -> str:
+        """The same for one more connection: passwords are renewed while processes run.
+
+        As the URL's file has it now, where it came from one, and with what the command prints for a password, where
+        there is one. Raises PasswordCommandFailed.
+        """
+        if self._file is not None:
+            try:
+                found = _postgres_url(SecretStr(_text_of("DATABASE_URL_FILE", self._file)))
+            except (SettingsError, ValueError):
+                pass  # the one before may still do
+            else:
+                self._newest = _for_libpq(found.get_secret_value())
+        url = self._newest
+        if not self._password_command:
+            return url
+        password = quote(_printed("DATABASE_PASSWORD_COMMAND", self._password_command), safe="")
+        return f"{url}{'&' if '?' in url else '?'}password={password}"
+
+
+def _for_libpq(url: str) -> str:
+    return url.replace("postgresql+psycopg", "postgresql", 1)
 
 
 class DatabaseSettings(_Settings):
@@ -198,12 +241,15 @@ class DatabaseSettings(_Settings):
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)]
     """`postgresql://…`; libpq's parameters (`sslmode`, `sslrootcert`, …) pass through. Where the call centre's tables
     are in another schema than the role's `search_path` names: `?options=-csearch_path%3Ddialler`, or
-    `ALTER ROLE … SET search_path`."""
+    `ALTER ROLE … SET search_path`. From a file, it is read anew for each connection."""
+    database_password_command: str = ""
+    """A command that prints the password, run for each connection: for short-lived ones, as RDS gives by IAM."""
 
-    @property
-    def conninfo(self) -> str:
+    @cached_property
+    def conninfo(self) -> PostgresAddress:
         """What libpq takes."""
-        return self.database_url.get_secret_value().replace("postgresql+psycopg", "postgresql", 1)
+        url = self.database_url.get_secret_value()
+        return PostgresAddress(url, self.database_password_command, _file_of("DATABASE_URL"))
 
 
 class DeploymentSettings(_Settings):
@@ -245,6 +291,11 @@ class KafkaSettings(DeploymentSettings):
             if variable.startswith(_KAFKA) and not variable.endswith(_FILE)
         }
         return {**properties, "bootstrap.servers": self.kafka_bootstrap_servers}
+
+    @property
+    def renews_password(self) -> bool:
+        """Whether the password comes from a file, so that another one may stand there later."""
+        return _file_of("KAFKA_SASL_PASSWORD") is not None
 
     def topic(self, name: str) -> str:
         """The full name of one of our topics."""

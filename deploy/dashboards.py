@@ -17,7 +17,9 @@ DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 """The one that is chosen at the top of the page."""
 DEPLOYMENT: Final = 'deployment="$deployment"'
 """Every query is about the deployment that is chosen there."""
-SERIES: Final = re.compile(r"\b(leadstream[_:][\w:]+|ALERTS)(\{([^}]*)\})?")
+SERIES: Final = re.compile(
+    r"\b(leadstream[_:][\w:]+|ALERTS|process_(?:start_time_seconds|resident_memory_bytes))(\{([^}]*)\})?"
+)
 WIDTH: Final = 24
 """Grafana's columns."""
 
@@ -76,7 +78,7 @@ class Panel:
         if self.yes_or_no:
             return [{"color": "red", "value": None}, {"color": "green", "value": 1}]
         if self.limits is None:
-            return [{"color": "green", "value": None}]
+            return [{"color": "blue", "value": None}]  # a number that is neither good nor bad
         first, second = self.limits
         if first > second:
             falling = (("red", None), ("yellow", second), ("green", first))
@@ -171,6 +173,8 @@ def stat(title: str, about: str, query: str, unit: str = "short", limits: tuple[
     return Panel(title, about, {title: query}, unit, "stat", limits)
 
 
+OF_PROCESS: Final = "{} * on (job, instance) group_left (process) leadstream_build_info"
+"""What Prometheus's client tells of a process, with our name for it."""
 PRESENT: Final = 'count(leadstream_build_info{{process="{}"}}) > bool 0 or vector(0)'
 """Whether a process is there; 0, not nothing, where none is."""
 
@@ -219,7 +223,7 @@ STREAM: Final = Dashboard(
             stat("Rows/s", "Applied now.", 'sum(leadstream:rows:rate1m{process="applier"})', "cps"),
             stat(
                 "Lost",
-                "Numbers that can no longer arrive, today.",
+                "Numbers that can no longer arrive, of the last 24 hours.",
                 "sum(increase(leadstream_lost_numbers_total[24h]))",
                 "short",
                 (1, 1),
@@ -328,8 +332,32 @@ STREAM: Final = Dashboard(
                 {"{{reason}}": "sum by (reason) (increase(leadstream_retries_total[5m]))"},
             ),
         ],
+        [
+            Panel(
+                "Processes",
+                "How many there are of each, by version; two versions: a roll-out under way, or one that got stuck.",
+                {"{{process}} {{version}}": "count by (process, version) (leadstream_build_info)"},
+                kind="stat",
+            ),
+            Panel(
+                "Uptime",
+                "Since each process began; a saw is one that ends again and again.",
+                {"{{process}} {{instance}}": OF_PROCESS.format("(time() - process_start_time_seconds)")},
+                "s",
+            ),
+            Panel(
+                "Memory",
+                "Resident, of each process.",
+                {"{{process}} {{instance}}": OF_PROCESS.format("process_resident_memory_bytes")},
+                "bytes",
+            ),
+        ],
     ],
 )
+
+MIDNIGHT: Final = "Since midnight of AGING_TIMEZONE, as on the status page."
+CONVERTED: Final = "sum(max by (type, source) (leadstream_conversions_today{}))"
+"""Conversions of today; each reconciler tells all of them."""
 
 BUSINESS: Final = Dashboard(
     "leadstream-business",
@@ -337,17 +365,9 @@ BUSINESS: Final = Dashboard(
     "What the call centre wins, how long it takes, and who waits in the queues.",
     [
         [
-            stat("Conversions today", "Of the last 24 hours.", "sum(increase(leadstream_conversions_total[24h]))"),
-            stat(
-                "Signatures today",
-                "Of the last 24 hours.",
-                'sum(increase(leadstream_conversions_total{type="signature_obtained"}[24h]))',
-            ),
-            stat(
-                "Documents complete today",
-                "Of the last 24 hours.",
-                'sum(increase(leadstream_conversions_total{type="requirements_completed"}[24h]))',
-            ),
+            stat("Conversions today", MIDNIGHT, CONVERTED.format("")),
+            stat("Signatures today", MIDNIGHT, CONVERTED.format('{type="signature_obtained"}')),
+            stat("Documents complete today", MIDNIGHT, CONVERTED.format('{type="requirements_completed"}')),
             stat(
                 "Waiting for a signature",
                 "Customers in the queue now.",
@@ -418,15 +438,15 @@ RECONCILER: Final = Dashboard(
         [
             stat(
                 "Repaired today",
-                "Should be zero: what the stream missed.",
-                "sum(increase(leadstream_reconciler_repaired_total[24h]))",
+                "Should be zero: what the stream missed. " + MIDNIGHT,
+                "max(leadstream_repaired_today)",
                 "short",
                 (1, 10),
             ),
             stat(
                 "Conversions by sweeps today",
-                "Should be zero.",
-                'sum(increase(leadstream_conversions_total{source="sweep"}[24h]))',
+                "Should be zero. " + MIDNIGHT,
+                CONVERTED.format('{source="sweep"}'),
                 "short",
                 (1, 10),
             ),

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from consumer.leads.drift import Drift
-from consumer.leads.model import QueueType
+from consumer.leads.model import ConversionType, QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from consumer.store.conversion_events import Waiting
 from consumer.store.dead_letters import Defect
@@ -20,6 +20,7 @@ from consumer.versions import age
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
+from reconciler.monitor.today import SinceMidnight
 from reconciler.runs import aging, attribution, backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import RECHECKS, Report
@@ -165,6 +166,18 @@ DEAD_LETTERS: Final = scraped(
     RECONCILER,
     reason=tuple(Defect),
 )
+CONVERSIONS_TODAY: Final = scraped(
+    "leadstream_conversions_today",
+    "Conversions since midnight of AGING_TIMEZONE as PostgreSQL has them, counted every minute: those of the page.",
+    RECONCILER,
+    type=tuple(ConversionType),
+    source=("stream", "sweep"),
+)
+REPAIRED_TODAY: Final = scraped(
+    "leadstream_repaired_today",
+    "Leads that runs of any process repaired since midnight of AGING_TIMEZONE, counted every minute.",
+    RECONCILER,
+)
 QUEUE_LEADS: Final = scraped(
     "leadstream_queue_leads", "Leads in each queue, counted every minute.", RECONCILER, queue_type=tuple(QueueType)
 )
@@ -223,6 +236,7 @@ class _Watched(Collector):
             if name not in self._switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
         yield from self._runs(seen)
+        yield from _of_today(seen.today)
         yield from self._kept(seen, self._stream())
         modes = MODE.family()
         for mode in MODES:
@@ -277,6 +291,16 @@ class _Watched(Collector):
             (TOPICS_LOSS, topics_until_loss(seen, known, now)),
         ):
             yield _known(measure, value)
+
+
+def _of_today(today: SinceMidnight | None) -> Iterator[GaugeMetricFamily]:
+    """What the day has brought so far."""
+    converted = CONVERSIONS_TODAY.family()
+    if today is not None:
+        for kind in ConversionType:
+            for source in CONVERSIONS_TODAY.labels["source"]:
+                converted.add_metric([kind, source], today.conversions.get((kind, source), 0))
+    yield from (converted, _known(REPAIRED_TODAY, None if today is None else today.repaired))
 
 
 def binlog_until_loss(seen: Snapshot, stream: StreamSeen, now: float) -> float | None:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
@@ -49,7 +50,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     listening = _listen(serving)
     streaming = load(StreamSettings)
     begin(RECONCILER, streaming.topic_prefix)
-    watch = Watch(settings, stop.event)
+    watch = Watch(settings, stop.event, ZoneInfo(aging.aging_timezone))
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(streaming, stop.event)

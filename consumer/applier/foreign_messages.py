@@ -120,7 +120,7 @@ def newest_in_kafka(settings: KafkaSettings) -> Newest:
     topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
 
     def newest() -> Checkpoint:
-        found = ends_in_kafka([topic], settings.librdkafka)(0)
+        found = ends_in_kafka([topic], settings)(0)
         if found is None:
             raise KafkaLost(f"Kafka at {settings.kafka_bootstrap_servers} does not say where {topic} ends")
         with CheckpointLog(settings) as checkpoints:
@@ -134,11 +134,10 @@ def newest_in_kafka(settings: KafkaSettings) -> Newest:
 
 def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Originals:
     """Reads messages once more; `topics` are the full names, in the order of a lane's partitions."""
-    properties = {**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE}
 
     def original(lane: int, partition: int, offset: int) -> Content:
         where = f"offset {offset} of {topics[partition]}[{lane}]"
-        consumer = Consumer(properties)
+        consumer = Consumer({**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE})
         try:
             consumer.assign([TopicPartition(topics[partition], lane, offset)])
             message = consumer.poll(ANSWER_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -10,6 +10,8 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from consumer.applier.assigned_lane import PARTITIONS, Lane
+from consumer.settings import KafkaSettings
+from consumer.stream.credentials import Credentials
 
 PATIENCE_SECONDS: Final = 1.0
 """How long a number may be missing before the partitions' ends are asked for."""
@@ -79,12 +81,14 @@ class Gaps:
         ]
 
 
-def ends_in_kafka(topics: Sequence[str], properties: Mapping[str, str]) -> Ends:
-    """Asks Kafka; `topics` are the full names, in the order of a lane's partitions; `properties` are librdkafka's."""
-    admin = AdminClient({**properties, "log_level": "0"})
+def ends_in_kafka(topics: Sequence[str], settings: KafkaSettings) -> Ends:
+    """Asks Kafka; `topics` are the full names, in the order of a lane's partitions."""
+    credentials = Credentials(settings)
+    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
     def ask(number: int) -> list[int] | None:
+        credentials.look(admin)
         asked = {TopicPartition(topic, number): latest for topic in topics}
         try:
             answers = admin.list_offsets(

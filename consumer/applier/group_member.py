@@ -28,6 +28,7 @@ from consumer.applier.other_lanes import OtherLanes
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.stream import topics
+from consumer.stream.credentials import Credentials
 from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
 from consumer.stream.topics import LANE_TOPICS, Topics
 
@@ -68,11 +69,12 @@ class LaneStream:
         names = Topics(kafka.topic_prefix)
         self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
         self._kafka: Final = kafka
-        self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka.librdkafka))
+        self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._gaps)
         self._foreign: Final = ForeignMessages(
             self._topics, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
         )
+        self._credentials: Final = Credentials(kafka)
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
         self._worker: Final = ThreadPoolExecutor(1, thread_name_prefix="lanes")
         self._running: Future[None] | None = None
@@ -201,6 +203,12 @@ class LaneStream:
             touched = self._intake.take([first, *self._consumer.consume(CHUNK, 0)], self._lanes)
             self._gather(touched)
             self._throttle()
+        self._credentials.look(self._consumer)
+        if self._credentials.outdated:
+            raise ConsumerFailed(
+                "our certificate for Kafka was renewed, and its client reads it only when it begins; start the applier"
+                " again"
+            )
         now = time.monotonic()
         if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now

@@ -12,8 +12,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
-
 if TYPE_CHECKING:  # the reader, which shares this program, never speaks to PostgreSQL
     from consumer.store.connection import Connection
     from consumer.store.dead_letters import Unresolved
@@ -35,6 +33,7 @@ app = typer.Typer(
 
 @contextmanager
 def _session() -> Iterator[Connection]:
+    from consumer.settings import DatabaseSettings, load
     from consumer.store.connection import classified, open_session
 
     conninfo = load(DatabaseSettings).conninfo
@@ -88,6 +87,7 @@ def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it
 @app.command(epilog="Example: consumer dead-letters retry --all")
 def retry(numbers: Numbers = None, every: Every = False) -> None:
     """Have the leads of dead letters read live, and resolve these; those that name no lead stay."""
+    from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, load
     from consumer.store.leads import LeadStore
 
     _named_or_all(numbers, every=every)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load
 from consumer.stopping import Stop
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ app = typer.Typer(
 def show(as_json: AsJson = False) -> None:
     """Print the rules in force as a file, with their version, and who adopted them and when."""
     from consumer.commands.adoption import session
+    from consumer.settings import DatabaseSettings, load
     from consumer.store.rules import newest
 
     with session(load(DatabaseSettings).conninfo) as connection:
@@ -79,6 +79,7 @@ def try_file(file: File, as_json: AsJson = False) -> None:
     from consumer.commands.adoption import try_out
     from consumer.mysql.comparing import ask
     from consumer.progress import progress_for
+    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load
 
     rules = read_file(file)
     comparisons = ask(load(ReplicaSettings), rules)
@@ -110,6 +111,7 @@ def adopt(
     from consumer.commands.adoption import Adoption, NotAdopted
     from consumer.mysql.comparing import ask
     from consumer.progress import progress_for
+    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load
 
     if (file is None) is not resume:
         _wrong("name a file to adopt, or go on with --resume, not both")

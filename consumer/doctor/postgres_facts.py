@@ -88,10 +88,10 @@ class PostgresFacts:
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
     """Asks the server; connecting and each answer may take `seconds`. Raises Unreachable."""
-    address = watchful(conninfo, "leadstream doctor")
-    if "connect_timeout" not in conninfo_to_dict(conninfo):
-        address = make_conninfo(address, connect_timeout=max(2, round(seconds)))
     try:
+        address = watchful(conninfo, "leadstream doctor")
+        if "connect_timeout" not in conninfo_to_dict(conninfo):
+            address = make_conninfo(address, connect_timeout=max(2, round(seconds)))
         with psycopg.connect(address, autocommit=True) as connection:
             found = pooling(connection, address)
             with nullcontext() if found is Pooling.STATEMENTS else connection.transaction():
@@ -105,9 +105,9 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
 
 def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
     """The newest customers that the stream brought, and when (s) their row was committed; none where nobody can say."""
-    limits = {"connect_timeout": str(max(2, round(seconds))), "application_name": "leadstream doctor"}
     try:
-        with psycopg.connect(make_conninfo(conninfo, **limits), autocommit=True) as connection:
+        address = make_conninfo(watchful(conninfo, "leadstream doctor"), connect_timeout=max(2, round(seconds)))
+        with psycopg.connect(address, autocommit=True) as connection:
             connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
             return dict(_rows(connection, FIRST_SEEN))
     except psycopg.Error:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
+from consumer.settings import PasswordCommandFailed, PostgresAddress
 from consumer.store import arrays, pooler, sql
 from consumer.store.errors import NotPrepared, RowLocked, StoreUnavailable, TransactionConflict
 from consumer.store.refusal import is_refusal
@@ -78,11 +79,18 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
 
 
 def watchful(conninfo: str, name: str) -> str:
-    """A conninfo whose sessions notice within half a minute that the server is gone, and show `name` there.
+    """A conninfo for one connection: it notices within half a minute that the server is gone, and shows `name` there.
 
+    What a PostgresAddress says is renewed, so this is made anew for each connection. Raises psycopg.OperationalError
+    where the command that prints the password prints none.
     The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.raise_lanes). All else
     that the URL says, its `options` too, stays.
     """
+    if isinstance(conninfo, PostgresAddress):
+        try:
+            conninfo = conninfo.renewed()
+        except PasswordCommandFailed as error:
+            raise psycopg.OperationalError(str(error)) from error
     given = conninfo_to_dict(conninfo)
     ours = {key: value for key, value in _OURS.items() if key not in given}
     return make_conninfo(conninfo, **ours, application_name=name)

@@ -14,6 +14,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.pq import ExecStatus
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -58,7 +59,7 @@ def pooling(connection: Connection, address: str) -> Pooling:
     Asked once per address, process and server it leads to; a pooler that is too busy for it counts as one of sessions
     this time. Raises psycopg.Error.
     """
-    key = f"{address} {connection.info.host}:{connection.info.port}"
+    key = f"{make_conninfo(address, password='')} {connection.info.host}:{connection.info.port}"  # whatever it is now
     if (known := _known.get(key)) is not None:
         return known
     mine = _backend(connection)

@@ -120,6 +120,11 @@ class CheckpointLog:
                     break
         return newest
 
+    @property
+    def outdated(self) -> bool:
+        """Whether our certificate was renewed since this was made, so that another one has to be."""
+        return self._partitions.outdated
+
     def close(self) -> None:
         """Ends the connection."""
         self._partitions.close()

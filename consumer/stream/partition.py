@@ -9,6 +9,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.settings import KafkaSettings
+from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost
 from consumer.stream.trouble import Trouble
 
@@ -25,6 +26,7 @@ class Partitions:
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
         self._answer_seconds = answer_seconds
+        self._credentials = Credentials(settings)
         self._consumer = Consumer(
             {
                 "queued.max.messages.kbytes": "16384",
@@ -39,8 +41,14 @@ class Partitions:
             }
         )
 
+    @property
+    def outdated(self) -> bool:
+        """Whether our certificate was renewed since this was made, so that another one has to be."""
+        return self._credentials.outdated
+
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
+        self._credentials.look(self._consumer)
         there = TopicPartition(topic, partition)
         try:
             found = self._consumer.get_watermark_offsets(there, timeout=self._answer_seconds)

@@ -14,6 +14,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream import checkpoint
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import KEY
+from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, TopicMismatch
 from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
 from consumer.stream.trouble import Trouble
@@ -64,8 +65,9 @@ class ReaderTransactions:
 
     Where `broken`, librdkafka gave the producer up: because another one fenced it, or Kafka ended its transaction, or
     because Kafka answers that there is no such transaction to end, as it may after a commit that took long
-    (confluentinc/librdkafka, issues 3297, 4849). Only `renew` helps then, and what was committed last has to be looked
-    up. `largest` is what the client takes as one message, in bytes.
+    (confluentinc/librdkafka, issues 3297, 4849); or our certificate was renewed, which it reads when a producer is
+    made. Only `renew` helps then, and what was committed last has to be looked up. `largest` is what the client takes
+    as one message, in bytes.
     """
 
     def __init__(self, settings: KafkaSettings, stopping: Callable[[], bool]) -> None:
@@ -76,11 +78,11 @@ class ReaderTransactions:
         self._stopping = stopping
         self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
         self._trouble = Trouble()
-        self._properties: dict[str, Any] = {
-            **TUNING, **settings.librdkafka, "transactional.id": self._id, "error_cb": self._trouble
-        }  # fmt: skip
-        self._producer = Producer(self._properties)  # refuses settings that are none
-        self.largest: Final = int(self._properties["message.max.bytes"])
+        self._settings = settings
+        self._credentials = Credentials(settings)
+        properties = self._properties()
+        self._producer = Producer(properties)  # refuses settings that are none
+        self.largest: Final = int(properties["message.max.bytes"])
         self._produce = self._producer.produce
         self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
@@ -90,6 +92,11 @@ class ReaderTransactions:
         self.committed: Checkpoint | None = None
         self.commit_seconds: list[float] = []
         """How long commits took since this list was last emptied."""
+
+    def _properties(self) -> dict[str, Any]:
+        return {
+            **TUNING, **self._settings.librdkafka, "transactional.id": self._id, "error_cb": self._trouble
+        }  # fmt: skip
 
     def take_over(self) -> None:
         """Fences any older reader and waits until what it left open is decided."""
@@ -102,7 +109,8 @@ class ReaderTransactions:
         except (KafkaLost, ReaderFenced) as error:
             log.info("commit_outcome_unknown", reason=str(error))
         self._drop()
-        self._producer = Producer(self._properties)
+        self._credentials = Credentials(self._settings)
+        self._producer = Producer(self._properties())
         self._produce = self._producer.produce
         self._fatal = None
         self._open = self.broken = False
@@ -112,6 +120,10 @@ class ReaderTransactions:
         if self._open:
             return
         self.settle()
+        self._credentials.look(self._producer)
+        if self._credentials.outdated:
+            self.broken = True
+            raise KafkaLost("our certificate for Kafka was renewed, so its client is made anew")
         self._insist(lambda _seconds: self._producer.begin_transaction())
         self._open = True
 
@@ -207,7 +219,9 @@ class ReaderTransactions:
                     raise self._named(error) from error
                 self._listen()
                 if self._trouble.is_refused:
-                    raise self._named(error) from error
+                    if not self._credentials.may_help(self._producer):
+                        raise self._named(error) from error
+                    self._trouble.over()
                 if not repeating:
                     repeating = True
                     log.warning("kafka_away", servers=self._servers, reason=self._trouble.why(error))
@@ -215,6 +229,7 @@ class ReaderTransactions:
                 if repeating:
                     log.info("kafka_answers_again", servers=self._servers)
                 self._trouble.over()
+                self._credentials.accepted()
                 return
 
     def _named(self, error: KafkaException) -> KafkaLost | KafkaRefused | ReaderFenced | TopicMismatch:

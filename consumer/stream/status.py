@@ -55,6 +55,9 @@ class KafkaLook:
     def look(self) -> ReaderPosition:
         """Asks Kafka. Raises Unknown."""
         try:
+            if self._checkpoints.outdated:
+                self._checkpoints.close()
+                self._checkpoints = CheckpointLog(self._settings)
             found = self._checkpoints.require()
             return ReaderPosition(found.version, tuple(found.next_seqs), self._checkpoints.written_at or 0.0)
         except StreamError as error:

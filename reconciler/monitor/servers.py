@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
@@ -19,6 +20,7 @@ from consumer.metrics import RECONNECTS
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
+from reconciler.monitor.today import SinceMidnight, since_midnight
 from reconciler.postgres import Postgres
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
@@ -142,13 +144,17 @@ class Snapshot:
     """When the queues were counted."""
     streamed_users: int = 0
     streamed_conversions: int = 0
+    today: SinceMidnight | None = None
+    """What was brought and repaired since midnight."""
 
 
 class Watch:
     """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
-    def __init__(self, settings: Settings, stop: Event) -> None:
+    def __init__(self, settings: Settings, stop: Event, zone: ZoneInfo) -> None:
+        """`zone` says whose midnight begins a day."""
         self._settings = settings
+        self._zone = zone
         self._stop = stop
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
@@ -252,7 +258,11 @@ class Watch:
         with postgres.session() as connection:
             queues = dict(connection.execute(QUEUES).fetchall())
             users, conversions = connection.execute(STREAMED).fetchone() or (0, 0)
-        self._see(queues=queues, counted_at=datetime.now(UTC), streamed_users=users, streamed_conversions=conversions)
+        now = datetime.now(UTC)
+        today = since_midnight(postgres, self._zone, now)
+        self._see(
+            queues=queues, counted_at=now, streamed_users=users, streamed_conversions=conversions, today=today
+        )  # fmt: skip
 
     def _see(self, **seen: object) -> None:
         with self._lock:

@@ -40,6 +40,12 @@ WHERE name = ANY(%s) AND started_at >= %s GROUP BY 1 ORDER BY 2 DESC, 1
 """
 """The kinds of drift found since midnight."""
 
+CONVERTED: Final = """
+SELECT conversion_type, source, count(*) FROM leadstream.stints
+WHERE conversion_type IS NOT NULL AND closed_at >= %s AND closed_at < %s GROUP BY 1, 2
+"""
+"""Conversions of a day, by type and by what brought them."""
+
 OLDEST_RECHECK: Final = "SELECT min(not_before) FROM leadstream.rechecks WHERE not_before <= now()"
 """Since when the recheck is due that waits longest."""
 
@@ -67,6 +73,16 @@ class Today:
     kinds: dict[str, int]
     lanes: Mapping[int, LanePoint]
     oldest_recheck: datetime | None
+
+
+class SinceMidnight(NamedTuple):
+    """What dashboards show of the day: conversions by type and by what brought them, and how many leads runs repaired.
+
+    The conversions are those that the page adds up by hour.
+    """
+
+    conversions: Mapping[tuple[str, str], int]
+    repaired: int
 
 
 class Calendar(NamedTuple):
@@ -99,6 +115,17 @@ def days(rows: list[tuple[Any, ...]]) -> Days:
         elif before:
             by_now += count
     return Days(found.today, found.yesterday, by_now, found.types)
+
+
+def since_midnight(postgres: Postgres, zone: ZoneInfo, now: datetime) -> SinceMidnight:
+    """Asks PostgreSQL for the local day around `now`. Raises StoreError."""
+    moments = calendar(now, zone)
+    with postgres.session() as connection:
+        converted = connection.execute(CONVERTED, [moments.today, moments.tomorrow]).fetchall()
+        runs = connection.execute(TODAY, [list(NAMES), moments.today]).fetchall()
+    return SinceMidnight(
+        {(kind, source): count for kind, source, count in converted}, sum(repaired for _, repaired, _ in runs)
+    )
 
 
 def look(postgres: Postgres, zone: ZoneInfo, now: datetime) -> Today:

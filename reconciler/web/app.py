@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
-from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -104,12 +104,14 @@ def create_app(
     _health(app, jobs, watch)
     by = _authorised(tokens)
     _runs(app, jobs, _Starter(pool), by)
-    app.include_router(
+    routers = [
         dead_letters.router(
             jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}, {422: _wrong(models.WRONG_ID)}
-        )
-    )
-    app.include_router(conversions.router(jobs, {503: _silent()}, {422: _wrong(models.WRONG_CURSOR)}))
+        ),
+        conversions.router(jobs, {503: _silent()}, {422: _wrong(models.WRONG_CURSOR)}),
+    ]
+    for router in routers:
+        app.include_router(router)
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),
@@ -118,7 +120,7 @@ def create_app(
         tokens.may_run,
         settings.discovery.shadow_mode,
     )
-    _keep_nulls(app)
+    _keep_nulls(app, routers)
     add_pages(
         app,
         precalls,
@@ -131,13 +133,13 @@ def create_app(
     return app
 
 
-def _keep_nulls(app: FastAPI) -> None:
+def _keep_nulls(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Puts the examples into the OpenAPI document as they are: FastAPI leaves out what is null in them."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        for route in app.routes:
+        for route in (*app.routes, *(route for router in routers for route in router.routes)):
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for status, answer in route.responses.items():
                     for method in route.methods or ():

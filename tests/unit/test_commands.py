@@ -143,3 +143,17 @@ def test_no_process_loads_the_client_of_a_server_it_never_speaks_to(module: str,
     program = f"import sys, consumer.cli, consumer.doctor.quick, {module}; print({client!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "False\n"
+
+
+def test_help_loads_neither_settings_nor_logs_nor_the_client_of_a_server() -> None:
+    """It is asked often, by people who wait; these took it 1.4 s."""
+    heavy = {"pydantic", "structlog", "confluent_kafka", "psycopg", "pymysql", "sqlalchemy", "prometheus_client"}
+    program = (
+        "import sys, consumer.cli\nsys.argv = ['consumer', '--help']\n"
+        "try:\n    consumer.cli.main()\nexcept SystemExit:\n    print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    help_, _, loaded = done.stdout.partition("LOADED")
+    assert "dead-letters" in help_
+    assert "typer" in loaded.split()
+    assert heavy & set(loaded.split()) == set()

@@ -51,7 +51,7 @@ def test_every_panel_asks_the_data_source_and_the_deployment_that_are_chosen(nam
         assert panel["description"]
         assert panel["datasource"] == {"type": provisioned["type"], "uid": "${datasource}"}
         for target in panel["targets"]:
-            asked = re.findall(r"(?:leadstream[_:][\w:]+|ALERTS)(.{,27})", target["expr"])
+            asked = re.findall(r"(?:leadstream[_:][\w:]+|ALERTS|process_\w+_(?:seconds|bytes))(.{,27})", target["expr"])
             assert asked
             assert all(after.startswith('{deployment="$deployment"') for after in asked), target["expr"]
         assert [target["refId"] for target in panel["targets"]] == sorted({t["refId"] for t in panel["targets"]})

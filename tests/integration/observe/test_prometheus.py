@@ -112,6 +112,17 @@ def test_every_metric_that_the_code_declares_is_scraped(prometheus: Prometheus) 
         prometheus.await_data(name)
 
 
+def test_no_process_tells_when_its_counters_were_created(prometheus: Prometheus) -> None:
+    prometheus.await_data("leadstream_conversions_total")
+    assert prometheus.query('count({__name__=~".+_total"})')[0] > 100
+    assert prometheus.query('count({__name__=~".+_created"})') == []
+
+
+def test_todays_conversions_are_those_that_postgresql_has(prometheus: Prometheus) -> None:
+    today, counted = "sum(leadstream_conversions_today)", "sum(leadstream_conversions_total)"
+    until(lambda: prometheus.query(f"{today} == {counted}") != [], "what processes counted was seen in PostgreSQL", 150)
+
+
 def test_every_metric_that_rules_and_alerts_use_has_data(prometheus: Prometheus) -> None:
     used = {name for expression in EXPRESSIONS for name in NAME.findall(expression)}
     assert len(used) > 20

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from pymysql.cursors import Cursor, DictCursor
@@ -155,7 +156,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
             world.pass_lanes()
             world.sweep(name)
     before = ran(world, account)
-    watch = Watch(settings, world.stop)
+    watch = Watch(settings, world.stop, ZoneInfo("UTC"))
     jobs = Jobs(settings, AgingSettings(), world.stop, watch.known)
     replica = Replica(MySQLAddress(account), known=watch.known)
     asyncio.run(opens_and_closes(PrecallService(settings, watch, 2000)))

@@ -40,6 +40,8 @@ SECRETS = {
 DEPLOY = PROJECT / "deploy"
 PREFIX = "fort"
 LANES = 2
+SESSION_SECONDS: Final = 4
+"""How long Kafka lets a client be before it has to log in again."""
 
 FORBIDDEN: Final = (
     "SELECT password FROM users",
@@ -89,6 +91,15 @@ class Fortress:
         env = {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}", "BROKERS": self.brokers}
         done = subprocess.run(["bash", "-ec", command], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+    def renew_in_kafka(self, password: str) -> None:
+        """Gives our account in Kafka another password."""
+        _scram(self.brokers, password)
+
+    def renew_in_postgres(self, password: str) -> None:
+        """Gives our account in PostgreSQL another password, and ends its sessions."""
+        self.centre(f"ALTER ROLE leadstream_least PASSWORD '{password}'")
+        self.centre("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'leadstream_least'")
 
     def run(self, program: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
         """Runs one of our programs to its end; both streams in `stdout`, errors first."""
@@ -150,7 +161,7 @@ def built(folder: Path) -> Iterator[Fortress]:
         port = free_port()
         keystore = shared.write("kafka.pem", server.key + server.certificate)
         kafka = stack.enter_context(servers.private_kafka(options=_kafka(port, keystore, ca)))
-        _scram(kafka.url)
+        _scram(kafka.url, SECRETS["kafka"])
         fortress = _fortress(mysql.url, postgres.url, port, kafka.url, folder, files, strangers)
         with fortress.processes:
             yield fortress
@@ -171,12 +182,13 @@ def _kafka(port: int, keystore: Path, ca: Path) -> Sequence[str]:
         "listener.name.sasl_ssl.ssl.client.auth=required",
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users=User:ANONYMOUS",
+        f"listener.name.sasl_ssl.scram-sha-512.connections.max.reauth.ms={SESSION_SECONDS * 1000}",
     )
 
 
-def _scram(bootstrap: str) -> None:
+def _scram(bootstrap: str, password: str) -> None:
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-    user = UserScramCredentialUpsertion("leadstream", info, SECRETS["kafka"].encode())
+    user = UserScramCredentialUpsertion("leadstream", info, password.encode())
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.alter_user_scram_credentials([user]).values():
         future.result(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
-from tests.integration.security.fortress import FORBIDDEN, SECRETS, Fortress, built
+from tests.integration.security.fortress import FORBIDDEN, SECRETS, SESSION_SECONDS, Fortress, built
 from tests.support.processes import Process
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -207,3 +208,73 @@ def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fort
         assert fortress.run("consumer", "setup", TOPIC_PREFIX="granted").returncode in (0, 1)
     left = findings(fortress.run("consumer", "doctor", "--json", TOPIC_PREFIX="granted"))
     assert not {"kafka topics", "kafka topic ACLs", "kafka group ACLs", "kafka transactions"} & left.keys(), left
+
+
+def test_processes_go_on_when_the_passwords_of_kafka_and_postgresql_are_renewed(
+    fortress: Fortress, outputs: dict[str, str]
+) -> None:
+    assert outputs, "everything is set up"
+    url, kafka = fortress.files / "database-url", fortress.files / "kafka"
+    first = url.read_text()
+    with (
+        fortress.running("consumer", "read") as reader,
+        fortress.running("consumer", "apply") as applier,
+        fortress.running("reconciler", "serve") as server,
+    ):
+        reader.wait_for("reading")
+        applier.wait_for("lanes_assigned")
+        server.wait_for("serving")
+        try:
+            fortress.renew_in_kafka(f"{SECRETS['kafka']}-2")
+            reader.wait_for("kafka_password_awaited")
+            kafka.write_text(f"{SECRETS['kafka']}-2\n")
+            url.write_text(first.replace(SECRETS["postgres"], f"{SECRETS['postgres']}-2"))
+            fortress.renew_in_postgres(f"{SECRETS['postgres']}-2")
+            for process in (reader, applier, server):
+                process.wait_for("kafka_password_renewed")
+            time.sleep(2 * SESSION_SECONDS)  # every connection has had to log in again
+            fortress.company(
+                "INSERT INTO users (id, email_address, password) VALUES (2, 'b@example.org', 'their-own-secret')"
+            )
+            fortress.company("UPDATE users SET current_signature_file_id = 6 WHERE id = 2")
+            applier.until(
+                lambda: (
+                    fortress.centre("SELECT conversion_type FROM conversions WHERE user_id = 2")
+                    == [("signature_obtained",)]
+                ),
+                "another one had signed",
+            )
+            for process in (reader, applier, server):
+                process.check()
+        finally:
+            kafka.write_text(f"{SECRETS['kafka']}\n")
+            fortress.renew_in_kafka(SECRETS["kafka"])
+            url.write_text(first)
+            fortress.renew_in_postgres(SECRETS["postgres"])
+    for process in (reader, applier, server):
+        for secret in SECRETS.values():
+            assert secret not in process.text(), process.name
+
+
+def test_a_certificate_that_is_renewed_is_read_anew(fortress: Fortress, outputs: dict[str, str]) -> None:
+    assert outputs, "everything is set up"
+    with (
+        fortress.running("consumer", "read") as reader,
+        fortress.running("reconciler", "serve") as server,
+    ):
+        applier = fortress.processes.start("consumer", "apply")
+        reader.wait_for("reading")
+        applier.wait_for("lanes_assigned")
+        server.wait_for("serving")
+        for name in ("cert.pem", "key.pem"):
+            file = fortress.files / name
+            renewed = file.with_suffix(".new")
+            renewed.write_bytes(file.read_bytes())
+            renewed.chmod(0o600)
+            renewed.replace(file)
+        assert applier.wait() == 1, "whoever starts it again gives it the new one"
+        assert "our certificate for Kafka was renewed" in applier.text()
+        reader.until(lambda: reader.text().count('"reading"') >= 2, "the reader had gone on")
+        assert "its client is made anew" in reader.text()
+        reader.check()
+        server.check()

@@ -30,8 +30,8 @@ def told(*complaints: KafkaError) -> Trouble:
         (
             "ssl://kafka:9092/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?"
             " (after 3ms in state SSL_HANDSHAKE)",
-            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?; perhaps only one side speaks"
-            " TLS: compare KAFKA_SECURITY_PROTOCOL with that listener",
+            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?; perhaps only one side"
+            " speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener",
         ),
         (
             "ssl://kafka:9092/bootstrap: Disconnected: SSL connection closed by peer"
