@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -293,6 +294,47 @@ def explain_user(
     else:
         for sentence in found.sentences:
             typer.echo(sentence)
+
+
+@app.command(epilog="Example: consumer audit --last 1h")
+def audit(
+    last: Annotated[str | None, typer.Option(help="The last stretch so long: 90m, 1h, 2d. [default: 1h]")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Instead: from this time on, as 2026-11-29T14:00, in UTC.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="With --from: to this time. [default: now]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Hold the binlog, as another's decoder reads it, against Kafka; exit code 3: rows differ, 4: not all was read."""
+    from rich.console import Console
+
+    from consumer.audit.audit import Times
+    from consumer.audit.audit import audit as look
+    from consumer.commands import audit as command
+    from consumer.settings import KafkaSettings, ReplicaSettings, demand, load
+
+    started = datetime.now(UTC)
+    if (last and begin) or (end and not begin):
+        raise typer.BadParameter("give --last alone, or --from and perhaps --to")
+    try:
+        since = command.moment(begin) if begin else started - command.span(last or "1h")
+        until = command.moment(end) if end else None
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if since >= (until or started):
+        raise typer.BadParameter("the stretch ends before it begins")
+    demand(ReplicaSettings, KafkaSettings)
+    times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
+    with command.progress(Console(stderr=True)) as progress:
+        found = look(load(ReplicaSettings), load(KafkaSettings), times, progress)
+    if as_json:
+        typer.echo(json.dumps(command.as_json(found)))
+    else:
+        for sentence in command.sentences(found):
+            typer.echo(sentence)
+    command.record(found, started)
+    if code := command.exit_code(found):
+        raise typer.Exit(code)
 
 
 @app.command("settings", epilog="Example: consumer settings --json")

@@ -23,10 +23,11 @@ from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import SinceMidnight
 from reconciler.runs import aging, attribution, backfill, verify
 from reconciler.runs.drift import EntryKind
+from reconciler.runs.run_log import AUDIT
 from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
 
-EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, attribution.NAME)
+EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, attribution.NAME, AUDIT)
 OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
 KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
 SHADOW: Final = "shadow"

@@ -721,3 +721,15 @@ WHERE NOT EXISTS (
 """
 """One pending entry for the queue entered, unless there is one, or the customer must not be called; none for a stay
 that has had its entry, or one before a stay that has: it is a past that is replayed."""
+
+RECORD_AUDIT: Final = """
+INSERT INTO leadstream.runs
+    (name, started_at, window_from, window_to, finished_at, outcome, counts, queries, milliseconds, error, started_by)
+VALUES ('audit', %s, %s, %s, now(), %s, %s, 0, %s, %s, 'command line')
+"""
+"""An audit that is over."""
+
+FORGET_AUDITS: Final = """
+DELETE FROM leadstream.runs WHERE name = 'audit' AND started_at < now() - interval '90 days'
+"""
+"""Audits that nobody needs any more."""

@@ -17,11 +17,11 @@ from consumer.stream.trouble import Trouble
 class Partitions:
     """Committed messages of single partitions; a context manager for one thread."""
 
-    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float) -> None:
+    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float, **more: str) -> None:
         """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
 
-        `answer_seconds` is how long Kafka may take for the next message. Raises KafkaException where its client refuses
-        the settings.
+        `answer_seconds` is how long Kafka may take for the next message; `more` are further properties of its client.
+        Raises KafkaException where that refuses them.
         """
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
@@ -38,6 +38,7 @@ class Partitions:
                 "auto.offset.reset": "earliest",
                 "log_level": "0",
                 "error_cb": self.trouble,
+                **more,
             }
         )
 
@@ -57,6 +58,18 @@ class Partitions:
             raise
         self.trouble.over()
         return found
+
+    def offset_at(self, topic: str, partition: int, ms: int) -> int:
+        """The first offset whose message was written at `ms` (since 1970) or later, or the end.
+
+        Raises KafkaException.
+        """
+        (found,) = self._consumer.offsets_for_times(
+            [TopicPartition(topic, partition, max(0, ms))], timeout=self._answer_seconds
+        )
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return found.offset if found.offset >= 0 else self.bounds(topic, partition)[1]
 
     def messages(self, topic: str, partition: int, start: int, decided: int = 0) -> Iterator[Message]:
         """Messages from an offset on to the partition's end, once it is decided what of all before `decided` is there.

@@ -23,6 +23,7 @@ TITLES: Final = {
     RECHECKS: ("Rechecks", "customers queued to be read live"),
     "verify": ("Verify", "every customer compared"),
     "backfill": ("Backfill", "customers there before us"),
+    "audit": ("Audit", "Kafka held against the binlog"),
     "age": ("Aging", "scores grow by one a day"),
     attribution.NAME: ("Attribution", "whose calls earned each conversion"),
 }

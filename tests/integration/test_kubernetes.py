@@ -24,7 +24,7 @@ DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 OPERATOR: Final = DEPLOY / "kubernetes" / "overlays" / "prometheus-operator"
 PARTS: Final = DEPLOY / "kubernetes" / "components"
 KUBERNETES: Final = ("1.31", "1.34", "1.37")
-COMPONENTS: Final = {"setup", "reader", "applier", "reconciler", "verify"}
+COMPONENTS: Final = {"setup", "reader", "applier", "reconciler", "verify", "audit"}
 
 Thing = dict[str, Any]
 
@@ -218,6 +218,7 @@ def test_each_may_reach_only_the_servers_that_it_needs(things: list[Thing]) -> N
         "applier": {53, 9092, 5432},
         "reconciler": {53, 3307, 9092, 5432},
         "verify": {53, 3307, 5432},
+        "audit": {53, 3307, 9092, 5432},
     }
     nothing = of_kind(things, "NetworkPolicy")["nothing"]["spec"]
     assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -48,8 +48,10 @@ HEALTHY: Final[Mapping[str, str]] = {
     'leadstream_reconciler_last_success_timestamp_seconds{run="new-users"}': "0+60x{n}",
     'leadstream_reconciler_last_success_timestamp_seconds{run="verify"}': "0x{n}",
     'leadstream_reconciler_last_success_timestamp_seconds{run="age"}': "0x{n}",
+    'leadstream_reconciler_last_success_timestamp_seconds{run="audit"}': "0+60x{n}",
     'leadstream_run_outcome{run="new-users", outcome="ok"}': "1x{n}",
     'leadstream_run_outcome{run="verify", outcome="ok"}': "1x{n}",
+    'leadstream_run_outcome{run="audit", outcome="ok"}': "1x{n}",
     'leadstream_run_outcome{run="backfill", outcome="stopped"}': "1x{n}",
     'leadstream_run_started_timestamp_seconds{run="backfill"}': "1x{n}",
     'leadstream_run_started_timestamp_seconds{run="verify"}': "0x{n}",
@@ -208,6 +210,19 @@ CASES: Final = (
     Case(
         "DriftFound", "3h", {DONE: None, 'leadstream_run_outcome{run="verify", outcome="drift"}': "_ _ 1x{n}"},
         "warn", "what the last verify found to differ from MySQL is still so.",
+    ),
+    Case(
+        "AuditLate", "10m", {'leadstream_reconciler_last_success_timestamp_seconds{run="audit"}': "-21600x{n}"},
+        "warn",
+        "Kafka was held against the binlog 6h 10m 0s ago, and all was equal; that should happen hourly.",
+        {"run": "audit"},
+    ),
+    Case(
+        "AuditDiffers", "3h", {
+            'leadstream_run_outcome{run="audit", outcome="ok"}': None,
+            'leadstream_run_outcome{run="audit", outcome="drift"}': "_ _ 1x{n}",
+        },
+        "page", "the last audit found rows of the binlog that are missing or different in Kafka.",
     ),
     Case(
         "RunFailing", "80m", {'leadstream_run_outcome{run="rechecks", outcome="failed"}': "1x{n}"}, "warn",

@@ -23,8 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from pymysql.cursors import Cursor
 
+from consumer.binlog.position import place
 from consumer.leads.model import Table
 from consumer.mysql.login import login
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
@@ -220,6 +222,26 @@ class World:
 
         until(arrived, f"{count} rows arrived", seen=lambda: f"{len(found)} messages", pause=0.2)
         return found
+
+    def wait_for_beats(self) -> None:
+        """Until a heartbeat of every lane has said where the stream stands."""
+
+        def heard() -> bool:
+            lanes = {message.lane for message in self.messages() if message.value["source"].get("server")}
+            return len(lanes) == LANES
+
+        until(heard, "the reader says where it stands", seen=lambda: "", pause=0.2)
+
+    def wait_for_end(self) -> None:
+        """Until the reader's checkpoint has come to where the server's binlog ends now."""
+        with closing(Replica(MySQLAddress(self.url))) as replica:
+            end = place(*replica.binlog_place())
+
+        def there() -> bool:
+            last = self.checkpoints()[-1]
+            return place(last.file, last.pos) >= end
+
+        until(there, "the reader has read all", seen=lambda: str(self.checkpoints()[-1:]), pause=0.2)
 
     def finish(self, reader: Process, rows: int) -> list[Message]:
         """All messages, once at least so many rows have arrived and the reader has ended as it was asked to.

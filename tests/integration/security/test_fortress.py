@@ -71,6 +71,7 @@ def outputs(fortress: Fortress) -> dict[str, str]:
         run("consumer", "status")
         run("consumer", "explain", "1")
         run("consumer", "dead-letters", "list")
+        run("consumer", "audit")
         run("reconciler", "run", "all")
         run("reconciler", "verify")
         run("reconciler", "age")

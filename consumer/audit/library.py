@@ -1,0 +1,328 @@
+"""The binlog as the library mysql-replication reads it: no line of our own decoder has a part in it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import pymysql
+from pymysqlreplication import BinLogStreamReader
+from pymysqlreplication.constants import FIELD_TYPE
+from pymysqlreplication.event import (
+    GtidEvent,
+    MariadbGtidEvent,
+    NotImplementedEvent,
+    QueryEvent,
+    RotateEvent,
+    XAPrepareEvent,
+    XidEvent,
+)
+from pymysqlreplication.exceptions import MalformedBinLogEvent, StatusVariableMismatch, TableMetadataUnavailableError
+from pymysqlreplication.row_event import DeleteRowsEvent, PartialUpdateRowsEvent, UpdateRowsEvent, WriteRowsEvent
+
+from consumer.audit.rows import UNREAD, Row, Spot, Value, Values
+from consumer.capture import CAPTURED
+from consumer.mysql.errors import ConnectionLost, SourceError
+from consumer.mysql.login import tls_arguments
+from consumer.mysql.session import named
+from consumer.settings import MySQLAddress, PasswordCommandFailed
+
+_ROWS: Final = (WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent, PartialUpdateRowsEvent)
+_EVENTS: Final = (
+    *_ROWS, QueryEvent, GtidEvent, MariadbGtidEvent, XidEvent, XAPrepareEvent, RotateEvent, NotImplementedEvent
+)  # fmt: skip
+
+COMPRESSED: Final = "compressed"
+"""Why an event is not read: what `mysqlbinlog` can be asked about."""
+_PAYLOAD: Final = 40
+_COMPRESSED_ROWS: Final = frozenset(range(166, 172))
+_BEGINNINGS: Final = frozenset((34, 42))
+"""Anonymous and tagged GTIDs, of which the library says the kind and nothing more: a transaction begins."""
+_HARMLESS: Final = frozenset((5, 13, 14, 28, 29, 35, 36, 37, 41, 160, 161, 163, 164, 165))
+"""Kinds without rows that the library does not know or that are left out here (mysql/binlog/event/binlog_event.h)."""
+_KINDS_WITHOUT_ROWS: Final = _BEGINNINGS | _HARMLESS
+
+_DAMAGE: Final = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, struct.error, RuntimeError,
+    TableMetadataUnavailableError, MalformedBinLogEvent, StatusVariableMismatch,
+)  # fmt: skip
+"""What the library raises for bytes that it does not understand, subclasses (UnicodeDecodeError) included."""
+
+_PREPARED_FLAG: Final = 64
+"""FL_PREPARED_XA of MariaDB's GTID events (sql/log_event.h)."""
+_XA: Final = re.compile(r"XA (START|END|PREPARE|COMMIT|ROLLBACK) (.*)", re.IGNORECASE | re.DOTALL)
+_STATEMENT: Final = re.compile(
+    r"\s*(?:/\*.*?\*/\s*)*(INSERT|UPDATE|DELETE|REPLACE|LOAD|TRUNCATE|DROP|RENAME|ALTER|CREATE)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAMED: Final = re.compile(rf"\b({'|'.join(CAPTURED)})\b", re.IGNORECASE)
+
+MAX_PREPARED: Final = 100_000
+"""Rows of undecided XA transactions that are remembered."""
+MAX_UNREAD: Final = 200_000
+"""Events that are remembered as unread."""
+
+
+class Unreadable(Exception):
+    """The library cannot go on; `place` is where the transaction begins that it failed in."""
+
+    def __init__(self, message: str, place: tuple[str, int]) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+@dataclass
+class Read:
+    """What reading a stretch found besides rows."""
+
+    unread: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Events that hold rows, perhaps of ours, which the library cannot read, and why."""
+    statements: Counter[str] = field(default_factory=Counter)
+    """Statements that name a captured table: their rows are not in the binlog."""
+    undecided: list[Row] = field(default_factory=list)
+    """Rows of XA transactions that are prepared and neither committed nor rolled back."""
+    rolled_back: list[Spot] = field(default_factory=list)
+
+
+Place = tuple[str, int]
+
+
+def read(
+    address: MySQLAddress,
+    database: str,
+    server_id: int,
+    start: Place,
+    before: Callable[[Place], bool],
+    found: Read,
+    begun: Callable[[Place], None],
+) -> Iterator[Row]:
+    """The captured rows from `start`, where a transaction begins, on, as long as what begins there is `before` the end.
+
+    `begun` is told where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
+    """
+    connections = 0
+
+    def connect(**arguments: Any) -> Any:
+        nonlocal connections
+        try:
+            password = address.renewed_password()
+        except PasswordCommandFailed as error:
+            raise pymysql.err.OperationalError(2003, str(error)) from error
+        if arguments.get("db") != "information_schema":
+            connections += 1
+            if connections > 1:  # it would go on amid a transaction, and pass over rows whose table it has not seen
+                raise ConnectionLost(f"{address} ended the connection that the audit reads from; run it again")
+        return pymysql.connect(**{**arguments, "password": password})
+
+    stream = BinLogStreamReader(
+        connection_settings={
+            "host": address.host,
+            "port": address.port,
+            "user": address.user,
+            "charset": "utf8mb4",
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            **tls_arguments(address.options),
+        },
+        server_id=server_id,
+        log_file=start[0],
+        log_pos=start[1],
+        resume_stream=True,
+        only_schemas=[database],
+        only_tables=list(CAPTURED),
+        only_events=_EVENTS,
+        filter_non_implemented_events=False,
+        enable_logging=False,
+        pymysql_wrapper=connect,
+    )
+    try:
+        with closing(stream):
+            yield from _Events(database, start, before, found, begun).rows(stream)
+    except (pymysql.err.MySQLError, OSError, EOFError) as error:
+        raise named(error, address, "read the binlog of") from error
+
+
+class _Events:
+    """The events of one reading, in order."""
+
+    def __init__(
+        self,
+        database: str,
+        start: Place,
+        before: Callable[[Place], bool],
+        found: Read,
+        begun: Callable[[Place], None],
+    ) -> None:
+        self._database = database
+        self._file, self._end = start
+        self._before = before
+        self._found = found
+        self._begun = begun
+        self._transaction = start
+        self._xid: str | None = None
+        self._xa_rows: list[Row] | None = None
+        self._prepared: dict[str, list[Row]] = {}
+
+    def rows(self, stream: Any) -> Iterator[Row]:
+        while True:
+            try:
+                event = stream.fetchone()
+            except (pymysql.err.MySQLError, SourceError, OSError):
+                raise
+            except _DAMAGE as error:
+                kind = type(error).__name__
+                raise Unreadable(
+                    f"mysql-replication fails behind {self._file}:{self._end} ({kind})", self._transaction
+                ) from error
+            if event is None:
+                break
+            if isinstance(event, RotateEvent):
+                self._file, self._end = event.next_binlog.partition("\0")[0], event.position
+                continue
+            size, end = event.packet.event_size, event.packet.log_pos
+            if not end:
+                continue
+            end += max(0, (self._end - end + 2**31) // 2**32) * 2**32  # an event says it in 32 bits
+            start, self._end = end - size, end
+            if self._begins(event, start):
+                return self._leave()
+            yield from self._rows_of(event, start)
+        return self._leave()
+
+    def _leave(self) -> None:
+        for rows in self._prepared.values():
+            self._found.undecided.extend(rows)
+
+    def _begins(self, event: Any, start: int) -> bool:
+        """Notes where a transaction begins; whether that is behind the stretch."""
+        kind = event.event_type
+        if isinstance(event, GtidEvent | MariadbGtidEvent) or kind in _BEGINNINGS:
+            self._transaction = self._file, start
+            if not self._before(self._transaction):
+                return True
+            self._begun(self._transaction)
+            prepared = isinstance(event, MariadbGtidEvent) and event.flags & _PREPARED_FLAG
+            self._xa_rows = [] if prepared else None
+        return False
+
+    def _rows_of(self, event: Any, start: int) -> Iterator[Row]:
+        if isinstance(event, _ROWS):
+            rows = self._read(event, start)
+            if self._xa_rows is None:
+                yield from rows
+            else:
+                self._xa_rows.extend(rows)
+        elif isinstance(event, QueryEvent):
+            yield from self._query(event)
+        elif isinstance(event, XAPrepareEvent):
+            if self._xa_rows is not None and not event.one_phase:
+                self._prepared[_xid(event.xid_gtrid, event.xid_bqual)] = self._xa_rows
+            elif self._xa_rows is not None:
+                yield from self._xa_rows
+            self._xa_rows = None
+            if sum(map(len, self._prepared.values())) > MAX_PREPARED:
+                raise Unreadable(f"XA transactions with more than {MAX_PREPARED} rows are undecided", self._transaction)
+        elif isinstance(event, NotImplementedEvent) and event.event_type not in _KINDS_WITHOUT_ROWS:
+            kind = event.event_type
+            is_compressed = kind == _PAYLOAD or kind in _COMPRESSED_ROWS
+            self._pass_over(start, COMPRESSED if is_compressed else f"event of kind {kind}")
+
+    def _pass_over(self, start: int, reason: str) -> None:
+        if len(self._found.unread) >= MAX_UNREAD:
+            raise Unreadable(f"mysql-replication left {MAX_UNREAD} events unread", self._transaction)
+        self._found.unread[self._file, start] = reason
+
+    def _query(self, event: Any) -> Iterator[Row]:
+        text = event.query if isinstance(event.query, str) else event.query.decode("utf-8", "replace")
+        verb = _XA.match(text)
+        if verb is None:
+            self._statement(event, text)
+        elif verb[1].upper() == "START":
+            self._xa_rows = []
+        elif verb[1].upper() in ("COMMIT", "ROLLBACK"):
+            rows = self._prepared.pop(_xid_of(verb[2]), [])
+            if verb[1].upper() == "COMMIT":
+                yield from rows
+            else:
+                self._found.rolled_back.extend(row.spot for row in rows)
+
+    def _statement(self, event: Any, text: str) -> None:
+        verb, table = _STATEMENT.match(text), _NAMED.search(text)
+        schema = event.schema.decode("utf-8", "replace") if isinstance(event.schema, bytes) else event.schema
+        if verb is not None and table is not None and (schema == self._database or self._database in text):
+            self._found.statements[f"{verb[1].upper()} of {table[1].lower()}"] += 1
+
+    def _read(self, event: Any, start: int) -> list[Row]:
+        try:
+            columns = {column.name: column for column in event.columns}
+            captured = [name for name in CAPTURED[event.table].columns if name in columns]
+            if "id" not in captured or isinstance(event, PartialUpdateRowsEvent):
+                self._pass_over(start, "a rows event without names, or of partial JSON")
+                return []
+            op = "u" if isinstance(event, UpdateRowsEvent) else "d" if isinstance(event, DeleteRowsEvent) else "c"
+            rows = []
+            for number, row in enumerate(event.rows):
+                values = row.get("values")
+                before = row.get("before_values") if op == "u" else values if op == "d" else None
+                after = row.get("after_values") if op == "u" else values if op == "c" else None
+                was, is_ = (
+                    None if image is None else _image(image, columns, captured, event.table)
+                    for image in (before, after)
+                )
+                rows.append(Row(Spot(self._file, start, number), event.table, op, was, is_, event.timestamp))
+        except _DAMAGE as error:
+            self._pass_over(start, f"{type(error).__name__} in mysql-replication")
+            return []
+        return rows
+
+
+def _xid(gtrid: bytes, bqual: bytes) -> str:
+    return f"{gtrid.hex()},{bqual.hex()}"
+
+
+def _xid_of(text: str) -> str:
+    """An XA transaction's name as the servers log it: X'6162',X'',1."""
+    parts = re.findall(r"X'([0-9a-fA-F]*)'", text)
+    return ",".join([*parts, "", ""][:2]).lower()
+
+
+def _image(values: dict[str, Any], columns: dict[str, Any], captured: list[str], table: str) -> Values:
+    """The captured columns of one image as messages have them."""
+    keys = CAPTURED[table].keys
+    return {name: _value(values[name], columns[name], is_key=name in keys) for name in captured}
+
+
+def _value(value: Any, column: Any, *, is_key: bool) -> Value:
+    kind = column.type
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return _moment(value, column, zoned=kind in (FIELD_TYPE.TIMESTAMP, FIELD_TYPE.TIMESTAMP2))
+    if isinstance(value, bytes):
+        size = getattr(column, "max_length", 0)
+        if kind == FIELD_TYPE.STRING:
+            value = value.ljust(size, b"\0")
+        digits = str(value.hex())
+        if is_key and kind == FIELD_TYPE.STRING and size == 16:
+            return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return digits
+    if kind == FIELD_TYPE.BIT:
+        return int(value, 2)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value if isinstance(value, int | str) else UNREAD
+
+
+def _moment(value: datetime, column: Any, *, zoned: bool) -> str | None:
+    if zoned and value.year == 1970 and value == datetime(1970, 1, 1):
+        return None  # the zero date
+    digits = getattr(column, "fsp", 0)
+    fraction = f".{value.microsecond:06d}"[: digits + 1] if digits else ""
+    return f"{value:%Y-%m-%d}T{value:%H:%M:%S}{fraction}{'Z' if zoned else ''}"

@@ -1,0 +1,168 @@
+"""What lies in Kafka of a stretch: rows by their place in the binlog, heartbeats, and notices in the place of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from consumer.audit.rows import Message, Notice, Spot, Values
+from consumer.capture import CAPTURED
+from consumer.settings import KafkaSettings
+from consumer.stream.partition import Partitions
+from consumer.stream.topics import HEARTBEATS, Topics
+
+ANSWER_SECONDS: Final = 120.0
+"""How long Kafka may take for the next message: longer than a transaction of a reader that died stays open."""
+LOOK_BACK_MINUTES: Final = (10, 60, 360, 1440, 14_400)
+"""How far before a stretch the newest heartbeat is sought, one after the other; a reader may have been away."""
+
+
+_PROMPT: Final = {"fetch.wait.max.ms": "10"}
+"""Of partition after partition: the broker holds the fetch at one's end back until then, and the next one waits."""
+
+
+class _Source(msgspec.Struct):
+    ts_us: int
+    table: str = ""
+    file: str = ""
+    pos: int = 0
+    row: int = 0
+    server: str = ""
+    db: str = ""
+
+
+class _Lane(msgspec.Struct):
+    epoch: int
+    user_id: int | None = None
+    recheck: str | None = None
+
+
+class _Message(msgspec.Struct):
+    op: str
+    source: _Source
+    lane: _Lane
+    ts_ms: int = 0
+    before: Values | None = None
+    after: Values | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Message).decode
+
+
+class Heartbeat(NamedTuple):
+    """Where the stream stood (`server`, `file`, `pos`) when the reader wrote it at `ms` (since 1970, its own clock)."""
+
+    ms: int
+    epoch: int
+    server: str
+    file: str
+    pos: int
+
+
+class Misplaced(NamedTuple):
+    """A message that no reader of ours wrote so, and why; `file`, `pos` and `row` are what it claims."""
+
+    table: str
+    spot: Spot
+    where: str
+    why: str
+
+
+class Stream:
+    """The topics of one deployment, each partition from a moment on to where it ended when this was made."""
+
+    def __init__(self, settings: KafkaSettings, epoch: int, database: str) -> None:
+        """Raises KafkaException."""
+        self._names = Topics(settings.topic_prefix)
+        self._lanes = settings.lanes
+        self._epoch = epoch
+        self._database = database
+        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
+        self._bounds = {
+            (topic, lane): self._partitions.bounds(self._names.name(topic), lane)
+            for topic in (*CAPTURED, HEARTBEATS)
+            for lane in range(settings.lanes)
+        }
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._partitions.close()
+
+    def heartbeats(self, since_ms: int, server: str) -> list[Heartbeat]:
+        """Those of lane 0 that say where the stream stood on this server in this epoch, from the newest before
+        `since_ms` on; without an older one, from the first that is there."""
+        found: list[Heartbeat] = []
+        for minutes in LOOK_BACK_MINUTES:
+            found = [
+                Heartbeat(
+                    message.ts_ms, message.lane.epoch, message.source.server, message.source.file, message.source.pos
+                )
+                for message, _, _, _ in self._read(HEARTBEATS, 0, since_ms - minutes * 60_000)
+                if message is not None and message.source.server
+            ]
+            if any(beat.ms <= since_ms for beat in found):
+                break
+        others = [number for number, beat in enumerate(found, 1) if (beat.server, beat.epoch) != (server, self._epoch)]
+        ours = found[others[-1] if others else 0 :]
+        earlier = [beat for beat in ours if beat.ms <= since_ms]
+        return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
+
+    def notices(self, since_ms: int) -> list[Notice]:
+        """What asks for leads to be read live."""
+        return [
+            Notice(message.source.ts_us // 1_000_000, message.lane.user_id, message.lane.recheck)
+            for lane in range(self._lanes)
+            for message, _, _, _ in self._read(HEARTBEATS, lane, since_ms)
+            if message is not None and message.lane.recheck is not None
+        ]
+
+    def rows(self, since_ms: int) -> Iterator[Message | Misplaced]:
+        """The messages of rows. Raises KafkaLost, KafkaException."""
+        for topic in CAPTURED:
+            for lane in range(self._lanes):
+                yield from self._rows_of(topic, lane, since_ms)
+
+    def _rows_of(self, topic: str, lane: int, since_ms: int) -> Iterator[Message | Misplaced]:
+        for message, key, offset, undecodable in self._read(topic, lane, since_ms):
+            where = f"{topic}[{lane}] offset {offset}"
+            if message is None:
+                yield Misplaced(topic, Spot("", 0, 0), where, undecodable)
+                continue
+            source, place = message.source, message.lane
+            spot = Spot(source.file, source.pos, source.row)
+            yield Message(spot, source.table, message.op, message.before, message.after, lane, offset)
+            why = self._wrong_lane(message, topic, key, lane) if place.epoch == self._epoch else ""
+            if why:
+                yield Misplaced(topic, spot, where, why)
+
+    def _wrong_lane(self, message: _Message, topic: str, key: bytes, lane: int) -> str:
+        """Why it does not belong where it lies; "" where it does."""
+        user_id, image = message.lane.user_id, message.after if message.after is not None else message.before
+        if message.source.table != topic or image is None:
+            return "it is of another table"
+        if crc32(key) % self._lanes != lane:
+            return "its key belongs to another partition"
+        if user_id is not None and key != b"%d" % user_id:
+            return "its key is not its user's id"
+        if topic != "claim_requirements" and image.get(CAPTURED[topic].ref) != user_id:
+            return "its row is another user's"
+        return ""
+
+    def _read(self, topic: str, lane: int, since_ms: int) -> Iterator[tuple[_Message | None, bytes, int, str]]:
+        name, (low, high) = self._names.name(topic), self._bounds[topic, lane]
+        start = max(low, self._partitions.offset_at(name, lane, since_ms)) if since_ms > 0 else low
+        if start >= high:
+            return
+        for found in self._partitions.messages(name, lane, start, high):
+            offset = found.offset() or 0
+            if offset >= high:
+                return
+            try:
+                yield _decode(found.value() or b""), found.key() or b"", offset, ""
+            except ValueError as error:  # msgspec's errors, and UnicodeDecodeError
+                yield None, found.key() or b"", offset, f"it is no message of ours ({type(error).__name__})"
+            if offset == high - 1:
+                return

@@ -1,0 +1,179 @@
+"""`consumer audit`: what the witness found, for people, programs and the log of runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from consumer.audit.audit import Audit
+from consumer.settings import DatabaseSettings, SettingsError, load
+from consumer.store import audits
+
+log = structlog.get_logger(__name__)
+
+DIFFERENT: Final = 3
+"""Exit code where rows and messages differ."""
+INCOMPLETE: Final = 4
+"""Exit code where nothing differs and not everything could be looked at."""
+
+LINE_SECONDS: Final = 5.0
+BAR_SECONDS: Final = 0.1
+"""How often a terminal is told, and everything else."""
+_SPAN: Final = re.compile(r"(\d+)(s|m|h|d)")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def span(text: str) -> timedelta:
+    """`90m` as a span of time. Raises ValueError."""
+    found = _SPAN.fullmatch(text.strip())
+    if found is None or not int(found[1]):
+        raise ValueError(f"{text} is no span of time; give it as 90m, 1h or 2d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def moment(text: str) -> datetime:
+    """An ISO time, in UTC where it names no zone. Raises ValueError."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text} is no time; give it as 2026-11-29T14:00, in UTC") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def milliseconds(found: datetime) -> int:
+    """A time in ms since 1970."""
+    return int(found.timestamp() * 1000)
+
+
+def exit_code(found: Audit) -> int:
+    """0 where all is equal, DIFFERENT, or INCOMPLETE."""
+    if not found.is_equal:
+        return DIFFERENT
+    return INCOMPLETE if found.gaps else 0
+
+
+def sentences(found: Audit) -> list[str]:
+    """What was found, in sentences; the first is the verdict."""
+    verdict = "equal" if found.is_equal else f"{found.differences:,} differences"
+    if found.is_equal and found.gaps:
+        verdict = "equal as far as could be looked at"
+    said = [
+        f"{found.rows:,} rows, {found.messages:,} messages: {verdict}",
+        f"binlog {_place(found.start)} to {_place(found.end)}, {_text(found.since_ms)} to {_text(found.until_ms)}",
+        *(str(difference) for difference in found.shown),
+    ]
+    left = found.differences - len(found.shown)
+    if left > 0:
+        said.append(f"… and {left:,} more")
+    if found.compressed:
+        said.append(
+            f"{found.compressed:,} compressed transactions, of which mysqlbinlog read {found.by_tool:,} rows of ours"
+        )
+    if found.unverified:
+        said.append(f"{found.unverified:,} messages are of transactions that could not be read")
+    if found.noticed:
+        said.append(f"{found.noticed:,} rows have a notice in their place: their leads are read live")
+    if found.unread_values:
+        said.append(f"{found.unread_values:,} values could not be read and were held against nothing")
+    if found.undecided:
+        said.append(f"{found.undecided:,} rows are of XA transactions that are not decided yet")
+    for what, count in found.statements.items():
+        said.append(f"{count:,} statements ({what}), whose rows are not in the binlog")
+    return [*said, *(f"to know: {note}" for note in found.notes), *(f"not looked at: {gap}" for gap in found.gaps)]
+
+
+def as_json(found: Audit) -> dict[str, Any]:
+    """What was found, for programs."""
+    return {
+        "equal": found.is_equal,
+        "complete": not found.gaps,
+        "from": _text(found.since_ms),
+        "to": _text(found.until_ms),
+        "start": _place(found.start),
+        "end": _place(found.end),
+        **counts(found),
+        "shown": [
+            {
+                "what": difference.what,
+                "table": difference.table,
+                "place": str(difference.spot),
+                "columns": list(difference.columns),
+                "where": difference.where,
+            }
+            for difference in found.shown
+        ],
+        "statements": dict(found.statements),
+        "notes": found.notes,
+        "gaps": found.gaps,
+    }
+
+
+def counts(found: Audit) -> dict[str, int]:
+    """The numbers of an audit."""
+    return {
+        "rows": found.rows,
+        "messages": found.messages,
+        "differences": found.differences,
+        "compressed": found.compressed,
+        "rows_by_mysqlbinlog": found.by_tool,
+        "unverified": found.unverified,
+        "noticed": found.noticed,
+        "unread_values": found.unread_values,
+        "undecided": found.undecided,
+    }
+
+
+def record(found: Audit, started: datetime) -> None:
+    """Writes the outcome to the log of runs where DATABASE_URL is set. Raises StoreError."""
+    with suppress(SettingsError):
+        settings = load(DatabaseSettings)
+        outcome = {0: "ok", DIFFERENT: "drift", INCOMPLETE: "failed"}[exit_code(found)]
+        error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:2000]
+        window = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.since_ms, found.until_ms))
+        audits.record(settings.conninfo, started, tuple(window), outcome, counts(found), error)  # type: ignore[arg-type]
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, a log line every few seconds elsewhere."""
+    if console.is_terminal:
+        with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console) as bar:
+            tasks: dict[str, Any] = {}
+            shown = 0.0
+
+            def move(what: str, done: int, total: int) -> None:
+                nonlocal shown
+                if time.monotonic() - shown < BAR_SECONDS:
+                    return
+                shown = time.monotonic()
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=None)
+                bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
+
+            yield move
+        return
+    said = time.monotonic()
+
+    def line(what: str, done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= LINE_SECONDS:
+            said = time.monotonic()
+            log.info("progress", run="audit", of=what, done=done, total=total)
+
+    yield line
+
+
+def _place(place: tuple[str, int]) -> str:
+    return f"{place[0]}:{place[1]}"
+
+
+def _text(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

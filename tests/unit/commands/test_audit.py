@@ -1,0 +1,40 @@
+"""What `consumer audit` says and how it ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumer.audit.audit import Audit, order
+from consumer.commands.audit import DIFFERENT, INCOMPLETE, exit_code, moment, sentences, span
+
+
+def an_audit(**more: object) -> Audit:
+    return Audit(0, 3_600_000, ("binlog.000007", 4), ("binlog.000008", 99), rows=3, messages=4, **more)  # type: ignore[arg-type]
+
+
+def test_the_exit_code_tells_equal_from_different_and_from_not_looked_at() -> None:
+    assert exit_code(an_audit()) == 0
+    assert exit_code(an_audit(differences=1, gaps=["x"])) == DIFFERENT == 3
+    assert exit_code(an_audit(gaps=["x"])) == INCOMPLETE == 4
+    assert exit_code(an_audit(notes=["x"], noticed=1, undecided=1)) == 0
+
+
+def test_the_first_sentence_is_the_verdict() -> None:
+    assert sentences(an_audit())[0] == "3 rows, 4 messages: equal"
+    assert sentences(an_audit(differences=2))[0] == "3 rows, 4 messages: 2 differences"
+    assert sentences(an_audit(gaps=["x"]))[0] == "3 rows, 4 messages: equal as far as could be looked at"
+
+
+def test_spans_and_times_are_read_as_people_write_them() -> None:
+    assert (span("90m"), span("2d")) == (timedelta(minutes=90), timedelta(days=2))
+    assert moment("2026-11-29T14:00") == datetime(2026, 11, 29, 14, tzinfo=UTC)
+    assert moment("2026-11-29T14:00+02:00") == datetime(2026, 11, 29, 12, tzinfo=UTC)
+    for wrong in ("", "0h", "1y", "h"):
+        with pytest.raises(ValueError, match="no span"):
+            span(wrong)
+
+
+def test_places_are_ordered_by_the_files_number() -> None:
+    assert order(("binlog.999999", 99)) < order(("binlog.1000000", 4))
