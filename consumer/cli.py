@@ -45,8 +45,20 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from consumer.process import release
+
+        typer.echo(f"leadstream {release()}")
+        raise typer.Exit
+
+
 @app.callback()
-def begin() -> None:
+def begin(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Sets the logs up for a command."""
     from consumer import logs
     from consumer.settings import run_settings
@@ -167,9 +179,12 @@ def read(
     ] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
+    import structlog
+
     from consumer import measures, metrics
     from consumer.binlog.position import Position, place
     from consumer.doctor.quick import before_reading
+    from consumer.process import release
     from consumer.reader.reader import Reader, print_changes, server_id
     from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings, RunSettings, demand, load
 
@@ -192,6 +207,7 @@ def read(
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
+            structlog.get_logger().info("starting", process=measures.READER, version=release())
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
@@ -208,9 +224,12 @@ def _place(option: str, text: str) -> tuple[str, int]:
 @app.command(epilog="Example: METRICS_PORT=9100 consumer apply")
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
+    import structlog
+
     from consumer import measures, metrics
     from consumer.applier import applier
     from consumer.doctor.quick import before_applying
+    from consumer.process import release
     from consumer.settings import (
         ApplierSettings,
         DatabaseSettings,
@@ -222,6 +241,7 @@ def apply() -> None:
     )
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
+    structlog.get_logger().info("starting", process=measures.APPLIER, version=release())
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))

@@ -21,7 +21,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from consumer.process import installed
+from consumer.process import release
 
 Values = Sequence[str] | str
 """All values of a label, or a phrase that says which they are."""
@@ -187,7 +187,7 @@ def begin(process: str, deployment: str = "") -> None:
             _told.add(made)
             REGISTRY.register(made)
         measure.begin(process)
-    BUILD.labels(process, installed()).set(1)
+    BUILD.labels(process, release()).set(1)
 
 
 def exposition() -> bytes:

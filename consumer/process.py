@@ -28,10 +28,10 @@ class Process(NamedTuple):
 
 def myself(kind: str) -> Process:
     """This process at this moment."""
-    return Process(kind, NAME, installed(), STARTED_AT, resident())
+    return Process(kind, NAME, release(), STARTED_AT, resident())
 
 
-def installed() -> str:
+def release() -> str:
     """The version that is installed; `unknown` where this runs from a checkout."""
     try:
         return version("leadstream")

@@ -270,6 +270,8 @@ class KafkaSettings(DeploymentSettings):
     """Replication factor of topics that `setup` creates; -1: the broker's default."""
     topic_retention_hours: int = Field(default=168, ge=1)
     """How long changes stay in the lanes' topics: the longest outage of the appliers that the stream alone heals."""
+    publish_conversions: bool = False
+    """True: each conversion is written to the topic `{prefix}.conversions`, by `reconciler serve`."""
 
     @property
     def librdkafka(self) -> dict[str, str]:

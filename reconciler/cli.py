@@ -19,6 +19,7 @@ from rich.console import Console
 
 from consumer.ending import FAILED, WRONG_SETTINGS, fail
 from consumer.logs import configure
+from consumer.process import release
 from consumer.settings import (
     DatabaseSettings,
     DiscoverySettings,
@@ -35,6 +36,8 @@ from consumer.store.refusal import reason_of
 from reconciler.postgres import microseconds
 from reconciler.replica import ReplicaError
 from reconciler.runs.aging import age as age_scores
+from reconciler.runs.attribution import NAME as ATTRIBUTION
+from reconciler.runs.attribution import attribute
 from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress, TerminalProgress, as_json, show
 from reconciler.runs.run_log import AlreadyRunning
@@ -48,6 +51,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leadstream {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
 
 NAMES = (*SWEEPS, RECHECKS)
 PAPER = 120
@@ -198,6 +217,21 @@ def age() -> None:
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:
         typer.echo("nothing to age today")
+    _leave(stop, failed=False)
+
+
+@app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
+def attribution() -> None:
+    """Notes whose calls earned each conversion, where nobody else did; the rules say which calls, in [attribution]."""
+    with _tools() as (tools, stop):
+        if tools.discovery.shadow_mode:
+            typer.echo("SHADOW_MODE is on: conversions are the call centre's and stay as they are")
+            return
+        done = attribute(tools.postgres, tools.runs, stop.event)
+    if done is None:
+        typer.echo("there is no table call_sessions, so there are no calls to attribute conversions by")
+    else:
+        typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
     _leave(stop, failed=False)
 
 

@@ -14,19 +14,20 @@ from prometheus_client.registry import Collector
 from consumer.leads.drift import Drift
 from consumer.leads.model import ConversionType, QueueType
 from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
+from consumer.store.conversion_events import Waiting
 from consumer.store.dead_letters import Defect
 from consumer.versions import age
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import SinceMidnight
-from reconciler.runs import aging, backfill, verify
+from reconciler.runs import aging, attribution, backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.run_log import AUDIT
 from reconciler.runs.sweeps import RECHECKS, Report
 from reconciler.settings import SWEEPS
 
-EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, AUDIT)
+EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, attribution.NAME, AUDIT)
 OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
 KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
 SHADOW: Final = "shadow"
@@ -79,6 +80,12 @@ PRECALL_SECONDS: Final = histogram(
 )
 PRECALL_DRIFT: Final = counter(
     "leadstream_precall_drift", "Pre-call checks that saw drift and queued a recheck.", RECONCILER
+)
+
+EVENTS_PUBLISHED: Final = counter(
+    "leadstream_conversion_events_published",
+    "Conversions written to their topic by this process, some perhaps twice; where PUBLISH_CONVERSIONS is true.",
+    RECONCILER,
 )
 
 LAST_SUCCESS: Final = scraped(
@@ -175,6 +182,16 @@ REPAIRED_TODAY: Final = scraped(
 QUEUE_LEADS: Final = scraped(
     "leadstream_queue_leads", "Leads in each queue, counted every minute.", RECONCILER, queue_type=tuple(QueueType)
 )
+EVENTS_WAITING: Final = scraped(
+    "leadstream_conversion_events_waiting",
+    "Conversions that their topic has yet to get; known where PUBLISH_CONVERSIONS is true.",
+    RECONCILER,
+)
+EVENTS_OLDEST: Final = scraped(
+    "leadstream_conversion_events_oldest_seconds",
+    "For how long the oldest conversion has waited to be written to its topic; 0 where none waits.",
+    RECONCILER,
+)
 
 
 def count(report: Report) -> None:
@@ -202,7 +219,9 @@ class _Watched(Collector):
         stream: Callable[[], StreamSeen],
         modes: Mapping[str, bool],
         switched_off: Collection[str],
+        events: Callable[[], Waiting | None],
     ) -> None:
+        self._events = events
         self._snapshot = snapshot
         self._stream = stream
         self._modes = modes
@@ -229,6 +248,10 @@ class _Watched(Collector):
         for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
+        waiting = self._events()
+        oldest = None if waiting is None else max(0.0, time.time() - waiting.since) if waiting.since else 0.0
+        yield _known(EVENTS_WAITING, None if waiting is None else waiting.events)
+        yield _known(EVENTS_OLDEST, oldest)
         replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
         for measure, value in (
             (RECHECKS_DUE, seen.rechecks_due),
@@ -318,12 +341,13 @@ def watched(
     stream: Callable[[], StreamSeen],
     modes: Mapping[str, bool],
     switched_off: Collection[str] = (),
+    events: Callable[[], Waiting | None] = lambda: None,
 ) -> Iterator[None]:
     """Tells at every scrape, inside the block, what was seen last of the servers and of Kafka, and which MODES are on.
 
-    What is `switched_off` is left out: nobody waits for it.
+    What is `switched_off` is left out: nobody waits for it. `events` is what the topic of conversions has yet to get.
     """
-    collector = _Watched(snapshot, stream, modes, switched_off)
+    collector = _Watched(snapshot, stream, modes, switched_off, events)
     REGISTRY.register(collector)
     try:
         yield

@@ -14,6 +14,7 @@ from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
 from reconciler.postgres import Postgres
 from reconciler.replica import Known
+from reconciler.runs import attribution
 from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress
@@ -104,6 +105,15 @@ class Jobs:
         if self.settings.discovery.shadow_mode:
             return False
         return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
+
+    def attribute(self) -> None:
+        """Notes whose calls earned conversions, where calls are known. Raises AlreadyRunning, StoreError."""
+        if self.settings.discovery.shadow_mode:
+            return
+        with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
+            done = attribution.attribute(tools.postgres, tools.runs, self._stop)
+        if done is not None:
+            log.info("run_ended", run=attribution.NAME, checked=done.looked_at, filled=done.filled)
 
     def age(self, slot: datetime) -> None:
         """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""

@@ -24,7 +24,7 @@ from consumer.store.errors import StoreError
 from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
-from reconciler.runs import aging
+from reconciler.runs import aging, attribution
 from reconciler.runs.run_log import AlreadyRunning
 from reconciler.runs.sweeps import RECHECKS, Scope
 from reconciler.settings import SWEEPS
@@ -35,6 +35,8 @@ MINUTES: Final = dict(zip(SWEEPS, (0, 15, 30, 45), strict=True))
 """The minute of the hour of each sweep."""
 AGING_HOUR: Final = 2
 """The local hour of the daily aging."""
+QUARTERS: Final = "5/15"
+"""The minutes of the hour at which conversions are attributed; a run looks back to the last one, however long ago."""
 CATCH_UP: Final = timedelta(minutes=5)
 """How often slots that were missed, or whose run failed, are looked for."""
 
@@ -86,6 +88,10 @@ class Schedule:
         every = IntervalTrigger(seconds=self._recheck_seconds)
         # A second one finds the first still waiting for the stream, and ends: the scheduler would warn each time.
         self._scheduler.add_job(self._recheck, every, id=RECHECKS, next_run_time=now, max_instances=2)
+        self._scheduler.add_job(
+            self._guarded, CronTrigger(minute=QUARTERS, timezone=UTC), args=[attribution.NAME, self._jobs.attribute],
+            id=attribution.NAME,
+        )  # fmt: skip
         self._scheduler.start()
 
     def stop(self) -> None:

@@ -7,13 +7,14 @@ import socket
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
 
 from consumer.measures import RECONCILER, begin
+from consumer.process import release
 from consumer.settings import SettingsError, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
@@ -22,6 +23,7 @@ from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
+from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
@@ -29,6 +31,9 @@ from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSett
 from reconciler.tokens import tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
+
+if TYPE_CHECKING:
+    from reconciler.publisher import Publisher
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +47,7 @@ SWITCH_SECONDS: Final = 0.001
 
 def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop: Stop) -> bool:
     """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
+    log.info("starting", process=RECONCILER, version=release())
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
@@ -51,6 +57,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     jobs = Jobs(settings, aging, stop.event, watch.known)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(streaming, stop.event)
+    publisher = _publisher(settings, streaming, stop)
     app = create_app(
         precalls,
         jobs,
@@ -76,9 +83,15 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    with metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings)), _presence(settings):
+    waiting = publisher.waiting if publisher is not None else lambda: None
+    with (
+        metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), waiting),
+        _presence(settings),
+    ):
         watch.start()
         stream.start()
+        if publisher is not None:
+            publisher.start()
         http.start()
         if schedule is not None:
             schedule.start()
@@ -93,6 +106,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         jobs.close()
         watch.join()
         stream.join()
+        if publisher is not None:
+            publisher.join()
     log.info("stopped")
     return failed
 
@@ -102,6 +117,19 @@ def _presence(settings: Settings) -> AbstractContextManager[object]:
     if not settings.discovery.smart_discovery_enabled:
         return nullcontext()
     return Presence(settings.database.conninfo, RECONCILER)
+
+
+def _publisher(settings: Settings, streaming: StreamSettings, stop: Stop) -> Publisher | None:
+    """Who writes conversions to their topic; None where nobody wants that. Raises SettingsError without a Kafka."""
+    if not streaming.publish_conversions:
+        return None
+    if not streaming.kafka_bootstrap_servers:
+        raise SettingsError("PUBLISH_CONVERSIONS is true, and there is no Kafka; set KAFKA_BOOTSTRAP_SERVERS, too")
+    if not settings.discovery.smart_discovery_enabled:
+        return None
+    from reconciler.publisher import Publisher  # Kafka's client is loaded where it is used
+
+    return Publisher(streaming, settings.database.conninfo, stop.event)
 
 
 def _hosts(serving: ServeSettings) -> frozenset[str] | None:
@@ -114,7 +142,7 @@ def _hosts(serving: ServeSettings) -> frozenset[str] | None:
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
         return frozenset(NAMES)
-    aging = {aging_run.NAME} if settings.discovery.shadow_mode else set()
+    aging = {aging_run.NAME, attribution.NAME} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 
 

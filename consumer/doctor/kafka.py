@@ -10,7 +10,7 @@ from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
 from consumer.stream.topic_fit import REPAIR, counted, lowered, uneven
-from consumer.stream.topics import CHECKPOINTS, Wanted, lane_topics, wanted
+from consumer.stream.topics import CHECKPOINTS, Wanted, lane_topics, wanted, wanted_by_setup
 
 SERVER: Final = "kafka"
 PRODUCE, INIT_PRODUCER_ID, DESCRIBE_CONFIGS, ALTER_CONFIGS = 0, 22, 32, 44
@@ -25,7 +25,7 @@ SAFE_COPIES: Final = 3
 
 def judge(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> list[Check]:
     """Every precondition of Kafka; of topics that do not exist nothing but that is said."""
-    topics = wanted(kafka)
+    topics = wanted_by_setup(kafka)
     there = [*_partitions(facts, kafka), _policies(facts, topics), _retention(facts, topics, kafka),
              _leaders(facts), _replication(facts), _in_sync(facts)] if facts.topics else []  # fmt: skip
     return [_reachable(facts), _version(facts), _there(facts, topics), *there, *_acls(facts, kafka, group),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import cut_off
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
-from consumer.stream.topics import lane_topics, wanted
+from consumer.stream.topics import Wanted, lane_topics, wanted, wanted_by_setup
 
 API: Final = re.compile(r"ApiKey \S+ \((\d+)\) Versions \d+\.\.(\d+)")
 """How librdkafka logs what a broker understands, under `debug=feature`."""
@@ -98,7 +98,8 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
     try:
         brokers = len(admin.list_topics(wanted(kafka)[0].name, timeout=seconds).brokers)
-        topics, hidden = _topics(admin, kafka, seconds)
+        needed = wanted(kafka) if quick else wanted_by_setup(kafka)
+        topics, hidden = _topics(admin, needed, seconds)
         lanes, raising = _checkpoint(kafka, topics)
         operations: frozenset[str] = frozenset()
         transactions = ""
@@ -117,8 +118,10 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     )
 
 
-def _topics(admin: AdminClient, kafka: KafkaSettings, seconds: float) -> tuple[dict[str, TopicFacts], frozenset[str]]:
-    names = [topic.name for topic in wanted(kafka)]
+def _topics(
+    admin: AdminClient, needed: Sequence[Wanted], seconds: float
+) -> tuple[dict[str, TopicFacts], frozenset[str]]:
+    names = [topic.name for topic in needed]
     described = admin.describe_topics(
         TopicCollection(names), include_authorized_operations=True, request_timeout=seconds
     )

@@ -61,6 +61,14 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
+class Attribution:
+    """Which calls earn a conversion: those of more than so many seconds of talk, in so many days before it."""
+
+    talk_seconds: int = 30
+    days: int = 30
+
+
+@dataclass(frozen=True)
 class RuleFile:
     """The content of a file; its defaults are the plan's. Exactly one of `settled` and `outstanding` is given."""
 
@@ -70,6 +78,7 @@ class RuleFile:
     outstanding: tuple[str, ...] | None = None
     excluded: tuple[Exclusion, ...] = ()
     never: tuple[str, ...] = ("do_not_contact",)
+    attribution: Attribution = Attribution()
 
     def __post_init__(self) -> None:
         if (self.settled is None) == (self.outstanding is None):
@@ -101,11 +110,15 @@ class RuleFile:
             for rule in self.excluded
         ]
         none = False if self.labels.none is None else self.labels.none
+        attribution = {"talk_seconds": self.attribution.talk_seconds, "days": self.attribution.days}
+        # Rules that were adopted before there was this section keep their fingerprint.
+        others = {"attribution": attribution} if self.attribution != Attribution() else {}
         return {
             "queues": {"unsigned": self.labels.unsigned, "outstanding": self.labels.outstanding, "none": none},
             "claims": {"closed": list(self.closed)},
             "requirements": {**status, "excluded": excluded},
             "calls": {"never": list(self.never)},
+            **others,
         }
 
     def as_toml(self) -> str:
@@ -212,6 +225,16 @@ class _Section:
             return None
         return value
 
+    def number(self, key: str, most: int) -> int | None:
+        """A whole number from 0 to `most`; None where it is absent or wrong."""
+        value = self._content.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            self.wrong(key, f"should be a whole number from 0 to {most}; write {key} = 30")
+            return None
+        return value
+
     def tables(self, key: str) -> list[Any]:
         """The entries of a `[[…]]`; empty where it is absent or wrong."""
         value = self._content.get(key, [])
@@ -285,11 +308,18 @@ def _calls(section: _Section) -> dict[str, Any]:
     return {} if never is None else {"never": never}
 
 
+def _attribution(section: _Section) -> dict[str, Any]:
+    section.only("talk_seconds", "days")
+    given = {key: section.number(key, most) for key, most in (("talk_seconds", 86_400), ("days", 3_650))}
+    return {"attribution": Attribution(**{key: value for key, value in given.items() if value is not None})}
+
+
 _SECTIONS: Final[Mapping[str, Callable[[_Section], dict[str, Any]]]] = {
     "queues": _queues,
     "claims": _claims,
     "requirements": _requirements,
     "calls": _calls,
+    "attribution": _attribution,
 }
 """What reads each section: the values of `RuleFile` that it gives."""
 
@@ -304,5 +334,5 @@ def _is_tables(value: object) -> bool:
 
 
 def _toml(value: object) -> str:
-    """A text, a list of texts or `false` as TOML (specification 1.0: basic strings are JSON's, and escape DEL too)."""
+    """A text, a number, a list of texts or `false` as TOML (1.0: basic strings are JSON's, and escape DEL too)."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -37,6 +37,7 @@ ABOUT = {
     "rechecks": "Customers who are to be read live.",
     "shown": "Customers whose queue the call centre sees by the present, while the stream has yet to bring how they"
     " came there.",
+    "published_events": "Up to which number of a conversion each topic holds everything.",
     "dead_letters": "Messages that could not be applied, as they came; a topic that was created anew gives its offsets"
     " out again, so the digest of key and value tells them apart.",
     "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
@@ -117,6 +118,7 @@ stints = Table(
     Column("signature", Text),
     Column("source", Text, nullable=False, server_default=text("'stream'")),
     Column("in_shadow", Boolean),
+    Column("event_number", BigInteger),
     Index("stints_open", "user_id", unique=True, postgresql_where=text("closed_at IS NULL")),
     Index(
         "stints_one_conversion_per_signature",
@@ -126,8 +128,23 @@ stints = Table(
         postgresql_where=text("conversion_type = 'signature_obtained'"),
     ),
     Index("stints_conversions", "closed_at", postgresql_where=text("conversion_type IS NOT NULL")),
+    Index("stints_events", "event_number", unique=True, postgresql_where=text("event_number IS NOT NULL")),
+    Index(
+        "stints_events_waiting",
+        "closed_at",
+        "user_id",
+        postgresql_where=text("conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL"),
+    ),
     Index("stints_first_seen", "opened_at", postgresql_where=text("number = 1 AND source = 'stream'")),
     postgresql_with={"fillfactor": 80},
+)
+
+published_events = Table(
+    "published_events",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("event_number", BigInteger, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
 
 lanes = Table(

@@ -398,6 +398,66 @@ WHERE stints.user_id = published.user_id AND stints.number = published.number
 """
 """Stints whose conversions were recorded in shadow mode, and are in the call centre's table now."""
 
+# --- conversions as events --------------------------------------------------------------------------------------------
+
+HOLD_EVENTS: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
+"""One numbers at a time. A statement of its own: what follows sees what the one before it committed."""
+
+COMMIT_ON_DISK: Final = "SET LOCAL synchronous_commit = on"
+"""Conversions of the stream are committed before they are on disk; a number that somebody saw is there with them."""
+
+NUMBER_EVENTS: Final = """
+WITH waiting AS MATERIALIZED (
+    SELECT user_id, number, row_number() OVER (ORDER BY closed_at, user_id) AS place
+    FROM leadstream.stints
+    WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL
+    ORDER BY closed_at, user_id
+    LIMIT %(limit)s
+), before AS MATERIALIZED (
+    SELECT greatest(
+        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
+        coalesce((SELECT event_number FROM leadstream.stints WHERE event_number IS NOT NULL
+                  ORDER BY event_number DESC LIMIT 1), 0)
+    ) AS number
+)
+UPDATE leadstream.stints SET event_number = before.number + waiting.place
+FROM waiting, before
+WHERE stints.user_id = waiting.user_id AND stints.number = waiting.number
+"""
+"""Numbers conversions that are committed and have none: behind all that were given out, and no smaller than the clock
+(µs), so that a database restored from a backup gives none out again."""
+
+EVENTS_AFTER: Final = """
+SELECT event_number, user_id, number, queue_type, conversion_type, signature,
+       (extract(epoch FROM opened_at) * 1000000)::bigint, (extract(epoch FROM closed_at) * 1000000)::bigint
+FROM leadstream.stints WHERE event_number > %(after)s ORDER BY event_number LIMIT %(limit)s
+"""
+"""Numbered conversions behind one of them."""
+
+PUBLISHED_UP_TO: Final = "SELECT event_number FROM leadstream.published_events WHERE topic = %(topic)s"
+"""The number up to which everything is in a topic."""
+
+PUBLISHED_EVENTS: Final = """
+INSERT INTO leadstream.published_events (topic, event_number) VALUES (%(topic)s, %(number)s)
+ON CONFLICT (topic) DO UPDATE
+SET event_number = greatest(published_events.event_number, excluded.event_number), published_at = now()
+"""
+"""Notes that everything up to a number is in a topic."""
+
+EVENTS_WAITING: Final = """
+WITH numbered AS (
+    SELECT event_number FROM leadstream.stints
+    WHERE event_number > coalesce(
+        (SELECT event_number FROM leadstream.published_events WHERE topic = %(topic)s), 0)
+)
+SELECT (SELECT count(*) FROM numbered)
+       + (SELECT count(*) FROM leadstream.stints
+          WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL),
+       extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8
+"""
+"""How many conversions a topic has yet to get, and for how long (s) the oldest of them has waited since it had its
+number; NULL where none waits that has one."""
+
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
 SHOWN_OF: Final = """

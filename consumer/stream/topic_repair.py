@@ -63,7 +63,7 @@ def repair(settings: KafkaSettings) -> list[str]:
     Raises TopicMismatch where we have no right to, or where LANES is larger than all of them; KafkaLost.
     """
     admin, _ = topics.client(settings)
-    needed = topics.wanted(settings)
+    needed = topics.wanted_by_setup(settings)
     done: list[str] = []
     try:
         partitions = topics.partitions_of(admin, needed)

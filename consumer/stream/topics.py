@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from math import inf
 from threading import Event
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import structlog
@@ -27,6 +28,8 @@ HEARTBEATS: Final = "heartbeats"
 LANE_TOPICS: Final = (*(table.value for table in Table), HEARTBEATS)
 """The topics, without prefix, whose partitions of one number make up a lane."""
 CHECKPOINTS: Final = "checkpoints"
+CONVERSIONS: Final = "conversions"
+"""Written by `reconciler serve` for others; the stream itself does without."""
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A row's two images with the longest reason that a TEXT column holds, escaped, many times over."""
@@ -50,16 +53,20 @@ class Topics:
 
 
 class Wanted(NamedTuple):
-    """A topic as it has to be: `fixed` settings must be exactly these, `settings` are what it is created with."""
+    """A topic as it has to be: `fixed` settings must be exactly these, `settings` are what it is created with.
+
+    It is created with `chosen`, too, which is its owner's to change.
+    """
 
     name: str
     partitions: int
     fixed: dict[str, str]
     settings: dict[str, str]
+    chosen: Mapping[str, str] = MappingProxyType({})
 
 
 def wanted(settings: KafkaSettings) -> list[Wanted]:
-    """All our topics as this configuration needs them."""
+    """The topics of the stream as this configuration needs them."""
     topics = Topics(settings.topic_prefix)
     retention = str(settings.topic_retention_hours * 3_600_000)
     changes = {"cleanup.policy": "delete"}
@@ -73,6 +80,18 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     ]
 
 
+def wanted_by_setup(settings: KafkaSettings) -> list[Wanted]:
+    """All topics that setup makes and the doctor looks at: the stream's, and that of conversions where it is wanted.
+
+    Conversions are few, and whoever pays by them may have been away for long: they are kept for ever.
+    """
+    if not settings.publish_conversions:
+        return wanted(settings)
+    kept = {"retention.ms": "-1", "retention.bytes": "-1"}
+    delete = {"cleanup.policy": "delete"}
+    return [*wanted(settings), Wanted(settings.topic(CONVERSIONS), settings.lanes, delete, {}, kept)]
+
+
 def lane_topics(settings: KafkaSettings) -> list[str]:
     """The full names of the topics that make up the lanes, in the order of a lane's partitions."""
     return [settings.topic(name) for name in LANE_TOPICS]
@@ -84,7 +103,7 @@ def prepare(settings: KafkaSettings) -> list[str]:
     Raises TopicMismatch where an existing topic does not fit, KafkaLost where Kafka does not answer.
     """
     admin, trouble = client(settings)
-    needed = wanted(settings)
+    needed = wanted_by_setup(settings)
     try:
         partitions = partitions_of(admin, needed)
         _demand_partitions(partitions, settings)
@@ -244,7 +263,12 @@ def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) 
     in_sync = {"min.insync.replicas": str(copies - 1)} if copies > 2 else {}
     futures = admin.create_topics(
         [
-            NewTopic(topic.name, topic.partitions, replication, config={**topic.fixed, **topic.settings, **in_sync})
+            NewTopic(
+                topic.name,
+                topic.partitions,
+                replication,
+                config={**topic.fixed, **topic.settings, **topic.chosen, **in_sync},
+            )
             for topic in missing
         ],
         request_timeout=ANSWER_SECONDS,

@@ -19,3 +19,12 @@ END
 $$;
 GRANT SELECT, INSERT, UPDATE ON user_call_scores, call_queue TO leadstream;
 GRANT SELECT, INSERT ON conversions TO leadstream;
+-- For `reconciler attribution`, which notes whose calls earned a conversion; leave it out where others do.
+DO $$
+BEGIN
+    IF to_regclass('call_sessions') IS NOT NULL THEN
+        GRANT SELECT ON call_sessions TO leadstream;
+        GRANT UPDATE (primary_agent_id, contributing_agents) ON conversions TO leadstream;
+    END IF;
+END
+$$;

@@ -19,7 +19,7 @@ COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
 AUDIT: Final = "audit"
 """What `consumer audit` records: it is run by nothing of ours here."""
-NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age", AUDIT)
+NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age", "attribution", AUDIT)
 """Every run there is, in the order people look for them."""
 
 LOCK_SPACE: Final = 0x1EAD

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
-from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from consumer.explain import Explanation
 from consumer.measures import exposition
+from consumer.process import release
 from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
@@ -32,9 +36,9 @@ from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
 from reconciler.runs.wait_for_stream import Stopped
 from reconciler.tokens import Tokens
-from reconciler.web import dead_letters, models
+from reconciler.web import conversions, dead_letters, models, problems
 from reconciler.web.health import SmartDiscovery, smart_discovery
-from reconciler.web.middleware import Door, Guard
+from reconciler.web.middleware import HEADERS, Door, Guard, Ways
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import TodayCache, add_pages
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
@@ -48,8 +52,9 @@ WAIT_SECONDS: Final = 2.0
 RUNS_AT_ONCE: Final = len(NAMES) + 2
 
 ABOUT: Final = """
-The safety net of leadstream. `GET /leads/{user_id}/precall` is for the dialler, `GET /leads/{user_id}` for people who
-ask why a customer is, or is not, in a queue. Starting runs takes a token of `API_TOKENS_FILE`, or that of `API_TOKEN`.
+The safety net of leadstream. `GET /v1/leads/{user_id}/precall` is for the dialler, `GET /v1/leads/{user_id}` for
+people who ask why a customer is, or is not, in a queue, `GET /v1/conversions` for whoever pays by conversions. Starting
+runs takes a token of `API_TOKENS_FILE`, or that of `API_TOKEN`. Errors are `application/problem+json` (RFC 9457).
 """
 
 BEARER: Final = HTTPBearer(auto_error=False, description="A token of API_TOKENS_FILE, or that of API_TOKEN.")
@@ -88,12 +93,13 @@ def create_app(
 
     app = FastAPI(
         title="leadstream reconciler",
-        version="1",
+        version=release(),
         description=ABOUT,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_middleware(Ways)
     app.add_middleware(Door, tokens=tokens, hosts=hosts, protect_reads=protect_reads)
     app.add_middleware(Guard)
     _answer_errors(app)
@@ -101,11 +107,14 @@ def create_app(
     _health(app, jobs, watch)
     by = _authorised(tokens)
     _runs(app, jobs, _Starter(pool), by)
-    app.include_router(
+    routers = [
         dead_letters.router(
             jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}, {422: _wrong(models.WRONG_ID)}
-        )
-    )
+        ),
+        conversions.router(jobs, {503: _silent()}, {422: _wrong(models.WRONG_CURSOR)}),
+    ]
+    for router in routers:
+        app.include_router(router)
     settings = jobs.settings
     policy = Policy(
         ZoneInfo(zone),
@@ -116,7 +125,7 @@ def create_app(
         grafana,
         runbook,
     )
-    _keep_nulls(app)
+    _keep_nulls(app, routers)
     add_pages(
         app,
         precalls,
@@ -129,50 +138,92 @@ def create_app(
     return app
 
 
-def _keep_nulls(app: FastAPI) -> None:
+def _keep_nulls(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Puts the examples into the OpenAPI document as they are: FastAPI leaves out what is null in them."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        for route in app.routes:
+        for route in (*app.routes, *(route for router in routers for route in router.routes)):
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for status, answer in route.responses.items():
                     for method in route.methods or ():
                         told = document["paths"][route.path][method.lower()]["responses"][str(status)]
                         for kind, media in answer.get("content", {}).items():
                             told["content"][kind].update(media)
+        for answer in _answers(document):
+            media = answer.get("content", {})
+            if "application/json" in media and _is_problem(media["application/json"]):
+                media[problems.KIND] = media.pop("application/json")
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _answers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            yield from operation["responses"].values()
+
+
+def _is_problem(media: dict[str, Any]) -> bool:
+    """Whether answers are errors: by their schema, or, of a run that failed, by what it shows."""
+    shown = [example["value"] for example in media.get("examples", {}).values()]
+    return media.get("schema", {}).get("$ref", "").rpartition("/")[2] in ("Problem", "Wrong") or any(
+        isinstance(example, dict) and str(example.get("type", "")).startswith("urn:") for example in shown
+    )
+
+
 def _answer_errors(app: FastAPI) -> None:
     """Errors that have a sentence of their own answer with it."""
-    statuses: dict[type[Exception], int] = {
-        UnknownUser: 404,
-        NoSuchQueue: 422,
-        NoSuchDeadLetter: 404,
-        NoAnswer: 503,
-        StoreError: 503,
-        ReplicaError: 503,
-        AlreadyRunning: 409,
-        NotAllowed: 409,
-        Stopped: 503,
+    statuses: dict[type[Exception], tuple[int, str]] = {
+        UnknownUser: (404, "unknown-user"),
+        NoSuchQueue: (422, "unknown-queue"),
+        NoSuchRun: (404, "unknown-run"),
+        NoSuchDeadLetter: (404, "unknown-dead-letter"),
+        NoAnswer: (503, "unavailable"),
+        StoreError: (503, "unavailable"),
+        ReplicaError: (503, "unavailable"),
+        AlreadyRunning: (409, "already-running"),
+        NotAllowed: (409, "not-allowed"),
+        Stopped: (503, "unavailable"),
     }
 
-    async def answer(_: Request, error: Exception) -> JSONResponse:
-        status = next(status for kind, status in statuses.items() if isinstance(error, kind))
-        sentence = str(error) or "the process is being stopped; ask again in a moment"
-        return JSONResponse({"detail": sentence}, status, {"retry-after": "1"} if status == 503 else None)
+    async def ours(_: Request, error: Exception) -> JSONResponse:
+        status, kind = next(told for cause, told in statuses.items() if isinstance(error, cause))
+        return problems.answer(status, str(error) or "the process is being stopped; ask again in a moment", kind)
 
-    for kind in statuses:
-        app.add_exception_handler(kind, answer)
+    async def plain(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, StarletteHTTPException)
+        path, detail = request.url.path[:100], error.detail
+        if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+            detail = f"there is nothing at {path}; /docs says what there is"
+        elif error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            detail = f"{path} is not asked by {request.method}; ask by {allowed}"
+        return problems.answer(error.status_code, detail, headers=error.headers)
+
+    async def wrong(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        errors = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]
+        return problems.answer(422, problems.sentence(errors), "invalid-request", errors=errors)
+
+    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        detail = "an error that nobody foresaw; the log of reconciler serve has it"
+        headers = {name.decode(): value.decode() for name, value in HEADERS}
+        return problems.answer(500, detail, headers=headers)
+
+    for cause in statuses:
+        app.add_exception_handler(cause, ours)
+    app.add_exception_handler(StarletteHTTPException, plain)
+    app.add_exception_handler(RequestValidationError, wrong)
+    app.add_exception_handler(Exception, unforeseen)
 
 
 def _leads(app: FastAPI, precalls: PrecallService) -> None:
     @app.get(
-        "/leads/{user_id}/precall",
+        "/v1/leads/{user_id}/precall",
+        operation_id="checkBeforeCall",
         tags=["leads"],
         summary="May the dialler call?",
         responses={
@@ -180,8 +231,10 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
             404: _nobody(),
             422: _wrong(models.WRONG),
             503: _problem(
+                503,
                 "Neither server answers, or PostgreSQL has not yet since the start.",
                 "the replica does not answer, and PostgreSQL does not answer",
+                "unavailable",
             ),
         },
     )
@@ -202,7 +255,8 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
         return await precalls.precall(user_id, expected)
 
     @app.get(
-        "/leads/{user_id}",
+        "/v1/leads/{user_id}",
+        operation_id="explainLead",
         tags=["leads"],
         summary="Why is this customer (not) in a queue?",
         responses={
@@ -218,8 +272,10 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
 
 
 def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
+    @app.get("/healthz", include_in_schema=False)
     @app.get(
         "/health/live",
+        operation_id="isAlive",
         tags=["health"],
         summary="Does the process answer?",
         responses={200: _examples(alive={"status": "alive"})},
@@ -229,6 +285,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
 
     @app.get(
         "/health/ready",
+        operation_id="isReady",
         tags=["health"],
         summary="Can it work?",
         responses={
@@ -247,7 +304,12 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
         )
 
     @app.get("/api/health/smart-discovery", include_in_schema=False)
-    @app.get("/health/smart-discovery", tags=["health"], summary="When sweeps ran, and what was found")
+    @app.get(
+        "/health/smart-discovery",
+        operation_id="showSmartDiscovery",
+        tags=["health"],
+        summary="When sweeps ran, and what was found",
+    )
     async def discovery() -> SmartDiscovery:
         """When each sweep last ran with success, and what was found lately by the stream and the sweeps together."""
         try:
@@ -256,7 +318,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
             log.warning("health_from_memory", reason=str(error))
         return smart_discovery(watch.snapshot())
 
-    @app.get("/metrics", tags=["health"], summary="For Prometheus", response_class=Response)
+    @app.get("/metrics", operation_id="showMetrics", tags=["health"], summary="For Prometheus", response_class=Response)
     async def metrics() -> Response:
         return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
@@ -264,6 +326,15 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
 def _look_at_runs(watch: Watch, jobs: Jobs) -> None:
     with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=1.0)) as postgres:
         watch.look_at_runs(postgres)
+
+
+class NoSuchRun(Exception):
+    """A name that no run has."""
+
+
+def failed(report: dict[str, Any]) -> dict[str, Any]:
+    """The report of a run that failed, as an error."""
+    return problems.problem(502, str(report["error"] or "its report says why"), "run-failed") | report
 
 
 class _Starter:
@@ -279,8 +350,10 @@ class _Starter:
         await asyncio.wait({run}, timeout=WAIT_SECONDS)
         if run.done():
             report = as_dict(run.result())
-            return JSONResponse(report, 200 if report["outcome"] != "failed" else 502)
-        return JSONResponse({"detail": f"{name} is under way; GET /runs tells how it ends"}, 202)
+            if report["outcome"] != "failed":
+                return JSONResponse(report)
+            return JSONResponse(failed(report), 502, media_type=problems.KIND)
+        return JSONResponse({"detail": f"{name} is under way; GET /v1/runs tells how it ends"}, 202)
 
 
 def _tell(name: str, done: asyncio.Future[Report]) -> None:
@@ -311,19 +384,22 @@ def _authorised(tokens: Tokens) -> Any:
 def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
     answers: Answers = {
         200: {"description": "The run has ended.", **_examples(ended=models.REPORT)},
-        202: _problem("The run is under way.", "new-users is under way; GET /runs tells how it ends"),
+        202: _accepted("The run is under way.", "new-users is under way; GET /v1/runs tells how it ends"),
         **_REFUSED,
         422: _wrong(models.WRONG_BODY),
-        502: {"description": "The run has failed; its report says why.", **_examples(failed=models.FAILED)},
+        502: {"description": "The run has failed; its report says why.", **_examples(failed=failed(models.FAILED))},
     }
 
     @app.post(
-        "/sweeps/{name}",
+        "/v1/sweeps/{name}",
+        operation_id="runSweep",
         tags=["runs"],
         summary="Run a sweep now",
         responses={
             **answers,
-            404: _problem("There is no such run.", f"there is no run x; there are {', '.join(NAMES)}"),
+            404: _problem(
+                404, "There is no such run.", f"there is no run x; there are {', '.join(NAMES)}", "unknown-run"
+            ),
         },
         response_model=None,
     )
@@ -334,17 +410,18 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
     ) -> JSONResponse:
         """Runs a sweep, or the rechecks that are due; never two of the same name at once."""
         if name not in NAMES:
-            raise HTTPException(404, f"there is no run {name[:40]}; there are {', '.join(NAMES)}")
+            raise NoSuchRun(f"there is no run {name[:40]}; there are {', '.join(NAMES)}")
         jobs.allow(name)
         return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run, by=caller))
 
     @app.post(
         "/v1/leads/{user_id}/recheck",
+        operation_id="recheckLead",
         tags=["leads"],
         summary="Read this customer live",
         status_code=202,
         responses={
-            202: _problem("The customer is queued.", models.QUEUED),
+            202: _accepted("The customer is queued.", models.QUEUED),
             **{code: answers[code] for code in (401, 403, 409)},
             422: _wrong(models.WRONG_ID),
             503: _silent(),
@@ -357,7 +434,8 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         return JSONResponse({"detail": models.QUEUED}, 202)
 
     @app.post(
-        "/verify",
+        "/v1/verify",
+        operation_id="runVerify",
         tags=["runs"],
         summary="Compare every user with MySQL",
         responses=answers,
@@ -371,7 +449,8 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         return await start("verify", lambda: jobs.verify(repair=request.repair, sample=request.sample, by=caller))
 
     @app.get(
-        "/runs",
+        "/v1/runs",
+        operation_id="listRuns",
         tags=["runs"],
         summary="The newest run of each name",
         responses={
@@ -386,8 +465,11 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
 
 
 def _wrong(example: models.Example) -> dict[str, Any]:
-    answer = {"application/json": {"example": example}}
-    return {"model": models.Wrong, "description": "The question is wrong.", "content": answer}
+    return {"model": models.Wrong, "description": "The question is wrong.", "content": _shown(example)}
+
+
+def _shown(example: models.Example) -> dict[str, Any]:
+    return {"application/json": {"example": example}}
 
 
 def _examples(**examples: models.Example | list[models.Example]) -> dict[str, Any]:
@@ -395,22 +477,30 @@ def _examples(**examples: models.Example | list[models.Example]) -> dict[str, An
     return {"content": {"application/json": {"examples": named}}}
 
 
-def _problem(what: str, sentence: str) -> dict[str, Any]:
-    return {"model": Problem, "description": what, "content": {"application/json": {"example": {"detail": sentence}}}}
+def _accepted(what: str, sentence: str) -> dict[str, Any]:
+    return {"model": models.Accepted, "description": what, "content": _shown({"detail": sentence})}
+
+
+def _problem(status: int, what: str, sentence: str, kind: str = "") -> dict[str, Any]:
+    return {"model": Problem, "description": what, "content": _shown(problems.problem(status, sentence, kind))}
 
 
 def _nobody() -> dict[str, Any]:
-    return _problem("Nobody knows this user.", "there is no user 8911 in MySQL, and never was one that we know")
+    sentence = "there is no user 8911 in MySQL, and never was one that we know"
+    return _problem(404, "Nobody knows this user.", sentence, "unknown-user")
 
 
 def _silent() -> dict[str, Any]:
-    return _problem("PostgreSQL does not answer.", "PostgreSQL does not answer; ask again in a moment")
+    return _problem(503, "PostgreSQL does not answer.", models.SILENT, "unavailable")
 
 
 _REFUSED: Final[Answers] = {
-    401: _problem("No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
-    403: _problem("No token is configured, or it may only read.", NOBODY),
+    401: _problem(401, "No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
+    403: _problem(403, "No token is configured, or it may only read.", NOBODY),
     409: _problem(
-        "It cannot run now.", "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end"
+        409,
+        "It cannot run now.",
+        "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end",
+        "already-running",
     ),
 }

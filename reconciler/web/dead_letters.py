@@ -13,6 +13,7 @@ from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.web import models
 from reconciler.web.models import Problem, Resolved
+from reconciler.web.problems import problem
 
 LISTED: Final = 200
 """Dead letters on one page, and in one answer where nobody asks for more."""
@@ -36,19 +37,20 @@ def router(
         404: {
             "model": Problem,
             "description": "There is no such dead letter, or somebody has resolved it.",
-            "content": {"application/json": {"example": {"detail": models.NO_DEAD_LETTER}}},
+            "content": {"application/json": {"example": problem(404, models.NO_DEAD_LETTER, "unknown-dead-letter")}},
         }
     }
     silent: dict[int | str, dict[str, Any]] = {
         503: {
             "model": Problem,
             "description": "PostgreSQL does not answer.",
-            "content": {"application/json": {"example": {"detail": models.SILENT}}},
+            "content": {"application/json": {"example": problem(503, models.SILENT, "unavailable")}},
         }
     }
 
     @routes.get(
         "/v1/dead-letters",
+        operation_id="listDeadLetters",
         summary="Messages that could not be applied",
         responses={200: {"content": {"application/json": {"example": models.DEAD_LETTERS}}}, **silent},
     )
@@ -58,6 +60,7 @@ def router(
 
     @routes.post(
         "/v1/dead-letters/{number}/retry",
+        operation_id="retryDeadLetter",
         summary="Read its customer live",
         responses={**done, **missing, **refusals, **silent},
     )
@@ -67,6 +70,7 @@ def router(
 
     @routes.post(
         "/v1/dead-letters/{number}/discard",
+        operation_id="discardDeadLetter",
         summary="Resolve it without doing anything",
         responses={**done, **missing, **refusals, **silent},
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from reconciler.runner import NAMES as STARTABLE
 from reconciler.runner import SCHEDULE
+from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES, Record
 from reconciler.runs.sweeps import RECHECKS
 from reconciler.schedule import last_slot
@@ -24,6 +25,7 @@ TITLES: Final = {
     "backfill": ("Backfill", "customers there before us"),
     "audit": ("Audit", "Kafka held against the binlog"),
     "age": ("Aging", "scores grow by one a day"),
+    attribution.NAME: ("Attribution", "whose calls earned each conversion"),
 }
 
 
@@ -114,4 +116,6 @@ def _next(name: str, facts: Facts) -> str:
         return f"next at {slot.astimezone(facts.policy.zone):%H:%M}"
     if name == RECHECKS:
         return "when one is due"
+    if name == attribution.NAME:
+        return "every 15 minutes"
     return "next at 02:00" if name == "age" else "on demand"

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.tokens import Tokens
+from reconciler.web.problems import KIND, problem
 
 MAX_BODY: Final = 16 * 1024
 """Bytes in a request's body."""
@@ -104,6 +105,35 @@ class Guard:
                 return body
 
 
+EARLIER: Final = ("/leads/", "/sweeps/", "/runs", "/verify")
+"""How paths began that begin with /v1 now; who asks by them goes on being answered."""
+
+
+class Ways:
+    """What else may be asked: by HEAD whatever is asked by GET, and by paths of before there was a /v1."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "http":
+            if scope["path"].startswith(EARLIER):
+                scope = {**scope, "path": f"/v1{scope['path']}"}
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
+        await self._app(scope, receive, send)
+
+
+def _without_body(send: Send) -> Send:
+    async def headers_alone(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return headers_alone
+
+
 OPEN: Final = ("/health", "/api/health", "/metrics", "/static/")
 """What is answered without a token in any case: probes, Prometheus, and files that hold nothing."""
 
@@ -183,9 +213,9 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(send: Send, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    body = json.dumps({"detail": sentence}).encode()
+    body = json.dumps(problem(status, sentence)).encode()
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", KIND.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
         *more,

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from reconciler.postgres import microseconds
 from reconciler.runs.sweeps import Scope
+from reconciler.web.problems import problem, sentence
 
 UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
 Example = dict[str, Any]
@@ -56,9 +57,12 @@ class Resolved(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong, in a sentence."""
+    """What went wrong, as RFC 9457 has it."""
 
-    detail: str
+    type: str = Field(description="What it is, for programs: `urn:leadstream:problem:…`, or `about:blank`.")
+    title: str = Field(description="The same for people.")
+    status: int = Field(description="The status of the answer.")
+    detail: str = Field(description="What went wrong this time, in a sentence.")
 
 
 class Fault(BaseModel):
@@ -69,10 +73,16 @@ class Fault(BaseModel):
     msg: str
 
 
-class Wrong(BaseModel):
+class Wrong(Problem):
     """What is wrong with a question."""
 
-    detail: list[Fault]
+    errors: list[Fault] = Field(default=[], description="Each thing that is wrong, where it is one of its form.")
+
+
+class Accepted(BaseModel):
+    """What was begun, in a sentence."""
+
+    detail: str
 
 
 class Alive(BaseModel):
@@ -89,13 +99,18 @@ class Readiness(BaseModel):
     replica: str
 
 
+def invalid(errors: list[Example]) -> Example:
+    """The answer to a question with these faults."""
+    return problem(422, sentence(errors), "invalid-request", errors=errors)
+
+
 READY: Final[Example] = {"status": "ready", "store": "up", "replica": "up"}
 NOT_READY: Final[Example] = {
     "status": "not ready",
     "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or correct DATABASE_URL",
     "replica": "up",
 }
-WRONG: Final[Example] = {"detail": [{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}]}
+WRONG: Final[Example] = invalid([{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}])
 SILENT: Final = "PostgreSQL does not answer; ask again in a moment"
 NO_DEAD_LETTER: Final = "there is no unresolved dead letter 3; see `consumer dead-letters list`"
 RETRIED: Final[Example] = {"resolved": True}
@@ -112,17 +127,24 @@ DEAD_LETTERS: Final[list[Example]] = [
         "size": 412,
     }
 ]
-QUEUED: Final = "the customer is queued to be read live; GET /leads/{user_id} shows when that is done"
-WRONG_ID: Final[Example] = {
-    "detail": [
-        {"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}
+QUEUED: Final = "the customer is queued to be read live; GET /v1/leads/{user_id} shows when that is done"
+WRONG_ID: Final[Example] = invalid(
+    [{"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}]
+)
+WRONG_CURSOR: Final[Example] = invalid(
+    [
+        {
+            "type": "string_pattern_mismatch",
+            "loc": ["query", "after"],
+            "msg": "String should match pattern '^[0-9]{1,18}$'",
+        }
     ]
-}
-WRONG_BODY: Final[Example] = {
-    "detail": [
+)
+WRONG_BODY: Final[Example] = invalid(
+    [
         {"type": "extra_forbidden", "loc": ["body", "hour_back"], "msg": "Extra inputs are not permitted"},
     ]
-}
+)
 
 PRECALL: Final[Example] = {
     "user_id": 8911,

@@ -36,6 +36,7 @@ _TUNED: Final = ["call_centre_queue", "entry_missing"]
 """What a dialler empties or deletes is put right: no drift of ours."""
 _PAUSE: Final = 0.05
 _ANSWER_SECONDS: Final = 30.0
+_PUBLISHED_SECONDS: Final = 120.0
 _CHECKED: Final = 300
 """Customers asked about in the end."""
 _SETTINGS: Final = {
@@ -107,6 +108,7 @@ class SafetyNet:
                 right = oracle.people[user].queue
                 if (answer.get("queue_type"), answer.get("source")) != (right, "replica"):
                     wrong.append(f"a pre-call check put user {user} into {answer}, not {right}")
+            self._serve.until(lambda: _waiting(client) == 0, "every conversion was in its topic", _PUBLISHED_SECONDS)
         self._serve.terminate()
         self._serve.wait()
         return wrong
@@ -183,6 +185,14 @@ def _is_ready(client: httpx.Client) -> bool:
         return client.get("/health/ready").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+def _waiting(client: httpx.Client) -> int | None:
+    """How many conversions are not in their topic yet; None where that is not known yet."""
+    for line in client.get("/metrics").text.splitlines():
+        if line.startswith("leadstream_conversion_events_waiting{"):
+            return int(float(line.rpartition(" ")[2]))
+    return None
 
 
 def _asked(client: httpx.Client, user: int) -> dict[str, Any]:

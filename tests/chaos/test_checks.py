@@ -13,6 +13,7 @@ from tests.chaos.applier_log import gave_up_lanes, holds_lanes
 from tests.chaos.connections import cut
 from tests.chaos.desk import ChaosDesk, Full
 from tests.chaos.dialler import Judge
+from tests.chaos.events import Told, compare_events
 from tests.chaos.topics import Numbered, check_lane
 
 
@@ -133,6 +134,14 @@ def test_a_full_lane_has_the_rows_asked_for_and_no_other_lane_has_any() -> None:
     assert {zlib.crc32(str(desk._owner(step)).encode()) % 12 for step in draft.steps} == {3}
     assert "DO SLEEP(0.5)" in draft.statements
     assert desk.next().name != draft.name
+
+
+def test_events_that_are_missing_or_not_earned_or_out_of_order_are_found() -> None:
+    earned = [Told("a", 1, 1), Told("b", 1, 3), Told("c", 2, 1)]
+    assert compare_events(earned, [earned[0], earned[2], earned[0], earned[1], earned[0]]) == []
+    assert compare_events(earned, earned[:2]) == [f"conversion {earned[2]} is not in the topic"]
+    assert compare_events(earned[:2], earned) == [f"event {earned[2]} is no conversion"]
+    assert len(compare_events(earned, [earned[1], earned[0], earned[2]])) == 1
 
 
 def test_connections_are_cut_to_the_ports_given_and_to_no_other() -> None:

@@ -17,6 +17,7 @@ import psycopg
 
 from tests.chaos.desk import ChaosDesk
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
+from tests.chaos.events import check_events
 from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
 from tests.demo import journal
@@ -35,6 +36,7 @@ _CATCH_UP_SECONDS: Final = 30.0
 """So that the rate asked for is the one on average, restarts of MySQL included."""
 _LONGEST_OUTAGE: Final = 600.0
 _SHORTEST_OUTAGE: Final = 60.0
+_TOLD: Final = {"PUBLISH_CONVERSIONS": "true"}
 _PATIENCE: Final = _LONGEST_OUTAGE + 120
 
 
@@ -104,7 +106,9 @@ class Trial:
         self.ground = ground
         self.load = load
         self.random = Random(f"chaos {seed}")
-        self.pipeline = Pipeline(ground.addresses, folder, appliers=load.appliers, settings=dict(settings or {}))
+        self.pipeline = Pipeline(
+            ground.addresses, folder, appliers=load.appliers, settings=_TOLD | dict(settings or {})
+        )
         self.company = Company(
             self.pipeline.mysql_url, self.pipeline.folder, rate=load.rate, seed=seed, workers=_WORKERS,
             compressed=not self.pipeline.mysql_url.startswith("mariadb"),
@@ -208,6 +212,9 @@ class Trial:
         if self.net is not None:
             self.say(self.net.told)
             problems += self.net.check_answers(oracle)
+            wrong, lies = check_events(self.pipeline)
+            self.say(lies)
+            problems += wrong
             problems += self.net.judge()
         if self.diallers:
             writes = sum(dialler.writes for dialler in self.diallers)

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from consumer.settings import KafkaSettings
+from consumer.stream import topics
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.world import World
 from tests.servers import ensure
@@ -57,6 +59,28 @@ def test_topics_are_repaired_by_the_printed_commands(world: World, tools: Path) 
     assert "cleanup.policy=compact, which would lose changes" in read.stderr
     for name in ("kafka cleanup.policy", "kafka retention", "kafka min.insync.replicas"):
         shell(found[name]["hint"], world, tools)
+    assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
+
+
+def test_the_topic_of_conversions_is_made_and_looked_at_where_it_is_wanted(world: World, tools: Path) -> None:
+    world.setup()
+    wanted = {"PUBLISH_CONVERSIONS": "true"}
+    found = findings(world.consumer("doctor", "--json", **wanted))
+    assert found["kafka topics"]["sentence"] == f"there is no topic {world.name}.conversions"
+    stream = KafkaSettings(
+        kafka_bootstrap_servers=world.kafka, topic_prefix=world.name, lanes=4, publish_conversions=True
+    )
+    assert topics.check(stream).missing == [], "the stream does without"
+    setup = world.consumer("setup", **wanted)
+    assert f"created topic {world.name}.conversions" in setup.stdout
+    assert findings(world.consumer("doctor", "--json", **wanted)).keys() <= {"kafka replication"}
+    world.alter_topic("conversions", "retention.ms", "3600000")
+    assert findings(world.consumer("doctor", "--json", **wanted)).keys() <= {"kafka replication"}, "that is its owner's"
+    world.alter_topic("conversions", "cleanup.policy", "compact")
+    found = findings(world.consumer("doctor", "--json", **wanted))
+    assert found["kafka cleanup.policy"]["sentence"].startswith(f"{world.name}.conversions has cleanup.policy=compact")
+    shell(found["kafka cleanup.policy"]["hint"], world, tools)
+    assert findings(world.consumer("doctor", "--json", **wanted)).keys() <= {"kafka replication"}
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
 
 

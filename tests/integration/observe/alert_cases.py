@@ -159,6 +159,10 @@ CASES: Final = (
         "2 messages could not be applied and wait to be resolved: undecodable.", {"reason": "undecodable"},
     ),
     Case(
+        "ConversionsUnpublished", "10m", {"leadstream_conversion_events_oldest_seconds": "900x{n}"}, "warn",
+        "a conversion has waited for 15m 0s to be written to its topic.",
+    ),
+    Case(
         "LeadsRefused", "3h", {"leadstream_rechecks_refused": "0x30 2x{n}"}, "warn",
         "PostgreSQL refuses the rows of 2 customers; a constraint or trigger of the call centre is in the way.",
     ),

@@ -35,7 +35,8 @@ class Observed(Pipeline):
 
     def __init__(self, servers: Addresses, folder: Path) -> None:
         self.ports: dict[str, int] = {}
-        super().__init__(servers, folder, lanes=4, settings={"API_TOKEN": TOKEN, "LOG_FORMAT": "json"})
+        settings = {"API_TOKEN": TOKEN, "LOG_FORMAT": "json", "PUBLISH_CONVERSIONS": "true"}
+        super().__init__(servers, folder, lanes=4, settings=settings)
         self.serve = self.process("serve", "reconciler", "serve")
 
     def process(self, name: str, script: str, *arguments: str) -> Process:

@@ -92,7 +92,7 @@ class World:
         self._on_server(f"DROP DATABASE {self.name}")
         with psycopg.connect(self._postgres, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
-        names = [f"{self.name}.{name}" for name in (*LANE_TOPICS, "checkpoints", "dead-letters")]
+        names = [f"{self.name}.{name}" for name in (*LANE_TOPICS, "checkpoints", "conversions", "dead-letters")]
         admin = AdminClient({"bootstrap.servers": self.kafka})
         for future in admin.delete_topics(names).values():
             future.exception(30)

@@ -58,7 +58,7 @@ def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: World) ->
     with serving(mysql_world) as served:
         stranger = served.get("/leads/99/precall", expected="none")
         assert stranger.status_code == 404
-        assert stranger.json() == {"detail": "there is no user 99 in MySQL, and never was one that we know"}
+        assert stranger.json()["detail"] == "there is no user 99 in MySQL, and never was one that we know"
         assert served.get("/leads/99").status_code == 404
         new = served.get("/leads/1/precall", expected="unsigned_users").json()
         assert (new["agrees"], new["drift"]) == (True, ["unknown"])
@@ -248,9 +248,9 @@ def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
         for token in (None, "x", "None"):
             answer = served.post("/sweeps/new-users", token)
             assert answer.status_code == 403
-            assert answer.json() == {
-                "detail": "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
-            }
+            assert answer.json()["detail"] == (
+                "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
+            )
 
 
 def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World) -> None:
@@ -407,20 +407,29 @@ def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema
         document = served.get("/openapi.json").json()
     paths = document["paths"]
     assert set(paths) == {
-        "/leads/{user_id}/precall", "/leads/{user_id}", "/health/live", "/health/ready", "/health/smart-discovery",
-        "/metrics", "/sweeps/{name}", "/verify", "/runs", "/v1/leads/{user_id}/recheck",
+        "/v1/leads/{user_id}/precall", "/v1/leads/{user_id}", "/health/live", "/health/ready",
+        "/health/smart-discovery", "/metrics", "/v1/sweeps/{name}", "/v1/verify", "/v1/runs",
+        "/v1/leads/{user_id}/recheck", "/v1/conversions", "/v1/conversions/by-agent",
         "/v1/dead-letters", "/v1/dead-letters/{number}/retry", "/v1/dead-letters/{number}/discard",
     }  # fmt: skip
     operations = [(path, name, told) for path, methods in paths.items() for name, told in methods.items()]
+    assert all(re.fullmatch("[a-z]+([A-Z][a-z]+)+", operation["operationId"]) for *_, operation in operations)
+    assert len({operation["operationId"] for *_, operation in operations}) == len(operations)
     for path, method, operation in operations:
         answers = {**operation["responses"], "body": operation.get("requestBody", {"content": {}})}
         for status, answer in answers.items():
             for kind, media in answer.get("content", {}).items():
-                if kind == "application/json":
+                assert kind.startswith("application/problem") == is_error(status, path), (method, path, status)
+                if "json" in kind:
                     shown = examples(media, document)
                     assert shown, (method, path, status)
                     for example in shown:
                         jsonschema.validate(example, {**media.get("schema", {}), "components": document["components"]})
+
+
+def is_error(status: str, path: str) -> bool:
+    """Whether an answer is a problem; what is not ready says so in the form of /health."""
+    return status[:1] in "45" and path != "/health/ready"
 
 
 def examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.process import NAME, installed
+from consumer.process import NAME, release
 from consumer.store.connection import open_session
 from consumer.store.processes import Known, Presence, processes
 from tests.integration.store.databases import run
@@ -25,7 +25,7 @@ def test_a_process_tells_of_itself_while_it_is_at_work(database: str) -> None:
     with Presence(database, "applier"):
         until(lambda: there(database), "it told of itself")
         ((process, silent),) = there(database)
-        assert (process.kind, process.name, process.version) == ("applier", NAME, installed())
+        assert (process.kind, process.name, process.version) == ("applier", NAME, release())
         assert process.memory is not None
         assert process.memory > 1_000_000
         assert silent < 3600

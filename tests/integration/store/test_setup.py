@@ -109,8 +109,8 @@ def test_the_call_centres_tables_are_created_beside_our_schema_not_in_it(empty: 
     assert rows(empty, theirs) == [("call_queue",), ("conversions",), ("user_call_scores",)]
     ours = "SELECT tablename FROM pg_tables WHERE schemaname = 'leadstream' ORDER BY 1"
     assert [name for (name,) in rows(empty, ours)] == [
-        "alembic_version", "claims", "dead_letters", "lanes", "leads", "left_behind", "processes", "rechecks",
-        "requirements", "rules", "runs", "shown", "stints",
+        "alembic_version", "claims", "dead_letters", "lanes", "leads", "left_behind", "processes", "published_events",
+        "rechecks", "requirements", "rules", "runs", "shown", "stints",
     ]  # fmt: skip
 
 
@@ -162,6 +162,11 @@ def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> 
         ("leads_to_judge", "(judge_after IS NOT NULL)"),
         ("runs_under_way", "(outcome = 'running'::text)"),
         ("stints_conversions", "(conversion_type IS NOT NULL)"),
+        ("stints_events", "(event_number IS NOT NULL)"),
+        (
+            "stints_events_waiting",
+            "((conversion_type IS NOT NULL) AND (in_shadow IS FALSE) AND (event_number IS NULL))",
+        ),
         ("stints_first_seen", "((number = 1) AND (source = 'stream'::text))"),
         ("stints_one_conversion_per_signature", "(conversion_type = 'signature_obtained'::text)"),
         ("stints_open", "(closed_at IS NULL)"),

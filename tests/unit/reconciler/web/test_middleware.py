@@ -47,7 +47,7 @@ def test_a_body_that_is_too_large_is_refused_however_it_is_sent() -> None:
     for content in (b"x" * 40, pieces(4)):
         answer = post(Guard(echo, max_body=39), content)
         assert answer.status_code == 413
-        assert answer.json() == {"detail": "the body is larger than 39 bytes; send less"}
+        assert answer.json()["detail"] == "the body is larger than 39 bytes; send less"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 

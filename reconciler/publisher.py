@@ -1,0 +1,112 @@
+"""Conversions written to the topic `{prefix}.conversions`, by one `reconciler serve` of however many there are.
+
+The conversions that are committed in PostgreSQL are the outbox, so nothing that sweeps or repairs waits for Kafka. What
+was sent is noted after Kafka has it: whoever is killed between the two leaves it to be sent again.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from threading import Event
+from typing import Final
+
+import psycopg
+import structlog
+
+from consumer.store import conversion_events
+from consumer.store.conversion_events import Waiting
+from consumer.store.errors import StoreError
+from consumer.stream.errors import StreamError
+from consumer.stream.event_producer import Event as Message
+from consumer.stream.event_producer import EventProducer
+from reconciler import cloud_events, metrics
+from reconciler.postgres import Postgres
+from reconciler.settings import StreamSettings
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS: Final = 1.0
+"""How often new conversions are looked for, and whether the one who publishes is gone."""
+AFTER_FAILURE_SECONDS: Final = 5.0
+AT_ONCE: Final = 1000
+"""Conversions read at once."""
+
+
+class Publisher:
+    """A thread of its own; whatever fails is tried again until `stop`."""
+
+    def __init__(self, settings: StreamSettings, conninfo: str, stop: Event) -> None:
+        self._settings = settings
+        self._topic = settings.topic("conversions")
+        self._conninfo = conninfo
+        self._stop = stop
+        self._waiting: Waiting | None = None
+        self._is_failing = False
+        self._thread = threading.Thread(target=self._run, name="publish conversions")
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits for what is under way, after `stop` was set."""
+        self._thread.join()
+
+    def waiting(self) -> Waiting | None:
+        """What the topic had yet to get when that was last looked at; None before."""
+        return self._waiting
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with closing(Postgres(self._conninfo)) as postgres:
+                    self._publish(postgres)
+            except (StoreError, StreamError, psycopg.Error) as error:
+                if not self._is_failing:
+                    log.warning("conversions_not_published", topic=self._topic, reason=str(error))
+                self._is_failing = True
+                self._stop.wait(AFTER_FAILURE_SECONDS)
+
+    def _publish(self, postgres: Postgres) -> None:
+        """Waits until it is this process's turn, and publishes until `stop`. Raises StoreError, StreamError.
+
+        Whatever is raised ends the session, and with it the turn.
+        """
+        while not self._look(postgres, is_ours=False):
+            if self._stop.wait(PAUSE_SECONDS):
+                return
+        with EventProducer(self._settings, self._topic) as producer:
+            log.info("publishing_conversions", topic=self._topic)
+            with postgres.session() as connection:
+                upto = conversion_events.published_up_to(connection, self._topic)
+            while not self._stop.is_set():
+                reached = self._send(postgres, producer, upto)
+                self._is_failing = False
+                self._look(postgres, is_ours=True)
+                if reached == upto and self._stop.wait(PAUSE_SECONDS):
+                    return
+                upto = reached
+
+    def _look(self, postgres: Postgres, *, is_ours: bool) -> bool:
+        """Numbers what is new, looks at what waits, and says whether it is this process's turn."""
+        with postgres.session() as connection:
+            is_ours = is_ours or conversion_events.take_over(connection)
+            if is_ours:
+                conversion_events.number(connection)
+            self._waiting = conversion_events.waiting(connection, self._topic)
+        return is_ours
+
+    def _send(self, postgres: Postgres, producer: EventProducer, upto: int) -> int:
+        """Publishes what follows a number, some of it; the number up to which everything is in the topic then."""
+        with postgres.session() as connection:
+            for wave in cloud_events.waves(conversion_events.after(connection, upto, AT_ONCE)):
+                if self._stop.is_set():
+                    break
+                producer.send(
+                    [Message(str(one.user_id), cloud_events.encode(one, self._settings.topic_prefix)) for one in wave]
+                )
+                upto = wave[-1].event_number
+                conversion_events.published(connection, self._topic, upto)
+                metrics.EVENTS_PUBLISHED.inc(len(wave))
+        return upto

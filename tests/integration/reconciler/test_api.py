@@ -1,0 +1,127 @@
+"""The API's forms: paths, errors of one shape, HEAD, versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import httpx
+import pytest
+
+from reconciler.web.problems import TITLES
+from tests.integration.reconciler.serving import Served, serving
+from tests.integration.reconciler.world import World
+
+pytestmark = pytest.mark.servers
+
+URN = "urn:leadstream:problem:"
+
+
+@pytest.fixture
+def served(mysql_world: World) -> Iterator[Served]:
+    mysql_world.user(1)
+    mysql_world.backfill()
+    with serving(mysql_world, API_TOKEN="right", SWEEPS="new-users") as found:
+        yield found
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Status and type of an error, which has all that RFC 9457 names."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    kind = body["type"].removeprefix(URN)
+    assert body["title"] == TITLES[kind] if kind in TITLES else kind == "about:blank"
+    assert body["detail"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    return answer.status_code, kind
+
+
+def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
+    post = served.client.post
+    right = {"Authorization": "Bearer right"}
+    assert problem(served.get("/v1/leads/99")) == (404, "unknown-user")
+    assert problem(served.get("/v1/nothing")) == (404, "about:blank")
+    assert "/docs" in served.get("/v1/nothing").json()["detail"]
+    assert problem(post("/v1/runs")) == (405, "about:blank")
+    assert post("/v1/runs").headers["allow"]
+    assert problem(served.get("/v1/leads/1/precall", expected="somewhere")) == (422, "unknown-queue")
+    wrong = served.get("/v1/leads/x/precall")
+    assert problem(wrong) == (422, "invalid-request")
+    assert [fault["loc"] for fault in wrong.json()["errors"]] == [["path", "user_id"], ["query", "expected"]]
+    assert "query.expected: Field required" in wrong.json()["detail"]
+    assert problem(post("/v1/verify", content=b"{", headers=right)) == (422, "invalid-request")
+    assert problem(post("/v1/verify")) == (401, "about:blank")
+    assert post("/v1/verify").headers["www-authenticate"] == "Bearer"
+    assert problem(post("/v1/verify", content=b"x" * 20_000, headers=right)) == (413, "about:blank")
+    assert problem(post("/v1/sweeps/nothing", headers=right)) == (404, "unknown-run")
+    assert problem(post("/v1/sweeps/new-requirements", headers=right)) == (409, "not-allowed")
+    assert problem(post("/v1/dead-letters/7/discard", headers=right)) == (404, "unknown-dead-letter")
+    mysql_world.sql("RENAME TABLE users TO away")
+    failed = post("/v1/sweeps/new-users", headers=right)
+    assert problem(failed) == (502, "run-failed")
+    assert (failed.json()["name"], failed.json()["outcome"]) == ("new-users", "failed")
+
+
+def test_without_a_token_or_for_another_name_the_shape_is_the_same(mysql_world: World) -> None:
+    with serving(mysql_world, HTTP_PROTECT_READS="true", API_TOKEN="right") as served:
+        assert problem(served.get("/v1/runs")) == (401, "about:blank")
+        assert problem(served.client.get("/v1/runs", headers={"Host": "evil.example"})) == (421, "about:blank")
+        assert served.get("/healthz").status_code == 200
+    with serving(mysql_world) as served:
+        assert problem(served.client.post("/v1/verify")) == (403, "about:blank")
+
+
+def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing_of_itself(mysql_world: World, served: Served) -> None:
+    mysql_world.pg(
+        "UPDATE leadstream.stints SET closed_at = now(), conversion_type = 'of_another_release', in_shadow = false"
+    )
+    assert problem(served.get("/v1/conversions")) == (500, "about:blank")
+    assert "of_another_release" not in served.get("/v1/conversions").text
+
+
+def test_whatever_is_asked_by_get_is_asked_by_head(served: Served) -> None:
+    for path in (
+        "/",
+        "/v1/runs",
+        "/v1/conversions",
+        "/v1/leads/1",
+        "/v1/leads/99",
+        "/healthz",
+        "/health/ready",
+        "/metrics",
+    ):
+        got, head = served.get(path), served.client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert served.client.head("/v1/verify").status_code == 405
+
+
+def test_paths_of_before_there_was_a_version_are_answered_as_ever(served: Served) -> None:
+    for path in ("/leads/1", "/leads/99", "/runs", "/leads/1/precall?expected=none"):
+        earlier, now = served.client.get(path), served.client.get(f"/v1{path}")
+        assert earlier.status_code == now.status_code
+        assert earlier.json().keys() == now.json().keys() if "runs" not in path else earlier.json()
+    assert served.post("/sweeps/new-users", "right").status_code == 200
+    assert served.post("/verify", "right").json()["checked"] == 1
+
+
+def test_every_place_says_the_version(mysql_world: World, served: Served) -> None:
+    release = version("leadstream")
+    assert served.get("/openapi.json").json()["info"]["version"] == release
+    assert f'version="{release}"' in served.get("/metrics").text
+    first = json.loads(served.process.text().splitlines()[0])
+    assert (first["event"], first["process"], first["version"]) == ("starting", "reconciler", release)
+    for program in ("consumer", "reconciler"):
+        done = mysql_world.processes.run(program, "--version")
+        assert (done.returncode, done.stdout) == (0, f"leadstream {release}\n")
+
+
+@pytest.mark.parametrize(("command", "name"), [("read", "reader"), ("apply", "applier")])
+def test_the_first_line_of_a_process_says_its_version(mysql_world: World, command: str, name: str) -> None:
+    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_PREFIX": "nowhere"}
+    process = mysql_world.processes.start("consumer", command, **nowhere)
+    process.wait_for("starting")
+    first = json.loads(process.text().splitlines()[0])
+    assert (first["process"], first["version"]) == (name, version("leadstream"))

@@ -1,0 +1,219 @@
+"""Conversions told to others: by HTTP behind a cursor, and as CloudEvents in a topic, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
+
+from consumer.settings import KafkaSettings
+from consumer.stream import topics
+from tests.integration.reconciler.played import Played
+from tests.integration.reconciler.serving import Served, serving
+from tests.integration.reconciler.test_conversions import MINUTE, ask, hand_in, now, sign
+from tests.integration.reconciler.test_sweeps import EVERYONE
+from tests.integration.reconciler.world import World
+from tests.servers import Servers, ensure
+from tests.support.waiting import until
+from tests.whole_topics import messages_of, partitions_of
+
+pytestmark = pytest.mark.servers
+
+CUSTOMERS = range(1, 6)
+
+
+@pytest.fixture
+def world(mysql_world: World) -> World:
+    """Customers, each with a claim, none of whom has signed; everybody is known, and the stream has passed that."""
+    for user_id in CUSTOMERS:
+        mysql_world.user(user_id)
+        mysql_world.claim(10 * user_id, user_id)
+    mysql_world.backfill()
+    mysql_world.age_everything(60)
+    mysql_world.pass_lanes(now() - 30 * MINUTE)
+    return mysql_world
+
+
+@pytest.fixture
+def stream(world: World) -> Iterator[Played]:
+    with closing(Played(world)) as played:
+        yield played
+
+
+@pytest.fixture
+def kafka(servers: Servers) -> Iterator[KafkaSettings]:
+    """A deployment's topics, that of conversions among them."""
+    settings = KafkaSettings(
+        kafka_bootstrap_servers=ensure(["kafka"]).kafka_bootstrap, topic_prefix=f"events-{uuid.uuid4().hex[:8]}",
+        lanes=3, topic_replication_factor=1, publish_conversions=True,
+    )  # fmt: skip
+    created = topics.prepare(settings)
+    assert f"{settings.topic_prefix}.conversions" in created
+    yield settings
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers, "log_level": "0"})
+    for gone in admin.delete_topics(created).values():
+        gone.result()
+
+
+def publishing(kafka: KafkaSettings) -> dict[str, str]:
+    return {
+        "PUBLISH_CONVERSIONS": "true", "KAFKA_BOOTSTRAP_SERVERS": kafka.kafka_bootstrap_servers,
+        "TOPIC_PREFIX": kafka.topic_prefix, "LANES": "3", "SWEEPS": "",
+    }  # fmt: skip
+
+
+def messages(kafka: KafkaSettings) -> list[Message]:
+    """What lies in the topic of conversions."""
+    properties = {"bootstrap.servers": kafka.kafka_bootstrap_servers}
+    return list(messages_of(properties, partitions_of(properties, [kafka.topic("conversions")])))
+
+
+def events(kafka: KafkaSettings) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(message.value() or b"") for message in messages(kafka)]
+
+
+def users(kafka: KafkaSettings) -> list[int]:
+    return sorted(event["data"]["user_id"] for event in events(kafka))
+
+
+def series(served: Served, name: str) -> float | None:
+    """A sample of this process's."""
+    for line in served.get("/metrics").text.splitlines():
+        if line.startswith((name + "{", name + " ")):
+            return float(line.rpartition(" ")[2])
+    return None
+
+
+def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: World, stream: Played) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    world.sql("UPDATE users SET current_signature_file_id = 'missed' WHERE id = 2")
+    world.pass_lanes()
+    world.sweep("unsigned-conversions", EVERYONE)
+    with serving(world, SWEEPS="") as served:
+        first = served.get("/v1/conversions", limit=1).json()
+        assert (len(first["conversions"]), first["more"]) == (1, True)
+        second = served.get("/v1/conversions", after=first["next"]).json()
+        assert second["more"] is False
+        told = [*first["conversions"], *second["conversions"]]
+        held = world.pg("SELECT id::text, user_id, conversion_type FROM conversions ORDER BY converted_at")
+        assert [(one["id"], one["user_id"], one["conversion_type"]) for one in told] == held
+        assert {one["user_id"] for one in told} == {1, 2}
+        empty = served.get("/v1/conversions", after=second["next"]).json()
+        assert empty == {"conversions": [], "next": second["next"], "more": False}
+        sign(world, stream, 3, now() - 25 * MINUTE)
+        later = served.get("/v1/conversions", after=empty["next"]).json()
+        assert [one["user_id"] for one in later["conversions"]] == [3]
+        for wrong in ({"after": "-1"}, {"after": "x"}, {"limit": 0}, {"after": "9" * 19}):
+            assert served.get("/v1/conversions", **wrong).status_code == 422
+
+
+def test_conversions_lie_in_the_topic_as_cloud_events_with_the_customer_s_key(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    at = now() - 20 * MINUTE
+    sign(world, stream, 1, at)
+    with serving(world, **publishing(kafka)) as served:
+        until(lambda: len(messages(kafka)) == 1, "the conversion was published")
+        (message,) = messages(kafka)
+        assert message.key() == b"1"
+        assert dict(message.headers() or [])["content-type"] == b"application/cloudevents+json; charset=UTF-8"
+        event = msgspec.json.decode(message.value() or b"")
+        ((id_,),) = world.pg("SELECT id::text FROM conversions")
+        assert (event["specversion"], event["id"], event["subject"]) == ("1.0", id_, "1")
+        assert (event["source"], event["type"]) == (
+            f"/leadstream/{kafka.topic_prefix}", "leadstream.conversion.signature_obtained",
+        )  # fmt: skip
+        assert (event["time"], event["data"]["signature_file_id"]) == (event["data"]["converted_at"], "71")
+        assert event["data"] == served.get("/v1/conversions").json()["conversions"][0]
+        until(lambda: series(served, "leadstream_conversion_events_waiting") == 0, "nothing waits")
+        assert series(served, "leadstream_conversion_events_published_total") == 1
+        assert series(served, "leadstream_conversion_events_oldest_seconds") == 0
+
+
+def test_of_several_one_publishes_and_when_it_is_killed_another_goes_on(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(world, **publishing(kafka)))
+        first.process.wait_for("publishing_conversions")
+        second = stack.enter_context(serving(world, **publishing(kafka)))
+        sign(world, stream, 1, now() - 20 * MINUTE)
+        until(lambda: users(kafka) == [1], "the first published")
+        assert "publishing_conversions" not in second.process.text()
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        sign(world, stream, 2, now() - 19 * MINUTE)
+        until(lambda: users(kafka) == [1, 2], "the second published")
+        assert first.process.returncode == -signal.SIGKILL
+
+
+def test_what_was_sent_and_not_noted_is_sent_again_and_known_by_its_id(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    for user_id in (1, 2):
+        sign(world, stream, user_id, now() - 20 * MINUTE)
+    with serving(world, **publishing(kafka)):
+        until(lambda: users(kafka) == [1, 2], "both were published")
+    world.pg("DELETE FROM leadstream.published_events")  # as if it had been killed before it noted anything
+    with serving(world, **publishing(kafka)):
+        until(lambda: users(kafka) == [1, 1, 2, 2], "both were published again")
+    assert len({event["id"] for event in events(kafka)}) == 2
+
+
+def test_a_customer_s_conversions_are_in_order_and_in_one_partition(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    for user_id in CUSTOMERS:
+        sign(world, stream, user_id, now() - 25 * MINUTE)
+        for number in range(1, 4):
+            moment = now() - (24 - 4 * number) * MINUTE
+            ask(stream, user_id, 10 * user_id + number, moment)
+            hand_in(stream, user_id, 10 * user_id + number, moment + MINUTE)
+    count = 4 * len(CUSTOMERS)
+    with serving(world, **publishing(kafka)):
+        until(lambda: len(messages(kafka)) == count, "all were published")
+    stints: dict[bytes, list[int]] = {}
+    partitions: dict[bytes, set[int]] = {}
+    for message in messages(kafka):
+        key = message.key() or b""
+        stints.setdefault(key, []).append(msgspec.json.decode(message.value() or b"")["data"]["stint"])
+        partitions.setdefault(key, set()).add(message.partition() or 0)
+    assert len(stints) == len(CUSTOMERS)
+    assert all(numbers == sorted(numbers) for numbers in stints.values())
+    assert all(len(those) == 1 for those in partitions.values())
+
+
+def test_without_its_topic_it_says_what_to_run_and_makes_none_and_everything_else_goes_on(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    other = publishing(kafka) | {"TOPIC_PREFIX": f"{kafka.topic_prefix}-other"}
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    with serving(world, **other) as served:
+        served.process.wait_for("conversions_not_published")
+        assert "run `consumer setup` with PUBLISH_CONVERSIONS=true" in served.process.text()
+        assert len(served.get("/v1/conversions").json()["conversions"]) == 1
+        until(lambda: series(served, "leadstream_conversion_events_waiting") == 1, "it waits")
+        began = series(served, "leadstream_conversion_events_oldest_seconds") or 0.0
+        until(lambda: (series(served, "leadstream_conversion_events_oldest_seconds") or 0.0) > began, "it grows")
+    admin = AdminClient({"bootstrap.servers": kafka.kafka_bootstrap_servers, "log_level": "0"})
+    assert f"{kafka.topic_prefix}-other.conversions" not in admin.list_topics(timeout=30).topics
+
+
+def test_in_shadow_mode_nothing_is_told(world: World, stream: Played) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    world.pg("UPDATE leadstream.stints SET in_shadow = true WHERE conversion_type IS NOT NULL")
+    with serving(world, SWEEPS="", SHADOW_MODE="true") as served:
+        assert served.get("/v1/conversions").json() == {"conversions": [], "next": "0", "more": False}
+
+
+def test_who_does_not_want_it_has_no_topic_and_no_series(world: World) -> None:
+    with serving(world, SWEEPS="") as served:
+        assert "publishing_conversions" not in served.process.text()
+        assert series(served, "leadstream_conversion_events_waiting") is None
