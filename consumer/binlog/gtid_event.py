@@ -78,6 +78,8 @@ def read_gtid(kind: int, data: bytes, at: int, end: int, pos: int) -> Gtid:
     source: Source | None
     if kind == _TAGGED:
         tagged = tagged_gtid(data[at:end])
+        if not tagged.number:
+            raise ValueError("no GTID has the number 0")
         return Gtid(tagged.source, tagged.number, server_id, pos, tagged.ts_us, tagged.applied_us)
     if kind == _MARIADB:
         if at + MARIADB_FLAGS_AT >= end:
@@ -94,6 +96,8 @@ def read_gtid(kind: int, data: bytes, at: int, end: int, pos: int) -> Gtid:
                 ts_us = original_time(data[at + ORIGINAL_AT : end], applied_us)
         if kind == _ANONYMOUS:
             source = None
+    if not number and source is not None:
+        raise ValueError("no GTID has the number 0")
     gtid: Gtid = _new(Gtid, (source, number, server_id, pos, ts_us, applied_us))
     return gtid
 

@@ -218,7 +218,7 @@ class Templates:
         else:
             source, number = mysql_source(data, at + _BODY)
         shapes = self._sources.get((source, server_id))
-        if shapes is None or check != self._check:
+        if shapes is None or check != self._check or not number:
             return at
         first, prefix = number, files.prefix(source, server_id)
         file, base, done = files.current, files.base, 0

@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 
 from consumer.explain import Explanation
 from consumer.measures import RECONCILER
-from consumer.process import myself
+from consumer.process import myself, release
 from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today, week
@@ -214,6 +214,7 @@ class Pages:
         )
         self._templates.filters["commands"] = commands
         self._templates.globals["links"] = [("Grafana", policy.grafana), ("Runbook", policy.runbook), ("API", "/docs")]
+        self._templates.globals["version"] = release()
         self._templates.globals["asset"] = lambda name: f"/static/{self._assets[name].digest}/{name}"
 
     def html(self, template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from consumer.commands.setup import prepare
+from consumer.process import release
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 from consumer.store.connection import connect
 from consumer.store.dead_letters import Content, add, dead_letter
@@ -178,6 +179,7 @@ def test_it_shows_queues_conversions_lag_and_runs(shift: Shift, page: Page) -> N
     expect(page.locator("#new-users-when")).to_contain_text("next at")
     expect(page.locator("#lag-lanes .value")).to_contain_text(re.compile(r"[\d.]+ (s|min)"))
     expect(page.locator("#clock")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+    expect(page.locator("footer")).to_contain_text(f"leadstream {release()}")
     assert "user_id" not in page.content()
 
 

@@ -52,7 +52,15 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
         "RECORD": {**DAY, "counts": "{}", "by": None},
     },
-    today: {"CONVERSIONS": DAYS, "TODAY": SINCE, "KINDS": SINCE, "OLDEST_RECHECK": []},
+    today: {
+        "CONVERSIONS": DAYS,
+        "TODAY": SINCE,
+        "KINDS": SINCE,
+        "LATEST": {"week": EARLIER, "limit": 6},
+        "NOW": [],
+        "CONVERTED": [EARLIER, NOW],
+        "OLDEST_RECHECK": [],
+    },
 }
 """Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""
 LARGE = {"runs", "stints"}

@@ -275,6 +275,18 @@ def test_the_gtid_of_another_kind_of_server_is_an_unknown_event(mariadb: bool) -
 
 
 @FLAVORS
+def test_a_gtid_of_the_number_0_is_damage(mariadb: bool) -> None:
+    log = started(checksums=False)
+    for number in [*range(1, 13), 0]:
+        transaction(log, number, mariadb=mariadb)
+    for target in (counting(mariadb=mariadb)[0], decoder(mariadb=mariadb)):
+        found: list[Event] = []
+        with pytest.raises(UndecodableEvent, match="no GTID has the number 0"):
+            target.decode(log.data, found)
+        assert len([event for event in spelled_out(found) if isinstance(event, RowChange)]) == 12
+
+
+@FLAVORS
 def test_every_byte_counts(mariadb: bool) -> None:
     log = started()
     for number in range(1, 13):
