@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Final
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from consumer.settings import RunSettings
+
+TRACEBACK: Final = ExceptionDictTransformer(show_locals=False)
+"""An exception as JSON, without variables: they hold customers' data and passwords."""
 
 
 def configure(settings: RunSettings) -> None:
@@ -25,7 +30,7 @@ def configure(settings: RunSettings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if not console else structlog.processors.ExceptionRenderer(),
+            structlog.processors.ExceptionRenderer() if console else structlog.processors.ExceptionRenderer(TRACEBACK),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),

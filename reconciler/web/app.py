@@ -143,6 +143,8 @@ def _keep_nulls(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
         document = generated()
         for route in (*app.routes, *(route for router in routers for route in router.routes)):
             if isinstance(route, APIRoute) and route.include_in_schema:
