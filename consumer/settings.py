@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from functools import cached_property
@@ -99,9 +100,14 @@ def _mysql_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_BARE_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
 def _postgres_url(value: SecretStr) -> SecretStr:
     if urlsplit(value.get_secret_value()).scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise ValueError("it should look like postgresql://user:password@host:5432/database")
+    if _BARE_PERCENT.search(value.get_secret_value()):  # libpq's own error would show the password
+        raise ValueError("a % in it, in its password say, should be written %25")
     return value
 
 

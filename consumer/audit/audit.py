@@ -376,11 +376,12 @@ class _Auditor:
         found.noticed, found.unread_values = compared.noticed, compared.unread_values
         self._differ(found, compared.differences)
         if len(differing) > len(looked_at):
-            left = len(differing) - len(looked_at)
-            found.differences += left
-            found.notes.append(
-                f"{left} more parts of {PART_BYTES >> 20} MiB of the binlog differ and were not looked at row by row"
-            )
+            left = f"{len(differing) - len(looked_at)} more parts of {PART_BYTES >> 20} MiB of the binlog"
+            if compared.differences:
+                found.differences += len(differing) - len(looked_at)
+                found.notes.append(f"{left} differ and were not looked at row by row")
+            else:  # a value that cannot be read makes a part differ, too
+                found.gaps.append(f"{left} were not looked at row by row; audit a shorter stretch")
 
     def _again(self, found: Audit, part: Part) -> Iterator[Row]:
         """The rows from where the transaction begins that holds the part's first row, to the part's end."""

@@ -132,9 +132,11 @@ class Stream:
                 yield Misplaced(topic, Spot("", 0, 0), where, undecodable)
                 continue
             source, place = message.source, message.lane
+            if place.epoch != self._epoch:  # of before the lanes were numbered anew, and before the stretch
+                continue
             spot = Spot(source.file, source.pos, source.row)
             yield Message(spot, source.table, message.op, message.before, message.after, lane, offset)
-            why = self._wrong_lane(message, topic, key, lane) if place.epoch == self._epoch else ""
+            why = self._wrong_lane(message, topic, key, lane)
             if why:
                 yield Misplaced(topic, spot, where, why)
 

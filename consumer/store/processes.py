@@ -48,6 +48,8 @@ class Presence:
         self._conninfo = conninfo
         self._kind = kind
         self._stop = threading.Event()
+        self._is_silent = False
+        """Whether telling failed the last time; said once."""
         self._thread = threading.Thread(target=self._tell, name="presence", daemon=True)
 
     def __enter__(self) -> Self:
@@ -72,5 +74,9 @@ class Presence:
                 open_session(self._conninfo, f"leadstream {self._kind}'s presence", seconds=5) as connection,
             ):
                 connection.execute(statement, parameters)
-        except (StoreError, psycopg.Error) as error:
-            log.debug("presence_not_told", reason=str(error))
+        except (StoreError, psycopg.Error, ValueError) as error:
+            if not self._is_silent:
+                self._is_silent = True
+                log.warning("presence_not_told", reason=str(error), hint="the page lacks this process meanwhile")
+        else:
+            self._is_silent = False

@@ -142,3 +142,10 @@ def test_a_command_that_prints_no_password_is_told_without_what_it_printed(comma
     with pytest.raises(PasswordCommandFailed, match=said) as failed:
         MySQLAddress("mysql://us@db/company", command).renewed_password()
     assert "s3cr3t" not in str(failed.value)
+
+
+def test_a_password_with_a_bare_percent_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cr%zzet@h/db")
+    with pytest.raises(SettingsError, match="should be written %25") as refused:
+        load(DatabaseSettings)
+    assert "s3cr" not in str(refused.value)
