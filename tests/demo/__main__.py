@@ -21,10 +21,13 @@ from tests.demo.demo import Demo, Options, parse_kills
 from tests.demo.pipeline import Addresses
 from tests.demo.view import LineView, LiveView
 from tests.servers import ServerError, ensure
+from tests.support.ports import is_free
 from tests.support.processes import ProcessFailed
 from tests.support.waiting import NeverCame
 
 _FOLDER = Path(".demo")
+PORT = 8080
+"""Of the status page, unless somebody else listens there."""
 
 
 def main(
@@ -55,7 +58,8 @@ def main(
         _end(console, str(error), 2)
     if seconds is None:
         seconds = math.inf if console.is_terminal else 60.0
-    options = Options(seconds, rate, seed, customers, chosen, keep, SHAPES[shape])
+    port = PORT if is_free(PORT) else 0
+    options = Options(seconds, rate, seed, customers, chosen, keep, SHAPES[shape], port=port)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         console.print("servers: starting those that do not run yet", highlight=False)

@@ -34,7 +34,7 @@ _KILLS_WITHIN: Final = 60.0  # of a demo without end
 class Options:
     """How long (s), how much (transactions/s), which story, which processes are killed how often, and whose tables.
 
-    With `moves` claims move between customers.
+    With `moves` claims move between customers. The status page is at `port`; 0: at any that is free.
     """
 
     seconds: float = 60.0
@@ -45,6 +45,7 @@ class Options:
     keep: bool = False
     shape: Shape = COMPANY
     moves: bool = True
+    port: int = 0
 
 
 def parse_kills(text: str) -> dict[str, int]:
@@ -78,7 +79,7 @@ class Demo:
         self.call_centre = CallCentre(self.pipeline.postgres_url, options.seed, options.shape.words.label(NONE))
         self._random = random.Random(f"kills {options.seed}")
         self._began = 0.0
-        self.page = StatusPage(self.pipeline)
+        self.page = StatusPage(self.pipeline, options.port)
         self._sweeps = 0
         self._sweep_due = 0.0
         self._right = False

@@ -11,20 +11,18 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tests.demo.pipeline import Pipeline
-from tests.support.ports import free_port, is_free
 from tests.support.processes import Process, ProcessFailed
 
-USUAL_PORT: Final = 8080
 SWEEPS: Final = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
 ANSWER_SECONDS: Final = 60.0
 
 
 class StatusPage:
-    """The process, and where its page is: at port 8080 where nobody else listens there."""
+    """The process, and where its page is once it has started."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        port = USUAL_PORT if is_free(USUAL_PORT) else free_port()
-        self.url = f"http://127.0.0.1:{port}/"
+    def __init__(self, pipeline: Pipeline, port: int) -> None:
+        """At port 0 it takes any that is free."""
+        self.url = ""
         self._token = secrets.token_hex(16)
         env = {**pipeline.env, "HTTP_PORT": str(port), "API_TOKEN": self._token}
         self.process = Process("serve", "reconciler", ["serve"], env, pipeline.folder)
@@ -33,7 +31,10 @@ class StatusPage:
 
     def start(self) -> None:
         """Starts it and waits until it answers. Raises ProcessFailed, NeverCame."""
+        before = len(self.process.lines())
         self.process.start()
+        self.process.until(lambda: self._serving(before), "the status page was served")
+        self.url = f"http://127.0.0.1:{self._serving(before)}/"
         self.process.until(self._answers, "the status page answered")
 
     def sweep(self) -> None:
@@ -65,6 +66,10 @@ class StatusPage:
         """Ends the process, and all that it runs, at once."""
         self.process.end()
         self._worker.shutdown()
+
+    def _serving(self, before: int) -> int:
+        """The port that it has logged since then; 0: none yet."""
+        return next((line["port"] for line in self.process.lines()[before:] if line.get("event") == "serving"), 0)
 
     def _answers(self) -> bool:
         try:

@@ -131,6 +131,7 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open() 
                 until(lambda: centre.execute(count).fetchall() == [(1,)], "a signature was paid")
             _use(doing["reconciler"])
             doing["verify"].run()
+            doing["audit"].run()
         ports = server_ports(things)
         reached = {name: set().union(*(ports[server] for server in one.reached)) for name, one in doing.items()}
     assert reached == opened(things)

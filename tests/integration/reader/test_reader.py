@@ -218,8 +218,9 @@ def test_a_lost_connection_to_the_server_is_said_in_one_line_and_repaired(world:
 def test_without_setup_it_says_what_to_run(world: World) -> None:
     result = world.consumer("read")
     assert result.returncode == 1
-    assert "run consumer setup" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    started, failed = result.stderr.splitlines()
+    assert '"event": "starting"' in started
+    assert "run consumer setup" in failed
 
 
 def test_setup_twice_changes_nothing_and_says_so(world: World) -> None:
