@@ -382,7 +382,21 @@ class LeadTransaction:
         self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
     ) -> Cursor | None:
         once = self._source == "sweep"
-        return write_effects(self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once)
+        cursor = write_effects(
+            self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
+        )
+        if once and conversions:
+            self._note_paid_before(conversions)
+        return cursor
+
+    def _note_paid_before(self, conversions: Sequence[Conversion]) -> None:
+        """Marks the stints of conversions that are not in the call centre's table, because others stand for them."""
+        self._execute(
+            sql.PAID_BEFORE,
+            user_id=bigints([one.user_id for one in conversions]),
+            number=integers([one.stint for one in conversions]),
+            id=uuids([id_of(one).bytes for one in conversions]),
+        )
 
     def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
         """What the call centre is told, and whose rows there another session holds.
@@ -593,6 +607,7 @@ class LeadTransaction:
         self._execute(sql.LOCK_SCORES, user_id=bigints(sorted({one.user_id for one in conversions})))
         statement = self._add_conversions
         cursor = insert_conversions(self._connection, statement, conversions, self.rules, once=True, late=True)
+        self._note_paid_before(conversions)
         self._execute(
             sql.PUBLISHED,
             user_id=bigints([one.user_id for one in conversions]),

@@ -119,6 +119,7 @@ stints = Table(
     Column("source", Text, nullable=False, server_default=text("'stream'")),
     Column("in_shadow", Boolean),
     Column("event_number", BigInteger),
+    Column("paid_before", Boolean),
     Index("stints_open", "user_id", unique=True, postgresql_where=text("closed_at IS NULL")),
     Index(
         "stints_one_conversion_per_signature",

@@ -398,6 +398,14 @@ WHERE stints.user_id = published.user_id AND stints.number = published.number
 """
 """Stints whose conversions were recorded in shadow mode, and are in the call centre's table now."""
 
+PAID_BEFORE: Final = f"""
+UPDATE leadstream.stints SET paid_before = true
+FROM {_batch("earned", user_id="bigint", number="int", id="uuid")}
+WHERE stints.user_id = earned.user_id AND stints.number = earned.number
+  AND NOT EXISTS (SELECT FROM conversions WHERE conversions.id = earned.id)
+"""
+"""Stints whose conversions were not added, because their signatures were paid at another moment: not told again."""
+
 # --- conversions as events --------------------------------------------------------------------------------------------
 
 HOLD_EVENTS: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
@@ -410,7 +418,7 @@ NUMBER_EVENTS: Final = """
 WITH waiting AS MATERIALIZED (
     SELECT user_id, number, row_number() OVER (ORDER BY closed_at, user_id) AS place
     FROM leadstream.stints
-    WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL
+    WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE
     ORDER BY closed_at, user_id
     LIMIT %(limit)s
 ), before AS MATERIALIZED (
@@ -452,7 +460,8 @@ WITH numbered AS (
 )
 SELECT (SELECT count(*) FROM numbered)
        + (SELECT count(*) FROM leadstream.stints
-          WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL),
+          WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL
+            AND paid_before IS NOT TRUE),
        extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8
 """
 """How many conversions a topic has yet to get, and for how long (s) the oldest of them has waited since it had its

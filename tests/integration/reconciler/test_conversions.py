@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from consumer import metrics
 from consumer.leads.model import ConversionType, RequirementRow, Row, UserRow
+from consumer.store import conversion_events
 from consumer.store.call_centre.effects import conversion_id
 from reconciler.postgres import moment
 from reconciler.runs.sweeps import Report
@@ -88,6 +90,18 @@ def hand_in(stream: Played, user_id: int, number: int, micros: int) -> None:
         RequirementRow(key(number), f"{10 * user_id}", "id_document", word, None) for word in ("pending", "approved")
     ]
     play(stream, user_id, states[0], states[1], micros)
+
+
+def told(world: World) -> set[UUID]:
+    """The ids of the conversions that others are told of."""
+    with psycopg.connect(world.conninfo, autocommit=True) as connection:
+        conversion_events.number(connection)
+        return {one.id for one in conversion_events.after(connection, 0, 1000)}
+
+
+def there(world: World) -> set[UUID]:
+    """The ids in the call centre's table."""
+    return {id_ for (id_,) in world.pg("SELECT id FROM conversions")}
 
 
 class TestBothWays:
@@ -230,11 +244,14 @@ class TestRestore:
         assert report.outcome == "ok"
         assert rows(world) == before, "the signature was paid, though the stint that says so was lost"
         assert report.tally.drift["conversion_without_stint"] == 3
+        assert told(world) <= there(world), "who pays by events is told of no other than those"
         later = now() + 5 * MINUTE
         world.pass_lanes(later - 1)
         with closing(Played(world)) as again:
             hand_in(again, 1, 101, later)
         assert rows(world) == [*before, (1, COMPLETED, at(later))]
+        assert len(told(world)) == 1
+        assert told(world) <= there(world)
 
 
 class TestCutOver:

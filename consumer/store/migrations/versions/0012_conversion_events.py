@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("stints", sa.Column("event_number", sa.BigInteger()), schema="leadstream")
+    op.add_column("stints", sa.Column("paid_before", sa.Boolean()), schema="leadstream")
     op.create_index(
         "stints_events",
         "stints",
@@ -40,4 +41,5 @@ def downgrade() -> None:
     op.drop_table("published_events", schema="leadstream")
     op.drop_index("stints_events_waiting", "stints", schema="leadstream")
     op.drop_index("stints_events", "stints", schema="leadstream")
+    op.drop_column("stints", "paid_before", schema="leadstream")
     op.drop_column("stints", "event_number", schema="leadstream")
