@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 import structlog
 
+from consumer.settings import SettingsError
 from consumer.store import conversion_events
 from consumer.store.conversion_events import Waiting
 from consumer.store.errors import StoreError
@@ -62,7 +63,7 @@ class Publisher:
             try:
                 with closing(Postgres(self._conninfo)) as postgres:
                     self._publish(postgres)
-            except (StoreError, StreamError, psycopg.Error) as error:
+            except (SettingsError, StoreError, StreamError, psycopg.Error) as error:
                 if not self._is_failing:
                     log.warning("conversions_not_published", topic=self._topic, reason=str(error))
                 self._is_failing = True
@@ -78,15 +79,12 @@ class Publisher:
                 return
         with EventProducer(self._settings, self._topic) as producer:
             log.info("publishing_conversions", topic=self._topic)
-            with postgres.session() as connection:
-                upto = conversion_events.published_up_to(connection, self._topic)
             while not self._stop.is_set():
-                reached = self._send(postgres, producer, upto)
+                has_sent = self._send(postgres, producer)
                 self._is_failing = False
                 self._look(postgres, is_ours=True)
-                if reached == upto and self._stop.wait(PAUSE_SECONDS):
+                if not has_sent and self._stop.wait(PAUSE_SECONDS):
                     return
-                upto = reached
 
     def _look(self, postgres: Postgres, *, is_ours: bool) -> bool:
         """Numbers what is new, looks at what waits, and says whether it is this process's turn."""
@@ -97,16 +95,21 @@ class Publisher:
             self._waiting = conversion_events.waiting(connection, self._topic)
         return is_ours
 
-    def _send(self, postgres: Postgres, producer: EventProducer, upto: int) -> int:
-        """Publishes what follows a number, some of it; the number up to which everything is in the topic then."""
+    def _send(self, postgres: Postgres, producer: EventProducer) -> bool:
+        """Publishes what is not noted as being in the topic, some of it; whether there was any.
+
+        The note is read each time: whoever deletes it has everything sent again.
+        """
+        has_sent = False
         with postgres.session() as connection:
+            upto = conversion_events.published_up_to(connection, self._topic)
             for wave in cloud_events.waves(conversion_events.after(connection, upto, AT_ONCE)):
                 if self._stop.is_set():
                     break
                 producer.send(
                     [Message(str(one.user_id), cloud_events.encode(one, self._settings.topic_prefix)) for one in wave]
                 )
-                upto = wave[-1].event_number
-                conversion_events.published(connection, self._topic, upto)
+                conversion_events.published(connection, self._topic, wave[-1].event_number)
                 metrics.EVENTS_PUBLISHED.inc(len(wave))
-        return upto
+                has_sent = True
+        return has_sent
