@@ -109,7 +109,8 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         limit: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = LISTED,
     ) -> Conversions:
         """Those behind a cursor. What is recorded later comes later, however long its transaction took, so whoever
-        keeps `next` and asks on from there gets every conversion once, for ever.
+        keeps `next` and asks on from there gets every conversion once; after a restore of our schema those of its last
+        stretch may come again, with the same id.
 
         In SHADOW_MODE there are none: what is recorded then comes when the cut-over publishes it. Whoever has no tables
         of a call centre gets the same as others.
