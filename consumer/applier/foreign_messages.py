@@ -137,6 +137,7 @@ def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Origin
 
     def original(lane: int, partition: int, offset: int) -> Content:
         where = f"offset {offset} of {topics[partition]}[{lane}]"
+        # The group's name is older than ours for these messages: companies have granted it by their ACLs.
         consumer = Consumer({**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE})
         try:
             consumer.assign([TopicPartition(topics[partition], lane, offset)])

@@ -13,35 +13,6 @@ import pytest
 from consumer.binlog.events import Begin, Commit, Event, RowChange, SchemaChange, Statement
 from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
-TABLES = (
-    "CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), current_signature_file_id INT)",
-    "CREATE TABLE claims (id INT PRIMARY KEY AUTO_INCREMENT, user_id INT, status VARCHAR(20), FOREIGN KEY (user_id)"
-    " REFERENCES users (id) ON DELETE CASCADE)",
-    "CREATE TABLE claim_requirements (id INT PRIMARY KEY AUTO_INCREMENT, claim_id INT, status VARCHAR(40))",
-    "CREATE TABLE other (id INT PRIMARY KEY, t LONGTEXT)",
-)
-
-
-@pytest.fixture
-def company(source: Source) -> Source:
-    source.run(*TABLES)
-    source.start = source.here()
-    return source
-
-
-@pytest.fixture
-def mariadb_company(mariadb: Source) -> Source:
-    mariadb.run(*TABLES)
-    mariadb.start = mariadb.here()
-    return mariadb
-
-
-@pytest.fixture
-def mysql_company(mysql: Source) -> Source:
-    mysql.run(*TABLES)
-    mysql.start = mysql.here()
-    return mysql
-
 
 def said(events: list[Event]) -> list[tuple[Any, ...]]:
     """Row changes as (table, op, id before, id after), everything else as it is."""
@@ -303,9 +274,8 @@ def test_compressed_transactions_of_mysql_are_read(mysql_company: Source) -> Non
     assert len({(row.pos, row.row) for row in rows}) == 600, "position and row number tell every row"
 
 
-def test_compressed_events_of_mariadb_are_read(mariadb: Source) -> None:
-    mariadb.run(*TABLES)
-    mariadb.start = mariadb.here()
+def test_compressed_events_of_mariadb_are_read(mariadb_company: Source) -> None:
+    mariadb = mariadb_company
     with compression(mariadb, True):
         mariadb.run(
             "INSERT INTO users (name) VALUES (REPEAT('x', 50)), (REPEAT('y', 50))",

@@ -8,23 +8,9 @@ import pytest
 
 from consumer.binlog.events import Begin, Statement
 from tests.integration.binlog.source import Source, as_file, read_until, transactions
-from tests.integration.binlog.test_transactions import TABLES, said
+from tests.integration.binlog.test_transactions import said
 
 pytestmark = pytest.mark.prepared
-
-
-@pytest.fixture
-def company(source: Source) -> Source:
-    source.run(*TABLES)
-    source.start = source.here()
-    return source
-
-
-@pytest.fixture
-def mysql_company(mysql: Source) -> Source:
-    mysql.run(*TABLES)
-    mysql.start = mysql.here()
-    return mysql
 
 
 def test_an_xa_transaction_is_seen_when_it_commits(company: Source) -> None:
