@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World, close_world, open_world
 from tests.servers import Servers, ensure
 
@@ -29,3 +31,10 @@ def mysql_world(servers: Servers) -> Iterator[World]:
     world = open_world(servers.mysql_url, servers.postgres_url)
     yield world
     close_world(world, servers.postgres_url)
+
+
+@pytest.fixture
+def stream(world: World) -> Iterator[Played]:
+    """What the stream brings, played by the test."""
+    with closing(Played(world)) as played:
+        yield played

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -40,12 +38,6 @@ def world(mysql_world: World) -> World:
     mysql_world.age_everything(60)
     mysql_world.pass_lanes(now() - 30 * MINUTE)
     return mysql_world
-
-
-@pytest.fixture
-def stream(world: World) -> Iterator[Played]:
-    with closing(Played(world)) as played:
-        yield played
 
 
 def call(world: World, user_id: int, agent: int, minutes_ago: float, talk: int | None, *, ended: bool = True) -> None:

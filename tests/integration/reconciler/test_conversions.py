@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,12 +59,6 @@ def world(mysql_world: World) -> World:
     mysql_world.age_everything(60)
     mysql_world.pass_lanes(now() - 30 * MINUTE)
     return mysql_world
-
-
-@pytest.fixture
-def stream(world: World) -> Iterator[Played]:
-    with closing(Played(world)) as played:
-        yield played
 
 
 def play(stream: Played, user_id: int, before: Row | None, after: Row, micros: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -39,12 +39,6 @@ def world(mysql_world: World) -> World:
     mysql_world.age_everything(60)
     mysql_world.pass_lanes(now() - 30 * MINUTE)
     return mysql_world
-
-
-@pytest.fixture
-def stream(world: World) -> Iterator[Played]:
-    with closing(Played(world)) as played:
-        yield played
 
 
 @pytest.fixture
