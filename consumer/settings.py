@@ -319,6 +319,9 @@ class ReaderSettings(_Settings):
     """A connection on which nothing arrives for so long is taken for dead."""
     claim_cache_size: int = Field(default=1_000_000, ge=1000)
     """Claims whose user the reader remembers."""
+    skip_unchanged_updates: bool = False
+    """True sends no message for an update that changes no captured column but `updated_at`, as most of a company's
+    writes do (Debezium's `skip.messages.without.change`). Whoever else reads the topics misses them then."""
     on_purged: Literal["fail", "reconcile"] = "fail"
     """Where the binlog we need is purged: stop with an error, or go on at the present and recheck every lead."""
 

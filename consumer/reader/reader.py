@@ -72,6 +72,14 @@ NOTHING_CUT: Final[dict[str, Any]] = {
     "prepared": [],
 }
 """A checkpoint's fields where no transaction is cut and none prepared."""
+_NEVER: Final = float("inf")
+
+PATIENCE_SECONDS: Final = 5.0
+"""For how long a batch that is not full waits for more where the stream brings little that is captured: what it holds
+is visible to nobody meanwhile."""
+OPEN_SECONDS: Final = 120.0
+"""After which it waits for the end of a source transaction no longer: Kafka ends a transaction that stays open for
+transaction.timeout.ms, and what it ended is read from the binlog once more."""
 
 T = TypeVar("T")
 
@@ -291,6 +299,7 @@ class Reader:
                 self._left_out,
                 reached=lambda: place(stream.file, stream.pos),
                 foreign_keys=partial(ask_foreign_keys, self._replica),
+                skip_unchanged=self._settings.skip_unchanged_updates,
             )
             copy = Copy(
                 stream,
@@ -350,6 +359,7 @@ class Copy:
         self._batch_rows = settings.reader_batch_rows
         self._heart = Heart(replica, settings.reader_heartbeat_seconds)
         self._covered = 0
+        self._due = _NEVER
         self._lag = lag
         self._progress = progress
 
@@ -376,12 +386,19 @@ class Copy:
         self._finish()
 
     def _is_full(self) -> bool:
-        """A batch ends with a source transaction, and inside of one only where that alone fills a batch."""
+        """A batch ends with a source transaction, and inside of one only where that alone fills a batch or lasts."""
         sequencer = self._numbering
         waiting = sequencer.sent - self._covered
         if waiting < self._batch_rows:
-            return False
+            return waiting > 0 and self._is_due()
         return sequencer.may_rest or sequencer.rows >= self._batch_rows or waiting >= 2 * self._batch_rows
+
+    def _is_due(self) -> bool:
+        """Whether the batch at hand, in which something was sent, has waited for long enough."""
+        now = time.monotonic()
+        if self._due == _NEVER:
+            self._due = now + PATIENCE_SECONDS
+        return now >= self._due + (0 if self._numbering.may_rest else OPEN_SECONDS)
 
     def _finish(self) -> None:
         self._numbering.cut()
@@ -398,6 +415,7 @@ class Copy:
             sequencer.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
         )
         self._covered = sequencer.sent
+        self._due = _NEVER
         self._tell()
 
     def _tell(self) -> None:
@@ -622,6 +640,7 @@ def print_changes(
             unread_reports(),
             reached=lambda: place(stream.file, stream.pos),
             foreign_keys=partial(ask_foreign_keys, replica),
+            skip_unchanged=settings.skip_unchanged_updates,
         )
         with stop.waking(stream.close), closing(stream):
             stream.connect()

@@ -33,9 +33,18 @@ ROWS_NOT_LOGGED: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
 """Schema changes that rows come, go or change with."""
 
 
+_UPDATED_AT: Final = ',"updated_at":'
+"""How the last member of an image begins; in a text, the quotation marks would be escaped."""
 _CLAIMLESS: Final = ties_text(Ties(claimless=True))
 _STAYS: Final = ties_text(Ties(stays=True))
 _UNKNOWN: Final = ties_text(Ties(unknown=True))
+
+
+def _is_unchanged(before: str | None, after: str | None) -> bool:
+    """Whether an update changed nothing captured but `updated_at`, which stands last in both images."""
+    assert before is not None
+    assert after is not None
+    return before[: before.rfind(_UPDATED_AT)] == after[: after.rfind(_UPDATED_AT)]
 
 
 class RolledBack(Exception):
@@ -54,7 +63,8 @@ class Router:
     another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and
     schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck. It
     is told of rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
-    `left_out` are the places of transactions known to be rolled back.
+    `left_out` are the places of transactions known to be rolled back. With `skip_unchanged`, updates that change
+    nothing captured but `updated_at` are not passed on.
     """
 
     def __init__(
@@ -66,6 +76,7 @@ class Router:
         *,
         reached: Callable[[], Place] = lambda: (0, 0),
         foreign_keys: Callable[[], ForeignKeys] = ForeignKeys,
+        skip_unchanged: bool = False,
     ) -> None:
         """`reached` gives the place behind the events fed, `foreign_keys` those that the server has now."""
         self.owners = owners
@@ -77,6 +88,7 @@ class Router:
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
+        self._skip_unchanged = skip_unchanged
         self._events: list[Event] = []
         self.counts = {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
         """Rows by table and operation, as the binlog has them."""
@@ -93,16 +105,23 @@ class Router:
         begin, commit, route, plain_user = sequencer.begin, sequencer.commit, self._route, self._plain_user
         singles: list[Single] = []
         users: list[int] = []
+        unchanged: Single | None = None
+        skip_unchanged = self._skip_unchanged
         for index, event in enumerate(events):
             kind = type(event)
             if kind is Single:
                 user_id = plain_user(event) if singles or sequencer.may_rest else None  # type: ignore[arg-type]
                 if user_id is not None:
+                    if skip_unchanged and event[6] == "u" and _is_unchanged(event[7], event[8]):  # type: ignore[misc,arg-type]
+                        unchanged = event  # type: ignore[assignment]
+                        continue
+                    unchanged = None
                     singles.append(event)  # type: ignore[arg-type]
                     users.append(user_id)
                     continue
-            if singles:
-                self._pass_singles(singles, users)
+            if singles or unchanged is not None:
+                self._pass_singles(singles, users, unchanged)
+                unchanged = None
             if kind is RowChange:
                 route(event, index)  # type: ignore[arg-type]
             elif kind is Single:
@@ -123,8 +142,8 @@ class Router:
                 self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:
                 raise RolledBack(sequencer.begun)
-        if singles:
-            self._pass_singles(singles, users)
+        if singles or unchanged is not None:
+            self._pass_singles(singles, users, unchanged)
 
     def _without_left_out(self, events: list[Event]) -> list[Event]:
         kept = []
@@ -137,10 +156,16 @@ class Router:
                 self._leaving_out = False
         return kept
 
-    def _pass_singles(self, singles: list[Single], users: list[int]) -> None:
-        self._numbering.singles(singles, users)
-        singles.clear()
-        users.clear()
+    def _pass_singles(self, singles: list[Single], users: list[int], unchanged: Single | None) -> None:
+        """Transactions of one row; `unchanged` came behind them, and only says how far the stream is."""
+        if singles:
+            self._numbering.singles(singles, users)
+            singles.clear()
+            users.clear()
+        if unchanged is not None:
+            self._numbering.begin(*unchanged.begin)
+            self._numbering.unchanged(unchanged.table)
+            self._numbering.commit()
 
     def _plain_user(self, single: Single) -> int | None:
         """The user of a transaction of one row, where that is plain: the owner is remembered and stays the same."""
@@ -175,6 +200,11 @@ class Router:
     def _route(self, change: RowChange, index: int) -> None:
         table, op, before, after, before_id, before_ref, after_id, after_ref, pos, row, _ = change
         self.counts[table][op] += 1
+        if self._skip_unchanged and op == "u" and _is_unchanged(before, after):
+            if table == CLAIMS:
+                self.owners.put(after_id, after_ref)  # type: ignore[arg-type]  # as below
+            self._numbering.unchanged(table)
+            return
         alike = op == "u" and before_ref == after_ref and before_id == after_id
         if table == CLAIM_REQUIREMENTS:
             if alike or op != "u":

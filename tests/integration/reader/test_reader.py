@@ -93,6 +93,22 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
     assert_complete(world)
 
 
+def test_updates_that_change_only_updated_at_are_left_out_where_that_is_set(world: World) -> None:
+    world.setup()
+    reader = world.reader(SKIP_UNCHANGED_UPDATES="true")
+    world.execute(
+        "INSERT INTO users (id, updated_at) VALUES (1, NOW() - INTERVAL 1 HOUR)",
+        "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+    )
+    world.transaction("UPDATE users SET updated_at = NOW()", "UPDATE claims SET updated_at = NOW(), user_id = 1")
+    world.execute("UPDATE claims SET updated_at = NOW() + INTERVAL 1 HOUR", "UPDATE claims SET status = 'closed'")
+    rows = [message.value for message in world.wait_for_rows(3) if message.value["op"] != "h"]
+    assert reader.stop() == 0
+    check_numbers(world.messages())
+    rows.sort(key=lambda row: row["lane"]["version"])
+    assert [(row["source"]["table"], row["op"]) for row in rows] == [("users", "c"), ("claims", "c"), ("claims", "u")]
+
+
 def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_stream(world: World) -> None:
     world.execute(
         "INSERT INTO claims (id, user_id, status, updated_at) VALUES (10, 8911, 'open', NULL),"

@@ -51,6 +51,7 @@ class Trial:
         *,
         keys: ForeignKeys | None = None,
         ahead: bool = False,
+        skip_unchanged: bool = False,
     ):
         self.sent: list[dict[str, Any]] = []
         self.lanes: list[int] = []
@@ -80,6 +81,7 @@ class Trial:
             frozenset(left_out),
             reached=lambda: (1, 99),
             foreign_keys=lambda: self.keys,
+            skip_unchanged=skip_unchanged,
         )
 
     def keep(self, _topic: str, value: str | bytes, _key: str | bytes, lane: int) -> None:
@@ -511,3 +513,74 @@ def test_every_captured_table_has_a_way_to_its_user(table: str) -> None:
     created = RowChange(table, "c", None, "{}", None, None, 1, ref, 4, 0)
     deleted = RowChange(table, "d", "{}", None, 1, ref, None, None, 4, 0)
     assert trial.feed(BEGIN, created, deleted, COMMIT) == [(table, "c", user_id), (table, "d", user_id)]
+
+
+def touched(change: RowChange, after: str = '{"seen":1}') -> RowChange:
+    """An update that changes `before` into `after`; the images of the other makers are all alike."""
+    return change._replace(after=after)
+
+
+def alone(change: RowChange, number: int) -> Single:
+    """The same as the only row of a transaction."""
+    return Single(f"g:{number}", 1, "b.000001", number, number * 1_000, *change[:9], number + 1, number * 1_000)
+
+
+UNCHANGED = [
+    user("u", 10, 10)._replace(before='{"id":10,"updated_at":1}', after='{"id":10,"updated_at":23}'),
+    claim("u", 1, 10, 10),
+    requirement("u", 1, 1),
+]
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_updates_that_change_nothing_captured_are_left_out_where_that_is_set(single: bool) -> None:
+    for skip, count in ((False, 4), (True, 1)):
+        trial = Trial(users={1: 10}, skip_unchanged=skip)
+        rows = [*UNCHANGED, touched(user("u", 10, 10))]
+        events = [alone(row, n) for n, row in enumerate(rows, 1)] if single else [BEGIN, *rows, COMMIT]
+        assert len(trial.feed(*events)) == count
+        assert trial.router.counts["users"]["u"] == 2, "they are counted as the binlog has them"
+
+
+def test_a_claim_whose_update_is_left_out_is_known_all_the_same() -> None:
+    trial = Trial(skip_unchanged=True)
+    assert trial.feed(BEGIN, claim("u", 1, 10, 10), requirement("c", None, 1), COMMIT) == [
+        ("claim_requirements", "c", 10)
+    ]
+    assert not trial.asked
+
+
+def test_what_is_left_out_says_how_far_the_stream_is() -> None:
+    trial = Trial(users={1: 10}, skip_unchanged=True)
+    trial.feed(*(alone(row, n) for n, row in enumerate(UNCHANGED, 7)))
+    assert not trial.sent
+    assert (trial.sequencer.version, trial.sequencer.ts_us) == (9_000, 9_000)
+    assert trial.sequencer.may_rest
+
+
+@given(st.lists(st.sampled_from([True, False]), min_size=1, max_size=12), st.integers(0, 12), st.booleans())
+def test_the_setting_may_change_while_a_transaction_is_cut(changes: list[bool], cut: int, before: bool) -> None:
+    """What is in Kafka of it is counted by the binlog's rows, whatever was sent of them."""
+    rows = [touched(user("u", n, n)) if change else user("u", n, n) for n, change in enumerate(changes)]
+    first = Trial(skip_unchanged=before)
+    first.feed(BEGIN, *rows[:cut])
+    first.sequencer.cut()
+    second = Trial(rows=min(cut, len(rows)), skip_unchanged=not before)
+    second.feed(BEGIN, *rows, COMMIT)
+    sent = [message["lane"]["user_id"] for message in first.sent + second.sent if message["op"] != "h"]
+    assert sorted(set(sent)) == sorted(sent), "none twice"
+    assert {n for n, change in enumerate(changes) if change} <= set(sent), "and none of those that changed is missing"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"id":1,"status":"a","updated_at":1}', '{"id":1,"status":"b","updated_at":1}'),
+        ('{"id":1,"created_at":1,"updated_at":1}', '{"id":1,"created_at":2,"updated_at":1}'),
+        ('{"id":1,"status":",\\"updated_at\\":1"}', '{"id":1,"status":",\\"updated_at\\":2"}'),
+        ('{"id":1,"status":null}', '{"id":1,"status":"null"}'),
+    ],
+)
+def test_an_update_of_anything_else_is_sent(before: str, after: str) -> None:
+    trial = Trial(skip_unchanged=True)
+    assert trial.feed(BEGIN, user("u", 1, 1)._replace(before=before, after=after), COMMIT) == [("users", "u", 1)]

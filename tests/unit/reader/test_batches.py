@@ -1,0 +1,122 @@
+"""When a batch ends that nothing fills: what the stream brought is not kept from everybody by what it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from consumer import metrics
+from consumer.binlog.events import Begin, Commit, Event, RowChange
+from consumer.binlog.stream import BinlogStream
+from consumer.mysql.session import Replica
+from consumer.reader.claim_owners import Answer, ClaimOwners
+from consumer.reader.progress import Progress
+from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy
+from consumer.reader.router import Router
+from consumer.reader.sequencer import Sequencer
+from consumer.settings import ReaderSettings
+from consumer.stopping import Stop
+from consumer.stream.checkpoint import Checkpoint
+from consumer.stream.envelope import EnvelopeWriter
+from consumer.stream.producer import ReaderTransactions
+from consumer.stream.topics import Topics
+
+BEGIN = Begin("g:1", 1, "b.000001", 4, 1_000)
+ROW = RowChange("users", "c", None, "{}", None, None, 1, 1, 4, 0)
+COMMIT = Commit("b.000001", 99)
+
+
+class Backlog:
+    """A stream that has always more to read; nearly all of it is of tables that are not captured."""
+
+    server, file, pos, drained = "s", "b.000001", 99, False
+
+    def __init__(self, reads: list[list[Event]], clock: Clock, stop: Stop) -> None:
+        self.reads = reads
+        self.clock = clock
+        self.stop = stop
+
+    def read(self) -> list[Event]:
+        self.clock.now += 1.0
+        found = self.reads.pop(0)
+        if not self.reads:
+            self.stop.event.set()
+        return found
+
+    def gtid_set(self) -> str:
+        return ""
+
+    def prepared(self) -> list[Any]:
+        return []
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Kept:
+    """Transactions that tell when they were committed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.commit_seconds: list[float] = []
+        self.at: list[float] = []
+        self.rows: list[int] = []
+
+    def ready(self) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def commit(self, reached: Checkpoint) -> None:
+        self.at.append(self.clock.now)
+        self.rows.append(reached.rows)
+
+
+def batches(monkeypatch: pytest.MonkeyPatch, reads: list[list[Event]]) -> tuple[Kept, Iterator[None]]:
+    clock, stop = Clock(), Stop()
+    monkeypatch.setattr("consumer.reader.reader.time.monotonic", clock.monotonic)
+    start = Checkpoint(
+        epoch=1, flavor="mysql", server="s", gtid_set="", file="b.000001", pos=4, version=0, next_seqs=[1] * 3
+    )
+    kept = Kept(clock)
+    writer = EnvelopeWriter("p", "mysql", "company", 1)
+    sequencer = Sequencer(start, Topics("p"), writer, lambda *_: None)
+    owners = ClaimOwners(1000, lambda _: Answer({}, (1, 99)))
+    copy = Copy(
+        cast(BinlogStream, Backlog(reads, clock, stop)),
+        Router(sequencer, owners, lambda _: None),
+        sequencer,
+        writer,
+        cast(ReaderTransactions, kept),
+        cast(Replica, None),
+        ReaderSettings(reader_heartbeat_seconds=100_000),
+        metrics.Lag("reader"),
+        Progress(lambda: 0.0),
+    )
+    return kept, copy.batches(stop)
+
+
+def test_rows_in_a_backlog_of_other_tables_are_committed_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take longer than Kafka leaves a transaction open: each try would end at the same place."""
+    kept, copied = batches(monkeypatch, [[BEGIN, ROW, COMMIT], *([[]] * 30)])
+    next(copied)
+    assert kept.at == [101.0 + PATIENCE_SECONDS]
+
+
+def test_a_source_transaction_that_lasts_is_checkpointed_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[Event] = [BEGIN, *([ROW] * 5)]
+    kept, copied = batches(monkeypatch, [rows, *([[]] * 300)])
+    next(copied)
+    assert kept.at == [101.0 + PATIENCE_SECONDS + OPEN_SECONDS]
+    assert kept.rows == [5]
+
+
+def test_nothing_is_committed_where_nothing_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, copied = batches(monkeypatch, [[]] * 300)
+    assert not list(copied)
+    assert not kept.at
