@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from tests.support.forking import Forked, Forker
 from tests.support.waiting import PATIENCE, PAUSE, until
 
 PROGRAMS: Final = Path(sys.executable).parent
@@ -23,6 +25,9 @@ _TAIL_LINES: Final = 15
 _REMEMBERED: Final = 64
 _logs: Path | None = None
 _recent: deque[Process] = deque(maxlen=_REMEMBERED)
+_forker: Forker | None = None
+_FORKED: Final = ("consumer", "reconciler")
+"""What `fork_ours` makes quick."""
 
 
 class ProcessFailed(Exception):
@@ -49,13 +54,20 @@ class Process:
         self.killed = 0
         self.started = 0.0
         self._command = [str(PROGRAMS / program), *arguments]
+        self._program, self._arguments = program, arguments
         self._env = dict(env)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._output: IO[bytes] | None = None
 
     def start(self) -> Self:
         """Starts it; its output is added to the log. Raises OSError where the program is not installed."""
         self._output = self.log.open("ab")
+        if _forker is not None and self._program in _FORKED:
+            written = self._output.fileno()
+            self._process = _forker.start(self._program, self._arguments, self._env, written, written)
+            self.started = time.monotonic()
+            _recent.append(self)
+            return self
         self._process = subprocess.Popen(
             self._command,
             env=self._env,
@@ -215,7 +227,9 @@ class Processes:
         return self.make(program, *arguments, name=name, **more).start()
 
     def run(self, program: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs one of our programs to its end."""
+        """Runs one of our programs to its end. Raises subprocess.TimeoutExpired."""
+        if _forker is not None and program in _FORKED:
+            return _forker.run(program, list(arguments), self.env | more, PATIENCE)
         return subprocess.run(
             [str(PROGRAMS / program), *arguments],
             env=self.env | more, capture_output=True, text=True, timeout=PATIENCE, check=False,
@@ -244,6 +258,17 @@ def keep_logs(folder: Path) -> None:
     """Has `log_folder` make folders in this one."""
     global _logs  # noqa: PLW0603 - one a process of pytest
     _logs = folder
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Inside, our own programs are forked from a process that has imported their libraries (see `forking`)."""
+    global _forker  # noqa: PLW0603 - one a process of pytest
+    with closing(Forker()) as _forker:
+        try:
+            yield
+        finally:
+            _forker = None
 
 
 def forget_ended() -> None:

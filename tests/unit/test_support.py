@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import environment
-from tests.support.processes import Process, ProcessFailed, tails
+from tests.support.processes import Process, Processes, ProcessFailed, forking, tails
 from tests.support.waiting import NeverCame, until
 
 TALKS = 'import sys, time; print(\'{"event": "up"}\', flush=True); time.sleep(float(sys.argv[1])); sys.exit(3)'
@@ -50,3 +50,31 @@ def test_settings_of_a_shell_do_not_reach_our_programs(monkeypatch: pytest.Monke
     told = environment(kafka="here:9092", lanes=4, METRICS_PORT="0")
     assert "KAFKA_SASL_PASSWORD" not in told
     assert (told["KAFKA_BOOTSTRAP_SERVERS"], told["LANES"], told["METRICS_PORT"]) == ("here:9092", "4", "0")
+
+
+def test_a_forked_program_is_as_one_that_was_started(tmp_path: Path) -> None:
+    """Its own session, environment and output; it ends with the same codes."""
+    told = environment(mysql="mysql://nobody:none@127.0.0.1:1/none", TZ="Asia/Kathmandu")
+    commands = (["--version"], ["no-such-command"], ["settings"], ["read", "--no-such-option"])
+    real = [Processes(told, tmp_path).run("consumer", *command) for command in commands]
+    with forking():
+        forked = [Processes(told, tmp_path).run("consumer", *command) for command in commands]
+        process = Processes(told, tmp_path).start("reconciler", "run", "all")
+        assert process.pid is not None
+        assert os.getsid(process.pid) == process.pid
+        assert process.wait() == Processes(told, tmp_path).run("reconciler", "run", "all").returncode
+    assert [(one.returncode, one.stdout, one.stderr) for one in forked] == [
+        (one.returncode, one.stdout, one.stderr) for one in real
+    ]
+    assert "MYSQL" not in process.text()
+
+
+def test_a_forked_program_is_killed_and_outlives_who_is_asked_for_it(tmp_path: Path) -> None:
+    told = environment(mysql="mysql://nobody:none@127.0.0.1:1/none", kafka="127.0.0.1:1", prefix="none")
+    with forking():
+        process = Processes(told, tmp_path).start("consumer", "read")
+        process.until(process.lines, "it logged something")
+        assert process.poll() is None
+        process.kill()
+        assert process.returncode == -9
+        assert process.pid is None
