@@ -226,9 +226,12 @@ class Transaction:
             savepoint = self._savepoints[at]
             if savepoint.name == name:
                 assert self._buffered is not None
+                undone = len(self._buffered) > savepoint.buffered
                 del self._buffered[savepoint.buffered :]
                 self.begun = savepoint.begun
                 del self._savepoints[at + 1 :]
+                if undone and not self._xa:
+                    self.announce([Statement(None, "ROLLBACK")])
                 return
         raise UndecodableEvent(f"a rollback to a savepoint {name!r} that is not in this transaction")
 
@@ -293,7 +296,8 @@ class Transaction:
                 self.announce([Statement(None, "XA COMMIT")])
         else:
             if verb == "COMMIT":
-                self._emit_whole(prepared.rows)
+                assert self.gtid is not None
+                self._emit_whole(_placed(prepared.rows, self.gtid.pos))
             if not self._mariadb:
                 gtid = prepared.gtid
                 self._files.count(gtid.source, gtid.server_id, gtid.number, gtid.number + 1)
@@ -304,3 +308,11 @@ class Transaction:
             self.emitted.append(self._begin())
             self.emitted += rows
             self.begun = True
+
+
+def _placed(rows: list[Event], pos: int) -> list[Event]:
+    """Rows of an XA transaction, numbered where it is committed: they may lie in another file than that."""
+    return [
+        row._replace(pos=pos, row=number) if isinstance(row, RowChange | UnreadableRow) else row
+        for number, row in enumerate(rows)
+    ]
