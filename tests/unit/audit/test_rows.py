@@ -125,7 +125,8 @@ def test_a_notice_stands_for_the_half_of_a_move_that_its_user_lost() -> None:
 
 
 def test_a_notice_that_names_a_row_stands_for_one_message_of_it() -> None:
-    before, after = ({"id": "r", "claim_id": claim} for claim in (3, 4))
+    before: Values = {"id": "r", "claim_id": 3}
+    after: Values = {"id": "r", "claim_id": 4}
     moved = Row(SPOT, "claim_requirements", "u", before, after, BEGUN, BEGUN)
     notice = Notice(SPOT[:2], 0, 7, OF_7)
     compared = Comparison(LANES, [notice]).compare({SPOT: moved}, {})
