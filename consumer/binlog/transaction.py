@@ -226,14 +226,28 @@ class Transaction:
             savepoint = self._savepoints[at]
             if savepoint.name == name:
                 assert self._buffered is not None
-                undone = len(self._buffered) > savepoint.buffered
+                undone = self._buffered[savepoint.buffered :]
                 del self._buffered[savepoint.buffered :]
                 self.begun = savepoint.begun
                 del self._savepoints[at + 1 :]
                 if undone and not self._xa:
-                    self.announce([Statement(None, "ROLLBACK")])
+                    self.announce(self._doubtful(undone))
                 return
         raise UndecodableEvent(f"a rollback to a savepoint {name!r} that is not in this transaction")
+
+    def _doubtful(self, undone: list[Event]) -> list[Statement | SchemaChange | UnreadableRow]:
+        """What is left of rows that a savepoint undid: they stand where their table has no transactions, and which
+        tables have none is not in the binlog."""
+        found: list[Statement | SchemaChange | UnreadableRow] = []
+        for event in undone:
+            if isinstance(event, RowChange):
+                table, op, _, _, before_id, before_ref, after_id, after_ref, pos, row, _ = event
+                kept = op == "u" and before_ref == after_ref
+                keys = before_id, before_ref, after_id, after_ref, kept
+                found.append(UnreadableRow(table, op, *keys, self._files.current, pos, row, _UNDONE))
+            elif isinstance(event, Statement | SchemaChange | UnreadableRow):
+                found.append(event)
+        return found
 
     # XA transactions.
 
@@ -308,6 +322,9 @@ class Transaction:
             self.emitted.append(self._begin())
             self.emitted += rows
             self.begun = True
+
+
+_UNDONE: Final = "a row that a logged ROLLBACK TO undid, unless its table has no transactions"
 
 
 def _placed(rows: list[Event], pos: int) -> list[Event]:
