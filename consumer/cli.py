@@ -313,7 +313,7 @@ def audit(
     from consumer.audit.audit import Times
     from consumer.audit.audit import audit as look
     from consumer.commands import audit as command
-    from consumer.settings import KafkaSettings, ReplicaSettings, demand, load
+    from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings, demand, load
 
     started = datetime.now(UTC)
     if (last and begin) or (end and not begin):
@@ -325,10 +325,11 @@ def audit(
         raise typer.BadParameter(str(error)) from error
     if since >= (until or started):
         raise typer.BadParameter("the stretch ends before it begins")
-    demand(ReplicaSettings, KafkaSettings)
+    demand(ReplicaSettings, KafkaSettings, ReaderSettings)
+    skip_unchanged = load(ReaderSettings).skip_unchanged_updates
     times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
     with command.progress(Console(stderr=True)) as progress:
-        found = look(load(ReplicaSettings), load(KafkaSettings), times, progress)
+        found = look(load(ReplicaSettings), load(KafkaSettings), times, progress, skip_unchanged=skip_unchanged)
     if as_json:
         typer.echo(json.dumps(command.as_json(found)))
     else:

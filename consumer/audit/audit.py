@@ -7,7 +7,6 @@ Kafka behind the first one, or it is missing.
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,11 +19,28 @@ from zlib import crc32
 from confluent_kafka import KafkaException
 
 from consumer.audit import library, tool
-from consumer.audit.library import COMPRESSED, Place, Read, Unreadable
+from consumer.audit.library import COMPRESSED, Read, Unreadable
 from consumer.audit.messages import Heartbeat, Misplaced, Stream
-from consumer.audit.rows import PART_BYTES, Difference, Message, Part, Row, Spot, Sums, compare, expected, part_of
+from consumer.audit.rows import (
+    PART_BYTES,
+    Comparison,
+    Difference,
+    Lost,
+    Mark,
+    Message,
+    Part,
+    Place,
+    Row,
+    Spot,
+    Sums,
+    Undecided,
+    expected,
+    is_unchanged,
+    order,
+    part_of,
+)
 from consumer.capture import CAPTURED
-from consumer.mysql.errors import PreconditionFailed
+from consumer.mysql.errors import PreconditionFailed, SourceError
 from consumer.mysql.session import Replica
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.stream.checkpoint import Checkpoint
@@ -38,6 +54,9 @@ SHOWN: Final = 100
 """Differences that are kept; the others are counted."""
 SILENT_MS: Final = 300_000
 """For how long a reader that is well may not have said where it stands."""
+AHEAD_MS: Final = 60_000
+"""How much earlier than the stretch the binlog is read: an XA transaction of it may have been prepared before."""
+SKIPPED: Final = "updates of nothing but updated_at were left out on both sides (SKIP_UNCHANGED_UPDATES)"
 SLACK_MS: Final = 60_000
 """How much earlier than a heartbeat messages are looked for that were written after it."""
 
@@ -76,7 +95,11 @@ class Audit:
     shown: list[Difference] = field(default_factory=list)
     """The first of them."""
     noticed: int = 0
-    """Rows in whose place Kafka has a notice that their leads be read live."""
+    """Messages in whose place Kafka has a notice that their leads be read live."""
+    unjudged: int = 0
+    """Rows and messages that nothing is left to be held against: of a purged binlog, or deleted by Kafka."""
+    rolled_back: int = 0
+    """Transactions that are in the binlog though they were rolled back; every lead is read live for them."""
     unread_values: int = 0
     """Values that nothing here could read, in rows that are equal otherwise."""
     statements: Counter[str] = field(default_factory=Counter)
@@ -92,18 +115,34 @@ class Audit:
         return not self.differences
 
 
+@dataclass
+class _Tally:
+    """What was added up of rows."""
+
+    sums: Sums
+    rows: int = 0
+
+    def add(self, row: Row) -> None:
+        self.rows += 1
+        for image in expected(row):
+            self.sums.add(row.spot, row.table, image)
+
+    def add_all(self, other: _Tally) -> None:
+        self.rows += other.rows
+        self.sums.add_all(other.sums)
+
+
 class Nothing(PreconditionFailed):
     """There is nothing to look at; the message says why."""
 
 
-def order(place: Place) -> tuple[int, int]:
-    """Places of one server in their order."""
-    number = re.search(r"(\d+)$", place[0])
-    return int(number[1]) if number else 0, place[1]
+def audit(
+    source: ReplicaSettings, kafka: KafkaSettings, times: Times, progress: Progress, *, skip_unchanged: bool = False
+) -> Audit:
+    """Looks at a stretch; with `skip_unchanged` not at updates that change nothing captured but `updated_at`.
 
-
-def audit(source: ReplicaSettings, kafka: KafkaSettings, times: Times, progress: Progress) -> Audit:
-    """Looks at a stretch. Raises Nothing, SourceError, StreamError."""
+    Raises Nothing, SourceError, StreamError.
+    """
     with CheckpointLog(kafka) as log:
         checkpoint = log.require()
     try:
@@ -111,7 +150,8 @@ def audit(source: ReplicaSettings, kafka: KafkaSettings, times: Times, progress:
             closing(Replica(source.address, source.replica_query_seconds)) as replica,
             closing(Stream(kafka, checkpoint.epoch, replica.database())) as stream,
         ):
-            return _Auditor(source, kafka, replica, stream, checkpoint, progress).audit(times)
+            auditor = _Auditor(source, kafka, replica, stream, checkpoint, progress, skip_unchanged)
+            return auditor.audit(times)
     except KafkaException as error:
         raise KafkaLost(
             f"Kafka at {kafka.kafka_bootstrap_servers} did not give us the stream ({error.args[0].str()})"
@@ -127,8 +167,10 @@ class _Auditor:
         stream: Stream,
         checkpoint: Checkpoint,
         progress: Progress,
+        skip_unchanged: bool,
     ) -> None:
         self._source = source
+        self._skip_unchanged = skip_unchanged
         self._kafka = kafka
         self._replica = replica
         self._stream = stream
@@ -145,32 +187,39 @@ class _Auditor:
         self._tool = ""
         self._by_tool: list[Place] = []
         self._sizes: dict[str, int] = {}
+        self._asked: Place = ("", 0)
+        """Where the stretch begins that was asked for, whatever is purged of it."""
 
     def audit(self, times: Times) -> Audit:
         """Bounds, binlog, tool, Kafka, and what differs."""
         found, since_ms = self._bounds(times)
-        binlog = Sums()
+        binlog = _Tally(Sums())
         self._leave_out_tables(found)
-        for row in self._library_rows(found):
-            self._add(binlog, found, row)
+        self._add_library_rows(binlog, found)
         self._ask_tool(binlog, found)
-        kafka = Sums(binlog.key)
-        optional = self._optional()
+        found.rows = binlog.rows
+        kafka = Sums(binlog.sums.key)
         for message in self._messages(found, since_ms):
+            place = message.spot.file, message.spot.pos
             if isinstance(message, Misplaced):
                 where = f"{message.where}: {message.why}"
                 self._differ(found, [Difference("misplaced", message.table, message.spot, where)])
-            elif message.spot in optional:
-                continue
-            elif (message.spot.file, message.spot.pos) in self._read.unread:
+            elif order(place) < order(found.start):
+                found.unjudged += 1
+            elif place in self._read.unread:
                 found.unverified += 1
             else:
                 found.messages += 1
                 kafka.add(message.spot, message.table, (message.op, message.before, message.after))
-        differing = binlog.differing(kafka)
+        differing = binlog.sums.differing(kafka)
         if differing:
-            self._look_closely(found, differing, since_ms, optional)
-        found.undecided = len(self._read.undecided)
+            self._look_closely(found, differing, since_ms)
+        if found.unjudged:
+            found.gaps.append(f"{found.unjudged} rows and messages cannot be judged: one side of them is gone")
+        if self._skip_unchanged:
+            found.notes.append(SKIPPED)
+        found.undecided = self._read.undecided
+        found.rolled_back = self._read.rolled_back
         return found
 
     # Bounds.
@@ -185,6 +234,7 @@ class _Auditor:
                 " set REPLICA_DATABASE_URL to that one"
             )
         notes: list[str] = []
+        gaps: list[str] = []
         since_ms = times.since
         now_ms = self._replica.clock() // 1000
         kept_ms = self._kept_since_ms(now_ms)
@@ -193,7 +243,7 @@ class _Auditor:
                 f"Kafka keeps its topics from {_text(kept_ms)} on, and the stretch ends before; ask for a later one"
             )
         if since_ms < kept_ms:
-            notes.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older was not looked at")
+            gaps.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older cannot be judged")
             since_ms = kept_ms
         beats = self._stream.heartbeats(since_ms, server)
         if not beats:
@@ -203,8 +253,13 @@ class _Auditor:
             )
         begin = beats[0]
         if begin.ms > since_ms:
-            notes.append(f"what Kafka holds of this server's stream begins at {_text(begin.ms)}")
-        begin, gaps = self._not_purged(begin, beats)
+            said = f"what Kafka holds of this server's stream begins at {_text(begin.ms)}"
+            if self._stream.had_earlier:
+                gaps.append(f"{said}; what is older cannot be judged")
+            else:
+                notes.append(said)
+        self._asked = begin.file, begin.pos
+        begin = self._not_purged(begin, beats, gaps)
         end, until_ms = self._end(times, beats)
         if beats[-1].ms < min(times.until or now_ms, now_ms) - SILENT_MS:
             gaps.append(
@@ -217,18 +272,21 @@ class _Auditor:
         kept = retention_seconds(self._kafka)
         return now_ms - int(kept * 1000) if kept != float("inf") else 0
 
-    def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat]) -> tuple[Heartbeat, list[str]]:
-        """Where the binlog that is still there begins, and what to say of it."""
+    def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat], gaps: list[str]) -> Heartbeat:
+        """Where the binlog that is still there begins; `gaps` gets what to say of it."""
         self._sizes = {str(name): int(size) for name, size, *_ in self._replica.query("SHOW BINARY LOGS")}
         if begin.file in self._sizes:
-            return begin, []
+            return begin
         there = [beat for beat in beats if beat.file in self._sizes]
         if not there:
             raise Nothing(
                 f"{begin.file} and what follows is purged on {self._source.address}: there is no binlog to read"
             )
-        gap = f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged and was not looked at"
-        return there[0], [gap]
+        gaps.append(
+            f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged;"
+            " what is older cannot be judged"
+        )
+        return there[0]
 
     def _end(self, times: Times, beats: list[Heartbeat]) -> tuple[Place, int]:
         stands = self._checkpoint.file, self._checkpoint.pos
@@ -255,43 +313,59 @@ class _Auditor:
 
     # The binlog.
 
-    def _library_rows(self, found: Audit) -> Iterator[Row]:
-        """The rows of the stretch; where the library fails, that ends there."""
-        transaction = found.start
+    def _add_library_rows(self, binlog: _Tally, found: Audit) -> None:
+        """The rows of the stretch that count; where the library fails, that ends there."""
         total = self._bytes_between(found.start, found.end)
 
         def begun(place: Place) -> None:
-            nonlocal transaction
-            transaction = place
             self._progress("binlog", self._bytes_between(found.start, place), total)
 
         end = order(found.end)
-        address, database, read = self._source.address, self._database, self._read
-        rows = library.read(
-            address, database, self._server_id, found.start, lambda place: order(place) < end, read, begun
-        )
+        undecided = self._tallies(binlog.sums)
+        ahead = self._stream.newest_before(found.since_ms - AHEAD_MS)
+        first = found.start if ahead is None or ahead.file not in self._sizes else (ahead.file, ahead.pos)
+        items = self._library(first, found.start, lambda place: order(place) < end, self._read, begun)
         try:
-            for row in rows:
-                if row.table in self._tables:
-                    self._restarts.setdefault(part_of(row.spot.file, row.spot.pos), transaction)
-                    yield row
+            for item in items:
+                if isinstance(item, Mark):
+                    counted = undecided.mark(item)
+                    if counted is not None:
+                        binlog.add_all(counted)
+                else:
+                    self._note_begin(item)
+                    undecided.newest.add(item)
         except Unreadable as error:
             found.gaps.append(f"{error}; the binlog from {error.place[0]}:{error.place[1]} on was not looked at")
             found.end = error.place
-        found.statements = read.statements
+        found.statements = self._read.statements
+
+    @staticmethod
+    def _tallies(sums: Sums) -> Undecided[_Tally]:
+        return Undecided(lambda: _Tally(Sums(sums.key)), _Tally.add_all)
+
+    def _library(
+        self, first: Place, start: Place, before: Callable[[Place], bool], read: Read, begun: Callable[[Place], None]
+    ) -> Iterator[Row | Mark]:
+        address, database = self._source.address, self._database
+        for item in library.read(address, database, self._server_id, first, start, before, read, begun):
+            if isinstance(item, Mark) or (item.table in self._tables and not self._is_skipped(item)):
+                yield item
+
+    def _is_skipped(self, item: Row | Message) -> bool:
+        return self._skip_unchanged and is_unchanged(item)
+
+    def _note_begin(self, row: Row) -> None:
+        """Remembers from where the rows of a part have to be read."""
+        part = part_of(row.spot.file, row.spot.pos)
+        known = self._restarts.get(part)
+        if known is None or order(row.begun) < order(known):
+            self._restarts[part] = row.begun
 
     def _bytes_between(self, start: Place, end: Place) -> int:
         names = [name for name in self._sizes if order((start[0], 0)) <= order((name, 0)) < order((end[0], 0))]
         return sum(self._sizes[name] for name in names) - start[1] + end[1]
 
-    def _add(self, sums: Sums, found: Audit, row: Row) -> None:
-        if order((row.spot.file, row.spot.pos)) < order(found.start):
-            return  # an XA transaction's that was prepared before
-        found.rows += 1
-        for image in expected(row):
-            sums.add(row.spot, row.table, image)
-
-    def _ask_tool(self, sums: Sums, found: Audit) -> None:
+    def _ask_tool(self, binlog: _Tally, found: Audit) -> None:
         """Has mysqlbinlog read what is compressed; what it read is no longer unread."""
         unread = self._read.unread
         places = sorted((place for place, why in unread.items() if why == COMPRESSED), key=order)
@@ -299,18 +373,15 @@ class _Auditor:
         path = tool.installed(self._flavor) if places else None
         if path is not None:
             self._tool = path
-            read = Audit(0, 0, found.start, found.end)
-            theirs = Sums(sums.key)
+            theirs = _Tally(Sums(binlog.sums.key))
             try:
                 for row in self._tool_rows(found, places):
-                    self._restarts.setdefault(part_of(row.spot.file, row.spot.pos), found.start)
-                    self._add(theirs, read, row)
+                    theirs.add(row)
             except tool.ToolFailed as error:
                 found.gaps.append(str(error))
             else:
-                sums.add_all(theirs)
-                found.rows += read.rows
-                found.by_tool = read.rows
+                binlog.add_all(theirs)
+                found.by_tool = theirs.rows
                 self._by_tool = places
                 for place in places:
                     del unread[place]
@@ -331,71 +402,108 @@ class _Auditor:
             end = found.end[1] if file == found.end[0] else None
             address = self._source.address
             for row in tool.rows(self._tool, address, self._database, file, start, end, self._flavor):
-                if (row.spot.file, row.spot.pos) in wanted and row.table in self._tables:
-                    yield row
-
-    def _optional(self) -> frozenset[Spot]:
-        return frozenset([*(row.spot for row in self._read.undecided), *self._read.rolled_back])
+                place = row.spot.file, row.spot.pos
+                if place in wanted and row.table in self._tables and not self._is_skipped(row):
+                    yield row._replace(transaction=self._read.transactions[place])
 
     # Kafka.
 
     def _messages(self, found: Audit, since_ms: int) -> Iterator[Message | Misplaced]:
-        first, last = order(found.start), order(found.end)
+        first, last = order(self._asked), order(found.end)
         for number, message in enumerate(self._stream.rows(since_ms), 1):
             self._progress("messages", number, 0)
             place = order((message.spot.file, message.spot.pos))
             unplaced = isinstance(message, Misplaced) and not message.spot.file
+            if isinstance(message, Message) and self._is_skipped(message):
+                continue
             if unplaced or (first <= place < last and message.table in self._tables):
                 yield message
 
     # What differs.
 
-    def _look_closely(self, found: Audit, differing: list[Part], since_ms: int, optional: frozenset[Spot]) -> None:
-        """Row by row, in the first parts that differ."""
-        looked_at = sorted(differing, key=order)[:LOOKED_AT]
-        wanted = set(looked_at)
-        rows: dict[Spot, Row] = {}
-        for part in looked_at:
-            if part in self._restarts:
-                for row in self._again(found, part):
-                    if part_of(row.spot.file, row.spot.pos) in wanted and row.spot not in optional:
-                        rows[row.spot] = row
+    def _look_closely(self, found: Audit, differing: list[Part], since_ms: int) -> None:
+        """Row by row, in the first parts that differ; those of which Kafka lost something come last."""
+        lost = self._stream.lost(since_ms)
+        doubtful = {part for part in differing if any(_concerns(each, part) for each in lost)}
+        parts = sorted(differing, key=lambda part: (part in doubtful, order(part)))
+        looked_at, left = parts[:LOOKED_AT], parts[LOOKED_AT:]
+        wanted = frozenset(looked_at)
+        try:
+            rows = self._again(found, wanted)
+        except (SourceError, Unreadable) as error:
+            found.gaps.append(
+                f"{len(differing)} parts of {PART_BYTES >> 20} MiB of the binlog cannot be judged: {error}"
+            )
+            return
         places = [(file, pos) for file, pos in self._by_tool if part_of(file, pos) in wanted]
         if places:
             rows.update((row.spot, row) for row in self._tool_rows(found, places))
         messages: dict[Spot, list[Message]] = {}
         for message in self._messages(found, since_ms):
-            spot = message.spot
-            if (
-                isinstance(message, Message)
-                and part_of(spot.file, spot.pos) in wanted
-                and (spot.file, spot.pos) not in self._read.unread
-            ):
-                messages.setdefault(spot, []).append(message)
-        compared = compare(rows, messages, self._stream.notices(since_ms), optional)
+            place = message.spot.file, message.spot.pos
+            is_known = place not in self._read.unread and order(place) >= order(found.start)
+            if isinstance(message, Message) and part_of(*place) in wanted and is_known:
+                messages.setdefault(message.spot, []).append(message)
+        comparison = Comparison(self._kafka.lanes, self._stream.notices(since_ms), lost)
+        compared = comparison.compare(rows, messages)
         found.noticed, found.unread_values = compared.noticed, compared.unread_values
+        found.unjudged += compared.unjudged
         self._differ(found, compared.differences)
-        if len(differing) > len(looked_at):
-            left = f"{len(differing) - len(looked_at)} more parts of {PART_BYTES >> 20} MiB of the binlog"
-            if compared.differences:
-                found.differences += len(differing) - len(looked_at)
-                found.notes.append(f"{left} differ and were not looked at row by row")
-            else:  # a value that cannot be read makes a part differ, too
-                found.gaps.append(f"{left} were not looked at row by row; audit a shorter stretch")
+        self._tell_of_others(found, left, doubtful, are_differences=bool(compared.differences))
 
-    def _again(self, found: Audit, part: Part) -> Iterator[Row]:
-        """The rows from where the transaction begins that holds the part's first row, to the part's end."""
-        read, start = Read(), self._restarts[part]
-        end = min(order(found.end), order((part[0], (part[1] + 1) * PART_BYTES)))
-        address, database = self._source.address, self._database
-        yield from library.read(
-            address, database, self._server_id, start, lambda place: order(place) < end, read, lambda _: None
-        )
-        yield from read.undecided  # in this part; what is undecided in the stretch is left out by who asks
+    def _tell_of_others(self, found: Audit, parts: list[Part], doubtful: set[Part], *, are_differences: bool) -> None:
+        """What is to be said of parts that differ and were not looked at."""
+        for some, what in (
+            ([part for part in parts if part in doubtful], "cannot be judged: Kafka has deleted messages of them"),
+            ([part for part in parts if part not in doubtful], ""),
+        ):
+            more = f"{len(some)} more parts of {PART_BYTES >> 20} MiB of the binlog"
+            if not some:
+                continue
+            if what:
+                found.gaps.append(f"{more} {what}")
+            elif are_differences:
+                found.differences += len(some)
+                found.notes.append(f"{more} differ and were not looked at row by row")
+            else:  # a value that cannot be read makes a part differ, too
+                found.gaps.append(f"{more} were not looked at row by row; audit a shorter stretch")
+
+    def _again(self, found: Audit, wanted: frozenset[Part]) -> dict[Spot, Row]:
+        """The rows of some parts that count, by where they lie. Raises SourceError.
+
+        Each part is read from where the first transaction begins that has a row there; transactions that fill several
+        parts are read once.
+        """
+        rows: dict[Spot, Row] = {}
+        reached = (0, 0)
+        starts = {part: self._restarts[part] for part in wanted if part in self._restarts}
+        for part, start in sorted(starts.items(), key=lambda item: order(item[1])):
+            end = min(order(found.end), order((part[0], (part[1] + 1) * PART_BYTES)))
+            if end <= reached:
+                continue
+            reached = end
+
+            def before(place: Place, end: tuple[int, int] = end) -> bool:
+                nonlocal reached
+                reached = max(reached, order(place))
+                return order(place) < end
+
+            undecided: Undecided[list[Row]] = Undecided(list, list.extend)
+            for item in self._library(start, start, before, Read(), lambda _: None):
+                if isinstance(item, Mark):
+                    rows.update((row.spot, row) for row in undecided.mark(item) or ())
+                elif part_of(item.spot.file, item.spot.pos) in wanted:
+                    undecided.newest.append(item)
+        return rows
 
     def _differ(self, found: Audit, differences: list[Difference]) -> None:
         found.differences += len(differences)
         found.shown.extend(differences[: SHOWN - len(found.shown)])
+
+
+def _concerns(lost: Lost, part: Part) -> bool:
+    """Whether Kafka may have deleted messages of this part's rows."""
+    return lost.place is None or order((part[0], part[1] * PART_BYTES)) <= order(lost.place)
 
 
 def _text(ms: float) -> str:

@@ -27,7 +27,7 @@ from pymysqlreplication.event import (
 from pymysqlreplication.exceptions import MalformedBinLogEvent, StatusVariableMismatch, TableMetadataUnavailableError
 from pymysqlreplication.row_event import DeleteRowsEvent, PartialUpdateRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
-from consumer.audit.rows import UNREAD, Row, Spot, Value, Values
+from consumer.audit.rows import UNREAD, Mark, Place, Row, Spot, Value, Values, counted, order
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, SourceError
 from consumer.mysql.login import tls_arguments
@@ -58,14 +58,18 @@ _DAMAGE: Final = (
 _PREPARED_FLAG: Final = 64
 """FL_PREPARED_XA of MariaDB's GTID events (sql/log_event.h)."""
 _XA: Final = re.compile(r"XA (START|END|PREPARE|COMMIT|ROLLBACK) (.*)", re.IGNORECASE | re.DOTALL)
+_CONTROL: Final = re.compile(r"\s*(COMMIT|ROLLBACK|SAVEPOINT)\b(.*)", re.IGNORECASE | re.DOTALL)
+_UNDO: Final = re.compile(r"\s*(?:WORK\s+)?TO\s+(?:SAVEPOINT\s+)?(.*)", re.IGNORECASE | re.DOTALL)
 _STATEMENT: Final = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(INSERT|UPDATE|DELETE|REPLACE|LOAD|TRUNCATE|DROP|RENAME|ALTER|CREATE)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _NAMED: Final = re.compile(rf"\b({'|'.join(CAPTURED)})\b", re.IGNORECASE)
 
+PREPARED_BEFORE: Final = "XA transactions that were prepared before the stretch, or compressed"
+"""Why the rows of an XA COMMIT are not read."""
 MAX_PREPARED: Final = 100_000
-"""Rows of undecided XA transactions that are remembered."""
+"""Rows of XA transactions that are remembered until they are decided."""
 MAX_UNREAD: Final = 200_000
 """Events that are remembered as unread."""
 
@@ -84,27 +88,29 @@ class Read:
 
     unread: dict[tuple[str, int], str] = field(default_factory=dict)
     """Events that hold rows, perhaps of ours, which the library cannot read, and why."""
+    transactions: dict[tuple[str, int], Place] = field(default_factory=dict)
+    """Where the transactions of these begin."""
     statements: Counter[str] = field(default_factory=Counter)
     """Statements that name a captured table: their rows are not in the binlog."""
-    undecided: list[Row] = field(default_factory=list)
+    undecided: int = 0
     """Rows of XA transactions that are prepared and neither committed nor rolled back."""
-    rolled_back: list[Spot] = field(default_factory=list)
-
-
-Place = tuple[str, int]
+    rolled_back: int = 0
+    """Transactions that are in the binlog though they were rolled back: nothing says which of their rows stand."""
 
 
 def read(
     address: MySQLAddress,
     database: str,
     server_id: int,
+    first: Place,
     start: Place,
     before: Callable[[Place], bool],
     found: Read,
     begun: Callable[[Place], None],
-) -> Iterator[Row]:
-    """The captured rows from `start`, where a transaction begins, on, as long as what begins there is `before` the end.
+) -> Iterator[Row | Mark]:
+    """The captured rows from `start` on, as long as what begins there is `before` the end, and which of them count.
 
+    The binlog is read from `first` on, where a transaction begins, too: what is prepared there may be committed later.
     `begun` is told where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
     """
     connections = 0
@@ -132,8 +138,8 @@ def read(
             **tls_arguments(address.options),
         },
         server_id=server_id,
-        log_file=start[0],
-        log_pos=start[1],
+        log_file=first[0],
+        log_pos=first[1],
         resume_stream=True,
         only_schemas=[database],
         only_tables=list(CAPTURED),
@@ -144,7 +150,7 @@ def read(
     )
     try:
         with closing(stream):
-            yield from _Events(database, start, before, found, begun).rows(stream)
+            yield from _Events(database, first, start, before, found, begun).rows(stream)
     except (pymysql.err.MySQLError, OSError, EOFError) as error:
         raise named(error, address, "read the binlog of") from error
 
@@ -155,22 +161,27 @@ class _Events:
     def __init__(
         self,
         database: str,
+        first: Place,
         start: Place,
         before: Callable[[Place], bool],
         found: Read,
         begun: Callable[[Place], None],
     ) -> None:
         self._database = database
-        self._file, self._end = start
+        self._file, self._end = first
+        self._start = order(start)
+        self._wanted = found
         self._before = before
-        self._found = found
+        self._found = found if first == start else Read()
         self._begun = begun
-        self._transaction = start
-        self._xid: str | None = None
-        self._xa_rows: list[Row] | None = None
+        self._transaction = first
+        self._has_rows = False
+        self._unread_here: list[Place] = []
+        """Events of the transaction at hand that could not be read."""
+        self._xa_rows: list[Row | Mark] | None = None
         self._prepared: dict[str, list[Row]] = {}
 
-    def rows(self, stream: Any) -> Iterator[Row]:
+    def rows(self, stream: Any) -> Iterator[Row | Mark]:
         while True:
             try:
                 event = stream.fetchone()
@@ -191,67 +202,107 @@ class _Events:
                 continue
             end += max(0, (self._end - end + 2**31) // 2**32) * 2**32  # an event says it in 32 bits
             start, self._end = end - size, end
-            if self._begins(event, start):
-                return self._leave()
-            yield from self._rows_of(event, start)
-        return self._leave()
+            if isinstance(event, GtidEvent | MariadbGtidEvent) or event.event_type in _BEGINNINGS:
+                if self._has_rows:  # the server stopped while it wrote them
+                    yield self._ended("rollback")
+                self._unread_here.clear()
+                if not self._begin(event, start):
+                    break
+            for item in self._rows_of(event, start):
+                if self._found is self._wanted:
+                    yield item
+        self._found.undecided = sum(map(len, self._prepared.values()))
 
-    def _leave(self) -> None:
-        for rows in self._prepared.values():
-            self._found.undecided.extend(rows)
+    def _begin(self, event: Any, start: int) -> bool:
+        """Notes where a transaction begins; whether that is in the stretch."""
+        self._transaction = self._file, start
+        if not self._before(self._transaction):
+            return False
+        if order(self._transaction) >= self._start:
+            self._found = self._wanted
+        self._begun(self._transaction)
+        prepared = isinstance(event, MariadbGtidEvent) and event.flags & _PREPARED_FLAG
+        self._xa_rows = [] if prepared else None
+        return True
 
-    def _begins(self, event: Any, start: int) -> bool:
-        """Notes where a transaction begins; whether that is behind the stretch."""
-        kind = event.event_type
-        if isinstance(event, GtidEvent | MariadbGtidEvent) or kind in _BEGINNINGS:
-            self._transaction = self._file, start
-            if not self._before(self._transaction):
-                return True
-            self._begun(self._transaction)
-            prepared = isinstance(event, MariadbGtidEvent) and event.flags & _PREPARED_FLAG
-            self._xa_rows = [] if prepared else None
-        return False
+    def _ended(self, what: str) -> Mark:
+        if what == "rollback":
+            for place in self._unread_here:
+                del self._found.unread[place]
+        self._has_rows = False
+        self._unread_here.clear()
+        return Mark(what)
 
-    def _rows_of(self, event: Any, start: int) -> Iterator[Row]:
+    def _rows_of(self, event: Any, start: int) -> Iterator[Row | Mark]:
         if isinstance(event, _ROWS):
             rows = self._read(event, start)
             if self._xa_rows is None:
+                self._has_rows = self._has_rows or bool(rows)
                 yield from rows
             else:
-                self._xa_rows.extend(rows)
+                self._remember(rows)
         elif isinstance(event, QueryEvent):
             yield from self._query(event)
+        elif isinstance(event, XidEvent):
+            yield self._ended("commit")
         elif isinstance(event, XAPrepareEvent):
-            if self._xa_rows is not None and not event.one_phase:
-                self._prepared[_xid(event.xid_gtrid, event.xid_bqual)] = self._xa_rows
-            elif self._xa_rows is not None:
-                yield from self._xa_rows
-            self._xa_rows = None
-            if sum(map(len, self._prepared.values())) > MAX_PREPARED:
-                raise Unreadable(f"XA transactions with more than {MAX_PREPARED} rows are undecided", self._transaction)
+            rows, self._xa_rows = counted(self._xa_rows or []), None
+            if event.one_phase:
+                yield from rows
+                yield self._ended("commit")
+            else:
+                self._prepared[_xid(event.xid_gtrid, event.xid_bqual, event.xid_format_id)] = rows
         elif isinstance(event, NotImplementedEvent) and event.event_type not in _KINDS_WITHOUT_ROWS:
             kind = event.event_type
             is_compressed = kind == _PAYLOAD or kind in _COMPRESSED_ROWS
             self._pass_over(start, COMPRESSED if is_compressed else f"event of kind {kind}")
 
+    def _remember(self, rows: list[Row]) -> None:
+        assert self._xa_rows is not None
+        if len(self._xa_rows) + len(rows) + sum(map(len, self._prepared.values())) > MAX_PREPARED:
+            raise Unreadable(f"XA transactions with more than {MAX_PREPARED} rows are undecided", self._transaction)
+        self._xa_rows.extend(rows)
+
     def _pass_over(self, start: int, reason: str) -> None:
         if len(self._found.unread) >= MAX_UNREAD:
             raise Unreadable(f"mysql-replication left {MAX_UNREAD} events unread", self._transaction)
         self._found.unread[self._file, start] = reason
+        self._found.transactions[self._file, start] = self._transaction
+        self._unread_here.append((self._file, start))
 
-    def _query(self, event: Any) -> Iterator[Row]:
+    def _query(self, event: Any) -> Iterator[Row | Mark]:
         text = event.query if isinstance(event.query, str) else event.query.decode("utf-8", "replace")
-        verb = _XA.match(text)
-        if verb is None:
-            self._statement(event, text)
-        elif verb[1].upper() == "START":
-            self._xa_rows = []
-        elif verb[1].upper() in ("COMMIT", "ROLLBACK"):
-            rows = self._prepared.pop(_xid_of(verb[2]), [])
-            if verb[1].upper() == "COMMIT":
-                yield from rows
+        if (verb := _XA.match(text)) is not None:
+            yield from self._xa(verb[1].upper(), verb[2])
+        elif (control := _CONTROL.match(text)) is not None:
+            mark = self._mark(control[1].upper(), control[2])
+            if self._xa_rows is None:
+                yield mark
             else:
-                self._found.rolled_back.extend(row.spot for row in rows)
+                self._xa_rows.append(mark)
+        else:
+            self._statement(event, text)
+
+    def _mark(self, verb: str, more: str) -> Mark:
+        undo = _UNDO.match(more) if verb == "ROLLBACK" else None
+        if verb == "SAVEPOINT" or undo is not None:
+            name = (undo[1] if undo is not None else more).strip().strip("`").replace("``", "`").lower()
+            return Mark("savepoint" if undo is None else "undo", name)
+        if verb == "ROLLBACK" and (self._has_rows or self._unread_here):
+            self._found.rolled_back += 1
+        return self._ended(verb.lower())
+
+    def _xa(self, verb: str, name: str) -> Iterator[Row | Mark]:
+        if verb == "START":
+            self._xa_rows = []
+        elif verb in ("COMMIT", "ROLLBACK"):
+            rows = self._prepared.pop(_xid_of(name), None)
+            if rows is None and verb == "COMMIT":
+                self._pass_over(self._transaction[1], PREPARED_BEFORE)
+            elif rows is not None and verb == "COMMIT":
+                for number, row in enumerate(rows):
+                    yield row._replace(spot=Spot(*self._transaction, number), transaction=self._transaction)
+            yield self._ended("commit")
 
     def _statement(self, event: Any, text: str) -> None:
         verb, table = _STATEMENT.match(text), _NAMED.search(text)
@@ -276,21 +327,23 @@ class _Events:
                     None if image is None else _image(image, columns, captured, event.table)
                     for image in (before, after)
                 )
-                rows.append(Row(Spot(self._file, start, number), event.table, op, was, is_, event.timestamp))
+                spot = Spot(self._file, start, number)
+                rows.append(Row(spot, event.table, op, was, is_, self._transaction, self._transaction))
         except _DAMAGE as error:
             self._pass_over(start, f"{type(error).__name__} in mysql-replication")
             return []
         return rows
 
 
-def _xid(gtrid: bytes, bqual: bytes) -> str:
-    return f"{gtrid.hex()},{bqual.hex()}"
+def _xid(gtrid: bytes, bqual: bytes, format_id: int) -> str:
+    return f"{gtrid.hex()},{bqual.hex()},{format_id}"
 
 
 def _xid_of(text: str) -> str:
     """An XA transaction's name as the servers log it: X'6162',X'',1."""
-    parts = re.findall(r"X'([0-9a-fA-F]*)'", text)
-    return ",".join([*parts, "", ""][:2]).lower()
+    gtrid, bqual, *_ = [*re.findall(r"X'([0-9a-fA-F]*)'", text), "", ""]
+    number = re.search(r",\s*(\d+)\s*$", text)
+    return f"{gtrid},{bqual},{number[1] if number else 1}".lower()
 
 
 def _image(values: dict[str, Any], columns: dict[str, Any], captured: list[str], table: str) -> Values:

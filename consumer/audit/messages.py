@@ -8,8 +8,9 @@ from zlib import crc32
 
 import msgspec
 
-from consumer.audit.rows import Message, Notice, Spot, Values
+from consumer.audit.rows import Lost, Message, Notice, Spot, Values
 from consumer.capture import CAPTURED
+from consumer.lane import lane_of
 from consumer.settings import KafkaSettings
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import HEARTBEATS, Topics
@@ -29,7 +30,8 @@ class _Source(msgspec.Struct):
     table: str = ""
     file: str = ""
     pos: int = 0
-    row: int = 0
+    row: int = -1
+    """-1 in messages that are of no row."""
     server: str = ""
     db: str = ""
 
@@ -80,6 +82,8 @@ class Stream:
         self._lanes = settings.lanes
         self._epoch = epoch
         self._database = database
+        self._had_others = False
+        self._beats: list[Heartbeat] = []
         self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
         self._bounds = {
             (topic, lane): self._partitions.bounds(self._names.name(topic), lane)
@@ -106,18 +110,49 @@ class Stream:
             if any(beat.ms <= since_ms for beat in found):
                 break
         others = [number for number, beat in enumerate(found, 1) if (beat.server, beat.epoch) != (server, self._epoch)]
-        ours = found[others[-1] if others else 0 :]
+        self._had_others = bool(others)
+        ours = self._beats = found[others[-1] if others else 0 :]
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
 
+    def newest_before(self, ms: int) -> Heartbeat | None:
+        """Of the heartbeats that were found, the newest before a moment; without one, the first."""
+        return next((beat for beat in reversed(self._beats) if beat.ms <= ms), next(iter(self._beats), None))
+
+    @property
+    def had_earlier(self) -> bool:
+        """Whether heartbeats are gone, or are another server's, that were written before those of `heartbeats`."""
+        return self._had_others or self._bounds[HEARTBEATS, 0][0] > 0
+
     def notices(self, since_ms: int) -> list[Notice]:
-        """What asks for leads to be read live."""
-        return [
-            Notice(message.source.ts_us // 1_000_000, message.lane.user_id, message.lane.recheck)
-            for lane in range(self._lanes)
-            for message, _, _, _ in self._read(HEARTBEATS, lane, since_ms)
-            if message is not None and message.lane.recheck is not None
-        ]
+        """What asks for leads to be read live and says in which rows' place, in the lanes of these leads."""
+        found = []
+        for lane in range(self._lanes):
+            for message, _, _, _ in self._read(HEARTBEATS, lane, since_ms):
+                if message is None or message.lane.recheck is None or message.lane.epoch != self._epoch:
+                    continue
+                source, user_id = message.source, message.lane.user_id
+                if source.file and (user_id is None or lane_of(user_id, self._lanes) == lane):
+                    row = source.row if source.row >= 0 else None
+                    found.append(Notice((source.file, source.pos), row, user_id, lane))
+        return found
+
+    def lost(self, since_ms: int) -> list[Lost]:
+        """What Kafka has deleted of messages that were written after `since_ms`."""
+        found = []
+        for (topic, lane), (low, _) in self._bounds.items():
+            if not low:
+                continue
+            for message, _, _, _ in self._read(topic, lane, 0):
+                if message is None or message.lane.epoch != self._epoch or not message.source.file:
+                    continue
+                if message.ts_ms >= since_ms:
+                    place = message.source.file, message.source.pos
+                    found.append(Lost("" if topic == HEARTBEATS else topic, lane, place))
+                break
+            else:
+                found.append(Lost("" if topic == HEARTBEATS else topic, lane, None))
+        return found
 
     def rows(self, since_ms: int) -> Iterator[Message | Misplaced]:
         """The messages of rows. Raises KafkaLost, KafkaException."""

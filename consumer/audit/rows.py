@@ -6,15 +6,20 @@ only the others are looked at row by row. So memory is bounded by the parts, not
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from consumer.capture import CAPTURED
+from consumer.lane import lane_of
+
+Place = tuple[str, int]
+"""A binlog file and a position in it."""
 
 Value = int | str | None
 Values = dict[str, Value]
@@ -50,7 +55,8 @@ def part_of(file: str, pos: int) -> Part:
 class Row(NamedTuple):
     """One changed row of the binlog: `op` is c, u or d; the images hold captured columns as messages have them.
 
-    `second` is when it was changed, by its event (s since 1970).
+    `transaction` is where the transaction begins that made it count, `begun` where the one does that holds it: another
+    one for XA, whose rows lie where they were committed.
     """
 
     spot: Spot
@@ -58,7 +64,66 @@ class Row(NamedTuple):
     op: str
     before: Values | None
     after: Values | None
-    second: int
+    transaction: Place
+    begun: Place
+
+
+class Mark(NamedTuple):
+    """What becomes of the rows of the transaction at hand: `what` is savepoint or undo (to the one of that name),
+    commit or rollback."""
+
+    what: str
+    name: str = ""
+
+
+T = TypeVar("T")
+
+
+class Undecided(Generic[T]):
+    """What was gathered of the transaction at hand, apart for each savepoint, until it is known what of it counts."""
+
+    def __init__(self, make: Callable[[], T], merge: Callable[[T, T], None]) -> None:
+        """`merge` adds the second to the first."""
+        self._make = make
+        self._merge = merge
+        self._levels: list[tuple[str, T]] = [("", make())]
+
+    @property
+    def newest(self) -> T:
+        """Where the next row is gathered."""
+        return self._levels[-1][1]
+
+    def mark(self, mark: Mark) -> T | None:
+        """Takes account of a mark; what counts where that is decided."""
+        names = [name for name, _ in self._levels]
+        at = names.index(mark.name) if mark.name in names else 0
+        if mark.what == "savepoint":
+            if at:  # its name is another's from now on
+                _, whole = self._levels.pop(at)
+                self._merge(self._levels[at - 1][1], whole)
+            self._levels.append((mark.name, self._make()))
+        elif mark.what == "undo":
+            if at:
+                self._levels[at:] = [(mark.name, self._make())]
+        else:
+            levels, self._levels = self._levels, [("", self._make())]
+            if mark.what == "commit":
+                (_, whole), *others = levels
+                for _, more in others:
+                    self._merge(whole, more)
+                return whole
+        return None
+
+
+def counted(items: Sequence[Row | Mark]) -> list[Row]:
+    """The rows of a transaction, without those that its savepoints undid."""
+    gathered: Undecided[list[Row]] = Undecided(list, list.extend)
+    for item in items:
+        if isinstance(item, Mark):
+            gathered.mark(item)
+        else:
+            gathered.newest.append(item)
+    return gathered.mark(Mark("commit")) or []
 
 
 class Message(NamedTuple):
@@ -88,6 +153,12 @@ def expected(row: Row) -> list[Image]:
     if before is not None and after is not None and _moves(row.table, before, after):
         return [("d", before, None), ("c", None, after)]
     return [(row.op, before, after)]
+
+
+def is_unchanged(image: Row | Message) -> bool:
+    """Whether this is an update of nothing captured but `updated_at`. What cannot be read is taken for the same."""
+    before, after = image.before, image.after
+    return before is not None and after is not None and before | {"updated_at": None} == after | {"updated_at": None}
 
 
 def _moves(table: str, before: Values, after: Values) -> bool:
@@ -149,18 +220,32 @@ class Difference(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A message that asks for leads to be read live in place of a row: of one user, or with None of all of a lane.
+    """A message that asks for leads to be read live in place of rows: of one user, or with None of all of its lane.
 
-    `second` is the commit's (s since 1970).
+    `place` is where the transaction of these rows begins, or with a `row` the event of the one it stands for.
     """
 
-    second: int
+    place: Place
+    row: int | None
     user_id: int | None
-    reason: str
+    lane: int
 
 
-NOTICE_SECONDS: Final = 60
-"""How much later than its row's event a transaction may have committed for its notice to stand for the row."""
+class Lost(NamedTuple):
+    """What Kafka deleted of a lane's messages: of rows that lie before `place` (None: wherever they lie).
+
+    Without a `table` it is notices, which may have stood for rows of any.
+    """
+
+    table: str
+    lane: int
+    place: Place | None
+
+
+def order(place: Place) -> tuple[int, int]:
+    """Places of one server in their order."""
+    number = re.search(r"(\d+)$", place[0])
+    return int(number[1]) if number else 0, place[1]
 
 
 @dataclass
@@ -169,52 +254,113 @@ class Compared:
 
     differences: list[Difference] = field(default_factory=list)
     noticed: int = 0
-    """Rows without a message, in whose place a notice asks for their leads to be read live."""
+    """Messages that are not there, in whose place a notice asks for their leads to be read live."""
+    unjudged: int = 0
+    """Messages that are not there, and may have been: Kafka deleted what lay there, or a notice may stand for them."""
     unread_values: int = 0
     """Values that the witness could not read, in rows that are equal otherwise."""
 
 
-def compare(
-    rows: dict[Spot, Row], messages: dict[Spot, list[Message]], notices: Sequence[Notice], optional: frozenset[Spot]
-) -> Compared:
-    """Holds rows and messages of the same spots against each other; rows that are `optional` may have messages."""
-    found = Compared()
-    for spot, row in rows.items():
-        there = messages.get(spot, [])
-        if there:
-            found.differences.extend(_differences(row, there, found))
-        elif _is_noticed(row, notices):
-            found.noticed += 1
-        else:
-            found.differences.append(Difference("missing", row.table, spot, "no message in Kafka"))
-    for spot, there in messages.items():
-        if spot not in rows and spot not in optional:
-            for message in there:
-                where = f"{message.place}, and the binlog has no such row"
-                found.differences.append(Difference("extra", message.table, spot, where))
-    return found
+class Comparison:
+    """Rows and messages of the same spots, held against each other."""
+
+    def __init__(self, lanes: int, notices: Sequence[Notice] = (), lost: Sequence[Lost] = ()) -> None:
+        self.found = Compared()
+        self._lanes = lanes
+        self._lost = lost
+        self._exact: dict[Spot, list[Notice]] = {}
+        self._of_transactions: dict[Place, list[Notice]] = {}
+        for notice in notices:
+            if notice.row is None:
+                self._of_transactions.setdefault(notice.place, []).append(notice)
+            else:
+                self._exact.setdefault(Spot(*notice.place, notice.row), []).append(notice)
+
+    def compare(self, rows: dict[Spot, Row], messages: dict[Spot, list[Message]]) -> Compared:
+        """Looks at all of them."""
+        for spot, row in rows.items():
+            self.found.differences.extend(self._of_row(row, messages.get(spot, [])))
+        for spot, there in messages.items():
+            if spot not in rows:
+                for message in there:
+                    where = f"{message.place}, and the binlog has no such row"
+                    self.found.differences.append(Difference("extra", message.table, spot, where))
+        return self.found
+
+    def _of_row(self, row: Row, messages: list[Message]) -> Iterator[Difference]:
+        found = self.found
+        wanted = expected(row)
+        if len(wanted) == 2 and len(messages) == 1 and messages[0].op == "u" and _alike(row):
+            wanted = [(row.op, row.before, row.after)]
+        left = sorted(messages, key=lambda message: message.op != "d")
+        missing = []
+        for image in wanted:
+            op, before, after = image
+            same = [message for message in left if message.op == op]
+            if not same:
+                if self._is_noticed(row, image):
+                    found.noticed += 1
+                elif self._may_be_lost(row, image):
+                    found.unjudged += 1
+                else:
+                    missing.append(op)
+                continue
+            best = min(same, key=lambda message: len(_columns(message, row.table, before, after)))
+            left.remove(best)
+            columns = _columns(best, row.table, before, after)
+            if columns:
+                yield Difference("different", row.table, row.spot, best.place, columns)
+            else:
+                found.unread_values += _unread(before) + _unread(after)
+        if messages or len(missing) < len(wanted):
+            for op in missing:
+                yield Difference("missing", row.table, row.spot, f"no message with op {op} in Kafka")
+        elif missing:
+            yield Difference("missing", row.table, row.spot, "no message in Kafka")
+        for message in left:
+            what = "twice" if any(message.op == op for op, _, _ in wanted) else "extra"
+            yield Difference(what, row.table, row.spot, message.place)
+
+    def _lane(self, owner: Value) -> int | None:
+        return lane_of(owner, self._lanes) if isinstance(owner, int) else None
+
+    def _is_noticed(self, row: Row, image: Image) -> bool:
+        """Whether a notice is about this very row, or about its owner or lane in its transaction."""
+        owner = _owner(row.table, image)
+        exact = self._exact.get(row.spot, [])
+        for notice in exact:
+            if row.table == _UNOWNED or notice.user_id == owner:
+                exact.remove(notice)
+                return True
+        there = self._of_transactions.get(row.transaction, [])
+        if owner is not None and any(notice.user_id == owner for notice in there):
+            return True
+        lanes = {notice.lane for notice in there if notice.user_id is None}
+        return self._lane(owner) in lanes or len(lanes) == self._lanes
+
+    def _may_be_lost(self, row: Row, image: Image) -> bool:
+        if row.table == _UNOWNED and any(
+            notice.user_id is not None for notice in self._of_transactions.get(row.transaction, [])
+        ):
+            return True  # it names a user, and nothing here says whose the requirement's claim was
+        lane = self._lane(_owner(row.table, image))
+        return any(
+            lost.table in ("", row.table)
+            and lane in (None, lost.lane)
+            and (lost.place is None or order((row.spot.file, row.spot.pos)) <= order(lost.place))
+            for lost in self._lost
+        )
 
 
-def _differences(row: Row, messages: list[Message], found: Compared) -> Iterator[Difference]:
-    wanted = expected(row)
-    if len(wanted) == 2 and len(messages) == 1 and messages[0].op == "u" and _alike(row):
-        wanted = [(row.op, row.before, row.after)]
-    left = sorted(messages, key=lambda message: message.op != "d")
-    for op, before, after in wanted:
-        same = [message for message in left if message.op == op]
-        if not same:
-            yield Difference("missing", row.table, row.spot, f"no message with op {op} in Kafka")
-            continue
-        best = min(same, key=lambda message: len(_columns(message, row.table, before, after)))
-        left.remove(best)
-        columns = _columns(best, row.table, before, after)
-        if columns:
-            yield Difference("different", row.table, row.spot, best.place, columns)
-        else:
-            found.unread_values += _unread(before) + _unread(after)
-    for message in left:
-        what = "twice" if any(message.op == op for op, _, _ in wanted) else "extra"
-        yield Difference(what, row.table, row.spot, message.place)
+_UNOWNED: Final = "claim_requirements"
+"""Rows of this table name a claim and no user."""
+
+
+def _owner(table: str, image: Image) -> Value:
+    """The user that one message is about; None where its row names none."""
+    _, before, after = image
+    values = after if after is not None else before
+    return None if table == _UNOWNED or values is None else values.get(CAPTURED[table].ref)
 
 
 def _alike(row: Row) -> bool:
@@ -243,13 +389,3 @@ def _columns(message: Message, table: str, before: Values | None, after: Values 
 
 def _unread(values: Values | None) -> int:
     return sum(value == UNREAD for value in (values or {}).values())
-
-
-def _is_noticed(row: Row, notices: Sequence[Notice]) -> bool:
-    ref = CAPTURED[row.table].ref
-    owners = {image.get(ref) for image in (row.before, row.after) if image is not None}
-    return any(
-        row.second - 1 <= notice.second <= row.second + NOTICE_SECONDS
-        and (notice.user_id is None or row.table == "claim_requirements" or notice.user_id in owners)
-        for notice in notices
-    )

@@ -85,7 +85,7 @@ def _tls(address: MySQLAddress, flavor: str) -> list[str]:
 
 def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
     """The rows of compressed events in the tool's output with -vv and the tables' metadata."""
-    at, number, outer, second = 0, 0, -1, 0
+    at, number, outer = 0, 0, -1
     columns: list[tuple[str, str, str]] = []
     is_compressed, table, op = False, "", ""
     images: dict[str, dict[int, tuple[str, str]]] = {}
@@ -96,8 +96,8 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
         nonlocal number
         if table and images:
             found = {name: _image(values, maps.get(table, []), table) for name, values in images.items()}
-            place = outer if outer >= 0 else at
-            yield Row(Spot(file, place, number), table, op, found.get("WHERE"), found.get("SET"), second)
+            place = file, outer if outer >= 0 else at
+            yield Row(Spot(*place, number), table, op, found.get("WHERE"), found.get("SET"), place, place)
             number += 1
 
     for raw in lines:
@@ -122,6 +122,8 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
                 number = 0
         elif line.startswith("# Start of compressed events"):
             is_compressed = True
+        elif is_compressed and line.startswith("XA START "):
+            is_compressed = False  # its rows lie where it is committed, if it is
         elif line.startswith("# End of compressed events"):
             is_compressed, outer = False, -1
         elif line.startswith("#") and (head := _HEAD.match(line)):

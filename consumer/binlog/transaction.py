@@ -226,11 +226,28 @@ class Transaction:
             savepoint = self._savepoints[at]
             if savepoint.name == name:
                 assert self._buffered is not None
+                undone = self._buffered[savepoint.buffered :]
                 del self._buffered[savepoint.buffered :]
                 self.begun = savepoint.begun
                 del self._savepoints[at + 1 :]
+                if undone and not self._xa:
+                    self.announce(self._doubtful(undone))
                 return
         raise UndecodableEvent(f"a rollback to a savepoint {name!r} that is not in this transaction")
+
+    def _doubtful(self, undone: list[Event]) -> list[Statement | SchemaChange | UnreadableRow]:
+        """What is left of rows that a savepoint undid: they stand where their table has no transactions, and which
+        tables have none is not in the binlog."""
+        found: list[Statement | SchemaChange | UnreadableRow] = []
+        for event in undone:
+            if isinstance(event, RowChange):
+                table, op, _, _, before_id, before_ref, after_id, after_ref, pos, row, _ = event
+                kept = op == "u" and before_ref == after_ref
+                keys = before_id, before_ref, after_id, after_ref, kept
+                found.append(UnreadableRow(table, op, *keys, self._files.current, pos, row, _UNDONE))
+            elif isinstance(event, Statement | SchemaChange | UnreadableRow):
+                found.append(event)
+        return found
 
     # XA transactions.
 
@@ -293,7 +310,8 @@ class Transaction:
                 self.announce([Statement(None, "XA COMMIT")])
         else:
             if verb == "COMMIT":
-                self._emit_whole(prepared.rows)
+                assert self.gtid is not None
+                self._emit_whole(_placed(prepared.rows, self.gtid.pos))
             if not self._mariadb:
                 gtid = prepared.gtid
                 self._files.count(gtid.source, gtid.server_id, gtid.number, gtid.number + 1)
@@ -304,3 +322,14 @@ class Transaction:
             self.emitted.append(self._begin())
             self.emitted += rows
             self.begun = True
+
+
+_UNDONE: Final = "a row that a logged ROLLBACK TO undid, unless its table has no transactions"
+
+
+def _placed(rows: list[Event], pos: int) -> list[Event]:
+    """Rows of an XA transaction, numbered where it is committed: they may lie in another file than that."""
+    return [
+        row._replace(pos=pos, row=number) if isinstance(row, RowChange | UnreadableRow) else row
+        for number, row in enumerate(rows)
+    ]

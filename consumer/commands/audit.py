@@ -80,7 +80,9 @@ def sentences(found: Audit) -> list[str]:
     if found.unverified:
         said.append(f"{found.unverified:,} messages are of transactions that could not be read")
     if found.noticed:
-        said.append(f"{found.noticed:,} rows have a notice in their place: their leads are read live")
+        said.append(f"{found.noticed:,} messages have a notice in their place: their leads are read live")
+    if found.rolled_back:
+        said.append(f"{found.rolled_back:,} transactions were logged and rolled back: every lead is read live for them")
     if found.unread_values:
         said.append(f"{found.unread_values:,} values could not be read and were held against nothing")
     if found.undecided:
@@ -126,6 +128,8 @@ def counts(found: Audit) -> dict[str, int]:
         "rows_by_mysqlbinlog": found.by_tool,
         "unverified": found.unverified,
         "noticed": found.noticed,
+        "unjudged": found.unjudged,
+        "rolled_back": found.rolled_back,
         "unread_values": found.unread_values,
         "undecided": found.undecided,
     }

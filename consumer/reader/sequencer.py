@@ -180,8 +180,7 @@ class Sequencer:
         )
         if len(value) > self._surely_fits and self._is_oversized(value):
             self._report(table, op, self._begun_file, pos, row, value)
-            reason, blind = _too_large(table), user_id is None
-            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, user_id, blind=blind)
+            notice = self._in_its_place(seq, table, pos, row, user_id)
             held[lane] = (self._heartbeats, notice, key_text)
         else:
             held[lane] = (self._topics[table], value, key_text)
@@ -190,6 +189,19 @@ class Sequencer:
         """One row that is not sent; it counts all the same, so that a transaction that was cut goes on where it was."""
         self.rows += 1
         self._orders[table] = self._orders.get(table, 0) + 1
+
+    def _in_its_place(self, seq: int, table: str, pos: int, row: int, user_id: int | None) -> str:
+        """A notice for a row that is too large to be sent."""
+        return self._writer.recheck(
+            seq,
+            self._begun_version,
+            self.ts_us,
+            _too_large(table),
+            user_id,
+            blind=user_id is None,
+            place=(self._begun_file, pos),
+            row=row,
+        )
 
     def _is_oversized(self, value: str) -> bool:
         return len(value.encode()) > self._largest
@@ -232,7 +244,8 @@ class Sequencer:
             value = write(row, version, seq, key)
             if len(value) > surely_fits and self._is_oversized(value):
                 self._report(row[5], row[6], row[2], row[13], 0, value)
-                notice = self._writer.recheck(seq, version, ts_us, _too_large(row[5]), user_id)
+                reason, place = _too_large(row[5]), (row[2], row[13])
+                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, place=place, row=0)
                 send(self._heartbeats, notice + LAST, key, lane)
             else:
                 send(topics[row[5]], value, key, lane)
@@ -286,7 +299,8 @@ class Sequencer:
             return
         for lane in range(self.lanes):
             seq = self._numbered(lane)
-            notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, blind=blind)
+            version, ts_us = self._begun_version, self.ts_us
+            notice = self._writer.recheck(seq, version, ts_us, reason, blind=blind, place=self.begun)
             self._held[lane] = (self._heartbeats, notice, f"{lane}")
 
     def unreadable(self, users: Iterable[int] | None, reason: str) -> None:
@@ -302,7 +316,8 @@ class Sequencer:
             self._asked.add(reason)
             for lane in () if asked else range(self.lanes):
                 seq = self._numbered(lane)
-                notice = self._writer.recheck(seq, self._begun_version, self.ts_us, reason, blind=True)
+                version, ts_us = self._begun_version, self.ts_us
+                notice = self._writer.recheck(seq, version, ts_us, reason, blind=True, place=self.begun)
                 self._held[lane] = (self._heartbeats, notice, f"{lane}")
             return
         for user_id in users:
@@ -311,7 +326,8 @@ class Sequencer:
             if not asked:
                 key = f"{user_id}"
                 lane = crc32(key.encode()) % self.lanes
-                notice = self._writer.recheck(self._numbered(lane), self._begun_version, self.ts_us, reason, user_id)
+                seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
+                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, place=self.begun)
                 self._held[lane] = (self._heartbeats, notice, key)
 
     def recheck_all(self, reason: str, ts_us: int) -> None:
@@ -339,7 +355,7 @@ class Sequencer:
             if op != "h":  # else it is a copy of one that was reported
                 self._report(table, op, self._begun_file, pos, row, value)
             topic = self._heartbeats
-            value = self._writer.recheck(seq, self._begun_version, self.ts_us, _too_large(table), blind=True)
+            value = self._in_its_place(seq, table, pos, row, None)
         self._held[lane] = (topic, value, key)
 
     def _numbered(self, lane: int) -> int:

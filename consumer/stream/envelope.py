@@ -292,16 +292,28 @@ class EnvelopeWriter:
         )
 
     def recheck(
-        self, seq: int, version: int, ts_us: int, reason: str, user_id: int | None = None, *, blind: bool = False
+        self,
+        seq: int,
+        version: int,
+        ts_us: int,
+        reason: str,
+        user_id: int | None = None,
+        *,
+        blind: bool = False,
+        place: tuple[str, int] | None = None,
+        row: int | None = None,
     ) -> str:
         """A heartbeat without its ending that asks for a lead to be read live, or for every lead of the lane.
 
-        With `blind`, changes of the lane are missing here, whoever's they are.
+        With `blind`, changes of the lane are missing here, whoever's they are. `place` is where the transaction begins
+        in the binlog, or with `row` the event whose row it stands for; only `consumer audit` reads it.
         """
         user = "null" if user_id is None else user_id
+        stands_for = "" if place is None else f',"file":"{place[0]}","pos":{place[1]}'
+        stands_for += "" if row is None else f',"row":{row}'
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
-            f',"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":{user}'
+            f'{stands_for},"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":{user}'
             f',"recheck":{_text(reason)}{_MOVED if blind else ""},"last":'
         )
 

@@ -21,6 +21,7 @@ from consumer.binlog.events import (
     SchemaChange,
     Single,
     Statement,
+    UnreadableRow,
 )
 from consumer.binlog.gtid_event import tagged_gtid
 from consumer.binlog.position import Position
@@ -119,7 +120,10 @@ def test_savepoints_drop_the_rows_since() -> None:
     log.transaction(2, 6)
     events = decoded(log)
     assert ids(events) == [1, 5, 6]
-    assert [type(event) for event in events] == [Begin, RowChange, RowChange, Commit, Begin, RowChange, Commit]
+    undone = [event for event in events if isinstance(event, UnreadableRow)]
+    kinds = [Begin, RowChange, *[UnreadableRow] * len(undone), RowChange, Commit, Begin, RowChange, Commit]
+    assert [type(event) for event in events] == kinds
+    assert [(row.table, row.op, row.after_id) for row in undone] == [("users", "c", number) for number in (2, 3, 4)]
 
 
 def test_rows_after_a_savepoint_alone_begin_only_where_they_stay() -> None:
@@ -131,7 +135,8 @@ def test_rows_after_a_savepoint_alone_begin_only_where_they_stay() -> None:
         log.users(number)
         log.query(end)
         log.query("COMMIT")
-    assert [type(event) for event in decoded(log)] == [Begin, RowChange, Commit]
+    kinds = [type(event) for event in decoded(log)]
+    assert kinds == [Begin, UnreadableRow, Commit, Begin, RowChange, Commit]
 
 
 def test_a_rollback_to_an_unknown_savepoint_is_an_error() -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.audit.audit import Audit, order
+from consumer.audit.audit import Audit
+from consumer.audit.rows import order
 from consumer.commands.audit import DIFFERENT, INCOMPLETE, exit_code, moment, sentences, span
 
 

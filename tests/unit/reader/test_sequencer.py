@@ -308,6 +308,7 @@ def test_a_notice_reaches_every_lane_once_inside_its_transaction_and_a_cut_does_
         assert [block["seq"] for block in blocks] == list(range(1, len(blocks) + 1))
         assert {block["version"] for block in blocks} == {5_000}
         assert [block["last"] for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    assert {(sent.value["source"]["file"], sent.value["source"]["pos"]) for sent in notices} == {("b.000001", 0)}
     block, change = READERS["heartbeats"](json.dumps(notices[0].value).encode())
     assert (change.table, change.recheck, block.user_id) == (None, "TRUNCATE of users", None)
 
