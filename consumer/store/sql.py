@@ -414,11 +414,16 @@ HOLD_EVENTS: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
 COMMIT_ON_DISK: Final = "SET LOCAL synchronous_commit = on"
 """Conversions of the stream are committed before they are on disk; a number that somebody saw is there with them."""
 
-NUMBER_EVENTS: Final = """
+_UNNUMBERED: Final = (
+    "conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE"
+)
+"""Whether a stint's conversion is to have a number: as the index `stints_events_waiting` has it."""
+
+NUMBER_EVENTS: Final = f"""
 WITH waiting AS MATERIALIZED (
     SELECT user_id, number, row_number() OVER (ORDER BY closed_at, user_id) AS place
     FROM leadstream.stints
-    WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE
+    WHERE {_UNNUMBERED}
     ORDER BY closed_at, user_id
     LIMIT %(limit)s
 ), before AS MATERIALIZED (
@@ -452,20 +457,31 @@ SET event_number = greatest(published_events.event_number, excluded.event_number
 """
 """Notes that everything up to a number is in a topic."""
 
-EVENTS_WAITING: Final = """
-WITH numbered AS (
+TAKE_TOPIC: Final = "SELECT pg_try_advisory_lock(%(kind)s::int, %(topic)s::int)"
+"""One publishes to a topic at a time, as long as its session lasts."""
+
+EVENTS_WAITING: Final = f"""
+WITH numbered AS MATERIALIZED (
     SELECT event_number FROM leadstream.stints
     WHERE event_number > coalesce(
         (SELECT event_number FROM leadstream.published_events WHERE topic = %(topic)s), 0)
+    ORDER BY event_number
+    LIMIT %(most)s
+), unnumbered AS MATERIALIZED (
+    SELECT user_id, number FROM leadstream.stints
+    WHERE {_UNNUMBERED}
+    ORDER BY closed_at, user_id
+    LIMIT %(most)s
 )
-SELECT (SELECT count(*) FROM numbered)
-       + (SELECT count(*) FROM leadstream.stints
-          WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL
-            AND paid_before IS NOT TRUE),
-       extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8
+SELECT least(%(most)s, (SELECT count(*) FROM numbered) + (SELECT count(*) FROM unnumbered)),
+       extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8,
+       one.user_id, one.number,
+       EXISTS (SELECT FROM leadstream.stints
+               WHERE user_id = %(user_id)s::bigint AND number = %(stint)s::int AND {_UNNUMBERED})
+FROM (SELECT) AS always LEFT JOIN (SELECT user_id, number FROM unnumbered LIMIT 1) AS one ON true
 """
-"""How many conversions a topic has yet to get, and for how long (s) the oldest of them has waited since it had its
-number; NULL where none waits that has one."""
+"""How many conversions a topic has yet to get, up to so many; for how long (s) the oldest of them has waited since it
+had its number, NULL where none waits that has one; one that has none; whether a certain one has none yet."""
 
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
