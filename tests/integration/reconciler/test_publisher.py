@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from consumer.settings import KafkaSettings
 from consumer.store import conversion_events
 from consumer.stream import topics
+from reconciler.web import conversions
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.test_conversions import MINUTE, ask, hand_in, now, sign
@@ -109,6 +111,24 @@ def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: World,
         assert [one["user_id"] for one in later["conversions"]] == [3]
         for wrong in ({"after": "-1"}, {"after": "x"}, {"limit": 0}, {"after": "9" * 19}):
             assert served.get("/v1/conversions", **wrong).status_code == 422
+
+
+def test_however_many_ask_a_few_sessions_answer_and_the_others_are_told_to_ask_again(world: World) -> None:
+    held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    with serving(world, SWEEPS="") as served, psycopg.connect(world.conninfo) as other, ThreadPoolExecutor(24) as pool:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [conversion_events.LOCK])  # so that each of them takes long
+        asked = [pool.submit(served.get, "/v1/conversions") for _ in range(24)]
+        most = 0
+        while not all(one.done() for one in asked):
+            most = max([most, *(count for (count,) in world.pg(held))])
+            assert served.get("/health/ready").status_code == 200
+        assert 0 < most <= conversions.AT_ONCE
+        answers = [one.result() for one in asked]
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["type"] for answer in answers} == {"urn:leadstream:problem:unavailable"}
+        assert any("others have been asking" in answer.json()["detail"] for answer in answers)
+        other.rollback()
+        assert served.get("/v1/conversions").status_code == 200
 
 
 def test_conversions_lie_in_the_topic_as_cloud_events_with_the_customer_s_key(
