@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Final, Self
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -68,3 +72,26 @@ class Stop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+class EssentialThread(threading.Thread):
+    """A thread that its process cannot do without: an error in it that nobody foresaw asks the process to stop.
+
+    Whoever starts the process anew sees that it failed, and nobody takes a process without it for a whole one.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
+        super().__init__(name=name)
+        self._work = work
+        self._stop_asked = stop
+
+    def run(self) -> None:
+        """Works until its work ends."""
+        try:
+            self._work()
+        except Exception as error:
+            log.exception(
+                "thread_failed", thread=self.name, kind=type(error).__name__,
+                reason=f"an error that nobody foresaw ended the thread {self.name!r}, and so ends this process",
+            )  # fmt: skip
+            self._stop_asked.set()

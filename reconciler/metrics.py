@@ -184,12 +184,14 @@ QUEUE_LEADS: Final = scraped(
 )
 EVENTS_WAITING: Final = scraped(
     "leadstream_conversion_events_waiting",
-    "Conversions that their topic has yet to get; known where PUBLISH_CONVERSIONS is true.",
+    "Conversions that their topic has yet to get, counted up to 10,000 every ten seconds; known where"
+    " PUBLISH_CONVERSIONS is true.",
     RECONCILER,
 )
 EVENTS_OLDEST: Final = scraped(
     "leadstream_conversion_events_oldest_seconds",
-    "For how long the oldest conversion has waited to be written to its topic; 0 where none waits.",
+    "For how long the oldest conversion has waited to be written to its topic, that it has no number yet included;"
+    " 0 where none waits.",
     RECONCILER,
 )
 

@@ -27,7 +27,7 @@ from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
 from consumer.store.lookups import LeadRecord
 from consumer.store.rules import InForce
-from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, READ_RULES, SAID_NEVER
+from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, PAID_SINCE, READ_RULES, SAID_NEVER
 from reconciler.conversions import Row
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, checksums_of
@@ -193,9 +193,12 @@ _RECORDED = """
 
 UNRECORDED: Final = f"""
 {_EARNED} AND in_shadow IS FALSE AND NOT EXISTS (SELECT FROM conversions AS found WHERE {_RECORDED})
+  AND NOT (paid_before IS TRUE AND conversion_type = 'requirements_completed' AND EXISTS (
+    SELECT FROM conversions AS paid WHERE {PAID_SINCE}))
 ORDER BY user_id, number
-"""
-"""What stints earned that the call centre's table should hold, and does not."""
+"""  # noqa: S608
+"""What stints earned that the call centre's table should hold, and does not; whether a signature was paid at another
+moment is for `paid_signatures` to say."""
 
 EARNED_IN_SHADOW: Final = f"{_EARNED} AND in_shadow IS NOT FALSE AND closed_at >= %s ORDER BY user_id, number"
 """What stints earned since a time in shadow mode, or before anybody noted whether it was."""

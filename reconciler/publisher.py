@@ -6,7 +6,7 @@ was sent is noted after Kafka has it: whoever is killed between the two leaves i
 
 from __future__ import annotations
 
-import threading
+import time
 from contextlib import closing
 from threading import Event
 from typing import Final
@@ -15,6 +15,7 @@ import psycopg
 import structlog
 
 from consumer.settings import SettingsError
+from consumer.stopping import EssentialThread
 from consumer.store import conversion_events
 from consumer.store.conversion_events import Waiting
 from consumer.store.errors import StoreError
@@ -29,13 +30,15 @@ log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS: Final = 1.0
 """How often new conversions are looked for, and whether the one who publishes is gone."""
+LOOK_SECONDS: Final = 10.0
+"""How often what waits is counted."""
 AFTER_FAILURE_SECONDS: Final = 5.0
 AT_ONCE: Final = 1000
 """Conversions read at once."""
 
 
 class Publisher:
-    """A thread of its own; whatever fails is tried again until `stop`."""
+    """A thread of its own; what servers and settings bring about is tried again until `stop`."""
 
     def __init__(self, settings: StreamSettings, conninfo: str, stop: Event) -> None:
         self._settings = settings
@@ -43,8 +46,9 @@ class Publisher:
         self._conninfo = conninfo
         self._stop = stop
         self._waiting: Waiting | None = None
+        self._look_due = 0.0
         self._is_failing = False
-        self._thread = threading.Thread(target=self._run, name="publish conversions")
+        self._thread = EssentialThread("publish conversions", self._run, stop)
 
     def start(self) -> None:
         """Begins."""
@@ -87,12 +91,17 @@ class Publisher:
                     return
 
     def _look(self, postgres: Postgres, *, is_ours: bool) -> bool:
-        """Numbers what is new, looks at what waits, and says whether it is this process's turn."""
+        """Looks at what waits, numbers what is new, and says whether it is this process's turn.
+
+        What waits is seen though numbering fails.
+        """
         with postgres.session() as connection:
-            is_ours = is_ours or conversion_events.take_over(connection)
+            if time.monotonic() >= self._look_due:
+                self._waiting = conversion_events.waiting(connection, self._topic, self._waiting)
+                self._look_due = time.monotonic() + LOOK_SECONDS
+            is_ours = is_ours or conversion_events.take_over(connection, self._topic)
             if is_ours:
                 conversion_events.number(connection)
-            self._waiting = conversion_events.waiting(connection, self._topic)
         return is_ours
 
     def _send(self, postgres: Postgres, producer: EventProducer) -> bool:

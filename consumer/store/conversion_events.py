@@ -7,6 +7,7 @@ behind numbers given out when it began, so numbers are given to what is committe
 from __future__ import annotations
 
 import time
+from binascii import crc32
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -18,10 +19,12 @@ from consumer.store.connection import Connection
 
 LOCK: Final = 0x6C656164_0001
 """The advisory lock of whoever gives numbers."""
-_PUBLISHER: Final = 0x6C656164_0002
-"""The advisory lock of whoever publishes."""
+_PUBLISHER: Final = 0x6C656164
+"""The first half of the advisory lock of whoever publishes to a topic."""
 _AT_ONCE: Final = 5000
 """Conversions that are numbered in one transaction."""
+MOST_COUNTED: Final = 10_000
+"""So many of those that wait are counted, and no more: whoever looks pays for each."""
 
 
 class Recorded(NamedTuple):
@@ -42,11 +45,21 @@ class Recorded(NamedTuple):
         return conversion_id(self.user_id, self.conversion_type, self.converted_at)
 
 
+class Unnumbered(NamedTuple):
+    """A conversion that has no number, and since when (s since 1970) we have known that."""
+
+    user_id: int
+    stint: int
+    since: float
+
+
 class Waiting(NamedTuple):
-    """How many conversions a topic has yet to get, and since when (s since 1970) the oldest has waited; 0: none has."""
+    """How many conversions a topic has yet to get, at least, and since when (s since 1970) the oldest has waited; 0:
+    none has. `unnumbered` is the one without a number that has been seen longest."""
 
     events: int
     since: float
+    unnumbered: Unnumbered | None = None
 
 
 def number(connection: Connection) -> int:
@@ -71,9 +84,13 @@ def after(connection: Connection, cursor: int, limit: int) -> list[Recorded]:
     ]
 
 
-def take_over(connection: Connection) -> bool:
-    """Whether this session may publish, which it does alone until it ends. Raises psycopg.Error."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_PUBLISHER]).fetchone()
+def take_over(connection: Connection, topic: str) -> bool:
+    """Whether this session may publish to a topic, which it does alone until it ends. Raises psycopg.Error.
+
+    Each topic has its own: a process with the TOPIC_PREFIX of before holds up nobody who has the new one.
+    """
+    which = crc32(topic.encode()) - 2**31
+    row = connection.execute(sql.TAKE_TOPIC, {"kind": _PUBLISHER, "topic": which}).fetchone()
     return row == (True,)
 
 
@@ -88,10 +105,26 @@ def published(connection: Connection, topic: str, upto: int) -> None:
     connection.execute(sql.PUBLISHED_EVENTS, {"topic": topic, "number": upto})
 
 
-def waiting(connection: Connection, topic: str) -> Waiting:
-    """What a topic has yet to get. Raises psycopg.Error."""
-    count, seconds = connection.execute(sql.EVENTS_WAITING, {"topic": topic}).fetchone() or (0, None)
-    return Waiting(count, 0.0 if seconds is None else time.time() - max(0.0, seconds))
+def waiting(connection: Connection, topic: str, before: Waiting | None = None) -> Waiting:
+    """What a topic has yet to get. Raises psycopg.Error.
+
+    How long a conversion has waited for its number is written nowhere: `before` is what was seen the last time.
+    """
+    known = before.unnumbered if before is not None else None
+    wanted = {
+        "topic": topic,
+        "user_id": None if known is None else known.user_id,
+        "stint": None if known is None else known.stint,
+        "most": MOST_COUNTED,
+    }
+    ((count, seconds, user_id, stint, is_known),) = connection.execute(sql.EVENTS_WAITING, wanted).fetchall()
+    now = time.time()
+    if not is_known:
+        known = None if user_id is None else Unnumbered(user_id, stint, now)
+    since = [] if seconds is None else [now - max(0.0, seconds)]
+    if known is not None:
+        since.append(known.since)
+    return Waiting(count, min(since, default=0.0), known)
 
 
 def as_data(one: Recorded) -> dict[str, object]:

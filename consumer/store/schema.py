@@ -134,7 +134,9 @@ stints = Table(
         "stints_events_waiting",
         "closed_at",
         "user_id",
-        postgresql_where=text("conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL"),
+        postgresql_where=text(
+            "conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE"
+        ),
     ),
     Index("stints_first_seen", "opened_at", postgresql_where=text("number = 1 AND source = 'stream'")),
     postgresql_with={"fillfactor": 80},

@@ -399,12 +399,13 @@ WHERE stints.user_id = published.user_id AND stints.number = published.number
 """Stints whose conversions were recorded in shadow mode, and are in the call centre's table now."""
 
 PAID_BEFORE: Final = f"""
-UPDATE leadstream.stints SET paid_before = true
+UPDATE leadstream.stints SET paid_before = NOT coalesce(paid_before, false)
 FROM {_batch("earned", user_id="bigint", number="int", id="uuid")}
 WHERE stints.user_id = earned.user_id AND stints.number = earned.number
-  AND NOT EXISTS (SELECT FROM conversions WHERE conversions.id = earned.id)
+  AND coalesce(paid_before, false) = EXISTS (SELECT FROM conversions WHERE conversions.id = earned.id)
 """
-"""Stints whose conversions were not added, because their signatures were paid at another moment: not told again."""
+"""Stints whose conversions were not added, because they were paid at another moment: not told again. One that is there
+now, because what stood for it is gone, is told."""
 
 # --- conversions as events --------------------------------------------------------------------------------------------
 
@@ -414,11 +415,16 @@ HOLD_EVENTS: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
 COMMIT_ON_DISK: Final = "SET LOCAL synchronous_commit = on"
 """Conversions of the stream are committed before they are on disk; a number that somebody saw is there with them."""
 
-NUMBER_EVENTS: Final = """
+_UNNUMBERED: Final = (
+    "conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE"
+)
+"""Whether a stint's conversion is to have a number: as the index `stints_events_waiting` has it."""
+
+NUMBER_EVENTS: Final = f"""
 WITH waiting AS MATERIALIZED (
     SELECT user_id, number, row_number() OVER (ORDER BY closed_at, user_id) AS place
     FROM leadstream.stints
-    WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE
+    WHERE {_UNNUMBERED}
     ORDER BY closed_at, user_id
     LIMIT %(limit)s
 ), before AS MATERIALIZED (
@@ -452,20 +458,31 @@ SET event_number = greatest(published_events.event_number, excluded.event_number
 """
 """Notes that everything up to a number is in a topic."""
 
-EVENTS_WAITING: Final = """
-WITH numbered AS (
+TAKE_TOPIC: Final = "SELECT pg_try_advisory_lock(%(kind)s::int, %(topic)s::int)"
+"""One publishes to a topic at a time, as long as its session lasts."""
+
+EVENTS_WAITING: Final = f"""
+WITH numbered AS MATERIALIZED (
     SELECT event_number FROM leadstream.stints
     WHERE event_number > coalesce(
         (SELECT event_number FROM leadstream.published_events WHERE topic = %(topic)s), 0)
+    ORDER BY event_number
+    LIMIT %(most)s
+), unnumbered AS MATERIALIZED (
+    SELECT user_id, number FROM leadstream.stints
+    WHERE {_UNNUMBERED}
+    ORDER BY closed_at, user_id
+    LIMIT %(most)s
 )
-SELECT (SELECT count(*) FROM numbered)
-       + (SELECT count(*) FROM leadstream.stints
-          WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL
-            AND paid_before IS NOT TRUE),
-       extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8
+SELECT least(%(most)s, (SELECT count(*) FROM numbered) + (SELECT count(*) FROM unnumbered)),
+       extract(epoch FROM clock_timestamp())::float8 - (SELECT min(event_number) FROM numbered) / 1000000.0::float8,
+       one.user_id, one.number,
+       EXISTS (SELECT FROM leadstream.stints
+               WHERE user_id = %(user_id)s::bigint AND number = %(stint)s::int AND {_UNNUMBERED})
+FROM (SELECT) AS always LEFT JOIN (SELECT user_id, number FROM unnumbered LIMIT 1) AS one ON true
 """
-"""How many conversions a topic has yet to get, and for how long (s) the oldest of them has waited since it had its
-number; NULL where none waits that has one."""
+"""How many conversions a topic has yet to get, up to so many; for how long (s) the oldest of them has waited since it
+had its number, NULL where none waits that has one; one that has none; whether a certain one has none yet."""
 
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
@@ -613,11 +630,20 @@ WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN 
 """Leads of whose rows at the call centre another session holds one at the moment; the others are ours from here on."""
 
 
+PAID_SINCE: Final = """
+    paid.user_id = stint.user_id AND paid.conversion_type = 'requirements_completed'
+    AND paid.converted_at > (stint.opened_at AT TIME ZONE 'UTC') + interval '1 second'
+"""
+"""Whether requirements were paid after a stint was opened; the call centre's column may round the time."""
+
+
 def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
-    What is written `late` holds nothing of the score that is of a later time. With `once`, a signature that was paid
-    already, at whatever moment, is not paid again: history was lost, and the moment is that of a read.
+    What is written `late` holds nothing of the score that is of a later time. With `once`, what was paid already, at
+    another moment, is not paid again: history was lost, and the moment is that of a read. So it is of a signature, at
+    whatever moment it was paid, and of requirements that were each paid since the stint was opened, which no stint is
+    that this schema has seen to its end.
 
     `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
     ON CONFLICT would hide what any other constraint of the table has against a row.
@@ -640,6 +666,7 @@ FROM {
             "won",
             id="uuid",
             user_id="bigint",
+            stint="int",
             previous="text",
             type="text",
             reason="text",
@@ -655,6 +682,12 @@ LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
 WHERE NOT (%(once)s AND won.signed AND EXISTS (
     SELECT FROM conversions AS paid WHERE paid.user_id = won.user_id AND paid.conversion_type = won.type
       AND paid.documents_received::jsonb = won.documents::jsonb))
+  AND NOT (%(once)s AND won.requirements IS NOT NULL AND NOT EXISTS (
+    SELECT FROM jsonb_array_elements(won.requirements::jsonb) AS settled (id)
+    WHERE NOT EXISTS (
+        SELECT FROM conversions AS paid, leadstream.stints AS stint
+        WHERE {PAID_SINCE} AND stint.user_id = won.user_id AND stint.number = won.stint
+          AND paid.requirements_met::jsonb @> settled.id)))
 ON CONFLICT ({", ".join(key)}) DO NOTHING
 RETURNING id
 """

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 from confluent_kafka import KafkaException
 
 from consumer.process import Process
-from consumer.settings import KafkaSettings
+from consumer.settings import KafkaSettings, SettingsError
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
 from consumer.stream.topics import retention_seconds
@@ -52,6 +52,8 @@ class KafkaLook:
         except KafkaException as error:
             reason = error.args[0].str()
             raise Unknown(f"Kafka's client refuses its settings ({reason}); look at the variables KAFKA_…") from error
+        except SettingsError as error:
+            raise Unknown(str(error)) from error
 
     def look(self) -> ReaderPosition:
         """Asks Kafka. Raises Unknown."""
@@ -61,7 +63,7 @@ class KafkaLook:
                 self._checkpoints = CheckpointLog(self._settings)
             found = self._checkpoints.require()
             return ReaderPosition(found.version, tuple(found.next_seqs), self._checkpoints.written_at or 0.0)
-        except StreamError as error:
+        except (SettingsError, StreamError) as error:
             raise Unknown(str(error)) from error
         except KafkaException as error:
             raise Unknown(f"Kafka did not answer ({error.args[0].str()})") from error
@@ -76,7 +78,7 @@ class KafkaLook:
             self._retention_due = time.monotonic() + RETENTION_SECONDS
             try:
                 self._retention = retention_seconds(self._settings)
-            except KafkaException:
+            except (KafkaException, SettingsError):
                 self._retention = self._settings.topic_retention_hours * 3600.0
         return self._retention
 

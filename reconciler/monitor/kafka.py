@@ -5,7 +5,6 @@ Nothing that sweeps or repairs depends on it; it runs only where KAFKA_BOOTSTRAP
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 
 from consumer.process import Process
+from consumer.stopping import EssentialThread
 from consumer.versions import age
 from reconciler.settings import StreamSettings
 
@@ -71,7 +71,7 @@ class StreamWatch:
         self._settings = settings
         self._stop = stop
         self._seen = StreamSeen() if settings.kafka_bootstrap_servers else NOT_WATCHED
-        self._thread = threading.Thread(target=self._watch, name="watch stream")
+        self._thread = EssentialThread("watch stream", self._watch, stop)
 
     def start(self) -> None:
         """Begins to look, where there is a Kafka to look at."""

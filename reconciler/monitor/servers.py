@@ -17,6 +17,7 @@ import structlog
 
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
+from consumer.stopping import EssentialThread
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
@@ -174,8 +175,8 @@ class Watch:
         self._lag_asked = -LAG_SECONDS
         self._retention_asked = -RETENTION_SECONDS
         self._threads = [
-            threading.Thread(target=self._watch_store, name="watch store"),
-            threading.Thread(target=self._watch_replica, name="watch replica"),
+            EssentialThread("watch store", self._watch_store, stop),
+            EssentialThread("watch replica", self._watch_replica, stop),
         ]
 
     def start(self) -> None:

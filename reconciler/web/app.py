@@ -42,6 +42,7 @@ from reconciler.web.middleware import HEADERS, Door, Guard, Ways
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.pages import TodayCache, add_pages
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
+from reconciler.web.reads import Busy
 from reconciler.web.view_model import Policy
 
 log = structlog.get_logger(__name__)
@@ -189,6 +190,7 @@ def _answer_errors(app: FastAPI) -> None:
         AlreadyRunning: (409, "already-running"),
         NotAllowed: (409, "not-allowed"),
         Stopped: (503, "unavailable"),
+        Busy: (503, "unavailable"),
     }
 
     async def ours(_: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -13,10 +15,14 @@ from consumer.store.conversion_events import Recorded, as_data
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.runs import attribution
+from reconciler.runs.attribution import Earned
 from reconciler.web import models
+from reconciler.web.reads import Turns
 
 LISTED: Final = 100
 MOST: Final = 1000
+AT_ONCE: Final = 4
+"""Sessions with PostgreSQL at the most, however many ask."""
 ANSWER_SECONDS: Final = 5.0
 
 EXAMPLE: Final[models.Example] = {
@@ -91,10 +97,16 @@ def page(conninfo: str, after: int, limit: int, *, writes: bool) -> tuple[list[R
     return found[:limit], len(found) > limit
 
 
+def _by_agent(conninfo: str, begin: datetime, end: datetime) -> list[Earned]:
+    with closing(Postgres(conninfo, answer_seconds=ANSWER_SECONDS)) as postgres, postgres.session() as connection:
+        return attribution.by_agent(connection, begin, end) if lookups.has_centre(connection) else []
+
+
 def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int | str, dict[str, Any]]) -> APIRouter:
     """The route; `silent` is how it answers without PostgreSQL, `wrong` how a question that is wrong."""
     routes = APIRouter(tags=["conversions"], responses={**silent, **wrong})
     settings = jobs.settings
+    turns = Turns("conversions", AT_ONCE, ANSWER_SECONDS)
 
     @routes.get(
         "/v1/conversions",
@@ -102,7 +114,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         summary="Every conversion once, in order",
         responses={200: {"content": {"application/json": {"example": EXAMPLE}}}},
     )
-    def conversions(
+    async def conversions(
         after: Annotated[
             str, Query(pattern="^[0-9]{1,18}$", description="`next` of the answer before; 0: from the first one on.")
         ] = "0",
@@ -116,7 +128,8 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         of a call centre gets the same as others.
         """
         writes = settings.discovery.smart_discovery_enabled
-        found, more = page(settings.database.conninfo, int(after), limit, writes=writes)
+        work = partial(page, settings.database.conninfo, int(after), limit, writes=writes)
+        found, more = await turns.read(work)
         told = [Conversion.model_validate(as_data(one)) for one in found]
         return Conversions(conversions=told, next=told[-1].cursor if told else str(int(after)), more=more)
 
@@ -126,7 +139,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         summary="Whose calls earned how many",
         responses={200: {"content": {"application/json": {"example": BY_AGENT}}}},
     )
-    def by_agent(
+    async def by_agent(
         begin: Annotated[AwareDatetime, Query(alias="from", description="From when on.")],
         end: Annotated[AwareDatetime, Query(alias="to", description="Until when, itself not included.")],
     ) -> ByAgent:
@@ -134,11 +147,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
 
         Without tables of a call centre there are none.
         """
-        with (
-            closing(Postgres(settings.database.conninfo, answer_seconds=ANSWER_SECONDS)) as postgres,
-            postgres.session() as connection,
-        ):
-            found = attribution.by_agent(connection, begin, end) if lookups.has_centre(connection) else []
+        found = await turns.read(partial(_by_agent, settings.database.conninfo, begin, end))
         return ByAgent(agents=[Agent.model_validate(one._asdict()) for one in found])
 
     return routes

@@ -22,6 +22,31 @@ S = TypeVar("S", bound=Session)
 A = TypeVar("A")
 
 
+class Busy(Exception):
+    """Others are asked already, as many as are at once, and their answers take long."""
+
+
+class Turns:
+    """Reads of which a few are made at once, each in a thread with a session of its own; the others wait for a turn."""
+
+    def __init__(self, name: str, at_once: int, seconds: float) -> None:
+        """Nobody waits for longer than so many `seconds`."""
+        self._free = asyncio.Semaphore(at_once)
+        self._pool = ThreadPoolExecutor(at_once, name)
+        self._seconds = seconds
+
+    async def read(self, work: Callable[[], A]) -> A:
+        """What `work` returns. Raises Busy, and what `work` raises."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Busy(f"others have been asking for {self._seconds:g} s; ask again in a moment") from None
+        reading = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        reading.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(reading)  # who asked may be gone before the session is free
+
+
 class Reads(Generic[S, A]):
     """A pool of sessions for the event loop. A read that finds all of them busy joins those that wait already."""
 

@@ -12,7 +12,7 @@ import msgspec
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType, Reason
 from consumer.leads.rules import Rules
 from consumer.store import sql
-from consumer.store.arrays import bigints, booleans, moments, texts, uuids
+from consumer.store.arrays import bigints, booleans, integers, moments, texts, uuids
 from consumer.store.call_centre import entries
 from consumer.store.connection import Connection, Cursor
 
@@ -46,8 +46,8 @@ def write_effects(
     A change that tells only the present (READ_LIVE) puts the entries right by what our tables say, which is written.
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
-    entries by user. `add_conversions` is the statement for the table as it is; `once`: a signature that was paid at
-    another moment is not paid again. Returns the cursor with the ids of the conversions added.
+    entries by user. `add_conversions` is the statement for the table as it is; `once`: what was paid at another
+    moment is not paid again. Returns the cursor with the ids of the conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -86,6 +86,7 @@ def insert_conversions(
         {
             "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in won]),
             "user_id": bigints([conversion.user_id for conversion in won]),
+            "stint": integers([conversion.stint for conversion in won]),
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in won]),
             "type": texts([conversion.conversion_type for conversion in won]),
             "reason": texts([_reason(conversion) for conversion in won]),

@@ -21,7 +21,7 @@ from reconciler.postgres import moment
 from reconciler.runs.sweeps import Report
 from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import SOON, World
 
 MINUTE = 60_000_000
 SIGNED, COMPLETED = ConversionType.SIGNATURE_OBTAINED, ConversionType.REQUIREMENTS_COMPLETED
@@ -245,6 +245,80 @@ class TestRestore:
         assert rows(world) == [*before, (1, COMPLETED, at(later))]
         assert len(told(world)) == 1
         assert told(world) <= there(world)
+
+
+class TestRestoreOfAnOpenStint:
+    """Customer 1 owes a document when our schema is saved, and hands it in; then it is restored, and Kafka has no more
+    of it."""
+
+    @pytest.fixture
+    def paid(self, world: World, stream: Played, tmp_path: Path) -> list[tuple[object, ...]]:
+        began = now() - 20 * MINUTE
+        sign(world, stream, 1, began)
+        world.requirement(100, 10)
+        ask(stream, 1, 100, began + MINUTE)
+        dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(tmp_path / "dump"), world.conninfo]
+        subprocess.run(dump, check=True)
+        hand_in(stream, 1, 100, began + 2 * MINUTE)
+        stream.close()
+        world.sql("UPDATE claim_requirements SET status = 'approved'")
+        paid = rows(world)
+        assert paid == [(1, SIGNED, at(began)), (1, COMPLETED, at(began + 2 * MINUTE))]
+        world.pg("DROP SCHEMA leadstream CASCADE")
+        back = ["pg_restore", "--exit-on-error", "--dbname", world.conninfo, str(tmp_path / "dump")]
+        subprocess.run(back, check=True)
+        return paid
+
+    def test_what_was_handed_in_is_not_paid_twice_and_nobody_is_told_again(
+        self, world: World, paid: list[tuple[object, ...]]
+    ) -> None:
+        world.pass_lanes()
+        assert world.verify(repair=True).outcome == "ok"
+        assert rows(world) == paid, "the document was paid, though the stint that says so was lost"
+        assert told(world) <= there(world), "who pays by events is told of no other than those"
+        again = world.verify(repair=True)
+        assert (again.outcome, again.tally.published) == ("ok", 0)
+        assert again.tally.drift == {"conversion_without_stint": 1}
+        assert rows(world) == paid
+
+    def test_a_read_ahead_of_the_stream_pays_nothing_when_the_stream_has_passed_it(
+        self, world: World, paid: list[tuple[object, ...]]
+    ) -> None:
+        world.verify(repair=True)
+        with closing(Played(world)) as again:
+            again.beat(now() + SOON)
+            world.verify(repair=True)
+            world.pass_lanes(now() + 2 * SOON)
+            again.beat(now() + 2 * SOON)
+        assert world.queues()[1] == "none"
+        assert rows(world) == paid
+        assert told(world) <= there(world)
+
+    def test_another_document_handed_in_since_is_paid(self, world: World, paid: list[tuple[object, ...]]) -> None:
+        world.requirement(101, 10)
+        world.pass_lanes()
+        world.verify(repair=True)
+        assert rows(world) == paid
+        world.sql("UPDATE claim_requirements SET status = 'approved'")
+        world.age_everything()
+        world.pass_lanes()
+        world.verify(repair=True)
+        ((user, kind, _),) = [row for row in rows(world) if row not in paid]
+        assert (user, kind) == (1, COMPLETED)
+        assert told(world) <= there(world)
+
+    def test_a_row_that_stood_for_another_and_is_gone_is_written_and_told(
+        self, world: World, paid: list[tuple[object, ...]]
+    ) -> None:
+        world.pass_lanes()
+        world.verify(repair=True)
+        before = told(world)
+        world.pg("DELETE FROM conversions WHERE conversion_type = 'requirements_completed'")
+        repaired = world.verify(repair=True)
+        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        assert len(before) == 1, "the signature was told"
+        (new,) = told(world) - before
+        assert new in there(world)
 
 
 class TestCutOver:

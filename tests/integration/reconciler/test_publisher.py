@@ -5,16 +5,21 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
+from consumer.store import conversion_events
 from consumer.stream import topics
+from reconciler.web import conversions
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.test_conversions import MINUTE, ask, hand_in, now, sign
@@ -106,6 +111,24 @@ def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: World,
         assert [one["user_id"] for one in later["conversions"]] == [3]
         for wrong in ({"after": "-1"}, {"after": "x"}, {"limit": 0}, {"after": "9" * 19}):
             assert served.get("/v1/conversions", **wrong).status_code == 422
+
+
+def test_however_many_ask_a_few_sessions_answer_and_the_others_are_told_to_ask_again(world: World) -> None:
+    held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    with serving(world, SWEEPS="") as served, psycopg.connect(world.conninfo) as other, ThreadPoolExecutor(24) as pool:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [conversion_events.LOCK])  # so that each of them takes long
+        asked = [pool.submit(served.get, "/v1/conversions") for _ in range(24)]
+        most = 0
+        while not all(one.done() for one in asked):
+            most = max([most, *(count for (count,) in world.pg(held))])
+            assert served.get("/health/ready").status_code == 200
+        assert 0 < most <= conversions.AT_ONCE
+        answers = [one.result() for one in asked]
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["type"] for answer in answers} == {"urn:leadstream:problem:unavailable"}
+        assert any("others have been asking" in answer.json()["detail"] for answer in answers)
+        other.rollback()
+        assert served.get("/v1/conversions").status_code == 200
 
 
 def test_conversions_lie_in_the_topic_as_cloud_events_with_the_customer_s_key(
@@ -200,6 +223,53 @@ def test_without_its_topic_it_says_what_to_run_and_makes_none_and_everything_els
         until(lambda: (series(served, "leadstream_conversion_events_oldest_seconds") or 0.0) > began, "it grows")
     admin = AdminClient({"bootstrap.servers": kafka.kafka_bootstrap_servers, "log_level": "0"})
     assert f"{kafka.topic_prefix}-other.conversions" not in admin.list_topics(timeout=30).topics
+
+
+def test_an_error_that_nobody_foresaw_ends_the_process_and_its_log_names_the_thread(
+    world: World, stream: Played, kafka: KafkaSettings
+) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    with serving(world, **publishing(kafka)) as served:
+        until(lambda: users(kafka) == [1], "it publishes")
+        world.pg("UPDATE leadstream.stints SET queue_type = 'of nobody' WHERE user_id = 1")
+        world.pg("DELETE FROM leadstream.published_events")
+        assert served.process.wait() == 1
+        (line,) = [line for line in served.process.text().splitlines() if "thread_failed" in line]
+        assert "'publish conversions'" in line
+
+
+def test_conversions_that_get_no_number_are_seen_to_wait(world: World, stream: Played, kafka: KafkaSettings) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    with psycopg.connect(world.conninfo) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [conversion_events.LOCK])
+        with serving(world, **publishing(kafka)) as served:
+            until(lambda: (series(served, "leadstream_conversion_events_oldest_seconds") or 0.0) > 1.0, "it waits")
+            assert series(served, "leadstream_conversion_events_waiting") == 1
+            served.process.wait_for("conversions_not_published")
+            other.rollback()
+            until(lambda: users(kafka) == [1], "it was published")
+            until(lambda: series(served, "leadstream_conversion_events_oldest_seconds") == 0, "nothing waits")
+
+
+def test_a_password_file_that_is_not_there_yet_is_told_and_waited_for(
+    world: World, stream: Played, kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    file = tmp_path / "password"
+    with serving(world, **publishing(kafka), KAFKA_SASL_PASSWORD_FILE=str(file)) as served:
+        served.process.wait_for("conversions_not_published")
+        assert str(file) in served.process.text()
+        assert served.get("/health/ready").status_code == 200
+        file.write_text("of no use without SASL")
+        until(lambda: users(kafka) == [1], "it was published")
+
+
+def test_who_has_the_topic_prefix_of_before_holds_up_nobody(world: World, stream: Played, kafka: KafkaSettings) -> None:
+    before = publishing(kafka) | {"TOPIC_PREFIX": f"{kafka.topic_prefix}-before"}
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    with serving(world, **before) as old, serving(world, **publishing(kafka)):
+        old.process.wait_for("conversions_not_published")
+        until(lambda: users(kafka) == [1], "it was published")
 
 
 def test_in_shadow_mode_nothing_is_told(world: World, stream: Played) -> None:

@@ -126,12 +126,13 @@ def test_one_publishes_at_a_time_and_what_a_topic_holds_is_noted(database: str) 
     with session(database) as first, session(database) as second:
         add(first, 1, minute=1)
         assert conversion_events.waiting(first, "t.conversions").events == 1
-        assert conversion_events.take_over(first)
-        assert not conversion_events.take_over(second)
+        assert conversion_events.take_over(first, "t.conversions")
+        assert not conversion_events.take_over(second, "t.conversions")
+        assert conversion_events.take_over(second, "another"), "who has another TOPIC_PREFIX waits for nobody"
         conversion_events.number(first)
         (one,) = conversion_events.after(first, conversion_events.published_up_to(first, "t.conversions"), 10)
         conversion_events.published(first, "t.conversions", one.event_number)
-        assert conversion_events.waiting(first, "t.conversions") == (0, 0.0)
+        assert conversion_events.waiting(first, "t.conversions") == (0, 0.0, None)
         assert conversion_events.published_up_to(first, "t.conversions") == one.event_number
         assert conversion_events.waiting(first, "another").events == 1
 
@@ -143,7 +144,55 @@ def test_looking_for_what_has_no_number_reads_no_stint_that_has_one(database: st
         conversion_events.number(connection)
         connection.execute("VACUUM ANALYZE leadstream.stints")
         plan = connection.execute(
-            "EXPLAIN SELECT count(*) FROM leadstream.stints"
-            " WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL"
+            "EXPLAIN SELECT count(*) FROM leadstream.stints WHERE conversion_type IS NOT NULL"
+            " AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE"
         ).fetchall()
     assert any("stints_events_waiting" in str(line) for line in plan)
+
+
+def test_a_conversion_that_gets_no_number_has_waited_since_it_was_seen_and_newer_ones_change_nothing(
+    database: str,
+) -> None:
+    with session(database) as connection:
+        assert conversion_events.waiting(connection, "t").since == 0.0
+        add(connection, 2, minute=2)
+        first = conversion_events.waiting(connection, "t")
+        assert (first.events, first.since > 0.0) == (1, True)
+        add(connection, 1, minute=1)  # an earlier one, recorded later
+        again = conversion_events.waiting(connection, "t", first)
+        assert (again.events, again.since) == (2, first.since)
+        conversion_events.number(connection)
+        add(connection, 3, minute=3)
+        later = conversion_events.waiting(connection, "t", again)
+        assert later.unnumbered is not None
+        assert (later.events, later.unnumbered.user_id, later.unnumbered.since > first.since) == (3, 3, True)
+
+
+def test_no_more_than_so_many_that_wait_are_counted(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion_events, "MOST_COUNTED", 5)
+    with session(database) as connection:
+        for user in range(1, 5):
+            add(connection, user, minute=user)
+        assert conversion_events.waiting(connection, "t").events == 4
+        conversion_events.number(connection)
+        for user in range(5, 9):
+            add(connection, user, minute=user)
+        waiting = conversion_events.waiting(connection, "t")
+        assert (waiting.events, waiting.since > 0.0) == (5, True)
+
+
+def test_what_never_gets_a_number_is_looked_at_by_nobody(database: str) -> None:
+    with session(database) as connection:
+        for user in range(2000):
+            add(connection, user, minute=1)
+        connection.execute("UPDATE leadstream.stints SET paid_before = true")
+        connection.execute("VACUUM ANALYZE leadstream.stints")
+        ((found,),) = connection.execute(
+            "SELECT count(*) FROM leadstream.stints WHERE conversion_type IS NOT NULL AND in_shadow IS FALSE"
+            " AND event_number IS NULL AND paid_before IS NOT TRUE"
+        ).fetchall()
+        ((held,),) = connection.execute(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = 'leadstream.stints_events_waiting'::regclass"
+        ).fetchall()
+        assert (found, held) == (0, 0)
+        assert conversion_events.waiting(connection, "t") == (0, 0.0, None)

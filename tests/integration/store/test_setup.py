@@ -165,7 +165,8 @@ def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> 
         ("stints_events", "(event_number IS NOT NULL)"),
         (
             "stints_events_waiting",
-            "((conversion_type IS NOT NULL) AND (in_shadow IS FALSE) AND (event_number IS NULL))",
+            "((conversion_type IS NOT NULL) AND (in_shadow IS FALSE) AND (event_number IS NULL)"
+            " AND (paid_before IS NOT TRUE))",
         ),
         ("stints_first_seen", "((number = 1) AND (source = 'stream'::text))"),
         ("stints_one_conversion_per_signature", "(conversion_type = 'signature_obtained'::text)"),
