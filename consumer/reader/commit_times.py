@@ -55,10 +55,12 @@ class CommitTimes:
         self._last: dict[int, int] = {}
         """On MariaDB, the date of the last transaction that each server made."""
 
-    def seen(self, clock_us: int) -> None:
-        """Takes note of what the server's clock shows."""
-        self.latest = clock_us + AHEAD_SECONDS * _US
-        self._asked = time.monotonic()
+    def seen(self, clock_us: int, age_seconds: float = 0.0) -> None:
+        """Takes note of what the server's clock showed so long ago.
+
+        Later commits than that may have come meanwhile, and what is ahead of them is asked of the server all the same.
+        """
+        self.latest = clock_us + int((age_seconds + AHEAD_SECONDS) * _US)
 
     def confirmed(self, server_id: int, ts_us: int, applied_us: int, version: int) -> tuple[int, int]:
         """When a transaction is dated, and when it was applied on the server that we read; 0: after the last one.
@@ -69,6 +71,7 @@ class CommitTimes:
             self._asked is None or time.monotonic() - self._asked >= ASK_SECONDS
         ):
             self.seen(self._ask())
+            self._asked = time.monotonic()
         latest = self.latest
         now = latest - AHEAD_SECONDS * _US
         date = ts_us

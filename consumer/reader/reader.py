@@ -447,6 +447,7 @@ class Heart:
         self._seconds = seconds
         self._due = time.monotonic() + seconds
         self._waiting: ClockAndPosition | None = None
+        self._read_at = 0.0
 
     def beat(self, stream: BinlogStream, sequencer: Sequencer) -> None:
         """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
@@ -460,13 +461,14 @@ class Heart:
             self._due = time.monotonic() + self._seconds
             self._backlog.measure(stream.file, stream.pos, sequencer.sent, drained=stream.drained)
             if stream.drained:
+                self._read_at = time.monotonic()
                 self._waiting = self._replica.clock_and_position()
             else:
                 sequencer.heartbeat(0, _stands(stream))
         waiting = self._waiting
         if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
             self._waiting = None
-            sequencer.heartbeat(waiting.ts_us, _stands(stream))
+            sequencer.heartbeat(waiting.ts_us, _stands(stream), time.monotonic() - self._read_at)
 
 
 def _stands(stream: BinlogStream) -> StreamPlace:

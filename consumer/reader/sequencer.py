@@ -390,17 +390,18 @@ class Sequencer:
         self._open.update(self._held)
         self._held.clear()
 
-    def heartbeat(self, ts_us: int, stands: StreamPlace | None = None) -> None:
+    def heartbeat(self, ts_us: int, stands: StreamPlace | None = None, age_seconds: float = 0.0) -> None:
         """Tells every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
 
-        Only between source transactions. `stands` is where the stream is: behind all that was numbered.
+        Only between source transactions. `stands` is where the stream is: behind all that was numbered. The clock was
+        read so many seconds ago.
         """
         if ts_us:
             self.version = max(ts_us, self.version + 1)
             self.ahead_us = self.version - ts_us
             self.ts_us = self.applied_us = ts_us
             if self._times is not None:
-                self._times.seen(ts_us)
+                self._times.seen(ts_us, age_seconds)
         self._beat(range(self.lanes), self.version, self.applied_us or self.version, stands)
 
     def _beat(self, lanes: Iterable[int], version: int, ts_us: int, stands: StreamPlace | None = None) -> None:

@@ -113,3 +113,16 @@ def test_no_date_lies_ahead_and_none_of_one_server_before_the_last_while_the_clo
     assert all(earlier < later for earlier, later in pairwise(versions))
     for of_one in dates.values():
         assert all(later >= min(earlier, NOW) for earlier, later in pairwise(of_one))
+
+
+def test_a_heartbeats_clock_that_was_read_long_ago_makes_no_later_commit_a_wrong_one() -> None:
+    """The stream may come to where the clock was read a minute later: a server that is busy, a Kafka that was away."""
+    server = Server(mariadb=False)
+    server.now = NOW + MINUTE
+    server.times.seen(NOW, age_seconds=60.0)
+    assert server.commit(NOW + 3 * SECOND)[0] == NOW + 3 * SECOND
+    server.times.seen(NOW)  # our own clock slept with the machine
+    assert server.commit(NOW + 4 * SECOND)[0] == NOW + 4 * SECOND
+    assert server.reported == []
+    assert server.commit(FUTURE)[0] < NOW + MINUTE
+    assert server.reported == [Wrong.AHEAD]
