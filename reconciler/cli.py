@@ -37,7 +37,7 @@ from reconciler.postgres import microseconds
 from reconciler.replica import ReplicaError
 from reconciler.runs.aging import age as age_scores
 from reconciler.runs.attribution import NAME as ATTRIBUTION
-from reconciler.runs.attribution import attribute
+from reconciler.runs.attribution import NotOurs, attribute
 from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress, TerminalProgress, as_json, show
 from reconciler.runs.run_log import AlreadyRunning
@@ -228,11 +228,15 @@ def attribution() -> None:
             typer.echo("SHADOW_MODE is on: conversions are the call centre's and stay as they are")
             return
         done = attribute(tools.postgres, tools.runs, stop.event)
-    if done is None:
-        typer.echo("there is no table call_sessions, so there are no calls to attribute conversions by")
-    else:
-        typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
-    _leave(stop, failed=False)
+    if isinstance(done, NotOurs):
+        typer.echo(done.reason)
+        return
+    typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
+    if done.locked:
+        typer.echo(f"{done.locked:,} are held by somebody else and left for the next run")
+    if done.refused:
+        _print_error(f"PostgreSQL refused {done.refused:,} of them; the log says why")
+    _leave(stop, failed=bool(done.refused))
 
 
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")

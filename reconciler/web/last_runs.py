@@ -91,6 +91,7 @@ def _detail(record: Record) -> str:
         ("repaired", "repaired"),
         ("left_to_recheck", "left"),
         ("failed", "refused"),
+        ("locked", "held by others"),
     ):
         if number := _count(counts, key):
             parts.append(f"{number:,} {word}")
