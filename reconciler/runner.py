@@ -12,6 +12,7 @@ import structlog
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
 from reconciler.replica import Known
 from reconciler.runs import attribution
@@ -20,8 +21,8 @@ from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
-from reconciler.runs.sweeps import RECHECKS, Report, Scope
-from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.runs.sweeps import Report, Scope
+from reconciler.settings import AgingSettings
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +127,7 @@ class Jobs:
         say = log.error if done.refused else log.info
         say(
             "run_ended",
-            run=attribution.NAME,
+            run=ATTRIBUTION,
             checked=done.looked_at,
             filled=done.filled,
             refused=done.refused,

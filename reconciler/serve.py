@@ -21,13 +21,13 @@ from consumer.store.processes import Presence
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
+from reconciler.names import ATTRIBUTION, SWEEPS
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
-from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
-from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
+from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
 from reconciler.tokens import tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
@@ -142,7 +142,7 @@ def _hosts(serving: ServeSettings) -> frozenset[str] | None:
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
         return frozenset(NAMES)
-    aging = {aging_run.NAME, attribution.NAME} if settings.discovery.shadow_mode else set()
+    aging = {aging_run.NAME, ATTRIBUTION} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 
 

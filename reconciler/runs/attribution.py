@@ -24,13 +24,13 @@ from consumer.store.connection import Connection
 from consumer.store.conversion_events import Recorded
 from consumer.store.errors import NotPrepared, RowLocked, StoreError, TransactionConflict
 from consumer.store.refusal import is_refusal
+from reconciler.names import ATTRIBUTION as NAME
 from reconciler.postgres import Postgres
 from reconciler.runs.repair import piecewise, why
 from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
 
 log = structlog.get_logger(__name__)
 
-NAME: Final = "attribution"
 PAGE: Final = 100
 """Conversions in one transaction: the call centre's own work waits for no more rows than these."""
 OVERLAP: Final = 2 * 24 * 3_600_000_000

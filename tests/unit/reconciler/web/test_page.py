@@ -20,9 +20,9 @@ from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
 from reconciler.monitor.today import Days, Today, Won, calendar, days
 from reconciler.monitor.week import week
+from reconciler.names import SWEEPS
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
-from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.formatting import ago, clock, difference, span
 from reconciler.web.lists import KINDS, Entry, cursor
