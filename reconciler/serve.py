@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,7 @@ import uvicorn
 
 from consumer.measures import RECONCILER, begin
 from consumer.process import release
-from consumer.settings import SettingsError, load
+from consumer.settings import SettingsError, file_of, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
 from reconciler import metrics
@@ -28,7 +29,7 @@ from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
-from reconciler.tokens import tokens
+from reconciler.tokens import LISTED, SHARED, tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
 
@@ -62,7 +63,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         precalls,
         jobs,
         watch,
-        tokens(serving.api_token, serving.api_tokens),
+        tokens(serving.api_token, serving.api_tokens, _token_files()),
         stream.seen,
         aging.aging_timezone,
         _hosts(serving),
@@ -110,6 +111,11 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
             publisher.join()
     log.info("stopped")
     return failed
+
+
+def _token_files() -> dict[str, Path]:
+    """The files that tokens come from."""
+    return {name: Path(path) for name in (SHARED, LISTED) if (path := file_of(name))}
 
 
 def _presence(settings: Settings) -> AbstractContextManager[object]:
