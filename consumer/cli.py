@@ -11,18 +11,15 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from consumer.commands import dead_letters, rules
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail, run
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
@@ -365,34 +362,10 @@ def _exit_as_asked(stop: Stop) -> None:
 
 def main() -> None:
     """The console script: errors end as one sentence and an exit code (1 failed, 2 wrong settings, 130 Ctrl-C)."""
-    sys.exit(run(app))
+    sys.exit(run(app, _code_of))
 
 
-def run(command: Callable[[], object]) -> int:
-    """Runs a typer app and returns the exit code."""
-    interrupted = Event()
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    # Noted as well as raised: raised inside a destructor it is swallowed, and what it hit goes on until it fails.
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        command()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        code = _code_of(error, interrupted=interrupted.is_set())
-        if code is None:
-            raise
-        return code
-    return 0
-
-
-def _code_of(error: Exception, *, interrupted: bool) -> int | None:
+def _code_of(error: Exception) -> int | None:
     """The exit code of a command that failed, after its sentence was reported; None for an error of our own making."""
     from confluent_kafka import KafkaError, KafkaException
 
@@ -405,7 +378,7 @@ def _code_of(error: Exception, *, interrupted: bool) -> int | None:
     if isinstance(error, SettingsError):
         return fail(error, WRONG_SETTINGS)
     if isinstance(error, SourceError | StreamError | StoreError | Unfit | OSError):
-        return INTERRUPTED if interrupted else fail(error, FAILED)
+        return fail(error, FAILED)
     if isinstance(error, KafkaException):
         reason: KafkaError = error.args[0]
         if reason.code() == KafkaError._INVALID_ARG:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from threading import Event
+from types import FrameType
 from typing import Final
 
 import typer
@@ -24,3 +27,32 @@ def fail(error: Exception, code: int) -> int:
 
         structlog.get_logger(__name__).error("failed", kind=type(error).__name__, reason=str(error))
     return code
+
+
+def run(command: Callable[[], object], code_of: Callable[[Exception], int | None]) -> int:
+    """Runs a typer app and returns the exit code; 130 for whatever ended one after Ctrl-C.
+
+    `code_of` reports an error and returns its exit code; None for one of our own making, which is raised.
+    """
+    interrupted = Event()
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    # Noted as well as raised: raised inside a destructor it is swallowed, and what it hit goes on until it fails.
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        command()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if interrupted.is_set():
+            return INTERRUPTED
+        code = code_of(error)
+        if code is None:
+            raise
+        return code
+    return 0

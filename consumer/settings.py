@@ -137,7 +137,7 @@ def _printed(variable: str, command: str) -> str:
     return lines[0].strip()
 
 
-def _file_of(variable: str) -> str | None:
+def file_of(variable: str) -> str | None:
     """The file that a setting is read from; None where the environment has the value itself."""
     return None if os.environ.get(variable) else os.environ.get(f"{variable}{_FILE}")
 
@@ -199,7 +199,7 @@ class ReplicaSettings(_Settings):
     def address(self) -> MySQLAddress:
         """The parts of the URL."""
         url = self.replica_database_url.get_secret_value()
-        return MySQLAddress(url, self.replica_password_command, _file_of("REPLICA_DATABASE_URL"))
+        return MySQLAddress(url, self.replica_password_command, file_of("REPLICA_DATABASE_URL"))
 
 
 class PostgresAddress(str):
@@ -255,7 +255,7 @@ class DatabaseSettings(_Settings):
     def conninfo(self) -> PostgresAddress:
         """What libpq takes."""
         url = self.database_url.get_secret_value()
-        return PostgresAddress(url, self.database_password_command, _file_of("DATABASE_URL"))
+        return PostgresAddress(url, self.database_password_command, file_of("DATABASE_URL"))
 
 
 class DeploymentSettings(_Settings):
@@ -301,7 +301,7 @@ class KafkaSettings(DeploymentSettings):
     @property
     def renews_password(self) -> bool:
         """Whether the password comes from a file, so that another one may stand there later."""
-        return _file_of("KAFKA_SASL_PASSWORD") is not None
+        return file_of("KAFKA_SASL_PASSWORD") is not None
 
     def topic(self, name: str) -> str:
         """The full name of one of our topics."""

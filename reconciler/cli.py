@@ -11,40 +11,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import psycopg
 import typer
-from rich.console import Console
 
-from consumer.ending import FAILED, WRONG_SETTINGS, fail
-from consumer.logs import configure
-from consumer.process import release
-from consumer.settings import (
-    DatabaseSettings,
-    DiscoverySettings,
-    ReplicaSettings,
-    SettingsError,
-    demand,
-    load,
-    run_settings,
-)
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail
+from consumer.ending import run as run_app
 from consumer.stopping import Stop
-from consumer.store.conflicts import again_if_in_the_way
-from consumer.store.errors import StoreError
-from consumer.store.refusal import reason_of
-from reconciler.postgres import microseconds
-from reconciler.replica import ReplicaError
-from reconciler.runs.aging import age as age_scores
-from reconciler.runs.attribution import NAME as ATTRIBUTION
-from reconciler.runs.attribution import attribute
-from reconciler.runs.repair import ask_for_rechecks
-from reconciler.runs.report import LineProgress, TerminalProgress, as_json, show
-from reconciler.runs.run_log import AlreadyRunning
-from reconciler.runs.sessions import Tools, load_settings, open_tools
-from reconciler.runs.sweeps import RECHECKS, Report, Scope, Sweeper
-from reconciler.runs.wait_for_stream import Stopped
-from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings, SweepSettings
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from consumer.progress import LineProgress, TerminalProgress
+    from reconciler.runs.sessions import Tools
+    from reconciler.runs.sweeps import Report, Scope, Sweeper
+    from reconciler.settings import SweepSettings
 
 app = typer.Typer(
     help="The safety net: sweeps, backfill, verify and aging, through the same ledger as the stream.",
@@ -55,17 +37,23 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from consumer.process import release
+
         typer.echo(f"leadstream {release()}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
+def begin(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    pass
+    """Sets the logs up for a command."""
+    from consumer import logs
+    from consumer.settings import run_settings
+
+    logs.configure(run_settings())
 
 
 NAMES = (*SWEEPS, RECHECKS)
@@ -108,6 +96,10 @@ def run(
     as_json_: JSON = False,
 ) -> None:
     """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
+    from consumer.settings import load
+    from reconciler.runs.sweeps import Scope
+    from reconciler.settings import SweepSettings
+
     scope = Scope(_since(since), hours_back, everyone)
     if scope.since is not None and hours_back is not None:
         _wrong("--since and --hours-back exclude each other; give one of them")
@@ -128,6 +120,10 @@ def run(
 
 
 def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop) -> list[Report]:
+    from consumer.store.errors import StoreError
+    from reconciler.replica import ReplicaError
+    from reconciler.runs.run_log import AlreadyRunning
+
     reports = []
     for name in names:
         if stop:
@@ -147,9 +143,11 @@ def backfill(
     as_json_: JSON = False,
 ) -> None:
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     with _tools() as (tools, stop), tools.backfill() as filling:
-        progress = TerminalProgress(console, "backfill") if console.is_terminal else LineProgress("backfill")
+        progress = _progress(console, "backfill")
         try:
             report = filling.run(progress, restart=restart)
         finally:
@@ -168,6 +166,8 @@ def verify(
     as_json_: JSON = False,
 ) -> None:
     """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
+    from rich.console import Console
+
     since = _since(conversions_since, "--conversions-since")
     if since is not None and sample is not None:
         _wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")
@@ -175,7 +175,7 @@ def verify(
     with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
         if since is not None and tools.discovery.shadow_mode:
             _wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
-        progress = TerminalProgress(console, "verify") if console.is_terminal else LineProgress("verify")
+        progress = _progress(console, "verify")
         try:
             report = verification.run(progress, sample=sample, conversions_since=since)
         finally:
@@ -192,6 +192,11 @@ def recheck(
     as_json_: JSON = False,
 ) -> None:
     """Reads customers live, whatever sweeps are about, with all rechecks that are due, and repairs what differs."""
+    from consumer.store.conflicts import again_if_in_the_way
+    from reconciler.runs.repair import ask_for_rechecks
+    from reconciler.runs.run_log import AlreadyRunning
+    from reconciler.runs.sweeps import Scope
+
     with _tools() as (tools, stop):
         again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
         try:
@@ -206,6 +211,10 @@ def recheck(
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
     """Adds 1 to every active score below the ceiling for today and each day that was missed; never twice for a day."""
+    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from reconciler.runs.aging import age as age_scores
+    from reconciler.settings import AgingSettings, SweepSettings
+
     demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings)
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
@@ -223,22 +232,31 @@ def age() -> None:
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
 def attribution() -> None:
     """Notes whose calls earned each conversion, where nobody else did; the rules say which calls, in [attribution]."""
+    from reconciler.runs.attribution import NotOurs, attribute
+
     with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: conversions are the call centre's and stay as they are")
             return
         done = attribute(tools.postgres, tools.runs, stop.event)
-    if done is None:
-        typer.echo("there is no table call_sessions, so there are no calls to attribute conversions by")
-    else:
-        typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
-    _leave(stop, failed=False)
+    if isinstance(done, NotOurs):
+        typer.echo(done.reason)
+        return
+    typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
+    if done.locked:
+        typer.echo(f"{done.locked:,} are held by somebody else and left for the next run")
+    if done.refused:
+        _print_error(f"PostgreSQL refused {done.refused:,} of them; the log says why")
+    _leave(stop, failed=bool(done.refused))
 
 
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
 def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
+    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from reconciler.runs.sessions import load_settings
     from reconciler.serve import serve as serve_forever
+    from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
 
     demand(
         ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
@@ -251,6 +269,10 @@ def serve() -> None:
 
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
+    from consumer.store.errors import StoreError
+    from reconciler.replica import ReplicaError
+    from reconciler.runs.sessions import load_settings, open_tools
+
     settings = load_settings()
     if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
@@ -261,8 +283,14 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
                 yield tools, stop
         except (StoreError, ReplicaError):
             if stop.by == signal.SIGINT:
-                raise typer.Exit(130) from None
+                raise typer.Exit(INTERRUPTED) from None
             raise
+
+
+def _progress(console: Console, name: str) -> TerminalProgress | LineProgress:
+    from consumer.progress import LineProgress, TerminalProgress
+
+    return TerminalProgress(console, name) if console.is_terminal else LineProgress(name)
 
 
 def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
@@ -280,6 +308,8 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
 def _since(text: str | None, option: str = "--since") -> int | None:
     if text is None:
         return None
+    from reconciler.postgres import microseconds
+
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -288,6 +318,10 @@ def _since(text: str | None, option: str = "--since") -> int | None:
 
 
 def _print(reports: Sequence[Report], as_json_: bool) -> None:
+    from rich.console import Console
+
+    from reconciler.runs.report import as_json, show
+
     if as_json_:
         typer.echo(as_json(reports))
     elif reports:
@@ -305,21 +339,31 @@ def _wrong(sentence: str) -> NoReturn:
 
 def _leave(stop: Stop, *, failed: bool) -> None:
     if stop.by == signal.SIGINT:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     if failed:
         raise typer.Exit(1)
 
 
 def main() -> None:
     """The console script."""
-    try:
-        configure(run_settings())
-        app()
-    except SettingsError as error:
-        sys.exit(fail(error, WRONG_SETTINGS))
-    except (StoreError, ReplicaError, AlreadyRunning, OSError) as error:
-        sys.exit(fail(error, FAILED))
-    except psycopg.Error as error:
-        sys.exit(fail(StoreError(reason_of(error)), FAILED))
-    except Stopped:
-        sys.exit(0)
+    sys.exit(run_app(app, _code_of))
+
+
+def _code_of(error: Exception) -> int | None:
+    """The exit code of a command that failed, after its sentence was reported; None for an error of our own making."""
+    import psycopg
+
+    from consumer.settings import SettingsError
+    from consumer.store.errors import StoreError
+    from consumer.store.refusal import reason_of
+    from reconciler.replica import ReplicaError
+    from reconciler.runs.run_log import AlreadyRunning
+    from reconciler.runs.wait_for_stream import Stopped
+
+    if isinstance(error, SettingsError):
+        return fail(error, WRONG_SETTINGS)
+    if isinstance(error, StoreError | ReplicaError | AlreadyRunning | OSError):
+        return fail(error, FAILED)
+    if isinstance(error, psycopg.Error):
+        return fail(StoreError(reason_of(error)), FAILED)
+    return 0 if isinstance(error, Stopped) else None

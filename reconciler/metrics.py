@@ -21,13 +21,13 @@ from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import SinceMidnight
-from reconciler.runs import aging, attribution, backfill, verify
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
+from reconciler.runs import aging, backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.run_log import AUDIT
-from reconciler.runs.sweeps import RECHECKS, Report
-from reconciler.settings import SWEEPS
+from reconciler.runs.sweeps import Report
 
-EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, attribution.NAME, AUDIT)
+EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, ATTRIBUTION, AUDIT)
 OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
 KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
 SHADOW: Final = "shadow"

@@ -12,6 +12,7 @@ import structlog
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
 from reconciler.replica import Known
 from reconciler.runs import attribution
@@ -20,8 +21,8 @@ from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
-from reconciler.runs.sweeps import RECHECKS, Report, Scope
-from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.runs.sweeps import Report, Scope
+from reconciler.settings import AgingSettings
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,8 @@ class Jobs:
         self._aging = aging
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
+        self._not_ours = ""
+        """Why others attribute conversions, as it was last told."""
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""
@@ -107,13 +110,29 @@ class Jobs:
         return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def attribute(self) -> None:
-        """Notes whose calls earned conversions, where calls are known. Raises AlreadyRunning, StoreError."""
+        """Notes whose calls earned conversions, where that is ours to do; otherwise it says so once.
+
+        Raises AlreadyRunning, StoreError, psycopg.Error.
+        """
         if self.settings.discovery.shadow_mode:
             return
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
             done = attribution.attribute(tools.postgres, tools.runs, self._stop)
-        if done is not None:
-            log.info("run_ended", run=attribution.NAME, checked=done.looked_at, filled=done.filled)
+        if isinstance(done, attribution.NotOurs):
+            if done.reason != self._not_ours:
+                log.info("attribution_not_ours", reason=done.reason)
+            self._not_ours = done.reason
+            return
+        self._not_ours = ""
+        say = log.error if done.refused else log.info
+        say(
+            "run_ended",
+            run=ATTRIBUTION,
+            checked=done.looked_at,
+            filled=done.filled,
+            refused=done.refused,
+            locked=done.locked,
+        )
 
     def age(self, slot: datetime) -> None:
         """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""

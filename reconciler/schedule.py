@@ -21,13 +21,13 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from consumer.store.errors import StoreError
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
-from reconciler.runs import aging, attribution
+from reconciler.runs import aging
 from reconciler.runs.run_log import AlreadyRunning
-from reconciler.runs.sweeps import RECHECKS, Scope
-from reconciler.settings import SWEEPS
+from reconciler.runs.sweeps import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +89,8 @@ class Schedule:
         # A second one finds the first still waiting for the stream, and ends: the scheduler would warn each time.
         self._scheduler.add_job(self._recheck, every, id=RECHECKS, next_run_time=now, max_instances=2)
         self._scheduler.add_job(
-            self._guarded, CronTrigger(minute=QUARTERS, timezone=UTC), args=[attribution.NAME, self._jobs.attribute],
-            id=attribution.NAME,
+            self._guarded, CronTrigger(minute=QUARTERS, timezone=UTC), args=[ATTRIBUTION, self._jobs.attribute],
+            id=ATTRIBUTION,
         )  # fmt: skip
         self._scheduler.start()
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -15,20 +16,20 @@ import uvicorn
 
 from consumer.measures import RECONCILER, begin
 from consumer.process import release
-from consumer.settings import SettingsError, load
+from consumer.settings import SettingsError, file_of, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
+from reconciler.names import ATTRIBUTION, SWEEPS
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
-from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
-from reconciler.settings import SWEEPS, AgingSettings, ServeSettings, StreamSettings
-from reconciler.tokens import tokens
+from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
+from reconciler.tokens import LISTED, SHARED, tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
 
@@ -62,7 +63,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         precalls,
         jobs,
         watch,
-        tokens(serving.api_token, serving.api_tokens),
+        tokens(serving.api_token, serving.api_tokens, _token_files()),
         stream.seen,
         aging.aging_timezone,
         _hosts(serving),
@@ -112,6 +113,11 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     return failed
 
 
+def _token_files() -> dict[str, Path]:
+    """The files that tokens come from."""
+    return {name: Path(path) for name in (SHARED, LISTED) if (path := file_of(name))}
+
+
 def _presence(settings: Settings) -> AbstractContextManager[object]:
     """Tells of this process in PostgreSQL, where anything is written there."""
     if not settings.discovery.smart_discovery_enabled:
@@ -142,7 +148,7 @@ def _hosts(serving: ServeSettings) -> frozenset[str] | None:
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
         return frozenset(NAMES)
-    aging = {aging_run.NAME, attribution.NAME} if settings.discovery.shadow_mode else set()
+    aging = {aging_run.NAME, ATTRIBUTION} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 
 

@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr
 
 from consumer.settings import KafkaSettings, Words, _Settings
+from reconciler.names import SWEEPS
 from reconciler.tokens import parse
-
-SWEEPS = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
-"""The four sweeps in the order of their minutes (:00, :15, :30, :45)."""
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

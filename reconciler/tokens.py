@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
+import structlog
 from pydantic import SecretStr
+
+log = structlog.get_logger(__name__)
 
 SHARED: Final = "API_TOKEN"
 """Whose name a run has that was started with the one token that everybody shares."""
+LISTED: Final = "API_TOKENS"
 NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,60}")
 SHORTEST: Final = 16
 """Characters of a token that nobody guesses."""
@@ -27,30 +32,102 @@ class Caller(NamedTuple):
 class Tokens:
     """The tokens that are known. Empty: nobody can start runs."""
 
-    def __init__(self, known: Iterable[tuple[Caller, str]]) -> None:
-        self._known = [(caller, token.encode()) for caller, token in known]
+    def __init__(self, known: Iterable[tuple[Caller, str]], files: TokenFiles | None = None) -> None:
+        """What stands in `files` later takes the place of `known`."""
+        self._set(known)
+        self._files = files
 
     def __bool__(self) -> bool:
-        return bool(self._known)
+        return bool(self._now())
 
     @property
     def may_run(self) -> bool:
         """Whether there is a token that starts runs."""
-        return any(caller.may_run for caller, _ in self._known)
+        return any(caller.may_run for caller, _ in self._now())
 
     def caller(self, given: str | None) -> Caller | None:
         """Whose token this is, told in a time that does not depend on how much of it is right; None: nobody's."""
         wanted = (given or "").encode()
-        found = [caller for caller, token in self._known if hmac.compare_digest(wanted, token)]
+        found = [caller for caller, token in self._now() if hmac.compare_digest(wanted, token)]
         return found[0] if found else None
 
+    def _now(self) -> list[tuple[Caller, bytes]]:
+        renewed = None if self._files is None else self._files.renewed()
+        if renewed is not None:
+            self._set(renewed)
+        return self._known
 
-def tokens(shared: SecretStr | None, listed: SecretStr | None) -> Tokens:
-    """The one shared token, which may run, and those of `parse`."""
-    known: list[tuple[Caller, str]] = []
-    if shared is not None and shared.get_secret_value():
-        known.append((Caller(SHARED, may_run=True), shared.get_secret_value()))
-    return Tokens([*known, *parse(listed.get_secret_value() if listed is not None else "")])
+    def _set(self, known: Iterable[tuple[Caller, str]]) -> None:
+        self._known = [(caller, token.encode()) for caller, token in known]
+
+
+class TokenFiles:
+    """Files that tokens are read from, and read anew once they are others."""
+
+    def __init__(self, shared: SecretStr | None, listed: SecretStr | None, files: Mapping[str, Path]) -> None:
+        """What was read of them at first; `files` are API_TOKEN and API_TOKENS, where they came from one."""
+        self._texts = {SHARED: _text(shared), LISTED: _text(listed)}
+        self._files = files
+        self._seen: Mapping[str, object] = {}
+        """What each file was like when it was looked at."""
+
+    def renewed(self) -> list[tuple[Caller, str]] | None:
+        """The tokens as they are now; None where they are as before, or where a file is broken, which is said once."""
+        states = {name: _state(path) for name, path in self._files.items()}
+        changed = [name for name, state in states.items() if name not in self._seen or state != self._seen[name]]
+        if not changed:
+            return None
+        self._seen = states  # before it is read: what is written meanwhile is seen the next time
+        try:
+            texts = self._texts | {name: _read(self._files[name]) for name in changed}
+            known = _known(texts[SHARED], texts[LISTED])
+        except ValueError as error:
+            log.warning(
+                "tokens_not_renewed",
+                files=[f"{name}_FILE" for name in changed],
+                reason=str(error),
+                hint="the tokens before it stay in force; correct the file",
+            )
+            return None
+        if texts != self._texts:
+            log.info("tokens_renewed", tokens=len(known))
+        self._texts = texts
+        return known
+
+
+def _read(path: Path) -> str:
+    """What a file holds. Raises ValueError, with none of it, where that is nothing or cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ValueError("it is not in UTF-8") from None
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def tokens(shared: SecretStr | None, listed: SecretStr | None, files: Mapping[str, Path] | None = None) -> Tokens:
+    """The one shared token, which may run, and those of `parse`; `files` as `TokenFiles` takes them."""
+    return Tokens(_known(_text(shared), _text(listed)), TokenFiles(shared, listed, files) if files else None)
+
+
+def _known(shared: str, listed: str) -> list[tuple[Caller, str]]:
+    return [*([(Caller(SHARED, may_run=True), shared)] if shared else []), *parse(listed)]
+
+
+def _text(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What tells one version of a file from the next; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def parse(text: str) -> list[tuple[Caller, str]]:

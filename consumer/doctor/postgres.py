@@ -8,7 +8,7 @@ from typing import Final
 
 from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.postgres_facts import PostgresFacts
-from consumer.store.call_centre import fit
+from consumer.store.call_centre import attribution, fit
 from consumer.store.call_centre.needs import LABELS, TABLES, Labels
 from consumer.store.pooler import HINT
 
@@ -132,6 +132,9 @@ def _call_centre(facts: PostgresFacts, labels: Labels) -> Iterator[Check]:
 def _extras(facts: PostgresFacts) -> Iterator[Check]:
     for table, theirs in facts.theirs.items():
         yield from map(_of, fit.additions(table, theirs))
+    found = None if facts.attribution is None else attribution.judge(facts.attribution)
+    if found is not None:
+        yield _of(found)
 
 
 def _of(finding: fit.Finding) -> Check:

@@ -15,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.doctor.check import Unreachable
 from consumer.store import migrations
-from consumer.store.call_centre import tables
+from consumer.store.call_centre import attribution, tables
+from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
 from consumer.store.call_centre.needs import TABLES
 from consumer.store.connection import place, watchful
@@ -84,6 +85,8 @@ class PostgresFacts:
     pooling: Pooling = Pooling.NONE
     rules: Adopted | None = None
     """The rules in force; None where there are none, or none to be seen."""
+    attribution: AttributionFacts | None = None
+    """What there is to tell whose calls earned a conversion."""
 
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
@@ -143,6 +146,7 @@ def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
         privileges={name: frozenset(may) for is_theirs, name, may in privileges if is_theirs},
         elsewhere=tables.elsewhere(connection),
         lanes=_lanes(connection) if "SELECT" in ours.get("lanes", ()) and usage else None,
+        attribution=attribution.collect(connection),
         rules=_rules(connection) if "SELECT" in ours.get("rules", ()) and usage else None,
     )
 

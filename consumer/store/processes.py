@@ -1,4 +1,4 @@
-"""The processes at work, in PostgreSQL: each tells of itself every few seconds, in a transaction of its own.
+"""The processes at work, in PostgreSQL: each tells of itself every few seconds, in a session of its own.
 
 Nobody waits for it, and nothing but the status page looks at it: where PostgreSQL does not answer, the next time will
 do.
@@ -7,15 +7,14 @@ do.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final, NamedTuple, Self
 
-import psycopg
 import structlog
 
 from consumer.process import NAME, Process, myself
 from consumer.store import sql
 from consumer.store.connection import Connection, classified, open_session
-from consumer.store.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -48,35 +47,61 @@ class Presence:
         self._conninfo = conninfo
         self._kind = kind
         self._stop = threading.Event()
+        self._connection: Connection | None = None
+        """The thread's own, kept while it lasts."""
         self._is_silent = False
         """Whether telling failed the last time; said once."""
         self._thread = threading.Thread(target=self._tell, name="presence", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread can be had: the page does without, and the work goes on
+            self._report(error)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(LEAVE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(LEAVE_SECONDS)
 
     def _tell(self) -> None:
-        while not self._stop.is_set():
-            told = {**myself(self._kind)._asdict(), "hours": KEPT_HOURS}
-            self._execute(sql.TELL_PROCESS, told)
-            self._stop.wait(TELL_SECONDS)
+        try:
+            while not self._stop.is_set():
+                self._try(self._tell_once)
+                self._stop.wait(TELL_SECONDS)
+            self._try(self._forget)
+        finally:
+            self._close()
+
+    def _tell_once(self) -> None:
+        self._execute(sql.TELL_PROCESS, {**myself(self._kind)._asdict(), "hours": KEPT_HOURS})
+
+    def _forget(self) -> None:
         self._execute(sql.FORGET_PROCESS, {"kind": self._kind, "name": NAME})
 
     def _execute(self, statement: str, parameters: dict[str, object]) -> None:
+        with classified(self._conninfo):
+            if self._connection is None:
+                name = f"leadstream {self._kind}'s presence"
+                self._connection = open_session(self._conninfo, name, autocommit=True, seconds=5)
+            self._connection.execute(statement, parameters)
+
+    def _try(self, work: Callable[[], None]) -> None:
         try:
-            with (
-                classified(self._conninfo),
-                open_session(self._conninfo, f"leadstream {self._kind}'s presence", seconds=5) as connection,
-            ):
-                connection.execute(statement, parameters)
-        except (StoreError, psycopg.Error, ValueError) as error:
-            if not self._is_silent:
-                self._is_silent = True
-                log.warning("presence_not_told", reason=str(error), hint="the page lacks this process meanwhile")
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next time may do, and no work depends on it
+            self._close()
+            self._report(error)
         else:
             self._is_silent = False
+
+    def _report(self, error: Exception) -> None:
+        if not self._is_silent:
+            self._is_silent = True
+            log.warning("presence_not_told", reason=str(error), hint="the page lacks this process meanwhile")
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -37,7 +37,7 @@ def _lines() -> Iterator[str]:
     yield ABOUT
     yield from ("## Topics", "", "| topic | holds | captured columns |", "|---|---|---|")
     for topic in LANE_TOPICS:
-        columns = next((captured.columns for table, captured in CAPTURED.items() if table == topic), {})
+        columns = list(CAPTURED[topic].columns) if topic in CAPTURED else []
         holds = "that lanes have passed a moment" if topic == HEARTBEATS else f"changes of `{topic}`"
         yield f"| `{{prefix}}.{topic}` | {holds} | {', '.join(f'`{one}`' for one in columns)} |"
     yield f"| `{{prefix}}.{CHECKPOINTS}` | what the reader must remember, in the Kafka transaction of the rows | |"
@@ -45,7 +45,7 @@ def _lines() -> Iterator[str]:
     writer = EnvelopeWriter("leadstream", "mysql", "company", 1)
     writer.clock(_SIGNED_AT // 1000 + 4)
     writer.transaction(_GTID, 1, "binlog.000007", 4711, _SIGNED_AT, _SIGNED_AT)
-    after = {**_BEFORE, "current_signature_file_id": "7f0c", "updated_at": "2026-09-21T13:33:20Z"}
+    after: dict[str, object] = {**_BEFORE, "current_signature_file_id": "7f0c", "updated_at": "2026-09-21T13:33:20Z"}
     change = writer.row("users", "u", _text(_BEFORE), _text(after), 4890, 0, 1, 1, 52_817, "8911", moved=False) + LAST
     yield from ("## A customer signs", "", "Key `8911`, in the topic `leadstream.users`:", "", *_block(change))
     place = StreamPlace("5c1e0d3a", "binlog.000007", 5120)

@@ -6,54 +6,54 @@ others of such calls contributed. How much and how many days say the rules, in [
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from threading import Event
 from typing import Final, NamedTuple
+from uuid import UUID
+
+import psycopg
+import structlog
 
 from consumer.leads.rule_file import Attribution
 from consumer.store import conversion_events
-from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.call_centre.attribution import CONVERSIONS, SESSIONS, AttributionFacts, collect, judge
 from consumer.store.connection import Connection
 from consumer.store.conversion_events import Recorded
-from consumer.store.errors import NotPrepared, StoreError
+from consumer.store.errors import NotPrepared, RowLocked, StoreError, TransactionConflict
+from consumer.store.refusal import is_refusal
+from reconciler.names import ATTRIBUTION as NAME
 from reconciler.postgres import Postgres
-from reconciler.runs.run_log import COMPLETE, Runs, Window
+from reconciler.runs.repair import piecewise, why
+from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
 
-NAME: Final = "attribution"
-PAGE: Final = 1000
-"""Conversions in one transaction."""
+log = structlog.get_logger(__name__)
+
+PAGE: Final = 100
+"""Conversions in one transaction: the call centre's own work waits for no more rows than these."""
 OVERLAP: Final = 2 * 24 * 3_600_000_000
 """How far back (µs) a run looks behind the one before: a call may be written after the conversion that it led to."""
 
-NEEDED: Final = """
-SELECT to_regclass('call_sessions') IS NOT NULL AND to_regclass('conversions') IS NOT NULL,
-       ARRAY(SELECT wanted FROM unnest(%(columns)s::text[]) AS wanted
-             WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('call_sessions')
-                               AND attname = wanted AND NOT attisdropped)),
-       coalesce(has_table_privilege(to_regclass('call_sessions'), 'SELECT'), false),
-       NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('conversions')
-                   AND attname = ANY(ARRAY['primary_agent_id', 'contributing_agents'])
-                   AND NOT has_column_privilege(attrelid, attnum, 'UPDATE')),
-       (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('conversions') AND NOT attisdropped
-        AND attname = ANY(ARRAY['primary_agent_id', 'contributing_agents'])) = 2,
-       (SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass('conversions')
-        AND attname = 'contributing_agents' AND NOT attisdropped),
-       current_user::text
-"""
-"""What is there and what we may do with it."""
-SESSION_COLUMNS: Final = ("user_id", "agent_id", "talk_time_seconds", "started_at", "ended_at")
+LOCK_SECONDS: Final = "SET LOCAL lock_timeout = '1s'"
+"""What somebody holds for longer is left for the next run."""
 
 ATTRIBUTE: Final = """
-WITH open AS MATERIALIZED (
-    SELECT id, user_id, converted_at, primary_agent_id FROM conversions AS found
+WITH wanted AS MATERIALIZED (
+    SELECT id FROM conversions AS found
     WHERE id = ANY(%(id)s::uuid[]) AND (primary_agent_id IS NULL OR contributing_agents IS NULL)
+      AND converted_at < (now() AT TIME ZONE 'UTC') - interval '1 hour'
       AND NOT EXISTS (
           SELECT FROM call_sessions AS session
-          WHERE session.user_id = found.user_id AND session.ended_at IS NULL
+          WHERE session.user_id = found.user_id
+            AND (session.ended_at IS NULL OR session.talk_time_seconds IS NULL)
             AND session.started_at <= found.converted_at
             AND session.started_at > (now() AT TIME ZONE 'UTC') - interval '1 day')
-    ORDER BY id FOR NO KEY UPDATE
+), open AS MATERIALIZED (
+    SELECT id, user_id, converted_at, primary_agent_id FROM conversions
+    WHERE id IN (SELECT id FROM wanted) AND (primary_agent_id IS NULL OR contributing_agents IS NULL)
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), talked AS (
     SELECT open.id, open.primary_agent_id, session.agent_id, max(session.started_at) AS last_at
     FROM open JOIN call_sessions AS session ON session.user_id = open.user_id
@@ -65,14 +65,20 @@ WITH open AS MATERIALIZED (
     SELECT id, coalesce(min(primary_agent_id), (array_agg(agent_id ORDER BY last_at DESC, agent_id))[1]) AS agent,
            array_agg(agent_id ORDER BY last_at DESC, agent_id) AS agents
     FROM talked GROUP BY id
+), filled AS (
+    UPDATE conversions
+    SET primary_agent_id = coalesce(conversions.primary_agent_id, ranked.agent),
+        contributing_agents = coalesce(
+            conversions.contributing_agents, to_jsonb(array_remove(ranked.agents, ranked.agent))::{json})
+    FROM ranked WHERE conversions.id = ranked.id
+    RETURNING conversions.id
 )
-UPDATE conversions
-SET primary_agent_id = coalesce(conversions.primary_agent_id, ranked.agent),
-    contributing_agents = coalesce(
-        conversions.contributing_agents, to_jsonb(array_remove(ranked.agents, ranked.agent))::{json})
-FROM ranked WHERE conversions.id = ranked.id
+SELECT (SELECT count(*) FROM filled), ARRAY(SELECT id FROM wanted EXCEPT SELECT id FROM open)
 """
-"""Agents of conversions that have none. One with a call that has not ended waits for its end: it may be the last."""
+"""Agents of conversions that have none: how many were filled in, and those whose rows somebody holds.
+
+The dialler writes calls late: a conversion of the last hour waits, and one with a call that has not ended, or whose
+talk is yet to be written, waits for a day at most: that call may be the last."""
 
 BY_AGENT: Final = """
 SELECT primary_agent_id, conversion_type, count(*) FROM conversions
@@ -91,93 +97,148 @@ GROUP BY 1
 """To how many conversions of a time each agent contributed."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attributed:
-    """What a run did: conversions looked at, and those that were given agents."""
+    """What a run did: conversions looked at and given agents, and those whose rows were refused or held by others."""
 
     looked_at: int = 0
     filled: int = 0
+    refused: int = 0
+    locked: int = 0
+
+    @property
+    def counts(self) -> dict[str, object]:
+        """As they are recorded."""
+        return {"checked": self.looked_at, "filled": self.filled, "failed": self.refused, "locked": self.locked}
 
 
-def statement(postgres: Postgres) -> str | None:
-    """ATTRIBUTE for the tables as they are; None where there are no calls to go by.
+class NotOurs(NamedTuple):
+    """Nothing is attributed, and nothing is wrong with that; why."""
 
-    Raises NotPrepared where we may not, or where the tables lack what it takes.
+    reason: str
+
+
+def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | NotOurs:
+    """Attributes what was recorded since the last run, and what that one left.
+
+    Goes on where a run was cut off. Raises AlreadyRunning, StoreError and psycopg.Error; what was filled in until then
+    stays. A row that PostgreSQL refuses, or that somebody holds, is in nobody's way.
     """
     with postgres.session() as connection:
-        row = connection.execute(NEEDED, {"columns": list(SESSION_COLUMNS)}).fetchone()
-    assert row is not None
-    there, missing, may_read, may_write, has_columns, kind, role = row
-    if not there:
-        return None
-    if missing:
-        raise NotPrepared(f"call_sessions has no column {', '.join(missing)}, by which conversions are attributed")
-    if not has_columns or kind not in ("json", "jsonb"):
-        raise NotPrepared("conversions has no primary_agent_id, or no contributing_agents of type jsonb; add them")
-    if not (may_read and may_write):
-        raise NotPrepared(
-            f"{role} may not attribute conversions; GRANT SELECT ON call_sessions TO {role};"
-            f" GRANT UPDATE (primary_agent_id, contributing_agents) ON conversions TO {role}"
-        )
-    return ATTRIBUTE.replace("{json}", kind)
-
-
-def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | None:
-    """Attributes what was recorded since the last run, and what that one left; None where there are no calls.
-
-    Goes on where a run was cut off. Raises AlreadyRunning, StoreError; what was filled in until then stays.
-    """
-    filling = statement(postgres)
-    if filling is None:
-        return None
+        facts = collect(connection)
+    if (left_to_others := _not_ours(facts)) is not None:
+        return left_to_others
     with runs.alone(NAME):
         end = postgres.clock()
         begin, cursor = _begin(runs)
         run = runs.start(NAME, Window(begin, end), cursor)
-        rules = postgres.rules().file.attribution
-        looked_at = filled = 0
+        done = Attributed()
         try:
-            while not stop.is_set():
-                with postgres.session() as connection:
-                    page = conversion_events.after(connection, cursor, PAGE)
-                    if len(page) < PAGE and conversion_events.number(connection):
-                        continue
-                if not page:
-                    run.finish("ok", _counts(looked_at, filled), 0)
-                    return Attributed(looked_at, filled)
-                filled += again_if_in_the_way(fill, postgres, filling, page, rules)
-                looked_at += len(page)
-                cursor = page[-1].event_number
-                run.move(cursor, _counts(looked_at, filled), 0)
-            run.finish("stopped", _counts(looked_at, filled), 0)
-        except StoreError as error:
+            filling = Filling(postgres, _statement(facts), postgres.rules().file.attribution, done)
+            run.finish(_attribute(filling, run, Window(begin, end), cursor, stop), done.counts, 0)
+        except (StoreError, psycopg.Error) as error:
             if postgres.is_open():
-                run.finish("failed", _counts(looked_at, filled), 0, str(error))
+                run.finish("failed", done.counts, 0, why(error))
             raise
-    return Attributed(looked_at, filled)
+    return done
 
 
-def fill(postgres: Postgres, filling: str, page: list[Recorded], rules: Attribution) -> int:
-    """Gives these conversions their agents where they have none; how many. Raises StoreError."""
-    with postgres.session() as connection:
-        return connection.execute(
-            filling,
-            {"id": [one.id for one in page], "talk_seconds": rules.talk_seconds, "days": rules.days},
-        ).rowcount
+def _attribute(filling: Filling, run: Run, window: Window, cursor: int, stop: Event) -> str:
+    """Fills page after page; how the run ended."""
+    done = filling.done
+    while not stop.is_set():
+        with filling.postgres.session() as connection:
+            page = conversion_events.after(connection, cursor, PAGE)
+            if len(page) < PAGE and conversion_events.number(connection):
+                continue
+        if not page:
+            return "refused" if done.refused else "ok"
+        held = filling.fill(page)
+        if held and done.locked == len(held):
+            # As if it had ended there: the next run begins with the first that was held, however long ago that is.
+            run.set_window(window._replace(end=min(window.end, min(held) - 1 + OVERLAP)))
+        done.looked_at += len(page)
+        cursor = page[-1].event_number
+        run.move(cursor, done.counts, 0)
+    return "stopped"
+
+
+class Filling:
+    """Gives conversions their agents, and counts."""
+
+    def __init__(self, postgres: Postgres, statement: str, rules: Attribution, done: Attributed) -> None:
+        self.postgres = postgres
+        self.done = done
+        self._statement = statement
+        self._rules = rules
+
+    def fill(self, page: list[Recorded]) -> list[int]:
+        """Gives these their agents where they have none; the numbers of those that others hold. Raises StoreError."""
+        held: list[int] = []
+        piecewise(partial(self._fill, held), page, partial(self._refused, held))
+        self.done.locked += len(held)
+        return held
+
+    def _fill(self, held: list[int], part: Sequence[Recorded]) -> None:
+        numbers = {one.id: one.event_number for one in part}
+        parameters = {"id": list(numbers), "talk_seconds": self._rules.talk_seconds, "days": self._rules.days}
+        try:
+            filled, locked = self._execute(parameters)
+        except RowLocked:  # a whole table, or an agent that is being deleted
+            held += numbers.values()
+            return
+        self.done.filled += filled
+        held += (numbers[one] for one in locked)
+
+    def _execute(self, parameters: dict[str, object]) -> tuple[int, list[UUID]]:
+        with self.postgres.session() as connection, connection.transaction():
+            connection.execute(LOCK_SECONDS)
+            row = connection.execute(self._statement, parameters).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def _refused(self, held: list[int], one: Recorded, error: psycopg.Error | TransactionConflict) -> None:
+        if isinstance(error, TransactionConflict):
+            held.append(one.event_number)
+            return
+        if not is_refusal(error):
+            raise error
+        log.error("attribution_refused", user_id=one.user_id, conversion=str(one.id), reason=why(error))
+        self.done.refused += 1
+
+
+def _not_ours(facts: AttributionFacts) -> NotOurs | None:
+    if not facts.has_calls:
+        absent = SESSIONS if SESSIONS not in facts.names else CONVERSIONS
+        return NotOurs(f"there is no table {absent}, so there are no calls to attribute conversions by")
+    if not facts.has_rights:
+        return NotOurs(
+            f"{facts.role} has no right to attribute conversions, so others do; to change that, {facts.grants}"
+        )
+    return None
+
+
+def _statement(facts: AttributionFacts) -> str:
+    """ATTRIBUTE for the tables as they are. Raises NotPrepared where we may not, or where they lack what it takes."""
+    found = judge(facts)
+    if found is not None and not found.fits:
+        raise NotPrepared(f"{found.sentence}; {found.hint}")
+    kind = facts.columns[CONVERSIONS, "contributing_agents"].base
+    assert kind is not None
+    return ATTRIBUTE.replace("{json}", kind)
 
 
 def _begin(runs: Runs) -> tuple[int, int]:
-    """From when on to look, and the number of the last conversion that was looked at since then."""
+    """From when on to look, and the number of the last conversion that was looked at since then.
+
+    A run that goes on where one was cut off looks back, too, at what that one left waiting.
+    """
     last = runs.last(NAME)
     if last is not None and last.outcome not in COMPLETE and last.window is not None and last.cursor is not None:
-        return last.window.start, last.cursor
+        return last.window.start, min(last.cursor, last.window.end - OVERLAP)
     until = runs.looked_at_until(NAME)
     begin = 0 if until is None else until - OVERLAP
     return begin, begin
-
-
-def _counts(looked_at: int, filled: int) -> dict[str, object]:
-    return {"checked": looked_at, "filled": filled}
 
 
 class Earned(NamedTuple):

@@ -12,8 +12,8 @@ from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
+from reconciler.names import SWEEPS
 from reconciler.postgres import Postgres, microseconds, moment
-from reconciler.settings import SWEEPS
 
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""

@@ -18,6 +18,7 @@ from consumer import local_time
 from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError, TransactionConflict
 from reconciler.mysql_statements import UNHELD
+from reconciler.names import RECHECKS
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs.repair import Repairer, Tally, batches, piecewise, why
@@ -36,7 +37,6 @@ SETTLED: Final = 60_000_000
 KNOWN: Final = 50 * 60_000_000
 """For how long (µs) it is enough to know until when the replica had everything: windows end there."""
 
-RECHECKS: Final = "rechecks"
 CREATION_SWEEPS: Final = {"new-users": Table.USERS, "new-requirements": Table.CLAIM_REQUIREMENTS}
 """The table whose new rows each of these sweeps looks at."""
 CONVERSION_SWEEPS: Final = {

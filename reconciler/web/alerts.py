@@ -9,7 +9,7 @@ from math import isinf
 from typing import Final
 
 from reconciler.monitor.today import Today
-from reconciler.settings import SWEEPS
+from reconciler.names import SWEEPS
 from reconciler.web.formatting import ago, clock, counted, span
 from reconciler.web.last_runs import TITLES
 from reconciler.web.view_model import LATE_SECONDS, VERY_LATE_SECONDS, Alert, Facts, State, lag_of, lag_state, sentence

@@ -7,6 +7,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
@@ -133,7 +134,7 @@ def create_app(
         watch,
         TodayCache(settings.database.conninfo, policy.zone),
         stream,
-        policy,
+        lambda: replace(policy, token=tokens.may_run),
         settings.database.conninfo,
     )
     return app

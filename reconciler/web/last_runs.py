@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.runner import NAMES as STARTABLE
 from reconciler.runner import SCHEDULE
-from reconciler.runs import attribution
 from reconciler.runs.run_log import NAMES, Record
-from reconciler.runs.sweeps import RECHECKS
 from reconciler.schedule import last_slot
-from reconciler.settings import SWEEPS
 from reconciler.web.formatting import ago, counted, span
 from reconciler.web.view_model import Facts, RunRow, State, sentence
 
@@ -25,7 +23,7 @@ TITLES: Final = {
     "backfill": ("Backfill", "customers there before us"),
     "audit": ("Audit", "Kafka held against the binlog"),
     "age": ("Aging", "scores grow by one a day"),
-    attribution.NAME: ("Attribution", "whose calls earned each conversion"),
+    ATTRIBUTION: ("Attribution", "whose calls earned each conversion"),
 }
 
 
@@ -91,6 +89,7 @@ def _detail(record: Record) -> str:
         ("repaired", "repaired"),
         ("left_to_recheck", "left"),
         ("failed", "refused"),
+        ("locked", "held by others"),
     ):
         if number := _count(counts, key):
             parts.append(f"{number:,} {word}")
@@ -116,6 +115,6 @@ def _next(name: str, facts: Facts) -> str:
         return f"next at {slot.astimezone(facts.policy.zone):%H:%M}"
     if name == RECHECKS:
         return "when one is due"
-    if name == attribution.NAME:
+    if name == ATTRIBUTION:
         return "every 15 minutes"
     return "next at 02:00" if name == "age" else "on demand"

@@ -39,7 +39,7 @@ WEIGHT: Final = {State.GOOD: 0, State.NOTICE: 1, State.UNKNOWN: 2, State.BAD: 3}
 
 def page(facts: Facts) -> Page:
     """The page of this moment."""
-    found = alerts(facts)
+    found = sorted(alerts(facts), key=lambda alert: WEIGHT[alert.state], reverse=True)
     state = max((alert.state for alert in found), key=WEIGHT.__getitem__, default=State.GOOD)
     drawn = chart(*_hours(facts.today))
     conversions, words = _conversions(facts, drawn)

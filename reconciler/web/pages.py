@@ -184,7 +184,12 @@ class TodayCache:
         if time.monotonic() >= self._week_due:
             self._week_due = inf
             reading = threading.Thread(target=self._read_week, name="week", daemon=True)
-            reading.start()
+            try:
+                reading.start()
+            except RuntimeError as error:  # no thread can be had at the moment
+                log.warning("week_not_read", reason=str(error))
+                self._week_due = time.monotonic() + WEEK_FRESH_SECONDS
+                return
             reading.join(WEEK_WAIT_SECONDS)
 
     def _read_week(self) -> None:
@@ -248,16 +253,16 @@ def add_pages(
     watch: Watch,
     cache: TodayCache,
     stream: Callable[[], StreamSeen],
-    policy: Policy,
+    policy: Callable[[], Policy],
     conninfo: str,
 ) -> None:
-    """Adds the pages to the API."""
-    pages = Pages(policy)
+    """Adds the pages to the API; `policy` is asked each time, for tokens are renewed."""
+    pages, zone, turns = Pages(policy()), policy().zone, lists.Turns()
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
         seen = await asyncio.to_thread(cache.newest)
-        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy, seen.week, myself(RECONCILER))
+        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy(), seen.week, myself(RECONCILER))
         return pages.html("status.html", page=page(facts))
 
     @app.get("/customers", include_in_schema=False)
@@ -287,8 +292,8 @@ def add_pages(
             "customer.html",
             title=title,
             asked=number,
-            told=told(explanation, policy.zone),
-            startable=policy.writes and policy.token,
+            told=told(explanation, zone),
+            startable=policy().may_start,
         )
 
     @app.get("/lists/{name}", include_in_schema=False)
@@ -302,11 +307,16 @@ def add_pages(
         except ValueError:
             return _no_list(pages, "That is no place in this list. Begin at its first page.", 422)
         try:
-            found = await asyncio.to_thread(lists.extract, conninfo, kind, policy.zone, span, behind)
+            async with turns.take():
+                found = await asyncio.to_thread(lists.extract, conninfo, kind, zone, span, behind)
+        except lists.Busy:
+            busy = _no_list(pages, "Many are looking at lists at the moment. Try again in a few seconds.", 503)
+            busy.headers["retry-after"] = str(round(lists.ANSWER_SECONDS))
+            return busy
         except (StoreError, psycopg.Error) as error:
             log.warning("list_not_shown", reason=str(error))
             return _no_list(pages, _sentence(str(error)), 503)
-        shown = list_page(name, kind, span, found, policy.zone, is_first=behind is None)
+        shown = list_page(name, kind, span, found, zone, is_first=behind is None)
         return pages.html("list.html", list=shown, title=shown.title)
 
     @app.get("/docs", include_in_schema=False)
@@ -315,13 +325,13 @@ def add_pages(
 
     @app.get("/dead-letters", include_in_schema=False)
     async def letters(after: int = Query(0, ge=0, le=LARGEST_ID)) -> HTMLResponse:
-        startable = policy.writes and policy.token
+        startable = policy().may_start
         try:
             found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
         except StoreError as error:
             wrong = _sentence(str(error))
             return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
-        rows = [letter_row(letter, policy.zone) for letter in found[: dead_letters.LISTED]]
+        rows = [letter_row(letter, zone) for letter in found[: dead_letters.LISTED]]
         further = rows[-1].number if len(found) > len(rows) else 0
         return pages.html("dead_letters.html", letters=rows, startable=startable, further=further, begun=after > 0)
 

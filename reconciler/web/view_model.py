@@ -50,6 +50,11 @@ class Policy:
     """Addresses to link to; empty where nobody set one."""
 
     @property
+    def may_start(self) -> bool:
+        """Whether anything can be started from the pages."""
+        return self.writes and self.token
+
+    @property
     def why_no_runs(self) -> str:
         """Why nobody can start runs from the page; empty where they can."""
         if not self.writes:

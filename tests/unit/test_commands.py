@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import typer.main
 
 import consumer.cli
 import reconciler.cli
+from consumer import ending
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
@@ -145,15 +147,35 @@ def test_no_process_loads_the_client_of_a_server_it_never_speaks_to(module: str,
     assert done.stdout == "False\n"
 
 
-def test_help_loads_neither_settings_nor_logs_nor_the_client_of_a_server() -> None:
+@pytest.mark.parametrize(("program", "command"), [("consumer", "dead-letters"), ("reconciler", "attribution")])
+def test_help_loads_neither_settings_nor_logs_nor_the_client_of_a_server(program: str, command: str) -> None:
     """It is asked often, by people who wait; these took it 1.4 s."""
     heavy = {"pydantic", "structlog", "confluent_kafka", "psycopg", "pymysql", "sqlalchemy", "prometheus_client"}
-    program = (
-        "import sys, consumer.cli\nsys.argv = ['consumer', '--help']\n"
-        "try:\n    consumer.cli.main()\nexcept SystemExit:\n    print('LOADED', *sys.modules)"
+    asking = (
+        f"import sys, {program}.cli\nsys.argv = [{program!r}, '--help']\n"
+        f"try:\n    {program}.cli.main()\nexcept SystemExit:\n    print('LOADED', *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True, cwd=ROOT)
     help_, _, loaded = done.stdout.partition("LOADED")
-    assert "dead-letters" in help_
+    assert command in help_
     assert "typer" in loaded.split()
     assert heavy & set(loaded.split()) == set()
+
+
+def test_whatever_fails_after_ctrl_c_ends_with_130_and_before_it_as_what_it_is() -> None:
+    def fails() -> None:
+        raise LookupError
+
+    def interrupted() -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise LookupError
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert ending.run(interrupted, lambda _: 1) == 130
+        assert ending.run(fails, lambda _: 7) == 7
+        with pytest.raises(LookupError):
+            ending.run(fails, lambda _: None)
+    finally:
+        signal.signal(signal.SIGINT, before)

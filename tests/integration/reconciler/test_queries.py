@@ -23,11 +23,12 @@ from reconciler import mysql_statements
 from reconciler import replica as replica_module
 from reconciler.monitor.servers import Watch
 from reconciler.mysql_statements import Queries
+from reconciler.names import SWEEPS
 from reconciler.replica import Replica
 from reconciler.runner import Jobs
 from reconciler.runs.sessions import load_settings
 from reconciler.runs.sweeps import HOUR, Scope
-from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.settings import AgingSettings
 from reconciler.web.precall import PrecallService
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World

@@ -23,10 +23,11 @@ from consumer.progress import LineProgress
 from consumer.store import rule_changes
 from consumer.store import rules as store_rules
 from consumer.store.errors import NotPrepared
+from reconciler.names import SWEEPS
 from reconciler.runs import aging
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Scope
-from reconciler.settings import SWEEPS, AgingSettings
+from reconciler.settings import AgingSettings
 from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World, adopt_only, refuse

@@ -199,6 +199,9 @@ def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path
         runs = served.client.get("/runs", headers=bearer).json()
         assert {run["name"]: run["started_by"] for run in runs}["rechecks"] == "anna"
         assert served.client.get("/health/live", headers={"Host": "evil.example.com"}).status_code == 421
+        listed.write_text("bo 0123456789abcdex run\n")
+        assert served.client.get("/runs", headers=bearer).status_code == 401
+        assert served.post("/sweeps/rechecks", "0123456789abcdex").status_code == 200
 
 
 def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: World) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from threading import Event, Thread
 
-from consumer.process import NAME, release
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.process import NAME, Process, myself, release
+from consumer.store import processes as store
 from consumer.store.connection import open_session
 from consumer.store.processes import Known, Presence, processes
 from tests.integration.store.databases import run
@@ -47,3 +51,57 @@ def test_who_ended_without_a_word_is_forgotten_after_a_day(database: str) -> Non
 def test_a_postgresql_that_is_away_holds_nobody_up() -> None:
     with Presence("postgresql://nobody@127.0.0.1:1/none", "applier"):
         pass
+
+
+def sessions(database: str) -> list[int]:
+    """The server processes of the presence's sessions."""
+    with open_session(database, "a test") as session:
+        found = session.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'leadstream applier''s presence'"
+        )
+        return [pid for (pid,) in found]
+
+
+def test_one_session_is_kept_and_another_taken_where_it_broke(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "TELL_SECONDS", 0.05)
+    with Presence(database, "applier"):
+        until(lambda: sessions(database), "it told of itself")
+        (first,) = sessions(database)
+        run(database, "DELETE FROM leadstream.processes")
+        until(lambda: there(database), "it told of itself again")
+        assert sessions(database) == [first]
+        run(database, f"SELECT pg_terminate_backend({first})")
+        run(database, "DELETE FROM leadstream.processes")
+        until(lambda: there(database), "it told of itself through another session")
+        assert first not in sessions(database)
+    until(lambda: not sessions(database), "it logged out")
+
+
+def test_whatever_fails_it_tells_again_and_says_so_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Event()
+    tries = iter(range(3))
+
+    def broken(kind: str) -> Process:
+        if next(tries, None) is not None:
+            raise ZeroDivisionError
+        failed.set()
+        return myself(kind)
+
+    monkeypatch.setattr(store, "TELL_SECONDS", 0.05)
+    monkeypatch.setattr(store, "myself", broken)
+    run(database, "DELETE FROM leadstream.processes")
+    with capture_logs() as logs, Presence(database, "applier"):
+        until(failed.is_set, "it failed some times")
+        until(lambda: there(database), "it told of itself")
+    assert [line["event"] for line in logs] == ["presence_not_told"]
+
+
+def test_where_no_thread_can_be_had_the_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", start)
+    with capture_logs() as logs, Presence("postgresql://nobody@127.0.0.1:1/none", "applier"):
+        pass
+    assert [line["event"] for line in logs] == ["presence_not_told"]

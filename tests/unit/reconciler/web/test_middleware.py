@@ -6,11 +6,13 @@ import asyncio
 import hmac
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from reconciler.tokens import Caller, parse, tokens
 from reconciler.web.middleware import HEADERS, Door, Guard
@@ -165,6 +167,47 @@ def test_everybody_has_a_token_of_their_own_with_a_name_and_a_right() -> None:
     assert known.caller("0123456789abcdeg") == Caller("board", may_run=False)
     assert known.may_run
     assert not tokens(None, None)
+
+
+def written(path: Path, text: str) -> None:
+    """Put in its place whole, as secrets are mounted."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def test_a_file_of_tokens_is_read_anew_and_one_that_is_broken_keeps_those_before(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    written(path, LISTED.get_secret_value())
+    known = tokens(None, LISTED, {"API_TOKENS": path})
+    assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
+    written(path, "bo 0123456789abcdex read\n")
+    assert known.caller("0123456789abcdef") is None
+    assert known.caller("0123456789abcdex") == Caller("bo", may_run=False)
+    assert not known.may_run
+    for broken in ("bo 0123456789abcdez", "", " \n", None):
+        written(path, broken) if broken is not None else path.unlink()
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert known.caller("0123456789abcdex") == Caller("bo", may_run=False)
+        assert [line["event"] for line in logs] == ["tokens_not_renewed"]
+        assert "0123456789abcdez" not in str(logs)
+    path.write_bytes(b"anna 0123456789abcde\xff run\n")
+    with capture_logs() as logs:
+        assert known.caller("0123456789abcdex") == Caller("bo", may_run=False)
+    assert "0123456789" not in str(logs)
+    written(path, "# nobody\n")
+    assert not known
+
+
+def test_the_shared_token_is_renewed_beside_those_of_persons(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    written(path, "first")
+    known = tokens(SecretStr("first"), LISTED, {"API_TOKEN": path})
+    written(path, "second")
+    assert known.caller("first") is None
+    assert known.caller("second") == Caller("API_TOKEN", may_run=True)
+    assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from pathlib import Path
+from threading import Thread
 from zipfile import ZipFile
 from zoneinfo import ZoneInfo
 
@@ -20,15 +22,15 @@ from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
 from reconciler.monitor.today import Days, Today, Won, calendar, days
 from reconciler.monitor.week import week
+from reconciler.names import SWEEPS
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
-from reconciler.settings import SWEEPS
 from reconciler.web.chart import HEIGHT, chart, scale_top, share
 from reconciler.web.formatting import ago, clock, difference, span
 from reconciler.web.lists import KINDS, Entry, cursor
 from reconciler.web.page import page
-from reconciler.web.pages import commands, for_people
-from reconciler.web.view_model import Facts, Policy, State
+from reconciler.web.pages import TodayCache, commands, for_people
+from reconciler.web.view_model import LATE_SECONDS, Facts, Policy, State
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
@@ -129,6 +131,23 @@ def test_a_dead_reader_is_the_headline_and_no_lag() -> None:
         "The reader is not running since 13:10: it has written nothing to Kafka; look at `consumer read`."
     ]
     assert (shown.lags[0].value, shown.lags[0].state) == ("not running", State.BAD)
+
+
+def test_the_worst_stands_first() -> None:
+    late = some_day(lane(0.4), lane(LATE_SECONDS + 1))
+    shown = page(facts(today=late, snapshot=replace(WELL, dead_letters={"malformed": 1})))
+    assert [alert.state for alert in shown.alerts] == [State.BAD, State.NOTICE]
+    assert "could not be applied" in shown.alerts[0].sentence
+
+
+def test_where_no_thread_can_be_had_the_week_is_asked_for_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    cache = TodayCache("postgresql://nobody@127.0.0.1:1/none", LONDON)
+    monkeypatch.setattr(Thread, "start", start)
+    cache._look_at_week()
+    assert cache._week_due < inf
 
 
 def test_what_is_to_be_known_is_the_headline_too() -> None:

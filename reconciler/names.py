@@ -1,0 +1,10 @@
+"""Names of runs that are asked for by name; apart, so that `--help` loads nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SWEEPS: Final = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
+"""The four sweeps in the order of their minutes (:00, :15, :30, :45)."""
+RECHECKS: Final = "rechecks"
+ATTRIBUTION: Final = "attribution"
