@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 from tests.bench import results
 
-SECONDS = 20.0
-"""How long each rate is kept up."""
 CONNECTIONS = 32
 
 
@@ -61,7 +59,7 @@ async def _steady(host: str, port: int, users: int, rate: float, seconds: float)
     return taken, sources
 
 
-def figures(name: str, host: str, port: int, users: int, rate: float, seconds: float = SECONDS) -> results.Entry:
+def figures(name: str, host: str, port: int, users: int, rate: float, seconds: float) -> results.Entry:
     """One line of the table: latencies in ms, and how many answers did not come from the replica."""
     taken, sources = asyncio.run(_steady(host, port, users, rate, seconds))
     ordered = sorted(taken)
