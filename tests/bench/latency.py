@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -49,9 +49,12 @@ def bench(servers: Servers, sizes: Sizes) -> None:
             with _running([ours.reader(env, Path(folder)), ours.applier(env, Path(folder))]):
                 at_rest = _probe(past, postgres, bare, 10_000_000, sizes.probes)
                 entries += _figures("at rest", *at_rest)
-                with _loaded(past):
+                with _loaded(past) as committed:
+                    began, before = time.monotonic(), committed()
                     loaded = _probe(past, postgres, bare, 20_000_000, sizes.probes)
-                entries += _figures(f"at {_RATE:,} tx/s", *loaded)
+                    reached = (committed() - before) / (time.monotonic() - began)
+                first, *others = _figures(f"at {_RATE:,} tx/s", *loaded)
+                entries += [{**first, "load_tx_per_s": round(reached)}, *others]
             bare.close()
         topics.remove()
     results.keep("latency", "commit → visible in PostgreSQL", entries)
@@ -105,8 +108,11 @@ def _running(commands: list[Command]) -> Iterator[None]:
 
 
 @contextmanager
-def _loaded(past: History) -> Iterator[None]:
-    """Other transactions meanwhile, from processes of their own: they must not take turns with who measures."""
+def _loaded(past: History) -> Iterator[Callable[[], int]]:
+    """Other transactions meanwhile, from processes of their own: they must not take turns with who measures.
+
+    Gives how many were committed so far.
+    """
     spawned = multiprocessing.get_context("spawn")
     stop = spawned.Event()
     counts = [spawned.Value("q", 0) for _ in range(_LOADERS)]
@@ -121,7 +127,7 @@ def _loaded(past: History) -> Iterator[None]:
             if not all(loader.is_alive() for loader in loaders):
                 raise BenchFailed("a process that was to make load ended")
             time.sleep(_PAUSE)
-        yield
+        yield lambda: sum(count.value for count in counts)
     finally:
         stop.set()
         for loader in loaders:
