@@ -44,14 +44,26 @@ def disks(postgres: str, kafka_bytes: int | None) -> dict[str, float]:
     return taken
 
 
-def with_margins(entries: list[results.Entry], unit: str) -> list[results.Entry]:
-    """The entries, each with the seconds that a further million of the `unit` took since the size before.
+COSTS = ("seconds", "kafka_mb", "postgres_mb")
+A_MILLION = 1e6
 
-    Where a cost is a straight line these stay the same, whatever starting takes.
+
+def with_margins(entries: list[results.Entry], unit: str) -> list[results.Entry]:
+    """The entries, each with what a further million of the `unit` cost since the size before.
+
+    Where a cost is a straight line that stays the same, whatever starting takes.
     """
     found = [entries[0]]
     for before, entry in itertools.pairwise(entries):
-        more = float(str(entry[unit])) - float(str(before[unit]))
-        seconds = float(str(entry["seconds"])) - float(str(before["seconds"]))
-        found.append({**entry, "s_a_further_million": round(1e6 * seconds / more, 1)})
+        more = _number(entry[unit]) - _number(before[unit])
+        margins = {
+            f"{cost}_a_further_million": round(A_MILLION * (_number(entry[cost]) - _number(before[cost])) / more, 1)
+            for cost in COSTS
+            if cost in entry and cost in before
+        }
+        found.append({**entry, **margins})
     return found
+
+
+def _number(value: object) -> float:
+    return float(str(value))

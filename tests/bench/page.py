@@ -36,13 +36,18 @@ _SWEEPS: Final[tuple[Column, ...]] = (
     ("users looked at", "users"), ("seconds", "seconds"), ("users/s", "users_per_s"), ("drift repaired", "drift"),
     ("queries", "queries"), ("memory MB", "rss_mb"),
 )  # fmt: skip
+_FURTHER: Final[tuple[Column, ...]] = (
+    ("seconds a further million", "seconds_a_further_million"),
+    ("Kafka MB a further million", "kafka_mb_a_further_million"),
+    ("PostgreSQL MB a further million", "postgres_mb_a_further_million"),
+)
 _GROWTH: Final[tuple[Column, ...]] = (
-    ("seconds", "seconds"), ("s a further million", "s_a_further_million"), ("CPU µs a row", "cpu_us_a_row"),
-    ("memory MB", "rss_mb"), ("Kafka MB", "kafka_mb"), ("PostgreSQL MB", "postgres_mb"),
+    ("seconds", "seconds"), ("CPU µs a row", "cpu_us_a_row"), ("memory MB", "rss_mb"), ("Kafka MB", "kafka_mb"),
+    ("PostgreSQL MB", "postgres_mb"), *_FURTHER,
 )  # fmt: skip
 _USERS: Final[tuple[Column, ...]] = (
-    ("backfill s", "seconds"), ("s a further million", "s_a_further_million"), ("verify s", "verify_s"),
-    ("memory MB", "rss_mb"), ("verify's", "verify_rss_mb"), ("PostgreSQL MB", "postgres_mb"),
+    ("backfill s", "seconds"), ("verify s", "verify_s"), ("memory MB", "rss_mb"), ("verify's", "verify_rss_mb"),
+    ("PostgreSQL MB", "postgres_mb"), *_FURTHER,
 )  # fmt: skip
 _CHECKS: Final[tuple[Column, ...]] = (
     ("requests", "requests"), ("p50 ms", "p50_ms"), ("p99 ms", "p99_ms"), ("longest ms", "max_ms"),
@@ -109,7 +114,8 @@ def text(folder: Path = results.KEPT, plot_folder: str = "_static/benchmarks") -
             parts += [f"![{title}]({plot_folder}/{plot})", ""]
         for one in found:
             parts += [*_table(one["title"], columns, one["entries"]), ""]
-            parts += [line for said in [straightness(one["entries"])] if said for line in (said, "")]
+            if said := list(straightness(one["entries"])):
+                parts += ["What a further million costs, beyond the size before:", "", *said, ""]
         if "outage" in names and "outage.svg" in plotted:
             parts += [f"![Memory after an outage]({plot_folder}/outage.svg)", ""]
     return "\n".join([*parts, *_machines(kept)]) + "\n"
@@ -170,18 +176,20 @@ def _table(title: str, columns: Sequence[Column], entries: Sequence[Kept]) -> It
         yield "| " + " | ".join([name, *(_figure(entry.get(key)) for _, key in used)]) + " |"
 
 
-def straightness(entries: Sequence[Kept]) -> str:
-    """Whether what a further million costs stays the same, in a sentence; nothing where that was not measured twice."""
-    costs = [(entry["name"], entry["s_a_further_million"]) for entry in entries if "s_a_further_million" in entry]
-    if len(costs) < _TWICE:
-        return ""
-    (before, one), (last, other) = costs[-2:]
-    if one <= 0:
-        return f"At {before} starting outweighs the work: no line can be told from it."
-    more = round(100 * (other / one - 1))
-    if abs(more) <= _STRAIGHT_PERCENT:
-        return f"A straight line: up to {last} a further million costs {more:+d} % of what it did up to {before}."
-    return f"Not a straight line: up to {last} a further million costs {more:+d} % of what it did up to {before}."
+def straightness(entries: Sequence[Kept]) -> Iterator[str]:
+    """A sentence for each cost that was measured at three sizes: whether a further million costs the same."""
+    for header, key in _FURTHER:
+        costs = [(entry["name"], float(entry[key])) for entry in entries if key in entry]
+        if len(costs) < _TWICE:
+            continue
+        (before, one), (last, other) = costs[-2:]
+        what = header.removesuffix(" a further million")
+        more = 100 * (other / one - 1) if one > 0 else None
+        if more is None:
+            yield f"- {what}: up to {before} starting outweighs the work, so no line can be told"
+        else:
+            line = "a straight line" if abs(more) <= _STRAIGHT_PERCENT else "not a straight line"
+            yield f"- {what}: {line}, {more:+.0f} % up to {last} against up to {before}"
 
 
 _TWICE: Final = 2

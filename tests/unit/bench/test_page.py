@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bench import goals, page
+from tests.bench import goals, page, results
+from tests.bench.growth import with_margins
 
 
 def test_the_measured_part_of_the_page_is_what_the_kept_figures_make() -> None:
@@ -37,6 +38,20 @@ def test_a_peer_that_is_better_stands_where_we_lose() -> None:
     assert list(goals.losses(entries)) == [
         "go-mysql + franz-go (reader) is 1.25 × as fast as leadstream.",
         "go-mysql + franz-go (reader) takes less CPU a row: 8.0 µs against 9.0.",
+    ]
+
+
+def test_a_cost_is_a_straight_line_where_a_further_million_costs_the_same_whatever_starting_takes() -> None:
+    sizes = [(1_000, 5.0, 0.1), (100_000, 6.0, 10.0), (1_000_000, 15.2, 400.0)]
+    made: list[results.Entry] = [
+        {"name": f"{rows:,} changes", "rows": rows, "seconds": seconds, "kafka_mb": disk}
+        for rows, seconds, disk in sizes
+    ]
+    entries = with_margins(made, "rows")
+    assert [entry.get("seconds_a_further_million") for entry in entries] == [None, 10.1, 10.2]
+    assert list(page.straightness(entries)) == [
+        "- seconds: a straight line, +1 % up to 1,000,000 changes against up to 100,000 changes",
+        "- Kafka MB: not a straight line, +333 % up to 1,000,000 changes against up to 100,000 changes",
     ]
 
 
