@@ -208,14 +208,15 @@ def _machines(kept: Mapping[str, Kept]) -> Iterator[str]:
     machines: dict[str, list[str]] = {}
     for name, one in kept.items():
         told = one["machine"]
-        known = [f"{told[key]}{unit}" for key, unit in _MACHINE if key in told]
+        known = [form.format(told[key]) for key, form in _MACHINE if key in told]
         machines.setdefault(", ".join(known), []).append(f"`{name}`")
     for machine, names in machines.items():
         yield f"- {machine}: {', '.join(names)}"
 
 
 _MACHINE: Final = (
-    ("processor", ""), ("cores", " cores"), ("memory_gb", " GB"), ("system", ""), ("python", " (Python)"), ("day", ""),
+    ("processor", "{}"), ("cores", "{} cores"), ("memory_gb", "{} GB"), ("system", "{}"), ("python", "Python {}"),
+    ("day", "{}"),
 )  # fmt: skip
 
 

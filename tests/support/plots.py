@@ -37,7 +37,7 @@ def lines(title: str, x: str, y: str, series: Mapping[str, Points], *, log: bool
         drawn.append(f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#d0d7de"/>')
         drawn.append(_text(_LEFT - 6, at + 4, shown(value), anchor="end"))
     drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 10, x, anchor="middle"))
-    drawn.append(_text(_WIDTH - _RIGHT, 20, y, anchor="end"))
+    drawn.append(_text(_WIDTH - _RIGHT, 41, y, anchor="end"))
     legend = float(_LEFT)
     for (name, points), colour in zip(known.items(), _colours(len(known)), strict=True):
         path = " ".join(f"{across.place(at):.1f},{up.place(value):.1f}" for at, value in points)
@@ -49,7 +49,7 @@ def lines(title: str, x: str, y: str, series: Mapping[str, Points], *, log: bool
             ]
         drawn.append(f'<rect x="{legend:.0f}" y="32" width="10" height="10" fill="{colour}"/>')
         drawn.append(_text(legend + 14, 41, name))
-        legend += 26 + 6.6 * len(name)
+        legend += 32 + 7 * len(name)
     return _svg(_HEIGHT, drawn, title)
 
 
