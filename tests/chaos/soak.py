@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -78,9 +79,11 @@ def main(
     problems += [one.sentence for one in grown if one.wrong]
     for problem in problems:
         typer.echo(problem)
-    typer.echo(f"{'wrong' if problems else 'right'}; the report, samples and plots lie in {results}")
+    typer.echo(f"the report, samples and plots lie in {results}")
     if problems:
+        typer.echo(f"wrong with seed {seed}; logs and journals are below {trial.pipeline.folder}")
         raise typer.Exit(1)
+    shutil.rmtree(trial.pipeline.folder)
 
 
 def _soak(
