@@ -26,7 +26,8 @@ def main() -> None:
     """Starts the servers that are needed, runs the benchmarks asked for, and writes their page."""
     options = _options()
     sizes = _sizes(options)
-    names = dict.fromkeys(PARTS if "all" in options.names else options.names)
+    every = [part for part in PARTS if part != "outage" or sizes.outage]
+    names = dict.fromkeys(every if "all" in options.names else options.names)
     quick = options.quick or options.try_out
     folder = ROOT / "dist" / "bench" if quick else results.KEPT
     os.environ[results.FOLDER_SETTING] = str(folder)

@@ -58,7 +58,7 @@ def bench(servers: Servers, past: History, sizes: Sizes, *, with_peers: bool = T
 
 def outage(servers: Servers, sizes: Sizes) -> None:
     """One applier after an outage of so many changes."""
-    with history(servers, sizes.outage, AT_ONCE, side_by_side=True) as past:
+    with history(servers, sizes.outage or AT_ONCE * CHANGES_A_USER, AT_ONCE, side_by_side=True) as past:
         entry = after_an_outage(servers, past)
     results.keep("outage", f"one applier after an outage, {past.rows:,} changes piled up in Kafka", [entry])
 

@@ -43,15 +43,16 @@ def touched(servers: Servers, sizes: Sizes, *, with_peers: bool = True) -> None:
     with history(servers, sizes.touched_rows, touched=True) as past:
         contestants = [_ours(servers, past)]
         if with_peers:
-            contestants += [*_go(servers, past), *_go(servers, past, skip_unchanged=True)]
-            contestants += [_debezium(servers, past), _debezium(servers, past, skip_unchanged=True)]
+            for skip in (False, True) if sizes.every_peer_twice else (True,):
+                contestants += [*_go(servers, past, skip_unchanged=skip), _debezium(servers, past, skip_unchanged=skip)]
         title = f"binlog → committed Kafka, {past.rows:,} changes, {past.touches:,} of them of updated_at alone"
         _keep("reader-touched", title, contestants, sizes.runs)
 
 
 def larger(servers: Servers, sizes: Sizes) -> None:
-    """Larger transactions, ours alone: of 100 rows, and all in one."""
-    for size, name in ((100, "reader-100-rows"), (0, "reader-one-transaction")):
+    """Larger transactions, ours alone."""
+    for size in sizes.larger:
+        name = f"reader-{size}-rows" if size else "reader-one-transaction"
         with history(servers, sizes.larger_rows, size) as past:
             title = f"binlog → committed Kafka, transactions of {size or past.rows:,} rows"
             _keep(name, title, [_ours(servers, past)], sizes.runs)
