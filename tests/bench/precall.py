@@ -43,7 +43,13 @@ async def _steady(host: str, port: int, users: int, rate: float, seconds: float)
 
     async def ask(due: float) -> None:
         connection = await idle.get()
-        sources[await connection.ask(random.randint(1, users))] += 1
+        user = random.randint(1, users)
+        try:
+            source = await connection.ask(user)
+        except (asyncio.IncompleteReadError, ConnectionError):  # closed while it was idle: any client opens another
+            connection = _Connection(*await asyncio.open_connection(host, port))
+            source = await connection.ask(user)
+        sources[source] += 1
         taken.append((time.perf_counter() - due) * 1000)
         idle.put_nowait(connection)
 
