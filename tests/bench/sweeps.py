@@ -98,7 +98,7 @@ class Company:
     @property
     def environment(self) -> dict[str, str]:
         """For `reconciler`."""
-        return environments.environment(mysql=self.address, postgres=self.postgres, API_TOKEN="bench")
+        return environments.environment(mysql=self.address, postgres=self.postgres, API_TOKEN=precall.TOKEN)
 
 
 def bench(servers: Servers, sizes: Sizes) -> None:
