@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 5
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-reader bench-applier bench-sweeps test-deploy chaos docs reference dashboards alerts lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-quick bench-reader bench-touched bench-larger bench-applier bench-outage bench-latency bench-growth bench-sweeps bench-keys soak test-deploy chaos docs reference dashboards alerts lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,16 +57,41 @@ servers-env: venv ## print export lines for the servers: eval "$$(make -s server
 servers-stop: venv ## end exactly the servers that `make servers` started
 	@$(PYTHON) -m tests.servers stop
 
-bench: bench-reader bench-applier bench-sweeps ## every benchmark, with peers; results under tests/bench/results
+bench: servers ## every benchmark with its peers, in half an hour; results under tests/bench/results, docs/benchmarks.md
+	@$(PYTHON) -m tests.bench all
 
-bench-reader: servers ## binlog → committed Kafka: us, Debezium, mysqlbinlog, mysql-replication
+bench-quick: servers ## the same with small sizes, to see that everything runs; keeps nothing
+	@$(PYTHON) -m tests.bench all --quick
+
+bench-reader: servers ## binlog → committed Kafka: us, Go, Debezium, mysqlbinlog, mysql-replication
 	@$(PYTHON) -m tests.bench reader
 
-bench-applier: servers ## binlog → PostgreSQL and latency: us, Debezium with its JDBC sink
-	@$(PYTHON) -m tests.bench applier latency
+bench-touched: servers ## the same where most updates change no captured column but updated_at
+	@$(PYTHON) -m tests.bench touched
 
-bench-sweeps: servers ## each sweep, verify and backfill over a million users
+bench-larger: servers ## binlog → committed Kafka, us alone: larger transactions
+	@$(PYTHON) -m tests.bench larger
+
+bench-applier: servers ## binlog → PostgreSQL: us, Debezium with its JDBC sink
+	@$(PYTHON) -m tests.bench applier
+
+bench-outage: servers ## one applier after an outage (CHANGES=10000000)
+	@$(PYTHON) -m tests.bench outage --outage $(or $(CHANGES),10000000)
+
+bench-latency: servers ## commit → visible, beside a bare Kafka transaction and a bare PostgreSQL commit
+	@$(PYTHON) -m tests.bench latency
+
+bench-growth: servers ## time, memory and disk as changes grow (CHANGES=10000,100000,1000000,10000000)
+	@$(PYTHON) -m tests.bench growth $(if $(CHANGES),--changes $(CHANGES))
+
+bench-sweeps: servers ## each sweep, verify and backfill over a million users, and as users grow
 	@$(PYTHON) -m tests.bench sweeps
+
+bench-keys: servers ## UUIDs and integers for keys of requirements
+	@$(PYTHON) -m tests.bench keys
+
+soak: servers ## hours at 500 transactions/s with faults; fails where something grows that should not (HOURS=2)
+	@$(PYTHON) -m tests.chaos.soak --hours $(or $(HOURS),2)
 
 test-deploy: venv ## build the image and bring the compose file up for real
 	@$(PYTHON) -m pytest tests/deploy

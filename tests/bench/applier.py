@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,16 @@ from pathlib import Path
 
 import psycopg
 
-from tests.bench import measure, ours, peers, results
+from tests.bench import measure, ours, results
 from tests.bench.history import CHANGES_A_USER, DATABASE, TABLES, History, history
 from tests.bench.kafka import Topics, table_topics
+from tests.bench.peers import debezium
 from tests.bench.postgres import database
-from tests.bench.runs import entry_of
+from tests.bench.runs import Contestant, by_turns, entry_of, paired
+from tests.bench.sizes import Sizes
 from tests.servers import Servers
+from tests.support import broker
 
-MOST_APPLIERS = 3
 AT_ONCE = 100
 """Rows in a transaction of the outage's history, so that it is written in minutes; in Kafka they are messages alike."""
 MEMORY_POINTS = 40
@@ -34,28 +36,31 @@ HISTORIES = "SELECT count(*) FROM leadstream.leads WHERE stint = 3"
 WON = "SELECT count(*) FROM conversions"
 
 
-def bench(servers: Servers, rows: int, outage: int, runs: int, with_peers: bool, *, integer_keys: bool = False) -> None:
-    """The table of DESIGN section 8, second line: both halves at once, and catching up from Kafka alone.
+def bench(servers: Servers, past: History, sizes: Sizes, *, with_peers: bool = True) -> None:
+    """The table of DESIGN section 8, second line: both halves at once beside the peer, and catching up from Kafka.
 
-    That by one applier and by several, and after an outage of `outage` changes (0: left out) by one. With
-    `integer_keys` one applier also on a history whose requirements have numbers instead of UUIDs, in pairs.
+    Both halves and the peer take turns; catching up is measured once for each number of appliers.
     """
-    if rows:
-        title = f"binlog → PostgreSQL, {rows:,} single-row transactions"
-        with history(servers, rows) as past:
-            measured = [partial(whole, servers, past, runs)]
-            measured += [partial(debezium, servers, past, runs)] * with_peers
-            measured += [partial(catching_up, servers, past, runs, number + 1) for number in range(MOST_APPLIERS)]
-            entries: list[results.Entry] = []
-            for measure_one in measured:
-                entries.append(measure_one())
-                results.keep("applier", title, entries)
-        if integer_keys:
-            results.keep("keys", f"one applier, {rows:,} single-row transactions", keys(servers, rows, runs))
-    if outage:
-        with history(servers, outage, AT_ONCE, side_by_side=True) as past:
-            entry = after_an_outage(servers, past)
-        results.keep("outage", f"one applier after an outage, {outage:,} changes piled up in Kafka", [entry])
+    title = f"binlog → PostgreSQL, {past.rows:,} single-row transactions"
+    contestants = [Contestant("leadstream", ["reader", "applier"], past.rows, partial(_whole, servers, past))]
+    if with_peers:
+        debezium_with_sink = partial(_debezium, servers, past)
+        contestants.append(Contestant("debezium + jdbc sink", ["debezium"], past.rows, debezium_with_sink))
+    entries = paired(contestants, by_turns(contestants, sizes.runs))
+    results.keep("applier", title, entries)
+    for appliers in range(1, sizes.most_appliers + 1):
+        many = f", {appliers} appliers" if appliers > 1 else ""
+        names = [f"applier {number + 1}" for number in range(appliers)]
+        taken = [_caught_up(servers, past, appliers)]
+        entries.append(entry_of(f"leadstream from Kafka alone{many}", names, taken, past.rows))
+    results.keep("applier", title, entries)
+
+
+def outage(servers: Servers, sizes: Sizes) -> None:
+    """One applier after an outage of so many changes."""
+    with history(servers, sizes.outage or AT_ONCE * CHANGES_A_USER, AT_ONCE, side_by_side=True) as past:
+        entry = after_an_outage(servers, past)
+    results.keep("outage", f"one applier after an outage, {past.rows:,} changes piled up in Kafka", [entry])
 
 
 @dataclass(frozen=True)
@@ -82,31 +87,22 @@ def prepared(servers: Servers, past: History) -> Iterator[Run]:
         topics.remove()
 
 
-def whole(servers: Servers, past: History, runs: int) -> results.Entry:
+def _whole(servers: Servers, past: History) -> measure.Progress:
     """Reader and one applier launched together, until the last requirement is settled in PostgreSQL."""
-    taken = []
-    for _ in range(runs):
-        with prepared(servers, past) as run:
-            commands = [ours.reader(run.env, run.folder), ours.applier(run.env, run.folder)]
-            taken.append(_until_applied(commands, run.postgres, past))
-    return entry_of("leadstream", ["reader", "applier"], taken, past.rows)
+    with prepared(servers, past) as run:
+        commands = [ours.reader(run.env, run.folder), ours.applier(run.env, run.folder)]
+        return until_applied(commands, run.postgres, past)
 
 
-def catching_up(servers: Servers, past: History, runs: int, appliers: int) -> results.Entry:
-    """Appliers alone, everything in Kafka already."""
-    taken = [_caught_up(servers, past, appliers) for _ in range(runs)]
-    many = f", {appliers} appliers" if appliers > 1 else ""
-    names = [f"applier {number + 1}" for number in range(appliers)]
-    return entry_of(f"leadstream from Kafka alone{many}", names, taken, past.rows)
-
-
-def keys(servers: Servers, rows: int, runs: int) -> list[results.Entry]:
+def integer_keys(servers: Servers, sizes: Sizes) -> None:
     """One applier on texts and on numbers for keys, by turns: what drifts on the machine meets both alike."""
-    with history(servers, rows) as texts, history(servers, rows, integer_keys=True) as numbers:
-        pairs = [(_caught_up(servers, texts, 1), _caught_up(servers, numbers, 1)) for _ in range(runs)]
-    taken = zip(*pairs, strict=True)
-    names = ("text keys", "integer keys")
-    return [entry_of(name, ["applier"], list(some), rows) for name, some in zip(names, taken, strict=True)]
+    with history(servers, sizes.rows) as texts, history(servers, sizes.rows, integer_keys=True) as numbers:
+        contestants = [
+            Contestant("text keys", ["applier"], texts.rows, partial(_caught_up, servers, texts, 1)),
+            Contestant("integer keys", ["applier"], numbers.rows, partial(_caught_up, servers, numbers, 1)),
+        ]
+        entries = paired(contestants, by_turns(contestants, sizes.runs))
+    results.keep("keys", f"one applier, {sizes.rows:,} single-row transactions", entries)
 
 
 def after_an_outage(servers: Servers, past: History) -> results.Entry:
@@ -114,7 +110,7 @@ def after_an_outage(servers: Servers, past: History) -> results.Entry:
     with prepared(servers, past) as run:
         reader = ours.reader(run.env, run.folder)
         piling = measure.run([reader], partial(ours.read_rows, run.topics, past), past.rows, LONGEST)
-        applying = _until_applied([ours.applier(run.env, run.folder)], run.postgres, past)
+        applying = until_applied([ours.applier(run.env, run.folder)], run.postgres, past)
     tenth = past.rows // 10
     seconds = applying.seconds_to(past.rows)
     return {
@@ -128,20 +124,19 @@ def after_an_outage(servers: Servers, past: History) -> results.Entry:
     }
 
 
-def debezium(servers: Servers, past: History, runs: int) -> results.Entry:
+def _debezium(servers: Servers, past: History) -> measure.Progress:
     """Debezium's source and JDBC sink in one worker, until every row is in its mirror tables."""
-    taken = []
-    for _ in range(runs):
-        prefix = f"debezium-{uuid.uuid4().hex[:8]}"
-        topics = Topics(servers.kafka_bootstrap, prefix)
-        topics.create(table_topics(prefix, DATABASE), ours.LANES)
-        topics.create([f"{prefix}.schema-history"], 1)
-        with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
-            command = peers.debezium(past, servers.kafka_bootstrap, prefix, Path(folder), postgres)
-            with psycopg.connect(postgres, autocommit=True) as connection:
-                taken.append(measure.run([command], partial(_mirrored, connection), past.rows, LONGEST, share=0.05))
-        topics.remove()
-    return entry_of("debezium + jdbc sink", ["debezium"], taken, past.rows)
+    prefix = f"debezium-{uuid.uuid4().hex[:8]}"
+    topics = Topics(servers.kafka_bootstrap, prefix)
+    topics.create(table_topics(prefix, DATABASE), ours.LANES)
+    topics.create([f"{prefix}.schema-history"], 1)
+    with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
+        command = debezium.command(past, servers.kafka_bootstrap, prefix, Path(folder), postgres)
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            mirrored = partial(_mirrored, connection)
+            progress = measure.run([command], mirrored, past.rows, LONGEST, share=0.05, broker=broker.cpu_seconds)
+    topics.remove()
+    return progress
 
 
 def _caught_up(servers: Servers, past: History, appliers: int) -> measure.Progress:
@@ -149,10 +144,10 @@ def _caught_up(servers: Servers, past: History, appliers: int) -> measure.Progre
     with prepared(servers, past) as run:
         measure.run([ours.reader(run.env, run.folder)], partial(ours.read_rows, run.topics, past), past.rows)
         commands = [ours.applier(run.env, run.folder, number) for number in range(appliers)]
-        return _until_applied(commands, run.postgres, past)
+        return until_applied(commands, run.postgres, past)
 
 
-def _until_applied(commands: list[measure.Command], postgres: str, past: History) -> measure.Progress:
+def until_applied(commands: Sequence[measure.Command], postgres: str, past: History) -> measure.Progress:
     """Runs appliers until every customer's whole history is applied. Raises BenchFailed where that is not so."""
     users = past.rows // CHANGES_A_USER
     with psycopg.connect(postgres, autocommit=True) as connection:
@@ -164,7 +159,7 @@ def _until_applied(commands: list[measure.Command], postgres: str, past: History
                 return passed
             return past.rows if _number(connection, HISTORIES) == users else past.rows - 1
 
-        progress = measure.run(commands, applied, past.rows, LONGEST, share=0.25)
+        progress = measure.run(commands, applied, past.rows, LONGEST, share=0.25, broker=broker.cpu_seconds)
         won = _number(connection, WON)
         if won != 2 * users:
             raise measure.BenchFailed(f"{won:,} conversions were recorded for {users:,} customers, not two each")

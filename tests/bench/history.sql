@@ -111,6 +111,29 @@ BEGIN
     SET autocommit = 1;
 END //
 
+-- The same, and after it ten updates a customer that change no captured column but updated_at.
+CREATE PROCEDURE live_touched(first_user BIGINT, past_user BIGINT, rows_a_transaction INT)
+BEGIN
+    DECLARE u BIGINT DEFAULT first_user;
+    DECLARE touch INT;
+    WHILE u < past_user DO
+        CALL live(u, u + 1, rows_a_transaction);
+        SET touch = 0;
+        WHILE touch < 10 DO
+            CASE
+            WHEN touch < 5 THEN UPDATE users SET last_login = created_at + INTERVAL touch + 1 HOUR,
+                updated_at = created_at + INTERVAL touch + 1 HOUR WHERE id = u;
+            WHEN touch < 7 THEN UPDATE claims SET client_last_updated_at = created_at + INTERVAL touch HOUR,
+                updated_at = created_at + INTERVAL touch HOUR WHERE id = 2 * u + touch - 5;
+            ELSE UPDATE claim_requirements SET claim_requirement_rejection_reason = CONCAT('page ', touch),
+                updated_at = created_at + INTERVAL touch HOUR WHERE id = requirement_id(3 * u + touch - 7);
+            END CASE;
+            SET touch = touch + 1;
+        END WHILE;
+        SET u = u + 1;
+    END WHILE;
+END //
+
 CREATE PROCEDURE live_side_by_side(first_user BIGINT, past_user BIGINT, customers INT)
 BEGIN
     DECLARE u BIGINT DEFAULT first_user;

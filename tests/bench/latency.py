@@ -1,30 +1,41 @@
-"""Commit → visible in PostgreSQL: how long after a customer's signature is committed the conversion can be read."""
+"""Commit → visible in PostgreSQL: how long after a customer's signature is committed the conversion can be read.
+
+Beside each such probe, in the same run and at the same load, what nobody can do without who takes this way: a Kafka
+transaction of one message, and a PostgreSQL transaction of one row.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import psycopg
+from confluent_kafka import Producer
 
 from tests.bench import ours, results
 from tests.bench.history import DATABASE, History, connect, history
 from tests.bench.kafka import Topics
-from tests.bench.measure import Command
+from tests.bench.measure import BenchFailed, Command
 from tests.bench.postgres import database
+from tests.bench.sizes import Sizes
 from tests.servers import Servers
 
-PROBES = 300
-"""Signatures timed for each figure."""
+_LOADERS = 2
+_RATE = 1000
+"""Transactions a second, over all loaders."""
+_PAUSE = 0.01
+_KAFKA_SECONDS = 30.0
+_AFTER_PROBE = 60.0
 
 
-def bench(servers: Servers) -> None:
+def bench(servers: Servers, sizes: Sizes) -> None:
     """At rest, and with 1,000 other transactions a second."""
     entries = []
     with history(servers, 20_000) as past:
@@ -33,20 +44,46 @@ def bench(servers: Servers) -> None:
         with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
             env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
             ours.setup(env)
+            topics.create([f"{prefix}.bare"], 1)
+            bare = _Bare(servers.kafka_bootstrap, f"{prefix}.bare", postgres)
             with _running([ours.reader(env, Path(folder)), ours.applier(env, Path(folder))]):
-                entries.append(_figures("leadstream", _probe(past, postgres, first=10_000_000)))
-                stop = threading.Event()
-                load = [threading.Thread(target=_load, args=(past, n, 500, stop)) for n in range(2)]
-                for thread in load:
-                    thread.start()
-                try:
-                    entries.append(_figures("leadstream at 1,000 tx/s", _probe(past, postgres, first=20_000_000)))
-                finally:
-                    stop.set()
-                    for thread in load:
-                        thread.join()
+                at_rest = _probe(past, postgres, bare, 10_000_000, sizes.probes)
+                entries += _figures("at rest", *at_rest)
+                with _loaded(past) as committed:
+                    began, before = time.monotonic(), committed()
+                    loaded = _probe(past, postgres, bare, 20_000_000, sizes.probes)
+                    reached = (committed() - before) / (time.monotonic() - began)
+                first, *others = _figures(f"at {_RATE:,} tx/s", *loaded)
+                entries += [{**first, "load_tx_per_s": round(reached)}, *others]
+            bare.close()
         topics.remove()
     results.keep("latency", "commit → visible in PostgreSQL", entries)
+
+
+class _Bare:
+    """The two commits by themselves, each durable when it returns."""
+
+    def __init__(self, kafka: str, topic: str, postgres: str) -> None:
+        self._topic = topic
+        self._producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic, "compression.type": "lz4"})
+        self._producer.init_transactions(_KAFKA_SECONDS)
+        self._postgres = psycopg.connect(postgres)
+        self._postgres.execute("CREATE TABLE bare (id bigint PRIMARY KEY, at timestamptz)")
+        self._postgres.commit()
+
+    def timed(self, number: int) -> tuple[float, float]:
+        """Milliseconds of a Kafka transaction of one message, and of a PostgreSQL transaction of one row."""
+        began = time.perf_counter()
+        self._producer.begin_transaction()
+        self._producer.produce(self._topic, b'{"after": {"id": 1}}', str(number))
+        self._producer.commit_transaction(_KAFKA_SECONDS)
+        between = time.perf_counter()
+        self._postgres.execute("INSERT INTO bare VALUES (%s, now())", [number], prepare=True)
+        self._postgres.commit()
+        return (between - began) * 1000, (time.perf_counter() - between) * 1000
+
+    def close(self) -> None:
+        self._postgres.close()
 
 
 @contextmanager
@@ -70,9 +107,41 @@ def _running(commands: list[Command]) -> Iterator[None]:
                 process.wait(20)
 
 
-def _probe(past: History, postgres: str, first: int) -> list[float]:
-    """Milliseconds from the return of a signature's commit to its conversion being visible, PROBES times."""
-    taken = []
+@contextmanager
+def _loaded(past: History) -> Iterator[Callable[[], int]]:
+    """Other transactions meanwhile, from processes of their own: they must not take turns with who measures.
+
+    Gives how many were committed so far.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    stop = spawned.Event()
+    counts = [spawned.Value("q", 0) for _ in range(_LOADERS)]
+    loaders = [
+        spawned.Process(target=_load, args=(past.url, number, _RATE / _LOADERS, stop, counts[number]))
+        for number in range(_LOADERS)
+    ]
+    for loader in loaders:
+        loader.start()
+    try:
+        while not all(count.value for count in counts):
+            if not all(loader.is_alive() for loader in loaders):
+                raise BenchFailed("a process that was to make load ended")
+            time.sleep(_PAUSE)
+        yield lambda: sum(count.value for count in counts)
+    finally:
+        stop.set()
+        for loader in loaders:
+            loader.join()
+
+
+def _probe(
+    past: History, postgres: str, bare: _Bare, first: int, probes: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Milliseconds from the return of a signature's commit to its conversion being visible; and the bare two by turns.
+
+    The bare ones are done when the probe is, and do not run beside it.
+    """
+    taken, kafka, stored = [], [], []
     seen = "SELECT 1 FROM conversions WHERE user_id = %s"
     known = "SELECT 1 FROM leadstream.leads WHERE user_id = %s"
     with (
@@ -80,7 +149,7 @@ def _probe(past: History, postgres: str, first: int) -> list[float]:
         source.cursor() as cursor,
         psycopg.connect(postgres, autocommit=True) as target,
     ):
-        for user in range(first, first + PROBES):
+        for user in range(first, first + probes):
             cursor.execute(
                 "INSERT INTO users (id, email_address, created_at, updated_at) VALUES (%s, '', NOW(), NOW())",
                 (user,),
@@ -90,11 +159,14 @@ def _probe(past: History, postgres: str, first: int) -> list[float]:
             committed = time.perf_counter()
             _wait(target, seen, user)
             taken.append((time.perf_counter() - committed) * 1000)
-            time.sleep(0.01)
-    return taken
+            time.sleep(_PAUSE)
+            in_kafka, in_postgres = bare.timed(user)
+            kafka.append(in_kafka)
+            stored.append(in_postgres)
+    return taken, kafka, stored
 
 
-def _wait(target: psycopg.Connection, query: str, user: int, seconds: float = 60) -> None:
+def _wait(target: psycopg.Connection, query: str, user: int, seconds: float = _AFTER_PROBE) -> None:
     deadline = time.monotonic() + seconds
     while target.execute(query, [user], prepare=True).fetchone() is None:
         if time.monotonic() > deadline:
@@ -102,26 +174,43 @@ def _wait(target: psycopg.Connection, query: str, user: int, seconds: float = 60
         time.sleep(0.0005)
 
 
-def _load(past: History, number: int, rate: int, stop: threading.Event) -> None:
+def _load(
+    url: str, number: int, rate: float, stop: Event, count: multiprocessing.sharedctypes.Synchronized[int]
+) -> None:
     """`rate` single-row transactions a second, on customers of its own."""
-    with connect(past.url, DATABASE) as source, source.cursor() as cursor:
+    with connect(url, DATABASE) as source, source.cursor() as cursor:
         due = time.perf_counter()
-        user = 0
         while not stop.is_set():
-            user = user % 1000 + 1
+            user = count.value % 1000 + 1
             cursor.execute(
                 "UPDATE users SET current_signature_file_id = current_signature_file_id + 1 WHERE id = %s",
                 (1000 * number + user,),
             )
+            count.value += 1
             due += 1 / rate
             time.sleep(max(0.0, due - time.perf_counter()))
 
 
-def _figures(name: str, taken: list[float]) -> results.Entry:
-    ordered = sorted(taken)
-    return {
-        "name": name,
-        "probes": len(ordered),
-        "p50_ms": round(ordered[len(ordered) // 2], 1),
-        "p99_ms": round(ordered[int(len(ordered) * 0.99)], 1),
-    }
+def _figures(when: str, taken: Sequence[float], kafka: Sequence[float], stored: Sequence[float]) -> list[results.Entry]:
+    bare = [one + other for one, other in zip(kafka, stored, strict=True)]
+    ours_then = _line(f"leadstream {when}", taken)
+    bare_then = _line(f"a bare Kafka transaction and a bare PostgreSQL commit {when}", bare)
+    ratios = {f"{point}_times_bare": round(_at(taken, share) / _at(bare, share), 2) for point, share in _POINTS.items()}
+    return [
+        {**ours_then, **ratios},
+        bare_then,
+        _line(f"the Kafka transaction of it {when}", kafka),
+        _line(f"the PostgreSQL commit of it {when}", stored),
+    ]
+
+
+_POINTS = {"p50": 0.5, "p99": 0.99}
+
+
+def _line(name: str, taken: Sequence[float]) -> dict[str, str | float | int]:
+    figures: dict[str, str | float | int] = {"name": name, "probes": len(taken)}
+    return figures | {f"{point}_ms": round(_at(taken, share), 1) for point, share in _POINTS.items()}
+
+
+def _at(taken: Sequence[float], share: float) -> float:
+    return sorted(taken)[int(len(taken) * share)]

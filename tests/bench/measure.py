@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 
 POLL_SECONDS = 0.1
+LAST_ROWS_SECONDS = 30.0
+"""How long what a process sent before it ended may take to be seen."""
 
 
 class BenchFailed(Exception):
@@ -26,6 +29,8 @@ class Progress:
     points: tuple[tuple[float, int], ...]
     memory: tuple[tuple[float, ...], ...]
     cpu: tuple[float, ...]
+    broker_cpu: float | None = None
+    """CPU seconds that Kafka spent meanwhile; None where its process is not seen from here."""
 
     @property
     def rss_mb(self) -> float:
@@ -39,7 +44,8 @@ class Progress:
 
     def rss_mb_until(self, rows: int) -> float:
         """The peak of memory while the first `rows` rows arrived: where it is flat, the whole peak is no higher."""
-        return max(sum(held) for (_, arrived), held in zip(self.points, self.memory, strict=True) if arrived <= rows)
+        held = (sum(held) for (_, arrived), held in zip(self.points, self.memory, strict=True) if arrived <= rows)
+        return max(held, default=0.0)
 
     def seconds_to(self, rows: int) -> float:
         """Seconds since launch until `rows` had arrived."""
@@ -68,68 +74,99 @@ class Command:
     env: Mapping[str, str] | None = None
 
 
+class _Launched:
+    """A process, and what CPU it and its children took once it is over, which only who reaps it is told."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._reaped: float | None = None
+        with command.log.open("wb") as log:
+            self.process = subprocess.Popen(command.argv, stdout=log, stderr=subprocess.STDOUT, env=command.env)
+
+    def ended(self) -> bool:
+        """Whether it is over. Raises BenchFailed where it failed."""
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if not pid:
+                return False
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self._reaped = usage.ru_utime + usage.ru_stime
+        if self.process.returncode:
+            told = _tail(self.command.log)
+            raise BenchFailed(f"{self.command.argv[0]} ended with {self.process.returncode}:\n{told}")
+        return True
+
+    @property
+    def cpu(self) -> float:
+        return _cpu_seconds(self.process.pid) if self._reaped is None else self._reaped
+
+
 def run(
-    commands: Sequence[Command], arrived: Callable[[], int], rows: int, seconds: float = 900, share: float = 1.0
+    commands: Sequence[Command],
+    arrived: Callable[[], int],
+    rows: int,
+    seconds: float = 900,
+    share: float = 1.0,
+    broker: Callable[[], float | None] = lambda: None,
 ) -> Progress:
-    """Launches all commands at once and asks `arrived` until it says `rows`; then ends them.
+    """Launches all commands at once and asks `arrived` until it says `rows`; then ends those that still run.
 
     At most this `share` of the time is spent on asking: counting rows may be work for the server under measurement.
-    Raises BenchFailed where a process dies before, or the time is up.
+    `broker` says what CPU seconds Kafka has spent so far. Raises BenchFailed where a process fails, all have ended
+    before the last row arrived, or the time is up.
     """
-    began = time.monotonic()
+    began, broker_before = time.monotonic(), broker()
     points: list[tuple[float, int]] = []
     memory: list[tuple[float, ...]] = []
-    processes = [_launch(command) for command in commands]
-    count, due = 0, began
+    launched = [_Launched(command) for command in commands]
+    processes = [one.process for one in launched]
+    count, due, over_since = 0, began, began
     try:
         while count < rows:
-            for process, command in zip(processes, commands, strict=True):
-                if process.poll() is not None:
-                    raise BenchFailed(f"{command.argv[0]} ended with {process.returncode}:\n{_tail(command.log)}")
+            ended = [one.ended() for one in launched]  # each is asked: one that failed may be any
+            over = all(ended)
             asked = time.monotonic()
             if asked > began + seconds:
                 logs = "\n".join(_tail(command.log) for command in commands)
                 raise BenchFailed(f"only {count:,} of {rows:,} rows in {seconds} s:\n{logs}")
-            if asked >= due:
+            if asked >= due or over:
                 count = arrived()
                 due = asked + (time.monotonic() - asked) / share
             points.append((time.monotonic() - began, count))  # what is known only now had arrived by now
             memory.append(tuple(_rss(process.pid) / 1e6 for process in processes))
+            over_since = time.monotonic() if not over else over_since
+            if count < rows and time.monotonic() > over_since + LAST_ROWS_SECONDS:
+                logs = "\n".join(_tail(command.log) for command in commands)
+                raise BenchFailed(f"everything ended, and only {count:,} of {rows:,} rows had arrived:\n{logs}")
             time.sleep(POLL_SECONDS)
-        cpu = tuple(_cpu_seconds(process.pid) for process in processes)
+        cpu = tuple(one.cpu for one in launched)
+        broker_after = broker()
     finally:
         for process in processes:
-            process.terminate()
+            process.terminate()  # does nothing to one that was reaped
         for process in processes:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-    return Progress(tuple(points), tuple(memory), cpu)
+    spent = None if broker_before is None or broker_after is None else broker_after - broker_before
+    return Progress(tuple(points), tuple(memory), cpu, spent)
 
 
-def time_of(argv: Sequence[str]) -> tuple[float, float]:
-    """Seconds that a command takes to end by itself, and its peak memory in MB."""
+def to_its_end(command: Command, rows: int) -> Progress:
+    """Runs a command that ends by itself, when it has dealt with `rows` rows. Raises BenchFailed where it fails."""
     began = time.monotonic()
+    launched = _Launched(command)
     rss = 0
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None:
-            rss = max(rss, _rss(process.pid))
-            time.sleep(0.02)
-        if process.returncode:
-            message = process.stderr.read().decode(errors="replace") if process.stderr else ""
-            raise BenchFailed(f"{argv[0]} ended with {process.returncode}: {message[-2000:]}")
-    return time.monotonic() - began, rss / 1e6
+    while not launched.ended():
+        rss = max(rss, _rss(launched.process.pid))
+        time.sleep(POLL_SECONDS / 5)
+    return Progress(((time.monotonic() - began, rows),), ((rss / 1e6,),), (launched.cpu,))
 
 
 def median(values: Sequence[float]) -> float:
     """The median, which is what every figure printed is."""
     return statistics.median(values)
-
-
-def _launch(command: Command) -> subprocess.Popen[bytes]:
-    with command.log.open("wb") as log:
-        return subprocess.Popen(command.argv, stdout=log, stderr=subprocess.STDOUT, env=command.env)
 
 
 def _rss(pid: int) -> int:

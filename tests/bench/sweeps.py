@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -28,7 +29,9 @@ from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.store.setup import prepare
 from tests.bench import precall, results
+from tests.bench.growth import disks, with_margins
 from tests.bench.measure import BenchFailed
+from tests.bench.sizes import Sizes
 from tests.servers import Servers
 from tests.support import environments
 
@@ -95,28 +98,53 @@ class Company:
     @property
     def environment(self) -> dict[str, str]:
         """For `reconciler`."""
-        return environments.environment(mysql=self.address, postgres=self.postgres, API_TOKEN="bench")
+        return environments.environment(mysql=self.address, postgres=self.postgres, API_TOKEN=precall.TOKEN)
 
 
-def bench(servers: Servers, users: int) -> None:
-    """Fills both servers and measures everything; prints the tables and keeps `sweeps.json` and `precall.json`."""
-    entries: list[results.Entry] = []
-    with _company(servers, users) as company:
-        entries.append(_reconciler(company, "backfill", users, "backfill"))
-        company.pg("ANALYZE")
-        _settle(company)
-        _call_and_change(company, hours=1)
-        for name in SWEEPS:  # plays the stream, which has brought everything
-            _reconciler(company, name, 0, "run", name)
-        _settle(company)
-        entries += [_reconciler(company, f"{name}, a normal hour", 0, "run", name) for name in SWEEPS]
-        _call_and_change(company, hours=DAY_HOURS)
-        entries += [_reconciler(company, f"{name}, after a day", 0, "run", name) for name in SWEEPS]
-        _settle(company)
-        entries.append(_reconciler(company, "verify", users, "verify"))
-        checks = _checks(company)
-    results.keep("sweeps", f"the safety net, {users:,} users", entries)
-    results.keep("precall", f"pre-call checks, {users:,} users", checks)
+def bench(servers: Servers, sizes: Sizes) -> None:
+    """Backfill and verify at every size, the whole safety net at the last: `users`, `sweeps` and `precall`.json."""
+    grown: list[results.Entry] = []
+    for users in sizes.users:
+        with _company(servers, users) as company:
+            backfill, at_this_size = _begin(company)
+            grown.append(at_this_size)
+            results.keep("users", "the safety net as users grow", with_margins(grown, "users"))
+            if users == sizes.users[-1]:
+                entries = [backfill, *_hour_and_day(company)]
+                results.keep("sweeps", f"the safety net, {users:,} users", entries)
+                checks = _checks(company, sizes.precall_seconds)
+                results.keep("precall", f"pre-call checks, {users:,} users", checks)
+
+
+def _begin(company: Company) -> tuple[results.Entry, results.Entry]:
+    """The backfill, and what backfill and verify cost at this size."""
+    backfill = _reconciler(company, "backfill", company.users, "backfill")
+    taken = disks(company.postgres, None)
+    company.pg("ANALYZE")
+    _settle(company)
+    verify = _reconciler(company, "verify", company.users, "verify")
+    return backfill, {
+        "name": f"{company.users:,} users",
+        "users": company.users,
+        "seconds": backfill["seconds"],
+        "verify_s": verify["seconds"],
+        "rss_mb": backfill["rss_mb"],
+        "verify_rss_mb": verify["rss_mb"],
+        **taken,
+    }
+
+
+def _hour_and_day(company: Company) -> list[results.Entry]:
+    """Each sweep in a normal hour and after a day without any, and a verify behind it."""
+    _call_and_change(company, hours=1)
+    for name in SWEEPS:  # plays the stream, which has brought everything
+        _reconciler(company, name, 0, "run", name)
+    _settle(company)
+    entries = [_reconciler(company, f"{name}, a normal hour", 0, "run", name) for name in SWEEPS]
+    _call_and_change(company, hours=DAY_HOURS)
+    entries += [_reconciler(company, f"{name}, after a day", 0, "run", name) for name in SWEEPS]
+    _settle(company)
+    return [*entries, _reconciler(company, "verify", company.users, "verify")]
 
 
 @contextmanager
@@ -262,7 +290,7 @@ def _reconciler(company: Company, name: str, rows: int, *arguments: str) -> resu
     }
 
 
-def _checks(company: Company) -> list[results.Entry]:
+def _checks(company: Company, seconds: float) -> list[results.Entry]:
     """Pre-call checks at 200 a second: when the process has just started, when it runs, and beside a verify."""
     company.pg("VACUUM ANALYZE")  # what the runs before left to be tidied up is not what is measured
     company.pg("CHECKPOINT")
@@ -273,13 +301,14 @@ def _checks(company: Company) -> list[results.Entry]:
     process = subprocess.Popen(command, env=environment)
     try:
         _until_ready(port)
-        fresh = precall.figures("pre-call checks at 200/s, just started", "127.0.0.1", port, company.users, 200)
-        alone = precall.figures("pre-call checks at 200/s", "127.0.0.1", port, company.users, 200)
+        asked = partial(precall.figures, host="127.0.0.1", port=port, users=company.users, rate=200, seconds=seconds)
+        fresh = asked("pre-call checks at 200/s, just started")
+        alone = asked("pre-call checks at 200/s")
         verify = [sys.executable, "-c", "from reconciler.cli import main; main()", "verify", "--json"]
         with subprocess.Popen(
             verify, env=company.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as beside:
-            busy = precall.figures("the same during a verify", "127.0.0.1", port, company.users, 200)
+            busy = asked("the same during a verify")
             beside.terminate()
         return [fresh, alone, {**busy, "rss_mb": round(_rss(psutil.Process(process.pid)) / 1e6)}]
     finally:

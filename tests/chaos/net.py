@@ -62,6 +62,11 @@ class SafetyNet:
         self._whole = 0
         self._problems: list[str] = []
 
+    @property
+    def process(self) -> Process:
+        """`reconciler serve`."""
+        return self._serve
+
     def start(self) -> None:
         """Begins."""
         self._serve.start()

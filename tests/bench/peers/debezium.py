@@ -1,34 +1,20 @@
-"""The peers under measurement: Debezium with its JDBC sink, mysqlbinlog, and mysql-replication."""
+"""Debezium in Connect standalone, alone or with its JDBC sink."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.bench.history import DATABASE, TABLES, History
+from tests.bench.history import CAPTURED, DATABASE, TABLES, TOUCHED, History
 from tests.bench.measure import Command
-from tests.servers import maven_libs, mysqlbinlog_command
+from tests.servers import maven_libs
 from tests.servers.packages import java
 
 DEBEZIUM = "3.3.1.Final"
 KAFKA = "4.1.1"
-CAPTURED = {
-    "users": ("id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"),
-    "claims": ("id", "user_id", "status", "created_at", "updated_at"),
-    "claim_requirements": (
-        "id",
-        "claim_id",
-        "type",
-        "status",
-        "claim_requirement_reason",
-        "created_at",
-        "updated_at",
-    ),
-}
 
 
-def debezium_libs() -> Path:
+def libs() -> Path:
     """The folder of jars that Connect standalone with Debezium and its JDBC sink needs."""
     return maven_libs(
         "debezium",
@@ -41,8 +27,19 @@ def debezium_libs() -> Path:
     )
 
 
-def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str | None = None) -> Command:
-    """Connect standalone with the MySQL source, and with `sink` (a PostgreSQL address) the sink beside it."""
+def command(
+    history: History,
+    kafka: str,
+    prefix: str,
+    folder: Path,
+    sink: str | None = None,
+    *,
+    skip_unchanged: bool = False,
+) -> Command:
+    """Connect standalone with the MySQL source, and with `sink` (a PostgreSQL address) the sink beside it.
+
+    `skip_unchanged` leaves out updates of no captured column but `updated_at`, which is not captured then.
+    """
     schemas = "true" if sink else "false"
     worker = {
         "bootstrap.servers": kafka,
@@ -59,7 +56,13 @@ def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str 
         "consumer.max.poll.records": "3000",
         "plugin.discovery": "only_scan",
     }
-    columns = ",".join(f"{DATABASE}.{table}.{column}" for table, names in CAPTURED.items() for column in names)
+    left_out = {TOUCHED} if skip_unchanged else set()
+    columns = ",".join(
+        f"{DATABASE}.{table}.{column}"
+        for table, names in CAPTURED.items()
+        for column in names
+        if column not in left_out
+    )
     source = {
         "name": "source",
         "connector.class": "io.debezium.connector.mysql.MySqlConnector",
@@ -80,6 +83,7 @@ def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str 
         "max.batch.size": "8192",
         "max.queue.size": "32768",
         "poll.interval.ms": "50",
+        "skip.messages.without.change": "true" if skip_unchanged else "false",
     }
     files = [_properties(folder / "worker.properties", worker), _properties(folder / "source.properties", source)]
     if sink:
@@ -96,49 +100,12 @@ def debezium(history: History, kafka: str, prefix: str, folder: Path, sink: str 
             "-Xmx2g",
             f"-Dlog4j2.configurationFile={log4j}",
             "-cp",
-            f"{debezium_libs()}/*",
+            f"{libs()}/*",
             "org.apache.kafka.connect.cli.ConnectStandalone",
             *map(str, files),
         ],
         folder / "debezium.log",
     )
-
-
-def pipe(history: History) -> list[str]:
-    """`mysqlbinlog --raw`: what the wire and the server allow, nothing decoded."""
-    names = [name for name, _ in history.binlogs]
-    return [
-        *mysqlbinlog_command(),
-        "--read-from-remote-server",
-        "--raw",
-        "--result-file=/tmp/leadstream-pipe-",
-        f"--host={history.host}",
-        f"--port={history.port}",
-        f"--user={history.user}",
-        f"--password={history.password}",
-        *names,
-    ]
-
-
-def library(history: History, rows: int) -> list[str]:
-    """mysql-replication decoding the first `rows` rows in a process of its own, into nothing."""
-    program = (
-        "import sys\n"
-        "from pymysqlreplication import BinLogStreamReader\n"
-        "from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent\n"
-        f"settings = dict(host={history.host!r}, port={history.port}, user={history.user!r}, "
-        f"passwd={history.password!r})\n"
-        f"stream = BinLogStreamReader(connection_settings=settings, server_id=434343, "
-        f"log_file={history.binlogs[0][0]!r}, log_pos=4, resume_stream=True, blocking=False, "
-        f"only_schemas=[{DATABASE!r}], only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent])\n"
-        "rows = 0\n"
-        "for event in stream:\n"
-        "    rows += len(event.rows)\n"
-        f"    if rows >= {rows}:\n"
-        "        break\n"
-        f"sys.exit(rows < {rows})\n"
-    )
-    return [sys.executable, "-c", program]
 
 
 def _sink(prefix: str, postgres: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The benchmarks' own parts: what turns figures into tables and verdicts."""

@@ -1,0 +1,1 @@
+"""The storms' own parts: what judges is judged here."""
