@@ -62,7 +62,7 @@ class Process:
     def start(self) -> Self:
         """Starts it; its output is added to the log. Raises OSError where the program is not installed."""
         self._output = self.log.open("ab")
-        if _forker is not None and self._program in _FORKED:
+        if _forker is not None and _may_be_forked(self._program, self._env):
             written = self._output.fileno()
             self._process = _forker.start(self._program, self._arguments, self._env, written, written)
             self.started = time.monotonic()
@@ -207,6 +207,15 @@ class Process:
             self._output = None
 
 
+def _may_be_forked(program: str, env: Mapping[str, str]) -> bool:
+    """Whether this is a program of ours, and Python's own settings are those of this process."""
+    return program in _FORKED and all(
+        env.get(name) == os.environ.get(name)
+        for name in env.keys() | os.environ.keys()
+        if name.startswith("PYTHON") and name != "PYTHONUNBUFFERED"
+    )
+
+
 class Processes:
     """All processes of one trial; at the end of the block none of them is left. Their logs stay in `folder`."""
 
@@ -228,7 +237,7 @@ class Processes:
 
     def run(self, program: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs one of our programs to its end. Raises subprocess.TimeoutExpired."""
-        if _forker is not None and program in _FORKED:
+        if _forker is not None and _may_be_forked(program, self.env | more):
             return _forker.run(program, list(arguments), self.env | more, PATIENCE)
         return subprocess.run(
             [str(PROGRAMS / program), *arguments],
