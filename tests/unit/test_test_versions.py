@@ -12,6 +12,7 @@ from tests.servers import ServerError, versions
 from tests.servers.container_plans import image
 from tests.servers.kafka import release_of
 from tests.servers.places import home
+from tests.versions.cases import Cases
 from tests.versions.plan import COMBINATIONS
 from tests.versions.results import FILE
 
@@ -58,3 +59,20 @@ def test_the_page_tells_of_every_combination_that_was_run() -> None:
     kept = set(json.loads(FILE.read_text()))
     assert kept <= {combination.name for combination in COMBINATIONS}
     assert [name for name in kept if f"| {name} |" not in text] == []
+
+
+def report(path: Path, *cases: tuple[str, str]) -> Path:
+    """What pytest writes of tests: their names and how they ended."""
+    told = {"passed": "", "failed": "<failure/>", "broken": "<error/>", "skipped": '<skipped message="no wheel"/>'}
+    body = "".join(f'<testcase classname="tests.a" name="{name}">{told[end]}</testcase>' for name, end in cases)
+    path.write_text(f"<testsuites><testsuite>{body}</testsuite></testsuites>")
+    return path
+
+
+def test_a_test_counts_as_it_ended_at_last(tmp_path: Path) -> None:
+    cases = Cases()
+    cases.add(report(tmp_path / "1", ("a", "passed"), ("b", "failed"), ("c", "broken"), ("d", "skipped")))
+    cases.add(report(tmp_path / "2", ("b", "passed"), ("c", "failed")))
+    assert cases.counts() == {
+        "passed": 2, "failed": 1, "skipped": 1, "second_try": 1, "failures": ["tests.a.c"], "skips": {"no wheel": 1},
+    }  # fmt: skip

@@ -63,8 +63,9 @@ def _unpack(folder: Path) -> None:
 def _filled(folder: Path, python: Path) -> Path:
     """The virtual environment, whole: its packages have the hashes of the lock, and none is built here."""
     lock = PROJECT / "requirements.lock"
-    note = folder / "lock.txt"
-    if note.exists() and note.read_text() == lock.read_text():
+    wanted = f"{PROJECT}\n{lock.read_text()}"
+    note = folder / "holds.txt"
+    if note.exists() and note.read_text() == wanted:
         return folder
     say(f"{folder.name}: installing the locked dependencies")
     shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +73,7 @@ def _filled(folder: Path, python: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
     _pip([*pip, "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)])
     _pip([*pip, "--no-deps", "--no-build-isolation", "--editable", str(PROJECT)])
-    note.write_text(lock.read_text())
+    note.write_text(wanted)
     return folder
 
 

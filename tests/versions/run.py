@@ -8,40 +8,39 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
 
 import psycopg
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from tests.servers import Servers, ensure, versions
+from tests.servers import ServerError, Servers, ensure, versions
 from tests.servers.__main__ import main as servers_command
 from tests.servers.kafka import release_of
 from tests.servers.places import PROJECT
+from tests.versions.cases import Cases
 from tests.versions.plan import Combination
 from tests.versions.pythons import PythonMissing, environment
 
 WORKERS: Final = 2
-SOME_FAILED: Final = 1
-"""Pytest's exit status where tests failed and nothing else happened."""
+ALL_PASSED, SOME_FAILED, NONE_CHOSEN = 0, 1, 5
+"""Pytest's exit statuses after which its report is whole."""
 Outcome = Mapping[str, object]
 
 
 def run(combination: Combination, tests: Sequence[str]) -> Outcome:
     """Runs tests of it and returns what came of them; what fails beside others gets a second try, as in `make test`.
 
-    Raises ServerError where a server cannot be had.
+    Raises ServerError where a server cannot be had, or pytest breaks off.
     """
     began = time.monotonic()
     try:
         with _environment(combination) as (reported, python):
-            cases = _Cases()
+            cases = Cases()
             # What leaves XA transactions prepared comes last, as in `make integration`.
             for marks in ("not prepared", "prepared"):
                 _stage([*tests, *_chosen(combination), "-m", marks], python, cases)
@@ -54,40 +53,6 @@ def run(combination: Combination, tests: Sequence[str]) -> Outcome:
         "workers": WORKERS,
         **cases.counts(),
     }
-
-
-class _Cases:
-    """The tests of all runs by name; a later run of a test counts."""
-
-    def __init__(self) -> None:
-        self._states: dict[str, str] = {}
-        self._reasons: dict[str, str] = {}
-        self._again: set[str] = set()
-
-    def add(self, report: Path) -> None:
-        """Takes up a report in JUnit's form."""
-        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - written by our own pytest
-            name = f"{case.get('classname')}.{case.get('name')}"
-            if self._states.get(name) == "failed":
-                self._again.add(name)
-            skipped = case.find("skipped")
-            if case.find("failure") is not None or case.find("error") is not None:
-                self._states[name] = "failed"
-            else:
-                self._states[name] = "passed" if skipped is None else "skipped"
-            if skipped is not None:
-                self._reasons[name] = skipped.get("message", "")
-
-    def counts(self) -> dict[str, object]:
-        """Figures and names for the table."""
-        count = Counter(self._states.values())
-        reasons = Counter(self._reasons[name] for name, state in self._states.items() if state == "skipped")
-        return {
-            **{state: count[state] for state in ("passed", "failed", "skipped")},
-            "second_try": sum(self._states[name] == "passed" for name in self._again),
-            "failures": sorted(name for name, state in self._states.items() if state == "failed"),
-            "skips": dict(sorted(reasons.items())),
-        }
 
 
 @contextmanager
@@ -111,7 +76,7 @@ def _environment(combination: Combination) -> Iterator[tuple[str, Path]]:
             os.environ[variable] = before
 
 
-def _stage(chosen: Sequence[str], python: Path, cases: _Cases) -> None:
+def _stage(chosen: Sequence[str], python: Path, cases: Cases) -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [
@@ -121,8 +86,9 @@ def _stage(chosen: Sequence[str], python: Path, cases: _Cases) -> None:
         beside = ("-n", str(WORKERS), "--dist", "loadscope", "--no-loadscope-reorder")
         for more in (beside, ("--last-failed", "--last-failed-no-failures", "none")):
             status = subprocess.run([*command, *more], cwd=PROJECT, env=_paths(), check=False).returncode
-            if report.exists():
-                cases.add(report)
+            if status not in (ALL_PASSED, SOME_FAILED, NONE_CHOSEN):
+                raise ServerError(f"pytest ended with {status}: nobody knows what did not run")
+            cases.add(report)
             if status != SOME_FAILED:
                 break
 
