@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 5
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-quick bench-reader bench-touched bench-larger bench-applier bench-outage bench-latency bench-growth bench-sweeps bench-keys soak test-deploy chaos docs reference dashboards alerts lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-quick bench-reader bench-touched bench-larger bench-applier bench-outage bench-latency bench-growth bench-sweeps bench-keys soak test-deploy chaos test-versions docs reference dashboards alerts lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ test-deploy: venv ## build the image and bring the compose file up for real
 
 chaos: servers ## kill, stop and restart everything at random (MINUTES=60)
 	@$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),10)
+
+test-versions: venv ## the tests that touch a server or a Python against its other versions (VERSIONS=mariadb-11.8): docs/reference/versions.md
+	@nice -n 5 $(PYTHON) -m tests.versions $(VERSIONS)
 
 docs: venv ## the documentation as pages, dist/docs/index.html; fails for a link that leads nowhere
 	@.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs dist/docs

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pymysql
+from pymysql.protocol import MysqlPacket
 from pymysqlreplication import BinLogStreamReader
 from pymysqlreplication.constants import FIELD_TYPE
 from pymysqlreplication.event import (
@@ -98,6 +99,41 @@ class Read:
     """Transactions that are in the binlog though they were rolled back: nothing says which of their rows stand."""
 
 
+class Ends:
+    """Where the last event ended that the server sent, those included that the library keeps to itself.
+
+    Inside a transaction MariaDB tells no ends from 11.4 on (`binlog_legacy_event_pos` is OFF): they are counted.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def note(self, packet: bytes) -> None:
+        """Takes up a packet: a 0 and an event, whose size and end stand in its header; or anything else."""
+        size = int.from_bytes(packet[10:14], "little")
+        if packet[:1] == b"\0" and size == len(packet) - 1:
+            end = int.from_bytes(packet[14:18], "little")
+            self.at = unwrapped(end, self.at) if end else self.at + size
+
+
+def unwrapped(end: int, before: int) -> int:
+    """An end, of which an event says 32 bits, behind where the event before it ended."""
+    return end + max(0, (before - end + 2**31) // 2**32) * 2**32
+
+
+class _Followed(pymysql.connections.Connection):
+    """The connection that events come from."""
+
+    def __init__(self, ends: Ends, arguments: dict[str, Any]) -> None:
+        self._ends = ends
+        super().__init__(**arguments)
+
+    def _read_packet(self, packet_type: Any = MysqlPacket) -> Any:
+        packet = super()._read_packet(packet_type)  # type: ignore[no-untyped-call]
+        self._ends.note(packet.get_all_data())
+        return packet
+
+
 def read(
     address: MySQLAddress,
     database: str,
@@ -114,6 +150,7 @@ def read(
     `begun` is told where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
     """
     connections = 0
+    ends = Ends(first[1])
 
     def connect(**arguments: Any) -> Any:
         nonlocal connections
@@ -125,6 +162,7 @@ def read(
             connections += 1
             if connections > 1:  # it would go on amid a transaction, and pass over rows whose table it has not seen
                 raise ConnectionLost(f"{address} ended the connection that the audit reads from; run it again")
+            return _Followed(ends, {**arguments, "password": password})
         return pymysql.connect(**{**arguments, "password": password})
 
     stream = BinLogStreamReader(
@@ -150,7 +188,7 @@ def read(
     )
     try:
         with closing(stream):
-            yield from _Events(database, first, start, before, found, begun).rows(stream)
+            yield from _Events(database, first, start, before, found, begun, ends).rows(stream)
     except (pymysql.err.MySQLError, OSError, EOFError) as error:
         raise named(error, address, "read the binlog of") from error
 
@@ -166,8 +204,10 @@ class _Events:
         before: Callable[[Place], bool],
         found: Read,
         begun: Callable[[Place], None],
+        ends: Ends,
     ) -> None:
         self._database = database
+        self._ends = ends
         self._file, self._end = first
         self._start = order(start)
         self._wanted = found
@@ -195,13 +235,11 @@ class _Events:
             if event is None:
                 break
             if isinstance(event, RotateEvent):
-                self._file, self._end = event.next_binlog.partition("\0")[0], event.position
+                self._file, self._ends.at = event.next_binlog.partition("\0")[0], event.position
+                self._end = event.position
                 continue
-            size, end = event.packet.event_size, event.packet.log_pos
-            if not end:
-                continue
-            end += max(0, (self._end - end + 2**31) // 2**32) * 2**32  # an event says it in 32 bits
-            start, self._end = end - size, end
+            self._end = self._ends.at
+            start = self._end - event.packet.event_size
             if isinstance(event, GtidEvent | MariadbGtidEvent) or event.event_type in _BEGINNINGS:
                 if self._has_rows:  # the server stopped while it wrote them
                     yield self._ended("rollback")

@@ -240,7 +240,9 @@ class BinlogDecoder:
     def decode_event(self, event: bytes, events: list[Event]) -> None:
         """Appends the events of one event that was too large for one packet. Raises as `decode`."""
         self._transaction.emit_to(events)
-        position = int.from_bytes(event[13:17], "little") + self._files.base
+        end = int.from_bytes(event[13:17], "little")
+        position = end + self._files.base if end else self._files.reached + len(event)
+        self._files.reached = position
         if self._files.checksums:
             if zlib.crc32(event) != CRC_OF_CHECKED:
                 wrong = BinlogCorrupt("its checksum is wrong")
@@ -319,6 +321,7 @@ class BinlogDecoder:
         self._rows_before = _NO_ROWS
         self._first_row_before = 0
         at = head = end = size = position = 0
+        reached = files.reached
         other_packet = False
         try:
             while at <= last_start:
@@ -330,13 +333,15 @@ class BinlogDecoder:
                 end = head + size
                 if end > size_of_data:
                     break
+                # From 11.4 on MariaDB tells no end of an event inside a transaction (binlog_legacy_event_pos is OFF).
+                reached = position + files.base if position else reached + size
                 body = at + before_body
                 body_end = end - check
                 if body > body_end:
                     raise BinlogCorrupt(f"it has only {size} bytes")
                 if check and crc32(data[head:end]) != crc_of_checked and kind not in _SELF_CHECKED:
                     raise BinlogCorrupt("its checksum is wrong")
-                start = position + files.base - size if outer is None else outer[0]
+                start = reached - size if outer is None else outer[0]
                 if kind == table_map:
                     self._table_map_event(data, body, body_end)
                 elif kind in rows_kinds:
@@ -353,7 +358,7 @@ class BinlogDecoder:
                     self._gtid_at = at
                     self._gtid_event(kind, data, body, body_end, start, 0)
                 else:
-                    behind = position + files.base if outer is None else outer[1]
+                    behind = reached if outer is None else outer[1]
                     handle = handler_of(kind)
                     if handle is not None:
                         handle(kind, data, body, body_end, start, behind)
@@ -365,13 +370,17 @@ class BinlogDecoder:
                             break
                 at = end - overlap
         except (*DAMAGE, UndecodableEvent, PreconditionFailed, BinlogCorrupt) as error:
-            start, behind = outer or (position + files.base - size, position + files.base)
+            start, behind = outer or (reached - size, reached)
             # Where an event in a compressed transaction lies about its size, nobody knows where the next one starts.
             event = data[head : max(head + HEADER, end - check)] if framed or size >= HEADER else self._payload_head
             self._drop_rows(event[4], start)
             self._skip_or_raise(event, start, behind, error)
             self._passed_over = True
+            if outer is None:
+                files.reached = reached
             return end - overlap
+        if outer is None:
+            files.reached = reached
         if len(self._maps) > _MAPS_KEPT and transaction.gtid is None:
             self._maps.clear()
             if self._templates is not None:
@@ -510,7 +519,7 @@ class BinlogDecoder:
         timestamp, server_id, position, flags = _head(event)
         files, transaction = self._files, self._transaction
         body = event[HEADER : len(event) - self._check]
-        if not position and self._outer is None:
+        if not position and self._outer is None and transaction.gtid is None:
             start = end = files.pos
         if kind in (_E.EXECUTE_LOAD_QUERY, _E.INCIDENT):
             self._statement(kind, body, timestamp, server_id, start, end)

@@ -34,6 +34,8 @@ class Files:
         """The file that is being read: behind `file` while a server skips what we have; empty until it is named."""
         self.base = 0
         """Multiples of 4 GB that positions, 32 bits wide, have lost in this file."""
+        self.reached = 0
+        """Where the last event ended that was read in this file, `base` included."""
         self.started = 0
         """When the server began the file at hand (s since the epoch); 0 before its first event."""
         self.checksums = False
@@ -48,7 +50,7 @@ class Files:
     def restart(self) -> None:
         """Begins anew at `file` and `pos`."""
         self.current = ""
-        self.base = 0
+        self.base = self.reached = 0
         self.checksums = False
 
     def complete(self, gtid: Gtid, end: int) -> int:

@@ -276,6 +276,9 @@ class Templates:
                     ts_us = applied_us = times & COMMIT_TIME
                     if times & ORIGINAL_FOLLOWS:
                         ts_us = original_time(data[at + _ORIGINAL : at + gtid - check], applied_us)
+                row_pos = rows_end - rows_size
+                if mariadb and not rows_end:  # not told from 11.4 on: only the table map's packet is between
+                    row_pos = pos + rows - at - gtid - 2 * FRAME
                 single = (
                     f"{prefix}{number}",
                     server_id,
@@ -290,7 +293,7 @@ class Templates:
                     before_ref,
                     after_id,
                     after_ref,
-                    rows_end + base - rows_size,
+                    row_pos + base,
                     commit + base,
                     applied_us,
                     explicit,

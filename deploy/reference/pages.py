@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deploy.reference import alerts, commands, http, message, metrics, schema, settings
+from deploy.reference import alerts, commands, http, message, metrics, schema, settings, versions
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
@@ -17,4 +17,5 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "metrics": metrics.page,
     "schema": schema.page,
     "settings": settings.page,
+    "versions": versions.page,
 }

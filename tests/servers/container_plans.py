@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.servers import settings
+from tests.servers import settings, versions
+from tests.servers.kafka import release_of
 from tests.servers.state import Record
 
 IMAGES = {
@@ -18,7 +19,14 @@ IMAGES = {
 
 def image(kind: str) -> str:
     """The image of a kind: the compose file's variable (MYSQL_IMAGE …) where it is set, else the official one."""
-    return os.environ.get(f"{kind.upper()}_IMAGE") or IMAGES[kind]
+    return os.environ.get(f"{kind.upper()}_IMAGE") or _official(kind)
+
+
+def _official(kind: str) -> str:
+    version = versions.wanted(kind)
+    if version is None:
+        return IMAGES[kind]
+    return f"{IMAGES[kind].partition(':')[0]}:{release_of(version) if kind == 'kafka' else version}"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from pathlib import Path
 from tests.servers import settings, state
 from tests.servers.engine import Engine, Site
 from tests.servers.kafka import Kafka
-from tests.servers.mariadb import MariaDB, plugins
+from tests.servers.mariadb import MariaDB, mariadb_tool, plugins
 from tests.servers.mysql import MySQL, mysql_tool
-from tests.servers.packages import install
 from tests.servers.places import ServerError, home, locked, remove, say
 from tests.servers.postgres import PostgreSQL
 from tests.servers.processes import ProcessId, end, is_alive, spawn
@@ -71,12 +70,12 @@ class DebianProvider:
         return mysql_tool(program)
 
     def mariadb_tool(self, program: str) -> list[str]:
-        install("mariadb-client")
-        return [program]
+        return mariadb_tool(program)
 
     def mariadb_plugins(self) -> list[str]:
         self.install("mariadb")
-        return [f"--plugin-dir={plugins()}"]
+        folder = plugins()
+        return [] if folder is None else [f"--plugin-dir={folder}"]
 
 
 class ProcessServer:
@@ -123,7 +122,7 @@ class ProcessServer:
             self._engine.command(self._site),
             marker=self._engine.marker(self._site),
             log=_log(self.name),
-            user=self._engine.user,
+            user=self._engine.started_by,
         )
         state.save(replace(record, process=process))
 

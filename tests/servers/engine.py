@@ -33,6 +33,11 @@ class Engine(ABC):
     stop_signal = signal.SIGTERM
     patience = 90.0  # seconds to start, and to stop
 
+    @property
+    def started_by(self) -> str | None:
+        """The account that runs `command`; None is root."""
+        return self.user
+
     @abstractmethod
     def install(self) -> None:
         """Installs the software, unless it is there already."""

@@ -1,20 +1,18 @@
-"""Kafka 4.1 without ZooKeeper (KRaft): the jars from Maven Central, run by this machine's Java."""
+"""Kafka without ZooKeeper (KRaft): the jars from Maven Central, run by this machine's Java."""
 
 import socket
 import struct
 from pathlib import Path
 
-from tests.servers import settings
+from tests.servers import settings, versions
 from tests.servers.engine import Engine, Site
 from tests.servers.packages import java, maven_libs
-from tests.servers.places import home, own
+from tests.servers.places import ServerError, home, own
 from tests.servers.processes import run_or_raise
 
-_COORDINATES = (
-    "org.apache.kafka:kafka_2.13:4.1.1",
-    "org.apache.kafka:kafka-tools:4.1.1",
-    "org.slf4j:slf4j-simple:1.7.36",  # Kafka's jars bring no logger
-)
+NEWEST = "4.1.1"
+RELEASES = {"3.9": "3.9.1", "4.1": NEWEST}
+"""By version: the one that is fetched."""
 
 MORE = "+listener="
 """An option that begins so adds a listener (`NAME://host:port`) to those that every node has."""
@@ -22,7 +20,19 @@ MORE = "+listener="
 
 def kafka_classpath() -> Path:
     """The folder with Kafka's jars, for `java -cp 'FOLDER/*' org.apache.kafka.tools…`."""
-    return maven_libs("kafka", _COORDINATES)
+    release = release_of(versions.wanted("kafka"))
+    logger = "org.slf4j:slf4j-simple:1.7.36"  # Kafka's jars bring none
+    kafka = (f"org.apache.kafka:{name}:{release}" for name in ("kafka_2.13", "kafka-tools"))
+    return maven_libs("kafka", [*kafka, logger])
+
+
+def release_of(version: str | None) -> str:
+    """The release of a version of Kafka; of None the newest."""
+    if version is not None and version not in RELEASES:
+        raise ServerError(
+            f"Kafka {version} is not known here; {versions.variable('kafka')} may be {', '.join(RELEASES)}"
+        )
+    return NEWEST if version is None else RELEASES[version]
 
 
 class Kafka(Engine):

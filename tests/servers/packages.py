@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -44,6 +45,15 @@ def is_installed(package: str) -> bool:
     return run(["dpkg-query", "-W", "-f=${Status}", package]).stdout == "install ok installed"
 
 
+@cache
+def in_this_release(package: str, version: str = "") -> bool:
+    """Whether this machine's Debian has a package, of that version where one is named; installed or to be had."""
+    policy = [line.split() for line in run(["apt-cache", "policy", package]).stdout.splitlines()]
+    known = [words[1].rpartition(":")[2] for words in policy if words and words[0] in {"Installed:", "Candidate:"}]
+    found = [name for name in known if name != "(none)"]
+    return bool(found) and all(f"{name}.".startswith(f"{version}." if version else "") for name in found)
+
+
 def update() -> None:
     """Fetches apt's lists."""
     say("apt: fetching the package lists")
@@ -64,8 +74,11 @@ def mirror() -> str:
     return sites[0]
 
 
-def debootstrap(suite: str, folder: Path, packages: Sequence[str]) -> None:
-    """Fills `folder` with a minimal Debian of that suite and those packages, for chroot."""
+def debootstrap(suite: str, folder: Path, packages: Sequence[str], *, proc: bool = False) -> None:
+    """Fills `folder` with a minimal Debian of that suite and those packages, for chroot.
+
+    Some packages are installed only where they find a `/proc`: it is mounted for apt alone, and gone with it.
+    """
     install("debootstrap")
     site = mirror()
     secure = site.startswith("https:")
@@ -83,7 +96,9 @@ def debootstrap(suite: str, folder: Path, packages: Sequence[str]) -> None:
     say(f"debootstrap: installing {' '.join(packages)} in it")
     apt = ["chroot", str(folder), *_APT]
     run_or_raise([*apt, "update"], f"apt-get update in {suite}")
-    run_or_raise([*apt, "install", "--no-install-recommends", *packages], f"apt-get install from {suite}")
+    mounted = ["unshare", "--mount", "sh", "-c", 'mount -t proc proc "$0/proc" && exec "$@"', str(folder)]
+    fetch = [*apt, "install", "--no-install-recommends", *packages]
+    run_or_raise([*mounted, *fetch] if proc else fetch, f"apt-get install from {suite}")
     run_or_raise([*apt, "clean"], f"apt-get clean in {suite}")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.servers import versions
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 # A unix socket's path may have 107 bytes; PostgreSQL appends "/.s.PGSQL.12345.lock" to its folder.
@@ -31,8 +33,14 @@ def say(text: str) -> None:
 
 
 def home() -> Path:
-    """The one folder of installs, logs and state: LEADSTREAM_SERVERS_DIR, else `.servers` in the project."""
+    """The one folder of installs, logs and state: LEADSTREAM_SERVERS_DIR, else `.servers` in the project.
+
+    Where versions of servers are named, a folder below it of just those versions.
+    """
     folder = Path(os.environ.get("LEADSTREAM_SERVERS_DIR") or PROJECT / ".servers").absolute()
+    named = versions.named()
+    if named:
+        folder = folder / "versions" / "-".join(named)
     if not folder.exists():
         open_folder(folder)
         (folder / ".gitignore").write_text("*\n")

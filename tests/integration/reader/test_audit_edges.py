@@ -96,6 +96,7 @@ def prepare(world: World, xid: str, *statements: str) -> None:
             cursor.execute(line)
 
 
+@pytest.mark.prepared
 def test_xa_transactions_belong_where_they_are_committed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before, across, undone = (f"'{world.name}{number}'" for number in range(3))
     two = "INSERT INTO users (id) VALUES ({0}), ({0} + 1)"
@@ -147,7 +148,7 @@ def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: 
     left = [m for m in world.messages() if m.topic == "users" and m.lane == lane]
     found = audit(world, 4)
     assert (found["unjudged"], found["differences"]) == (len(messages) - len(left), 0)
-    assert f"{found['unjudged']} rows and messages cannot be judged" in found["gaps"][0]
+    assert any(f"{found['unjudged']} rows and messages cannot be judged" in gap for gap in found["gaps"])
     produce(world, "users", lane, left[-1].key, left[-1].value)
     found = audit(world, 3)
     assert [each["what"] for each in found["shown"]] == ["twice"]

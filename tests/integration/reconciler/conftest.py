@@ -18,8 +18,9 @@ def servers() -> Servers:
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def world(request: pytest.FixtureRequest, servers: Servers) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A company on either server; the call centre is PostgreSQL's."""
+    servers = ensure([request.param, "postgres"])
     world = open_world(servers.mysql_url if request.param == "mysql" else servers.mariadb_url, servers.postgres_url)
     yield world
     close_world(world, servers.postgres_url)

@@ -13,7 +13,7 @@ import pytest
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Scope
 from tests.integration.reconciler.world import World, open_world
-from tests.servers import PrivateServer, Servers
+from tests.servers import PrivateServer, ensure
 from tests.support.waiting import until
 
 EVERYONE = Scope(everyone=True)
@@ -62,7 +62,8 @@ def _address(server: PrivateServer) -> tuple[object, ...]:
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def pair(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    servers = ensure(["postgres"])
     mariadb = request.param == "mariadb"
     start = servers.private_mariadb if mariadb else servers.private_mysql
     with ExitStack() as stack:

@@ -25,7 +25,7 @@ from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.test_conversions import MINUTE, ask, hand_in, now, sign
 from tests.integration.reconciler.test_sweeps import EVERYONE
 from tests.integration.reconciler.world import World
-from tests.servers import Servers, ensure
+from tests.servers import ensure
 from tests.support.waiting import until
 from tests.whole_topics import messages_of, partitions_of
 
@@ -47,7 +47,7 @@ def world(mysql_world: World) -> World:
 
 
 @pytest.fixture
-def kafka(servers: Servers) -> Iterator[KafkaSettings]:
+def kafka() -> Iterator[KafkaSettings]:
     """A deployment's topics, that of conversions among them."""
     settings = KafkaSettings(
         kafka_bootstrap_servers=ensure(["kafka"]).kafka_bootstrap, topic_prefix=f"events-{uuid.uuid4().hex[:8]}",

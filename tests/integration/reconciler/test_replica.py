@@ -19,7 +19,7 @@ from consumer.stream.envelope import Users
 from reconciler.replica import Created, QueryTooSlow, Replica, ReplicaAway, ReplicaUnfit
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, close_world, open_world
-from tests.servers import Servers
+from tests.servers import ensure
 from tests.spelled_out import spelled_out
 
 
@@ -85,8 +85,9 @@ def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: Wor
     assert world.replica().read_users([1]).leads[1].user == UserRow(1, "00ff0000", True)
 
 
-def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(servers: Servers) -> None:
+def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream() -> None:
     """Everywhere alike: in the binlog, in the reconciler's reads and in those of `consumer explain`."""
+    servers = ensure(["mariadb", "postgres"])
     world = open_world(servers.mariadb_url, servers.postgres_url)
     try:
         world.sql(

@@ -54,6 +54,8 @@ class Log:
     def __init__(self, pos: int = 4, *, checksums: bool = False) -> None:
         self.pos = pos
         self.checksums = checksums
+        self.told = True
+        """Whether events say where they end; those of MariaDB 11.4 and later do not inside a transaction."""
         self.packets: list[bytes] = []
 
     def add(self, kind: int, body: bytes, *, flags: int = 0, artificial: bool = False, server_id: int = 1) -> None:
@@ -67,7 +69,7 @@ class Log:
         size = 19 + len(body) + (4 if self.checksums else 0)
         if not artificial:
             self.pos += size
-        position = 0 if artificial else self.pos & 0xFFFFFFFF
+        position = self.pos & 0xFFFFFFFF if self.told and not artificial else 0
         head = (1_700_000_000).to_bytes(4, "little") + bytes((kind,)) + server_id.to_bytes(4, "little")
         head += size.to_bytes(4, "little") + position.to_bytes(4, "little") + flags.to_bytes(2, "little")
         event = head + body

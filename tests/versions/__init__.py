@@ -1,0 +1,1 @@
+"""The tests that touch a server or a Python, against its versions one after the other: `make test-versions`."""
