@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 
 from consumer.leads.drift import Drift, differences, same_text
-from consumer.leads.model import NEVER, Claim, ClaimRow, Lead, QueueType, Requirement, RequirementRow, Rule, UserRow
+from consumer.leads.model import (
+    NEVER,
+    Claim,
+    ClaimRow,
+    Lead,
+    QueueType,
+    Requirement,
+    RequirementRow,
+    Rule,
+    Table,
+    UserRow,
+)
 from consumer.leads.rules import Rules
 from reconciler.replica import LiveLead
 from reconciler.runs.drift import confirmed
@@ -70,6 +81,43 @@ def test_a_lead_waiting_for_a_live_read_is_unsettled_whatever_it_holds() -> None
 )
 def test_each_difference_has_its_name(live: LiveLead, kind: Drift) -> None:
     assert kinds(held(), live) == [kind]
+
+
+def test_a_difference_names_the_row_that_it_is_about() -> None:
+    live = LiveLead(
+        UserRow(1, "6", False),
+        {"11": ClaimRow("11", 1, None)},
+        {"101": DOCUMENT._replace(id="101")},
+        {},
+    )
+    assert differences(held(), state_of(live), RULES) == [
+        (Drift.SIGNATURE, Table.USERS, ""),
+        (Drift.ENABLED, Table.USERS, ""),
+        (Drift.CLAIM_GONE, Table.CLAIMS, "10"),
+        (Drift.CLAIM_MISSING, Table.CLAIMS, "11"),
+        (Drift.REQUIREMENT_GONE, Table.CLAIM_REQUIREMENTS, "100"),
+        (Drift.REQUIREMENT_MISSING, Table.CLAIM_REQUIREMENTS, "101"),
+    ]
+    changed = LIVE._replace(
+        claims={"10": CLAIM._replace(status="paused")}, requirements={"100": DOCUMENT._replace(status="x", type="y")}
+    )
+    assert differences(held(), state_of(changed), RULES) == [
+        (Drift.CLAIM_STATUS, Table.CLAIMS, "10"),
+        (Drift.REQUIREMENT_STATUS, Table.CLAIM_REQUIREMENTS, "100"),
+    ]
+    other = LIVE._replace(requirements={"100": DOCUMENT._replace(type="y")})
+    assert differences(held(), state_of(other), RULES) == [
+        (Drift.REQUIREMENT_OTHER, Table.CLAIM_REQUIREMENTS, "100"),
+    ]
+    assert differences(held(), state_of(LIVE._replace(user=None)), RULES) == [(Drift.USER_GONE, Table.USERS, "")]
+    gone = Lead(1, stint=1, queue_type=QueueType.NONE)
+    assert differences(gone, state_of(LIVE), RULES)[0] == (Drift.USER_MISSING, Table.USERS, "")
+
+
+def test_an_absent_text_is_no_empty_one() -> None:
+    assert same_text(None, None)
+    assert not same_text("", None)
+    assert not same_text("a\0b", "a\ufffdb")
 
 
 def test_a_claim_that_is_gone_takes_its_requirements_along() -> None:

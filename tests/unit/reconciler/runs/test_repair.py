@@ -135,6 +135,33 @@ def test_what_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     assert counts(repairer.tally) == {"checked": 1, "brought_by_stream": 1}
 
 
+def test_counts_of_a_run_add_up_over_its_batches(world: World) -> None:
+    late, *soon = 3, *[user for user in range(4, 99) if lane_of(user, LANES) != lane_of(3, LANES)][:2]
+    world.customer(late, "f1", held=None)
+    world.lanes[lane_of(late, LANES)] = LanePoint(NOW - 1, 5)
+    repairer = world.repairer(batch_size=1)
+    for _ in range(2):
+        for user in soon:
+            world.customer(user, None, held="f1")
+        repairer.check([late, *soon])
+        for user in soon:
+            world.customer(user)
+        repairer.settle()
+    assert counts(repairer.tally) == {
+        "checked": 6, "brought_by_stream": 4, "shown": 2, "left_to_recheck": 2,
+        "conversions_waiting": {"signature_obtained": 2},
+    }  # fmt: skip
+
+
+def test_a_recheck_of_what_the_stream_brought_is_struck_off(world: World) -> None:
+    world.customer(1, None, held="f1")
+    repairer = world.repairer()
+    repairer.check([1])
+    world.customer(1)
+    repairer.settle()
+    assert world.done == [1]
+
+
 def test_rows_that_change_at_every_look_are_left_for_later(world: World) -> None:
     world.customer(1, "f0", held=None)
     world.later = [{1: LiveLead(UserRow(1, f"f{n}", True), {}, {}, {})} for n in range(1, 9)]
