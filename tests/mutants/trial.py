@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.mutants.faults import Mutant, functions
 
-LONGEST: Final = 180
+LONGEST: Final = 60
 """Seconds of CPU that a mutant may take: several times what the tests of a part take on the right code."""
 PROPERTY: Final = 1000.0
 """Property tests come after examples, whatever these take."""

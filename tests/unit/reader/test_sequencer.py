@@ -621,3 +621,30 @@ def test_transactions_of_one_row_are_sent_whole_as_one_by_one() -> None:
     assert sent[0] == sent[1]
     with pytest.raises(ValueError, match="shorter"):
         Kafka().sequencer().singles(rows, [1])
+
+
+def test_every_message_handed_over_is_counted_and_has_its_key() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.heartbeat(5_000)
+    sequencer.begin("g:1", 1, "b.000001", 0, 6_000)
+    sequencer.orphan("claim_requirements", "c", None, "{}", None, "c1", 10, 0)
+    sequencer.cut()
+    assert sequencer.sent == len(kafka.open)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 20, 0)
+    sequencer.recheck("statement")
+    sequencer.unreadable([1], "damaged")
+    sequencer.commit()
+    assert sequencer.sent == len(kafka.open)
+    before = len(kafka.open)
+    sequencer.recheck_all("begun anew", 9_000)
+    assert sequencer.sent == len(kafka.open) == before + LANES
+    assert {(sent.lane, sent.key) for sent in kafka.open if sent.topic == "p.heartbeats"} == {
+        *((lane, f"{lane}") for lane in range(LANES)),
+        (lane_of(1, LANES), "1"),
+    }
+    reasons = ("statement", "damaged", "begun anew")
+    asked = [READERS["heartbeats"](json.dumps(sent.value).encode())[1] for sent in kafka.open[LANES:]
+             if sent.value["lane"].get("recheck")]  # fmt: skip
+    assert [sum(one.recheck == reason for one in asked) for reason in reasons] == [LANES, 1, LANES]
+    assert [{one.moved for one in asked if one.recheck == reason} for reason in reasons] == [{True}, {False}, {True}]

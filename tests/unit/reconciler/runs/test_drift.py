@@ -20,8 +20,9 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.rules import Rules
+from consumer.store.call_centre.entries import EntryDrift
 from reconciler.replica import LiveLead
-from reconciler.runs.drift import confirmed
+from reconciler.runs.drift import EntryKind, confirmed, entry_kinds, row_of, written
 from reconciler.runs.repair import state_of
 
 RULES = Rules()
@@ -167,6 +168,24 @@ def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there
     assert found
     assert confirmed(found, newer, live, live, floor=5) == []
     assert confirmed(found, newer, live, live, floor=6) == found
+
+
+def test_of_whom_we_hold_nothing_no_row_is_newer_than_a_read() -> None:
+    tables = (Table.USERS, Table.CLAIMS, Table.CLAIM_REQUIREMENTS)
+    assert [written(None, table, "10") for table in tables] == [0, 0, 0]
+    lead = replace(held(), version=4, read_floor=7)
+    assert [written(lead, Table.USERS, ""), written(lead, Table.CLAIMS, "10")] == [4, 1]
+    assert [written(lead, Table.CLAIM_REQUIREMENTS, id_) for id_ in ("100", "101")] == [1, 7]
+    assert [row_of(LIVE, table, id_) for table, id_ in zip(tables, ("", "10", "100"), strict=True)] == [
+        USER, CLAIM, DOCUMENT,
+    ]  # fmt: skip
+    assert [row_of(LIVE, table, "404") for table in tables[1:]] == [None, None]
+
+
+def test_what_is_wrong_with_entries_is_named() -> None:
+    assert entry_kinds(EntryDrift(1, False, 0, 0)) == []
+    assert entry_kinds(EntryDrift(1, True, 0, 2)) == [EntryKind.MISSING, EntryKind.DOUBLE]
+    assert entry_kinds(EntryDrift(1, False, 1, 0)) == [EntryKind.STALE]
 
 
 def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:
