@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= 5
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-quick bench-reader bench-touched bench-larger bench-applier bench-outage bench-latency bench-growth bench-sweeps bench-keys soak test-deploy chaos test-versions docs reference dashboards alerts lock clean
+.PHONY: help venv demo test audit sbom lint unit integration servers servers-env servers-stop bench bench-quick bench-reader bench-touched bench-larger bench-applier bench-outage bench-latency bench-growth bench-sweeps bench-keys soak test-deploy chaos fuzz mutants test-versions docs reference dashboards alerts lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{gsub(/[$$]+/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}'
@@ -121,7 +121,15 @@ lock: venv ## resolve the dependencies anew: everything, what the image runs and
 	@$(LOCK) pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
 	@$(LOCK) pyproject.toml --group demo --constraint requirements.lock --output-file tests/demo/requirements.lock
 	@echo hatchling | $(LOCK) - --no-annotate --constraint requirements.lock --output-file deploy/build.lock
+	@echo 'mutmut>=3.8' | $(LOCK) - --no-annotate --constraint requirements.lock --output-file tests/mutants/requirements.lock
+
+fuzz: venv ## damaged binlogs through the decoder (INPUTS=1000000 SEED=18)
+	@$(PYTHON) -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),18)
+
+mutants: venv ## faults put into the code on purpose: do its unit tests find them? (PART=leads MOST=200)
+	@.venv/bin/uv pip install --quiet --target .mutants --require-hashes -r tests/mutants/requirements.lock
+	@PYTHONPATH=.mutants nice -n 19 $(PYTHON) -m tests.mutants $(PART) --most $(or $(MOST),200)
 
 clean: ## remove what was built, the servers' data included
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
-	rm -rf .venv .servers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mutants .servers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -133,6 +133,12 @@ WORDS_IN_RANGE: Final = _words(_IN_RANGE)
 """The same for a range of users."""
 
 
+_SHOWN_ELSEWHERE = """until_version > 0 AND NOT EXISTS (
+    SELECT FROM leadstream.leads AS held
+    WHERE held.user_id = present.user_id AND held.queue_type = present.queue_type)"""
+"""Whether a lead is shown by the present in another queue than that of its open stint."""
+
+
 def _misjudged(scope: str) -> str:
     closed = f"{_CLAIM} = ANY(%(closed)s)"
     return f"""
@@ -148,14 +154,24 @@ WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
                 AND {_REQUIREMENT} || CASE WHEN %(reasons)s THEN {_REASON} ELSE '' END = ANY(%(owed)s)
               LIMIT 1) THEN 'requirements_outstanding'
         ELSE 'none' END))
+UNION
+SELECT user_id FROM leadstream.shown AS present
+WHERE {scope} AND {_SHOWN_ELSEWHERE}
 """  # noqa: S608
 
 
 MISJUDGED: Final = _misjudged(_AMONG)
-"""Leads that seem never judged, left to a live read, or in another queue than the rules say: `closed` are the spellings
-of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
+"""Leads that seem never judged, left to a live read, or in another queue than the rules say, and those that are shown
+by the present in another queue than history has them in, where the present may be another by now: `closed` are the
+spellings of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
 
 MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
+"""The same for a range of users."""
+
+SHOWN_ELSEWHERE: Final = f"SELECT user_id FROM leadstream.shown AS present WHERE {_AMONG} AND {_SHOWN_ELSEWHERE}"  # noqa: S608
+"""Those of these leads that are shown by the present in another queue than history has them in."""
+
+SHOWN_IN_RANGE: Final = f"SELECT user_id FROM leadstream.shown AS present WHERE {_IN_RANGE} AND {_SHOWN_ELSEWHERE}"  # noqa: S608
 """The same for a range of users."""
 
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
@@ -278,8 +294,8 @@ class Postgres:
         wanted = sorted(set(user_ids))
         with self.session() as connection:
             self._has_centre = self._has_centre or lookups.has_centre(connection)
-            leads, outcomes, version = lookups.called_leads(connection, wanted, centre=self._has_centre)
-            rules = self._in_force.at(version, lambda: connection.execute(READ_RULES).fetchall())
+            leads, outcomes, adoption = lookups.called_leads(connection, wanted, centre=self._has_centre)
+            rules = self._in_force.at(adoption, lambda: connection.execute(READ_RULES).fetchall())
             return Held(leads, outcomes, rules)
 
     def dossier(self, user_id: int) -> LeadRecord:
@@ -348,11 +364,21 @@ class Postgres:
             return self._in_force.read(connection)
 
     def misjudged(self, user_ids: Sequence[int]) -> list[int]:
-        """Those of these leads that the rules seem to put elsewhere, or that were never judged."""
+        """Those of these leads that the rules seem to put elsewhere, that were never judged, or are shown elsewhere."""
         return self._misjudged(WORDS, MISJUDGED, {"users": list(user_ids)})
 
+    def shown_elsewhere(self, user_ids: Sequence[int]) -> set[int]:
+        """Those of these leads that agents see in another queue than their open stint's, by an earlier live read."""
+        with self.session() as connection:
+            return {user_id for (user_id,) in connection.execute(SHOWN_ELSEWHERE, {"users": list(user_ids)})}
+
+    def shown_in_range(self, after: int, upto: int) -> list[int]:
+        """The same of the leads in (`after`, `upto`]."""
+        with self.session() as connection:
+            return [user for (user,) in connection.execute(SHOWN_IN_RANGE, {"after": after, "upto": upto})]
+
     def misjudged_in_range(self, after: int, upto: int) -> list[int]:
-        """Those of the leads in (`after`, `upto`] that the rules seem to put elsewhere, or that were never judged."""
+        """As `misjudged`, of the leads in (`after`, `upto`]."""
         return self._misjudged(WORDS_IN_RANGE, MISJUDGED_IN_RANGE, {"after": after, "upto": upto})
 
     def _misjudged(self, words: str, statement: str, scope: dict[str, object]) -> list[int]:
@@ -368,7 +394,7 @@ class Postgres:
                 elif rules.owes(status, type_, reason):
                     owed.append(_key(status, type_, reason) if rules.mentions_reasons else _key(status, type_))
             found = connection.execute(statement, {"never": NEVER, "closed": closed, "owed": owed, **scope})
-            return [user_id for (user_id,) in found]
+            return sorted(user_id for (user_id,) in found)
 
     def present(self, after: int, upto: int) -> list[int]:
         """Users in (`after`, `upto`] that we hold as existing."""

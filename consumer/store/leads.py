@@ -262,17 +262,17 @@ class LeadTransaction:
         self._in_force = in_force
         self._rules: Rules | None = None
         self._execute(sql.HOLD_RULES, key=LOCK)
-        self._rules_version = self._execute(sql.RULES_VERSION)
+        self._rules_in_force = self._execute(sql.RULES_IN_FORCE)
 
     @property
     def rules(self) -> Rules:
         """The rules in force, which stay so until the transaction ends. Raises NotPrepared before `consumer setup`.
 
-        Their version travels with the first answer: to ask for them costs no round trip unless it has moved.
+        Which they are travels with the first answer: to ask for them costs no round trip unless others are.
         """
         if self._rules is None:
-            ((version,),) = self._fetch(self._rules_version)
-            self._rules = self._in_force.at(version, lambda: self._fetch(self._execute(sql.READ_RULES)))
+            ((adoption,),) = self._fetch(self._rules_in_force)
+            self._rules = self._in_force.at(adoption, lambda: self._fetch(self._execute(sql.READ_RULES)))
         return self._rules
 
     def lane_versions(self) -> dict[int, int]:

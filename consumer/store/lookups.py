@@ -11,7 +11,7 @@ import psycopg
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
 from consumer.store.refusal import REFUSED
-from consumer.store.sql import RULES_VERSION
+from consumer.store.sql import RULES_IN_FORCE
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -164,16 +164,16 @@ def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
 
 def called_leads(
     connection: Connection, user_ids: list[int], *, centre: bool
-) -> tuple[dict[int, Lead], dict[int, str | None], int | None]:
-    """These leads, how their last calls ended, where there are the call centre's tables, and the version of the rules
-    in force, all in one snapshot and one round trip. The connection is in autocommit mode."""
+) -> tuple[dict[int, Lead], dict[int, str | None], str | None]:
+    """These leads, how their last calls ended, where there are the call centre's tables, and which rules are in force
+    (RULES_IN_FORCE), all in one snapshot and one round trip. The connection is in autocommit mode."""
     with connection.pipeline(), connection.transaction():
         connection.execute(ONE_SNAPSHOT)
-        in_force = connection.execute(RULES_VERSION)
+        in_force = connection.execute(RULES_IN_FORCE)
         called = connection.execute(OUTCOMES_OF, [user_ids]) if centre else None
         leads = _leads(connection, user_ids)
-        version = in_force.fetchone()
-        return leads, {} if called is None else dict(called.fetchall()), None if version is None else version[0]
+        adoption = in_force.fetchone()
+        return leads, {} if called is None else dict(called.fetchall()), None if adoption is None else adoption[0]
 
 
 def has_centre(connection: Connection) -> bool:

@@ -46,22 +46,23 @@ class Adopted:
 
 
 class InForce:
-    """The rules in force as a session saw them last; read again only where the version has moved."""
+    """The rules in force as a session saw them last; read again only where others are in force now."""
 
     def __init__(self) -> None:
         self.last: Rules | None = None
+        self._adoption: str | None = None
 
-    def at(self, version: int | None, read: Callable[[], Rows]) -> Rules:
-        """The rules of the highest version; `read` brings all rows of READ_RULES. Raises NotPrepared."""
-        if version is None:
+    def at(self, adoption: str | None, read: Callable[[], Rows]) -> Rules:
+        """The rules that RULES_IN_FORCE names; `read` brings all rows of READ_RULES. Raises NotPrepared."""
+        if adoption is None:
             raise NotPrepared("leadstream.rules holds no rules yet; run `consumer setup`")
-        if self.last is None or self.last.version != version:
-            self.last = _built(read())
+        if self.last is None or self._adoption != adoption:
+            self.last, self._adoption = _built(read()), adoption
         return self.last
 
     def read(self, connection: psycopg.Connection[tuple[Any, ...]]) -> Rules:
         """The rules in force, for whoever only reads. Raises NotPrepared and psycopg.Error."""
-        row = connection.execute(sql.RULES_VERSION).fetchone()
+        row = connection.execute(sql.RULES_IN_FORCE).fetchone()
         return self.at(None if row is None else row[0], lambda: connection.execute(sql.READ_RULES).fetchall())
 
 

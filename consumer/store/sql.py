@@ -49,14 +49,18 @@ NOTHING: Final = "SELECT 1"
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 HOLD_RULES: Final = "SELECT pg_advisory_xact_lock_shared(%(key)s)"
-"""Keeps the rules in force as they are until the transaction ends. RULES_VERSION is another statement, and comes after
+"""Keeps the rules in force as they are until the transaction ends. RULES_IN_FORCE is another statement, and comes after
 this one: a statement sees what was committed when it began, not when the lock was had."""
 
 LOCK_RULES: Final = "SELECT pg_advisory_xact_lock(%(key)s)"
 """Waits for all who hold the rules, and holds off others."""
 
-RULES_VERSION: Final = "SELECT max(version) FROM leadstream.rules"
-"""The version in force; NULL before setup."""
+RULES_IN_FORCE: Final = """
+SELECT (SELECT concat_ws(' ', version, fingerprint, extract(epoch FROM adopted_at))
+        FROM leadstream.rules ORDER BY version DESC LIMIT 1)
+"""
+"""What tells the rules in force from any others; NULL before setup. After a restore, another adoption may have the
+version of one before."""
 
 READ_RULES: Final = """
 SELECT version, content::text, comparisons::text, (extract(epoch FROM adopted_at) * 1000000)::bigint

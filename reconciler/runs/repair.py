@@ -316,12 +316,15 @@ class Repairer:
         held = self.postgres.leads(batch)
         rules = self.postgres.rules()
         read = self._reading(live)
-        in_step, unsettled = [], []
+        elsewhere = self.postgres.shown_elsewhere(batch)
+        in_step, unsettled, back = [], [], []
         for user_id in batch:
             candidate = Candidate(user_id, live.leads[user_id], read)
             found = differences(held.get(user_id), state_of(candidate.first), rules)
             if not found:
                 in_step.append(user_id)
+                if user_id in elsewhere:
+                    back.append(candidate)
             elif found[0].kind is Drift.UNSETTLED:
                 unsettled.append(candidate)
             else:
@@ -329,6 +332,8 @@ class Repairer:
         self.tally.checked += len(batch)
         self.tally.in_step += len(in_step)
         self._done(in_step)
+        if back and not self.dry_run and self._replication_moves(back):
+            piecewise(self._show, back, self._unshown)  # shown by an earlier read, and back where history has them
         if unsettled and self._replication_moves(unsettled):
             late = self._late(unsettled, read.floor)
             self._wait_for_stream([candidate for candidate in unsettled if candidate.user_id in late])

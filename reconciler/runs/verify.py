@@ -156,9 +156,8 @@ class Verification:
             tally.in_step += users - len(candidates)
         else:
             live = self._repairer.replica.user_page(part.after, self._range_users) if users else []
-            candidates = sorted(
-                {*postgres.present(part.after, part.upto), *(user for user in live if user <= part.upto)}
-            )
+            held = {*postgres.present(part.after, part.upto), *postgres.shown_in_range(part.after, part.upto)}
+            candidates = sorted(held.union(user for user in live if user <= part.upto))
         if candidates:
             self._repairer.check(candidates)
         if not self._shadow:

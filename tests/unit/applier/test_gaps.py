@@ -37,6 +37,17 @@ def read_to(gaps: Gaps, offset: int) -> None:
         gaps.reached(0, partition, offset)
 
 
+def test_a_lane_that_holds_nothing_or_has_its_next_number_lacks_none() -> None:
+    ends = Ends()
+    gaps = Gaps(ends)
+    lane = waiting_lane()
+    assert gaps.lost(lane, 0) == 0
+    lane.merge.push(0, 5, 3, beat(5))
+    assert gaps.lost(lane, 10_000) == 0
+    assert Gaps(ends).lost(Lane(0, Position(1, 5, 0, {}), 100), 10_000) == 0
+    assert ends.asked == 0
+
+
 def test_a_number_is_lost_once_every_partition_was_read_to_an_end_asked_for_after_the_gap_was_seen() -> None:
     ends = Ends()
     gaps, lane = Gaps(ends), waiting_lane()

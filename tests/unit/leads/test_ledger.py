@@ -812,3 +812,27 @@ def test_a_lead_is_judged_on_its_own_rows_whatever_the_order_of_others_in_the_tr
     books.replay(changes)
     assert all(isinstance(lead, Lead) and lead.queue_type is UNSIGNED for lead in books.leads.values())
     assert books.leads.keys() == {1, 2, 3}
+
+
+def test_a_signature_file_is_paid_once_whatever_others_were_paid_since() -> None:
+    company, books = Company(), Books()
+    for signature in (None, "f1", None, "f2", None, "f1"):
+        with company.transaction():
+            company.user(1, signature)
+    books.replay(company.stream)
+    assert [conversion.signature for conversion in books.conversions.values()] == ["f1", "f2"]
+    assert books.leads[1].converted_signatures == {"f1", "f2"}
+
+
+def test_documents_that_complete_together_are_named_in_the_order_of_their_numbers() -> None:
+    company, books = Company(), Books()
+    with company.transaction():
+        company.user(1, "f1")
+        company.claim(11, 1)
+        for number in (9, 10, 100):
+            company.requirement(number, 11)
+    with company.transaction():
+        for number in (100, 10, 9):
+            company.requirement(number, 11, "approved")
+    books.replay(company.stream)
+    assert [conversion.requirements for conversion in books.conversions.values()] == [("9", "10", "100")]

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from consumer.leads.ledger import replay
-from consumer.leads.left_behind import INCOMPLETE, LeftBehind, claim_of, of_claim, of_user
+from consumer.leads.left_behind import (
+    INCOMPLETE,
+    Arrival,
+    LeftBehind,
+    arrival,
+    claim_of,
+    leave,
+    miss,
+    names_in,
+    of_claim,
+    of_gone,
+    of_user,
+    take_claimless,
+    take_over,
+)
 from consumer.leads.model import (
     NEVER,
     Change,
@@ -134,3 +148,182 @@ def test_who_comes_with_the_old_number_of_a_user_gets_nothing_of_what_the_new_nu
 def test_names_say_whether_a_claim_or_a_user_left_something() -> None:
     assert claim_of(of_claim("a:b")) == "a:b"
     assert claim_of(of_user(7)) is None
+
+
+USER = UserRow(1, "s", True)
+ASKED = RequirementRow("100", "10", "payslip", "approved", None)
+
+
+def test_only_a_claim_that_comes_after_others_arrives() -> None:
+    after_others = Ties(after=((1, 5),))
+    assert arrival(comes(ties=after_others)) == Arrival("10", 2, 9)
+    assert arrival(comes(ties=Ties(was="11", after=((1, 5),)))) == Arrival("11", 2, 9)
+    assert arrival(comes(ties=Ties(was="11"))) is None
+    assert arrival(comes()) is None
+    assert arrival(comes(ties=after_others)._replace(before=CLAIM)) is None
+    assert arrival(Change(1, Table.USERS, None, USER, 9, 9, True, ties=after_others)) is None
+
+
+def test_what_a_claim_left_that_another_lead_holds_still_is_not_known_whole() -> None:
+    left: LeftBehind = {of_claim("12"): Left(1)}
+    miss([Arrival("10", 2, 9), Arrival("11", 2, 9), Arrival("12", 2, 9)], {"10", "12"}, left)
+    assert left == {of_claim("10"): Left(9, whole=False), of_claim("12"): Left(1)}
+
+
+def test_what_has_to_be_at_hand_for_a_change() -> None:
+    def user(before: UserRow | None, after: UserRow | None, ties: Ties | None = None) -> list[str]:
+        return names_in(Change(1, Table.USERS, before, after, 9, 9, True, ties=ties))
+
+    def asked(before: RequirementRow | None, after: RequirementRow | None, ties: Ties | None = None) -> list[str]:
+        return names_in(Change(1, Table.CLAIM_REQUIREMENTS, before, after, 9, 9, True, ties=ties))
+
+    assert names_in(comes()) == names_in(comes(ties=Ties())) == ["claim:10"]
+    assert names_in(comes(ties=Ties(was=7))) == ["claim:10", "claim:7"]
+    assert names_in(comes()._replace(before=CLAIM)) == []
+    assert user(None, USER) == user(None, USER, Ties()) == ["gone:1"]
+    assert user(None, USER, Ties(was=7)) == ["gone:1", "user:7"]
+    assert user(USER, USER) == user(USER, None, STAYS) == []
+    assert names_in(goes()) == ["claim:10"]
+    assert names_in(goes()._replace(ties=Ties(unknown=True))) == []
+    assert asked(None, ASKED, Ties(claimless=True)) == asked(ASKED, None, Ties(claimless=True)) == ["claim:10"]
+    assert asked(None, ASKED) == asked(None, ASKED, Ties()) == []
+    assert asked(None, ASKED._replace(claim_id=None), Ties(claimless=True)) == []
+
+
+def left_by(change: Change, lead: Lead, left: LeftBehind | None = None) -> dict[str, Left]:
+    """What a change leaves behind, before it is applied."""
+    outcome, left = Outcome(), {} if left is None else left
+    leave(change, lead, left, outcome)
+    assert all(left[name] == now for name, now in outcome.left.items())
+    return outcome.left
+
+
+def user_goes(ties: Ties) -> Change:
+    return Change(1, Table.USERS, USER, None, 9, 9, True, ties=ties)
+
+
+def test_a_user_who_gets_another_id_leaves_claims_and_requirements() -> None:
+    whole = Left(9, True, holder().claims, holder().requirements)
+    assert left_by(user_goes(Ties(leaves=True)), holder()) == {"user:1": whole}
+    assert left_by(user_goes(Ties(leaves=True)), holder(judge_after=NEVER)) == {
+        "user:1": Left(9, False, whole.claims, whole.requirements)
+    }
+    assert left_by(user_goes(Ties(leaves=True)), holder(read_floor=9)) == {"user:1": Left(9, False)}
+    assert left_by(user_goes(Ties(leaves=True)), holder(read_floor=8)) == {"user:1": whole}
+    assert left_by(user_goes(STAYS), holder()) == left_by(user_goes(Ties()), holder()) == {}
+
+
+def test_of_whom_nobody_knows_what_stays_something_may_have_been_left() -> None:
+    unknown = Ties(unknown=True)
+    assert left_by(user_goes(unknown), holder()) == {"gone:1": Left(9, whole=False)}
+    assert left_by(goes()._replace(ties=unknown), holder()) == {"claim:10": Left(9, whole=False)}
+    assert left_by(Change(1, Table.CLAIM_REQUIREMENTS, ASKED, None, 9, 9, True, ties=unknown), holder()) == {}
+
+
+def test_a_claim_leaves_its_own_requirements_and_says_whether_these_are_all() -> None:
+    other = Requirement("200", "20", "payslip", "pending", None, 5)
+    lead = holder(requirements={"100": PENDING, "200": other})
+    kept = {"100": PENDING}
+    assert left_by(goes(), lead) == {"claim:10": Left(9, True, {}, kept)}
+    assert left_by(goes(4), lead) == {"claim:10": Left(4, True, {}, kept)}
+    for not_whole in (holder(judge_after=NEVER), holder(claims={}), holder(claims={"10": Claim("10", "open", 10)})):
+        assert left_by(goes(), not_whole) == {"claim:10": Left(9, False, {}, kept)}
+    assert left_by(goes(), holder(read_floor=9)) == {"claim:10": Left(9, False)}
+
+
+def test_what_another_lane_has_left_later_under_the_same_claim_stays_beside_it() -> None:
+    late, early = Requirement("300", "10", None, None, None, 12), Requirement("301", "10", None, None, None, 9)
+    ahead = Left(12, True, {}, {"300": late, "301": early})
+    both = {"100": PENDING, "300": late}
+    assert left_by(goes(), holder(), {"claim:10": ahead}) == {"claim:10": Left(12, False, {}, both)}
+    assert left_by(goes(12), holder(), {"claim:10": ahead}) == {"claim:10": Left(12, True, {}, {"100": PENDING})}
+
+
+def taken(change: Change, lead: Lead, left: LeftBehind) -> tuple[bool, str | None]:
+    outcome = Outcome()
+    found = take_over(change, lead, left, outcome)
+    assert all(left[name] == now for name, now in outcome.left.items())
+    return found
+
+
+def user_comes(version: int = 9, was: int | None = 1) -> Change:
+    return Change(2, Table.USERS, None, UserRow(2, "s", True), version, version, True, ties=Ties(was=was))
+
+
+def test_who_comes_with_another_id_gets_claims_and_requirements_as_they_stood() -> None:
+    lead, left = Lead(2), {"user:1": Left(9, True, holder().claims, holder().requirements)}
+    assert taken(user_comes(), lead, left) == (True, None)
+    assert (lead.claims, lead.requirements) == (holder().claims, holder().requirements)
+    assert left == {"user:1": Left(9)}
+    assert taken(user_comes(), lead, left) == (False, None)
+
+
+def test_what_is_not_whole_or_was_left_later_has_to_be_read() -> None:
+    lead, left = Lead(2), {"user:1": Left(8, False, holder().claims, {})}
+    assert taken(user_comes(), lead, left) == (True, INCOMPLETE)
+    assert left == {"user:1": Left(9)}
+    left = {"user:1": Left(10, True, holder().claims, {})}
+    assert taken(user_comes(), Lead(2), left) == (False, INCOMPLETE)
+    assert left["user:1"].claims
+    left = {of_gone(2): Left(9, whole=False)}
+    assert taken(user_comes(was=None), Lead(2), left) == (False, INCOMPLETE)
+    assert left == {of_gone(2): Left(9)}
+    both = {of_gone(2): Left(9, whole=False), "user:1": Left(9, True, holder().claims, {})}
+    assert taken(user_comes(), Lead(2), both) == (True, INCOMPLETE)
+
+
+def test_what_was_read_live_takes_nothing_over_and_uses_it_up() -> None:
+    lead, left = Lead(2, read_floor=9), {"user:1": Left(9, True, holder().claims, holder().requirements)}
+    assert taken(user_comes(), lead, left) == (False, None)
+    assert (lead.claims, lead.requirements, left) == ({}, {}, {"user:1": Left(9)})
+    lead, left = Lead(2, read_floor=9), {"claim:10": Left(9, True, {}, {"100": PENDING})}
+    assert taken(comes(), lead, left) == (False, None)
+    assert (lead.requirements, left) == ({}, {"claim:10": Left(9)})
+
+
+def test_a_claim_takes_over_what_was_left_under_both_of_its_ids() -> None:
+    lead = Lead(2)
+    left = {"claim:10": Left(9, True, {}, {"100": PENDING}), "claim:7": Left(8, False, {}, {})}
+    left["claim:7"].requirements["70"] = Requirement("70", "7", None, "approved", None, 3)
+    assert taken(comes(ties=Ties(was=7)), lead, left) == (True, INCOMPLETE)
+    assert lead.requirements == {"100": PENDING, "70": Requirement("70", "10", None, "approved", None, 3)}
+    assert left == {"claim:10": Left(9), "claim:7": Left(9)}
+    assert taken(comes(ties=Ties(was=7)), lead, left) == (False, None)
+
+
+def test_what_was_left_later_is_a_later_claims_unless_some_of_it_is_older() -> None:
+    late = Requirement("300", "10", None, None, None, 10)
+    assert taken(comes(), Lead(2), {"claim:10": Left(10, True, {}, {"300": late})}) == (False, None)
+    assert taken(comes(), Lead(2), {"claim:10": Left(10, False, {}, {"300": late})}) == (False, INCOMPLETE)
+    assert taken(comes(10), Lead(2), {"claim:10": Left(11, True, {}, {"300": late})}) == (False, INCOMPLETE)
+
+
+def claimless(
+    before: RequirementRow | ClaimRow | None, after: RequirementRow | ClaimRow | None, version: int
+) -> Change:
+    row = after or before
+    table = Table.CLAIMS if isinstance(row, ClaimRow) else Table.CLAIM_REQUIREMENTS
+    return Change(0, table, before, after, version, version, True, ties=Ties(claimless=True))
+
+
+def test_a_requirement_of_nobodys_claim_is_kept_in_its_newest_version() -> None:
+    left: LeftBehind = {}
+    for before, after, version in ((None, ASKED, 9), (ASKED, ASKED._replace(status="lost"), 8), (None, ASKED, 9)):
+        take_claimless(claimless(before, after, version), left, Outcome())
+        assert left == {
+            "claim:10": Left(9, True, {}, {"100": Requirement("100", "10", "payslip", "approved", None, 9)})
+        }
+    take_claimless(claimless(ASKED, None, 8), left, Outcome())
+    assert left["claim:10"].requirements
+    outcome = Outcome()
+    take_claimless(claimless(ASKED, None, 10), left, outcome)
+    assert left == outcome.left == {"claim:10": Left(10)}
+    take_claimless(claimless(None, ASKED._replace(claim_id=None), 11), left, Outcome())
+    assert left == {"claim:10": Left(10)}
+
+
+def test_nobodys_claim_goes_with_all_that_was_left_of_it() -> None:
+    left: LeftBehind = {"claim:10": Left(5, False, {}, {"100": PENDING})}
+    outcome = Outcome()
+    take_claimless(claimless(CLAIM, None, 9), left, outcome)
+    assert left == outcome.left == {"claim:10": Left(9)}

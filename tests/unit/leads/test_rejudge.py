@@ -9,7 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from consumer.leads.ledger import rejudge_all, repair
-from consumer.leads.model import NEVER, Change, ConversionType, QueueType, Reason
+from consumer.leads.model import NEVER, Change, ConversionType, QueueChange, QueueType, Reason, Rule
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
@@ -87,7 +87,39 @@ class TestOneCustomer:
         assert (owed.closed_reason, owed.conversion_type) == (Reason.RULES_CHANGED, None)
         assert (over.queue_type, over.opened_reason) == (QueueType.NONE, Reason.RULES_CHANGED)
         assert not books.conversions
-        assert books.told(1).left == {QueueType.REQUIREMENTS_OUTSTANDING}
+        assert (owed.closed_at, over.opened_at) == (company.now, company.now)
+        left = frozenset({QueueType.REQUIREMENTS_OUTSTANDING})
+        assert books.told(1) == QueueChange(1, QueueType.NONE, left, False, False, Reason.RULES_CHANGED, company.now)
+
+    def test_what_they_ask_for_completes_when_it_is_handed_in(self, books: Books, company: Company) -> None:
+        with company.transaction():
+            company.delete_requirement(101)
+            company.requirement(102, 11, "approved")
+        books.replay(company.stream)
+        company.stream.clear()
+        assert books.leads[1].queue_type is QueueType.NONE
+        adopt(books, RuleFile(settled=("handed in",)), company.now, eagerly=True)
+        left = frozenset({QueueType.NONE})
+        asked = QueueType.REQUIREMENTS_OUTSTANDING
+        at = company.now + 1  # after the stint before opened
+        assert books.told(1) == QueueChange(1, asked, left, True, False, Reason.RULES_CHANGED, at)
+        with company.transaction():
+            company.requirement(102, 11, "handed in")
+        earlier = len(books.conversions)
+        books.replay(company.stream)
+        assert [earned.requirements for earned in books.conversions.values()][earlier:] == [("102",)]
+
+    def test_what_keeps_a_customer_in_none_is_what_the_new_rules_say(self, company: Company) -> None:
+        books = Books(Rules(RuleFile(settled=("pending", "waived"))))
+        books.replay(company.stream)
+        company.stream.clear()
+        assert (books.leads[1].queue_type, books.leads[1].rule) == (QueueType.NONE, Rule.NOTHING_OWED)
+        outcome = adopt(books, RuleFile(closed=("open",)), company.now, eagerly=True)
+        assert (books.leads[1].rule, outcome.stints, outcome.queue_changes) == (Rule.CLAIMS_CLOSED, {}, {})
+        with company.transaction():
+            company.claim(11, 1, "in court")
+        books.replay(company.stream)
+        assert books.stints_of(1)[-1].opened_reason is Reason.CLAIM_REOPENED
 
     def test_a_document_that_only_the_rules_settled_completes_nothing_later(
         self, books: Books, company: Company

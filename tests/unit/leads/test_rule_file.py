@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.leads.model import QueueType
-from consumer.leads.rule_file import DEFAULT, Exclusion, Labels, RuleFile, RuleFileError, from_json, parse
+from consumer.leads.rule_file import DEFAULT, Attribution, Exclusion, Labels, RuleFile, RuleFileError, from_json, parse
 
 WHOLE = """
 [queues]
@@ -162,3 +162,21 @@ files = st.builds(
 def test_every_file_comes_back_from_its_text_and_from_what_the_database_holds(file: RuleFile) -> None:
     assert parse(file.as_toml()) == file
     assert from_json(file.as_json()) == file
+
+
+@pytest.mark.parametrize("text", ["true", "-1", "86401", '"30"', "1.5"])
+def test_seconds_of_talk_are_a_whole_number_in_a_day(text: str) -> None:
+    with pytest.raises(RuleFileError) as caught:
+        parse(f"[attribution]\ntalk_seconds = {text}")
+    (problem,) = caught.value.problems
+    assert "attribution" in problem
+    assert "should be a whole number from 0 to 86400; write talk_seconds = 30" in problem
+
+
+def test_attribution_may_be_given_in_part_and_up_to_its_limits() -> None:
+    plan = parse("").attribution
+    assert parse("[attribution]\ntalk_seconds = 86400").attribution == Attribution(86_400, plan.days)
+    assert parse("[attribution]\ndays = 3650").attribution == Attribution(plan.talk_seconds, 3_650)
+    assert parse("[attribution]\ntalk_seconds = 0\ndays = 0").attribution == Attribution(0, 0)
+    with pytest.raises(RuleFileError, match="from 0 to 3650"):
+        parse("[attribution]\ndays = 3651")

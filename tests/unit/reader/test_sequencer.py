@@ -326,6 +326,58 @@ def test_a_notice_behind_the_place_where_its_transaction_was_cut_is_sent() -> No
     assert [sent.value["lane"]["recheck"] for sent in kafka.open] == ["TRUNCATE of users"] * LANES
 
 
+@pytest.mark.parametrize("users", [None, [4, 7]])
+def test_a_row_that_cannot_be_read_is_asked_for_once_a_transaction_and_not_again_behind_a_cut(
+    users: list[int] | None,
+) -> None:
+    kafka = Kafka()
+    lanes = list(range(LANES)) if users is None else [lane_of(user, LANES) for user in users]
+    for again in (False, True):
+        sequencer = kafka.sequencer()
+        sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+        sequencer.unreadable(users, "damaged")
+        assert sequencer.rows == 1, "it counts as one row"
+        assert sequencer.may_rest is False
+        if not again:
+            sequencer.unreadable(users, "damaged")
+            kafka.commit(sequencer, 0)
+            assert [sent.lane for sent in kafka.committed] == lanes
+    sequencer.unreadable(users, "damaged")
+    sequencer.unreadable(users, "damaged, too")
+    sequencer.commit()
+    kafka.commit(sequencer, 1)
+    assert [sent.lane for sent in kafka.committed] == lanes * 2
+    for number, sent in enumerate(kafka.committed):
+        block = sent.value["lane"]
+        assert sent.topic == "p.heartbeats"
+        assert block["recheck"] == ("damaged" if number < len(lanes) else "damaged, too")
+        assert block["version"] == 5_000
+        assert sent.key == f"{sent.lane if users is None else users[number % len(users)]}"
+        _, change = READERS["heartbeats"](json.dumps(sent.value).encode())
+        assert (change.table is None, change.at) == (users is None, 5_000)
+        assert change.moved is (users is None)
+    for lane in {*lanes}:
+        blocks = [sent.value["lane"] for sent in kafka.committed if sent.lane == lane]
+        assert [block["seq"] for block in blocks] == list(range(1, len(blocks) + 1))
+        assert [block["last"] for block in blocks] == [False] * (len(blocks) - 1) + [True]
+
+
+def test_where_the_next_row_lies_is_known_beforehand_but_not_of_one_that_lies_there_already() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+    assert sequencer.begun == ("b.000001", 0)
+    assert sequencer.next_place(1) == (lane_of(1, LANES), 1)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+    assert sequencer.next_place(1) == (lane_of(1, LANES), 2)
+    kafka.commit(sequencer, 0)
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 0, 5_000)
+    assert (sequencer.skipping, sequencer.next_place(1)) == (True, None)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 0, 0)
+    assert (sequencer.skipping, sequencer.next_place(1)) == (False, (lane_of(1, LANES), 2))
+
+
 def test_a_checkpoint_before_the_place_where_a_transaction_was_cut_forgets_none_of_its_rows() -> None:
     kafka = Kafka()
     sequencer = kafka.sequencer()
@@ -493,3 +545,107 @@ def test_a_row_of_many_bytes_and_few_enough_is_sent() -> None:
     sequencer.row("users", "c", None, json.dumps({"id": 1, "type": "a" * 2_000}), 1, 1, 110, 0)
     sequencer.commit()
     assert [sent.topic for sent in kafka.open] == ["p.users"]
+
+
+def test_a_message_holds_its_row_its_transaction_and_where_both_were() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    assert (sequencer.ts_us, sequencer.applied_us, sequencer.ahead_us, sequencer.rows, sequencer.sent) == (0,) * 5
+    sequencer.begin("g:1", 7, "b.000001", 100, 5_000_000, 6_000_000)
+    sequencer.row("users", "u", '{"id":1,"a":1}', '{"id":1,"a":2}', 1, 1, 110, 3)
+    sequencer.row("claims", "c", None, '{"id":5}', 1, 1, 120, 4, True)
+    assert (sequencer.rows, sequencer.sent) == (2, 1)
+    sequencer.commit()
+    assert (sequencer.ts_us, sequencer.applied_us, sequencer.version, sequencer.sent) == (
+        5_000_000, 6_000_000, 6_000_000, 2,
+    )  # fmt: skip
+    first, second = kafka.open
+    assert (first.topic, first.key, first.lane) == ("p.users", "1", lane_of(1, LANES))
+    assert (second.topic, second.key, second.lane) == ("p.claims", "1", lane_of(1, LANES))
+    assert (first.value["before"], first.value["after"]) == ({"id": 1, "a": 1}, {"id": 1, "a": 2})
+    assert (second.value["before"], second.value["after"]) == (None, {"id": 5})
+    assert [sent.value["op"] for sent in kafka.open] == ["u", "c"]
+    for sent, row in ((first, (110, 3)), (second, (120, 4))):
+        source = sent.value["source"]
+        assert (source["server_id"], source["gtid"], source["file"], source["ts_us"]) == (
+            7,
+            "g:1",
+            "b.000001",
+            5_000_000,
+        )
+        assert (source["pos"], source["row"]) == row
+        assert sent.value["lane"]["version"] == 6_000_000
+    assert [sent.value["transaction"]["total_order"] for sent in kafka.open] == [1, 2]
+    assert [sent.value["transaction"]["data_collection_order"] for sent in kafka.open] == [1, 1]
+    assert [sent.value["lane"]["seq"] for sent in kafka.open] == [1, 2]
+    assert [sent.value["lane"]["last"] for sent in kafka.open] == [False, True]
+
+
+@pytest.mark.parametrize("user_id", [1, None])
+def test_who_a_row_that_kafka_does_not_take_belongs_to_is_read_live_or_all_of_its_lane(user_id: int | None) -> None:
+    kafka = Kafka()
+    told: list[tuple[object, ...]] = []
+    writer = EnvelopeWriter("p", "mysql", "company", 1)
+    sequencer = Sequencer(
+        kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, lambda *said: told.append(said)
+    )
+    sequencer.begin("g:1", 1, "b.000001", 100, 10)
+    sequencer.row("claims", "c", None, json.dumps({"id": 1, "type": "a" * 5_000}), user_id, 1, 110, 2)
+    sequencer.commit()
+    (sent,) = kafka.open
+    assert sent.key == "1"
+    block, change = READERS["heartbeats"](json.dumps(sent.value).encode())
+    assert (block.user_id, change.moved, block.version) == (user_id, user_id is None, 10)
+    ((table, op, file, pos, row, why),) = told
+    assert (table, op, file, pos, row) == ("claims", "c", "b.000001", 110, 2)
+    assert "claims" in str(why)
+    assert sent.value["lane"]["recheck"] in str(why)
+
+
+def test_transactions_of_one_row_are_sent_whole_as_one_by_one() -> None:
+    rows = [single(number, 1_000 * number, 1_000 * number + 5) for number in range(1, 6)]
+    sent: list[list[Sent]] = []
+    for whole in (True, False):
+        kafka = Kafka()
+        sequencer = kafka.sequencer()
+        if whole:
+            sequencer.singles(rows, range(1, 6))
+        else:
+            for row, user_id in zip(rows, range(1, 6), strict=True):
+                gtid, server_id, file, begun, ts_us, table, op, before, after, *_, pos, _, applied_us, _ = row
+                sequencer.begin(gtid, server_id, file, begun, ts_us, applied_us)
+                sequencer.row(table, op, before, after, user_id, user_id, pos, 0)
+                sequencer.commit()
+        assert (sequencer.sent, sequencer.rows, sequencer.version) == (5, 1, 5_005)
+        assert (sequencer.ts_us, sequencer.applied_us) == (5_000, 5_005)
+        sent.append(list(kafka.open))
+    assert sent[0] == sent[1]
+    with pytest.raises(ValueError, match="shorter"):
+        Kafka().sequencer().singles(rows, [1])
+
+
+def test_every_message_handed_over_is_counted_and_has_its_key() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.heartbeat(5_000)
+    sequencer.begin("g:1", 1, "b.000001", 0, 6_000)
+    sequencer.orphan("claim_requirements", "c", None, "{}", None, "c1", 10, 0)
+    sequencer.cut()
+    assert sequencer.sent == len(kafka.open)
+    sequencer.row("users", "u", "{}", "{}", 1, 1, 20, 0)
+    sequencer.recheck("statement")
+    sequencer.unreadable([1], "damaged")
+    sequencer.commit()
+    assert sequencer.sent == len(kafka.open)
+    before = len(kafka.open)
+    sequencer.recheck_all("begun anew", 9_000)
+    assert sequencer.sent == len(kafka.open) == before + LANES
+    assert {(sent.lane, sent.key) for sent in kafka.open if sent.topic == "p.heartbeats"} == {
+        *((lane, f"{lane}") for lane in range(LANES)),
+        (lane_of(1, LANES), "1"),
+    }
+    reasons = ("statement", "damaged", "begun anew")
+    asked = [READERS["heartbeats"](json.dumps(sent.value).encode())[1] for sent in kafka.open[LANES:]
+             if sent.value["lane"].get("recheck")]  # fmt: skip
+    assert [sum(one.recheck == reason for one in asked) for reason in reasons] == [LANES, 1, LANES]
+    assert [{one.moved for one in asked if one.recheck == reason} for reason in reasons] == [{True}, {False}, {True}]

@@ -7,10 +7,22 @@ from dataclasses import replace
 import pytest
 
 from consumer.leads.drift import Drift, differences, same_text
-from consumer.leads.model import NEVER, Claim, ClaimRow, Lead, QueueType, Requirement, RequirementRow, Rule, UserRow
+from consumer.leads.model import (
+    NEVER,
+    Claim,
+    ClaimRow,
+    Lead,
+    QueueType,
+    Requirement,
+    RequirementRow,
+    Rule,
+    Table,
+    UserRow,
+)
 from consumer.leads.rules import Rules
+from consumer.store.call_centre.entries import EntryDrift
 from reconciler.replica import LiveLead
-from reconciler.runs.drift import confirmed
+from reconciler.runs.drift import EntryKind, confirmed, entry_kinds, row_of, written
 from reconciler.runs.repair import state_of
 
 RULES = Rules()
@@ -72,6 +84,43 @@ def test_each_difference_has_its_name(live: LiveLead, kind: Drift) -> None:
     assert kinds(held(), live) == [kind]
 
 
+def test_a_difference_names_the_row_that_it_is_about() -> None:
+    live = LiveLead(
+        UserRow(1, "6", False),
+        {"11": ClaimRow("11", 1, None)},
+        {"101": DOCUMENT._replace(id="101")},
+        {},
+    )
+    assert differences(held(), state_of(live), RULES) == [
+        (Drift.SIGNATURE, Table.USERS, ""),
+        (Drift.ENABLED, Table.USERS, ""),
+        (Drift.CLAIM_GONE, Table.CLAIMS, "10"),
+        (Drift.CLAIM_MISSING, Table.CLAIMS, "11"),
+        (Drift.REQUIREMENT_GONE, Table.CLAIM_REQUIREMENTS, "100"),
+        (Drift.REQUIREMENT_MISSING, Table.CLAIM_REQUIREMENTS, "101"),
+    ]
+    changed = LIVE._replace(
+        claims={"10": CLAIM._replace(status="paused")}, requirements={"100": DOCUMENT._replace(status="x", type="y")}
+    )
+    assert differences(held(), state_of(changed), RULES) == [
+        (Drift.CLAIM_STATUS, Table.CLAIMS, "10"),
+        (Drift.REQUIREMENT_STATUS, Table.CLAIM_REQUIREMENTS, "100"),
+    ]
+    other = LIVE._replace(requirements={"100": DOCUMENT._replace(type="y")})
+    assert differences(held(), state_of(other), RULES) == [
+        (Drift.REQUIREMENT_OTHER, Table.CLAIM_REQUIREMENTS, "100"),
+    ]
+    assert differences(held(), state_of(LIVE._replace(user=None)), RULES) == [(Drift.USER_GONE, Table.USERS, "")]
+    gone = Lead(1, stint=1, queue_type=QueueType.NONE)
+    assert differences(gone, state_of(LIVE), RULES)[0] == (Drift.USER_MISSING, Table.USERS, "")
+
+
+def test_an_absent_text_is_no_empty_one() -> None:
+    assert same_text(None, None)
+    assert not same_text("", None)
+    assert not same_text("a\0b", "a\ufffdb")
+
+
 def test_a_claim_that_is_gone_takes_its_requirements_along() -> None:
     assert kinds(held(), LIVE._replace(claims={}, requirements={})) == [Drift.CLAIM_GONE, Drift.REQUIREMENT_GONE]
 
@@ -119,6 +168,24 @@ def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there
     assert found
     assert confirmed(found, newer, live, live, floor=5) == []
     assert confirmed(found, newer, live, live, floor=6) == found
+
+
+def test_of_whom_we_hold_nothing_no_row_is_newer_than_a_read() -> None:
+    tables = (Table.USERS, Table.CLAIMS, Table.CLAIM_REQUIREMENTS)
+    assert [written(None, table, "10") for table in tables] == [0, 0, 0]
+    lead = replace(held(), version=4, read_floor=7)
+    assert [written(lead, Table.USERS, ""), written(lead, Table.CLAIMS, "10")] == [4, 1]
+    assert [written(lead, Table.CLAIM_REQUIREMENTS, id_) for id_ in ("100", "101")] == [1, 7]
+    assert [row_of(LIVE, table, id_) for table, id_ in zip(tables, ("", "10", "100"), strict=True)] == [
+        USER, CLAIM, DOCUMENT,
+    ]  # fmt: skip
+    assert [row_of(LIVE, table, "404") for table in tables[1:]] == [None, None]
+
+
+def test_what_is_wrong_with_entries_is_named() -> None:
+    assert entry_kinds(EntryDrift(1, False, 0, 0)) == []
+    assert entry_kinds(EntryDrift(1, True, 0, 2)) == [EntryKind.MISSING, EntryKind.DOUBLE]
+    assert entry_kinds(EntryDrift(1, False, 1, 0)) == [EntryKind.STALE]
 
 
 def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:

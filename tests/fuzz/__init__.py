@@ -1,0 +1,1 @@
+"""Damaged binlogs by the million: `make fuzz INPUTS=1000000`."""
