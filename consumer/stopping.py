@@ -9,10 +9,6 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Final, Self
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -89,8 +85,10 @@ class EssentialThread(threading.Thread):
         """Works until its work ends."""
         try:
             self._work()
-        except Exception as error:
-            log.exception(
+        except Exception as error:  # noqa: BLE001 - it ends the process
+            import structlog  # which `--help` does without
+
+            structlog.get_logger(__name__).exception(
                 "thread_failed", thread=self.name, kind=type(error).__name__,
                 reason=f"an error that nobody foresaw ended the thread {self.name!r}, and so ends this process",
             )  # fmt: skip

@@ -57,7 +57,7 @@ def read_to(stream: Binlog, sought: Known, end: tuple[str, int]) -> Stood | None
                 elif isinstance(part, Commit) and begin is not None and wanted is not None and _is(begin, wanted):
                     if not wanted.lanes_open:
                         return Stood(part.file, part.pos, _undecided(part, stream.prepared()))
-                    was_prepared = not begin.pos <= row_pos < part.pos
+                    was_prepared = not begin.pos < row_pos < part.pos  # rows of XA have their XA COMMIT's place
                     return _inside(begin, before, stream.prepared(), was_prepared=was_prepared)
         at = place(stream.file, stream.pos)
         if beat is not None and wanted is None and at >= place(beat.file, beat.pos):

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-RESULTS: Final = Path(__file__).parents[2] / "tests" / "bench" / "results" / "versions.json"
+RESULTS: Final = Path(__file__).parents[2] / "tests" / "versions" / "results.json"
 
 _HEAD: Final = """# Versions
 
-Made from [versions.json](../../tests/bench/results/versions.json), which `make test-versions` writes; not edited by
+Made from [results.json](../../tests/versions/results.json), which `make test-versions` writes; not edited by
 hand. Each line is one run of the tests that touch the server (of Python: the unit tests and a choice of the others),
 by two workers, against a real one of that version; what failed beside other tests was tried once more alone, as in
 `make test`, and is counted as it ended. Where "core" stands, only the tests were run that look most closely and take

@@ -18,6 +18,7 @@ SHARED: Final = (
     "tests/integration/binlog/test_xa.py",
     "tests/integration/doctor/test_mysql.py",
     "tests/integration/observe/",
+    "tests/integration/reader/test_audit_xa.py",
     "tests/integration/reader/test_lost_checkpoint.py",
     "tests/integration/reconciler/test_page.py",
     "tests/integration/security/test_fortress.py",

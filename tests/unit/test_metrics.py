@@ -36,6 +36,12 @@ def told(collector: Durations) -> list[str]:
     return generate_latest(registry).decode().splitlines()
 
 
+def samples(collector: Durations) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    lines = [line for line in told(collector) if not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
 def test_every_metric_of_the_reference_stands_there_once() -> None:
     names = re.findall(r"^\| `(leadstream_\w+)`", REFERENCE.read_text(), re.MULTILINE)
     assert sorted(names) == sorted(measure.name for measure in CATALOGUE)
@@ -171,12 +177,17 @@ def test_a_conversion_is_counted_with_its_source_and_how_long_the_customer_stood
         7, 1, QueueType.UNSIGNED_USERS, 2 * HOUR, None, 5 * HOUR, Reason.SIGNATURE_OBTAINED, kind, "77"
     )
     before = metrics.CONVERSIONS.labels(kind, "sweep")._value.get()
+    durations = samples(metrics.TIME_TO_CONVERSION)
     metrics.count_conversions(outcome, "sweep")
     assert metrics.CONVERSIONS.labels(kind, "sweep")._value.get() == before + 1
-    lines = told(metrics.TIME_TO_CONVERSION)
-    assert f'leadstream_time_to_conversion_seconds_sum{{type="{kind}"}} 10800.0' in lines
-    assert f'leadstream_time_to_conversion_seconds_bucket{{le="3600.0",type="{kind}"}} 0.0' in lines
-    assert f'leadstream_time_to_conversion_seconds_bucket{{le="14400.0",type="{kind}"}} 1.0' in lines
+    added = {
+        name: value - durations.get(name, 0.0)
+        for name, value in samples(metrics.TIME_TO_CONVERSION).items()
+        if f'type="{kind}"' in name
+    }
+    assert added[f'leadstream_time_to_conversion_seconds_sum{{type="{kind}"}}'] == 10800.0
+    assert added[f'leadstream_time_to_conversion_seconds_bucket{{le="3600.0",type="{kind}"}}'] == 0.0
+    assert added[f'leadstream_time_to_conversion_seconds_bucket{{le="14400.0",type="{kind}"}}'] == 1.0
 
 
 def test_durations_count_a_value_on_a_bound_below_it() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-FILE: Final = Path(__file__).parents[1] / "bench" / "results" / "versions.json"
+FILE: Final = Path(__file__).parent / "results.json"
 
 
 def keep(name: str, outcome: Mapping[str, object]) -> None:
