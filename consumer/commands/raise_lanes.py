@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.store.raise_lanes import NotDrained, refuse_unless_drained, relane
+from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained, relane
 from consumer.stream import topic_repair
 from consumer.stream.checkpoint import Checkpoint, cut_off, raising
 from consumer.stream.checkpoint_log import CheckpointLog

@@ -44,7 +44,9 @@ def prepare(
     """
     from consumer.commands.begin_again import begin_again
     from consumer.commands.older_dead_letters import carry_over
-    from consumer.store import setup as store_setup  # SQLAlchemy and Alembic take longer to load than a reader to start
+    from consumer.store.schema import (
+        setup as store_setup,  # SQLAlchemy and Alembic take longer to load than a reader to start
+    )
 
     with CheckpointLog(kafka) as checkpoints:
         begun = checkpoints.newest()

@@ -14,7 +14,6 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.doctor.check import Unreachable
-from consumer.store import migrations
 from consumer.store.call_centre import attribution, tables
 from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
@@ -23,6 +22,7 @@ from consumer.store.connection import place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.pooler import Pooling, pooling
 from consumer.store.rules import Adopted, newest
+from consumer.store.schema import migrations
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -83,8 +83,8 @@ def watchful(conninfo: str, name: str) -> str:
 
     What a PostgresAddress says is renewed, so this is made anew for each connection. Raises psycopg.OperationalError
     where the command that prints the password prints none.
-    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.raise_lanes). All else
-    that the URL says, its `options` too, stays.
+    The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.schema.raise_lanes).
+    All else that the URL says, its `options` too, stays.
     """
     if isinstance(conninfo, PostgresAddress):
         try:

@@ -9,8 +9,8 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
-from consumer.store.schema import ABOUT as TABLES
-from consumer.store.schema import metadata
+from consumer.store.schema.tables import ABOUT as TABLES
+from consumer.store.schema.tables import metadata
 
 ABOUT: Final = """# Tables
 

@@ -41,10 +41,10 @@ from reconciler.web import conversions, dead_letters, models, problems
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.middleware import HEADERS, Door, Guard, Ways
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
-from reconciler.web.pages import TodayCache, add_pages
+from reconciler.web.page.routes import TodayCache, add_pages
+from reconciler.web.page.view_model import Policy
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
 from reconciler.web.reads import Busy
-from reconciler.web.view_model import Policy
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,7 @@ import pymysql
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from tests.bench import precall, results
 from tests.bench.growth import disks, with_margins
 from tests.bench.measure import BenchFailed

@@ -15,7 +15,7 @@ from consumer.commands.raise_lanes import raise_lanes
 from consumer.commands.status import status
 from consumer.lane import lane_of
 from consumer.settings import DatabaseSettings, KafkaSettings
-from consumer.store.raise_lanes import NotDrained
+from consumer.store.schema.raise_lanes import NotDrained
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.producer import ReaderTransactions

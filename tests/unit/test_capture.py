@@ -13,7 +13,7 @@ from consumer.capture import CAPTURED, MOMENTS
 from consumer.explain import OPENED
 from consumer.leads.model import QueueType, Reason, Table
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
-from reconciler.web.page import QUEUES
+from reconciler.web.page.status_page import QUEUES
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 STRUCTS: Final[dict[Table, type[msgspec.Struct]]] = {

@@ -12,7 +12,7 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
-from consumer.store import setup as store_setup
+from consumer.store.schema import setup as store_setup
 from consumer.stream import topics
 from tests.integration.applier.scribe import Row, Scribe
 from tests.integration.company_tables import call_centre_tables, key

@@ -30,7 +30,7 @@ from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, LATEST, TODAY, calendar, look
 from reconciler.monitor.week import WON
 from reconciler.runs.run_log import NAMES, NEWEST
-from reconciler.web.pages import for_people
+from reconciler.web.page.routes import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
 from tests.integration.reconciler.clocks import clock_says

@@ -22,7 +22,7 @@ from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.store import rules
 from consumer.store.leads import LeadStore
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from consumer.store.sql import OPENED, entry_id
 from reconciler.postgres import Postgres
 from reconciler.replica import Replica

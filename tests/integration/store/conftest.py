@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.store.leads import LeadStore
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import call_centre_tables
 from tests.integration.store.databases import new_database, run, wipe
 from tests.integration.store.desk import LANES, Desk

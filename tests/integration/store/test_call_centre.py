@@ -18,7 +18,7 @@ from consumer.store.call_centre.needs import TABLES
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run

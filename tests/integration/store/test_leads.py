@@ -9,7 +9,7 @@ from consumer.lane import lane_of
 from consumer.leads.model import NEVER, Claim, Lead, QueueType, Reason, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
-from consumer.store.raise_lanes import NotDrained, refuse_unless_drained
+from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained
 from tests.integration.store.databases import row, rows
 from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
 

@@ -11,7 +11,7 @@ from consumer.store import sql
 from consumer.store.errors import NotPrepared, StoreUnavailable, TransactionConflict
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk, attempt, fail

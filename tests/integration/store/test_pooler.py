@@ -17,8 +17,8 @@ from consumer.store.connection import connect, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
 from consumer.store.pooler import Pooling
-from consumer.store.raise_lanes import refuse_unless_drained, relane
-from consumer.store.setup import prepare
+from consumer.store.schema.raise_lanes import refuse_unless_drained, relane
+from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
 from tests.integration.store.desk import LANES, Desk

@@ -9,7 +9,7 @@ from consumer.store.connection import classified
 from consumer.store.errors import NotPrepared, StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import run
 from tests.integration.store.desk import LANES, Desk
 

@@ -15,8 +15,8 @@ from sqlalchemy.pool import NullPool
 from consumer.doctor.postgres_facts import newest_revision
 from consumer.store.errors import NotPrepared, StoreUnavailable
 from consumer.store.leads import LeadStore
-from consumer.store.schema import SCHEMA, metadata
-from consumer.store.setup import prepare
+from consumer.store.schema.setup import prepare
+from consumer.store.schema.tables import SCHEMA, metadata
 from tests.integration.store.databases import description, new_database, row, rows, run
 from tests.integration.store.desk import LANES, Desk
 from tests.servers.places import PROJECT

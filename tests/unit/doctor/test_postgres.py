@@ -12,11 +12,11 @@ from consumer.doctor.check import Check, State
 from consumer.doctor.postgres import judge, judge_quick
 from consumer.doctor.postgres_facts import PostgresFacts, newest_revision
 from consumer.leads.rule_file import RuleFile
-from consumer.store import migrations
 from consumer.store.call_centre.fit import TheirColumn
 from consumer.store.call_centre.needs import ADDED_INDEX, TABLES
 from consumer.store.pooler import HINT, Pooling
 from consumer.store.rules import BY_SETUP, Adopted
+from consumer.store.schema import migrations
 from tests.unit.store.call_centre.theirs import theirs
 
 ADOPTED_AT = datetime(2026, 11, 1, tzinfo=UTC)

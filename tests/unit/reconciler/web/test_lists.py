@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from reconciler.web import lists
 from reconciler.web.lists import AT_ONCE, WAITING, Busy, Extract, Turns
-from reconciler.web.pages import add_pages
-from tests.unit.reconciler.web.test_page import POLICY
+from reconciler.web.page.routes import add_pages
+from tests.unit.reconciler.web.page.test_status_page import POLICY
 
 
 def test_some_lists_are_read_at_once_some_wait_and_the_rest_is_sent_away() -> None:

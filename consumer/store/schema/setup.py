@@ -16,13 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.leads.rule_file import DEFAULT, RuleFile
-from consumer.store import rules, schema
+from consumer.store import rules
 from consumer.store.call_centre import fit, needs, tables
 from consumer.store.call_centre.needs import Labels
 from consumer.store.connection import Connection as Session
 from consumer.store.connection import classified, open_session, place
 from consumer.store.errors import NotPrepared
-from consumer.store.schema import SCHEMA
+from consumer.store.schema import tables as ours
+from consumer.store.schema.tables import SCHEMA
 
 _SETUP_LOCK: Final = 0x6C65616473
 """Advisory lock that two setups at once take turns on."""
@@ -134,9 +135,9 @@ def _revision(connection: Connection) -> str | None:
 
 def _rules(connection: Connection, file: RuleFile, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
     """Puts rules in force where there are none yet; leads judged before need not be judged again."""
-    if connection.execute(select(schema.rules.c.version).limit(1)).first() is not None:
+    if connection.execute(select(ours.rules.c.version).limit(1)).first() is not None:
         return []
-    connection.execute(insert(schema.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
+    connection.execute(insert(ours.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
     whose = "the default" if file == DEFAULT else "these"
     return [f"put {whose} rules in force; `consumer rules show` prints them"]
 
@@ -199,11 +200,11 @@ def _psycopg(connection: Connection) -> Session:
 
 
 def _lanes(connection: Connection, conninfo: str, count: int, epoch: int, *, begins: bool) -> list[str]:
-    columns = schema.lanes.c
+    columns = ours.lanes.c
     held = connection.execute(select(columns.lane, columns.epoch, columns.next_seq).order_by(columns.lane)).all()
     if not held:
         rows = [{"lane": lane, "epoch": epoch, "next_seq": 1, "version": 0} for lane in range(count)]
-        connection.execute(insert(schema.lanes), rows)
+        connection.execute(insert(ours.lanes), rows)
         return [f"added {count} lanes, epoch {epoch}"]
     if begins and any(row.next_seq > 1 or row.epoch != epoch for row in held):
         raise NotPrepared(f"leadstream.lanes in {place(conninfo)} {_ANOTHERS}")

@@ -1,8 +1,8 @@
-"""Migrations on the connection and in the transaction of `consumer.store.setup`."""
+"""Migrations on the connection and in the transaction of `consumer.store.schema.setup`."""
 
 from alembic import context
 
-from consumer.store.schema import SCHEMA, metadata
+from consumer.store.schema.tables import SCHEMA, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

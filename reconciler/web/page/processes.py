@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from consumer.process import Process
 from consumer.store.processes import SILENT_SECONDS
-from reconciler.web.formatting import clock, counted, size, span
-from reconciler.web.view_model import Facts, ProcessRow, State
+from reconciler.web.page.formatting import clock, counted, size, span
+from reconciler.web.page.view_model import Facts, ProcessRow, State
 
 
 def processes(facts: Facts) -> list[ProcessRow]:

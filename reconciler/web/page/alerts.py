@@ -10,9 +10,18 @@ from typing import Final
 
 from reconciler.monitor.today import Today
 from reconciler.names import SWEEPS
-from reconciler.web.formatting import ago, clock, counted, span
-from reconciler.web.last_runs import TITLES
-from reconciler.web.view_model import LATE_SECONDS, VERY_LATE_SECONDS, Alert, Facts, State, lag_of, lag_state, sentence
+from reconciler.web.page.formatting import ago, clock, counted, span
+from reconciler.web.page.last_runs import TITLES
+from reconciler.web.page.view_model import (
+    LATE_SECONDS,
+    VERY_LATE_SECONDS,
+    Alert,
+    Facts,
+    State,
+    lag_of,
+    lag_state,
+    sentence,
+)
 
 OVERDUE: Final = timedelta(minutes=75)
 """A sweep that runs each hour should have ended well within this time."""

@@ -9,12 +9,12 @@ from typing import Final
 
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
-from reconciler.web.alerts import alerts, headline
-from reconciler.web.chart import Chart, chart, share
-from reconciler.web.formatting import clock, counted, difference, span
-from reconciler.web.last_runs import runs
-from reconciler.web.processes import missing, processes
-from reconciler.web.view_model import (
+from reconciler.web.page.alerts import alerts, headline
+from reconciler.web.page.chart import Chart, chart, share
+from reconciler.web.page.formatting import clock, counted, difference, span
+from reconciler.web.page.last_runs import runs
+from reconciler.web.page.processes import missing, processes
+from reconciler.web.page.view_model import (
     VERY_LATE_SECONDS,
     DayRow,
     Facts,

@@ -10,8 +10,8 @@ from reconciler.runner import NAMES as STARTABLE
 from reconciler.runner import SCHEDULE
 from reconciler.runs.run_log import NAMES, Record
 from reconciler.schedule import last_slot
-from reconciler.web.formatting import ago, counted, span
-from reconciler.web.view_model import Facts, RunRow, State, sentence
+from reconciler.web.page.formatting import ago, counted, span
+from reconciler.web.page.view_model import Facts, RunRow, State, sentence
 
 TITLES: Final = {
     "new-users": ("New users", "customers created lately"),

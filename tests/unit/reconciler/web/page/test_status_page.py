@@ -25,12 +25,12 @@ from reconciler.monitor.week import week
 from reconciler.names import SWEEPS
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Record
-from reconciler.web.chart import HEIGHT, chart, scale_top, share
-from reconciler.web.formatting import ago, clock, difference, span
 from reconciler.web.lists import KINDS, Entry, cursor
-from reconciler.web.page import page
-from reconciler.web.pages import TodayCache, commands, for_people
-from reconciler.web.view_model import LATE_SECONDS, Facts, Policy, State
+from reconciler.web.page.chart import HEIGHT, chart, scale_top, share
+from reconciler.web.page.formatting import ago, clock, difference, span
+from reconciler.web.page.routes import TodayCache, commands, for_people
+from reconciler.web.page.status_page import page
+from reconciler.web.page.view_model import LATE_SECONDS, Facts, Policy, State
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
@@ -316,7 +316,7 @@ def test_spans_and_times_are_as_precise_as_anyone_cares() -> None:
 
 
 def test_the_wheel_holds_templates_and_files_of_the_pages(tmp_path: Path) -> None:
-    root = Path(__file__).parents[4]
+    root = Path(__file__).parents[5]
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         check=True, cwd=root, capture_output=True,

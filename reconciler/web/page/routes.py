@@ -35,11 +35,11 @@ from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.postgres import Postgres
 from reconciler.web import dead_letters, lists
-from reconciler.web.api_reference import operations
-from reconciler.web.list_page import list_page
-from reconciler.web.page import CONVERSIONS, QUEUES, page
+from reconciler.web.page.api_reference import operations
+from reconciler.web.page.list_page import list_page
+from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
+from reconciler.web.page.view_model import Facts, Policy
 from reconciler.web.precall import PrecallService, UnknownUser
-from reconciler.web.view_model import Facts, Policy
 
 log = structlog.get_logger(__name__)
 

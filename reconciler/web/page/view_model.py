@@ -15,7 +15,7 @@ from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
-from reconciler.web.chart import Chart
+from reconciler.web.page.chart import Chart
 
 LATE_SECONDS: Final = 60.0
 VERY_LATE_SECONDS: Final = 300.0
