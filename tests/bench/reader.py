@@ -41,7 +41,7 @@ def bench(servers: Servers, past: History, sizes: Sizes, *, with_peers: bool = T
 def touched(servers: Servers, sizes: Sizes, *, with_peers: bool = True) -> None:
     """The same where most updates change no captured column but `updated_at`, and peers that leave those out."""
     with history(servers, sizes.touched_rows, touched=True) as past:
-        contestants = [_ours(servers, past)]
+        contestants = [_ours(servers, past), _ours(servers, past, skip_unchanged=True)]
         if with_peers:
             for skip in (False, True) if sizes.every_peer_twice else (True,):
                 contestants += [*_go(servers, past, skip_unchanged=skip), _debezium(servers, past, skip_unchanged=skip)]
@@ -77,7 +77,7 @@ def _keep(name: str, title: str, contestants: list[Contestant], runs: int) -> No
     results.keep(name, title, entries)
 
 
-def _ours(servers: Servers, past: History, what: str = "") -> Contestant:
+def _ours(servers: Servers, past: History, what: str = "", *, skip_unchanged: bool = False) -> Contestant:
     """Our reader from launch to the checkpoint that covers the last row."""
 
     def once() -> measure.Progress:
@@ -85,12 +85,13 @@ def _ours(servers: Servers, past: History, what: str = "") -> Contestant:
         topics = Topics(servers.kafka_bootstrap, prefix)
         with tempfile.TemporaryDirectory() as folder, database(servers.postgres_url) as postgres:
             env = ours.environment(past, servers.kafka_bootstrap, postgres, prefix)
+            env |= {"SKIP_UNCHANGED_UPDATES": str(skip_unchanged).lower()}
             ours.setup(env)
             progress = _measured(ours.reader(env, Path(folder)), topics, past)
         topics.remove()
         return progress
 
-    return Contestant(f"leadstream{what}", ["reader"], past.rows, once)
+    return Contestant(f"leadstream{what}{SKIPPING * skip_unchanged}", ["reader"], past.rows, once)
 
 
 def _go(servers: Servers, past: History, *, skip_unchanged: bool = False) -> list[Contestant]:
