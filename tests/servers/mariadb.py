@@ -10,7 +10,7 @@ from tests.servers import settings, versions
 from tests.servers.engine import Engine, Site
 from tests.servers.mysql import lasting_options
 from tests.servers.packages import debootstrap, in_this_release, install, maven_libs
-from tests.servers.places import ServerError, built, data_home, home, locked, own, socket_folder
+from tests.servers.places import ServerError, built, copied, data_home, home, locked, own, socket_folder
 from tests.servers.processes import run, run_or_raise
 from tests.servers.software import Software
 
@@ -86,6 +86,7 @@ class MariaDB(Engine):
 
     def initialise(self, site: Site) -> None:
         where = software()
+        lasting = lasting_options(site.options)
 
         def initialise(part: Path) -> None:
             own(part, self.user)
@@ -96,11 +97,11 @@ class MariaDB(Engine):
             with TemporaryDirectory(dir=None if where.chroot is None else where.chroot / "tmp") as scratch:
                 own(Path(scratch), self.user)
                 folders = [f"--datadir={where.seen(part)}", f"--tmpdir={where.seen(Path(scratch))}"]
-                options = [*_base(where), f"--user={self.user}", *folders, *account, *lasting_options(site.options)]
+                options = [*_base(where), f"--user={self.user}", *folders, *account, *lasting]
                 run_or_raise([*command, *options], "mariadb-install-db")
 
         own(site.folder, self.user)
-        built(site.data, initialise)
+        built(site.data, lambda part: copied(self.kind, lasting, part, initialise))
 
     def command(self, site: Site) -> list[str]:
         where = software()

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.servers import settings
 from tests.servers.engine import Engine, Site
 from tests.servers.packages import debootstrap
-from tests.servers.places import built, home
+from tests.servers.places import built, copied, home
 from tests.servers.processes import run, run_or_raise
 
 
@@ -25,13 +25,17 @@ class MySQL(Engine):
         return _chroot() / "srv" / name
 
     def initialise(self, site: Site) -> None:
+        lasting = lasting_options(site.options)
+
         def initialise(part: Path) -> None:
             run_or_raise([*mysql_tool("chown"), "mysql:", _inside(part)], "MySQL's data folder")
             command = [*mysql_tool("mysqld"), "--no-defaults", "--initialize-insecure", "--user=mysql"]
-            lasting = lasting_options(site.options)
             run_or_raise([*command, f"--datadir={_inside(part)}", *lasting], "mysqld --initialize-insecure")
 
-        built(site.data, initialise)
+        def copy(part: Path) -> None:
+            copied(self.kind, lasting, part, initialise, leave=("auto.cnf",))  # which holds the server's UUID
+
+        built(site.data, copy)
 
     def command(self, site: Site) -> list[str]:
         return [

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -91,6 +92,22 @@ def built(target: Path, build: Callable[[Path], None]) -> Path:
         build(part)
         part.rename(target)
     return target
+
+
+def copied(
+    kind: str, options: list[str], target: Path, make: Callable[[Path], None], leave: tuple[str, ...] = ()
+) -> None:
+    """`target`, an empty folder, filled with what `make` made once for this kind of server and these options.
+
+    Making a server's data takes six seconds, copying them a quarter of one. `leave` are files that each server has of
+    its own.
+    """
+    name = f"{kind}-{hashlib.sha256(' '.join(options).encode()).hexdigest()[:10]}"
+    with locked(f"made-{name}"):
+        made = built(target.parent.parent / f".made-{name}", make)
+    subprocess.run(["cp", "--archive", "--reflink=auto", f"{made}/.", str(target)], check=True)
+    for file in leave:
+        (target / file).unlink(missing_ok=True)
 
 
 def remove(folder: Path) -> None:
