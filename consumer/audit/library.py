@@ -31,7 +31,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, PartialUpdateRowsEvent
 from consumer.audit.rows import UNREAD, Mark, Place, Row, Spot, Value, Values, counted, order
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, SourceError
-from consumer.mysql.login import tls_arguments
+from consumer.mysql.login import Session, tls_arguments
 from consumer.mysql.session import named
 from consumer.settings import MySQLAddress, PasswordCommandFailed
 
@@ -121,7 +121,7 @@ def unwrapped(end: int, before: int) -> int:
     return end + max(0, (before - end + 2**31) // 2**32) * 2**32
 
 
-class _Followed(pymysql.connections.Connection):
+class _Followed(Session):
     """The connection that events come from."""
 
     def __init__(self, ends: Ends, arguments: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def read(
             if connections > 1:  # it would go on amid a transaction, and pass over rows whose table it has not seen
                 raise ConnectionLost(f"{address} ended the connection that the audit reads from; run it again")
             return _Followed(ends, {**arguments, "password": password})
-        return pymysql.connect(**{**arguments, "password": password})
+        return Session(**{**arguments, "password": password})
 
     stream = BinLogStreamReader(
         connection_settings={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pymysql
@@ -35,6 +36,24 @@ def tls_arguments(options: dict[str, str]) -> dict[str, Any]:
     return {"ssl": {"ca": ca, "check_hostname": mode == "VERIFY_IDENTITY", "verify_mode": "required", **client}}
 
 
+class Session(Connection[Cursor]):
+    """PyMySQL's connection, which loads no certificates where it holds no server's against them.
+
+    PyMySQL loads the system's own for every connection: 20 ms of CPU time, more than all else of a login.
+    """
+
+    def _create_ssl_ctx(self, sslp: dict[str, str]) -> ssl.SSLContext:
+        if sslp.get("ca"):
+            checked: ssl.SSLContext = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            return checked
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if "cert" in sslp:
+            context.load_cert_chain(sslp["cert"], sslp.get("key"))
+        return context
+
+
 def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) -> Connection[Cursor]:
     """An open connection in the URL's database, with autocommit.
 
@@ -45,7 +64,7 @@ def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) 
         password = address.renewed_password()
     except PasswordCommandFailed as error:
         raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, str(error)) from error
-    return pymysql.connect(
+    return Session(
         host=address.host,
         port=address.port,
         user=address.user,
