@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.connections import Connection
@@ -11,6 +11,11 @@ from pymysql.constants import CR
 from pymysql.cursors import Cursor
 
 from consumer.settings import MySQLAddress, PasswordCommandFailed, SettingsError
+
+if TYPE_CHECKING:
+    _Connection = Connection[Cursor]
+else:  # it is generic in its stubs alone
+    _Connection = Connection
 
 SSL_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 
@@ -36,7 +41,7 @@ def tls_arguments(options: dict[str, str]) -> dict[str, Any]:
     return {"ssl": {"ca": ca, "check_hostname": mode == "VERIFY_IDENTITY", "verify_mode": "required", **client}}
 
 
-class Session(Connection[Cursor]):
+class Session(_Connection):
     """PyMySQL's connection, which loads no certificates where it holds no server's against them.
 
     PyMySQL loads the system's own for every connection: 20 ms of CPU time, more than all else of a login.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 
@@ -36,12 +37,12 @@ def test_a_mode_that_cannot_be_kept_is_refused() -> None:
 def test_certificates_are_loaded_only_where_the_servers_is_held_against_them() -> None:
     """Loading the system's own takes 20 ms of CPU time for each connection."""
     for arguments in (tls_arguments({}), tls_arguments({"ssl_mode": "REQUIRED"})):
-        session = Session(**arguments, defer_connect=True)
+        session: Any = Session(**arguments, defer_connect=True)
         assert session.ctx.cert_store_stats()["x509"] == 0
         assert session.ctx.verify_mode is ssl.CERT_NONE
         assert session._ssl_required is bool(arguments)
     system = ssl.get_default_verify_paths().cafile
-    checked = Session(**tls_arguments({"ssl_mode": "VERIFY_IDENTITY", "ssl_ca": system or ""}), defer_connect=True)
+    checked: Any = Session(**tls_arguments({"ssl_mode": "VERIFY_IDENTITY", "ssl_ca": system or ""}), defer_connect=True)
     assert checked.ctx.cert_store_stats()["x509_ca"] > 0
     assert checked.ctx.verify_mode is ssl.CERT_REQUIRED
     assert checked.ctx.check_hostname
