@@ -11,13 +11,15 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tests.servers import choice, state
-from tests.servers.places import ServerError, locked, say
+from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import identify
 from tests.servers.provider import KINDS, Provider, Server
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _numbers = itertools.count(1)
+_seen: set[tuple[str, str]] = set()
+"""Shared servers, by folder and kind, that this process has seen at work: a thousand tests ask for them."""
 
 
 def ensure(names: Iterable[str] = KINDS) -> "Servers":
@@ -190,12 +192,18 @@ def _shared(provider: Provider, kind: str) -> str:
     other = state.load(kind)
     if other is not None and other.provider != provider.name and choice.of(other).is_running(other):
         raise ServerError(f"{kind} runs already, from {other.provider}; stop it: python -m tests.servers stop {kind}")
+    seen = str(home()), kind
+    if seen in _seen:
+        server = provider.server(kind, kind, (), None)
+        if server.is_running():
+            return server.url
     provider.install(kind)
     server = provider.server(kind, kind, (), None)
     if not server.is_running():
         say(f"{kind}: starting")
     server.start()
     say(f"{kind}: ready at {server.url} ({time.monotonic() - began:.1f} s)")
+    _seen.add(seen)
     return server.url
 
 
