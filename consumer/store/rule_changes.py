@@ -173,9 +173,11 @@ WHERE id = %s
 
 CURSOR: Final = """
 SELECT cursor FROM leadstream.runs
-WHERE name = %s AND (counts ->> 'version')::int = %s AND cursor IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 1
+WHERE name = %(run)s AND (counts ->> 'version')::int = %(version)s AND cursor IS NOT NULL
+  AND started_at >= (SELECT adopted_at FROM leadstream.rules WHERE version = %(version)s)
+ORDER BY started_at DESC, id DESC LIMIT 1
 """
-"""How far the last run for a version came."""
+"""How far the last run for a version came since its adoption: before a restore, another one may have had its number."""
 
 
 class Words(NamedTuple):
@@ -315,7 +317,7 @@ def take_turn(connection: Connection) -> bool:
 
 def cursor(connection: Connection, version: int) -> int:
     """Where bringing leads to a version goes on."""
-    row = connection.execute(CURSOR, [RUN, version]).fetchone()
+    row = connection.execute(CURSOR, {"run": RUN, "version": version}).fetchone()
     return FIRST if row is None else int(row[0])
 
 

@@ -396,3 +396,15 @@ def test_rules_of_a_version_that_was_another_before_a_restore_are_read_anew(data
     machine.all_applied()
     machine.agrees()
     machine.teardown()
+
+
+def test_an_adoption_does_not_go_on_where_another_of_its_number_ended_before_a_restore(database: str) -> None:
+    machine = type("Machine", (Machine,), {"url": database})()
+    machine.found()
+    machine.all_applied()
+    machine.dump()
+    machine.adopted(2)
+    machine.brought_back(whole=False)
+    machine.adopted(3)
+    machine.agrees()
+    machine.teardown()
