@@ -15,6 +15,7 @@ import pytest
 from tests.servers import PrivateServer, ServerError, Servers, choice, ensure, mysqlbinlog_command, state
 from tests.servers.kafka import brokers_known_by
 from tests.servers.places import PROJECT
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -119,14 +120,14 @@ def test_an_orphan_is_removed_by_the_next_start() -> None:
 def test_a_kafka_cluster_loses_a_broker_and_gets_it_back(servers: Servers) -> None:
     with servers.private_kafka(brokers=3) as cluster:
         ports = [int(address.split(":")[1]) for address in cluster.url.split(",")]
-        assert sorted(brokers_known_by(ports[0])) == sorted(ports)
+        until(lambda: sorted(brokers_known_by(ports[0])) == sorted(ports), "the brokers knew each other")
         cluster.nodes[2].kill()
         assert not cluster.is_running()
         assert brokers_known_by(ports[2]) == []
         assert ports[0] in brokers_known_by(ports[0])
         cluster.start()
         assert cluster.is_running()
-        assert ports[2] in brokers_known_by(ports[2])
+        until(lambda: ports[2] in brokers_known_by(ports[2]), "it was one of them again")
 
 
 def test_mysqlbinlog_reads_from_a_server(servers: Servers) -> None:

@@ -266,7 +266,8 @@ def test_every_command_of_the_runbook_does_what_it_says(company: Company) -> Non
             company.run(block)
         AFTER.get(section.heading, nothing_before)(company)
     for command in alert_commands():
-        company.run(command)
+        # The stream began anew a minute ago: of the time before, an audit says that nobody can judge it.
+        company.run(f"{command} || [ $? -eq 4 ]" if command.startswith("consumer audit") else command)
     for query in alert_queries():
         company.at(company.replicas[1], query) if query.startswith("SHOW") else company.ask(query)
     ended = 'kill "$(cat {0}.pid)"; wait "$(cat {0}.pid)"'  # its exit code is that of the process
