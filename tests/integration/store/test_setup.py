@@ -25,7 +25,7 @@ NEWEST = newest_revision()
 PUBLIC = "-c search_path=public"
 """The role of these tests has the name of our schema, which so would be its default."""
 
-NEWEST = max(
+NEWEST = max(path.name[:4] for path in (PROJECT / "consumer/store/schema/migrations/versions").glob("0*.py"))
     path.name[:4] for path in (PROJECT / "consumer" / "store" / "schema" / "migrations" / "versions").glob("0*.py")
 )
 """The newest revision of our schema."""
