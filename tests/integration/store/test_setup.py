@@ -26,8 +26,6 @@ PUBLIC = "-c search_path=public"
 """The role of these tests has the name of our schema, which so would be its default."""
 
 NEWEST = max(path.name[:4] for path in (PROJECT / "consumer/store/schema/migrations/versions").glob("0*.py"))
-    path.name[:4] for path in (PROJECT / "consumer" / "store" / "schema" / "migrations" / "versions").glob("0*.py")
-)
 """The newest revision of our schema."""
 PRODUCTION = """
 CREATE TABLE user_call_scores (
