@@ -19,14 +19,11 @@ from consumer.store.schema.setup import prepare
 from consumer.store.schema.tables import SCHEMA, metadata
 from tests.integration.store.databases import description, new_database, row, rows, run
 from tests.integration.store.desk import LANES, Desk
-from tests.servers.places import PROJECT
 
 NEWEST = newest_revision()
 PUBLIC = "-c search_path=public"
 """The role of these tests has the name of our schema, which so would be its default."""
 
-NEWEST = max(path.name[:4] for path in (PROJECT / "consumer/store/schema/migrations/versions").glob("0*.py"))
-"""The newest revision of our schema."""
 PRODUCTION = """
 CREATE TABLE user_call_scores (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
