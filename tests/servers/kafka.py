@@ -9,6 +9,7 @@ from tests.servers.engine import Engine, Site
 from tests.servers.packages import java, maven_libs
 from tests.servers.places import ServerError, home, own
 from tests.servers.processes import run_or_raise
+from tests.support.sockets import exactly
 
 NEWEST = "4.1.1"
 RELEASES = {"3.9": "3.9.1", "4.1": NEWEST}
@@ -103,8 +104,8 @@ def brokers_known_by(port: int) -> list[int]:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
-            (size,) = struct.unpack(">i", _read(connection, 4))
-            answer = _read(connection, size)
+            (size,) = struct.unpack(">i", exactly(connection, 4))
+            answer = exactly(connection, size)
     except OSError:
         return []
     (count,) = struct.unpack_from(">i", answer, 4)
@@ -121,13 +122,3 @@ def brokers_known_by(port: int) -> list[int]:
 def _java(heap: str) -> list[str]:
     log = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     return [java(), f"-Xmx{heap}", "-Xms64m", *log, "-cp", f"{kafka_classpath()}/*"]
-
-
-def _read(connection: socket.socket, size: int) -> bytes:
-    read = b""
-    while len(read) < size:
-        more = connection.recv(size - len(read))
-        if not more:
-            raise ConnectionResetError("the broker closed the connection")
-        read += more
-    return read

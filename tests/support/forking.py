@@ -31,6 +31,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
+from tests.support.sockets import exactly
+
 LIBRARIES: Final = (
     "alembic.command", "confluent_kafka.admin", "fastapi", "jinja2", "msgspec", "prometheus_client", "psycopg",
     "pydantic_settings", "pymysql", "pymysqlreplication", "rich.console", "rich.progress", "sqlalchemy", "structlog",
@@ -105,7 +107,7 @@ class Forker:
         told = json.dumps([program, arguments, dict(env), os.getcwd()]).encode()
         socket.send_fds(connection, [_SIZE.pack(len(told))], [output, errors])
         connection.sendall(told)
-        return Forked(connection, _NUMBER.unpack(_exactly(connection, _NUMBER.size))[0])
+        return Forked(connection, _NUMBER.unpack(exactly(connection, _NUMBER.size))[0])
 
     def run(
         self, program: str, arguments: list[str], env: Mapping[str, str], timeout: float
@@ -138,16 +140,6 @@ class _Order(NamedTuple):
     cwd: str
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size:
-        more = connection.recv(size - len(found))
-        if not more:
-            raise RuntimeError("the process that forks our programs is gone")
-        found += more
-    return found
-
-
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
 
@@ -174,7 +166,7 @@ def _accept(listening: socket.socket, selector: selectors.BaseSelector) -> _Orde
     """Forks; the order in the forked process, None in this one."""
     connection, _ = listening.accept()
     head, outputs, _, _ = socket.recv_fds(connection, _SIZE.size, _DESCRIPTORS)
-    order = _Order(*json.loads(_exactly(connection, _SIZE.unpack(head)[0])))
+    order = _Order(*json.loads(exactly(connection, _SIZE.unpack(head)[0])))
     pid = os.fork()
     if not pid:
         os.setsid()
