@@ -214,9 +214,10 @@ class BinlogDecoder:
         """Whether a compressed transaction is at hand, to be taken from `decode_payload` before anything else."""
         return self._payload is not None
 
-    def restart(self) -> None:
-        """Forgets the transaction at hand: the next bytes come from a new connection that starts at our position."""
-        self._files.restart()
+    def restart(self, *, elsewhere: bool = False) -> None:
+        """Forgets the transaction at hand: the next bytes come from a new connection that starts at our position, or
+        `elsewhere`, on another server, behind our GTIDs."""
+        self._files.restart(elsewhere=elsewhere)
         self._transaction.forget()
         self._maps.clear()
         if self._templates is not None:

@@ -39,6 +39,7 @@ class Files:
         self.started = 0
         """When the server began the file at hand (s since the epoch); 0 before its first event."""
         self.checksums = False
+        self._elsewhere = False
         self._mariadb = mariadb
         self._mysql_gtids = MySQLGtids("" if mariadb else start.gtid_set)
         self._mariadb_gtids = MariaDBGtids(start.gtid_set if mariadb else "")
@@ -47,8 +48,10 @@ class Files:
         self._run_source: Source | None = None
         self._run_first = self._run_next = 0
 
-    def restart(self) -> None:
-        """Begins anew at `file` and `pos`."""
+    def restart(self, *, elsewhere: bool = False) -> None:
+        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and the
+        stream begins where this one says."""
+        self._elsewhere = elsewhere
         self.current = ""
         self.base = self.reached = 0
         self.checksums = False
@@ -112,11 +115,12 @@ class Files:
     def rotate(self, name: str, pos: int, *, artificial: bool) -> bool:
         """Goes on in another file; whether everything before it is complete.
 
-        A made-up event at the start of a stream only names the first file.
+        A made-up event at the start of a stream only names the first file, unless we come from elsewhere.
         """
         moved = self.current == self.file and name != self.current
-        if moved or (not artificial and self.current == ""):
+        if moved or (not artificial and self.current == "") or self._elsewhere:
             self.file, self.pos = name, pos
+        self._elsewhere = False
         self.current = name
         self.base = 0
         return moved

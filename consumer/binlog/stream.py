@@ -279,9 +279,10 @@ class BinlogStream:
             self._line.close()
             self._line = None
         self._failed = None
+        left = self.server or self._expected_server
         mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
-        decoder.restart()
+        decoder.restart(elsewhere=by_gtid and left not in ("", self.server))
         if mariadb or not by_gtid:
             for group in self._start.prepared if self._decoder is None else ():
                 decoder.hold_prepared(self._read_prepared(group, mariadb))

@@ -89,3 +89,31 @@ def test_it_moves_to_another_replica_by_gtid_and_back_under_load(flavor: str) ->
             finally:
                 load.end()
             compare(world, start, wait_for_end(world))
+
+
+def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flavor: str) -> None:
+    """Nothing happens there after the move, and the places of the server that was left are ahead of its own."""
+    servers = ensure(("kafka", "postgres"))
+    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
+        follow(flavor, second.url, first.url)
+        with World(flavor, first.url) as world:
+            world.setup()
+            reader = world.reader().wait_for("reading")
+            world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1)")
+            reader.until(lambda: any(message.topic == "users" for message in world.messages()), "the row arrived")
+            assert reader.stop() == 0
+            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+            with closing(Replica(MySQLAddress(second.url))) as replica:
+                server, end = replica.server(), replica.binlog_place()
+
+                def stands() -> set[tuple[str, int]]:
+                    beats = (message.value["source"] for message in world.messages() if message.lane == 0)
+                    return {(beat["file"], beat["pos"]) for beat in beats if beat.get("server") == server}
+
+                there = urlsplit(second.url)._replace(path=f"/{world.name}").geturl()
+                reader = world.reader(REPLICA_DATABASE_URL=there)
+                reader.until(lambda: tuple(end) in stands(), f"the stream stands at {end}, the server's end")
+                assert reader.stop() == 0
+                for file, pos in stands() - {tuple(end)}:
+                    assert replica.query(f"SHOW BINLOG EVENTS IN '{file}' FROM {pos} LIMIT 1"), (file, pos)

@@ -300,6 +300,21 @@ def test_a_server_that_starts_in_an_earlier_file_does_not_move_the_position_back
     assert (target.file, target.pos) == ("binlog.000009", 500)
 
 
+@pytest.mark.parametrize("left", [("binlog.000007", 9000), ("binlog.000009", 500), ("binlog.000002", 500)])
+def test_on_another_server_the_position_is_where_that_one_begins(left: tuple[str, int]) -> None:
+    log = Log()
+    log.file("binlog.000007")
+    target = decoder(start=Position(f"{SOURCE}:1-5", *left))
+    target.restart(elsewhere=True)
+    decoded(log, target)
+    assert (target.file, target.pos) == ("binlog.000007", 4)
+    beat = log.pos
+    log.packets.clear()
+    log.add(EventType.HEARTBEAT_V2, b"\1" + packed(b"binlog.000007") + b"\2" + packed(bytes((beat,))) + b"\0")
+    decoded(log, target)
+    assert (target.file, target.pos) == ("binlog.000007", beat)
+
+
 def test_an_xa_transaction_whose_commit_comes_alone_is_reported() -> None:
     log = new_log()
     log.gtid(1)
