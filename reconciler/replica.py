@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from math import inf
-from threading import Event
+from threading import Event, RLock
 from types import MappingProxyType
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -163,6 +163,12 @@ class Known:
         self.texts: Queries | None = None
         self.texts_until = 0.0
         """Our clock (monotonic s) from which on the tables are looked at anew."""
+        self.learning = RLock()
+        """Held by the session that looks at the tables, so that sessions which begin together do not all ask."""
+
+    def fresh_texts(self) -> Queries | None:
+        """The statements for the tables; None where these are to be looked at."""
+        return self.texts if time.monotonic() < self.texts_until else None
 
 
 class ClockReading(NamedTuple):
@@ -514,12 +520,21 @@ class Replica:
     @property
     def texts(self) -> Queries:
         """The statements for this server's tables; looks at these now and then."""
-        texts = self._known.texts
-        if texts is None or time.monotonic() >= self._known.texts_until:
-            schema = self._schema()
-            folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if key in schema.collations}
-            texts = self._known.texts = Queries(schema, folds)
-            self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
+        known = self._known.fresh_texts()
+        if known is not None:
+            return known
+        held = self._known.learning.acquire(timeout=self.query_seconds)
+        try:
+            return self._known.fresh_texts() or self._learn_texts()
+        finally:
+            if held:
+                self._known.learning.release()
+
+    def _learn_texts(self) -> Queries:
+        schema = self._schema()
+        folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if key in schema.collations}
+        texts = self._known.texts = Queries(schema, folds)
+        self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
 
     def look_again(self) -> None:

@@ -6,9 +6,11 @@ import ast
 import asyncio
 import inspect
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -180,6 +182,23 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     assert day["Ping"] >= HOURS * 4 * LOOKS_IN_A_QUARTER
     assert old > 30_000
     assert counted(day) <= 0.005 * old, f"{counted(day)} statements in a day ({dict(day)}), the old scan {old}"
+
+
+def test_sessions_that_begin_together_look_at_the_tables_once(mysql_world: World) -> None:
+    known, begin = replica_module.Known(), threading.Barrier(4)
+
+    def asked(replica: Replica) -> int:
+        begin.wait()
+        assert replica.texts is not None
+        return replica.queries
+
+    replicas = [Replica(MySQLAddress(mysql_world.replica_url), known=known) for _ in range(begin.parties)]
+    with ThreadPoolExecutor(begin.parties) as pool:
+        queries = sorted(pool.map(asked, replicas))
+    for replica in replicas:
+        replica.close()
+    assert queries[:-1] == [0, 0, 0]
+    assert queries[-1] > 0
 
 
 def counted(commands: Counter[str]) -> int:
