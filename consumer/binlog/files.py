@@ -49,9 +49,9 @@ class Files:
         self._run_first = self._run_next = 0
 
     def restart(self, *, elsewhere: bool = False) -> None:
-        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and the
-        stream begins where this one says."""
-        self._elsewhere = elsewhere
+        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and hold
+        until this one says where it begins."""
+        self._elsewhere = self._elsewhere or elsewhere
         self.current = ""
         self.base = self.reached = 0
         self.checksums = False

@@ -229,6 +229,8 @@ class BinlogStream:
         self._heartbeat = heartbeat_seconds
         self._deadline = deadline_seconds
         self._expected_server = expected_server
+        self._left = expected_server
+        """The server that `file` and `pos` are of."""
         self._strict = strict
         self._foldings = foldings
         self._skipped = skipped
@@ -279,10 +281,9 @@ class BinlogStream:
             self._line.close()
             self._line = None
         self._failed = None
-        left = self.server or self._expected_server
         mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
-        decoder.restart(elsewhere=by_gtid and left not in ("", self.server))
+        decoder.restart(elsewhere=by_gtid and self._left not in ("", self.server))
         if mariadb or not by_gtid:
             for group in self._start.prepared if self._decoder is None else ():
                 decoder.hold_prepared(self._read_prepared(group, mariadb))
@@ -295,6 +296,7 @@ class BinlogStream:
             line.ask_mysql_gtids(MySQLGtids(decoder.gtid_set()))
         self._decoder = decoder
         self._line = line
+        self._left = self.server
         self._expected_server = self._expected_server and self.server
         if self._closed:
             line.wake()
