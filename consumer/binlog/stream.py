@@ -283,9 +283,17 @@ class BinlogStream:
         self._failed = None
         mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
-        decoder.restart(elsewhere=by_gtid and self._left not in ("", self.server))
+        elsewhere = by_gtid and self._left not in ("", self.server)
+        decoder.restart(elsewhere=elsewhere)
         if mariadb or not by_gtid:
             for group in self._start.prepared if self._decoder is None else ():
+                if elsewhere:
+                    raise WrongServer(
+                        f"{self._address} is server {self.server}, and the XA transaction {group.xid} that was prepared"
+                        f" at {group.file}:{group.pos} of server {self._left} is undecided, whose rows are found there"
+                        " only; commit it or roll it back and let the reader read that at the old server, or set up a"
+                        " new starting point"
+                    )
                 decoder.hold_prepared(self._read_prepared(group, mariadb))
         line = self._new_line()
         if not by_gtid:

@@ -117,3 +117,36 @@ def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flav
                 assert reader.stop() == 0
                 for file, pos in stands() - {tuple(end)}:
                     assert replica.query(f"SHOW BINLOG EVENTS IN '{file}' FROM {pos} LIMIT 1"), (file, pos)
+
+
+@pytest.mark.parametrize("flavor", ["mariadb"])
+def test_it_does_not_leave_a_mariadb_whose_prepared_xa_transaction_is_undecided(flavor: str) -> None:
+    """Its rows lie before our place; on the other server nobody knows where."""
+    servers = ensure(("kafka", "postgres"))
+    with (
+        servers.private_mariadb() as first,
+        servers.private_mariadb(["--server-id=77", "--log-slave-updates"]) as second,
+    ):
+        follow(flavor, second.url, first.url)
+        with World(flavor, first.url) as world:
+            world.setup()
+            reader = world.reader().wait_for("reading")
+            world.execute("XA START 'x'", "INSERT INTO users (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
+            world.execute("INSERT INTO users (id) VALUES (2)")
+            reader.until(lambda: world.checkpoints()[-1].prepared != [], "the checkpoint holds what is prepared")
+            assert reader.stop() == 0
+            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+            there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
+            refused = world.consumer("read", **there)
+            assert refused.returncode == 1
+            assert "was prepared at" in refused.stderr
+            assert "commit it or roll it back" in refused.stderr
+            reader = world.reader().wait_for("reading")
+            world.execute("XA COMMIT 'x'")
+            reader.until(lambda: world.checkpoints()[-1].prepared == [], "what was prepared is decided")
+            assert reader.stop() == 0
+            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+            reader = world.reader(**there).wait_for("reading")
+            world.execute("INSERT INTO users (id) VALUES (3)")
+            reader.until(lambda: len([m for m in world.messages() if m.topic == "users"]) == 3, "it reads on there")
+            assert reader.stop() == 0
