@@ -8,7 +8,7 @@ from copy import copy
 from typing import Final
 
 from consumer.leads.words import Weight, joined, units, without_padding
-from consumer.mysql.weights import Collation, Query, UnsupportedCollation, text_columns
+from consumer.mysql.weights import Collation, Query
 
 KeyFolding = Callable[[str], str]
 """A key to what stands for it and all that equal it."""
@@ -18,30 +18,14 @@ OPAQUE: Final = "\u2261"
 
 _ASCII: Final = tuple(map(chr, range(128)))
 _REMEMBERED: Final = 50_000
-_PARENTS: Final = {("claim_requirements", "claim_id"): ("claims", "id")}
-
-
-def key_folding(query: Query, database: str, table: str, column: str) -> KeyFolding:
-    """What folds the keys of a column: two are equal there exactly where their folded forms are.
-
-    `claim_requirements.claim_id` is folded as `claims.id` is, whatever its own collation: MySQL demands one collation
-    of both where there is a foreign key, and without one it is the claim that a requirement must find. Integers, bytes
-    and columns that do not exist are left as they are. `query` is kept: keys beyond ASCII are asked of the server.
-    Raises UnsupportedCollation, and whatever `query` raises; so does the folding.
-    """
-    name = (table.lower(), column.lower())
-    name = _PARENTS.get(name, name)
-    text = text_columns(query, database).get(name)
-    if text is None or not text.collation:
-        return unchanged
-    try:
-        return folding_of(query, text.collation, text.charset)
-    except UnsupportedCollation as error:
-        raise UnsupportedCollation(f"{'.'.join(name)} in database {database}: {error}") from error
 
 
 def folding_of(query: Query, collation: str, charset: str) -> KeyFolding:
-    """What folds the keys of any column of a collation. Raises as `key_folding`."""
+    """What folds the keys of the columns of a collation: two are equal there exactly where their folded forms are.
+
+    `query` is kept: keys beyond ASCII are asked of the server. Raises UnsupportedCollation, and what `query` raises; so
+    does the folding.
+    """
     asked = Collation(query, collation, charset)
     return _binary(asked) if collation.endswith("_bin") else CollatedKeys(asked)
 
@@ -55,14 +39,14 @@ class Foldings:
     """The foldings of a server's collations, each learnt once, and a spelling of every form that is no key."""
 
     def __init__(self, query: Query, learnt: dict[str, KeyFolding] | None = None) -> None:
-        """`query` is kept, as by `key_folding`. `learnt` is shared with other sessions of the same server, by name of
+        """`query` is kept, as by `folding_of`. `learnt` is shared with other sessions of the same server, by name of
         the collation."""
         self._query = query
         self._learnt: dict[str, KeyFolding] = {} if learnt is None else learnt
         self._known: dict[str, KeyFolding] = {}
 
     def of(self, collation: str, charset: str) -> KeyFolding:
-        """What folds keys of a collation. Raises as `key_folding`."""
+        """What folds keys of a collation. Raises as `folding_of`."""
         if collation not in self._known:
             learnt = self._learnt.get(collation)
             if learnt is None:

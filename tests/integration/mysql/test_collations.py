@@ -11,7 +11,7 @@ import pytest
 from consumer.leads.words import EXACT, Comparison
 from consumer.mysql import charsets
 from consumer.mysql.collations import changed, comparisons
-from consumer.mysql.key_folding import CollatedKeys, key_folding
+from consumer.mysql.key_folding import CollatedKeys, folding_of
 from consumer.mysql.session import Replica
 from consumer.mysql.weights import Collation, Query, UnsupportedCollation
 from consumer.settings import MySQLAddress
@@ -125,7 +125,7 @@ def test_a_word_that_cannot_be_compared_without_the_server_is_refused_by_name() 
 def test_keys_fold_together_where_the_server_calls_them_equal_in_every_collation(replica: Replica) -> None:
     wrong: dict[str, object] = {}
     for name, charset in every_collation(replica):
-        fold = key_folding(asked(replica.query, name, charset), "company", "claims", "status")
+        fold = folding_of(replica.query, name, charset)
         collation = Collation(replica.query, name, charset)
         folded = {key: fold(key) for key in KEYS}
         difference = differing(collation, folded, KEYS, KEYS)
@@ -161,17 +161,10 @@ def test_columns_are_found_with_their_types_and_collations(source: Source) -> No
         assert sorted(changed(replica.query, source.name, found)) == sorted(found)
 
 
-def test_keys_that_are_no_text_stay_as_they_are_and_a_claims_key_is_folded_as_its_claim(source: Source) -> None:
-    source.run(
-        "CREATE TABLE claims (user_id INT,"
-        " id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY)",
-        "CREATE TABLE claim_requirements (id BINARY(16) PRIMARY KEY,"
-        " claim_id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)",
-    )
-    with closing(Replica(source.address)) as replica:
-        of_claims = key_folding(replica.query, source.name, "claims", "id")
-        assert isinstance(of_claims, CollatedKeys)
-        assert {of_claims(key) for key in ("Ab-1", "aB-1 ", "ÁB-1")} == {"ab-1"}
-        assert key_folding(replica.query, source.name, "claim_requirements", "claim_id")("AB-1  ") == "ab-1"
-        assert key_folding(replica.query, source.name, "claim_requirements", "id")("AB ") == "AB "
-        assert key_folding(replica.query, source.name, "claims", "user_id")("12") == "12"
+def test_a_folded_key_is_the_small_letter_without_blanks_and_a_key_compared_by_code_keeps_its_letters(
+    replica: Replica,
+) -> None:
+    folded = folding_of(replica.query, "utf8mb4_general_ci", "utf8mb4")
+    assert isinstance(folded, CollatedKeys)
+    assert {folded(key) for key in ("Ab-1", "aB-1 ", "ÁB-1")} == {"ab-1"}
+    assert folding_of(replica.query, "utf8mb4_bin", "utf8mb4")("AB-1  ") == "AB-1"
