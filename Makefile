@@ -54,8 +54,8 @@ servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
 servers-env: venv ## print export lines for the servers: eval "$$(make -s servers-env)"
 	@$(PYTHON) -m tests.servers env
 
-servers-stop: venv ## end exactly the servers that `make servers` started
-	@$(PYTHON) -m tests.servers stop
+servers-stop: ## end exactly the servers that `make servers`, `make demo` or `make test` started
+	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
 
 bench: servers ## every benchmark with its peers, in half an hour; results under tests/bench/results, docs/benchmarks.md
 	@$(PYTHON) -m tests.bench all
