@@ -19,6 +19,7 @@ demo: ## a simulated company, the whole pipeline, and a check that nothing was l
 
 test: venv ## lint, types and every test, against real servers
 # Servers are fetched and started while what needs none of them runs.
+	@echo "lint, unit tests and servers, side by side: each is shown when it is done, in some minutes"
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint unit servers
 	@$(MAKE) --no-print-directory integration
 
