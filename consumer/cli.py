@@ -90,7 +90,7 @@ def setup(
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
     from consumer.commands.raise_lanes import raise_lanes
-    from consumer.commands.setup import prepare
+    from consumer.commands.setup import prepare, remarks
     from consumer.doctor.quick import before_setup
     from consumer.leads.rule_file import DEFAULT
     from consumer.reader.reader import server_id
@@ -100,6 +100,7 @@ def setup(
         raise typer.BadParameter("--repair begins anew at the present only: what was applied would be applied again")
     demand(ReplicaSettings, DatabaseSettings, KafkaSettings, DiscoverySettings)
     replica, database, kafka, done = load(ReplicaSettings), load(DatabaseSettings), load(KafkaSettings), []
+    discovery = load(DiscoverySettings)
     before_setup(replica, kafka, server_id(replica, kafka))
     if lanes is not None:
         kafka = kafka.model_copy(update={"lanes": lanes})
@@ -108,7 +109,7 @@ def setup(
         replica,
         database,
         kafka,
-        load(DiscoverySettings),
+        discovery,
         start or Start.NOW,
         create_call_centre=create_call_centre,
         first_rules=DEFAULT if first_rules is None else rules.read_file(first_rules),
@@ -119,6 +120,8 @@ def setup(
         typer.echo(sentence)
     if not done:
         typer.echo("everything is set up already; nothing changed")
+    for sentence in remarks(database, discovery):
+        typer.echo(f"setup went well, but {sentence}", err=True)
 
 
 @app.command(epilog="Example: consumer doctor --problems")

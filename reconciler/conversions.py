@@ -55,6 +55,11 @@ def is_ours(row: Row) -> bool:
     return any(conversion_id(row.user_id, kind, at) == row.id for at in times)
 
 
+def is_passed(row: Row, version: int) -> bool:
+    """Whether a lane that has come so far (µs) is beyond a row, whatever its column rounded."""
+    return version > row.at + _ROUNDED
+
+
 def unpublished(ours: Iterable[Conversion], rows: Iterable[Row]) -> list[Conversion]:
     """Those of our conversions that nobody wrote: not we, by their ids, and no other system, one for one.
 

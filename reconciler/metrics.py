@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
@@ -194,6 +194,19 @@ EVENTS_OLDEST: Final = scraped(
     " 0 where none waits.",
     RECONCILER,
 )
+PUBLISHER_FAILING: Final = scraped(
+    "leadstream_conversion_publisher_failing_seconds",
+    "For how long this process has failed to write conversions to their topic; 0 while it writes, or another does.",
+    RECONCILER,
+)
+
+
+class Publishing(NamedTuple):
+    """How conversions get into their topic: what waits, None before that was looked at, and for how long (s) nothing
+    could be written."""
+
+    waiting: Waiting | None
+    failing_seconds: float
 
 
 def count(report: Report) -> None:
@@ -221,9 +234,9 @@ class _Watched(Collector):
         stream: Callable[[], StreamSeen],
         modes: Mapping[str, bool],
         switched_off: Collection[str],
-        events: Callable[[], Waiting | None],
+        publishing: Callable[[], Publishing | None],
     ) -> None:
-        self._events = events
+        self._publishing = publishing
         self._snapshot = snapshot
         self._stream = stream
         self._modes = modes
@@ -250,10 +263,12 @@ class _Watched(Collector):
         for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
-        waiting = self._events()
+        publishing = self._publishing()
+        waiting = None if publishing is None else publishing.waiting
         oldest = None if waiting is None else max(0.0, time.time() - waiting.since) if waiting.since else 0.0
         yield _known(EVENTS_WAITING, None if waiting is None else waiting.events)
         yield _known(EVENTS_OLDEST, oldest)
+        yield _known(PUBLISHER_FAILING, None if publishing is None else publishing.failing_seconds)
         replica_lag = 0.0 if seen.replica_up and seen.replica_lag is None else seen.replica_lag
         for measure, value in (
             (RECHECKS_DUE, seen.rechecks_due),
@@ -343,13 +358,14 @@ def watched(
     stream: Callable[[], StreamSeen],
     modes: Mapping[str, bool],
     switched_off: Collection[str] = (),
-    events: Callable[[], Waiting | None] = lambda: None,
+    publishing: Callable[[], Publishing | None] = lambda: None,
 ) -> Iterator[None]:
     """Tells at every scrape, inside the block, what was seen last of the servers and of Kafka, and which MODES are on.
 
-    What is `switched_off` is left out: nobody waits for it. `events` is what the topic of conversions has yet to get.
+    What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
+    where nobody wants that.
     """
-    collector = _Watched(snapshot, stream, modes, switched_off, events)
+    collector = _Watched(snapshot, stream, modes, switched_off, publishing)
     REGISTRY.register(collector)
     try:
         yield

@@ -229,8 +229,22 @@ UNEARNED: Final = f"""
 SELECT id, user_id, conversion_type, converted_at FROM conversions AS found
 WHERE substr(id::text, 15, 1) = '5' AND NOT EXISTS (
     SELECT FROM leadstream.stints AS stint WHERE {_RECORDED})
+  AND NOT EXISTS (SELECT FROM leadstream.kept_conversions AS kept WHERE kept.id = found.id)
 """  # noqa: S608
-"""Conversions of which no stint knows, and whose ids may be ours: UUIDs of version 5."""
+"""Conversions of which no stint knows, whose ids may be ours (UUIDs of version 5), and that nobody looked at yet."""
+
+KEEP: Final = """
+INSERT INTO leadstream.kept_conversions (id, user_id)
+SELECT * FROM unnest(%(id)s::uuid[], %(user_id)s::bigint[]) ON CONFLICT (id) DO NOTHING
+"""
+"""Notes conversions that stay though no stint earned them."""
+
+FORGET_KEPT: Final = f"""
+DELETE FROM leadstream.kept_conversions AS kept
+WHERE NOT EXISTS (SELECT FROM conversions AS found WHERE found.id = kept.id)
+   OR EXISTS (SELECT FROM conversions AS found JOIN leadstream.stints AS stint ON {_RECORDED} WHERE found.id = kept.id)
+"""  # noqa: S608
+"""Drops notes of those that are gone, or that a stint knows again."""
 
 
 class Held(NamedTuple):
@@ -464,6 +478,12 @@ class Postgres:
         """Conversions of which no stint knows, and whose ids may be ours."""
         with self.session() as connection:
             return [_row(*row) for row in connection.execute(UNEARNED)]
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Notes that these conversions stay though no stint earned them, and forgets what is no longer so."""
+        with self.session() as connection:
+            connection.execute(FORGET_KEPT)
+            connection.execute(KEEP, {"id": [row.id for row in rows], "user_id": [row.user_id for row in rows]})
 
     def mark_checked(self, user_ids: Sequence[int]) -> None:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""

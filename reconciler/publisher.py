@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from threading import Event
+from threading import Event, Thread
 from typing import Final
 
 import psycopg
 import structlog
 
+from consumer.patience import Patience
 from consumer.settings import SettingsError
-from consumer.stopping import EssentialThread
 from consumer.store import conversion_events
 from consumer.store.conversion_events import Waiting
 from consumer.store.errors import StoreError
@@ -32,13 +32,19 @@ PAUSE_SECONDS: Final = 1.0
 """How often new conversions are looked for, and whether the one who publishes is gone."""
 LOOK_SECONDS: Final = 10.0
 """How often what waits is counted."""
-AFTER_FAILURE_SECONDS: Final = 5.0
 AT_ONCE: Final = 1000
 """Conversions read at once."""
 
 
+FORESEEN: Final = (SettingsError, StoreError, StreamError, psycopg.Error)
+"""What servers and settings bring about."""
+
+
 class Publisher:
-    """A thread of its own; what servers and settings bring about is tried again until `stop`."""
+    """A thread of its own. Whatever goes wrong in it, it is tried again until `stop`, and nothing else suffers.
+
+    An error that nobody foresaw is told with its place; the process goes on, for pre-call checks need no events.
+    """
 
     def __init__(self, settings: StreamSettings, conninfo: str, stop: Event) -> None:
         self._settings = settings
@@ -47,8 +53,10 @@ class Publisher:
         self._stop = stop
         self._waiting: Waiting | None = None
         self._look_due = 0.0
-        self._is_failing = False
-        self._thread = EssentialThread("publish conversions", self._run, stop)
+        self._failing: tuple[float, type[BaseException]] | None = None
+        """Since when (s, monotonic) nothing could be published, and what it was last."""
+        self._patience = Patience(lambda error: isinstance(error, Exception), stop, self._failed)
+        self._thread = Thread(target=self._run, name="publish conversions")
 
     def start(self) -> None:
         """Begins."""
@@ -58,34 +66,52 @@ class Publisher:
         """Waits for what is under way, after `stop` was set."""
         self._thread.join()
 
-    def waiting(self) -> Waiting | None:
-        """What the topic had yet to get when that was last looked at; None before."""
-        return self._waiting
+    def state(self) -> metrics.Publishing:
+        """How it stands."""
+        failing = self._failing
+        return metrics.Publishing(self._waiting, 0.0 if failing is None else time.monotonic() - failing[0])
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with closing(Postgres(self._conninfo)) as postgres:
-                    self._publish(postgres)
-            except (SettingsError, StoreError, StreamError, psycopg.Error) as error:
-                if not self._is_failing:
-                    log.warning("conversions_not_published", topic=self._topic, reason=str(error))
-                self._is_failing = True
-                self._stop.wait(AFTER_FAILURE_SECONDS)
+        try:
+            self._patience(self._attempt)
+        except Exception:
+            if not self._stop.is_set():
+                raise
+
+    def _attempt(self) -> None:
+        """Publishes until `stop`. Whatever is raised ends the session, and with it the turn."""
+        with closing(Postgres(self._conninfo)) as postgres:
+            self._publish(postgres)
+
+    def _failed(self, error: BaseException, _attempt: int, _pause: float) -> None:
+        """Tells of it, once for each kind of error."""
+        since, before = self._failing or (time.monotonic(), None)
+        self._failing = since, type(error)
+        if before is type(error):
+            return
+        if isinstance(error, FORESEEN):
+            log.warning("conversions_not_published", topic=self._topic, reason=str(error))
+        else:
+            log.error(
+                "conversions_not_published", topic=self._topic, kind=type(error).__name__, reason=str(error),
+                hint="nobody foresaw this error: keep the log; it is tried again", exc_info=error,
+            )  # fmt: skip
+
+    def _went_well(self) -> None:
+        self._failing = None
+        self._patience.progressed()
 
     def _publish(self, postgres: Postgres) -> None:
-        """Waits until it is this process's turn, and publishes until `stop`. Raises StoreError, StreamError.
-
-        Whatever is raised ends the session, and with it the turn.
-        """
+        """Waits until it is this process's turn, and publishes until `stop`. Raises StoreError, StreamError."""
         while not self._look(postgres, is_ours=False):
+            self._went_well()
             if self._stop.wait(PAUSE_SECONDS):
                 return
         with EventProducer(self._settings, self._topic) as producer:
             log.info("publishing_conversions", topic=self._topic)
             while not self._stop.is_set():
                 has_sent = self._send(postgres, producer)
-                self._is_failing = False
+                self._went_well()
                 self._look(postgres, is_ours=True)
                 if not has_sent and self._stop.wait(PAUSE_SECONDS):
                     return

@@ -84,9 +84,9 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    waiting = publisher.waiting if publisher is not None else lambda: None
+    publishing = publisher.state if publisher is not None else lambda: None
     with (
-        metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), waiting),
+        metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing),
         _presence(settings),
     ):
         watch.start()

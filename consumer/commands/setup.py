@@ -12,6 +12,8 @@ from consumer.leads.rule_file import DEFAULT, RuleFile
 from consumer.mysql import comparing
 from consumer.mysql.session import database_of, server_info
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
+from consumer.store.call_centre import attribution
+from consumer.store.connection import classified, open_session
 from consumer.store.lanes import lanes_there
 from consumer.stream import topic_repair, topics
 from consumer.stream.checkpoint import Checkpoint, Start
@@ -79,6 +81,15 @@ def prepare(
         at = f"{first.file}:{first.pos}" + (f", GTID set {first.gtid_set}" if first.gtid_set else "")
         done.append(f"recorded the starting checkpoint: {start} on {replica.address}, {at}")
     return done
+
+
+def remarks(database: DatabaseSettings, discovery: DiscoverySettings) -> list[str]:
+    """A sentence for each thing that is in nobody's way, and that somebody will miss. Raises StoreUnavailable."""
+    if discovery.shadow_mode:
+        return []
+    with classified(database.conninfo), open_session(database.conninfo, "leadstream setup") as connection:
+        found = attribution.judge(attribution.collect(connection))
+    return [] if found is None or found.fits else [f"{found.sentence}; {found.hint}"]
 
 
 def starting_checkpoint(replica: ReplicaSettings, lanes: int, start: Start) -> Checkpoint:

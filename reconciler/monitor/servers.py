@@ -21,7 +21,8 @@ from consumer.stopping import EssentialThread
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
-from reconciler.monitor.today import SinceMidnight, since_midnight
+from reconciler.monitor.lags import Lags
+from reconciler.monitor.today import SinceMidnight, clock, since_midnight
 from reconciler.postgres import Postgres, moment
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES
@@ -174,6 +175,8 @@ class Watch:
         self._lag_wanted = True
         self._lag_asked = -LAG_SECONDS
         self._retention_asked = -RETENTION_SECONDS
+        self._is_recording = True
+        """Whether lag could be written the last time; said once."""
         self._threads = [
             EssentialThread("watch store", self._watch_store, stop),
             EssentialThread("watch replica", self._watch_replica, stop),
@@ -205,13 +208,15 @@ class Watch:
 
     def _watch_store(self) -> None:
         counted = -COUNT_SECONDS
+        lags = Lags()
         with closing(Postgres(self._settings.database.conninfo)) as postgres:
             while not self._stop.is_set():
                 try:
-                    self._look_at_store(postgres)
+                    lags.measured(*self._look_at_store(postgres))
                     if time.monotonic() - counted >= COUNT_SECONDS:
                         self._count(postgres)
                         counted = time.monotonic()
+                        self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
                     self._tell("store", error, was_up=self._snapshot.store_up)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
@@ -251,9 +256,23 @@ class Watch:
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
 
-    def _look_at_store(self, postgres: Postgres) -> None:
+    def _record(self, lags: Lags, postgres: Postgres) -> None:
+        """Writes what was measured, where anything is written. That it cannot be is nothing that health is about."""
+        if not self._settings.discovery.smart_discovery_enabled:
+            return
+        try:
+            lags.write(postgres)
+            self._is_recording = True
+        except (StoreError, psycopg.Error) as error:
+            if self._is_recording:
+                log.warning("lag_not_recorded", reason=str(error), hint="the page lacks it meanwhile")
+            self._is_recording = False
+
+    def _look_at_store(self, postgres: Postgres) -> tuple[Mapping[int, LanePoint], datetime]:
+        """Looks at what the stream and the runs changed; where the lanes stand, and when by PostgreSQL's clock."""
         lanes = postgres.lanes()
         with postgres.session() as connection:
+            seen_at = clock(connection)
             rechecks = lookups.rechecks(connection)
             letters = dead_letters.counts(connection)
             states = {name: RunState(*state) for name, *state in connection.execute(RUN_STATES, [list(NAMES)])}
@@ -265,6 +284,7 @@ class Watch:
             lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting,
             rechecks_refused=rechecks.refused, dead_letters=letters, runs=states, verify_drift=drift,
         )  # fmt: skip
+        return lanes, seen_at
 
     def _count(self, postgres: Postgres) -> None:
         with postgres.session() as connection:

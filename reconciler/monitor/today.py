@@ -18,6 +18,7 @@ import psycopg
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
 from consumer.store.processes import Known, processes
+from reconciler.monitor.lags import HourLag, hours
 from reconciler.postgres import Postgres
 from reconciler.runs.run_log import NAMES, Record, Runs
 
@@ -101,6 +102,8 @@ class Today:
     """The newest conversions, newest first."""
     processes: list[Known] = field(default_factory=list)
     """Appliers and reconcilers that told of themselves lately."""
+    lags: list[HourLag] = field(default_factory=list)
+    """The worst lag of each hour of seven days in which it was measured."""
 
 
 class SinceMidnight(NamedTuple):
@@ -178,6 +181,7 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = store_lanes.lanes(connection)
         told = processes(connection)
+        lags = hours(connection, moments._asdict(), zone)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
     return Today(
         now,
@@ -190,4 +194,5 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
         oldest[0] if oldest else None,
         [Won(*row) for row in latest],
         told,
+        lags,
     )

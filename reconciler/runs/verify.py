@@ -17,11 +17,12 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from consumer.lane import lane_of
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
-from reconciler.conversions import ConversionKind, is_ours, unpublished
+from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs.backfill import Progress
@@ -41,8 +42,13 @@ DIFFERING: Final = (
     " them as conversion_differs, compare them with leadstream.stints and put them right by hand"
 )
 UNEARNED: Final = (
-    "conversions of ours are those of no stint, so leadstream's schema is older than they are; they stay, and the log"
-    " names them as conversion_without_stint"
+    "conversions of ours are those of no stint: leadstream's schema was restored from before them, and the stream has"
+    " yet to come there, or other rules were in force when it came; they stay, and the log names them as"
+    " conversion_without_stint"
+)
+KEPT: Final = (
+    "of them lie behind where the stream stands, so no stint will earn them: they are noted in"
+    " leadstream.kept_conversions, and not told again"
 )
 CALL_CENTRE: Final = "call_centre_queue"
 """The kind of drift where user_call_scores says another queue, or activity, than the open stint."""
@@ -76,6 +82,8 @@ class Verification:
         self._stop = stop
         self._shadow = shadow
         self._range_users = range_users
+        self._kept = 0
+        """Conversions of no stint that were noted, to be told no more."""
 
     def run(self, progress: Progress, *, sample: int | None = None, conversions_since: int | None = None) -> Report:
         """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
@@ -113,8 +121,10 @@ class Verification:
             spent = self._queries() - queries
             run.finish(outcome, tally.as_counts(), spent, error)
             unearned = tally.drift[ConversionKind.WITHOUT_STINT.value]
-            warnings = (f"{unearned:,} {UNEARNED}",) if unearned else ()
-            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, warnings)
+            warnings = [f"{unearned:,} {UNEARNED}"] if unearned else []
+            if self._kept:
+                warnings.append(f"{self._kept:,} {KEPT}")
+            return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, tuple(warnings))
 
     def _queries(self) -> int:
         return self._repairer.replica.queries + self._condenser.queries
@@ -200,11 +210,26 @@ class Verification:
                 if self._stop.is_set():
                     raise Stopped
                 self._look_for(page)
-        self._name(ConversionKind.WITHOUT_STINT, {row.id: row.user_id for row in postgres.unearned() if is_ours(row)})
+        self._unearned()
         if since is not None:
             ours = postgres.earned_in_shadow(since)
             rows = postgres.conversions_of({one.user_id for one in ours}, since)
             self._publish(ConversionKind.UNPUBLISHED, unpublished(ours, rows))
+
+    def _unearned(self) -> None:
+        """Names conversions of ours that no stint earned; a repair keeps those that none can earn any more.
+
+        After a restore of our schema the stream brings the stints again, so long as it has not passed them. One that it
+        has passed was earned by other rules than those that were in force when it came, or Kafka had no more of it.
+        """
+        postgres = self._repairer.postgres
+        found = [row for row in postgres.unearned() if is_ours(row)]
+        self._name(ConversionKind.WITHOUT_STINT, {row.id: row.user_id for row in found})
+        if not self._repairer.dry_run:
+            lanes = postgres.lanes()
+            passed = [row for row in found if is_passed(row, lanes[lane_of(row.user_id, len(lanes))].version)]
+            postgres.keep(passed)
+            self._kept = len(passed)
 
     def _look_for(self, earned: Sequence[Conversion]) -> None:
         """What became of conversions that are not where they should be.

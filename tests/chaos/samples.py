@@ -26,7 +26,7 @@ WHERE schemaname = 'leadstream' OR relname IN ('user_call_scores', 'call_queue',
 """
 _LAG: Final = "SELECT min(version) FROM leadstream.lanes WHERE version > 0"
 _COUNTED: Final = (
-    "lanes", "rechecks", "shown", "left_behind", "processes", "rules", "published_events", "dead_letters",
+    "lanes", "lags", "rechecks", "shown", "left_behind", "processes", "rules", "published_events", "dead_letters",
 )  # fmt: skip
 """Small tables, whose rows are counted; of the others the statistics know enough."""
 _FEW_ROWS: Final = 2_000

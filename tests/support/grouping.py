@@ -17,6 +17,7 @@ SHARED: Final = (
     "tests/integration/binlog/test_network.py",
     "tests/integration/binlog/test_positions.py",
     "tests/integration/binlog/test_xa.py",
+    "tests/integration/doctor/test_attribution.py",
     "tests/integration/doctor/test_mysql.py",
     "tests/integration/observe/",
     "tests/integration/reader/test_audit_xa.py",

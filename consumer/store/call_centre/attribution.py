@@ -35,7 +35,7 @@ _WORDS: Final = {
 
 FACTS: Final = """
 SELECT wanted.of_table, wanted.name, class.oid::regclass::text,
-       format_type(coalesce(nullif(type.typbasetype, 0), type.oid), NULL),
+       format_type(type.oid, NULL),
        coalesce(has_column_privilege(class.oid, attribute.attnum, 'SELECT'), false),
        coalesce(has_column_privilege(class.oid, attribute.attnum, 'UPDATE'), false),
        quote_ident(current_user)
@@ -43,7 +43,14 @@ FROM unnest(%s::text[], %s::text[]) AS wanted (of_table, name)
 LEFT JOIN pg_class AS class ON class.oid = to_regclass(wanted.of_table)
 LEFT JOIN pg_attribute AS attribute
      ON attribute.attrelid = class.oid AND attribute.attname = wanted.name AND NOT attribute.attisdropped
-LEFT JOIN pg_type AS type ON type.oid = attribute.atttypid
+LEFT JOIN LATERAL (
+    WITH RECURSIVE based AS (
+        SELECT oid, typtype, typbasetype FROM pg_type WHERE oid = attribute.atttypid
+        UNION ALL
+        SELECT pg_type.oid, pg_type.typtype, pg_type.typbasetype
+        FROM based JOIN pg_type ON pg_type.oid = based.typbasetype
+    )
+    SELECT oid FROM based WHERE typtype <> 'd') AS type ON true
 """
 """Each column that it takes: its table where that is there, its type without domain, and what we may do with it."""
 
@@ -95,10 +102,11 @@ def collect(connection: psycopg.Connection[tuple[Any, ...]]) -> AttributionFacts
     """Asks for what there is. Raises psycopg.Error."""
     tables, names = zip(*COLUMNS, strict=True)
     rows = connection.execute(FACTS.encode(), [list(tables), list(names)]).fetchall()
+    columns = {(table, name): Column(*rest) for table, name, _, *rest, _ in rows}
     return AttributionFacts(
         role=rows[0][-1],
         names={table: found for table, _, found, *_ in rows if found is not None},
-        columns={(table, name): Column(*rest) for table, name, _, *rest, _ in rows},
+        columns={of: columns[of] for of in COLUMNS},
     )
 
 
@@ -107,18 +115,18 @@ def judge(facts: AttributionFacts) -> Finding | None:
     if not facts.has_calls or not facts.has_rights:
         return None
     aspect = "attribution"
-    missing = [f"{table}.{name}" for (table, name), column in facts.columns.items() if column.base is None]
-    if missing:
-        sentence = f"there is no column {', '.join(missing)}, by which conversions are attributed"
-        return Finding(aspect, False, sentence, f"add {', '.join(missing)}", works=True)
-    wrong = [
-        f"{table}.{name} is {facts.columns[table, name].base} where it must be {_WORDS[types]}"
-        for (table, name), types in COLUMNS.items()
-        if facts.columns[table, name].base not in types
-    ]
-    if wrong:
-        sentence = f"conversions cannot be attributed: {', '.join(wrong)}"
-        return Finding(aspect, False, sentence, "change the types", works=True)
+    found = {of: facts.columns[of].base for of in COLUMNS}
+    missing = [".".join(of) for of, base in found.items() if base is None]
+    wrong = {
+        ".".join(of): f"{'.'.join(of)} is {base} where it must be {_WORDS[COLUMNS[of]]}"
+        for of, base in found.items()
+        if base is not None and base not in COLUMNS[of]
+    }
+    if missing or wrong:
+        sentences = [*([f"there is no column {', '.join(missing)}"] if missing else []), *wrong.values()]
+        hints = [*([f"add {', '.join(missing)}"] if missing else []), *(f"change the type of {name}" for name in wrong)]
+        sentence = f"conversions cannot be attributed: {', '.join(sentences)}"
+        return Finding(aspect, False, sentence, ", ".join(hints), works=True)
     if facts.grants:
         return Finding(aspect, False, f"{facts.role} may not attribute conversions", facts.grants, works=True)
     return Finding(aspect, True, f"{facts.role} may attribute conversions by {facts.names[SESSIONS]}")

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -42,6 +44,10 @@ ABOUT = {
     " out again, so the digest of key and value tells them apart.",
     "runs": "Each run of a sweep, verify, backfill or aging: when, how far, what it found, and who started it.",
     "rules": "The rules of the business, every version that was in force.",
+    "kept_conversions": "Conversions of ours that no stint earned, and that stay: `reconciler verify --repair` named"
+    " them once.",
+    "lags": "How far the slowest lane was behind MySQL at its worst, by quarter of an hour, for eight days; a quarter"
+    " in which nobody measured has no row.",
     "processes": "Appliers and reconcilers, as they tell of themselves every 15 s; the reader, which needs no"
     " PostgreSQL, does so in Kafka, beside its checkpoints.",
 }
@@ -237,6 +243,21 @@ rules = Table(
     Column("adopted_by", Text, nullable=False),
     Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("rejudged_at", DateTime(timezone=True)),
+)
+
+kept_conversions = Table(
+    "kept_conversions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("kept_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+
+lags = Table(
+    "lags",
+    metadata,
+    Column("began_at", DateTime(timezone=True), primary_key=True),
+    Column("worst_seconds", Double, nullable=False),
 )
 
 processes = Table(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import isinf
 from typing import Final
 
+from reconciler.monitor.lags import lag_of
 from reconciler.monitor.today import Today
 from reconciler.names import SWEEPS
 from reconciler.web.page.formatting import ago, clock, counted, span
@@ -18,7 +19,6 @@ from reconciler.web.page.view_model import (
     Alert,
     Facts,
     State,
-    lag_of,
     lag_state,
     sentence,
 )

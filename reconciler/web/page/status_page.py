@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, datetime
 from math import isinf
 from typing import Final
 
+from reconciler.monitor.lags import lag_of, stream_lag
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.web.page.alerts import alerts, headline
 from reconciler.web.page.chart import Chart, chart, share
 from reconciler.web.page.formatting import clock, counted, difference, span
+from reconciler.web.page.lag_history import by_day, by_hour, notes
 from reconciler.web.page.last_runs import runs
 from reconciler.web.page.processes import missing, processes
 from reconciler.web.page.view_model import (
@@ -23,7 +26,6 @@ from reconciler.web.page.view_model import (
     Page,
     State,
     WonRow,
-    lag_of,
     lag_state,
 )
 
@@ -60,6 +62,8 @@ def page(facts: Facts) -> Page:
         chart_words=words,
         hour=facts.now.astimezone(facts.policy.zone).hour,
         lags=_lags(facts),
+        lag_hours=by_hour(facts),
+        lag_days=by_day(facts),
         lanes=_lanes(facts),
         drift=_drift(facts),
         runs=runs(facts),
@@ -152,7 +156,8 @@ def _lags(facts: Facts) -> list[Figure]:
     lags: list[float] = []
     if facts.today is not None:
         lags = [lag for lane in facts.today.lanes.values() if (lag := lag_of(lane, facts.today.seen_at)) is not None]
-    stream = max(lags, default=None)
+    stream = None if facts.today is None else stream_lag(facts.today.lanes, facts.today.seen_at)
+    lanes = _lag_figure("lanes", "Slowest lane", stream, "MySQL to PostgreSQL" if lags else "not known yet")
     reader, silent = facts.stream.reader_lag, facts.stream.reader_silent_since
     if reader is not None:
         note = "MySQL to Kafka"
@@ -166,7 +171,7 @@ def _lags(facts: Facts) -> list[Figure]:
     letters = None if counted_at is None and not facts.snapshot.store_up else sum(facts.snapshot.dead_letters.values())
     return [
         _lag_figure("reader", "Reader", reader, note) if silent is None else _silent(silent, facts),
-        _lag_figure("lanes", "Slowest lane", stream, "MySQL to PostgreSQL" if lags else "not known yet"),
+        replace(lanes, notes=notes(facts)),
         _lag_figure("replica", "Replica", replica, replica_note if up else "does not answer"),
         Figure(
             "letters",

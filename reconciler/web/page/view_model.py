@@ -9,8 +9,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from consumer.process import Process
-from consumer.store.lanes import LanePoint
-from consumer.versions import age
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import Today
@@ -166,6 +164,16 @@ class LaneRow:
 
 
 @dataclass(frozen=True)
+class LagRow:
+    """The worst lag of an hour or of a day; `fill` as in LaneRow."""
+
+    when: str
+    lag: str
+    fill: int
+    state: State
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
@@ -186,6 +194,10 @@ class Page:
     hour: int
     """Of the local clock."""
     lags: list[Figure]
+    lag_hours: list[LagRow]
+    """Today's, as far as they were measured."""
+    lag_days: list[LagRow]
+    """Those of seven days, today first."""
     lanes: list[LaneRow]
     drift: list[Figure]
     runs: list[RunRow]
@@ -199,11 +211,6 @@ def lag_state(lag: float | None) -> State:
     if lag is None:
         return State.UNKNOWN
     return State.BAD if lag >= VERY_LATE_SECONDS else State.NOTICE if lag >= LATE_SECONDS else State.GOOD
-
-
-def lag_of(lane: LanePoint, seen_at: datetime) -> float | None:
-    """How far (s) a lane was behind; None where it has not begun, or where its version is ahead of the clock."""
-    return age(lane.version, seen_at.timestamp())
 
 
 def sentence(text: str) -> str:

@@ -160,7 +160,15 @@ CASES: Final = (
     ),
     Case(
         "ConversionsUnpublished", "10m", {"leadstream_conversion_events_oldest_seconds": "900x{n}"}, "warn",
-        "a conversion has waited for 15m 0s to be written to its topic.",
+        "conversions have not got into their topic for 15m 0s.",
+    ),
+    Case(
+        "ConversionsUnpublished", "10m",
+        {
+            "leadstream_conversion_events_oldest_seconds": "0x{n}",
+            'leadstream_conversion_publisher_failing_seconds{instance="c"}': "900x{n}",
+        },
+        "warn", "conversions have not got into their topic for 15m 0s.",
     ),
     Case(
         "LeadsRefused", "3h", {"leadstream_rechecks_refused": "0x30 2x{n}"}, "warn",

@@ -193,6 +193,16 @@ def test_a_conversion_appears_without_the_page_being_loaded_anew(shift: Shift, p
     assert page.evaluate("window.loadedOnce") is True
 
 
+def test_the_worst_lag_of_hours_and_days_appears_without_the_page_being_loaded_anew(shift: Shift, page: Page) -> None:
+    page.get_by_text("Lag today, hour by hour").click()
+    page.get_by_text("Lag of seven days, day by day").click()
+    shift.world.pg("INSERT INTO leadstream.lags VALUES (now() - interval '3 days', 4000), (now(), 4001)")
+    expect(page.locator("#lag-lanes")).to_contain_text("today at worst 1 h 6 min")
+    expect(page.locator("#lag-hours")).to_contain_text("1 h 6 min (very late)")
+    expect(page.locator("#lag-days tr")).to_have_count(2)
+    shift.world.pg("DELETE FROM leadstream.lags")
+
+
 def test_a_paused_or_hidden_page_asks_nothing_and_catches_up_afterwards(shift: Shift, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -310,7 +320,8 @@ def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) ->
     assert reached == [
         "Pause updates", "Have not signed", "1", "Owe documents", "2",
         "In no queue", "Conversions today", "By hour, as a table", "Day by day, as a table", "Signed",
-        "Handed in the last document", "In seven days", *latest, "Dead letters", "Lane by lane", "Drift found today",
+        "Handed in the last document", "In seven days", *latest, "Dead letters", "Lane by lane",
+        "Lag today, hour by hour", "Lag of seven days, day by day", "Drift found today",
         "Repaired today", "Rechecks waiting", "Leads refused", "Run New users now",
     ]  # fmt: skip
     keys.press("Enter")

@@ -225,17 +225,44 @@ def test_without_its_topic_it_says_what_to_run_and_makes_none_and_everything_els
     assert f"{kafka.topic_prefix}-other.conversions" not in admin.list_topics(timeout=30).topics
 
 
-def test_an_error_that_nobody_foresaw_ends_the_process_and_its_log_names_the_thread(
+def test_an_error_that_nobody_foresaw_is_told_and_tried_again_while_checks_before_calls_go_on(
     world: World, stream: Played, kafka: KafkaSettings
 ) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
+    failing = "leadstream_conversion_publisher_failing_seconds"
+    world.pg("UPDATE leadstream.stints SET queue_type = 'of nobody' WHERE user_id = 1 AND number = 1")
+    for _ in range(2):  # a process that is started with the fault in place is none the worse
+        with serving(world, **publishing(kafka)) as served:
+            served.process.wait_for("conversions_not_published")
+            for seconds in (0.5, 3.0):
+                until(lambda: (series(served, failing) or 0.0) > seconds, "it fails for longer")  # noqa: B023
+                assert served.get("/leads/2/precall", expected="unsigned_users").json()["source"] == "replica"
+                assert served.get("/health/ready").status_code == 200
+            until(lambda: (series(served, "leadstream_conversion_events_oldest_seconds") or 0.0) > 1.0, "it waits")
     with serving(world, **publishing(kafka)) as served:
-        until(lambda: users(kafka) == [1], "it publishes")
-        world.pg("UPDATE leadstream.stints SET queue_type = 'of nobody' WHERE user_id = 1")
-        world.pg("DELETE FROM leadstream.published_events")
-        assert served.process.wait() == 1
-        (line,) = [line for line in served.process.text().splitlines() if "thread_failed" in line]
-        assert "'publish conversions'" in line
+        served.process.wait_for("conversions_not_published")
+        (line,) = [line for line in served.process.lines() if line["event"] == "conversions_not_published"]
+        assert (line["kind"], line["level"]) == ("ValueError", "error")
+        assert "of nobody" in line["reason"]
+        assert "conversion_events.py" in str(line["exception"])
+        assert users(kafka) == []
+        world.pg("UPDATE leadstream.stints SET queue_type = 'unsigned_users' WHERE user_id = 1 AND number = 1")
+        until(lambda: users(kafka) == [1], "it was published")
+        until(lambda: series(served, failing) == 0, "it is well")
+        assert served.stop() == 0
+
+
+def test_an_error_in_looking_at_what_waits_is_told_too(world: World, stream: Played, kafka: KafkaSettings) -> None:
+    sign(world, stream, 1, now() - 20 * MINUTE)
+    failing = "leadstream_conversion_publisher_failing_seconds"
+    world.pg("ALTER TABLE leadstream.published_events ALTER COLUMN event_number TYPE text")
+    with serving(world, **publishing(kafka)) as served:
+        served.process.wait_for("conversions_not_published")
+        until(lambda: (series(served, failing) or 0.0) > 2.0, "it fails")
+        assert series(served, "leadstream_conversion_events_oldest_seconds") is None, "so nothing else tells of it"
+        assert served.get("/leads/2/precall", expected="unsigned_users").json()["source"] == "replica"
+        world.pg("ALTER TABLE leadstream.published_events ALTER COLUMN event_number TYPE bigint USING 0")
+        until(lambda: users(kafka) == [1], "it was published")
 
 
 def test_conversions_that_get_no_number_are_seen_to_wait(world: World, stream: Played, kafka: KafkaSettings) -> None:

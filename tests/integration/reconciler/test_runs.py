@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler import schedule
-from reconciler.monitor import servers, today
+from reconciler.monitor import lags, servers, today
 from reconciler.postgres import microseconds
 from reconciler.runs import aging, run_log
 from reconciler.runs.run_log import NAMES, Runs
@@ -60,6 +60,11 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "NOW": [],
         "CONVERTED": [EARLIER, NOW],
         "OLDEST_RECHECK": [],
+    },
+    lags: {
+        "RECORD": {"quarters": [1], "seconds": [0.5]},
+        "FORGET": [691_200],
+        "LAGS": {**DAYS, "week": EARLIER},
     },
 }
 """Every statement of the modules that look at runs, stints and rechecks, with what it is asked with."""

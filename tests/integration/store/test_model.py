@@ -7,6 +7,7 @@ earlier dumps brought back, in any order.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from threading import Event
 from typing import Any, Final, cast
@@ -50,6 +51,9 @@ from tests.unit.leads.naive_model import NaiveWords, State, queue_of, state_at
 EXAMPLES: Final = int(os.environ.get("HYPOTHESIS_EXAMPLES", "15"))
 STEPS: Final = 30
 USERS: Final = (1, 2)
+SECOND: Final = 1_000_000
+Paid = tuple[int, str, int]
+"""Customer, type and time (µs) of a conversion."""
 FILES: Final = (
     (RuleFile(excluded=(Exclusion("signature"),)), PLAN),
     (
@@ -62,7 +66,10 @@ FILES: Final = (
         NaiveWords((), ("rejected",), ("passport",)),
     ),
 )
-OURS: Final = ("leads", "claims", "requirements", "left_behind", "stints", "lanes", "rechecks", "shown", "rules")
+OURS: Final = (
+    "leads", "claims", "requirements", "left_behind", "stints", "lanes", "rechecks", "shown", "rules",
+    "kept_conversions",
+)  # fmt: skip
 THEIRS: Final = ("user_call_scores", "call_queue", "conversions")
 STINTS: Final = """
 SELECT user_id, number, queue_type, (extract(epoch FROM opened_at) * 1000000)::bigint, opened_reason,
@@ -132,6 +139,9 @@ class Machine(RuleBasedStateMachine):
         self.streams: dict[int, list[Change]] = {lane: [] for lane in range(LANES)}
         self.books = Books()
         self.dumped: Books | None = None
+        self.kept: set[Paid] = set()
+        self.was_kept: set[Paid] = set()
+        """Conversions that no stint earned and that a repair named once; now, and in the dump."""
         self.is_centre_ahead = self.was_centre_ahead = False
         """Now and in the dump: only our schema was brought back, so the call centre has seen more than the store."""
         self.store = LeadStore(self.url, LANES, shadow=False, source="stream")
@@ -198,6 +208,7 @@ class Machine(RuleBasedStateMachine):
         self._copy("dumped", OURS, "leadstream")
         self._copy("dumped", THEIRS, "public")
         self.dumped, self.was_centre_ahead = self.books.copy(), self.is_centre_ahead
+        self.was_kept = set(self.kept)
 
     @precondition(lambda self: self.dumped is not None)
     @rule(whole=st.booleans())
@@ -217,6 +228,7 @@ class Machine(RuleBasedStateMachine):
         paid = set() if whole else self.books.paid
         self.books = self.dumped.copy()
         self.books.paid |= paid
+        self.kept = set(self.was_kept)
         self.is_centre_ahead = self.was_centre_ahead or not whole
 
     @invariant()
@@ -320,10 +332,32 @@ class Machine(RuleBasedStateMachine):
         for user_id in {*USERS}:
             self._seen_live(user_id)
         assert report.error is None
+        unearned = self._unearned()
+        assert repairer.tally.drift.pop("conversion_without_stint", 0) == len(unearned - self.kept)
+        self.kept = {one for one in unearned if one in self.kept or self._is_passed(one)}
         if not self.is_centre_ahead:
             assert not repairer.tally.drift
             assert not repairer.tally.repaired
         self.is_centre_ahead = False
+
+    def _unearned(self) -> set[Paid]:
+        """What was paid and is of no stint: our schema was brought back, and the stream has yet to come there, or other
+        rules were in force when it did."""
+        earned = defaultdict(list)
+        for user_id, account in self.books.accounts.items():
+            for one in account.stints:
+                if one.conversion is not None and one.closed_at is not None:
+                    earned[user_id, one.conversion].append(one.closed_at)
+        return {
+            (user_id, kind, at)
+            for user_id, kind, at in self.books.paid
+            if all(abs(_rounded(at) - other) > SECOND for other in earned[user_id, kind])
+        }
+
+    def _is_passed(self, paid: Paid) -> bool:
+        """Whether the stream is beyond it, so that nothing can earn it any more."""
+        user_id, _, at = paid
+        return self.books.version.get(lane_of(user_id, LANES), 0) > _rounded(at) + 500
 
     def _copy(self, schema: str, tables: Sequence[str], source: str) -> None:
         with self.connection.transaction():
@@ -331,6 +365,11 @@ class Machine(RuleBasedStateMachine):
             for table in tables:
                 self.connection.execute(f"DROP TABLE IF EXISTS {schema}.{table}")
                 self.connection.execute(f"CREATE TABLE {schema}.{table} AS TABLE {source}.{table}")
+
+
+def _rounded(at: int) -> int:
+    """A time as the call centre's column holds it."""
+    return (at + 500) // 1000 * 1000
 
 
 def _batch(lane: int, at: LaneState, changes: list[Change]) -> Batch:
@@ -350,6 +389,7 @@ def _reset(url: str) -> None:
         for statement in (
             "DELETE FROM leadstream.shown",
             "DELETE FROM leadstream.left_behind",
+            "DELETE FROM leadstream.kept_conversions",
             "DELETE FROM leadstream.rules WHERE version > 1",
             "DROP SCHEMA IF EXISTS dumped CASCADE",
         ):
@@ -407,4 +447,29 @@ def test_an_adoption_does_not_go_on_where_another_of_its_number_ended_before_a_r
     machine.brought_back(whole=False)
     machine.adopted(3)
     machine.agrees()
+    machine.teardown()
+
+
+@pytest.mark.parametrize("number", range(len(FILES)))
+def test_what_was_paid_by_the_rules_of_before_a_restore_is_told_once_and_stays(database: str, number: int) -> None:
+    machine = type("Machine", (Machine,), {"url": database})()
+    machine.found()
+    machine.all_applied()
+    machine.dump()
+    machine.happens((1, (("user", 1, "f1", 1), ("user", 2, "f1", 1))))
+    machine.happens((1, (("requirement", "103", "12", "approved", "passport", ""),)))
+    machine.all_applied()
+    paid = set(machine.books.paid)
+    machine.brought_back(whole=False)
+    machine.verified()
+    assert len(machine._unearned()) == len(paid) == 2, "the stream has yet to bring them"
+    assert machine.kept == set()
+    machine.adopted(number)
+    machine.all_applied()
+    machine.heartbeat()
+    machine.all_applied()
+    machine.verified()
+    assert machine.kept == machine._unearned()
+    machine.verified()
+    assert machine.books.paid == paid, "nothing is paid twice"
     machine.teardown()

@@ -106,8 +106,8 @@ def test_the_call_centres_tables_are_created_beside_our_schema_not_in_it(empty: 
     assert rows(empty, theirs) == [("call_queue",), ("conversions",), ("user_call_scores",)]
     ours = "SELECT tablename FROM pg_tables WHERE schemaname = 'leadstream' ORDER BY 1"
     assert [name for (name,) in rows(empty, ours)] == [
-        "alembic_version", "claims", "dead_letters", "lanes", "leads", "left_behind", "processes", "published_events",
-        "rechecks", "requirements", "rules", "runs", "shown", "stints",
+        "alembic_version", "claims", "dead_letters", "kept_conversions", "lags", "lanes", "leads", "left_behind",
+        "processes", "published_events", "rechecks", "requirements", "rules", "runs", "shown", "stints",
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.store.call_centre.effects import conversion_id
-from reconciler.conversions import CLOCKS, Row, is_ours, unpublished
+from reconciler.conversions import CLOCKS, Row, is_ours, is_passed, unpublished
 
 SIGNED, COMPLETED = ConversionType.SIGNATURE_OBTAINED, ConversionType.REQUIREMENTS_COMPLETED
 T = 1_770_000_000_123_456
@@ -65,3 +65,10 @@ def test_another_systems_clock_may_be_a_minute_behind() -> None:
 def test_rows_that_we_wrote_for_other_stints_stand_for_none() -> None:
     one, other = earned(1, T), earned(1, T + 1_000)
     assert unpublished([one], [Row(ours(other), 1, COMPLETED, T + 1_000)]) == [one]
+
+
+def test_a_lane_is_beyond_a_row_only_when_no_rounding_can_be_in_the_way() -> None:
+    row = Row(uuid4(), 1, "signature_obtained", 1_700_000_000_123_000)
+    assert not is_passed(row, 1_700_000_000_123_000)
+    assert not is_passed(row, 1_700_000_000_123_500)
+    assert is_passed(row, 1_700_000_000_123_501)

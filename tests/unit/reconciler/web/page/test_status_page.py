@@ -19,6 +19,7 @@ from consumer.process import Process
 from consumer.store.lanes import LanePoint
 from consumer.store.processes import Known
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
+from reconciler.monitor.lags import HourLag
 from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
 from reconciler.monitor.today import Days, Today, Won, calendar, days
 from reconciler.monitor.week import week
@@ -235,6 +236,24 @@ def test_seven_days_are_told_by_queue_by_day_and_in_all() -> None:
         ("Mon 2 Mar", 4, [4, 0]), ("Tue 24 Feb", 3, [0, 3]),
     ]  # fmt: skip
     assert len(shown.days) == 7
+
+
+def test_lag_is_told_by_hour_and_by_day_and_nothing_where_it_was_not_measured() -> None:
+    shown = page(facts(some_day(lags=[
+        HourLag(date(2026, 2, 25), 3, 700.0), HourLag(date(2026, 3, 1), 14, 0.4), HourLag(date(2026, 3, 2), 9, 0.5),
+        HourLag(date(2026, 3, 2), 13, 61.0),
+    ])))  # fmt: skip
+    slowest = shown.lags[1]
+    assert (slowest.key, slowest.value) == ("lag-lanes", "0.4 s")
+    assert slowest.notes == ("today at worst 61 s, after 13:00", "seven days at worst 11 min, on Wed 25 Feb")
+    assert [(row.when, row.lag, row.state) for row in shown.lag_hours] == [
+        ("09:00", "0.5 s", State.GOOD), ("13:00", "61 s", State.NOTICE),
+    ]  # fmt: skip
+    assert [(row.when, row.lag, row.fill) for row in shown.lag_days] == [
+        ("Mon 2 Mar", "61 s", 21), ("Sun 1 Mar", "0.4 s", 2), ("Wed 25 Feb", "11 min", 100),
+    ]  # fmt: skip
+    unmeasured = page(facts(some_day()))
+    assert (unmeasured.lags[1].notes, unmeasured.lag_hours, unmeasured.lag_days) == ((), [], [])
 
 
 def test_the_latest_conversions_name_customers_and_local_times() -> None:
