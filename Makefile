@@ -19,6 +19,7 @@ demo: ## a simulated company, the whole pipeline, and a check that nothing was l
 
 test: venv ## lint, types and every test, against real servers
 # Servers are fetched and started while what needs none of them runs.
+	@echo "lint, unit tests and servers, side by side: each is shown when it is done, in some minutes"
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint unit servers
 	@$(MAKE) --no-print-directory integration
 
@@ -54,8 +55,8 @@ servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
 servers-env: venv ## print export lines for the servers: eval "$$(make -s servers-env)"
 	@$(PYTHON) -m tests.servers env
 
-servers-stop: venv ## end exactly the servers that `make servers` started
-	@$(PYTHON) -m tests.servers stop
+servers-stop: ## end exactly the servers that `make servers`, `make demo` or `make test` started
+	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
 
 bench: servers ## every benchmark with its peers, in half an hour; results under tests/bench/results, docs/benchmarks.md
 	@$(PYTHON) -m tests.bench all

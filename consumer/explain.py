@@ -260,8 +260,8 @@ def _calls(held: LeadRecord, queue_type: QueueType | None, rules: Rules) -> list
     expected = QueueType.NONE if never else queue_type
     if expected is not None and told != rules.label(expected):
         sentences.append(
-            f"The call centre's table says {told or 'nothing'} instead: another program wrote that, or SHADOW_MODE is"
-            " on; reconciler verify --repair puts it right."
+            f"The call centre's table says {told or 'nothing'} instead. With SHADOW_MODE=true that is the old system's"
+            " business; otherwise another program wrote it, and reconciler verify --repair puts it right."
         )
     return sentences
 

@@ -115,12 +115,15 @@ def show(found: Status, console: Console) -> None:
     """The status as a table."""
     if found.file is not None:
         if found.silent_seconds is not None:
-            said = f"has written nothing for {_seconds(found.silent_seconds)}: it is not running, or cut off from Kafka"
+            said = (
+                f"has written nothing for {_seconds(found.silent_seconds)}: it is not running, or cut off from Kafka;"
+                " the last line of its log says why, and it goes on where it stood: consumer read"
+            )
         else:
             said = f"{_seconds(found.lag_seconds)} behind"
-        console.print(f"reader  {found.file}:{found.pos}, {said}")
+        console.print(f"reader  {found.file}:{found.pos}, {said}", soft_wrap=True)
         if found.gtid_set:
-            console.print(f"GTIDs   {found.gtid_set}")
+            console.print(f"GTIDs   {found.gtid_set}", soft_wrap=True)
     if found.lanes:
         console.print(_table(found.lanes))
     if found.rechecks is not None:

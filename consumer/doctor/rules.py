@@ -21,7 +21,7 @@ from consumer.store.rules import Adopted, Comparisons
 SERVER: Final = "rules"
 REASON: Final = "claim_requirement_reason"
 ADOPT: Final = "consumer rules show > rules.toml; consumer rules adopt rules.toml"
-_NO_TABLE: Final = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege
+_NO_TABLE: Final = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName
 
 _check = partial(judged, SERVER)
 
@@ -37,7 +37,9 @@ def collect(conninfo: str, seconds: float) -> Adopted | str:
             return rules.newest(connection)
         except NotPrepared as error:
             return str(error)
-        except _NO_TABLE as error:
+        except _NO_TABLE:
+            return "there is no table leadstream.rules, so no rules are in force"
+        except psycopg.errors.InsufficientPrivilege as error:
             return str(error.diag.message_primary)
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from consumer.progress import LineProgress, TerminalProgress
 from reconciler.postgres import moment
+from reconciler.runs.repair import Tally
 from reconciler.runs.sweeps import Report
 
 __all__ = ["LineProgress", "TerminalProgress", "as_dict", "as_json", "show"]
@@ -40,19 +41,19 @@ def _iso(microseconds: int) -> str:
 
 
 def show(console: Console, reports: Sequence[Report]) -> None:
-    """All reports as a table, a line each, and what went wrong below it."""
+    """All reports as a table, a line each, and below it what each did and what went wrong, in sentences."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for title in ("checked", "repaired", "settled", "new", "moved", "shown", "won", "left", "reads", "ms"):
+    for title in ("checked", "repaired", "queries", "ms"):
         table.add_column(title, justify="right", no_wrap=True)
     for report in reports:
-        tally = report.tally
-        done = (tally.checked, tally.repaired, tally.settled, tally.first_seen, tally.queue_changes, tally.shown)
-        numbers = (*done, tally.conversions.total(), tally.left, report.queries, report.milliseconds)
+        numbers = (report.tally.checked, report.tally.repaired, report.queries, report.milliseconds)
         table.add_row(report.name, report.outcome, *(f"{number:,}" for number in numbers))
     console.print(table)
     for report in reports:
+        if done := _done(report.tally):
+            console.print(f"{report.name}: {', '.join(done)}")
         if report.tally.drift:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.drift.most_common())
             console.print(f"{report.name}: drift {kinds}")
@@ -67,3 +68,17 @@ def show(console: Console, reports: Sequence[Report]) -> None:
             console.print(f"{report.name}: {report.error}", style="red", markup=False)
         for warning in report.warnings:
             console.print(f"{report.name}: {warning}", style="yellow", markup=False)
+
+
+def _done(tally: Tally) -> list[str]:
+    """What a run did beside checking and repairing, only what there was of it."""
+    kinds = ", ".join(tally.conversions)
+    counts = (
+        (tally.settled, "that the stream had left to a live read"),
+        (tally.first_seen, "judged for the first time"),
+        (tally.queue_changes, "in another queue now"),
+        (tally.shown, "shown in the queue of the present, ahead of the stream"),
+        (tally.conversions.total(), f"conversions ({kinds})"),
+        (tally.left, "whose drift could not be confirmed, left to a recheck"),
+    )
+    return [f"{count:,} {what}" for count, what in counts if count]

@@ -76,6 +76,8 @@ def main(
         _end(console, "interrupted", 128 + signal.SIGINT)
     for problem in demo.problems:
         console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        console.print("the servers go on running for the next start; `make servers-stop` ends them", highlight=False)
     sys.exit(0 if right else 1)
 
 

@@ -82,6 +82,7 @@ class Demo:
         self.page = StatusPage(self.pipeline, options.port)
         self._sweeps = 0
         self._sweep_due = 0.0
+        self._over = False
         self._right = False
         self.problems: list[str] = []
         """Sentences on what could not be deleted in the end."""
@@ -127,6 +128,7 @@ class Demo:
         except KeyboardInterrupt:
             view.say("Ctrl-C: the load stops; once more ends the demo at once")
         self.company.stop()
+        self._over = True
 
     def finish(self, view: View) -> Verdict:
         """Waits for the pipeline, stops it and compares. Raises NeverCame, ProcessFailed and the drivers' errors."""
@@ -200,6 +202,7 @@ class Demo:
                 for process in (*self.pipeline.processes, self.page.process)
             ],
             last=last,
+            over=self._over,
         )
 
     def __enter__(self) -> Self:

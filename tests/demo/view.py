@@ -47,6 +47,8 @@ class Scene:
     processes: list[Health]
     last: list[tuple[int, str]] = field(default_factory=list)
     """The company's last transactions: when committed (µs), and what they did."""
+    over: bool = False
+    """Whether the load is over, so that only the pipeline still works."""
 
 
 class View(Protocol):
@@ -162,7 +164,8 @@ def _picture(scene: Scene, transactions: float, messages: float) -> RenderableTy
     bottom.add_column(ratio=2)
     bottom.add_column(ratio=1)
     bottom.add_row(_conversions(scene.state), _processes(scene))
-    title = Text(f"{scene.title} · {scene.elapsed:.0f} s{left} · Ctrl-C ends it", style="bold")
+    now = "the load is over" if scene.over else "Ctrl-C stops the load"
+    title = Text(f"{scene.title} · {scene.elapsed:.0f} s{left} · {now}", style="bold")
     return Group(title, top, bottom)
 
 

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 SHARED: Final = (
     "tests/integration/binlog/test_cascades.py",
@@ -37,6 +38,25 @@ class Grouped(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """What a worker was at when it died, which is not tried again: it would end the next one, too."""
+        groups = self.assigned_work[node].values()
+        left = [(group, test) for group in groups for test, is_done in group.items() if not is_done]
+        if left:
+            group, test = left[0]
+            group[test] = True
+        super().remove_node(node)
+        return left[0][1] if left else None
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """A worker begins its last test only when it knows that no other comes; of one that replaces another, nothing
+        that happens would tell it later."""
+        super()._reschedule(node)
+        while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            self._assign_work_unit(node)
+        if not self.workqueue and not node.shutting_down:
+            node.shutdown()
 
 
 def group_of(nodeid: str) -> str:

@@ -160,9 +160,13 @@ def shown_by_the_tool(
             *(f"--start-position={source.start.pos}", f"--stop-position={end.pos}", *files),
         ],
         capture_output=True,
-        check=True,
-    ).stdout.decode("utf-8", "replace")
-    return list(rows_of(shown, source.name, positions, unsigned))
+        check=False,
+    )
+    said = shown.stderr.decode("utf-8", "replace")
+    if "unrecognized MariaDB version" in said:
+        pytest.skip("this machine's mariadb-binlog is of an older release, and refuses the server")
+    assert shown.returncode == 0, said
+    return list(rows_of(shown.stdout.decode("utf-8", "replace"), source.name, positions, unsigned))
 
 
 def rows_of(

@@ -18,9 +18,9 @@ NO_KAFKA = replace(WELL, file=None, pos=None, gtid_set=None, lag_seconds=None, w
 NO_POSTGRES = replace(WELL, lanes=[], waiting=None, rechecks=None, rechecks_due=None, dead_letters=None)
 
 
-def shown(found: Status) -> str:
+def shown(found: Status, width: int = 160) -> str:
     paper = io.StringIO()
-    show(found, Console(file=paper, width=160))
+    show(found, Console(file=paper, width=width))
     return paper.getvalue()
 
 
@@ -28,7 +28,15 @@ def test_a_reader_at_work_is_so_far_behind_and_a_dead_one_is_said_to_be_dead() -
     assert "binlog.000007:4711, 0.4 s behind" in shown(WELL)
     dead = shown(replace(WELL, lag_seconds=660.0, silent_seconds=660.0))
     assert "has written nothing for 660.0 s: it is not running, or cut off from Kafka" in dead
+    assert "the last line of its log says why, and it goes on where it stood: consumer read" in dead
     assert "660.0 s behind" not in dead
+
+
+def test_what_is_copied_from_it_is_in_one_line_however_narrow_the_paper_is() -> None:
+    gtids = ",".join(f"{number:08d}-ec28-11f1-afe6-02fc00000001:1-82857" for number in range(3))
+    found = shown(replace(WELL, gtid_set=gtids, lag_seconds=660.0, silent_seconds=660.0), width=80)
+    assert f"GTIDs   {gtids}\n" in found
+    assert "goes on where it stood: consumer read\n" in found
 
 
 @pytest.mark.parametrize(
