@@ -57,7 +57,6 @@ class LaneMerge(Generic[Item]):
         take = self._held.pop
         counts = self._counts
         offsets = self.offsets
-        seq = self.next_seq
         for seq in range(self.next_seq, self.next_seq + limit):
             entry = take(seq, None)
             if entry is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.applier.assigned_lane import Lane
-from consumer.applier.gaps import Gaps
+from consumer.applier.gaps import PATIENCE_SECONDS, Gaps
 from consumer.leads.model import Change
 from consumer.stream.envelope import NOBODY
 from tests.unit.applier.test_batches import Position
@@ -20,7 +20,8 @@ class Ends:
         self.at: list[int] | None = [10, 10, 10, 10]
         self.asked = 0
 
-    def __call__(self, _: int) -> list[int] | None:
+    def __call__(self, lane: int) -> list[int] | None:
+        assert lane == 0
         self.asked += 1
         return self.at and list(self.at)
 
@@ -96,3 +97,25 @@ def test_what_was_read_before_lanes_are_read_from_other_places_says_nothing() ->
     assert gaps.lost(lane, 5.0) == 0, "the missing number may lie in what is read once more"
     read_to(gaps, 10)
     assert gaps.lost(lane, 6.0) == 2
+
+
+def test_a_partition_that_was_never_read_to_its_end_may_still_bring_the_number() -> None:
+    ends = Ends()
+    ends.at = [0, 1, 0, 0]
+    gaps, lane = Gaps(ends), waiting_lane()
+    gaps.reached(0, 0, 0)
+    gaps.reached(0, 2, 0)
+    assert gaps.lost(lane, 0.0) == 0
+    assert gaps.lost(lane, 60.0) == 0
+    gaps.reached(0, 1, 1)
+    assert gaps.lost(lane, 61.0) == 2
+
+
+def test_a_gap_is_looked_at_when_it_has_lasted_for_as_long_as_anybody_waits() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 100.0) == 0
+    assert gaps.lost(lane, 100.0 + PATIENCE_SECONDS * 0.99) == 0
+    assert ends.asked == 0
+    assert gaps.lost(lane, 100.0 + PATIENCE_SECONDS) == 2

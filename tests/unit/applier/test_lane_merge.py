@@ -182,3 +182,31 @@ def test_an_item_dropped_after_later_ones_were_taken_takes_no_offset_back() -> N
     lane.drop(900)
     assert lane.offsets[0] == 12
     assert len(lane) == 0
+
+
+def test_a_partition_is_paused_when_it_is_full_and_resumed_at_half() -> None:
+    lane = LaneMerge[int](1, [None] * PARTITIONS, 6)
+    for number in range(2, 8):
+        assert not lane.full(0)
+        lane.push(0, number, number, number)
+    assert lane.full(0)
+    lane.push(1, 1, 1, 1)
+    for _ in range(3):
+        assert not lane.roomy(0)
+        lane.pop(1)
+    lane.pop(1)
+    assert lane.roomy(0)
+
+
+def test_what_is_held_behind_an_offset_and_before_it() -> None:
+    lane = merge()
+    lane.push(2, 5, 10, 5)
+    lane.push(2, 6, 12, 6)
+    lane.push(1, 7, 11, 7)
+    assert lane.held_behind(2, 9) == [5, 6]
+    assert lane.held_behind(2, 10) == [6]
+    assert lane.held_behind(2, 12) == []
+    assert lane.held_behind(3, 0) == []
+    assert not lane.holds_before(2, 9)
+    assert lane.holds_before(2, 10)
+    assert not lane.holds_before(3, 99)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from consumer.applier.batches import Batch, LaneBatch
 from consumer.applier.replay import decide
 from consumer.lane import lane_of
+from consumer.leads.left_behind import LeftBehind, of_user
 from consumer.leads.model import (
     NEVER,
     Change,
@@ -13,12 +14,14 @@ from consumer.leads.model import (
     ConversionType,
     Key,
     Lead,
+    Left,
     QueueType,
     Requirement,
     RequirementRow,
     Row,
     Rule,
     Table,
+    Ties,
     UserRow,
 )
 from consumer.leads.outcome import Outcome
@@ -105,6 +108,34 @@ def test_a_deleted_customers_claims_lead_nowhere() -> None:
     outcome = outcome_of(lane_of(USER, LANES), [("10", USER)], deleted, orphan(30, OWED, APPROVED))
     assert not outcome.conversions
     assert outcome.skipped == {"orphan of another lane": 1}
+
+
+def moved_to(new: int, left: LeftBehind, *changes: Change) -> Outcome:
+    """What comes of changes behind that of a customer's id, which the claims follow."""
+    lane = lane_of(USER, LANES)
+    comes = change(20, None, UserRow(new, "s1", True), new)._replace(ties=Ties(was=USER))
+    every = [*changes[:-1], comes, changes[-1]]
+    user_ids = frozenset(one.user_id for one in every if one.user_id != NOBODY)
+    part = LaneBatch(lane, 1, 1, 1 + len(every), 0, every[-1].version, {}, every, user_ids, True, 0, (), {})
+    leads = {user_id: owing() for user_id in user_ids if user_id == USER}
+    owners = [("10", USER)] if leads else []
+    return decide(Batch(1, [part], len(every)), leads, (), owners, lanes=LANES, rules=RULES, left=left)
+
+
+NEW = next(other for other in range(1, 100) if lane_of(other, LANES) == lane_of(USER, LANES))
+
+
+def test_the_claims_of_a_customer_whose_id_changes_in_the_batch_lead_to_the_new_id() -> None:
+    goes = change(20, UserRow(USER, "s1", True), None, last=False)._replace(ties=Ties(leaves=True))
+    outcome = moved_to(NEW, {}, goes, orphan(30, OWED, APPROVED))
+    assert [(one.user_id, one.converted_at) for one in outcome.conversions] == [(NEW, 30)]
+
+
+def test_the_claims_that_were_left_for_an_id_lead_to_the_customer_who_comes_with_it() -> None:
+    held = owing()
+    left = {of_user(USER): Left(15, True, held.claims, held.requirements)}
+    outcome = moved_to(NEW, left, orphan(30, OWED, APPROVED))
+    assert [(one.user_id, one.converted_at) for one in outcome.conversions] == [(NEW, 30)]
 
 
 def test_a_refused_lead_takes_its_changes_and_is_not_judged() -> None:
