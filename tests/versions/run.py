@@ -102,7 +102,8 @@ def _chosen(combination: Combination) -> Sequence[str]:
 
 
 def _paths() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PROJECT)}
+    """The environment of the tests: with CI, property tests repeat themselves, so that what fails is the version's."""
+    return {**os.environ, "PYTHONPATH": str(PROJECT), "CI": "1"}
 
 
 def _reported(servers: Servers, combination: Combination) -> str:
