@@ -191,3 +191,18 @@ def test_a_customer_whose_message_had_no_place_is_not_judged_until_a_live_read()
     assert outcome.leads[USER].judge_after == NEVER
     assert not outcome.conversions
     assert 5 not in outcome.leads, "of a customer whom we do not hold nothing has to be held back"
+
+
+def test_who_has_a_message_of_unknown_place_is_read_live_with_all_that_the_batch_brought() -> None:
+    lane = lane_of(USER, LANES)
+    signed = change(20, UserRow(USER, "s1", True), UserRow(USER, "s2", True))
+    part = LaneBatch(
+        lane, 1, 1, 3, 0, 25, {}, [signed], frozenset({USER}), False, 0, (), {}, unplaced={USER: "its place is unknown"}
+    )
+    lead = owing()
+    lead.read_floor, lead.changed_at = 7, 8
+    outcome = decide(Batch(1, [part], 2), {USER: lead}, (), [], lanes=LANES, rules=RULES)
+    assert (lead.judge_after, lead.read_floor, lead.changed_at) == (NEVER, 25, 25)
+    assert set(outcome.leads) == {USER}
+    assert outcome.conversions == []
+    assert outcome.stints == {}
