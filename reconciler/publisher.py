@@ -74,7 +74,7 @@ class Publisher:
     def _run(self) -> None:
         try:
             self._patience(self._attempt)
-        except Exception:
+        except Exception:  # any error is tried again, so one comes out only where waiting ended because of `stop`
             if not self._stop.is_set():
                 raise
 

@@ -19,7 +19,7 @@ from consumer.mysql.session import Replica
 from consumer.settings import KafkaSettings, MySQLAddress, ReplicaSettings, load
 from tests.integration.company_tables import key
 from tests.integration.reader.test_audit import audit, played, produce
-from tests.integration.reader.test_moving import follow, wait_for
+from tests.integration.reader.test_moving import source_and_replica, wait_for
 from tests.integration.reader.world import World
 from tests.servers import ensure
 from tests.support.waiting import until
@@ -188,27 +188,23 @@ def test_an_event_that_the_reader_was_told_to_skip_has_a_notice_in_its_place(wor
 
 
 def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: str) -> None:
-    servers = ensure(("kafka", "postgres"))
-    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
-    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
-        follow(flavor, second.url, first.url)
-        with World(flavor, first.url) as world:
-            played(world)
-            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
-            there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
-            done = world.consumer("audit", **there)
-            assert done.returncode == 1
-            assert "is not the server that the reader reads" in done.stderr
-            reader = world.reader(**there).wait_for("reading")
-            time.sleep(2)  # a few heartbeats
-            world.execute("INSERT INTO users (id) VALUES (200), (201)")
-            reader.until(lambda: {200, 201} <= ids(world), "the rows of the other server arrived")
-            time.sleep(2)
-            assert reader.stop() == 0
-            found = audit(world, 4, **there)
-            assert (found["rows"], found["messages"], found["differences"]) == (2, 2, 0)
-            assert "begins at" in found["gaps"][0]
-            assert world.consumer("audit").returncode == 1
+    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+        played(world)
+        wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+        there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
+        done = world.consumer("audit", **there)
+        assert done.returncode == 1
+        assert "is not the server that the reader reads" in done.stderr
+        reader = world.reader(**there).wait_for("reading")
+        time.sleep(2)  # a few heartbeats
+        world.execute("INSERT INTO users (id) VALUES (200), (201)")
+        reader.until(lambda: {200, 201} <= ids(world), "the rows of the other server arrived")
+        time.sleep(2)
+        assert reader.stop() == 0
+        found = audit(world, 4, **there)
+        assert (found["rows"], found["messages"], found["differences"]) == (2, 2, 0)
+        assert "begins at" in found["gaps"][0]
+        assert world.consumer("audit").returncode == 1
 
 
 def ids(world: World) -> set[int]:

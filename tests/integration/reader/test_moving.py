@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +15,7 @@ from consumer.settings import MySQLAddress
 from tests.integration.reader.kills import compare, wait_for_end
 from tests.integration.reader.load import Load
 from tests.integration.reader.world import World
-from tests.servers import ensure
+from tests.servers import PrivateServer, ensure
 
 pytestmark = pytest.mark.servers
 
@@ -60,6 +61,16 @@ def wait_for(flavor: str, replica: str, gtids: str) -> None:
         assert cursor.fetchone() == (0,)
 
 
+@contextmanager
+def source_and_replica(flavor: str) -> Iterator[tuple[PrivateServer, PrivateServer]]:
+    """Two servers of our own, the second of which replicates from the first."""
+    servers = ensure(("kafka", "postgres"))
+    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
+        follow(flavor, second.url, first.url)
+        yield first, second
+
+
 def stay(world: World, flavor: str, url: str) -> None:
     """Lets the reader work at one server until checkpoints name that one, and a little longer, and kills it."""
     if urlsplit(url).port != urlsplit(world.url).port:
@@ -74,79 +85,65 @@ def stay(world: World, flavor: str, url: str) -> None:
 
 
 def test_it_moves_to_another_replica_by_gtid_and_back_under_load(flavor: str) -> None:
-    servers = ensure(("kafka", "postgres"))
-    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
-    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
-        follow(flavor, second.url, first.url)
-        with World(flavor, first.url) as world:
-            world.setup()
-            start = world.checkpoints()[-1]
-            load = Load(world, seed=3, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.03)
-            load.start()
-            try:
-                for url in (first.url, second.url, first.url):
-                    stay(world, flavor, url)
-            finally:
-                load.end()
-            compare(world, start, wait_for_end(world))
+    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+        world.setup()
+        start = world.checkpoints()[-1]
+        load = Load(world, seed=3, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.03)
+        load.start()
+        try:
+            for url in (first.url, second.url, first.url):
+                stay(world, flavor, url)
+        finally:
+            load.end()
+        compare(world, start, wait_for_end(world))
 
 
 def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flavor: str) -> None:
     """Nothing happens there after the move, and the places of the server that was left are ahead of its own."""
-    servers = ensure(("kafka", "postgres"))
-    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
-    with private() as first, private(["--server-id=77", "--log-slave-updates"]) as second:
-        follow(flavor, second.url, first.url)
-        with World(flavor, first.url) as world:
-            world.setup()
-            reader = world.reader().wait_for("reading")
-            world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1)")
-            reader.until(lambda: any(message.topic == "users" for message in world.messages()), "the row arrived")
+    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+        world.setup()
+        reader = world.reader().wait_for("reading")
+        world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1)")
+        reader.until(lambda: any(message.topic == "users" for message in world.messages()), "the row arrived")
+        assert reader.stop() == 0
+        wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+        with closing(Replica(MySQLAddress(second.url))) as replica:
+            server, end = replica.server(), replica.binlog_place()
+
+            def stands() -> set[tuple[str, int]]:
+                beats = (message.value["source"] for message in world.messages() if message.lane == 0)
+                return {(beat["file"], beat["pos"]) for beat in beats if beat.get("server") == server}
+
+            there = urlsplit(second.url)._replace(path=f"/{world.name}").geturl()
+            reader = world.reader(REPLICA_DATABASE_URL=there)
+            reader.until(lambda: tuple(end) in stands(), f"the stream stands at {end}, the server's end")
             assert reader.stop() == 0
-            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
-            with closing(Replica(MySQLAddress(second.url))) as replica:
-                server, end = replica.server(), replica.binlog_place()
-
-                def stands() -> set[tuple[str, int]]:
-                    beats = (message.value["source"] for message in world.messages() if message.lane == 0)
-                    return {(beat["file"], beat["pos"]) for beat in beats if beat.get("server") == server}
-
-                there = urlsplit(second.url)._replace(path=f"/{world.name}").geturl()
-                reader = world.reader(REPLICA_DATABASE_URL=there)
-                reader.until(lambda: tuple(end) in stands(), f"the stream stands at {end}, the server's end")
-                assert reader.stop() == 0
-                for file, pos in stands() - {tuple(end)}:
-                    assert replica.query(f"SHOW BINLOG EVENTS IN '{file}' FROM {pos} LIMIT 1"), (file, pos)
+            for file, pos in stands() - {tuple(end)}:
+                assert replica.query(f"SHOW BINLOG EVENTS IN '{file}' FROM {pos} LIMIT 1"), (file, pos)
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])
 def test_it_does_not_leave_a_mariadb_whose_prepared_xa_transaction_is_undecided(flavor: str) -> None:
     """Its rows lie before our place; on the other server nobody knows where."""
-    servers = ensure(("kafka", "postgres"))
-    with (
-        servers.private_mariadb() as first,
-        servers.private_mariadb(["--server-id=77", "--log-slave-updates"]) as second,
-    ):
-        follow(flavor, second.url, first.url)
-        with World(flavor, first.url) as world:
-            world.setup()
-            reader = world.reader().wait_for("reading")
-            world.execute("XA START 'x'", "INSERT INTO users (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
-            world.execute("INSERT INTO users (id) VALUES (2)")
-            reader.until(lambda: world.checkpoints()[-1].prepared != [], "the checkpoint holds what is prepared")
-            assert reader.stop() == 0
-            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
-            there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
-            refused = world.consumer("read", **there)
-            assert refused.returncode == 1
-            assert "was prepared at" in refused.stderr
-            assert "commit it or roll it back" in refused.stderr
-            reader = world.reader().wait_for("reading")
-            world.execute("XA COMMIT 'x'")
-            reader.until(lambda: world.checkpoints()[-1].prepared == [], "what was prepared is decided")
-            assert reader.stop() == 0
-            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
-            reader = world.reader(**there).wait_for("reading")
-            world.execute("INSERT INTO users (id) VALUES (3)")
-            reader.until(lambda: len([m for m in world.messages() if m.topic == "users"]) == 3, "it reads on there")
-            assert reader.stop() == 0
+    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+        world.setup()
+        reader = world.reader().wait_for("reading")
+        world.execute("XA START 'x'", "INSERT INTO users (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
+        world.execute("INSERT INTO users (id) VALUES (2)")
+        reader.until(lambda: world.checkpoints()[-1].prepared != [], "the checkpoint holds what is prepared")
+        assert reader.stop() == 0
+        wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+        there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
+        refused = world.consumer("read", **there)
+        assert refused.returncode == 1
+        assert "was prepared at" in refused.stderr
+        assert "commit it or roll it back" in refused.stderr
+        reader = world.reader().wait_for("reading")
+        world.execute("XA COMMIT 'x'")
+        reader.until(lambda: world.checkpoints()[-1].prepared == [], "what was prepared is decided")
+        assert reader.stop() == 0
+        wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+        reader = world.reader(**there).wait_for("reading")
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        reader.until(lambda: len([m for m in world.messages() if m.topic == "users"]) == 3, "it reads on there")
+        assert reader.stop() == 0
