@@ -270,11 +270,11 @@ def show_status(
             typer.echo(json.dumps(status.as_json(found)))
         else:
             status.show(found, console)
+        for problem in found.problems:
+            typer.echo(problem, err=True)
         if not watch:
             break
         time.sleep(WATCH_SECONDS)
-    for problem in found.problems:
-        typer.echo(problem, err=True)
     if found.problems:
         raise typer.Exit(FAILED)
 

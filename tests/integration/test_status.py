@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import uuid
 from pathlib import Path
@@ -87,3 +89,15 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
         assert "last moved by" in half.stdout
         assert "Connection refused" in half.stderr
     topics.remove()
+
+
+def test_watching_says_each_time_why_a_half_is_missing() -> None:
+    nobody = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    command = [str(ours.SCRIPTS / "consumer"), "status", "--watch"]
+    with subprocess.Popen(command, env={**os.environ, **nobody}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert "127.0.0.1:1" in said[0]
+    assert said[:2] == said[2:]
