@@ -53,6 +53,8 @@ class Grouped(LoadScopeScheduling):
     def _reschedule(self, node: WorkerController) -> None:
         """A worker begins its last test only when it knows that no other comes; of one that replaces another, nothing
         that happens would tell it later."""
+        if node not in self.registered_collections:
+            return  # it replaces another, and has its turn when it has collected
         super()._reschedule(node)
         while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
             self._assign_work_unit(node)
