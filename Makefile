@@ -46,8 +46,15 @@ integration: servers ## everything that needs servers
 # Only failed tests are tried again (pytest's code 1): where a run broke off, nobody knows what did not run.
 # What leaves XA transactions prepared comes last: whoever reads the same server reads all leads live where they commit.
 	@$(call tried, tests/servers tests/integration -m "not prepared", -n $(WORKERS) --dist loadscope --no-loadscope-reorder)
+# The storms beside it have servers of their own.
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target prepared storms
+
+.PHONY: prepared storms
+prepared:
 	@$(call tried, tests/integration -m prepared, -n 2 --dist loadscope)
-	@$(PYTHON) -m pytest tests/chaos -n 2 --dist worksteal
+
+storms:
+	@$(PYTHON) -m pytest tests/chaos -n 2 --dist worksteal -o cache_dir=.pytest_cache/storms
 
 servers: venv ## start MySQL, MariaDB, Kafka and PostgreSQL (idempotent)
 	@$(PYTHON) -m tests.servers start
