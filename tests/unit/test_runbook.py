@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from consumer.cli import app as consumer
@@ -19,6 +21,13 @@ COMMANDS: Final = sorted(
     {found for page in WRITTEN for found in re.findall(r"`((?:consumer|reconciler) [^`<]+)`", page.read_text())}
 )
 RUNS: Final = {*NAMES, "all"}
+
+
+@pytest.fixture(autouse=True)
+def logs_of_a_command() -> Iterator[None]:
+    """Ends with the test: a command logs to a stderr that is closed behind it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
