@@ -1,7 +1,9 @@
 """Commit → visible in PostgreSQL: how long after a customer's signature is committed the conversion can be read.
 
 Beside each such probe, in the same run and at the same load, what nobody can do without who takes this way: a Kafka
-transaction of one message, and a PostgreSQL transaction of one row.
+transaction of one message, and a PostgreSQL transaction of one row. Then once more with two watchers of the topic,
+which tell the way in three: until the message lies in Kafka, until its transaction is committed there, until it is
+applied.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 
 from tests.bench import ours, results
 from tests.bench.history import DATABASE, History, connect, history
@@ -33,6 +38,8 @@ _RATE = 1000
 _PAUSE = 0.01
 _KAFKA_SECONDS = 30.0
 _AFTER_PROBE = 60.0
+_TAIL = 0.05
+"""The share of the slowest probes whose stages are told apart."""
 
 
 def bench(servers: Servers, sizes: Sizes) -> None:
@@ -48,13 +55,16 @@ def bench(servers: Servers, sizes: Sizes) -> None:
             bare = _Bare(servers.kafka_bootstrap, f"{prefix}.bare", postgres)
             with _running([ours.reader(env, Path(folder)), ours.applier(env, Path(folder))]):
                 at_rest = _probe(past, postgres, bare, 10_000_000, sizes.probes)
-                entries += _figures("at rest", *at_rest)
+                entries += _figures("at rest", at_rest)
                 with _loaded(past) as committed:
                     began, before = time.monotonic(), committed()
                     loaded = _probe(past, postgres, bare, 20_000_000, sizes.probes)
                     reached = (committed() - before) / (time.monotonic() - began)
-                first, *others = _figures(f"at {_RATE:,} tx/s", *loaded)
-                entries += [{**first, "load_tx_per_s": round(reached)}, *others]
+                    with _watched(servers.kafka_bootstrap, f"{prefix}.users") as arrivals:
+                        probes = _probe(past, postgres, bare, 30_000_000, sizes.probes)
+                    staged = _stages(probes, arrivals())
+                first, *others = _figures(f"at {_RATE:,} tx/s", loaded)
+                entries += [{**first, "load_tx_per_s": round(reached)}, *others, *staged]
             bare.close()
         topics.remove()
     results.keep("latency", "commit → visible in PostgreSQL", entries)
@@ -134,14 +144,27 @@ def _loaded(past: History) -> Iterator[Callable[[], int]]:
             loader.join()
 
 
-def _probe(
-    past: History, postgres: str, bare: _Bare, first: int, probes: int
-) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds from the return of a signature's commit to its conversion being visible; and the bare two by turns.
+class _Probe(NamedTuple):
+    """One signature: when its commit returned and when its conversion was visible (s); the bare two (ms)."""
+
+    user: int
+    committed: float
+    visible: float
+    kafka: float
+    postgres: float
+
+    @property
+    def taken(self) -> float:
+        """Milliseconds."""
+        return (self.visible - self.committed) * 1000
+
+
+def _probe(past: History, postgres: str, bare: _Bare, first: int, probes: int) -> list[_Probe]:
+    """From the return of a signature's commit to its conversion being visible; and the bare two by turns.
 
     The bare ones are done when the probe is, and do not run beside it.
     """
-    taken, kafka, stored = [], [], []
+    done = []
     seen = "SELECT 1 FROM conversions WHERE user_id = %s"
     known = "SELECT 1 FROM leadstream.leads WHERE user_id = %s"
     with (
@@ -158,12 +181,74 @@ def _probe(
             cursor.execute("UPDATE users SET current_signature_file_id = 1 WHERE id = %s", (user,))
             committed = time.perf_counter()
             _wait(target, seen, user)
-            taken.append((time.perf_counter() - committed) * 1000)
+            visible = time.perf_counter()
             time.sleep(_PAUSE)
-            in_kafka, in_postgres = bare.timed(user)
-            kafka.append(in_kafka)
-            stored.append(in_postgres)
-    return taken, kafka, stored
+            done.append(_Probe(user, committed, visible, *bare.timed(user)))
+    return done
+
+
+_Arrivals = dict[str, list[float]]
+"""When the messages of a key arrived (s), in their order."""
+
+
+@contextmanager
+def _watched(kafka: str, topic: str) -> Iterator[Callable[[], tuple[_Arrivals, _Arrivals]]]:
+    """Two processes that read a topic from now on, as soon as messages lie there and when they are committed.
+
+    Gives what they saw; only behind the `with`.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    stop = spawned.Event()
+    watchers, ends = [], []
+    for isolation in ("read_uncommitted", "read_committed"):
+        end, other = spawned.Pipe(duplex=False)
+        ends.append(end)
+        watchers.append(spawned.Process(target=_watch, args=(kafka, topic, isolation, stop, other)))
+        watchers[-1].start()
+    for end in ends:
+        end.recv()
+    seen: list[_Arrivals] = []
+    try:
+        yield lambda: (seen[0], seen[1])
+    finally:
+        stop.set()
+        seen.extend(end.recv() for end in ends)
+        for watcher in watchers:
+            watcher.join()
+
+
+def _watch(kafka: str, topic: str, isolation: str, stop: Event, found: Connection) -> None:
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "bench-latency", "isolation.level": isolation})
+    partitions = consumer.list_topics(topic, timeout=_KAFKA_SECONDS).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, OFFSET_END) for partition in partitions])
+    consumer.consume(1, 1.0)
+    found.send("reads")
+    seen: _Arrivals = {}
+    while not stop.is_set():
+        messages = consumer.consume(1000, 0.001)
+        at = time.perf_counter()
+        for message in messages:
+            seen.setdefault((message.key() or b"").decode(), []).append(at)
+    found.send(seen)
+    consumer.close()
+
+
+def _stages(probes: Sequence[_Probe], arrivals: tuple[_Arrivals, _Arrivals]) -> list[results.Entry]:
+    """What the way is made of: of all probes, and of those that took longest."""
+    ways = []
+    for probe in probes:
+        sent, committed = (seen[str(probe.user)][1] for seen in arrivals)
+        moments = [probe.committed, sent, committed, probe.visible]
+        ways.append([(end - begin) * 1000 for begin, end in pairwise(moments)])
+    slowest = sorted(ways, key=sum)[-max(1, int(len(ways) * _TAIL)) :]
+    names = ("until it lies in Kafka", "until its transaction is committed there", "until it is applied")
+    return [
+        {
+            **_line(f"watched at {_RATE:,} tx/s: {name}", [way[stage] for way in ways]),
+            "mean_of_slowest_ms": round(sum(way[stage] for way in slowest) / len(slowest), 1),
+        }
+        for stage, name in enumerate(names)
+    ]
 
 
 def _wait(target: psycopg.Connection, query: str, user: int, seconds: float = _AFTER_PROBE) -> None:
@@ -191,16 +276,17 @@ def _load(
             time.sleep(max(0.0, due - time.perf_counter()))
 
 
-def _figures(when: str, taken: Sequence[float], kafka: Sequence[float], stored: Sequence[float]) -> list[results.Entry]:
-    bare = [one + other for one, other in zip(kafka, stored, strict=True)]
+def _figures(when: str, probes: Sequence[_Probe]) -> list[results.Entry]:
+    taken = [probe.taken for probe in probes]
+    bare = [probe.kafka + probe.postgres for probe in probes]
     ours_then = _line(f"leadstream {when}", taken)
     bare_then = _line(f"a bare Kafka transaction and a bare PostgreSQL commit {when}", bare)
     ratios = {f"{point}_times_bare": round(_at(taken, share) / _at(bare, share), 2) for point, share in _POINTS.items()}
     return [
         {**ours_then, **ratios},
         bare_then,
-        _line(f"the Kafka transaction of it {when}", kafka),
-        _line(f"the PostgreSQL commit of it {when}", stored),
+        _line(f"the Kafka transaction of it {when}", [probe.kafka for probe in probes]),
+        _line(f"the PostgreSQL commit of it {when}", [probe.postgres for probe in probes]),
     ]
 
 
