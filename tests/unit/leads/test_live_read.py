@@ -151,6 +151,19 @@ class TestKnownLead:
         assert books.stints_of(1)[1].opened_at == adopted
         assert not books.conversions
 
+    def test_newer_rules_are_applied_to_what_we_hold_before_what_the_read_shows(self) -> None:
+        books = repaired(live(requirements={101: ("waived", START)}))
+        adopted = LATER + 2 * SECOND
+        books.rules = Rules(RuleFile(settled=("waived",)), version=2, adopted_at=adopted, earlier={1: books.rules})
+        ended = LATER + 2 * MINUTE
+        read = live(requirements={101: ("waived", START), 102: ("pending", LATER)})
+        books.repair(1, read, LATER + MINUTE, ended)
+        assert [(stint.queue_type, stint.opened_at, stint.opened_reason) for stint in books.stints_of(1)[1:]] == [
+            (NONE, adopted, Reason.RULES_CHANGED),
+            (OUTSTANDING, ended, Reason.REQUIREMENT_ADDED),
+        ]
+        assert not books.conversions
+
     def test_the_read_sets_the_floor_and_what_the_next_judgement_waits_for(self) -> None:
         lead = repaired(live(None)).leads[1]
         assert (lead.read_floor, lead.judge_after) == (LATER - MINUTE, LATER)

@@ -14,7 +14,7 @@ from consumer.leads.model import RequirementRow
 from consumer.reader.commit_times import CommitTimes
 from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint, decode, encode
-from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow
+from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow, StreamPlace
 from consumer.stream.errors import CheckpointUnreadable
 from consumer.stream.topics import Topics
 
@@ -429,10 +429,10 @@ def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
     ] * LANES
 
 
-def single(number: int, ts_us: int, applied_us: int) -> SingleRow:
+def single(number: int, ts_us: int, applied_us: int, server_id: int = 1) -> SingleRow:
     return (
         f"g:{number}",
-        1,
+        server_id,
         "b.000001",
         number,
         ts_us,
@@ -490,6 +490,35 @@ def test_a_clients_time_in_2030_moves_no_version_and_dates_no_row(whole: bool) -
     dates = [message.value["source"]["ts_us"] for message in kafka.open]
     assert dates == [now - 2 * second, now - 2 * second, now - second, now - second]
     assert [message.value["source"]["ts_ms"] for message in kafka.open] == [date // 1000 for date in dates]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_late_replicas_rows_are_not_dated_by_those_of_another_server(whole: bool) -> None:
+    kafka = Kafka()
+    minute, now = 60_000_000, 1_700_000_000_000_000
+    times = CommitTimes(lambda: now, lambda *_: None, mariadb=True)
+    sequencer = Sequencer(
+        kafka.checkpoint, Topics("p"), EnvelopeWriter("p", "mariadb", "company", 1), kafka.send, times
+    )
+    commits = [(1, now - minute), (2, now - 9 * minute), (2, now - 8 * minute), (1, now - 2 * minute)]
+    if whole:
+        sequencer.singles([single(n, at, at, server) for n, (server, at) in enumerate(commits)], [1] * 4)
+    else:
+        for number, (server, at) in enumerate(commits):
+            sequencer.begin(f"g:{number}", server, "b.000001", number, at, at)
+            sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+            sequencer.commit()
+    dates = [message.value["source"]["ts_us"] for message in kafka.open]
+    assert dates == [now - minute, now - 9 * minute, now - 8 * minute, now - minute]
+
+
+def test_a_heartbeat_says_in_every_lane_where_the_stream_stands() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.heartbeat(5_000, StreamPlace("s", "b.000002", 77))
+    sequencer.heartbeat(6_000)
+    places = [(beat.value["source"].get("file"), beat.value["source"].get("pos")) for beat in kafka.open]
+    assert places == [("b.000002", 77)] * LANES + [(None, None)] * LANES
 
 
 def test_a_heartbeat_shows_how_far_versions_are_ahead_of_a_clock_that_was_put_back() -> None:
