@@ -32,6 +32,7 @@ from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
 from reconciler.tokens import LISTED, SHARED, tokens
 from reconciler.web.app import create_app
 from reconciler.web.precall import PrecallService
+from reconciler.web.protocol import Protocol
 
 if TYPE_CHECKING:
     from reconciler.publisher import Publisher
@@ -74,6 +75,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Protocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -39,7 +39,7 @@ from reconciler.runs.wait_for_stream import Stopped
 from reconciler.tokens import Tokens
 from reconciler.web import conversions, dead_letters, models, problems
 from reconciler.web.health import SmartDiscovery, smart_discovery
-from reconciler.web.middleware import HEADERS, Door, Guard, Ways
+from reconciler.web.middleware import HEADERS, OPEN, READING, Door, Guard, Ways
 from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
 from reconciler.web.page.routes import TodayCache, add_pages
 from reconciler.web.page.view_model import Policy
@@ -127,7 +127,7 @@ def create_app(
         grafana,
         runbook,
     )
-    _keep_nulls(app, routers)
+    _complete(app, routers, protect_reads=protect_reads)
     add_pages(
         app,
         precalls,
@@ -140,8 +140,9 @@ def create_app(
     return app
 
 
-def _keep_nulls(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Puts the examples into the OpenAPI document as they are: FastAPI leaves out what is null in them."""
+def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool) -> None:
+    """Has the OpenAPI document say what FastAPI leaves out: examples as they are, nulls included, how errors are told,
+    and that reads take a token where they do."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -159,6 +160,11 @@ def _keep_nulls(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             media = answer.get("content", {})
             if "application/json" in media and _is_problem(media["application/json"]):
                 media[problems.KIND] = media.pop("application/json")
+        if protect_reads:
+            for path, methods in document["paths"].items():
+                if "get" in methods and not path.startswith(OPEN):
+                    methods["get"]["security"] = [{BEARER.scheme_name: []}]
+                    methods["get"]["responses"]["401"] = _UNREAD
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -393,6 +399,7 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         **_REFUSED,
         422: _wrong(models.WRONG_BODY),
         502: {"description": "The run has failed; its report says why.", **_examples(failed=failed(models.FAILED))},
+        503: _silent(),
     }
 
     @app.post(
@@ -499,6 +506,15 @@ def _silent() -> dict[str, Any]:
     return _problem(503, "PostgreSQL does not answer.", models.SILENT, "unavailable")
 
 
+_UNREAD: Final = {
+    "description": "No token, or the wrong one.",
+    "content": {
+        problems.KIND: {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "example": problems.problem(401, READING),
+        }
+    },
+}
 _REFUSED: Final[Answers] = {
     401: _problem(401, "No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
     403: _problem(403, "No token is configured, or it may only read.", NOBODY),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
+from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, Field
 
 from consumer.store import conversion_events, lookups
@@ -147,6 +148,9 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
 
         Without tables of a call centre there are none.
         """
+        if end < begin:
+            wrong = {"type": "value_error", "loc": ("query", "to"), "msg": "Value error, it is before from"}
+            raise RequestValidationError([wrong])
         found = await turns.read(partial(_by_agent, settings.database.conninfo, begin, end))
         return ByAgent(agents=[Agent.model_validate(one._asdict()) for one in found])
 

@@ -64,7 +64,7 @@ class Guard:
 
         brings_body = scope["method"] not in BODILESS
         if self._under_way >= self._max_requests or (brings_body and self._with_body >= self._max_requests // 4):
-            await _refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
+            await refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
             return
         self._under_way += 1
         self._with_body += brings_body
@@ -84,10 +84,10 @@ class Guard:
         except ClientDisconnect:
             return
         except TimeoutError:
-            await _refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:g} s; send it at once")
+            await refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:g} s; send it at once")
             return
         if body is None:
-            await _refuse(send, 413, f"the body is larger than {self._max_body:,} bytes; send less")
+            await refuse(send, 413, f"the body is larger than {self._max_body:,} bytes; send less")
         else:
             await self._app(scope, _replayed(body, receive), send)
 
@@ -134,6 +134,7 @@ def _without_body(send: Send) -> Send:
     return headers_alone
 
 
+READING: Final = "reading takes a token: as the password, or as Bearer"
 OPEN: Final = ("/health", "/api/health", "/metrics", "/static/")
 """What is answered without a token in any case: probes, Prometheus, and files that hold nothing."""
 
@@ -154,13 +155,13 @@ class Door:
         if scope["type"] == "http":
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             host = name_of(headers.get(b"host", ""))
-            if not self._is_ours(host):
-                await _refuse(send, 421, f"this server is not {host[:100]}; add that name to HTTP_ALLOWED_HOSTS")
+            if b"host" in headers and not self._is_ours(host):  # HTTP/1.0 needs none, and no browser comes without
+                await refuse(send, 421, f"this server is not {host[:100]}; add that name to HTTP_ALLOWED_HOSTS")
                 return
             reads = self._protect_reads and scope["method"] in BODILESS and not scope["path"].startswith(OPEN)
             if reads and self._tokens.caller(token_of(headers.get(b"authorization", ""))) is None:
                 challenge = [(b"www-authenticate", b'Basic realm="leadstream", charset="UTF-8"')]
-                await _refuse(send, 401, "reading takes a token: as the password, or as Bearer", challenge)
+                await refuse(send, 401, READING, challenge)
                 return
         await self._app(scope, receive, send)
 
@@ -212,7 +213,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+async def refuse(send: Send, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Answers with an error of the one shape, and hangs up."""
     body = json.dumps(problem(status, sentence)).encode()
     headers = [
         (b"content-type", KIND.encode()),

@@ -34,7 +34,7 @@ from reconciler.monitor.servers import Watch
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.postgres import Postgres
-from reconciler.web import dead_letters, lists
+from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
 from reconciler.web.page.list_page import list_page
 from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
@@ -231,7 +231,7 @@ class Pages:
         """A static file; browsers keep it, for another content has another address."""
         found = self._assets.get(name)
         if found is None or found.digest != digest:
-            return Response("there is no such file", 404, media_type="text/plain")
+            return problems.answer(404, f"there is no file {name[:40]} at this address; it is another release's")
         return Response(found.content, media_type=found.kind, headers={"cache-control": "public, max-age=31536000"})
 
 

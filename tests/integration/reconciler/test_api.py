@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -12,6 +13,7 @@ import pytest
 from reconciler.web.problems import TITLES
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import World
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.servers
 
@@ -58,6 +60,9 @@ def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     assert problem(post("/v1/sweeps/nothing", headers=right)) == (404, "unknown-run")
     assert problem(post("/v1/sweeps/new-requirements", headers=right)) == (409, "not-allowed")
     assert problem(post("/v1/dead-letters/7/discard", headers=right)) == (404, "unknown-dead-letter")
+    upside_down = served.get("/v1/conversions/by-agent", **{"from": "2026-04-01T00:00Z", "to": "2026-03-01T00:00Z"})
+    assert problem(upside_down) == (422, "invalid-request")
+    assert problem(served.get("/static/000000000000/page.css")) == (404, "about:blank")
     mysql_world.sql("RENAME TABLE users TO away")
     failed = post("/v1/sweeps/new-users", headers=right)
     assert problem(failed) == (502, "run-failed")
@@ -69,8 +74,27 @@ def test_without_a_token_or_for_another_name_the_shape_is_the_same(mysql_world: 
         assert problem(served.get("/v1/runs")) == (401, "about:blank")
         assert problem(served.client.get("/v1/runs", headers={"Host": "evil.example"})) == (421, "about:blank")
         assert served.get("/healthz").status_code == 200
+        paths = served.client.get("/openapi.json", headers={"Authorization": "Bearer right"}).json()["paths"]
+        told = paths["/v1/runs"]["get"]
+        assert told["security"] == paths["/v1/verify"]["post"]["security"]
+        assert list(told["responses"]["401"]["content"]) == ["application/problem+json"]
+        assert "security" not in paths["/health/live"]["get"]
     with serving(mysql_world) as served:
         assert problem(served.client.post("/v1/verify")) == (403, "about:blank")
+
+
+def test_what_is_no_http_is_refused_in_the_same_shape_and_http_1_0_needs_no_host(served: Served) -> None:
+    def ask(request: bytes) -> bytes:
+        url = served.client.base_url
+        with socket.create_connection((url.host, url.port or 80), PATIENCE) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    head, _, body = ask(b"hello\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["status"] == 400
+    assert ask(b"GET /healthz HTTP/1.0\r\n\r\n").endswith(b'{"status":"alive"}')
+    assert ask(b"OPTIONS / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 405 ")
 
 
 def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing_of_itself(mysql_world: World, served: Served) -> None:

@@ -1,0 +1,77 @@
+"""HTTP/1 as uvicorn speaks it, except for what it refuses itself: that is told as every other error is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from http import HTTPStatus
+from typing import Any, Final
+
+import h11
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reconciler.web.middleware import HEADERS, refuse
+from reconciler.web.problems import KIND, problem
+
+MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
+LINGER_SECONDS: Final = 1.0
+"""How long a client that was refused may go on sending."""
+TOO_LARGE: Final = "the address and headers of this request are too large; send less"
+
+
+class Protocol(H11Protocol):
+    """One connection."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*given, **more)
+        most, self.limit_concurrency = (
+            self.limit_concurrency,
+            None,
+        )  # beyond it uvicorn would answer in words of its own
+        asked = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if most is not None and len(self.connections) >= most:
+                await refuse(
+                    send, HTTPStatus.SERVICE_UNAVAILABLE, "too many are connected; ask again in a second", HEADERS
+                )
+            else:
+                await asked(scope, receive, send)
+
+        self.app = app
+        self._refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client, dropped once it was refused."""
+        if not self._refused:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what cannot be read as HTTP; h11 says by the error at hand whether it is only too large.
+
+        It goes on reading for a moment: whoever is hung up on while still sending may never see the answer.
+        """
+        self._refused = True
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # amid an answer, which is no longer to be had
+            self.transport.close()
+            return
+        status = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
+        too_large = status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        body = json.dumps(problem(status, TOO_LARGE if too_large else MALFORMED)).encode()
+        headers = [
+            (b"content-type", KIND.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *HEADERS,
+        ]
+        reason = HTTPStatus(status).phrase.encode()
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=reason),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)

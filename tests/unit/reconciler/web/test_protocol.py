@@ -1,0 +1,100 @@
+"""What uvicorn itself refuses, over real sockets: errors of the one shape."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from reconciler.web.middleware import HEADERS
+from reconciler.web.protocol import MALFORMED, TOO_LARGE, Protocol
+from tests.support.waiting import PATIENCE, until
+
+
+async def well(_: Scope, receive: Receive, send: Send) -> None:
+    """Begins its answer, and ends it when it has seen what it is asked."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await receive()
+    await send({"type": "http.response.body", "body": b"well"})
+
+
+async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await well(scope, receive, send)
+
+
+@contextmanager
+def listening(app: object, most: int | None = None) -> Iterator[int]:
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, limit_concurrency=most)  # type: ignore[arg-type]
+    )
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            until(lambda: server.started, "the server is there")
+            yield bound.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def asked(port: int, request: bytes) -> tuple[dict[str, str], bytes]:
+    """Headers, the status among them, and body of an answer; both empty where there is none."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return headers | {"status": first.partition(" ")[2][:3]}, body
+
+
+def refused(port: int, request: bytes) -> tuple[int, str]:
+    headers, body = asked(port, request)
+    assert headers["content-type"] == "application/problem+json", body
+    assert {name.decode() for name, _ in HEADERS} <= headers.keys()
+    problem = json.loads(body)
+    assert str(problem["status"]) == headers["status"]
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    return problem["status"], problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        (b"hello\r\n\r\n", 400, MALFORMED),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, MALFORMED),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, MALFORMED),
+        (b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: -5\r\n\r\n", 400, MALFORMED),
+        (b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, MALFORMED),
+        (b"GET / HTTP/1.1\r\nHost: here\r\nX: " + b"x" * 200_000, 431, TOO_LARGE),
+        (b"GET /" + b"x" * 200_000, 431, TOO_LARGE),
+        (b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: gzip\r\n\r\n", 501, MALFORMED),
+    ],
+)
+def test_what_is_no_http_is_refused_as_everything_else_is(request_: bytes, status: int, detail: str) -> None:
+    with listening(reads_first) as port:
+        assert refused(port, request_) == (status, detail)
+
+
+def test_who_breaks_off_amid_an_answer_is_hung_up_on() -> None:
+    with listening(well) as port:
+        headers, _ = asked(port, b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        assert headers["status"] in ("200", "400")
+        assert asked(port, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")[1] == b"well"
+
+
+def test_beyond_the_limit_of_connections_the_shape_is_the_same() -> None:
+    with listening(well, most=2) as port, socket.create_connection(("127.0.0.1", port)) as other:
+        other.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert other.recv(65536)
+        status, detail = refused(port, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert (status, detail) == (503, "too many are connected; ask again in a second")
