@@ -68,7 +68,7 @@ def setup(
     start: Annotated[
         Start | None,
         typer.Option(
-            "--from", help="Where the reader begins: the server's present, or its oldest binlog. [default: now]"
+            "--from", show_default="now", help="Where the reader begins: the server's present, or its oldest binlog."
         ),
     ] = None,
     lanes: Annotated[
@@ -300,11 +300,11 @@ def explain_user(
 
 @app.command(epilog="Example: consumer audit --last 1h")
 def audit(
-    last: Annotated[str | None, typer.Option(help="The last stretch so long: 90m, 1h, 2d. [default: 1h]")] = None,
+    last: Annotated[str | None, typer.Option(show_default="1h", help="The last stretch so long: 90m, 1h, 2d.")] = None,
     begin: Annotated[
         str | None, typer.Option("--from", help="Instead: from this time on, as 2026-11-29T14:00, in UTC.")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="With --from: to this time. [default: now]")] = None,
+    end: Annotated[str | None, typer.Option("--to", show_default="now", help="With --from: to this time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Hold the binlog, as another's decoder reads it, against Kafka; exit code 3: rows differ, 4: not all was read."""
@@ -321,8 +321,10 @@ def audit(
     try:
         since = command.moment(begin) if begin else started - command.span(last or "1h")
         until = command.moment(end) if end else None
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    except OverflowError:
+        raise typer.BadParameter(f"{last} reaches back beyond any time; give it as 90m, 1h or 2d") from None
     if since >= (until or started):
         raise typer.BadParameter("the stretch ends before it begins")
     demand(ReplicaSettings, KafkaSettings, ReaderSettings)

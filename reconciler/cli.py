@@ -231,7 +231,7 @@ def age() -> None:
 
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
 def attribution() -> None:
-    """Notes whose calls earned each conversion, where nobody else did; the rules say which calls, in [attribution]."""
+    """Notes whose calls earned each conversion, where nobody else did; `attribution` in the rules says which calls."""
     from reconciler.runs.attribution import NotOurs, attribute
 
     with _tools() as (tools, stop):

@@ -24,6 +24,7 @@ customer's data.
 | 0 | done; also where SIGTERM ended it in good order |
 | 1 | failed, drift found, a check that failed, or leads refused by PostgreSQL (`leadstream.runs` says how many) |
 | 2 | wrong usage, settings or Kafka properties |
+| 3, 4 | of `consumer audit`: rows differ; nothing differs, but not all could be looked at |
 | 130 | interrupted by Ctrl-C |
 
 """

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+from rich.text import Text
 
 import consumer.cli
 import reconciler.cli
@@ -59,9 +61,20 @@ def test_every_command_says_what_it_does_in_a_line_and_gives_an_example(line: st
     assert line in example
 
 
+@pytest.mark.parametrize(("line", "command"), commands())
+def test_help_shows_every_word_as_it_is_written(line: str, command: Any) -> None:
+    texts = [command.help, command.epilog, *(getattr(option, "help", None) for option in command.params)]
+    for text in filter(None, texts):
+        assert Text.from_markup(text).plain == text, f"{line}: what stands in brackets is markup to --help"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("consumer audit --last 99999999999d", "99999999999d reaches back beyond any time"),
+        ("consumer audit --last 9999999d", "reaches back beyond any time"),
+        ("consumer audit --from yesterday", "yesterday is no time; give it as 2026-11-29T14:00, in UTC"),
+        ("consumer audit --from 2026-11-30 --to 2026-11-29", "the stretch ends before it begins"),
         ("consumer nothing", "No such command"),
         ("consumer explain x", "integer"),
         ("consumer explain 99999999999999999999", "less than or equal to"),
