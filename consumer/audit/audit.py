@@ -254,12 +254,14 @@ class _Auditor:
         begin = beats[0]
         if begin.ms > since_ms:
             said = f"what Kafka holds of this server's stream begins at {_text(begin.ms)}"
+            if _is_over(times, begin):
+                raise Nothing(f"{said}, and the stretch ends before; ask for a later one")
             if self._stream.had_earlier:
                 gaps.append(f"{said}; what is older cannot be judged")
             else:
                 notes.append(said)
         self._asked = begin.file, begin.pos
-        begin = self._not_purged(begin, beats, gaps)
+        begin = self._not_purged(begin, beats, times, gaps)
         end, until_ms = self._end(times, beats)
         if beats[-1].ms < min(times.until or now_ms, now_ms) - SILENT_MS:
             gaps.append(
@@ -272,7 +274,7 @@ class _Auditor:
         kept = retention_seconds(self._kafka)
         return now_ms - int(kept * 1000) if kept != float("inf") else 0
 
-    def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat], gaps: list[str]) -> Heartbeat:
+    def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat], times: Times, gaps: list[str]) -> Heartbeat:
         """Where the binlog that is still there begins; `gaps` gets what to say of it."""
         self._sizes = {str(name): int(size) for name, size, *_ in self._replica.query("SHOW BINARY LOGS")}
         if begin.file in self._sizes:
@@ -282,10 +284,10 @@ class _Auditor:
             raise Nothing(
                 f"{begin.file} and what follows is purged on {self._source.address}: there is no binlog to read"
             )
-        gaps.append(
-            f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged;"
-            " what is older cannot be judged"
-        )
+        said = f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged"
+        if _is_over(times, there[0]):
+            raise Nothing(f"{said}, and the stretch ends before; ask for a later one")
+        gaps.append(f"{said}; what is older cannot be judged")
         return there[0]
 
     def _end(self, times: Times, beats: list[Heartbeat]) -> tuple[Place, int]:
@@ -315,15 +317,15 @@ class _Auditor:
 
     def _add_library_rows(self, binlog: _Tally, found: Audit) -> None:
         """The rows of the stretch that count; where the library fails, that ends there."""
-        total = self._bytes_between(found.start, found.end)
+        ahead = self._stream.newest_before(found.since_ms - AHEAD_MS)
+        first = found.start if ahead is None or ahead.file not in self._sizes else (ahead.file, ahead.pos)
+        total = self._bytes_between(first, found.end)
 
         def begun(place: Place) -> None:
-            self._progress("binlog", self._bytes_between(found.start, place), total)
+            self._progress("binlog", self._bytes_between(first, place), total)
 
         end = order(found.end)
         undecided = self._tallies(binlog.sums)
-        ahead = self._stream.newest_before(found.since_ms - AHEAD_MS)
-        first = found.start if ahead is None or ahead.file not in self._sizes else (ahead.file, ahead.pos)
         items = self._library(first, found.start, lambda place: order(place) < end, self._read, begun)
         try:
             for item in items:
@@ -499,6 +501,11 @@ class _Auditor:
     def _differ(self, found: Audit, differences: list[Difference]) -> None:
         found.differences += len(differences)
         found.shown.extend(differences[: SHOWN - len(found.shown)])
+
+
+def _is_over(times: Times, first: Heartbeat) -> bool:
+    """Whether a stretch is over by the first moment that there is anything of."""
+    return times.until is not None and times.until <= first.ms
 
 
 def _concerns(lost: Lost, part: Part) -> bool:

@@ -216,7 +216,8 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         named = f" in {', '.join(self.columns)}" if self.columns else ""
-        return f"{self.what}: {self.table} at {self.spot}{named} ({self.where})"
+        place = f" at {self.spot}" if self.spot.file else ""
+        return f"{self.what}: {self.table}{place}{named} ({self.where})"
 
 
 class Notice(NamedTuple):

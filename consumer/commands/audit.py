@@ -106,7 +106,7 @@ def as_json(found: Audit) -> dict[str, Any]:
             {
                 "what": difference.what,
                 "table": difference.table,
-                "place": str(difference.spot),
+                "place": str(difference.spot) if difference.spot.file else "",
                 "columns": list(difference.columns),
                 "where": difference.where,
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,13 @@ def test_a_message_that_no_row_stands_behind_is_found_with_its_place(world: Worl
     place = f"{real.value['source']['file']}:{real.value['source']['pos']}"
     assert sorted((shown["what"], shown["table"], shown["place"]) for shown in found["shown"]) == [
         ("extra", "claims", f"{place} row 7"),
-        ("misplaced", "users", ":0 row 0"),
+        ("misplaced", "users", ""),
         ("twice", "claims", f"{place} row 0"),
         ("twice", "claims", f"{place} row 0"),
     ]
     assert f"claims[{real.lane}] offset" in found["shown"][-1]["where"]
     assert last_run(world) == ("drift", ROWS + 4, 4)
+    assert f"misplaced: users (users[{elsewhere}] offset" in world.consumer("audit").stdout
 
 
 FAULT = """
@@ -234,6 +236,11 @@ def test_a_stretch_ends_where_the_reader_stands(world: World) -> None:
     done = world.consumer("audit", "--from", "2001-01-01", "--to", "2001-01-02")
     assert done.returncode == 1
     assert "the stretch ends before" in done.stderr
+    hours = [f"{datetime.now(UTC) - timedelta(hours=ago):%Y-%m-%dT%H:%M:%S}" for ago in (2, 1)]
+    done = world.consumer("audit", "--from", hours[0], "--to", hours[1])
+    assert done.returncode == 1, done.stdout
+    assert "begins at" in done.stderr
+    assert "the stretch ends before; ask for a later one" in done.stderr
     assert world.consumer("audit", "--last", "soon").returncode == 2
 
 

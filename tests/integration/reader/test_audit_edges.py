@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -56,6 +57,10 @@ def beat(world: World) -> int:
     return stands()
 
 
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
 def look(
     world: World, monkeypatch: pytest.MonkeyPatch, times: Times, progress: auditing.Progress | None = None
 ) -> Audit:
@@ -94,6 +99,24 @@ def delete_before(world: World, topic: str, lane: int, offset: int) -> None:
     admin = AdminClient({"bootstrap.servers": world.kafka})
     for deleted in admin.delete_records([TopicPartition(f"{world.name}.{topic}", lane, offset)]).values():
         deleted.result(30)
+
+
+def test_progress_counts_from_where_the_binlog_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is a minute before the stretch."""
+    told: list[tuple[int, int]] = []
+
+    def seen(what: str, done: int, total: int) -> None:
+        if what == "binlog":
+            told.append((done, total))
+
+    with reading(world):
+        world.execute("INSERT INTO users (id) VALUES (1)", "INSERT INTO users (id) VALUES (2)")
+        later = beat(world)
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        beat(world)
+    assert look(world, monkeypatch, Times(later, None), seen).rows == 1
+    assert len(told) >= 3
+    assert all(0 <= done <= total for done, total in told), told
 
 
 def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: World) -> None:
@@ -139,9 +162,9 @@ def test_purged_binlogs_cannot_be_judged(flavor: str, monkeypatch: pytest.Monkey
     with private() as server, World(flavor, server.url) as world:
         with reading(world):
             world.execute("INSERT INTO users (id) VALUES (1), (2)", "FLUSH BINARY LOGS")
-            beat(world)
+            first = moment(beat(world))
             world.execute("INSERT INTO users (id) VALUES (3), (4), (5)", "FLUSH BINARY LOGS")
-            beat(world)
+            then = moment(beat(world))
             world.execute("INSERT INTO users (id) VALUES (6)")
             beat(world)
         (real,) = [m for m in world.messages() if m.topic == "users" and m.value["after"]["id"] == 4]
@@ -157,6 +180,11 @@ def test_purged_binlogs_cannot_be_judged(flavor: str, monkeypatch: pytest.Monkey
         told = audit(world, 4)
         assert (told["rows"], told["messages"], told["unjudged"], told["differences"]) == (1, 1, 6, 0)
         assert "is purged; what is older cannot be judged" in told["gaps"][0]
+        over = world.consumer(
+            "audit", "--from", f"{first:%Y-%m-%dT%H:%M:%S.%f}", "--to", f"{then:%Y-%m-%dT%H:%M:%S.%f}"
+        )
+        assert over.returncode == 1, over.stdout
+        assert "is purged, and the stretch ends before" in over.stderr
         world.execute("FLUSH BINARY LOGS")
         purge(world)
         done = world.consumer("audit")
