@@ -1,4 +1,4 @@
-"""The last seven local days: conversions by day, and who came into each queue and left it.
+"""The last seven local days: conversions by day and by agent, and who came into each queue and left it.
 
 Nothing of ours has an index by the time at which stints open, for it would cost the stream at every change. So the
 table is read from end to end, by a page that somebody looks at, and never for more than a hundredth of the time.
@@ -12,8 +12,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from consumer.store.call_centre.attribution import collect
 from reconciler.monitor.today import Calendar, calendar, clock
 from reconciler.postgres import Postgres
+from reconciler.runs.attribution import Earned, by_agent
 
 DAYS: Final = 7
 
@@ -47,6 +49,8 @@ class Week:
     left: Counter[str] = field(default_factory=Counter)
     came_today: Counter[str] = field(default_factory=Counter)
     left_today: Counter[str] = field(default_factory=Counter)
+    agents: list[Earned] | None = None
+    """Whose calls earned those conversions, the most first; None where there are no calls, or we may not read it."""
 
     @property
     def conversions(self) -> Counter[str]:
@@ -54,10 +58,17 @@ class Week:
         return sum((types for _, types in self.days), Counter())
 
 
-def week(now: datetime, moments: Calendar, zone: ZoneInfo, won: list[Any], moved: list[Any]) -> Week:
+def week(
+    now: datetime,
+    moments: Calendar,
+    zone: ZoneInfo,
+    won: list[Any],
+    moved: list[Any],
+    agents: list[Earned] | None = None,
+) -> Week:
     """Rows of WON and MOVED as seven days."""
     today = moments.today.astimezone(zone).date()
-    found = Week(now, [(today - timedelta(days=ago), Counter()) for ago in range(DAYS)])
+    found = Week(now, [(today - timedelta(days=ago), Counter()) for ago in range(DAYS)], agents=agents)
     by_day = dict(found.days)
     for day, conversion_type, count in won:
         by_day[day][conversion_type] += count
@@ -80,4 +91,5 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Week:
         wanted = {"zone": zone.key, **moments._asdict()}
         won = connection.execute(WON, wanted).fetchall()
         moved = connection.execute(MOVED, wanted).fetchall()
-    return week(now, moments, zone, won, moved)
+        agents = by_agent(connection, moments.week, moments.tomorrow) if collect(connection).is_readable else None
+    return week(now, moments, zone, won, moved, agents)

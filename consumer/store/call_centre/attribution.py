@@ -83,6 +83,12 @@ class AttributionFacts(NamedTuple):
         )
 
     @property
+    def is_readable(self) -> bool:
+        """Whether there are calls, and who earned what can be read of conversions."""
+        theirs = [(of, column) for of, column in self.columns.items() if of[0] == CONVERSIONS]
+        return self.has_calls and all(column.may_read and column.base in COLUMNS[of] for of, column in theirs)
+
+    @property
     def grants(self) -> str:
         """The statements that give what is missing; "" where nothing is."""
         missing = []

@@ -19,6 +19,7 @@ from reconciler.web.page.last_runs import runs
 from reconciler.web.page.processes import missing, processes
 from reconciler.web.page.view_model import (
     VERY_LATE_SECONDS,
+    AgentRow,
     DayRow,
     Facts,
     Figure,
@@ -58,6 +59,7 @@ def page(facts: Facts) -> Page:
         won=_won(facts),
         latest=_latest(facts),
         days=_days(facts.week),
+        agents=_agents(facts.week),
         chart=drawn,
         chart_words=words,
         hour=facts.now.astimezone(facts.policy.zone).hour,
@@ -118,6 +120,20 @@ def _days(week: Week | None) -> list[DayRow]:
     return [
         DayRow(_day(day), types.total(), [types[kind] for kind, _ in CONVERSIONS])
         for day, types in ([] if week is None else week.days)
+    ]
+
+
+def _agents(week: Week | None) -> list[AgentRow] | None:
+    if week is None or week.agents is None:
+        return None
+    return [
+        AgentRow(
+            "nobody yet" if one.agent_id is None else f"agent {one.agent_id}",
+            sum(one.primary.values()),
+            [one.primary.get(kind, 0) for kind, _ in CONVERSIONS],
+            one.contributed,
+        )
+        for one in week.agents
     ]
 
 

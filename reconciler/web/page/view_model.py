@@ -122,6 +122,16 @@ class DayRow:
 
 
 @dataclass(frozen=True)
+class AgentRow:
+    """The conversions of one agent: all, by type in the order of the page, and to how many others they contributed."""
+
+    agent: str
+    total: int
+    types: list[int]
+    contributed: int
+
+
+@dataclass(frozen=True)
 class RunRow:
     """The newest run of a name. `next_at` is when it runs again, `startable` whether the page offers a button."""
 
@@ -189,6 +199,8 @@ class Page:
     won: list[Figure]
     latest: list[WonRow]
     days: list[DayRow]
+    agents: list[AgentRow] | None
+    """None: there are no calls to tell by, or nobody knows yet."""
     chart: Chart
     chart_words: str
     hour: int

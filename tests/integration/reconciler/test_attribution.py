@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -336,3 +337,34 @@ def test_conversions_are_counted_by_agent(world: World, stream: Played) -> None:
             "agents": []
         }
         assert served.get("/v1/conversions/by-agent").status_code == 422
+
+
+def agents_shown(page: str) -> list[list[str]] | None:
+    """The rows of the page's table of agents, cell by cell; None where there is none."""
+    body = re.search(r'<tbody id="won-agents".*?>(.*?)</tbody>', page, re.DOTALL)
+    rows = body and re.findall(r"<tr>(.*?)</tr>", body[1], re.DOTALL)
+    return rows and [re.findall(r">([^<>]+)</t[hd]>", row) for row in rows]
+
+
+def test_the_page_shows_whose_calls_earned_the_conversions_of_seven_days(world: World, stream: Played) -> None:
+    for user_id in (1, 2, 3):
+        call(world, user_id, 1 if user_id < 3 else 2, SIGNED + 10, 60)
+        sign(world, stream, user_id, now() - SIGNED * MINUTE)
+    call(world, 1, 2, SIGNED + 20, 60)
+    sign(world, stream, 4, now() - SIGNED * MINUTE)
+    attributed(world)
+    with serving(world, SWEEPS="") as served:
+        served.process.until(lambda: agents_shown(served.get("/").text) is not None, "the page knows seven days")
+        assert agents_shown(served.get("/").text) == [
+            ["agent 1", "2", "2", "0", "0"],
+            ["agent 2", "1", "1", "0", "1"],
+            ["nobody yet", "1", "1", "0", "0"],
+        ]
+        week = "Day by day, as a table"
+        assert week in served.get("/").text
+    for change in ("ALTER TABLE conversions RENAME primary_agent_id TO other", "DROP TABLE call_sessions"):
+        world.pg(change)
+        with serving(world, SWEEPS="") as served:
+            served.process.until(lambda: "not known yet" not in served.get("/").text, "the page knows seven days")
+            assert agents_shown(served.get("/").text) is None
+            assert week in served.get("/").text

@@ -319,7 +319,8 @@ def test_everything_is_reached_and_done_by_keyboard(shift: Shift, page: Page) ->
             break
     assert reached == [
         "Pause updates", "Have not signed", "1", "Owe documents", "2",
-        "In no queue", "Conversions today", "By hour, as a table", "Day by day, as a table", "Signed",
+        "In no queue", "Conversions today", "By hour, as a table", "Day by day, as a table",
+        "By agent, as a table", "Signed",
         "Handed in the last document", "In seven days", *latest, "Dead letters", "Lane by lane",
         "Lag today, hour by hour", "Lag of seven days, day by day", "Drift found today",
         "Repaired today", "Rechecks waiting", "Leads refused", "Run New users now",
