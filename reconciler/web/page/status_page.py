@@ -129,7 +129,6 @@ def _agents(week: Week | None) -> list[AgentRow] | None:
     return [
         AgentRow(
             "nobody yet" if one.agent_id is None else f"agent {one.agent_id}",
-            sum(one.primary.values()),
             [one.primary.get(kind, 0) for kind, _ in CONVERSIONS],
             one.contributed,
         )

@@ -123,10 +123,9 @@ class DayRow:
 
 @dataclass(frozen=True)
 class AgentRow:
-    """The conversions of one agent: all, by type in the order of the page, and to how many others they contributed."""
+    """The conversions of one agent, by type in the order of the page, and to how many others they contributed."""
 
     agent: str
-    total: int
     types: list[int]
     contributed: int
 

@@ -356,9 +356,9 @@ def test_the_page_shows_whose_calls_earned_the_conversions_of_seven_days(world: 
     with serving(world, SWEEPS="") as served:
         served.process.until(lambda: agents_shown(served.get("/").text) is not None, "the page knows seven days")
         assert agents_shown(served.get("/").text) == [
-            ["agent 1", "2", "2", "0", "0"],
-            ["agent 2", "1", "1", "0", "1"],
-            ["nobody yet", "1", "1", "0", "0"],
+            ["agent 1", "2", "0", "0"],
+            ["agent 2", "1", "0", "1"],
+            ["nobody yet", "1", "0", "0"],
         ]
         week = "Day by day, as a table"
         assert week in served.get("/").text
