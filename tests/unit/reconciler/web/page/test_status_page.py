@@ -134,6 +134,27 @@ def test_a_dead_reader_is_the_headline_and_no_lag() -> None:
     assert (shown.lags[0].value, shown.lags[0].state) == ("not running", State.BAD)
 
 
+def test_nobody_who_applies_is_the_headline_and_no_lag() -> None:
+    still = lane(90)._replace(still=90.0)
+    shown = page(replace(facts(some_day(still, still)), stream=replace(STREAM, next_seqs=(5, 5))))
+    assert shown.headline == "Working: every lane is 90 s behind", "nothing waits, so that nobody is missed"
+    waiting = replace(facts(some_day(still, still)), stream=replace(STREAM, next_seqs=(7, 9)))
+    assert page(waiting).headline == "Degraded: nothing is applied since 14:08"
+    assert "no applier is running, or none gets through; look at `consumer apply`" in alerts(waiting)
+    switched_off = replace(waiting, policy=replace(POLICY, writes=False))
+    assert "applier" not in alerts(switched_off)
+
+
+def test_a_process_that_is_dead_comes_before_a_run_that_ended_badly() -> None:
+    failed = Record("verify", "failed", NOW - timedelta(minutes=3), NOW, None, 0, {}, "MySQL refuses us")
+    dead = replace(STREAM, written_at=NOW.timestamp() - 3600)
+    shown = page(replace(facts(some_day(lane(3600), newest={"verify": failed})), stream=dead))
+    assert shown.headline == "Degraded: the reader is not running since 13:10, and 1 more"
+    still = lane(90)._replace(still=90.0)
+    shown = page(replace(facts(some_day(still, newest={"verify": failed})), stream=replace(STREAM, next_seqs=(7,))))
+    assert shown.headline == "Degraded: nothing is applied since 14:08, and 1 more"
+
+
 def test_the_worst_stands_first() -> None:
     late = some_day(lane(0.4), lane(LATE_SECONDS + 1))
     shown = page(facts(today=late, snapshot=replace(WELL, dead_letters={"malformed": 1})))
