@@ -75,6 +75,11 @@ def test_an_explanation_has_the_zones_times_and_peoples_words() -> None:
     )
 
 
+def test_how_a_call_ended_is_no_key_on_a_page() -> None:
+    said = "They must not be called, whatever queue they belong in: the last call ended with do_not_contact."
+    assert for_people(said, LONDON).endswith("the last call ended with “do not contact”.")
+
+
 def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
     record = Record("new-users", "running", NOW - timedelta(seconds=42), None, None, 0, {}, None)
     row = next(run for run in page(facts(some_day(newest={"new-users": record}))).runs if run.name == "new-users")
