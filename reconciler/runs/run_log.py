@@ -72,8 +72,11 @@ FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 """The newest run of a name."""
 
 
-WHOLE: Final = "NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false))"
-"""What a run is whose outcome is about everybody: a sample in which nothing was wrong heals nothing found before it."""
+WHOLE: Final = """
+    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND outcome = 'stopped')
+"""
+"""What a run is that answers for everybody: neither a sample in which nothing was wrong, nor a verify that was stopped,
+heals what was found before it."""
 
 NEWEST: Final = f"""
 SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error,

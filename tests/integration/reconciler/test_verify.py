@@ -138,5 +138,7 @@ def test_a_sample_in_which_nothing_is_wrong_heals_nothing_that_was_found_before_
 
     assert mysql_world.verify(sample=5).outcome == "ok"
     assert told() == ("failed", "failed", False)
+    Runs(book).start("verify").finish("stopped", {}, 0)
+    assert told() == ("failed", "failed", False)
     assert mysql_world.verify().outcome == "ok"
     assert told() == ("ok", "ok", True)
