@@ -261,7 +261,8 @@ def show_status(
     from consumer.settings import DatabaseSettings, KafkaSettings, demand, load
 
     demand(KafkaSettings, DatabaseSettings)
-    kafka, database, console = load(KafkaSettings), load(DatabaseSettings), Console()
+    kafka, database = load(KafkaSettings), load(DatabaseSettings)
+    console = Console() if sys.stdout.isatty() else Console(width=PAPER)
     while True:
         found = status.status(kafka, database)
         if watch and console.is_terminal:

@@ -25,6 +25,7 @@ from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
 from consumer.mysql.limits import limited
 from consumer.mysql.login import login
+from consumer.mysql.session import is_of_tls
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.patience import Patience
 from consumer.settings import MySQLAddress
@@ -333,11 +334,14 @@ class Replica:
         return max(_seconds_behind(channel) for channel in channels)
 
     def ping(self) -> None:
-        """Finds out whether the replica answers; no statement is run. Raises ReplicaAway."""
+        """Finds out whether the replica answers; no statement is run. Raises ReplicaAway, ReplicaUnfit."""
         try:
             self._open().ping(reconnect=False)
         except (pymysql.err.MySQLError, TimeoutError, ConnectionError) as error:
             self._drop()
+            found = self._named(error) if isinstance(error, pymysql.err.MySQLError) else None
+            if isinstance(found, ReplicaUnfit):
+                raise found from error
             raise self._away(error.args[-1] if error.args else error) from error
 
     @_of_present_tables
@@ -635,6 +639,10 @@ class Replica:
 
     def _named(self, error: pymysql.err.MySQLError) -> ReplicaError:
         code, said = (error.args[0], error.args[-1]) if error.args else (0, error)
+        if is_of_tls(error):
+            return ReplicaUnfit(
+                f"{self.address} refuses us ({said}); correct ssl_mode and ssl_ca in REPLICA_DATABASE_URL"
+            )
         if code in CONNECTION_LOST:
             return self._away(said)
         if code in TOO_SLOW:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # the reader, which shares this program, never speaks to Post
 
 LISTED: Final = 200
 """Dead letters shown at once where nobody asks for more."""
+PAPER: Final = 160
+"""Characters in a line where the table does not go to a terminal."""
 
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="All dead letters.")]
@@ -65,7 +68,7 @@ def list_unresolved(as_json: AsJson = False, limit: Limit = LISTED) -> None:
             str(letter.offset),
             letter.detail,
         )
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PAPER)
     if found:
         console.print(table)
     console.print(", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "no dead letters")

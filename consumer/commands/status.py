@@ -52,7 +52,8 @@ class Status:
     """Everything at one moment; None where a server is silent, and `problems` says of each why.
 
     `lag_seconds` is that of the reader, `silent_seconds` how long it has written nothing: None while it is at work.
-    `dead_letters` are those not resolved.
+    `stalled_seconds` is for how long nothing was applied in any lane, though something waits: None while appliers are
+    at work. `dead_letters` are those not resolved.
     """
 
     file: str | None
@@ -66,6 +67,7 @@ class Status:
     dead_letters: int | None
     lanes: list[LaneStatus]
     problems: list[str]
+    stalled_seconds: float | None = None
 
 
 class _Reader(NamedTuple):
@@ -103,6 +105,7 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         dead_letters=there.dead_letters if there is not None else None,
         lanes=rows,
         problems=problems,
+        stalled_seconds=_stalled(points, checkpoint),
     )
 
 
@@ -126,6 +129,12 @@ def show(found: Status, console: Console) -> None:
             console.print(f"GTIDs   {found.gtid_set}", soft_wrap=True)
     if found.lanes:
         console.print(_table(found.lanes))
+    if found.stalled_seconds is not None:
+        console.print(
+            f"nothing was applied for {_seconds(found.stalled_seconds)}: no applier is running, or none gets through;"
+            " the last line of its log says why, and it goes on where it stood: consumer apply",
+            soft_wrap=True,
+        )
     if found.rechecks is not None:
         waiting = "" if found.waiting is None else f"{found.waiting:,} messages waiting; "
         console.print(
@@ -174,6 +183,14 @@ def _lane(lane: int, point: LanePoint, checkpoint: Checkpoint | None, now: float
         waiting = max(0, checkpoint.next_seqs[lane] - point.next_seq) if known else 0
     moved_seconds = None if point.owner is None else round(max(0.0, point.still), 1)
     return LaneStatus(lane, point.owner, moved_seconds, point.next_seq, waiting, _age(point.version, now))
+
+
+def _stalled(points: dict[int, LanePoint], checkpoint: Checkpoint | None) -> float | None:
+    """For how long nothing was applied in any lane; None where one is at work, or where that is not known."""
+    if checkpoint is None or any(point.epoch != checkpoint.epoch for point in points.values()):
+        return None
+    found = lanes.stalled(points, checkpoint.next_seqs)
+    return round(min(found.values()), 1) if found and len(found) == len(points) else None
 
 
 def _silent(read: _Reader | None, now: float) -> float | None:

@@ -37,11 +37,16 @@ def offset(seconds: float) -> str:
 
 def away(server: str, setting: str, error: Unreachable) -> Check:
     """The check of a server that cannot be asked; `setting` says where it is."""
-    return Check(server, "reachable", State.FAILED, str(error), f"start the server, or correct {setting}")
+    hint = f"correct {setting}, or our account there" if error.refused else f"start the server, or correct {setting}"
+    return Check(server, "reachable", State.FAILED, str(error), hint)
 
 
 class Unreachable(Exception):
-    """A server cannot be asked: it is away, or lets us not in; the message says why."""
+    """A server cannot be asked: it is away, or `refused` to let us in; the message says why."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class Unfit(Exception):

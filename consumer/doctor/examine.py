@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from consumer.doctor import kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
+from consumer.doctor import at_work, kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
+from consumer.doctor.at_work import Standing
 from consumer.doctor.check import Check, Unreachable, away
 from consumer.leads.rule_file import RuleFile
 from consumer.mysql import comparing
@@ -20,7 +21,6 @@ from consumer.settings import (
     ReplicaSettings,
 )
 from consumer.store.rules import Comparisons
-from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
 
@@ -53,7 +53,7 @@ def examine(
         return [
             *mysql.judge(
                 facts,
-                mysql.Reader(server_id, _checkpoint(stream), time.time()),
+                mysql.Reader(server_id, standing.result().checkpoint, time.time(), standing.result().problem),
                 rules.mentioned(database.conninfo, SECONDS),
             ),
             mysql.judge_times(facts, rows, time.time()),
@@ -65,6 +65,11 @@ def examine(
         except SourceError:
             return None  # the checks of MySQL report that it cannot be asked
 
+    def of_work() -> list[Check]:
+        points = postgres_facts.points(database.conninfo, SECONDS)
+        idle = not discovery.smart_discovery_enabled
+        return at_work.judge(standing.result(), points, time.time(), idle=idle)
+
     def of_rules() -> list[Check]:
         return rules.examine(database.conninfo, SECONDS, compared)
 
@@ -72,9 +77,11 @@ def examine(
         (mysql.SERVER, "REPLICA_DATABASE_URL", of_mysql),
         (kafka.SERVER, "KAFKA_BOOTSTRAP_SERVERS and the other KAFKA_ settings", of_kafka),
         (postgres.SERVER, "DATABASE_URL", of_postgres),
+        (postgres.SERVER, "DATABASE_URL", of_work),
         (rules.SERVER, "DATABASE_URL", of_rules),
     )
-    with ThreadPoolExecutor(len(steps)) as pool:
+    with ThreadPoolExecutor(len(steps) + 1) as pool:
+        standing = pool.submit(_standing, stream)
         parts = pool.map(lambda step: _asked(*step), steps)
         return [check for part in parts for check in part]
 
@@ -86,10 +93,10 @@ def _asked(server: str, setting: str, step: Callable[[], list[Check]]) -> list[C
         return [away(server, setting, error)]
 
 
-def _checkpoint(stream: KafkaSettings) -> Checkpoint | None:
-    """Where the reader stands; None before setup, or while Kafka does not tell."""
+def _standing(stream: KafkaSettings) -> Standing:
+    """Where the reader stands, as far as Kafka tells."""
     try:
         with CheckpointLog(stream) as checkpoints:
-            return checkpoints.last()
-    except StreamError:
-        return None
+            return Standing(checkpoints.last(), checkpoints.written_at or 0.0, checkpoints.written_by)
+    except StreamError as error:
+        return Standing(problem=str(error))

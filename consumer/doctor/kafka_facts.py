@@ -18,6 +18,7 @@ from consumer.stream.checkpoint import cut_off
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
 from consumer.stream.topics import Wanted, lane_topics, wanted, wanted_by_setup
+from consumer.stream.trouble import TLS, TLS_HINT
 
 API: Final = re.compile(r"ApiKey \S+ \((\d+)\) Versions \d+\.\.(\d+)")
 """How librdkafka logs what a broker understands, under `debug=feature`."""
@@ -111,6 +112,7 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         reason = error.args[0].str()
         admin.poll(0)  # hands over what was logged
         detail = f" ({listener.last_error})" if listener.last_error else ""
+        detail += TLS_HINT if TLS.search(listener.last_error) else ""
         raise Unreachable(f"Kafka at {place} cannot be asked: {reason}{detail}") from error
     principal = f"User:{kafka.librdkafka.get('sasl.username') or 'ANONYMOUS'}"
     return KafkaFacts(

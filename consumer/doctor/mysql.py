@@ -32,12 +32,13 @@ ARMS: Final = 2
 
 
 class Reader(NamedTuple):
-    """Our reader: its id among the replicas, and where it stands (None where that is not known)."""
+    """Our reader: its id among the replicas, and where it stands (None where that is not known, `problem` says why)."""
 
     server_id: int
     checkpoint: Checkpoint | None
     now: float
     """Seconds since the epoch."""
+    problem: str = ""
 
     @property
     def lag_seconds(self) -> float | None:
@@ -203,6 +204,9 @@ _NO_POSITION: Final = "consumer setup; where Kafka lost the checkpoint, consumer
 
 def _position(facts: MySQLFacts, reader: Reader) -> Check:
     point, name = reader.checkpoint, "position"
+    if reader.problem:
+        sentence = f"where the reader stands is not known: {reader.problem}"
+        return _check(name, State.WARNING, sentence, "see what is said of Kafka")
     if point is None:
         return _check(name, State.WARNING, "where the reader stands is not known", _NO_POSITION)
     where = f"{point.file}:{point.pos}"

@@ -18,7 +18,9 @@ from pymysql.cursors import Cursor, DictCursor
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
+from consumer.mysql.errors import LoginRefused
 from consumer.mysql.login import login
+from consumer.mysql.session import named
 from consumer.settings import MySQLAddress
 
 Row = Mapping[str, Any]
@@ -130,7 +132,9 @@ def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
         with closing(login(address, seconds, seconds)) as connection:
             return _collect(address, connection)
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
-        raise Unreachable(f"{address} cannot be asked: {error.args[-1] if error.args else error}") from error
+        refused = isinstance(named(error, address, "ask"), LoginRefused)
+        said = error.args[-1] if error.args else error
+        raise Unreachable(f"{address} cannot be asked: {said}", refused=refused) from error
 
 
 def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFacts:

@@ -18,8 +18,9 @@ from consumer.store.call_centre import attribution, tables
 from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
 from consumer.store.call_centre.needs import TABLES
-from consumer.store.connection import place, watchful
+from consumer.store.connection import is_refused, place, watchful
 from consumer.store.errors import NotPrepared
+from consumer.store.lanes import LanePoint, lanes
 from consumer.store.pooler import Pooling, pooling
 from consumer.store.rules import Adopted, newest
 from consumer.store.schema import migrations
@@ -103,7 +104,7 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
                 return replace(_collect(conninfo, connection), pooling=found)
     except psycopg.Error as error:
         said = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
-        raise Unreachable(f"{place(conninfo)} cannot be asked: {said}") from error
+        raise Unreachable(f"{place(conninfo)} cannot be asked: {said}", refused=is_refused(error)) from error
 
 
 def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
@@ -113,6 +114,17 @@ def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
             return dict(_rows(connection, FIRST_SEEN))
+    except psycopg.Error:
+        return {}  # the other checks say what is wrong with the server
+
+
+def points(conninfo: str, seconds: float) -> dict[int, LanePoint]:
+    """Where each lane stands; none where nobody can say."""
+    try:
+        address = make_conninfo(watchful(conninfo, "leadstream doctor"), connect_timeout=max(2, round(seconds)))
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
+            return lanes(connection)
     except psycopg.Error:
         return {}  # the other checks say what is wrong with the server
 

@@ -53,7 +53,10 @@ def before_reading(replica: ReplicaSettings, stream: KafkaSettings, server_id: i
 
 
 def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery: DiscoverySettings) -> None:
-    """What an applier needs of PostgreSQL; the topics it checks itself. As `before_reading`."""
+    """What an applier needs of PostgreSQL; the topics it checks itself. As `before_reading`.
+
+    Where PostgreSQL does not let us in that is no server that is away: Unfit.
+    """
 
     from consumer.doctor import postgres, postgres_facts
 
@@ -61,7 +64,14 @@ def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery
         facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
         return postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode)
 
-    _demand(_present(of_postgres))
+    try:
+        checks = of_postgres()
+    except Unreachable as error:
+        if error.refused:
+            raise unfit([away(postgres.SERVER, "DATABASE_URL", error)]) from error
+        log.debug("not_examined", reason=str(error))
+    else:
+        _demand(checks)
 
 
 def _present(step: Callable[[], list[Check]]) -> list[Check]:

@@ -94,12 +94,20 @@ def log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
     return session
 
 
+def is_of_tls(error: BaseException) -> bool:
+    """Whether the two sides do not agree about TLS, which trying again does not get over."""
+    code = error.args[0] if error.args else None
+    original = getattr(error, "original_exception", None)
+    cut_off = isinstance(original, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+    return code == CR.CR_SSL_CONNECTION_ERROR or (isinstance(original, ssl.SSLError) and not cut_off)
+
+
 def named(error: BaseException, address: MySQLAddress, doing: str) -> SourceError:
     """What an error of PyMySQL or of the socket means to us."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     reason = error.args[1] if len(error.args) > 1 else str(error)
     sentence = f"cannot {doing} {address}: {reason}"
-    if code == CR.CR_SSL_CONNECTION_ERROR or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+    if is_of_tls(error):
         return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
     if code in _REFUSED or isinstance(error, RuntimeError):
         return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")

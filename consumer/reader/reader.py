@@ -41,7 +41,7 @@ from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics
+from consumer.stream.topics import Topics, await_kafka
 
 log = structlog.get_logger()
 
@@ -146,6 +146,7 @@ class Reader:
 
     def _begin(self) -> Checkpoint:
         """Takes over from an older reader, once it is certain that we can go on where it stands."""
+        await_kafka(self._kafka, self._stop.event)
         with CheckpointLog(self._kafka) as checkpoints:
             found = checkpoints.require()
         self._database = self._replica.database()

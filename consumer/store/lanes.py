@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.store import sql
 from consumer.store.connection import Connection, classified, open_session
+
+STALLED_SECONDS: Final = 60.0
+"""After so long in which nothing was applied, though something waits, whoever applies a lane is taken for dead."""
 
 
 class LaneState(NamedTuple):
@@ -62,6 +65,21 @@ class LaneMove(NamedTuple):
 def lanes(connection: Connection) -> dict[int, LanePoint]:
     """Every lane, in their order. Everybody who shows or compares lanes asks here."""
     return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANES)}
+
+
+def stalled(points: Mapping[int, LanePoint], sent: Sequence[int]) -> dict[int, float]:
+    """For how long (s) nothing was applied in each lane in which something waits and nobody is at work.
+
+    `sent` is each lane's next number in Kafka. A lane in which nothing was ever applied is none of these.
+    """
+    return {
+        lane: point.still
+        for lane, point in points.items()
+        if point.owner is not None
+        and point.still > STALLED_SECONDS
+        and lane < len(sent)
+        and sent[lane] > point.next_seq
+    }
 
 
 def lanes_there(conninfo: str) -> dict[int, LaneState]:

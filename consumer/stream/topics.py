@@ -157,6 +157,19 @@ def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
     return Checked([topic.name for topic in needed if topic.name not in partitions], said)
 
 
+def await_kafka(settings: KafkaSettings, stop: Event) -> None:
+    """Waits for Kafka to answer anything, says why where it does not, and ends soon after `stop`.
+
+    Raises KafkaLost, KafkaRefused.
+    """
+    admin, trouble = client(settings)
+    try:
+        partitions_of(admin, [], stop, trouble)
+    except KafkaException as error:
+        hint = "; check KAFKA_BOOTSTRAP_SERVERS"
+        raise trouble.lost(settings.kafka_bootstrap_servers, "answer", error, hint) from error
+
+
 def why_torn(settings: KafkaSettings) -> str | None:
     """Why a lane's partitions are not assigned together, where that is the topics' doing. Raises KafkaLost."""
     return uneven(partitions_of_lanes(settings))

@@ -11,9 +11,12 @@ from consumer.stream.errors import KafkaLost, KafkaRefused
 
 NOISE: Final = re.compile(r" \(after \d+ms in state \w+[^)]*\)|^\S+(?:/\w+)?: (?=\w)")
 """What librdkafka adds for itself: how long a connection lasted, and its own name for the broker."""
-TLS: Final = re.compile(r"SSL connection closed|PLAINTEXT broker listener|mismatch\?")
+TLS: Final = re.compile(r"SSL connection closed|PLAINTEXT broker listener|mismatch\?|connection closed by peer")
 """What it says where only one side speaks TLS, among other cases."""
+TLS_HINT: Final = "; perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener"
 SUMMARY: Final = KafkaError._ALL_BROKERS_DOWN
+CUT_OFF: Final = (SUMMARY, KafkaError._TRANSPORT)
+"""What a call fails with where brokers close each connection at once. That they do is in the client's log alone."""
 
 
 class Trouble:
@@ -41,10 +44,10 @@ class Trouble:
         reason: KafkaError = error.args[0]
         behind = self._last
         if behind is None:
-            return reason.str()
+            return reason.str() + (TLS_HINT if reason.code() in CUT_OFF else "")
         said = NOISE.sub("", behind.str()).strip()
         if TLS.search(said):
-            said += "; perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener"
+            said += TLS_HINT
         return said
 
     def lost(self, servers: str, what: str, error: KafkaException, hint: str = "") -> KafkaLost | KafkaRefused:

@@ -25,7 +25,7 @@ from reconciler.monitor.lags import Lags
 from reconciler.monitor.today import SinceMidnight, clock, since_midnight
 from reconciler.postgres import Postgres, moment
 from reconciler.replica import Known, Replica, ReplicaError
-from reconciler.runs.run_log import NAMES
+from reconciler.runs.run_log import NAMES, WHOLE
 from reconciler.runs.sessions import Settings
 
 log = structlog.get_logger(__name__)
@@ -49,33 +49,33 @@ FROM leadstream.leads WHERE queue_type IS NOT NULL GROUP BY queue_type
 """
 """Leads in each queue, and since when (µs) who waits longest, in one go; of those in no queue nobody waits."""
 
-LAST_RUNS: Final = """
+LAST_RUNS: Final = f"""
 SELECT run.name, run.started_at, coalesce(run.milliseconds, 0),
        coalesce((run.counts ->> 'first_seen')::int, 0),
        coalesce((SELECT sum(value::int) FROM jsonb_each_text(run.counts -> 'conversions')), 0)::int
 FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome IN ('ok', 'refused')
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome IN ('ok', 'refused') AND {WHOLE}
     ORDER BY started_at DESC LIMIT 1) AS run
-"""
+"""  # noqa: S608 (words of ours)
 """The last successful run of each name."""
 
-RUN_STATES: Final = """
+RUN_STATES: Final = f"""
 SELECT wanted, ended.outcome, latest.started_at, latest.outcome = 'running', latest.cursor,
        latest.counts -> 'first_user', latest.counts -> 'last_user'
 FROM unnest(%s::text[]) AS wanted
 JOIN LATERAL (
     SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS latest ON true
 LEFT JOIN LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome <> 'running'
+    SELECT * FROM leadstream.runs WHERE name = wanted AND outcome <> 'running' AND {WHOLE}
     ORDER BY started_at DESC, id DESC LIMIT 1) AS ended ON true
-"""
+"""  # noqa: S608 (words of ours)
 """How the last run of each name ended, and the newest one, under way or not."""
 
-VERIFIED: Final = """
+VERIFIED: Final = f"""
 SELECT kind.key, kind.value::bigint
-FROM (SELECT counts FROM leadstream.runs WHERE name = 'verify' AND outcome IN ('ok', 'drift', 'refused')
+FROM (SELECT counts FROM leadstream.runs WHERE name = 'verify' AND outcome IN ('ok', 'drift', 'refused') AND {WHOLE}
       ORDER BY started_at DESC, id DESC LIMIT 1) AS run, LATERAL jsonb_each_text(run.counts -> 'drift') AS kind
-"""
+"""  # noqa: S608 (words of ours)
 """The kinds of drift that the last verify found which came to its end."""
 
 STREAMED: Final = """

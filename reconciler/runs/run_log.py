@@ -72,12 +72,18 @@ FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 """The newest run of a name."""
 
 
-NEWEST: Final = """
+WHOLE: Final = """
+    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND outcome = 'stopped')
+"""
+"""What a run is that answers for everybody: neither a sample in which nothing was wrong, nor a verify that was stopped,
+heals what was found before it."""
+
+NEWEST: Final = f"""
 SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error,
        run.started_by
 FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted ORDER BY started_at DESC, id DESC LIMIT 1) AS run
-"""
+    SELECT * FROM leadstream.runs WHERE name = wanted AND {WHOLE} ORDER BY started_at DESC, id DESC LIMIT 1) AS run
+"""  # noqa: S608 (words of ours)
 """The newest run of each name, under way or not."""
 
 FORGET: Final = """

@@ -119,7 +119,8 @@ class Verification:
                 error = f"{differing:,} {DIFFERING}"
             outcome, error = ended(outcome, error, tally)
             spent = self._queries() - queries
-            run.finish(outcome, tally.as_counts(), spent, error)
+            counts = tally.as_counts()
+            run.finish(outcome, counts if sample is None else {**counts, "sample": sample}, spent, error)
             unearned = tally.drift[ConversionKind.WITHOUT_STINT.value]
             warnings = [f"{unearned:,} {UNEARNED}"] if unearned else []
             if self._kept:

@@ -203,6 +203,8 @@ def test_every_deployment_says_when_it_is_well_and_survives_a_drained_node(thing
     for name, deployment in deployments.items():
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+        alive = container["livenessProbe"]["httpGet"]["path"]
+        assert alive in ("/metrics", "/health/live"), "whoever waits for another server is not started again"
         assert budgets[name]["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/component": name}
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import isinf
 from typing import Final
 
+from consumer.store.lanes import stalled
 from reconciler.monitor.lags import lag_of
 from reconciler.monitor.today import Today
 from reconciler.names import SWEEPS
@@ -66,9 +67,6 @@ def alerts(facts: Facts) -> list[Alert]:
         add(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
     elif seen.replica_lag is not None and seen.replica_lag >= LATE_SECONDS:
         add(State.BAD, _replica_lag(seen.replica_lag))
-    if seen.store_up and facts.today is not None:
-        _stream_alerts(facts, facts.today, add)
-        _run_alerts(facts, facts.today, add)
     since = facts.stream.reader_silent_since
     if since is not None:
         at = clock(since, facts.now, facts.policy.zone)
@@ -78,6 +76,9 @@ def alerts(facts: Facts) -> list[Alert]:
         )
     if facts.stream.failed:
         add(State.BAD, sentence(facts.stream.problem))
+    if seen.store_up and facts.today is not None:
+        _stream_alerts(facts, facts.today, add)
+        _run_alerts(facts, facts.today, add)
     if dead_letters := sum(seen.dead_letters.values()):
         count = counted(dead_letters, "message")
         add(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
@@ -104,6 +105,14 @@ def _stream_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]
         return
     late = {lane: lag for lane, lag in lags.items() if lag >= LATE_SECONDS}
     if not late:
+        return
+    still = stalled(today.lanes, facts.stream.next_seqs)
+    if len(still) == len(lags) and facts.policy.writes:
+        since = clock(today.seen_at - timedelta(seconds=min(still.values())), facts.now, facts.policy.zone)
+        add(
+            State.BAD,
+            f"Nothing is applied since {since}: no applier is running, or none gets through; look at `consumer apply`.",
+        )
         return
     worst = max(late.values())
     state = State.BAD if worst >= VERY_LATE_SECONDS else State.NOTICE

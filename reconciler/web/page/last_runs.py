@@ -117,4 +117,4 @@ def _next(name: str, facts: Facts) -> str:
         return "when one is due"
     if name == ATTRIBUTION:
         return "every 15 minutes"
-    return "next at 02:00" if name == "age" else "on demand"
+    return "each day at 02:00" if name == "age" else "on demand"

@@ -66,6 +66,8 @@ WORDS: Final = {
     **{f"a conversion, {code}": f"a conversion: the customer {words}" for code, words in CONVERSIONS},
 }
 """Keys of ours in the words of people."""
+OUTCOME: Final = re.compile(r"the last call ended with (\w+)")
+"""How a call ended, which the call centre writes as a key."""
 
 
 class Seen(NamedTuple):
@@ -125,7 +127,7 @@ def for_people(sentence: str, zone: ZoneInfo) -> str:
     sentence = MOMENT.sub(local, sentence)
     for code, words in WORDS.items():
         sentence = re.sub(rf"{re.escape(code)}\b", words, sentence)
-    return sentence
+    return OUTCOME.sub(lambda found: f"the last call ended with “{found[1].replace('_', ' ')}”", sentence)
 
 
 class LetterRow(NamedTuple):

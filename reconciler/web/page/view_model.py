@@ -58,7 +58,7 @@ class Policy:
         if not self.writes:
             return "SMART_DISCOVERY_ENABLED is false, so nothing is run."
         if not self.token:
-            return "Runs cannot be started from this page: API_TOKEN is not set."
+            return "Runs cannot be started from this page: neither API_TOKENS_FILE nor API_TOKEN names who may."
         return ""
 
 

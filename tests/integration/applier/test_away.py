@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,6 +26,30 @@ def test_tls_against_a_plaintext_listener_is_told_as_such(world: World) -> None:
     applier = world.applier(KAFKA_SECURITY_PROTOCOL="SSL").wait_for("kafka_away")
     assert re.search("SSL (handshake failed|connection closed)", applier.text())
     assert "perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener" in applier.text()
+    assert applier.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (":nobody-s-word@", "password authentication failed"),
+        ("?sslmode=require", "does not support SSL"),
+    ],
+)
+def test_a_login_that_postgresql_refuses_ends_it_with_the_reason(world: World, told: str, why: str) -> None:
+    parts = urlsplit(world.url)
+    url = f"{world.url}{told}" if told.startswith("?") else world.url.replace(f":{parts.password}@", told)
+    applier = world.applier(DATABASE_URL=url)
+    assert applier.wait() == 1
+    (failed,) = (line for line in applier.lines() if line["event"] == "failed")
+    assert why in failed["reason"]
+    assert failed["reason"].endswith("correct DATABASE_URL, or our account there")
+    assert "nobody-s-word" not in applier.text()
+    assert "Traceback" not in applier.text()
+
+
+def test_a_postgresql_that_is_away_is_waited_for(world: World) -> None:
+    applier = world.applier(DATABASE_URL="postgresql://nobody:nothing@127.0.0.1:1/nowhere").wait_for("batch_retried")
     assert applier.stop() == 0
 
 

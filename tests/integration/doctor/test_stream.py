@@ -16,6 +16,7 @@ from consumer.stream import topics
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.world import World
 from tests.servers import ensure
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -165,3 +166,50 @@ def test_servers_that_are_away_are_waited_for_and_not_refused(world: World) -> N
     reader.stop()
     found = findings(world.consumer("doctor", "--json", REPLICA_DATABASE_URL=nowhere))
     assert found["mysql reachable"]["hint"] == "start the server, or correct REPLICA_DATABASE_URL"
+    found = findings(world.consumer("doctor", "--json", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"))
+    assert found.keys() == {"kafka reachable", "mysql position"}
+    assert found["mysql position"]["hint"] == "see what is said of Kafka", "a checkpoint was not lost for that"
+
+
+def test_servers_that_let_us_not_in_need_no_start(world: World) -> None:
+    world.setup()
+    wrong = {
+        "REPLICA_DATABASE_URL": world.url.replace(":leadstream@", ":wrong@"),
+        "DATABASE_URL": world.database_url.replace(":leadstream@", ":wrong@"),
+    }
+    found = findings(world.consumer("doctor", "--json", **wrong))
+    assert found["mysql reachable"]["hint"] == "correct REPLICA_DATABASE_URL, or our account there"
+    assert found["postgres reachable"]["hint"] == "correct DATABASE_URL, or our account there"
+
+
+def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_none(world: World) -> None:
+    world.setup()
+    before = json.loads(world.consumer("doctor", "--json").stdout)["checks"]
+    said = {check["name"]: check["sentence"] for check in before if check["state"] == "ok"}
+    assert said["reader"] == "nobody has read the binlog since it was set up; consumer read does"
+    assert said["appliers"] == "nobody has applied anything since it was set up; consumer apply does"
+    reader, applier = world.reader(), world.applier()
+    reader.wait_for("reading")
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        unmoved = "SELECT count(*) FROM leadstream.lanes WHERE owner IS NULL"
+        until(lambda: connection.execute(unmoved).fetchone() == (0,), "every lane was moved")
+    assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
+    applier.kill()
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE leadstream.lanes SET moved_at = moved_at - interval '5 minutes'")
+
+    def nobody_applies() -> bool:
+        found = findings(world.consumer("doctor", "--json"))
+        return "no applier is running, or none gets through" in found.get("postgres appliers", {}).get("sentence", "")
+
+    until(nobody_applies, "it was said that nobody applies")
+    reader.kill()
+
+    def nobody_reads() -> bool:
+        found = findings(world.consumer("doctor", "--json"))
+        return found.get("kafka reader", {}).get("state") == "warning"
+
+    until(nobody_reads, "it was said that nobody reads")
+    status = json.loads(world.consumer("status", "--json").stdout)
+    assert status["silent_seconds"] > 30
+    assert status["stalled_seconds"] > 60

@@ -329,6 +329,13 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         assert_complete(world)
 
 
+def test_a_reader_that_starts_while_kafka_is_away_says_why_and_ends_when_asked_to(world: World) -> None:
+    reader = world.reader(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").wait_for("kafka_away")
+    (away,) = (line for line in reader.lines() if line["event"] == "kafka_away")
+    assert "Connection refused" in away["reason"]
+    assert reader.stop() == 0
+
+
 def test_a_dry_run_prints_the_messages_and_sends_none(world: World) -> None:
     world.setup()
     world.execute("INSERT INTO users (id) VALUES (1), (2)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from contextlib import closing
 
 import pymysql
@@ -203,3 +204,10 @@ def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_b
     assert list(replica.created(Table.USERS, since, 10, after=5000)) == [
         Created([1, 2, 700], 700, replica.checksums([1, 2, 700]))
     ]
+
+
+def test_a_certificate_that_nobody_we_know_signed_is_no_server_that_is_away(world: World) -> None:
+    system = ssl.get_default_verify_paths().cafile
+    address = MySQLAddress(f"{world.replica_url}?ssl_mode=VERIFY_CA&ssl_ca={system}")
+    with closing(Replica(address)) as replica, pytest.raises(ReplicaUnfit, match="correct ssl_mode and ssl_ca"):
+        replica.ping()

@@ -6,6 +6,8 @@ import json
 
 from consumer.leads.model import NEVER
 from consumer.leads.rule_file import RuleFile
+from reconciler.monitor.servers import LAST_RUNS, RUN_STATES
+from reconciler.runs.run_log import Runs
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, adopt_only
 
@@ -120,3 +122,23 @@ def test_in_shadow_mode_the_call_centres_table_is_not_compared(mysql_world: Worl
     assert world.verify(repair=True).tally.drift == {}
     world.shadow = False
     assert world.verify().tally.drift == {"call_centre_queue": 4}
+
+
+def test_a_sample_in_which_nothing_is_wrong_heals_nothing_that_was_found_before_it(mysql_world: World) -> None:
+    company(mysql_world)
+    book = mysql_world.book()
+    Runs(book).start("verify").finish("failed", {}, 0, "MySQL refused us")
+
+    def told() -> tuple[str, str, bool]:
+        newest = {record.name: record.outcome for record in Runs(book).newest()}
+        with book.session() as connection:
+            states = {name: ended for name, ended, *_ in connection.execute(RUN_STATES, [["verify"]])}
+            succeeded = connection.execute(LAST_RUNS, [["verify"]]).fetchone() is not None
+        return newest["verify"], states["verify"], succeeded
+
+    assert mysql_world.verify(sample=5).outcome == "ok"
+    assert told() == ("failed", "failed", False)
+    Runs(book).start("verify").finish("stopped", {}, 0)
+    assert told() == ("failed", "failed", False)
+    assert mysql_world.verify().outcome == "ok"
+    assert told() == ("ok", "ok", True)

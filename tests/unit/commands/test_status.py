@@ -32,6 +32,13 @@ def test_a_reader_at_work_is_so_far_behind_and_a_dead_one_is_said_to_be_dead() -
     assert "660.0 s behind" not in dead
 
 
+def test_that_nobody_applies_is_said_as_such() -> None:
+    assert "applier is" not in shown(WELL)
+    dead = shown(replace(WELL, stalled_seconds=135.2))
+    assert "nothing was applied for 135.2 s: no applier is running, or none gets through" in dead
+    assert "the last line of its log says why, and it goes on where it stood: consumer apply" in dead
+
+
 def test_what_is_copied_from_it_is_in_one_line_however_narrow_the_paper_is() -> None:
     gtids = ",".join(f"{number:08d}-ec28-11f1-afe6-02fc00000001:1-82857" for number in range(3))
     found = shown(replace(WELL, gtid_set=gtids, lag_seconds=660.0, silent_seconds=660.0), width=80)

@@ -56,6 +56,12 @@ def test_what_stands_behind_a_failure_is_told_without_the_clients_own_words(comp
         assert told(KafkaError(code, complaint), DOWN).why(TIMED_OUT) == said
 
 
+def test_connections_that_are_closed_without_a_word_may_be_to_a_listener_that_speaks_tls() -> None:
+    for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        said = told(DOWN).why(KafkaException(KafkaError(code, "Failed to get metadata")))
+        assert said.startswith("Failed to get metadata; perhaps only one side speaks TLS: compare KAFKA_SECURITY")
+
+
 def test_where_nothing_stands_behind_it_the_failure_speaks_for_itself() -> None:
     for trouble in (told(), told(DOWN)):
         assert trouble.why(TIMED_OUT) == "Failed to get metadata: Local: Timed out"

@@ -75,6 +75,11 @@ def test_an_explanation_has_the_zones_times_and_peoples_words() -> None:
     )
 
 
+def test_how_a_call_ended_is_no_key_on_a_page() -> None:
+    said = "They must not be called, whatever queue they belong in: the last call ended with do_not_contact."
+    assert for_people(said, LONDON).endswith("the last call ended with “do not contact”.")
+
+
 def test_a_run_under_way_is_busy_and_says_for_how_long() -> None:
     record = Record("new-users", "running", NOW - timedelta(seconds=42), None, None, 0, {}, None)
     row = next(run for run in page(facts(some_day(newest={"new-users": record}))).runs if run.name == "new-users")
@@ -132,6 +137,27 @@ def test_a_dead_reader_is_the_headline_and_no_lag() -> None:
         "The reader is not running since 13:10: it has written nothing to Kafka; look at `consumer read`."
     ]
     assert (shown.lags[0].value, shown.lags[0].state) == ("not running", State.BAD)
+
+
+def test_nobody_who_applies_is_the_headline_and_no_lag() -> None:
+    still = lane(90)._replace(still=90.0)
+    shown = page(replace(facts(some_day(still, still)), stream=replace(STREAM, next_seqs=(5, 5))))
+    assert shown.headline == "Working: every lane is 90 s behind", "nothing waits, so that nobody is missed"
+    waiting = replace(facts(some_day(still, still)), stream=replace(STREAM, next_seqs=(7, 9)))
+    assert page(waiting).headline == "Degraded: nothing is applied since 14:08"
+    assert "no applier is running, or none gets through; look at `consumer apply`" in alerts(waiting)
+    switched_off = replace(waiting, policy=replace(POLICY, writes=False))
+    assert "applier" not in alerts(switched_off)
+
+
+def test_a_process_that_is_dead_comes_before_a_run_that_ended_badly() -> None:
+    failed = Record("verify", "failed", NOW - timedelta(minutes=3), NOW, None, 0, {}, "MySQL refuses us")
+    dead = replace(STREAM, written_at=NOW.timestamp() - 3600)
+    shown = page(replace(facts(some_day(lane(3600), newest={"verify": failed})), stream=dead))
+    assert shown.headline == "Degraded: the reader is not running since 13:10, and 1 more"
+    still = lane(90)._replace(still=90.0)
+    shown = page(replace(facts(some_day(still, newest={"verify": failed})), stream=replace(STREAM, next_seqs=(7,))))
+    assert shown.headline == "Degraded: nothing is applied since 14:08, and 1 more"
 
 
 def test_the_worst_stands_first() -> None:
