@@ -131,14 +131,3 @@ def adopt(connection: Connection, file: RuleFile, comparisons: Comparisons, by: 
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def first(file: RuleFile, comparisons: Comparisons) -> dict[str, object]:
-    """The first rules as setup inserts them: nobody was judged before, so nobody is to be judged anew."""
-    return {
-        "version": 1,
-        "fingerprint": file.fingerprint,
-        "content": file.as_json(),
-        "comparisons": held_as(comparisons),
-        "adopted_by": BY_SETUP,
-    }

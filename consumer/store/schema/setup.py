@@ -11,20 +11,20 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, insert, select, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.leads.rule_file import DEFAULT, RuleFile
-from consumer.store import rules
+from consumer.store import lanes as store_lanes
+from consumer.store import rule_changes, rules, sql
 from consumer.store.call_centre import fit, needs, tables
 from consumer.store.call_centre.needs import Labels
 from consumer.store.connection import Connection as Session
 from consumer.store.connection import classified, open_session, place
 from consumer.store.errors import NotPrepared
-from consumer.store.schema import tables as ours
-from consumer.store.schema.tables import SCHEMA
 
+SCHEMA: Final = "leadstream"
 _SETUP_LOCK: Final = 0x6C65616473
 """Advisory lock that two setups at once take turns on."""
 
@@ -34,6 +34,11 @@ FROM unnest(current_schemas(false)) AS name WHERE name <> 'leadstream'
 """
 """Where the call centre's tables are found or created: never in our schema, which a role of the same name has first in
 its search path."""
+
+_ADD_LANES: Final = """
+INSERT INTO leadstream.lanes (lane, epoch, next_seq, version)
+SELECT lane, %(epoch)s, 1, 0 FROM generate_series(0, %(count)s - 1) AS lane
+"""
 
 _ANOTHERS: Final = (
     "has moved, while this stream has no checkpoint: either that was lost, and consumer setup --repair finds it again;"
@@ -78,14 +83,16 @@ def prepare(
         connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
         connection.execute(text("SET LOCAL lock_timeout = '20s'"))
         connection.execute(text(_THEIR_SCHEMAS))
-        connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
         _check_encoding(connection, conninfo)
         done = _migrate(connection)
-        done += _rules(connection, first_rules, compare)
+        session = connection.connection.driver_connection  # the one behind SQLAlchemy's, in the same transaction
+        assert isinstance(session, psycopg.Connection)
+        done += _rules(session, first_rules, compare)
         if not shadow:
-            labels = rules.newest(_psycopg(connection)).file.labels.every()
-            done += _call_centre(connection, conninfo, labels, create=create)
-        done += _lanes(connection, conninfo, lanes, epoch, begins=begins)
+            labels = rules.newest(session).file.labels.every()
+            done += _call_centre(session, conninfo, labels, create=create)
+        done += _lanes(session, conninfo, lanes, epoch, begins=begins)
     return done
 
 
@@ -133,20 +140,19 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
 
 
-def _rules(connection: Connection, file: RuleFile, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
+def _rules(session: Session, file: RuleFile, compare: Callable[[RuleFile], rules.Comparisons]) -> list[str]:
     """Puts rules in force where there are none yet; leads judged before need not be judged again."""
-    if connection.execute(select(ours.rules.c.version).limit(1)).first() is not None:
+    if session.execute(sql.RULES_IN_FORCE).fetchone() != (None,):
         return []
-    connection.execute(insert(ours.rules).values(**rules.first(file, compare(file)), rejudged_at=func.now()))
+    rule_changes.rejudged(session, rules.adopt(session, file, compare(file), rules.BY_SETUP))
     whose = "the default" if file == DEFAULT else "these"
     return [f"put {whose} rules in force; `consumer rules show` prints them"]
 
 
-def _call_centre(connection: Connection, conninfo: str, labels: Labels, *, create: bool) -> list[str]:
+def _call_centre(session: Session, conninfo: str, labels: Labels, *, create: bool) -> list[str]:
     """Creates the tables that are absent; to existing ones it adds the column and index that sweeps and dialler need,
     after checking what we rely on.
     """
-    session = _psycopg(connection)
     existing = tables.tables(session)
     astray = {} if create else tables.elsewhere(session)
     _refuse([fit.elsewhere(place(conninfo), tables.role(session), astray)], "")
@@ -192,27 +198,18 @@ def _refuse(findings: Iterable[fit.Finding | None], where: str) -> None:
         )
 
 
-def _psycopg(connection: Connection) -> Session:
-    """The session behind SQLAlchemy's connection, in the same transaction."""
-    session = connection.connection.driver_connection
-    assert isinstance(session, psycopg.Connection)
-    return session
-
-
-def _lanes(connection: Connection, conninfo: str, count: int, epoch: int, *, begins: bool) -> list[str]:
-    columns = ours.lanes.c
-    held = connection.execute(select(columns.lane, columns.epoch, columns.next_seq).order_by(columns.lane)).all()
+def _lanes(session: Session, conninfo: str, count: int, epoch: int, *, begins: bool) -> list[str]:
+    held = store_lanes.lanes(session)
     if not held:
-        rows = [{"lane": lane, "epoch": epoch, "next_seq": 1, "version": 0} for lane in range(count)]
-        connection.execute(insert(ours.lanes), rows)
+        session.execute(_ADD_LANES, {"count": count, "epoch": epoch})
         return [f"added {count} lanes, epoch {epoch}"]
-    if begins and any(row.next_seq > 1 or row.epoch != epoch for row in held):
+    if begins and any(lane.next_seq > 1 or lane.epoch != epoch for lane in held.values()):
         raise NotPrepared(f"leadstream.lanes in {place(conninfo)} {_ANOTHERS}")
-    if [row.lane for row in held] != list(range(count)):
+    if list(held) != list(range(count)):
         raise NotPrepared(
             f"LANES is {count}, but leadstream.lanes in {place(conninfo)} has {len(held)}; set LANES={len(held)}"
         )
-    epochs = {row.epoch for row in held}
+    epochs = {lane.epoch for lane in held.values()}
     if epochs != {epoch}:
         raise NotPrepared(
             f"leadstream.lanes in {place(conninfo)} is at epoch {', '.join(map(str, sorted(epochs)))}, the stream at "

@@ -15,8 +15,8 @@ from sqlalchemy.pool import NullPool
 from consumer.doctor.postgres_facts import newest_revision
 from consumer.store.errors import NotPrepared, StoreUnavailable
 from consumer.store.leads import LeadStore
-from consumer.store.schema.setup import prepare
-from consumer.store.schema.tables import SCHEMA, metadata
+from consumer.store.schema.setup import SCHEMA, prepare
+from deploy.reference.schema import tables
 from tests.integration.store.databases import description, new_database, row, rows, run
 from tests.integration.store.desk import LANES, Desk
 
@@ -129,7 +129,7 @@ def test_setting_up_twice_changes_nothing(empty: str) -> None:
     assert (description(empty), rows(empty, "SELECT * FROM leadstream.lanes ORDER BY 1")) == before
 
 
-def test_migrations_lead_to_the_schema_that_the_code_describes(empty: str) -> None:
+def test_the_reference_describes_the_schema_that_migrations_lead_to(empty: str) -> None:
     prepare(empty, 3, 1)
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(empty, options=PUBLIC), poolclass=NullPool
@@ -144,7 +144,7 @@ def test_migrations_lead_to_the_schema_that_the_code_describes(empty: str) -> No
                 "include_name": lambda name, kind, _: kind != "schema" or name == SCHEMA,
             },
         )
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, tables()) == []
 
 
 def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> None:

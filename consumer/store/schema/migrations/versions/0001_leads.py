@@ -6,8 +6,6 @@ from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 _SCHEMA = "leadstream"
 
@@ -142,8 +140,3 @@ def upgrade() -> None:
         schema=_SCHEMA,
     )
     op.create_index("runs_name_started", "runs", ["name", "started_at"], schema=_SCHEMA)
-
-
-def downgrade() -> None:
-    for table in ("runs", "rechecks", "lanes", "stints", "requirements", "claims", "leads"):
-        op.drop_table(table, schema=_SCHEMA)

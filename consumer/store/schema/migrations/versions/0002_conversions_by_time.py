@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -17,7 +15,3 @@ def upgrade() -> None:
         schema="leadstream",
         postgresql_where=sa.text("conversion_type IS NOT NULL"),
     )
-
-
-def downgrade() -> None:
-    op.drop_index("stints_conversions", "stints", schema="leadstream")

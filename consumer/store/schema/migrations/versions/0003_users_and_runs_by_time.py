@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -20,8 +18,3 @@ def upgrade() -> None:
     op.create_index(
         "runs_under_way", "runs", ["name"], schema="leadstream", postgresql_where=sa.text("outcome = 'running'")
     )
-
-
-def downgrade() -> None:
-    op.drop_index("runs_under_way", "runs", schema="leadstream")
-    op.drop_index("stints_first_seen", "stints", schema="leadstream")

@@ -6,8 +6,6 @@ from sqlalchemy.dialects import postgresql
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _KEY = sa.Text(collation="C")
 
@@ -25,18 +23,3 @@ def upgrade() -> None:
         schema="leadstream",
         postgresql_using="outstanding_seen::text[]",
     )
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE leadstream.leads ALTER COLUMN outstanding_seen DROP DEFAULT")
-    op.alter_column(
-        "leads",
-        "outstanding_seen",
-        type_=postgresql.ARRAY(sa.BigInteger()),
-        server_default=sa.text("'{}'"),
-        schema="leadstream",
-        postgresql_using="outstanding_seen::bigint[]",
-    )
-    op.alter_column("requirements", "claim_id", nullable=False, schema="leadstream")
-    for table, column in (("claims", "id"), ("requirements", "id"), ("requirements", "claim_id")):
-        op.alter_column(table, column, type_=sa.BigInteger(), schema="leadstream", postgresql_using=f"{column}::bigint")

@@ -6,8 +6,6 @@ from sqlalchemy.dialects import postgresql
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 _SCHEMA = "leadstream"
 
@@ -30,8 +28,3 @@ def upgrade() -> None:
         sa.Column("rules_version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         schema=_SCHEMA,
     )
-
-
-def downgrade() -> None:
-    op.drop_column("leads", "rules_version", schema=_SCHEMA)
-    op.drop_table("rules", schema=_SCHEMA)

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -22,7 +20,3 @@ def upgrade() -> None:
         schema="leadstream",
     )
     op.create_index("shown_until", "shown", ["lane", "until_version"], schema="leadstream")
-
-
-def downgrade() -> None:
-    op.drop_table("shown", schema="leadstream")

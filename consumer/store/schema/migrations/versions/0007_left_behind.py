@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -18,7 +16,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
         schema="leadstream",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("left_behind", schema="leadstream")

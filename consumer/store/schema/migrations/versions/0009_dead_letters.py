@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0009"
 down_revision = "0008"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -44,7 +42,3 @@ def upgrade() -> None:
         schema="leadstream",
         postgresql_where=sa.text("resolved_at IS NULL"),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("dead_letters", schema="leadstream")

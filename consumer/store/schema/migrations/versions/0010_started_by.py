@@ -5,13 +5,7 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("started_by", sa.Text()), schema="leadstream")
-
-
-def downgrade() -> None:
-    op.drop_column("runs", "started_by", schema="leadstream")

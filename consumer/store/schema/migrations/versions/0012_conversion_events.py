@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0012"
 down_revision = "0011"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -35,11 +33,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("topic"),
         schema="leadstream",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("published_events", schema="leadstream")
-    op.drop_index("stints_events_waiting", "stints", schema="leadstream")
-    op.drop_index("stints_events", "stints", schema="leadstream")
-    op.drop_column("stints", "paid_before", schema="leadstream")
-    op.drop_column("stints", "event_number", schema="leadstream")

@@ -5,26 +5,16 @@ from alembic import op
 
 revision = "0013"
 down_revision = "0012"
-branch_labels = None
-depends_on = None
-
-_WAITING = "conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL"
 
 
 def upgrade() -> None:
-    _replace(f"{_WAITING} AND paid_before IS NOT TRUE")
-
-
-def downgrade() -> None:
-    _replace(_WAITING)
-
-
-def _replace(condition: str) -> None:
     op.drop_index("stints_events_waiting", "stints", schema="leadstream")
     op.create_index(
         "stints_events_waiting",
         "stints",
         ["closed_at", "user_id"],
         schema="leadstream",
-        postgresql_where=sa.text(condition),
+        postgresql_where=sa.text(
+            "conversion_type IS NOT NULL AND in_shadow IS FALSE AND event_number IS NULL AND paid_before IS NOT TRUE"
+        ),
     )

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0014"
 down_revision = "0013"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -16,7 +14,3 @@ def upgrade() -> None:
         sa.Column("worst_seconds", sa.Double(), nullable=False),
         schema="leadstream",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("lags", schema="leadstream")
