@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands import dead_letters, rules
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail, run
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, begin, fail, run
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
@@ -40,27 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from consumer.process import release
-
-        typer.echo(f"leadstream {release()}")
-        raise typer.Exit
-
-
-@app.callback()
-def begin(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Sets the logs up for a command."""
-    from consumer import logs
-    from consumer.settings import run_settings
-
-    logs.configure(run_settings())
+app.callback()(begin)
 
 
 @app.command(epilog="Example: consumer setup --from earliest")

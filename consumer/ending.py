@@ -1,4 +1,4 @@
-"""How a command ends that failed: one sentence on stderr, and an exit code that means something."""
+"""How commands begin, and how one ends that failed: a sentence on stderr, and an exit code that means something."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ import sys
 from collections.abc import Callable
 from threading import Event
 from types import FrameType
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 FAILED: Final = 1
 WRONG_SETTINGS: Final = 2
 INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from consumer.process import release
+
+        typer.echo(f"leadstream {release()}")
+        raise typer.Exit
+
+
+def begin(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Sets the logs up for a command."""
+    from consumer import logs
+    from consumer.settings import run_settings
+
+    logs.configure(run_settings())
 
 
 def fail(error: Exception, code: int) -> int:

@@ -83,6 +83,9 @@ class LineProgress:
         """Nothing is left open."""
 
 
-def progress_for(console: Console, name: str) -> TerminalProgress | LineProgress:
+Progress = TerminalProgress | LineProgress
+
+
+def progress_for(console: Console, name: str) -> Progress:
     """What suits a console."""
     return TerminalProgress(console, name) if console.is_terminal else LineProgress(name)

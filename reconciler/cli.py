@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, fail
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, begin, fail
 from consumer.ending import run as run_app
 from consumer.stopping import Stop
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from consumer.progress import LineProgress, TerminalProgress
     from reconciler.runs.sessions import Tools
     from reconciler.runs.sweeps import Report, Scope, Sweeper
     from reconciler.settings import SweepSettings
@@ -33,27 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from consumer.process import release
-
-        typer.echo(f"leadstream {release()}")
-        raise typer.Exit
-
-
-@app.callback()
-def begin(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Sets the logs up for a command."""
-    from consumer import logs
-    from consumer.settings import run_settings
-
-    logs.configure(run_settings())
+app.callback()(begin)
 
 
 NAMES = (*SWEEPS, RECHECKS)
@@ -145,9 +122,10 @@ def backfill(
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    from consumer.progress import progress_for
+
     with _tools() as (tools, stop), tools.backfill() as filling:
-        progress = _progress(console, "backfill")
+        progress = progress_for(Console(stderr=True), "backfill")
         try:
             report = filling.run(progress, restart=restart)
         finally:
@@ -168,14 +146,15 @@ def verify(
     """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
     from rich.console import Console
 
+    from consumer.progress import progress_for
+
     since = _since(conversions_since, "--conversions-since")
     if since is not None and sample is not None:
         _wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")
-    console = Console(stderr=True)
     with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
         if since is not None and tools.discovery.shadow_mode:
             _wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
-        progress = _progress(console, "verify")
+        progress = progress_for(Console(stderr=True), "verify")
         try:
             report = verification.run(progress, sample=sample, conversions_since=since)
         finally:
@@ -285,12 +264,6 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
             if stop.by == signal.SIGINT:
                 raise typer.Exit(INTERRUPTED) from None
             raise
-
-
-def _progress(console: Console, name: str) -> TerminalProgress | LineProgress:
-    from consumer.progress import LineProgress, TerminalProgress
-
-    return TerminalProgress(console, name) if console.is_terminal else LineProgress(name)
 
 
 def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:

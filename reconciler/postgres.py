@@ -27,7 +27,7 @@ from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
 from consumer.store.lookups import LeadRecord
 from consumer.store.rules import InForce
-from consumer.store.sql import DIFFERING_CONVERSIONS, PAID_SIGNATURES, PAID_SINCE, READ_RULES, SAID_NEVER
+from consumer.store.sql import DIFFERING_CONVERSIONS, FIRST_SEEN, PAID_SIGNATURES, PAID_SINCE, READ_RULES, SAID_NEVER
 from reconciler.conversions import Row
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, checksums_of
@@ -61,12 +61,6 @@ WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
 ORDER BY lead.user_id LIMIT %(limit)s
 """
 """Leads whose open stint is in this queue, and that were called since."""
-
-FIRST_SEEN: Final = """
-SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
-WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
-"""
-"""Newest customers that the stream brought, and when (s) their row was committed."""
 
 EVERYONE_IN_QUEUE: Final = """
 SELECT user_id FROM leadstream.leads WHERE queue_type = %(queue_type)s AND user_id > %(after)s

@@ -293,7 +293,6 @@ class Replica:
             self._connection.close()
             self._connection = None
 
-    @property
     def is_open(self) -> bool:
         """Whether there is a session already, which may have died since."""
         return self._connection is not None
@@ -320,7 +319,7 @@ class Replica:
         return lag if lag is not None and time.monotonic() - lag.at <= seconds else None
 
     def _lag(self) -> float | None:
-        if not self.is_open:
+        if not self.is_open():
             self.ping()
         try:
             rows = self._run(REPLICATION[self.mariadb])

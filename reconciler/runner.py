@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from consumer.progress import LineProgress
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
@@ -18,7 +19,6 @@ from reconciler.replica import Known
 from reconciler.runs import attribution
 from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
-from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
 from reconciler.runs.sweeps import Report, Scope

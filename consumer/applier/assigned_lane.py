@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from consumer.applier.batches import LOST, LaneBatch, missing
 from consumer.applier.lane_merge import LaneMerge
 from consumer.applier.unnumbered_messages import UnnumberedMessages
 from consumer.leads.model import Change
 from consumer.store.dead_letters import DeadLetter
+from consumer.store.lanes import LaneState
 from consumer.stream.envelope import NOBODY
 from consumer.stream.topics import LANE_TOPICS
 
@@ -18,20 +19,7 @@ PARTITIONS: Final = range(len(LANE_TOPICS))
 """A lane's partitions, one per topic, in the order of LANE_TOPICS."""
 
 
-class LanePosition(Protocol):
-    """Where a lane stands: its next number, version in µs, and per topic (without prefix) the next offset to read."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def next_seq(self) -> int: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def offsets(self) -> Mapping[str, int]: ...
-
-
-Positions = Callable[[Sequence[int]], Mapping[int, LanePosition]]
+Positions = Callable[[Sequence[int]], Mapping[int, LaneState]]
 """Where lanes stand in PostgreSQL, asked when they are assigned; raises what ends the process."""
 
 
@@ -42,7 +30,7 @@ class Lane:
     seen by the other, which takes batches, before `gather`. `gather` and `take` are called under a lock.
     """
 
-    def __init__(self, number: int, position: LanePosition, buffer: int) -> None:
+    def __init__(self, number: int, position: LaneState, buffer: int) -> None:
         self.number = number
         self.epoch = position.epoch
         self.starts = [position.offsets.get(topic) for topic in LANE_TOPICS]

@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Final, Self
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from consumer.applier.assigned_lane import PARTITIONS, Lane, LanePosition, Positions
+from consumer.applier.assigned_lane import PARTITIONS, Lane, Positions
 from consumer.applier.batches import Batch
 from consumer.applier.decoding import Complaints, Intake
 from consumer.applier.foreign_messages import ForeignMessages, newest_in_kafka, originals_in_kafka
@@ -27,9 +26,11 @@ from consumer.applier.gaps import Gaps, ends_in_kafka
 from consumer.applier.other_lanes import OtherLanes
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
+from consumer.store.lanes import LaneState
 from consumer.stream import topics
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
+from consumer.stream.topic_fit import uneven
 from consumer.stream.topics import LANE_TOPICS, Topics
 
 POLL_SECONDS: Final = 0.1
@@ -105,9 +106,7 @@ class LaneStream:
         self._running = self._worker.submit(self._run)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leaves the group."""
         self.stop.set()
         with self._changed:
@@ -313,10 +312,10 @@ class LaneStream:
 
     def _why_torn(self) -> str:
         try:
-            uneven = topics.why_torn(self._kafka)
+            torn = uneven(topics.partitions_of_lanes(self._kafka))
         except KafkaLost:
-            uneven = None
-        return uneven or (
+            torn = None
+        return torn or (
             f"every member of the group {self.group} has to subscribe to all four topics with the range assignor"
         )
 
@@ -381,7 +380,7 @@ class LaneStream:
                 log.warning("offsets_not_committed", reason=str(error.args[0]))
 
 
-def _start(position: LanePosition, partition: int) -> int:
+def _start(position: LaneState, partition: int) -> int:
     return position.offsets.get(LANE_TOPICS[partition], _BEGINNING)
 
 

@@ -6,12 +6,12 @@ Every change comes after an earlier one of the binlog, so of lanes that wait for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
-from consumer.applier.assigned_lane import Lane
+from consumer.applier.assigned_lane import Lane, Positions
 
 log: Final = structlog.get_logger()
 
@@ -24,21 +24,10 @@ STEP_SECONDS: Final = 1.0
 """So much at most counts as waiting from one look to the next; more is an outage, in which no lane moves."""
 
 
-class Position(Protocol):
-    """Where a lane stands in PostgreSQL."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def next_seq(self) -> int: ...
-
-
 class OtherLanes:
     """Whether lanes have passed numbers: our own as far as they were emitted, others as PostgreSQL says."""
 
-    def __init__(
-        self, positions: Callable[[Sequence[int]], Mapping[int, Position]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, positions: Positions, clock: Callable[[], float] = time.monotonic) -> None:
         self.waiting: set[int] = set()
         """Lanes of ours that wait."""
         self._positions = positions

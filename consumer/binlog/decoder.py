@@ -37,11 +37,9 @@ from consumer.binlog.rows import DAMAGE, NO_KEYS, Fold, RowsEvent, TableDecoder
 from consumer.binlog.statements import Scope, effects, leading_words
 from consumer.binlog.table_map import parse, table_name
 from consumer.binlog.templates import Templates
-from consumer.binlog.transaction import PreparedFound, Transaction
+from consumer.binlog.transaction import Transaction
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, PreconditionFailed, SourceError
-
-__all__ = ["BinlogDecoder", "PreparedFound"]
 
 _E = EventType
 
@@ -56,8 +54,6 @@ _NEVER_AGAIN: Final = -1
 """The size of a table map that has to be read again when it comes again."""
 _TABLE_MAP, _GTID, _MARIADB_GTID = int(_E.TABLE_MAP), int(_E.GTID), int(_E.MARIADB_GTID)
 _ROWS: Final = INSERTS | UPDATES | DELETES
-_STATEMENTS: Final = frozenset((_E.QUERY, _E.EXECUTE_LOAD_QUERY, _E.INCIDENT))
-"""Events that may stand alone."""
 _WITHOUT_MEANING: Final = frozenset(
     (
         _E.STOP,

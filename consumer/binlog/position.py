@@ -104,12 +104,6 @@ class MySQLGtids:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def copy(self) -> MySQLGtids:
-        """An independent set of the same GTIDs."""
-        twin = MySQLGtids()
-        twin._intervals = {source: list(intervals) for source, intervals in self._intervals.items()}
-        return twin
-
     def discard(self, source: str, number: int) -> None:
         """Takes one GTID out, if it is there."""
         intervals = self._intervals.get(source, [])

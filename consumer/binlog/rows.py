@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring as quote
 from typing import Final, NamedTuple
 
 from consumer.binlog import values
@@ -492,7 +493,7 @@ class _Writer:
     def __init__(
         self, where: str, charsets: Mapping[int, str], captured: Captured, folds: Callable[[int], Fold | None]
     ) -> None:
-        self.constants: dict[str, object] = {"quote": values.quote}
+        self.constants: dict[str, object] = {"quote": quote}
         self._where = where
         self._charsets = charsets
         self._captured = captured
@@ -684,7 +685,7 @@ _SIMPLE: Final[Mapping[_C, Callable[[bytes], str]]] = {
 
 def _quoted(decode: Callable[[bytes], str]) -> Callable[[bytes], str]:
     def compute(value: bytes) -> str:
-        return values.quote(decode(value))
+        return quote(decode(value))
 
     return compute
 

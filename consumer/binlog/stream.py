@@ -18,13 +18,14 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pymysql
 
-from consumer.binlog.decoder import BinlogDecoder, PreparedFound
+from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, WrongServer
 from consumer.binlog.events import Event
 from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
+from consumer.binlog.transaction import PreparedFound
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, SourceError
 from consumer.mysql.key_folding import Foldings

@@ -14,27 +14,6 @@ from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring as quote
 from typing import Final
 
-__all__ = [
-    "Remembered",
-    "bit",
-    "dashed",
-    "date",
-    "datetime2",
-    "decimal",
-    "enum_member",
-    "float4",
-    "float8",
-    "old_datetime",
-    "old_timestamp",
-    "quote",
-    "set_members",
-    "signed_number",
-    "time2",
-    "timestamp2",
-    "uncompressed",
-    "unsigned_number",
-]
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REMEMBERED: Final = 50_000
 

@@ -13,13 +13,12 @@ import psycopg
 import structlog
 
 from consumer.lane import lane_of
-from consumer.leads.judge import adopted_at
-from consumer.leads.ledger import rejudge
+from consumer.leads.judge import adopted_at, rejudge
 from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules, queue_for
-from consumer.progress import LineProgress, TerminalProgress
+from consumer.progress import Progress
 from consumer.store import lookups, rule_changes
 from consumer.store import rules as store_rules
 from consumer.store.conflicts import again_if_in_the_way
@@ -38,7 +37,6 @@ AT_ONCE: Final = 2_000
 
 log = structlog.get_logger(__name__)
 
-Progress = TerminalProgress | LineProgress
 T = TypeVar("T")
 
 

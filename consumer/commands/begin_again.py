@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -53,8 +52,7 @@ def begin_again(
         raise TopicMismatch(f"LANES is {kafka.lanes}, but leadstream.lanes has {len(lanes)}; set LANES={len(lanes)}")
     if not anew and _last(kafka) is not None:
         return []
-    transactions = ReaderTransactions(kafka, threading.Event().is_set)
-    try:
+    with closing(ReaderTransactions(kafka, lambda: False)) as transactions:
         transactions.take_over()  # what an older reader left open is decided from here on
         last = _last(kafka)
         if last is not None and not anew:
@@ -73,8 +71,6 @@ def begin_again(
             said = f"{ANEW if anew else LOST}; every lead is queued to be read live, and the reader goes on at"
         transactions.commit(checkpoint)
         transactions.settle()
-    finally:
-        transactions.close()
     return [f"{said} {checkpoint.file}:{checkpoint.pos}"]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from consumer.applier.assigned_lane import LanePosition
 from consumer.commands.tails import Ends, Tail
+from consumer.store.lanes import LaneState
 
 
 class Reached(NamedTuple):
@@ -45,7 +45,7 @@ class Known(NamedTuple):
     first_file: str
 
 
-def reached(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Reached:
+def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
     """Behind everything that is in Kafka and everything that PostgreSQL has; of another epoch nothing counts."""
     epoch = max((point.epoch for point in lanes.values()), default=1)
     ours = [tail for tail in found if tail.epoch == epoch]
@@ -56,7 +56,7 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> Reached
     return Reached(epoch, next_seqs, version)
 
 
-def known(found: Ends, lanes: Mapping[int, LanePosition]) -> Known | None:
+def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:
     """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
     It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
@@ -84,7 +84,7 @@ def known(found: Ends, lanes: Mapping[int, LanePosition]) -> Known | None:
     return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
 
 
-def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LanePosition]) -> bool:
+def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LaneState]) -> bool:
     """Whether Kafka still has the newest message of every lane that PostgreSQL has applied something of."""
     newest_of = _newest_of_lanes(ours)
     return all(point.next_seq <= (newest_of[lane].seq if lane in newest_of else 0) + 1 for lane, point in lanes.items())

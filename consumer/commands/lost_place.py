@@ -79,14 +79,7 @@ def _inside(
     return Stood(begin.file, begin.pos, decided + _undecided(begin, after))
 
 
-class _Placed(Protocol):
-    @property
-    def file(self) -> str: ...
-    @property
-    def pos(self) -> int: ...
-
-
-def _undecided(there: _Placed, prepared: tuple[PreparedGroup, ...]) -> list[PreparedGroup]:
+def _undecided(there: Begin | Commit | Tail, prepared: tuple[PreparedGroup, ...]) -> list[PreparedGroup]:
     return [group for group in prepared if place(group.file, group.pos) < place(there.file, there.pos)]
 
 

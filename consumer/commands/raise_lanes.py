@@ -8,6 +8,8 @@ and until then neither a reader nor an applier starts, with the old number of la
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import msgspec
 
 from consumer.settings import DatabaseSettings, KafkaSettings
@@ -37,8 +39,7 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
     if begun is not None and begun != raising(kafka.lanes):
         raise TopicMismatch(f"raising the lanes was cut off before; run `{begun}` first")
     _refuse_unless_drained(found, kafka, database)
-    transactions = ReaderTransactions(kafka, lambda: False)
-    try:
+    with closing(ReaderTransactions(kafka, lambda: False)) as transactions:
         transactions.take_over()
         last = _newest(kafka) or found
         _refuse_unless_drained(last, kafka, database)
@@ -51,8 +52,6 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
         transactions.ready()
         transactions.commit(msgspec.structs.replace(last, epoch=last.epoch + 1, next_seqs=[1] * kafka.lanes))
         transactions.settle()
-    finally:
-        transactions.close()
     return [
         *widened,
         f"raised the lanes from {len(last.next_seqs)} to {kafka.lanes}, epoch {last.epoch + 1};"

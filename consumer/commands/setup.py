@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -112,11 +112,8 @@ def starting_checkpoint(replica: ReplicaSettings, lanes: int, start: Start) -> C
 
 
 def _write(kafka: KafkaSettings, first: Checkpoint) -> None:
-    transactions = ReaderTransactions(kafka, threading.Event().is_set)
-    try:
+    with closing(ReaderTransactions(kafka, lambda: False)) as transactions:
         transactions.take_over()
         transactions.ready()
         transactions.commit(first)
         transactions.settle()
-    finally:
-        transactions.close()

@@ -9,7 +9,7 @@ from typing import Final
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
-from consumer.stream.topic_fit import REPAIR, counted, lowered, uneven
+from consumer.stream.topic_fit import REPAIR, configure, counted, lowered, uneven
 from consumer.stream.topics import CHECKPOINTS, Wanted, lane_topics, wanted, wanted_by_setup
 
 SERVER: Final = "kafka"
@@ -104,15 +104,8 @@ def _policies(facts: KafkaFacts, topics: list[Wanted]) -> Check:
             )
             + ", which would lose changes"
         )
-    hint = "; ".join(_configure(facts, name, f"cleanup.policy={policy}") for name, policy in wrong)
+    hint = "; ".join(configure(name, {"cleanup.policy": policy}, facts.place) for name, policy in wrong)
     return _check("cleanup.policy", bool(wrong), sentence, hint)
-
-
-def _configure(facts: KafkaFacts, topic: str, setting: str) -> str:
-    return (
-        f"kafka-configs.sh --bootstrap-server {facts.place} --alter --entity-type topics --entity-name {topic}"
-        f" --add-config {setting}"
-    )
 
 
 def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) -> Check:
@@ -132,7 +125,7 @@ def _retention(facts: KafkaFacts, topics: list[Wanted], kafka: KafkaSettings) ->
     )
     sentence = f"{said}: changes may be lost before TOPIC_RETENTION_HOURS={hours}, or large ones not be taken"
     hints = [
-        _configure(facts, name, f"{key}={low[key]}")
+        configure(name, {key: low[key]}, facts.place)
         for key in ("retention.ms", "retention.bytes", "max.message.bytes")
         for name, low in wrong.items()
         if key in low
@@ -176,7 +169,8 @@ def _in_sync(facts: KafkaFacts) -> Check:
     )
     state = State.FAILED if stuck else State.WARNING if wrong else State.OK
     hint = "; ".join(
-        _configure(facts, name, f"min.insync.replicas={max(1, topic.replicas - 1)}") for name, topic in wrong.items()
+        configure(name, {"min.insync.replicas": str(max(1, topic.replicas - 1))}, facts.place)
+        for name, topic in wrong.items()
     )
     return _check("min.insync.replicas", state, sentence, hint)
 

@@ -24,6 +24,7 @@ from consumer.store.lanes import LanePoint, lanes
 from consumer.store.pooler import Pooling, pooling
 from consumer.store.rules import Adopted, newest
 from consumer.store.schema import migrations
+from consumer.store.sql import FIRST_SEEN
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -50,13 +51,6 @@ WHERE class.oid IN (SELECT oid FROM theirs)
 
 LANES: Final = "SELECT count(*), array_agg(DISTINCT epoch) FROM leadstream.lanes"
 REVISION: Final = "SELECT version_num FROM leadstream.alembic_version"
-
-
-FIRST_SEEN: Final = """
-SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
-WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
-"""
-"""Newest customers that the stream brought, and when (s) their row was committed."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
 from consumer.leads.left_behind import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
-from consumer.leads.live_read import repair
 from consumer.leads.merge_row import apply
 from consumer.leads.model import NEVER, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
-
-__all__ = ["judge", "rejudge", "rejudge_all", "repair", "replay"]
 
 
 def replay(

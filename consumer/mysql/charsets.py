@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 BINARY: Final = 63
@@ -67,13 +68,7 @@ def decoder(charset: str) -> Callable[[bytes], str] | None:
     if charset == "latin1":
         return _latin1
     codec = _CODECS.get(charset)
-    if not codec:
-        return None
-
-    def decode(text: bytes) -> str:
-        return text.decode(codec)
-
-    return decode
+    return partial(bytes.decode, encoding=codec) if codec else None
 
 
 def lenient_decoder(charset: str) -> Callable[[bytes], str]:
@@ -83,12 +78,7 @@ def lenient_decoder(charset: str) -> Callable[[bytes], str]:
     """
     if charset == "latin1":
         return _latin1
-    codec = _CODECS.get(charset, "ascii")
-
-    def decode(text: bytes) -> str:
-        return text.decode(codec, "replace")
-
-    return decode
+    return partial(bytes.decode, encoding=_CODECS.get(charset, "ascii"), errors="replace")
 
 
 def encoder(charset: str) -> Callable[[str], bytes] | None:
@@ -96,13 +86,7 @@ def encoder(charset: str) -> Callable[[str], bytes] | None:
     if charset == "latin1":
         return _to_latin1
     codec = _CODECS.get(charset)
-    if not codec:
-        return None
-
-    def encode(text: str) -> bytes:
-        return text.encode(codec)
-
-    return encode
+    return partial(str.encode, encoding=codec) if codec else None
 
 
 def is_utf8(charset: str) -> bool:

@@ -45,18 +45,6 @@ def comparisons(query: Query, database: str, words: Mapping[tuple[str, str], Ite
     return found
 
 
-def changed(query: Query, database: str, stored: Mapping[str, Comparison]) -> list[str]:
-    """The columns, as `table.column`, whose collation is not the one that is stored, or that are gone."""
-    columns = text_columns(query, database)
-    differing = []
-    for name, comparison in stored.items():
-        table, _, column = name.lower().partition(".")
-        text = columns.get((table, column))
-        if text is None or (text.collation or EXACT.collation) != comparison.collation:
-            differing.append(name)
-    return differing
-
-
 def _comparisons(collation: Collation, lists: Mapping[str, Sequence[str]]) -> dict[str, Comparison]:
     """The comparisons of columns that share a collation: the characters of Unicode are looked through once."""
     blanks: Weight = tuple((element,) * _PADDING_REPEATED if element else () for element in collation.padding)

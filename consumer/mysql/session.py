@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import pymysql
@@ -248,8 +248,7 @@ class Refused(PreconditionFailed):
 
 def server_info(address: MySQLAddress) -> ServerInfo:
     """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
-    replica = Replica(address)
-    try:
+    with closing(Replica(address)) as replica:
         file, pos, gtid_set = replica.binlog_end()
         return ServerInfo(
             "mariadb" if replica.is_mariadb() else "mysql",
@@ -260,14 +259,9 @@ def server_info(address: MySQLAddress) -> ServerInfo:
             file,
             pos,
         )
-    finally:
-        replica.close()
 
 
 def database_of(address: MySQLAddress) -> str:
     """The address's database, as its server calls it. Raises as `server_info`."""
-    replica = Replica(address)
-    try:
+    with closing(Replica(address)) as replica:
         return replica.database()
-    finally:
-        replica.close()

@@ -536,6 +536,12 @@ ON CONFLICT (user_id) DO NOTHING
 """
 """Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over."""
 
+FIRST_SEEN: Final = """
+SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
+WHERE number = 1 AND source = 'stream' AND opened_at >= now() - interval '1 day' ORDER BY opened_at DESC LIMIT 20
+"""
+"""Newest customers that the stream brought, and when (s) their row was committed."""
+
 # --- rechecks ---------------------------------------------------------------------------------------------------------
 
 QUEUE_RECHECKS: Final = f"""

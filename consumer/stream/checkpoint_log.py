@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from threading import Event
-from types import TracebackType
 from typing import Final, Self
 
 import msgspec
@@ -137,7 +136,5 @@ class CheckpointLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

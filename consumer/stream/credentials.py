@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings, SettingsError
 
@@ -32,11 +33,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 """Of each file: its number, its size, and when it was written (ns)."""
 
 
-class Client(Protocol):
-    """A producer, a consumer or an admin client of librdkafka's."""
-
-    def set_sasl_credentials(self, username: str, password: str, /) -> None:
-        """What it logs in with next; connections that stand, stay."""
+Client = Producer | Consumer | AdminClient
 
 
 class Credentials:

@@ -22,13 +22,6 @@ from consumer.stream.topic_fit import REPAIR, configure, lowered, too_few
 from consumer.stream.topics import ANSWER_SECONDS
 
 
-def narrow(settings: KafkaSettings) -> list[str]:
-    """The lanes' topics that have fewer partitions than LANES, or than another of them. Raises KafkaLost."""
-    found = topics.partitions_of_lanes(settings)
-    most = max([settings.lanes, *found.values()])
-    return [name for name, count in found.items() if count < most]
-
-
 def widen(settings: KafkaSettings) -> list[str]:
     """Gives the lanes' topics the same number of partitions, LANES at least; says of which it gave some.
 
@@ -49,7 +42,7 @@ def widen(settings: KafkaSettings) -> list[str]:
                 " check our rights there and run setup again"
             ) from error
     deadline = time.monotonic() + ANSWER_SECONDS
-    while behind := narrow(settings):
+    while behind := [name for name, count in topics.partitions_of_lanes(settings).items() if count < most]:
         if time.monotonic() > deadline:
             raise KafkaLost(f"{', '.join(behind)} did not get its partitions in time; run setup again")
         time.sleep(0.1)

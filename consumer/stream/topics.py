@@ -170,11 +170,6 @@ def await_kafka(settings: KafkaSettings, stop: Event) -> None:
         raise trouble.lost(settings.kafka_bootstrap_servers, "answer", error, hint) from error
 
 
-def why_torn(settings: KafkaSettings) -> str | None:
-    """Why a lane's partitions are not assigned together, where that is the topics' doing. Raises KafkaLost."""
-    return uneven(partitions_of_lanes(settings))
-
-
 def _of_lanes(partitions: Mapping[str, int], settings: KafkaSettings) -> dict[str, int]:
     return {name: partitions[name] for name in lane_topics(settings) if name in partitions}
 

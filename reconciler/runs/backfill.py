@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import psycopg
 import structlog
@@ -19,6 +19,7 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
+from consumer.progress import Progress
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
@@ -32,16 +33,6 @@ from reconciler.runs.wait_for_stream import has_moved, lanes_ahead
 log = structlog.get_logger(__name__)
 
 NAME = "backfill"
-
-
-class Progress(Protocol):
-    """Where a long run shows how far it is."""
-
-    def start(self, position: int, end: int) -> None:
-        """It begins at one primary key and will end at another."""
-
-    def advance(self, position: int, users: int) -> None:
-        """It came to a primary key, having looked at so many more users."""
 
 
 class Page(NamedTuple):

@@ -17,7 +17,7 @@ import structlog
 from consumer.explain import lead_of
 from consumer.lane import lane_of
 from consumer.leads.drift import Drift, differences
-from consumer.leads.ledger import repair
+from consumer.leads.live_read import repair
 from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from consumer.progress import LineProgress, TerminalProgress
 from reconciler.postgres import moment
 from reconciler.runs.repair import Tally
 from reconciler.runs.sweeps import Report
-
-__all__ = ["LineProgress", "TerminalProgress", "as_dict", "as_json", "show"]
 
 
 def as_json(reports: Sequence[Report]) -> str:

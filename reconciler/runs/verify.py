@@ -20,12 +20,12 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
+from consumer.progress import Progress
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
-from reconciler.runs.backfill import Progress
 from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
 from reconciler.runs.run_log import Run, Runs
 from reconciler.runs.sweeps import Report, ended

@@ -310,23 +310,16 @@ def _store(settings: Settings) -> LeadStore:
 
 
 def _read_live(replica: Replica, user_ids: list[int]) -> LiveRead:
-    """One read; where the session had died meanwhile, on a new one."""
-    had_session = replica.is_open
-    try:
-        return replica.read_users(user_ids)
-    except ReplicaAway:
-        if not had_session:
-            raise
-    return replica.read_users(user_ids)
+    return _twice(replica, lambda: replica.read_users(user_ids))
 
 
-def _twice(postgres: Postgres, work: Callable[[], T]) -> T:
+def _twice(session: Replica | Postgres, work: Callable[[], T]) -> T:
     """Does it once more on a new session where the one at hand had died meanwhile."""
-    had_session = postgres.is_open()
+    had_session = session.is_open()
     try:
         return work()
-    except StoreUnavailable:
-        postgres.close()
+    except (ReplicaAway, StoreUnavailable):
+        session.close()
         if not had_session:
             raise
     return work()

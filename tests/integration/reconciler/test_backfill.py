@@ -6,6 +6,7 @@ import json
 import random
 import time
 
+from consumer.progress import LineProgress
 from tests.integration.reconciler.world import World, refuse
 from tests.support.waiting import until
 
@@ -73,7 +74,7 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) 
         world.user(user_id)
     pages = []
 
-    class StopAfterTwo:
+    class StopAfterTwo(LineProgress):
         def start(self, position: int, end: int) -> None:
             pages.append((position, end))
 
@@ -81,13 +82,10 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) 
             if position >= 6:
                 world.stop.set()
 
-        def close(self) -> None:
-            pass
-
-    assert world.backfill(progress=StopAfterTwo()).outcome == "stopped"
+    assert world.backfill(progress=StopAfterTwo("backfill")).outcome == "stopped"
     assert len(world.queues()) == 6
     world.stop.clear()
-    report = world.backfill(progress=StopAfterTwo())
+    report = world.backfill(progress=StopAfterTwo("backfill"))
     world.stop.clear()
     assert report.tally.checked in (3, 4)
     assert pages == [(0, 10), (6, 10)]

@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from consumer.commands.adoption import Adoption, Tally, session
 from consumer.leads.rule_file import RuleFile
 from consumer.mysql.login import login
+from consumer.progress import LineProgress, Progress
 from consumer.settings import MySQLAddress
 from consumer.store import rules
 from consumer.store.leads import LeadStore
@@ -26,9 +27,8 @@ from consumer.store.schema.setup import prepare
 from consumer.store.sql import OPENED, entry_id
 from reconciler.postgres import Postgres
 from reconciler.replica import Replica
-from reconciler.runs.backfill import Backfill, Progress
+from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
-from reconciler.runs.report import LineProgress
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
 from reconciler.runs.verify import Verification

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from itertools import groupby
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import Batch, claim_of
@@ -24,6 +24,7 @@ from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Sequencer
+from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import READERS, EnvelopeWriter
 from consumer.stream.topics import LANE_TOPICS, Topics
@@ -273,20 +274,13 @@ def _comparable(conversions: Sequence[Conversion]) -> list[Conversion]:
     return sorted(conversion._replace(after_reset=False) for conversion in conversions)
 
 
-class Position(NamedTuple):
-    epoch: int
-    next_seq: int
-    version: int
-    offsets: Mapping[str, int]
-
-
 class Store(Books):
     """What PostgreSQL holds: leads, what was left behind, where the lanes stand."""
 
     def __init__(self) -> None:
         super().__init__(RULES)
         self.left: dict[str, Left] = {}
-        self.positions = {lane: Position(1, 1, 0, {}) for lane in range(LANES)}
+        self.positions = {lane: LaneState(1, 1, 0, {}) for lane in range(LANES)}
 
     def apply(self, batch: Batch) -> None:
         """A batch, as the applier's transaction does it."""
@@ -318,7 +312,7 @@ class Store(Books):
                 self.left[name] = deepcopy(now)
         for part in batch.lanes:
             assert self.positions[part.lane].next_seq == part.expected_seq
-            self.positions[part.lane] = Position(part.epoch, part.next_seq, part.version, part.offsets)
+            self.positions[part.lane] = LaneState(part.epoch, part.next_seq, part.version, dict(part.offsets))
 
 
 def lane_number(user_id: int) -> int:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import Batch
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.dead_letters import Content, DeadLetter, dead_letter
+from consumer.store.lanes import LaneState
 from consumer.stream.envelope import NOBODY
 
 
-class Position(NamedTuple):
-    epoch: int
-    next_seq: int
-    version: int
-    offsets: dict[str, int]
-
-
 def lane() -> Lane:
-    return Lane(3, Position(1, 5, 40, {"users": 7}), 100)
+    return Lane(3, LaneState(1, 5, 40, {"users": 7}), 100)
 
 
 def change(user_id: int, version: int, *, last: bool = True) -> Change:

@@ -10,10 +10,10 @@ from consumer.applier.assigned_lane import Lane
 from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.dead_letters import Content, DeadLetter
+from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import KafkaLost
 from consumer.stream.topics import LANE_TOPICS
-from tests.unit.applier.test_batches import Position
 
 
 def checkpoint(next_seq: int, epoch: int = 1) -> Checkpoint:
@@ -51,7 +51,7 @@ class Kafka:
 
 
 def lane(*held: int, next_seq: int = 5) -> Lane:
-    made = Lane(0, Position(1, next_seq, 0, {}), 10_000)
+    made = Lane(0, LaneState(1, next_seq, 0, {}), 10_000)
     for offset, seq in enumerate(held):
         assert made.merge.push(0, seq, offset, change(seq))
     return made

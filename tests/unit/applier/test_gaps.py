@@ -5,8 +5,8 @@ from __future__ import annotations
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.gaps import PATIENCE_SECONDS, Gaps
 from consumer.leads.model import Change
+from consumer.store.lanes import LaneState
 from consumer.stream.envelope import NOBODY
-from tests.unit.applier.test_batches import Position
 
 
 def beat(version: int) -> Change:
@@ -28,7 +28,7 @@ class Ends:
 
 def waiting_lane() -> Lane:
     """Waits for number 5; the partition of heartbeats holds number 7."""
-    lane = Lane(0, Position(1, 5, 0, {}), 100)
+    lane = Lane(0, LaneState(1, 5, 0, {}), 100)
     lane.merge.push(3, 7, 9, beat(7))
     return lane
 
@@ -45,7 +45,7 @@ def test_a_lane_that_holds_nothing_or_has_its_next_number_lacks_none() -> None:
     assert gaps.lost(lane, 0) == 0
     lane.merge.push(0, 5, 3, beat(5))
     assert gaps.lost(lane, 10_000) == 0
-    assert Gaps(ends).lost(Lane(0, Position(1, 5, 0, {}), 100), 10_000) == 0
+    assert Gaps(ends).lost(Lane(0, LaneState(1, 5, 0, {}), 100), 10_000) == 0
     assert ends.asked == 0
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.other_lanes import ASK_SECONDS, STILL_SECONDS, OtherLanes
 from consumer.leads.model import Change, ClaimRow, Table
+from consumer.store.lanes import LaneState
 
 
-class Position(NamedTuple):
-    epoch: int
-    next_seq: int
-    version: int = 0
-    offsets: Mapping[str, int] = {}
+def at(epoch: int, next_seq: int) -> LaneState:
+    return LaneState(epoch, next_seq, 0, {})
 
 
 class Trial:
@@ -22,11 +19,11 @@ class Trial:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.position = Position(1, 5)
+        self.position = at(1, 5)
         self.asked: list[list[int]] = []
         self.others = OtherLanes(self.positions, lambda: self.now)
 
-    def positions(self, lanes: Sequence[int]) -> dict[int, Position]:
+    def positions(self, lanes: Sequence[int]) -> dict[int, LaneState]:
         self.asked.append(list(lanes))
         return dict.fromkeys(lanes, self.position)
 
@@ -37,7 +34,7 @@ def change(version: int) -> Change:
 
 def lane(number: int = 3, *, waits: bool = True) -> Lane:
     """A lane with three changes, the second of which comes after number 7 of lane 4."""
-    made = Lane(number, Position(1, 1), 100)
+    made = Lane(number, at(1, 1), 100)
     for seq in (1, 2, 3):
         assert made.merge.push(1, seq, seq, change(seq))
     if waits:
@@ -53,7 +50,7 @@ def test_a_lane_goes_as_far_as_the_change_that_comes_after_another_lanes() -> No
     assert trial.others.waiting == {3}
     trial.others.look()
     assert not trial.others.may_go(one, {3: one})
-    trial.position = Position(1, 8)
+    trial.position = at(1, 8)
     trial.now += ASK_SECONDS
     trial.others.look()
     assert trial.others.may_go(one, {3: one})
@@ -76,7 +73,7 @@ def test_postgresql_is_asked_only_now_and_then() -> None:
 
 def test_a_lane_of_our_own_has_passed_what_lies_in_an_earlier_batch_and_nobody_is_asked() -> None:
     trial, one = Trial(), lane()
-    other = Lane(4, Position(1, 7), 100)
+    other = Lane(4, at(1, 7), 100)
     assert other.merge.push(1, 7, 7, change(1))
     one.gather(1)
     assert not trial.others.may_go(one, {3: one, 4: other})
@@ -102,7 +99,7 @@ def test_a_lane_that_stands_still_is_waited_for_within_bounds_and_then_the_lead_
     assert not trial.others.may_go(one, {3: one}), "it has just been seen for the first time"
     wait(trial, STILL_SECONDS - 1)
     assert not trial.others.may_go(one, {3: one})
-    trial.position = Position(1, 6)
+    trial.position = at(1, 6)
     wait(trial, 1)
     assert not trial.others.may_go(one, {3: one}), "it moves, however far behind it is"
     wait(trial, STILL_SECONDS - 1)
@@ -117,7 +114,7 @@ def test_a_lane_that_stands_still_is_waited_for_within_bounds_and_then_the_lead_
 
 def test_nothing_is_given_up_because_postgresql_was_away() -> None:
     trial, one = Trial(), lane()
-    other = Lane(4, Position(1, 7), 100)
+    other = Lane(4, at(1, 7), 100)
     one.gather(1)
     for lanes in ({3: one}, {3: one, 4: other}):
         assert not trial.others.may_go(one, lanes)
@@ -130,7 +127,7 @@ def test_nothing_is_given_up_because_postgresql_was_away() -> None:
 
 def test_lanes_of_a_later_epoch_have_passed_everything_of_an_earlier_one() -> None:
     trial, one = Trial(), lane()
-    trial.position = Position(2, 1)
+    trial.position = at(2, 1)
     one.gather(1)
     assert not trial.others.may_go(one, {3: one})
     trial.others.look()

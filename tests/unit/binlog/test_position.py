@@ -43,14 +43,6 @@ def test_bytes_that_are_cut_off_are_no_set(text: str) -> None:
             MySQLGtids.decode(whole[:length])
 
 
-def test_a_copy_goes_its_own_way() -> None:
-    whole = MySQLGtids(f"{SOURCES[0]}:1-3")
-    twin = whole.copy()
-    twin.add(SOURCES[0], 4)
-    twin.discard(SOURCES[0], 1)
-    assert (str(whole), str(twin)) == (f"{SOURCES[0]}:1-3", f"{SOURCES[0]}:2-4")
-
-
 ranges = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 15)), max_size=20)
 """First numbers, and how many more follow each."""
 

@@ -7,7 +7,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.leads.ledger import repair, replay
+from consumer.leads.ledger import replay
+from consumer.leads.live_read import repair
 from consumer.leads.model import Change, Conversion, Key, Lead, LiveState, QueueChange, Stint
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules

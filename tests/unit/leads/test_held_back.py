@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.leads.ledger import repair, replay
+from consumer.leads.ledger import replay
+from consumer.leads.live_read import repair
 from consumer.leads.model import (
     NEVER,
     Change,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.leads.ledger import repair
+from consumer.leads.live_read import repair
 from consumer.leads.model import (
     NEVER,
     Claim,

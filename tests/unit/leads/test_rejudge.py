@@ -8,7 +8,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from consumer.leads.ledger import rejudge_all, repair
+from consumer.leads.ledger import rejudge_all
+from consumer.leads.live_read import repair
 from consumer.leads.model import NEVER, Change, ConversionType, QueueChange, QueueType, Reason, Rule
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
