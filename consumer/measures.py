@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -188,6 +189,16 @@ def begin(process: str, deployment: str = "") -> None:
             REGISTRY.register(made)
         measure.begin(process)
     BUILD.labels(process, release()).set(1)
+
+
+@contextmanager
+def registered(collector: Collector) -> Iterator[None]:
+    """Has the registry ask a collector at every scrape, inside the block."""
+    REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        REGISTRY.unregister(collector)
 
 
 def exposition() -> bytes:

@@ -12,13 +12,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from prometheus_client import REGISTRY, start_http_server
+from prometheus_client import start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from consumer.leads.model import ConversionType, QueueType, Reason, Table
 from consumer.leads.outcome import Outcome
-from consumer.measures import APPLIER, EXPOSED, READER, RECONCILER, begin, counter, durations, gauge, histogram, scraped
+from consumer.measures import (
+    APPLIER,
+    EXPOSED,
+    READER,
+    RECONCILER,
+    begin,
+    counter,
+    durations,
+    gauge,
+    histogram,
+    registered,
+    scraped,
+)
 from consumer.settings import DeploymentSettings, RunSettings, SettingsError, load
 from consumer.versions import age
 
@@ -212,24 +224,15 @@ def lanes_applied(reached: Callable[[], Mapping[int, Reached]], lanes: int) -> I
     """Tells at every scrape, inside the block, which of all `lanes` this applier has and how far each is."""
     for lane in range(lanes):
         LOST_NUMBERS.labels(str(lane))
-    with _scraped(_Lanes(reached)):
+    with registered(_Lanes(reached)):
         yield
 
 
 @contextmanager
 def lanes_sent(next_seqs: Callable[[], list[int]]) -> Iterator[None]:
     """Tells at every scrape, inside the block, how many messages of each lane are in Kafka; `next_seqs` by lane."""
-    with _scraped(_Sent(next_seqs)):
+    with registered(_Sent(next_seqs)):
         yield
-
-
-@contextmanager
-def _scraped(collector: Collector) -> Iterator[None]:
-    REGISTRY.register(collector)
-    try:
-        yield
-    finally:
-        REGISTRY.unregister(collector)
 
 
 def count_conversions(outcome: Outcome, source: str) -> None:

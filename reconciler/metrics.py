@@ -7,13 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from consumer.leads.drift import Drift
 from consumer.leads.model import ConversionType, QueueType
-from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
+from consumer.measures import RECONCILER, Measure, counter, histogram, registered, scraped
 from consumer.store.conversion_events import Waiting
 from consumer.store.dead_letters import Defect
 from consumer.versions import age
@@ -365,9 +364,5 @@ def watched(
     What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
     where nobody wants that.
     """
-    collector = _Watched(snapshot, stream, modes, switched_off, publishing)
-    REGISTRY.register(collector)
-    try:
+    with registered(_Watched(snapshot, stream, modes, switched_off, publishing)):
         yield
-    finally:
-        REGISTRY.unregister(collector)

@@ -111,20 +111,14 @@ _REASON = "E'\\x1f' || coalesce('=' || requirement.reason, '-')"
 
 
 def _words(scope: str) -> str:
+    """The words that the rules look at of some users: whether they are a claim's, status, type, and the reason where
+    that makes a difference."""
     return f"""
 SELECT DISTINCT true, status, NULL, NULL FROM leadstream.claims WHERE {scope}
 UNION ALL
 SELECT DISTINCT false, status, type, CASE WHEN %(reasons)s THEN reason END
 FROM leadstream.requirements WHERE {scope}
 """  # noqa: S608
-
-
-WORDS: Final = _words(_AMONG)
-"""The words that the rules look at of some users: whether they are a claim's, status, type, and the reason where that
-makes a difference."""
-
-WORDS_IN_RANGE: Final = _words(_IN_RANGE)
-"""The same for a range of users."""
 
 
 _SHOWN_ELSEWHERE = """until_version > 0 AND NOT EXISTS (
@@ -134,6 +128,9 @@ _SHOWN_ELSEWHERE = """until_version > 0 AND NOT EXISTS (
 
 
 def _misjudged(scope: str) -> str:
+    """Leads that seem never judged, left to a live read, or in another queue than the rules say, and those that are
+    shown by the present in another queue than history has them in, where the present may be another by now: `closed`
+    are the spellings of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
     closed = f"{_CLAIM} = ANY(%(closed)s)"
     return f"""
 SELECT user_id FROM leadstream.leads AS lead
@@ -153,20 +150,6 @@ SELECT user_id FROM leadstream.shown AS present
 WHERE {scope} AND {_SHOWN_ELSEWHERE}
 """  # noqa: S608
 
-
-MISJUDGED: Final = _misjudged(_AMONG)
-"""Leads that seem never judged, left to a live read, or in another queue than the rules say, and those that are shown
-by the present in another queue than history has them in, where the present may be another by now: `closed` are the
-spellings of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
-
-MISJUDGED_IN_RANGE: Final = _misjudged(_IN_RANGE)
-"""The same for a range of users."""
-
-SHOWN_ELSEWHERE: Final = f"SELECT user_id FROM leadstream.shown AS present WHERE {_AMONG} AND {_SHOWN_ELSEWHERE}"  # noqa: S608
-"""Those of these leads that are shown by the present in another queue than history has them in."""
-
-SHOWN_IN_RANGE: Final = f"SELECT user_id FROM leadstream.shown AS present WHERE {_IN_RANGE} AND {_SHOWN_ELSEWHERE}"  # noqa: S608
-"""The same for a range of users."""
 
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
 """Users in a range that MySQL should have."""
@@ -373,35 +356,38 @@ class Postgres:
 
     def misjudged(self, user_ids: Sequence[int]) -> list[int]:
         """Those of these leads that the rules seem to put elsewhere, that were never judged, or are shown elsewhere."""
-        return self._misjudged(WORDS, MISJUDGED, {"users": list(user_ids)})
+        return self._misjudged(_AMONG, {"users": list(user_ids)})
 
     def shown_elsewhere(self, user_ids: Sequence[int]) -> set[int]:
         """Those of these leads that agents see in another queue than their open stint's, by an earlier live read."""
-        with self.session() as connection:
-            return {user_id for (user_id,) in connection.execute(SHOWN_ELSEWHERE, {"users": list(user_ids)})}
+        return self._shown(_AMONG, {"users": list(user_ids)})
 
-    def shown_in_range(self, after: int, upto: int) -> list[int]:
+    def shown_in_range(self, after: int, upto: int) -> set[int]:
         """The same of the leads in (`after`, `upto`]."""
+        return self._shown(_IN_RANGE, {"after": after, "upto": upto})
+
+    def _shown(self, scope: str, wanted: dict[str, object]) -> set[int]:
+        statement = f"SELECT user_id FROM leadstream.shown AS present WHERE {scope} AND {_SHOWN_ELSEWHERE}"  # noqa: S608
         with self.session() as connection:
-            return [user for (user,) in connection.execute(SHOWN_IN_RANGE, {"after": after, "upto": upto})]
+            return {user_id for (user_id,) in connection.execute(statement, wanted)}
 
     def misjudged_in_range(self, after: int, upto: int) -> list[int]:
         """As `misjudged`, of the leads in (`after`, `upto`]."""
-        return self._misjudged(WORDS_IN_RANGE, MISJUDGED_IN_RANGE, {"after": after, "upto": upto})
+        return self._misjudged(_IN_RANGE, {"after": after, "upto": upto})
 
-    def _misjudged(self, words: str, statement: str, scope: dict[str, object]) -> list[int]:
+    def _misjudged(self, scope: str, wanted: dict[str, object]) -> list[int]:
         """How words compare is not SQL's to say: those there are are looked at here, and go back as arrays."""
         rules = self.rules()
-        scope = {"reasons": rules.mentions_reasons, **scope}
+        wanted = {"reasons": rules.mentions_reasons, **wanted}
         closed, owed = [], []
         with self.session() as connection:
-            for is_claim, status, type_, reason in connection.execute(words, scope):
+            for is_claim, status, type_, reason in connection.execute(_words(scope), wanted):
                 if is_claim:
                     if rules.closes(status):
                         closed.append(_key(status))
                 elif rules.owes(status, type_, reason):
                     owed.append(_key(status, type_, reason) if rules.mentions_reasons else _key(status, type_))
-            found = connection.execute(statement, {"never": NEVER, "closed": closed, "owed": owed, **scope})
+            found = connection.execute(_misjudged(scope), {"never": NEVER, "closed": closed, "owed": owed, **wanted})
             return sorted(user_id for (user_id,) in found)
 
     def present(self, after: int, upto: int) -> list[int]:

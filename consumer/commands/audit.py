@@ -120,19 +120,9 @@ def as_json(found: Audit) -> dict[str, Any]:
 
 def counts(found: Audit) -> dict[str, int]:
     """The numbers of an audit."""
-    return {
-        "rows": found.rows,
-        "messages": found.messages,
-        "differences": found.differences,
-        "compressed": found.compressed,
-        "rows_by_mysqlbinlog": found.by_tool,
-        "unverified": found.unverified,
-        "noticed": found.noticed,
-        "unjudged": found.unjudged,
-        "rolled_back": found.rolled_back,
-        "unread_values": found.unread_values,
-        "undecided": found.undecided,
-    }
+    numbers = {name: value for name, value in vars(found).items() if type(value) is int and not name.endswith("_ms")}
+    numbers["rows_by_mysqlbinlog"] = numbers.pop("by_tool")
+    return numbers
 
 
 def record(found: Audit, started: datetime) -> None:

@@ -7,6 +7,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -129,17 +130,8 @@ def _named_or_all(numbers: Sequence[int] | None, *, every: bool) -> None:
 
 
 def _plain(letter: Unresolved) -> dict[str, Any]:
-    return {
-        "number": letter.number,
-        "set_aside_at": letter.set_aside_at.isoformat(),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "user_id": letter.user_id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "bytes": letter.size,
-    }
+    plain = asdict(letter) | {"set_aside_at": letter.set_aside_at.isoformat()}
+    return plain | {"bytes": plain.pop("size")}
 
 
 def _many(count: int, noun: str) -> str:

@@ -109,11 +109,6 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def variable(name: str) -> str:
-    """The variable of a property of Kafka's client."""
-    return f"KAFKA_{name.upper().replace('.', '_')}"
-
-
 def _origin(name: str, written: dict[str, str | None]) -> str:
     if name in os.environ:
         return "environment"

@@ -146,17 +146,7 @@ class LeadStore:
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
-                tx = LeadTransaction(
-                    connection,
-                    self.lane_count,
-                    self.shadow,
-                    self.source,
-                    self._handed_out,
-                    self._add_conversions,
-                    self._in_force,
-                    past_held=past_held,
-                    dead_letter_days=self.dead_letter_days,
-                )
+                tx = LeadTransaction(self, connection, past_held=past_held)
                 yield tx
                 tx.confirm_lanes()
                 tx.arrive()
@@ -222,27 +212,15 @@ class LeadTransaction:
     """What can be done inside `LeadStore.transaction`, in this order: take, pending, claim_owners, load, write, and
     then rechecks; `rules` at any time. Made by `LeadStore` only."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        lanes: int,
-        shadow: bool,
-        source: str,
-        handed_out: dict[int, int],
-        add_conversions: str,
-        in_force: InForce,
-        *,
-        past_held: bool = False,
-        dead_letter_days: int = DEAD_LETTER_DAYS,
-    ) -> None:
+    def __init__(self, store: LeadStore, connection: Connection, *, past_held: bool) -> None:
         self._connection = connection
-        self._lanes = lanes
-        self._shadow = shadow
-        self._source = source
-        self._handed_out = handed_out
+        self._lanes = store.lane_count
+        self._shadow = store.shadow
+        self._source = store.source
+        self._handed_out = store._handed_out
         self._past_held = past_held
-        self._dead_letter_days = dead_letter_days
-        self._add_conversions = add_conversions
+        self._dead_letter_days = store.dead_letter_days
+        self._add_conversions = store._add_conversions
         self._asked: set[int] = set()
         self._stints: dict[int, int] = {}
         self._moving: tuple[Cursor, list[int]] | None = None
@@ -259,7 +237,7 @@ class LeadTransaction:
         """After the commit: dead letters that were not there before."""
         self.dead_letters_expired = 0
         """After the commit: dead letters that nobody had resolved until they were dropped for their age."""
-        self._in_force = in_force
+        self._in_force = store._in_force
         self._rules: Rules | None = None
         self._execute(sql.HOLD_RULES, key=LOCK)
         self._rules_in_force = self._execute(sql.RULES_IN_FORCE)

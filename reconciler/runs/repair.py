@@ -366,10 +366,13 @@ class Repairer:
         self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
         self.tally.list_drift(one.user_id for one in wrong)
 
+    def refuse(self, user_id: int, error: psycopg.Error | TransactionConflict, event: str = "lead_refused") -> None:
+        """Logs and counts a lead whose rows PostgreSQL refused."""
+        log.error(event, user_id=user_id, reason=why(error))
+        self.tally.refuse(why(error))
+
     def _entries_refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
-        reason = why(error)
-        log.error("entries_refused", user_id=user_id, reason=reason)
-        self.tally.refuse(reason)
+        self.refuse(user_id, error, "entries_refused")
 
     def settle(self) -> None:
         """Waits for the stream, reads the candidates again, and repairs what still differs.
@@ -433,9 +436,7 @@ class Repairer:
         self._count_waiting(candidates, leads, rules)
 
     def _unshown(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
-        reason = why(error)
-        log.error("lead_refused", user_id=candidate.user_id, reason=reason)
-        self.tally.refuse(reason)
+        self.refuse(candidate.user_id, error)
 
     def _count_waiting(self, candidates: Sequence[Candidate], leads: Mapping[int, Lead], rules: Rules) -> None:
         """Counts the conversions that the stream is to bring, by one judgement on copies that nobody writes."""

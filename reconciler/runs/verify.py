@@ -265,7 +265,7 @@ class Verification:
             return tx.publish(earned)
 
     def _unpublished(self, earned: Conversion, error: psycopg.Error | TransactionConflict) -> None:
-        self._refused(earned.user_id, error)
+        self._repairer.refuse(earned.user_id, error)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
@@ -277,13 +277,8 @@ class Verification:
         tally.list_drift(users)
         if not self._repairer.dry_run:
             for batch in batches(users, self._range_users):
-                for repaired in piecewise(self._put_right, batch, self._refused):
+                for repaired in piecewise(self._put_right, batch, self._repairer.refuse):
                     tally.repair(repaired)
-
-    def _refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
-        reason = why(error)
-        log.error("lead_refused", user_id=user_id, reason=reason)
-        self._repairer.tally.refuse(reason)
 
     def _put_right(self, user_ids: Sequence[int]) -> Sequence[int]:
         outcome = Outcome()

@@ -40,7 +40,7 @@ from reconciler.tokens import Tokens
 from reconciler.web import conversions, dead_letters, models, problems
 from reconciler.web.health import SmartDiscovery, smart_discovery
 from reconciler.web.middleware import HEADERS, OPEN, READING, Door, Guard, Ways
-from reconciler.web.models import Problem, SweepRequest, UserId, VerifyRequest
+from reconciler.web.models import Answers, SweepRequest, UserId, VerifyRequest
 from reconciler.web.page.routes import TodayCache, add_pages
 from reconciler.web.page.view_model import Policy
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
@@ -60,8 +60,6 @@ runs takes a token of `API_TOKENS_FILE`, or that of `API_TOKEN`. Errors are `app
 """
 
 BEARER: Final = HTTPBearer(auto_error=False, description="A token of API_TOKENS_FILE, or that of API_TOKEN.")
-
-Answers = dict[int | str, dict[str, Any]]
 
 
 def create_app(
@@ -110,10 +108,8 @@ def create_app(
     by = _authorised(tokens)
     _runs(app, jobs, _Starter(pool), by)
     routers = [
-        dead_letters.router(
-            jobs, by, {code: _REFUSED[code] for code in (401, 403, 409)}, {422: _wrong(models.WRONG_ID)}
-        ),
-        conversions.router(jobs, {503: _silent()}, {422: _wrong(models.WRONG_CURSOR)}),
+        dead_letters.router(jobs, by, _REFUSED),
+        conversions.router(jobs),
     ]
     for router in routers:
         app.include_router(router)
@@ -238,10 +234,10 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
         tags=["leads"],
         summary="May the dialler call?",
         responses={
-            200: _examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
-            404: _nobody(),
-            422: _wrong(models.WRONG),
-            503: _problem(
+            200: models.examples(live=models.PRECALL, without_the_replica=models.PRECALL_FROM_STATE),
+            404: models.nobody(),
+            422: models.wrong(models.WRONG),
+            503: models.refusal(
                 503,
                 "Neither server answers, or PostgreSQL has not yet since the start.",
                 "the replica does not answer, and PostgreSQL does not answer",
@@ -271,10 +267,10 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
         tags=["leads"],
         summary="Why is this customer (not) in a queue?",
         responses={
-            200: _examples(a_customer=models.EXPLANATION),
-            404: _nobody(),
-            422: _wrong(models.WRONG_ID),
-            503: _silent(),
+            200: models.examples(a_customer=models.EXPLANATION),
+            404: models.nobody(),
+            422: models.wrong(models.WRONG_ID),
+            503: models.silent(),
         },
     )
     async def lead(user_id: Annotated[UserId, Path()]) -> Explanation:
@@ -289,7 +285,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
         operation_id="isAlive",
         tags=["health"],
         summary="Does the process answer?",
-        responses={200: _examples(alive={"status": "alive"})},
+        responses={200: models.examples(alive={"status": "alive"})},
     )
     async def live() -> models.Alive:
         return models.Alive()
@@ -300,8 +296,8 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
         tags=["health"],
         summary="Can it work?",
         responses={
-            200: _examples(ready=models.READY),
-            503: {"model": models.Readiness, "description": "Not now.", **_examples(not_ready=models.NOT_READY)},
+            200: models.examples(ready=models.READY),
+            503: {"model": models.Readiness, "description": "Not now.", **models.examples(not_ready=models.NOT_READY)},
         },
     )
     async def ready(response: Response) -> models.Readiness:
@@ -394,12 +390,15 @@ def _authorised(tokens: Tokens) -> Any:
 
 def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
     answers: Answers = {
-        200: {"description": "The run has ended.", **_examples(ended=models.REPORT)},
-        202: _accepted("The run is under way.", "new-users is under way; GET /v1/runs tells how it ends"),
+        200: {"description": "The run has ended.", **models.examples(ended=models.REPORT)},
+        202: models.accepted("The run is under way.", "new-users is under way; GET /v1/runs tells how it ends"),
         **_REFUSED,
-        422: _wrong(models.WRONG_BODY),
-        502: {"description": "The run has failed; its report says why.", **_examples(failed=failed(models.FAILED))},
-        503: _silent(),
+        422: models.wrong(models.WRONG_BODY),
+        502: {
+            "description": "The run has failed; its report says why.",
+            **models.examples(failed=failed(models.FAILED)),
+        },
+        503: models.silent(),
     }
 
     @app.post(
@@ -409,7 +408,7 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         summary="Run a sweep now",
         responses={
             **answers,
-            404: _problem(
+            404: models.refusal(
                 404, "There is no such run.", f"there is no run x; there are {', '.join(NAMES)}", "unknown-run"
             ),
         },
@@ -433,10 +432,10 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         summary="Read this customer live",
         status_code=202,
         responses={
-            202: _accepted("The customer is queued.", models.QUEUED),
+            202: models.accepted("The customer is queued.", models.QUEUED),
             **{code: answers[code] for code in (401, 403, 409)},
-            422: _wrong(models.WRONG_ID),
-            503: _silent(),
+            422: models.wrong(models.WRONG_ID),
+            503: models.silent(),
         },
         response_model=None,
     )
@@ -466,44 +465,14 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         tags=["runs"],
         summary="The newest run of each name",
         responses={
-            200: _examples(after_the_first_sweep=models.RUNS),
-            503: _silent(),
+            200: models.examples(after_the_first_sweep=models.RUNS),
+            503: models.silent(),
         },
     )
     def runs() -> list[Record]:
         """Those under way and those that ended, however they were started."""
         with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=5.0)) as postgres:
             return Runs(postgres).newest()
-
-
-def _wrong(example: models.Example) -> dict[str, Any]:
-    return {"model": models.Wrong, "description": "The question is wrong.", "content": _shown(example)}
-
-
-def _shown(example: models.Example) -> dict[str, Any]:
-    return {"application/json": {"example": example}}
-
-
-def _examples(**examples: models.Example | list[models.Example]) -> dict[str, Any]:
-    named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
-    return {"content": {"application/json": {"examples": named}}}
-
-
-def _accepted(what: str, sentence: str) -> dict[str, Any]:
-    return {"model": models.Accepted, "description": what, "content": _shown({"detail": sentence})}
-
-
-def _problem(status: int, what: str, sentence: str, kind: str = "") -> dict[str, Any]:
-    return {"model": Problem, "description": what, "content": _shown(problems.problem(status, sentence, kind))}
-
-
-def _nobody() -> dict[str, Any]:
-    sentence = "there is no user 8911 in MySQL, and never was one that we know"
-    return _problem(404, "Nobody knows this user.", sentence, "unknown-user")
-
-
-def _silent() -> dict[str, Any]:
-    return _problem(503, "PostgreSQL does not answer.", models.SILENT, "unavailable")
 
 
 _UNREAD: Final = {
@@ -516,9 +485,11 @@ _UNREAD: Final = {
     },
 }
 _REFUSED: Final[Answers] = {
-    401: _problem(401, "No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"),
-    403: _problem(403, "No token is configured, or it may only read.", NOBODY),
-    409: _problem(
+    401: models.refusal(
+        401, "No token, or the wrong one.", "the token is missing or wrong; send Authorization: Bearer …"
+    ),
+    403: models.refusal(403, "No token is configured, or it may only read.", NOBODY),
+    409: models.refusal(
         409,
         "It cannot run now.",
         "new-users is running already since 2026-03-02 09:00:00 UTC; wait for it to end",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
@@ -103,9 +103,10 @@ def _by_agent(conninfo: str, begin: datetime, end: datetime) -> list[Earned]:
         return attribution.by_agent(connection, begin, end) if lookups.has_centre(connection) else []
 
 
-def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int | str, dict[str, Any]]) -> APIRouter:
-    """The route; `silent` is how it answers without PostgreSQL, `wrong` how a question that is wrong."""
-    routes = APIRouter(tags=["conversions"], responses={**silent, **wrong})
+def router(jobs: Jobs) -> APIRouter:
+    """The routes."""
+    answers: models.Answers = {422: models.wrong(models.WRONG_CURSOR), 503: models.silent()}
+    routes = APIRouter(tags=["conversions"], responses=answers)
     settings = jobs.settings
     turns = Turns("conversions", AT_ONCE, ANSWER_SECONDS)
 
@@ -113,7 +114,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         "/v1/conversions",
         operation_id="listConversions",
         summary="Every conversion once, in order",
-        responses={200: {"content": {"application/json": {"example": EXAMPLE}}}},
+        responses={200: {"content": models.shown(EXAMPLE)}},
     )
     async def conversions(
         after: Annotated[
@@ -138,7 +139,7 @@ def router(jobs: Jobs, silent: dict[int | str, dict[str, Any]], wrong: dict[int 
         "/v1/conversions/by-agent",
         operation_id="countConversionsByAgent",
         summary="Whose calls earned how many",
-        responses={200: {"content": {"application/json": {"example": BY_AGENT}}}},
+        responses={200: {"content": models.shown(BY_AGENT)}},
     )
     async def by_agent(
         begin: Annotated[AwareDatetime, Query(alias="from", description="From when on.")],

@@ -12,8 +12,7 @@ from consumer.store.dead_letters import Unresolved
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.web import models
-from reconciler.web.models import Problem, Resolved
-from reconciler.web.problems import problem
+from reconciler.web.models import Answers, Resolved
 
 LISTED: Final = 200
 """Dead letters on one page, and in one answer where nobody asks for more."""
@@ -26,33 +25,22 @@ def listed(conninfo: str, limit: int = LISTED, after: int = 0) -> list[Unresolve
         return dead_letters.unresolved(connection, limit, after)
 
 
-def router(
-    jobs: Jobs, by: Any, refusals: dict[int | str, dict[str, Any]], wrong: dict[int | str, dict[str, Any]]
-) -> APIRouter:
-    """The routes; `by` is the dependency that says who resolves, `refusals` how it answers whom it does not let, and
-    `wrong` how a question is answered that is wrong."""
-    routes = APIRouter(tags=["dead letters"], responses=wrong)
-    done: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": models.RETRIED}}}}
-    missing: dict[int | str, dict[str, Any]] = {
-        404: {
-            "model": Problem,
-            "description": "There is no such dead letter, or somebody has resolved it.",
-            "content": {"application/json": {"example": problem(404, models.NO_DEAD_LETTER, "unknown-dead-letter")}},
-        }
-    }
-    silent: dict[int | str, dict[str, Any]] = {
-        503: {
-            "model": Problem,
-            "description": "PostgreSQL does not answer.",
-            "content": {"application/json": {"example": problem(503, models.SILENT, "unavailable")}},
-        }
+def router(jobs: Jobs, by: Any, refusals: Answers) -> APIRouter:
+    """The routes; `by` is the dependency that says who resolves, `refusals` how it answers whom it does not let."""
+    answers: Answers = {422: models.wrong(models.WRONG_ID), 503: models.silent()}
+    routes = APIRouter(tags=["dead letters"], responses=answers)
+    gone = "There is no such dead letter, or somebody has resolved it."
+    resolving: Answers = {
+        200: {"content": models.shown(models.RETRIED)},
+        404: models.refusal(404, gone, models.NO_DEAD_LETTER, "unknown-dead-letter"),
+        **refusals,
     }
 
     @routes.get(
         "/v1/dead-letters",
         operation_id="listDeadLetters",
         summary="Messages that could not be applied",
-        responses={200: {"content": {"application/json": {"example": models.DEAD_LETTERS}}}, **silent},
+        responses={200: {"content": models.shown(models.DEAD_LETTERS)}},
     )
     def unresolved(limit: int = Query(LISTED, ge=1, le=10_000)) -> list[Unresolved]:
         """Those that nobody has resolved, oldest first, without their bytes."""
@@ -62,7 +50,7 @@ def router(
         "/v1/dead-letters/{number}/retry",
         operation_id="retryDeadLetter",
         summary="Read its customer live",
-        responses={**done, **missing, **refusals, **silent},
+        responses=resolving,
     )
     def retry(number: int, caller: str = by) -> Resolved:
         """Queues its customer to be read live, and resolves it; one that names no customer stays."""
@@ -72,7 +60,7 @@ def router(
         "/v1/dead-letters/{number}/discard",
         operation_id="discardDeadLetter",
         summary="Resolve it without doing anything",
-        responses={**done, **missing, **refusals, **silent},
+        responses=resolving,
     )
     def discard(number: int, caller: str = by) -> Resolved:
         """Notes that nothing is left to be done about it."""

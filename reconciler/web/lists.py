@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -19,8 +18,7 @@ ROWS: Final = 100
 """On a page of a list."""
 ANSWER_SECONDS: Final = 5.0
 AT_ONCE: Final = 2
-"""A list may take a whole table's reading: so many are read at once, and so many more wait for that."""
-WAITING: Final = 6
+"""A list may take a whole table's reading: so many are read at once, and others wait for that."""
 
 IN_QUEUE: Final = """
 SELECT user_id, opened_at, 0 FROM leadstream.leads
@@ -82,30 +80,6 @@ class Kind:
     statement: str
     word: str | None = None
     days: bool = False
-
-
-class Busy(Exception):
-    """So many lists are asked for that this one has to be asked for again."""
-
-
-class Turns:
-    """Who may read a list now: AT_ONCE do, WAITING stand in line."""
-
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._inside = 0
-
-    @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Waits for its turn. Raises Busy where the line is full."""
-        if self._inside >= AT_ONCE + WAITING:
-            raise Busy
-        self._inside += 1
-        try:
-            async with self._free:
-                yield
-        finally:
-            self._inside -= 1
 
 
 _OLDEST: Final = "Whoever waits longest stands first."

@@ -12,6 +12,8 @@ from reconciler.web.problems import problem, sentence
 
 UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
 Example = dict[str, Any]
+Answers = dict[int | str, dict[str, Any]]
+"""How a route may answer, by status, as the OpenAPI document shows it."""
 
 
 class SweepRequest(BaseModel):
@@ -296,3 +298,40 @@ RUNS: Final[list[Example]] = [
         "error": None,
     }
 ]
+
+
+def wrong(example: Example) -> dict[str, Any]:
+    """The answer to a wrong question, in the document."""
+    return {"model": Wrong, "description": "The question is wrong.", "content": shown(example)}
+
+
+def shown(example: Example | list[Example]) -> dict[str, Any]:
+    """The one example of an answer."""
+    return {"application/json": {"example": example}}
+
+
+def examples(**values: Example | list[Example]) -> dict[str, Any]:
+    """Examples by their names."""
+    named = {name.replace("_", " "): {"value": value} for name, value in values.items()}
+    return {"content": {"application/json": {"examples": named}}}
+
+
+def accepted(what: str, sentence: str) -> dict[str, Any]:
+    """The answer that something was begun."""
+    return {"model": Accepted, "description": what, "content": shown({"detail": sentence})}
+
+
+def refusal(status: int, what: str, sentence: str, kind: str = "") -> dict[str, Any]:
+    """An error, as the document shows it."""
+    return {"model": Problem, "description": what, "content": shown(problem(status, sentence, kind))}
+
+
+def nobody() -> dict[str, Any]:
+    """Nobody knows the customer."""
+    sentence = "there is no user 8911 in MySQL, and never was one that we know"
+    return refusal(404, "Nobody knows this user.", sentence, "unknown-user")
+
+
+def silent() -> dict[str, Any]:
+    """PostgreSQL does not answer."""
+    return refusal(503, "PostgreSQL does not answer.", SILENT, "unavailable")

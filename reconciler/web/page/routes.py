@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -40,6 +41,7 @@ from reconciler.web.page.list_page import list_page
 from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
 from reconciler.web.page.view_model import Facts, Policy
 from reconciler.web.precall import PrecallService, UnknownUser
+from reconciler.web.reads import Busy, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -259,7 +261,7 @@ def add_pages(
     conninfo: str,
 ) -> None:
     """Adds the pages to the API; `policy` is asked each time, for tokens are renewed."""
-    pages, zone, turns = Pages(policy()), policy().zone, lists.Turns()
+    pages, zone, turns = Pages(policy()), policy().zone, Turns("lists", lists.AT_ONCE, lists.ANSWER_SECONDS)
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
@@ -309,9 +311,8 @@ def add_pages(
         except ValueError:
             return _no_list(pages, "That is no place in this list. Begin at its first page.", 422)
         try:
-            async with turns.take():
-                found = await asyncio.to_thread(lists.extract, conninfo, kind, zone, span, behind)
-        except lists.Busy:
+            found = await turns.read(partial(lists.extract, conninfo, kind, zone, span, behind))
+        except Busy:
             busy = _no_list(pages, "Many are looking at lists at the moment. Try again in a few seconds.", 503)
             busy.headers["retry-after"] = str(round(lists.ANSWER_SECONDS))
             return busy
