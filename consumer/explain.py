@@ -10,6 +10,7 @@ from typing import Final, Literal
 from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
 from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion
+from consumer.versions import moment
 
 _SHOWN: Final = 5
 """How many documents or claims a sentence names."""
@@ -114,7 +115,7 @@ def last_changes(lead: Lead) -> list[Seen]:
     rows += [(claim.version, "claim", claim.id, claim.status) for claim in lead.claims.values()]
     rows += [(asked.version, "requirement", asked.id, asked.status) for asked in lead.requirements.values()]
     newest = sorted((row for row in rows if row[0]), key=lambda row: row[0], reverse=True)[:_SHOWN]
-    return [Seen(row, id_, status, _moment(version)) for version, row, id_, status in newest]
+    return [Seen(row, id_, status, moment(version)) for version, row, id_, status in newest]
 
 
 def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
@@ -127,7 +128,7 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
     queue_type = None if lead is None else lead.queue_type
     agrees = None if live is None or queue_type is None else live.verdict.queue_type is queue_type
     known_at = max(held.lane_version, lead.read_floor if lead else 0)
-    behind = None if live is None or not known_at else max(0.0, (live.as_of - _moment(known_at)).total_seconds())
+    behind = None if live is None or not known_at else max(0.0, (live.as_of - moment(known_at)).total_seconds())
     changes = [] if lead is None else last_changes(lead)
     sentences = [
         *_standing(held, own),
@@ -142,8 +143,8 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
         held.user_id,
         queue_type,
         own,
-        _moment(lead.opened_at) if lead is not None and lead.stint else None,
-        _moment(known_at) if known_at else None,
+        moment(lead.opened_at) if lead is not None and lead.stint else None,
+        moment(known_at) if known_at else None,
         held.stints,
         held.conversions,
         held.call_centre,
@@ -185,7 +186,7 @@ def _standing(held: LeadRecord, own: Verdict | None) -> list[str]:
     if lead.queue_type is None:
         return [f"User {lead.user_id} has not been judged yet.", *waiting]
     place = "in no queue" if lead.queue_type is QueueType.NONE else f"in {lead.queue_type}"
-    since = _when(_moment(lead.opened_at))
+    since = _when(moment(lead.opened_at))
     if lead.queue_type is own.queue_type:
         return [f"User {lead.user_id} is {place} since {since}, because {own.because}.", *waiting]
     return [
@@ -200,7 +201,7 @@ def _waiting(lead: Lead, held: LeadRecord) -> list[str]:
     if lead.judge_after == NEVER:
         sentences.append("Too little is known to judge them: they wait to be read live from MySQL.")
     elif lead.judge_after is not None and lead.judge_after > held.lane_version:
-        sentences.append(f"They are judged again when the stream has passed {_when(_moment(lead.judge_after))}.")
+        sentences.append(f"They are judged again when the stream has passed {_when(moment(lead.judge_after))}.")
     if held.recheck is not None:
         tries = f", after {held.recheck.attempts} tries" if held.recheck.attempts else ""
         sentences.append(
@@ -299,10 +300,6 @@ def _named(noun: str, keys: Collection[Key]) -> str:
     shown = ", ".join(ids[:_SHOWN])
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     return f"{noun}{'s' if len(ids) > 1 else ''} {shown}{more}"
-
-
-def _moment(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
 
 
 def _when(time: datetime) -> str:

@@ -6,6 +6,7 @@ and no times, and no comparison of the two means anything.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 AHEAD_SECONDS: Final = 10.0
@@ -23,3 +24,8 @@ def age(version: int, now: float) -> float | None:
     if not version or ahead_seconds(version, now):
         return None
     return max(0.0, now - version / 1e6)
+
+
+def moment(microseconds: int) -> datetime:
+    """A time in µs since 1970 as a datetime in UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)

@@ -161,7 +161,7 @@ def verify(
             progress.close()
         _print([report], as_json_)
     tally = report.tally
-    in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left)
+    in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left_to_recheck)
     _leave(stop, failed=in_doubt)
 
 

@@ -216,7 +216,7 @@ def count(report: Report) -> None:
     for counted, number in (
         (CHECKED, tally.checked),
         (REPAIRED, tally.repaired),
-        (LEFT, tally.left),
+        (LEFT, tally.left_to_recheck),
         (REFUSED, tally.failed),
         (RECHECKED, tally.rechecks),
         (QUERIES, report.queries),

@@ -26,8 +26,10 @@ from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
 from consumer.store.lookups import LeadRecord
+from consumer.store.rule_changes import key
 from consumer.store.rules import InForce
 from consumer.store.sql import DIFFERING_CONVERSIONS, FIRST_SEEN, PAID_SIGNATURES, PAID_SINCE, READ_RULES, SAID_NEVER
+from consumer.versions import moment
 from reconciler.conversions import Row
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import Checksums, Fingerprints, checksums_of
@@ -130,7 +132,7 @@ _SHOWN_ELSEWHERE = """until_version > 0 AND NOT EXISTS (
 def _misjudged(scope: str) -> str:
     """Leads that seem never judged, left to a live read, or in another queue than the rules say, and those that are
     shown by the present in another queue than history has them in, where the present may be another by now: `closed`
-    are the spellings of closed statuses, `owed` those of outstanding requirements, as `_key` writes them."""
+    are the spellings of closed statuses, `owed` those of outstanding requirements, as `key` writes them."""
     closed = f"{_CLAIM} = ANY(%(closed)s)"
     return f"""
 SELECT user_id FROM leadstream.leads AS lead
@@ -384,9 +386,9 @@ class Postgres:
             for is_claim, status, type_, reason in connection.execute(_words(scope), wanted):
                 if is_claim:
                     if rules.closes(status):
-                        closed.append(_key(status))
+                        closed.append(key(status))
                 elif rules.owes(status, type_, reason):
-                    owed.append(_key(status, type_, reason) if rules.mentions_reasons else _key(status, type_))
+                    owed.append(key(status, type_, reason) if rules.mentions_reasons else key(status, type_))
             found = connection.execute(_misjudged(scope), {"never": NEVER, "closed": closed, "owed": owed, **wanted})
             return sorted(user_id for (user_id,) in found)
 
@@ -471,11 +473,6 @@ class Postgres:
             connection.execute(MARK_CHECKED, [list(user_ids)])
 
 
-def moment(microseconds: int) -> datetime:
-    """A time in µs since 1970 as a datetime in UTC."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
-
-
 def microseconds(time: datetime) -> int:
     """A datetime with a zone as µs since 1970."""
     return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
@@ -492,8 +489,3 @@ def _conversion(
 
 def _row(id_: UUID, user_id: int, conversion_type: str, converted_at: datetime) -> Row:
     return Row(id_, user_id, conversion_type, microseconds(converted_at.replace(tzinfo=UTC)))
-
-
-def _key(*words: str | None) -> str:
-    """Words as one text, as the statements above join them."""
-    return "\x1f".join("-" if word is None else f"={word}" for word in words)

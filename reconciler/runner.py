@@ -152,7 +152,7 @@ class Jobs:
             checked=report.tally.checked,
             repaired=report.tally.repaired,
             conversions=report.tally.conversions.total(),
-            left=report.tally.left,
+            left=report.tally.left_to_recheck,
             refused=report.tally.failed,
             queries=report.queries,
             milliseconds=report.milliseconds,

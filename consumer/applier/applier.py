@@ -6,7 +6,6 @@ by compare-and-set and holds every effect of their changes, so a batch is applie
 
 from __future__ import annotations
 
-import gc
 import itertools
 import threading
 import time
@@ -43,7 +42,7 @@ from consumer.store.refusal import is_refusal, reason_of
 from consumer.stream import topics
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topic_fit import REPAIR
-from consumer.tuning import give_back_large_blocks
+from consumer.tuning import collect_seldom, give_back_large_blocks
 
 WAITING_AT_ONCE: Final = 5_000
 """Leads that are judged in one batch because their lane passed their `judge_after`."""
@@ -51,9 +50,6 @@ SEARCHES: Final = 3
 """How often refused leads are looked for in one batch where others are refused without them; then all are set aside."""
 PATIENCE_SECONDS: Final = 900.0
 """How long one thing is tried while a server is away, before the process gives up."""
-GARBAGE: Final = (50_000, 20, 100)
-"""Thresholds of Python's cycle collector: a batch is very many small objects in hardly any cycles, and looking through
-them after every 700 new ones took as much time as all the work on them."""
 OWNER: Final = process.NAME
 
 log: Final = structlog.get_logger()
@@ -278,8 +274,7 @@ def run(stop: threading.Event) -> None:
         return LeadStore(database.conninfo, kafka.lanes, discovery.shadow_mode, "stream", days)
 
     give_back_large_blocks()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
+    collect_seldom()
     with connect() as store, connect() as asked, Presence(database.conninfo, measures.APPLIER):
         positions = partial(_patience(stop), asked.lanes)
         with LaneStream(kafka, applier, positions, stop) as stream:

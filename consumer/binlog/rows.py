@@ -16,7 +16,7 @@ from consumer.binlog import values
 from consumer.binlog.constants import DELETES, INSERTS, ROWS_V1, UPDATES, ColumnType, EventType, packed_integer
 from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, Id, RowChange, UnreadableRow
-from consumer.binlog.table_map import Column, TableMap
+from consumer.binlog.table_map import BLOBS, Column, TableMap
 from consumer.capture import Captured
 from consumer.mysql.charsets import BINARY, decoder, is_utf8, lenient_decoder
 from consumer.mysql.errors import PreconditionFailed
@@ -51,18 +51,6 @@ _FIXED: Final = {
 }
 _WITH_FRACTION: Final = {_C.TIMESTAMP2: 4, _C.DATETIME2: 5, _C.TIME2: 3}
 _BY_LENGTH: Final = (_C.ENUM, _C.SET, _C.BIT)
-_BLOBS: Final = frozenset(
-    {
-        _C.TINY_BLOB,
-        _C.BLOB,
-        _C.MEDIUM_BLOB,
-        _C.LONG_BLOB,
-        _C.BLOB_COMPRESSED,
-        _C.GEOMETRY,
-        _C.JSON,
-        _C.VECTOR,
-    }
-)
 _STRINGS: Final = frozenset({_C.VARCHAR, _C.VAR_STRING, _C.STRING, _C.VARCHAR_COMPRESSED})
 _KEY_TYPES: Final = (*_INTEGERS, _C.INT24, _C.VARCHAR, _C.VAR_STRING, _C.STRING)
 """What ids of claims and requirements may be; those of users are integers."""
@@ -82,7 +70,7 @@ def fixed_width(column: Column) -> int | None:
     Raises UndecodableEvent for types whose size nobody knows.
     """
     kind, length = column.type, column.length
-    if kind in _BLOBS or kind in _STRINGS:
+    if kind in BLOBS or kind in _STRINGS:
         return None
     if kind in _FIXED:
         return _FIXED[kind]
@@ -102,7 +90,7 @@ def is_live(row_end: bytes) -> bool:
 
 def length_bytes(column: Column) -> int:
     """How many bytes a value of this (not fixed-width) column has for its length."""
-    if column.type in _BLOBS:
+    if column.type in BLOBS:
         return column.length
     return 1 if column.length < 256 else 2
 

@@ -23,10 +23,8 @@ _CHARACTER_MARIADB: Final = _CHARACTER | {_C.GEOMETRY, _C.VARCHAR_COMPRESSED, _C
 
 _TWO_BYTES_LITTLE: Final = frozenset({_C.VARCHAR, _C.VAR_STRING, _C.BIT, _C.VARCHAR_COMPRESSED})
 _TWO_BYTES: Final = frozenset({_C.STRING, _C.NEWDECIMAL, _C.ENUM, _C.SET})
-_ONE_BYTE: Final = frozenset(
+BLOBS: Final = frozenset(
     {
-        _C.FLOAT,
-        _C.DOUBLE,
         _C.TINY_BLOB,
         _C.BLOB,
         _C.MEDIUM_BLOB,
@@ -35,11 +33,9 @@ _ONE_BYTE: Final = frozenset(
         _C.GEOMETRY,
         _C.JSON,
         _C.VECTOR,
-        _C.TIMESTAMP2,
-        _C.DATETIME2,
-        _C.TIME2,
     }
 )
+_ONE_BYTE: Final = BLOBS | {_C.FLOAT, _C.DOUBLE, _C.TIMESTAMP2, _C.DATETIME2, _C.TIME2}
 
 _SIGNEDNESS, _DEFAULT_CHARSET, _COLUMN_CHARSET, _COLUMN_NAME, _SET_STRINGS, _ENUM_STRINGS = 1, 2, 3, 4, 5, 6
 _PRIMARY_KEY, _PRIMARY_KEY_PREFIX, _ENUM_SET_DEFAULT_CHARSET, _ENUM_SET_COLUMN_CHARSET = 8, 9, 10, 11

@@ -26,8 +26,9 @@ from consumer.store.connection import Connection, classified, watchful
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
-from consumer.store.rule_changes import FIRST, LAST, Relabelling, RunRecord
+from consumer.store.rule_changes import FIRST, LAST, Relabelling
 from consumer.store.rules import Adopted, Comparisons, InForce
+from consumer.store.runs import Run
 
 SHOWN: Final = 5
 """Examples of each move."""
@@ -177,26 +178,26 @@ class Adoption:
         if held.rejudged_at is not None:
             return None, True
         after = rule_changes.cursor(connection, held.version)
-        run, tally = RunRecord(connection, held.version, after), Tally(held.version)
+        run, tally = rule_changes.start(connection, held.version, after), Tally(held.version)
         try:
             ended = self._pages(connection, after, run, tally, progress)
             if ended:
                 rule_changes.rejudged(connection, held.version)
             run.finish("ok" if ended else "stopped", tally.as_counts())
         except StoreError as error:
-            run.finish("failed", tally.as_counts(), str(error))
+            run.finish("failed", tally.as_counts(), error=str(error))
             raise
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise
-            run.finish("failed", tally.as_counts(), reason_of(error))
+            run.finish("failed", tally.as_counts(), error=reason_of(error))
             raise NotAdopted(
                 f"{reason_of(error)} when the call centre's tables were to be relabelled; make it take these rows and"
                 " run `consumer rules adopt --resume`"
             ) from error
         return tally, ended
 
-    def _pages(self, connection: Connection, after: int, run: RunRecord, tally: Tally, progress: Progress) -> bool:
+    def _pages(self, connection: Connection, after: int, run: Run, tally: Tally, progress: Progress) -> bool:
         rules = InForce().read(connection)
         words = rule_changes.words_changed(connection, rules)
         relabelling = Relabelling(rules)

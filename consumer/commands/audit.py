@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from consumer.audit.audit import Audit
 from consumer.settings import DatabaseSettings, SettingsError, load
-from consumer.store import audits
+from consumer.store.runs import record_audit
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ def record(found: Audit, started: datetime) -> None:
         outcome = {0: "ok", DIFFERENT: "drift", INCOMPLETE: "failed"}[exit_code(found)]
         error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:2000]
         window = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.since_ms, found.until_ms))
-        audits.record(settings.conninfo, started, tuple(window), outcome, counts(found), error)  # type: ignore[arg-type]
+        record_audit(settings.conninfo, started, tuple(window), outcome, counts(found), error)  # type: ignore[arg-type]
 
 
 @contextmanager

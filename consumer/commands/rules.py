@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS
 from consumer.stopping import Stop
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from consumer.commands.adoption import Tally, Tried
     from consumer.leads.rule_file import RuleFile
     from consumer.store.rules import Adopted
-
-FAILED = 1
-WRONG_USAGE = 2
-INTERRUPTED = 128 + signal.SIGINT
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file of rules (TOML); `rules show` prints one.")]
@@ -271,4 +268,4 @@ def _stderr() -> Console:
 
 def _wrong(sentence: str) -> NoReturn:
     typer.echo(sentence, err=True)
-    raise typer.Exit(WRONG_USAGE)
+    raise typer.Exit(WRONG_SETTINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import time
@@ -42,6 +41,7 @@ from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import Topics, await_kafka
+from consumer.tuning import collect_seldom
 
 log = structlog.get_logger()
 
@@ -59,9 +59,6 @@ PURGED: Final = "binlogs were purged before they were read"
 
 VERBS: Final = {"c": "INSERT", "u": "UPDATE", "d": "DELETE"}
 UNREADABLE: Final = "whom it concerns, or everybody where that is unknown, is read live; `consumer doctor` shows why"
-
-GARBAGE: Final = (50_000, 20, 100)
-"""Thresholds of Python's cycle collector: events are very many small objects in no cycles."""
 
 NOTHING_CUT: Final[dict[str, Any]] = {
     "rows": 0,
@@ -125,8 +122,7 @@ class Reader:
         Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
         UndoneTransaction, and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
         """
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
+        collect_seldom()
         try:
             start = self._patience(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from binascii import crc32
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from consumer.leads.model import ConversionType, QueueType
 from consumer.store import sql
 from consumer.store.call_centre.effects import conversion_id
 from consumer.store.connection import Connection
+from consumer.versions import moment
 
 LOCK: Final = 0x6C656164_0001
 """The advisory lock of whoever gives numbers."""
@@ -144,5 +144,4 @@ def as_data(one: Recorded) -> dict[str, object]:
 
 def iso(at: int) -> str:
     """A time (µs) as RFC 3339 writes it, in UTC."""
-    whole = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
-    return whole.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")

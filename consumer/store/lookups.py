@@ -203,7 +203,7 @@ def dossier(connection: Connection, user_id: int) -> LeadRecord:
             lead,
             [PastStint(*row) for row in stints.fetchall()],
             [RecordedConversion(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
-            None if row is None else _call_centre(*row),
+            None if row is None else _call_centre(row),
             None if waiting is None else PendingRecheck(*waiting),
             0 if point is None else point[0],
         )
@@ -245,18 +245,10 @@ def _lead(row: tuple[Any, ...]) -> Lead:
     )
 
 
-def _call_centre(
-    queue_type: str | None,
-    active: bool,
-    score: int,
-    attempts: int,
-    called: datetime | None,
-    outcome: str | None,
-    pending: list[str],
-) -> CallCentreRow:
-    return CallCentreRow(
-        queue_type, active, score, attempts, None if called is None else _utc(called), outcome, pending
-    )
+def _call_centre(row: tuple[Any, ...]) -> CallCentreRow:
+    queue_type, active, score, attempts, called, outcome, pending = row
+    called = None if called is None else _utc(called)
+    return CallCentreRow(queue_type, active, score, attempts, called, outcome, pending)
 
 
 def _utc(time: datetime) -> datetime:

@@ -8,14 +8,14 @@ others may be brought to the new rules whenever they are judged next, for it mak
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 from zlib import crc32
-
-from psycopg.types.json import Jsonb
 
 from consumer.leads.model import CALLED, NEVER, QueueType
 from consumer.leads.rules import Rules
 from consumer.store.connection import Connection
+from consumer.store.runs import ABANDON, START, Run
 from consumer.store.sql import SAID_NEVER
 
 RUN: Final = "rules"
@@ -150,27 +150,6 @@ FROM user_call_scores AS score WHERE {_CALLED_THOUGH_NEVER}
 REJUDGED: Final = "UPDATE leadstream.rules SET rejudged_at = now() WHERE version = %s"
 """Every lead was brought to a version."""
 
-ABANDON: Final = """
-UPDATE leadstream.runs SET outcome = 'aborted', finished_at = now() WHERE name = %s AND outcome = 'running'
-"""
-"""Closes records of runs whose process is gone."""
-
-START: Final = """
-INSERT INTO leadstream.runs (name, started_at, cursor, counts) VALUES (%s, now(), %s, %s) RETURNING id
-"""
-"""Records a run as it starts."""
-
-MOVE: Final = "UPDATE leadstream.runs SET cursor = %s, counts = %s WHERE id = %s"
-"""How far a run has come."""
-
-FINISH: Final = """
-UPDATE leadstream.runs
-SET finished_at = now(), outcome = %s, counts = %s, milliseconds = extract(epoch FROM now() - started_at) * 1000,
-    error = %s
-WHERE id = %s
-"""
-"""Records how a run ended."""
-
 CURSOR: Final = """
 SELECT cursor FROM leadstream.runs
 WHERE name = %(run)s AND (counts ->> 'version')::int = %(version)s AND cursor IS NOT NULL
@@ -215,10 +194,10 @@ def words_changed(connection: Connection, new: Rules) -> Words:
     if olds:
         for (status,) in _streamed(connection, CLAIM_WORDS, {}):
             if any(old.closes(status) is not new.closes(status) for old in olds):
-                claims.append(_key(status))
+                claims.append(key(status))
         for status, type_, reason in _streamed(connection, REQUIREMENT_WORDS, {"reasons": reasons}):
             if differs(status, type_, reason):
-                requirements.append(_key(status, type_, reason) if reasons else _key(status, type_))
+                requirements.append(key(status, type_, reason) if reasons else key(status, type_))
     return Words(claims, requirements, reasons)
 
 
@@ -287,23 +266,13 @@ class Relabelling:
         return (0, []) if row is None else (row[0], row[1] or [])
 
 
-class RunRecord:
-    """One run in leadstream.runs: how far it came and how it ended."""
-
-    def __init__(self, connection: Connection, version: int, cursor: int) -> None:
-        """Records that it starts."""
-        self._connection = connection
-        row = connection.execute(START, [RUN, cursor, Jsonb({"version": version})]).fetchone()
-        assert row is not None
-        self._id = row[0]
-
-    def move(self, cursor: int, counts: Mapping[str, object]) -> None:
-        """Records how far it has come, to be resumed there."""
-        self._connection.execute(MOVE, [cursor, Jsonb(counts), self._id])
-
-    def finish(self, outcome: str, counts: Mapping[str, object], error: str | None = None) -> None:
-        """Records how it ended: `ok`, `stopped` or `failed`."""
-        self._connection.execute(FINISH, [outcome, Jsonb(counts), error, self._id])
+def start(connection: Connection, version: int, cursor: int) -> Run:
+    """Records that bringing leads to a version starts."""
+    row = connection.execute(START, [RUN, None, None, cursor, None]).fetchone()
+    assert row is not None
+    run = Run(lambda: nullcontext(connection), row[0])
+    run.move(cursor, {"version": version})
+    return run
 
 
 def take_turn(connection: Connection) -> bool:
@@ -333,5 +302,6 @@ def _streamed(connection: Connection, statement: str, parameters: Mapping[str, o
         yield from rows.execute(statement, parameters)
 
 
-def _key(*words: str | None) -> str:
+def key(*words: str | None) -> str:
+    """Words as one text, as the statements above join them."""
     return "\x1f".join("-" if word is None else f"={word}" for word in words)

@@ -100,16 +100,8 @@ def newest(connection: Connection) -> Adopted:
     row = connection.execute(sql.NEWEST_RULES).fetchone()
     if row is None:
         raise NotPrepared("leadstream.rules holds no rules yet; run `consumer setup`")
-    version, fingerprint, content, comparisons, adopted_by, adopted_at, rejudged_at = row
-    return Adopted(
-        version,
-        fingerprint,
-        _file(version, content),
-        compared(json.loads(comparisons)),
-        adopted_by,
-        adopted_at,
-        rejudged_at,
-    )
+    version, fingerprint, content, comparisons, *adoption = row
+    return Adopted(version, fingerprint, _file(version, content), compared(json.loads(comparisons)), *adoption)
 
 
 def adopt(connection: Connection, file: RuleFile, comparisons: Comparisons, by: str) -> int:

@@ -21,9 +21,10 @@ from consumer.stopping import EssentialThread
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
+from consumer.versions import moment
 from reconciler.monitor.lags import Lags
 from reconciler.monitor.today import SinceMidnight, clock, since_midnight
-from reconciler.postgres import Postgres, moment
+from reconciler.postgres import Postgres
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import NAMES, WHOLE
 from reconciler.runs.sessions import Settings

@@ -24,10 +24,11 @@ from consumer.store.connection import Connection
 from consumer.store.conversion_events import Recorded
 from consumer.store.errors import NotPrepared, RowLocked, StoreError, TransactionConflict
 from consumer.store.refusal import is_refusal
+from consumer.store.runs import Run, Window
 from reconciler.names import ATTRIBUTION as NAME
 from reconciler.postgres import Postgres
 from reconciler.runs.repair import piecewise, why
-from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
+from reconciler.runs.run_log import COMPLETE, Runs
 
 log = structlog.get_logger(__name__)
 

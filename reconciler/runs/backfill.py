@@ -23,10 +23,11 @@ from consumer.progress import Progress
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
+from consumer.store.runs import Run, Window
 from reconciler.postgres import Postgres
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
-from reconciler.runs.run_log import COMPLETE, Run, Runs, Window
+from reconciler.runs.run_log import COMPLETE, Runs
 from reconciler.runs.sweeps import Report, ended
 from reconciler.runs.wait_for_stream import has_moved, lanes_ahead
 
@@ -170,7 +171,7 @@ class Backfill:
 
     def _leave(self, user_ids: Sequence[int]) -> None:
         if user_ids:
-            self._tally.left += len(user_ids)
+            self._tally.left_to_recheck += len(user_ids)
             with self._store.transaction() as tx:
                 ask_later(tx, user_ids, "the stream has yet to pass what was read")
 

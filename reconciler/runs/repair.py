@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from math import isinf
 from threading import Event
@@ -68,11 +68,11 @@ class Tally:
 
     checked: int = 0
     in_step: int = 0
-    brought: int = 0
+    brought_by_stream: int = 0
     """Differed at first; the stream brought it meanwhile."""
-    published: int = 0
+    conversions_published: int = 0
     """Conversions of stints that the call centre's table lacked, and has now."""
-    entries: int = 0
+    entries_repaired: int = 0
     """Whose entries in the call centre's queue were put right."""
     repaired: int = 0
     """The stream had passed them and had not brought what MySQL holds: this should be zero."""
@@ -83,9 +83,9 @@ class Tally:
     queue_changes: int = 0
     shown: int = 0
     """Put into another queue by the present, while the stream has yet to bring how they came there."""
-    waiting: Counter[str] = field(default_factory=Counter)
+    conversions_waiting: Counter[str] = field(default_factory=Counter)
     """Conversions by type that lie between what we hold and the present, and are the stream's to record."""
-    left: int = 0
+    left_to_recheck: int = 0
     """Drift that could not be confirmed, left to a later recheck."""
     failed: int = 0
     """Refused by PostgreSQL."""
@@ -105,29 +105,10 @@ class Tally:
     """Who was repaired, likewise."""
 
     def as_counts(self) -> dict[str, object]:
-        """What `leadstream.runs` and the JSON report hold."""
-        return {
-            "checked": self.checked,
-            "in_step": self.in_step,
-            "brought_by_stream": self.brought,
-            "repaired": self.repaired,
-            "settled": self.settled,
-            "first_seen": self.first_seen,
-            "queue_changes": self.queue_changes,
-            "shown": self.shown,
-            "entries_repaired": self.entries,
-            "conversions_published": self.published,
-            "conversions_waiting": dict(self.waiting),
-            "left_to_recheck": self.left,
-            "failed": self.failed,
-            "unheld": self.unheld,
-            "refused": dict(self.refused),
-            "rechecks": self.rechecks,
-            "drift": dict(self.drift),
-            "conversions": dict(self.conversions),
-            "drift_users": list(self.drift_users),
-            "repaired_users": list(self.repaired_users),
-        }
+        """What `leadstream.runs` and the JSON report hold: every count by its name."""
+        counts = {count.name: getattr(self, count.name) for count in fields(self)}
+        counts |= {name: dict(by_kind) for name, by_kind in counts.items() if isinstance(by_kind, Counter)}
+        return counts | {"drift_users": list(self.drift_users), "repaired_users": list(self.repaired_users)}
 
     def list_drift(self, users: Iterable[int]) -> None:
         """Lists whom drift is about."""
@@ -353,7 +334,7 @@ class Repairer:
             self._count_entries(found)
             if found:
                 users = [one.user_id for one in found]
-                self.tally.entries += len(users)
+                self.tally.entries_repaired += len(users)
                 kinds = Counter(kind.value for one in found for kind in entry_kinds(one))
                 log.warning("entries_repaired", leads=len(users), users=users[:NAMED], **kinds)
 
@@ -445,7 +426,7 @@ class Repairer:
             if lead is not None and lead.stint:
                 scratch = Outcome()
                 repair(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
-                self.tally.waiting.update(one.conversion_type.value for one in scratch.conversions)
+                self.tally.conversions_waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, candidates: Sequence[Candidate]) -> bool:
         """Notes how far the replica is behind its source; where it stands still, the candidates are left for later."""
@@ -475,7 +456,7 @@ class Repairer:
             self.tally.settled += len(batch.settled)
             self.tally.repair(batch.repaired)
             self.tally.list_drift(batch.repaired)
-            self.tally.brought += len(batch.brought)
+            self.tally.brought_by_stream += len(batch.brought)
             if not self.dry_run:
                 self.tally.take(batch.outcome)
                 count_conversions(batch.outcome, "sweep")
@@ -528,7 +509,7 @@ class Repairer:
 
     def _leave(self, candidates: Sequence[Candidate], why: str) -> None:
         if candidates:
-            self.tally.left += len(candidates)
+            self.tally.left_to_recheck += len(candidates)
             log.info("drift_not_confirmed", leads=len(candidates), reason=why)
             self._postpone([candidate.user_id for candidate in candidates], f"drift was not confirmed: {why}")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reconciler.postgres import moment
+from consumer.versions import moment
 from reconciler.runs.repair import Tally
 from reconciler.runs.sweeps import Report
 
@@ -54,12 +54,12 @@ def show(console: Console, reports: Sequence[Report]) -> None:
         if report.tally.drift:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.drift.most_common())
             console.print(f"{report.name}: drift {kinds}")
-        if report.tally.entries:
-            console.print(f"{report.name}: repaired the entries of {report.tally.entries:,} leads in call_queue")
-        if report.tally.published:
-            console.print(f"{report.name}: added {report.tally.published:,} conversions that only stints knew")
-        if report.tally.waiting:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.waiting.most_common())
+        if entries := report.tally.entries_repaired:
+            console.print(f"{report.name}: repaired the entries of {entries:,} leads in call_queue")
+        if published := report.tally.conversions_published:
+            console.print(f"{report.name}: added {published:,} conversions that only stints knew")
+        if report.tally.conversions_waiting:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.tally.conversions_waiting.most_common())
             console.print(f"{report.name}: wait for the stream, which is to record them: {kinds}")
         if report.error:
             console.print(f"{report.name}: {report.error}", style="red", markup=False)
@@ -76,6 +76,6 @@ def _done(tally: Tally) -> list[str]:
         (tally.queue_changes, "in another queue now"),
         (tally.shown, "shown in the queue of the present, ahead of the stream"),
         (tally.conversions.total(), f"conversions ({kinds})"),
-        (tally.left, "whose drift could not be confirmed, left to a recheck"),
+        (tally.left_to_recheck, "whose drift could not be confirmed, left to a recheck"),
     )
     return [f"{count:,} {what}" for count, what in counts if count]

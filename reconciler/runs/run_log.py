@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from psycopg.types.json import Jsonb
-
+from consumer.store.runs import ABANDON, START, Run, Window
+from consumer.versions import moment
 from reconciler.names import SWEEPS
-from reconciler.postgres import Postgres, microseconds, moment
+from reconciler.postgres import Postgres, microseconds
 
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
@@ -25,23 +24,6 @@ NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age", "attribution",
 LOCK_SPACE: Final = 0x1EAD
 """First key of our advisory locks; the second is derived from the run's name."""
 
-ABANDON: Final = (
-    "UPDATE leadstream.runs SET outcome = 'aborted', finished_at = now() WHERE name = %s AND outcome = 'running'"
-)
-"""Closes records of runs whose process is gone: whoever holds the lock knows that nobody else runs."""
-
-START: Final = """
-INSERT INTO leadstream.runs (name, started_at, window_from, window_to, cursor, started_by)
-VALUES (%s, now(), %s, %s, %s, %s) RETURNING id
-"""
-"""Records a run as it starts."""
-
-SET_WINDOW: Final = "UPDATE leadstream.runs SET window_from = %s, window_to = %s WHERE id = %s"
-"""What a run looks at."""
-
-SET_CURSOR: Final = "UPDATE leadstream.runs SET cursor = %s WHERE id = %s"
-"""How far a run has looked at a table by primary key."""
-
 CURSOR_BEFORE: Final = """
 SELECT cursor FROM leadstream.runs
 WHERE name = %(name)s AND outcome IN ('ok', 'refused') AND cursor IS NOT NULL
@@ -49,15 +31,6 @@ WHERE name = %(name)s AND outcome IN ('ok', 'refused') AND cursor IS NOT NULL
 ORDER BY window_to DESC LIMIT 1
 """
 """The primary key up to which the last run had looked whose window, and which itself, ended by then."""
-
-MOVE: Final = "UPDATE leadstream.runs SET cursor = %s, counts = %s, queries = %s, milliseconds = %s WHERE id = %s"
-"""How far a run has come."""
-
-FINISH: Final = """
-UPDATE leadstream.runs
-SET finished_at = now(), outcome = %s, counts = %s, queries = %s, milliseconds = %s, error = %s WHERE id = %s
-"""
-"""Records how a run ended."""
 
 WINDOWS: Final = """
 SELECT window_from, window_to FROM leadstream.runs
@@ -101,13 +74,6 @@ class AlreadyRunning(Exception):
     """A run of the same name is under way elsewhere."""
 
 
-class Window(NamedTuple):
-    """A span of the replica's time, in µs."""
-
-    start: int
-    end: int
-
-
 class LastRun(NamedTuple):
     """The newest run of a name; `cursor` is how far it came."""
 
@@ -134,40 +100,6 @@ class Record:
     counts: dict[str, object]
     error: str | None
     started_by: str | None = None
-
-
-class Run:
-    """One run under way: says how far it is and how it ended."""
-
-    def __init__(self, postgres: Postgres, run_id: int) -> None:
-        self.run_id = run_id
-        self._postgres = postgres
-        self._started = time.monotonic()
-
-    @property
-    def milliseconds(self) -> int:
-        """How long it has taken so far."""
-        return round((time.monotonic() - self._started) * 1000)
-
-    def set_window(self, window: Window) -> None:
-        """Records what span of time the run looks at."""
-        with self._postgres.session() as connection:
-            connection.execute(SET_WINDOW, [moment(window.start), moment(window.end), self.run_id])
-
-    def set_cursor(self, cursor: int) -> None:
-        """Records up to which primary key the run has looked at its table."""
-        with self._postgres.session() as connection:
-            connection.execute(SET_CURSOR, [cursor, self.run_id])
-
-    def move(self, cursor: int, counts: Mapping[str, object], queries: int) -> None:
-        """Records how far the run has come, to be resumed there."""
-        with self._postgres.session() as connection:
-            connection.execute(MOVE, [cursor, Jsonb(counts), queries, self.milliseconds, self.run_id])
-
-    def finish(self, outcome: str, counts: Mapping[str, object], queries: int, error: str | None = None) -> None:
-        """Records how it ended, as `reconciler.runs.sweeps.Report` has it."""
-        with self._postgres.session() as connection:
-            connection.execute(FINISH, [outcome, Jsonb(counts), queries, self.milliseconds, error, self.run_id])
 
 
 class Runs:
@@ -213,7 +145,7 @@ class Runs:
         with self._postgres.session() as connection:
             row = connection.execute(START, [name, start, end, cursor, self.started_by]).fetchone()
         assert row is not None
-        return Run(self._postgres, row[0])
+        return Run(self._postgres.session, row[0])
 
     def last(self, name: str) -> LastRun | None:
         """The newest run of a name."""

@@ -149,21 +149,11 @@ def open_tools(
 
     Raises StoreError where PostgreSQL is away or not prepared.
     """
-    own = Replicas(settings.replica, stop)
-    try:
-        with (replicas or own).one() as replica:
-            yield from _tools(settings, stop, replica, started_by)
-    finally:
-        own.close()
-
-
-def _tools(settings: Settings, stop: Event, replica: Replica, started_by: str) -> Iterator[Tools]:
-    postgres = Postgres(settings.database.conninfo)
-    try:
-        with LeadStore(
-            settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep"
-        ) as store:
-            runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by)
-            yield Tools(settings, replica, store, postgres, runs, stop)
-    finally:
-        postgres.close()
+    with (
+        closing(Replicas(settings.replica, stop)) as own,
+        (replicas or own).one() as replica,
+        closing(Postgres(settings.database.conninfo)) as postgres,
+        LeadStore(settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep") as store,
+    ):
+        runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by)
+        yield Tools(settings, replica, store, postgres, runs, stop)

@@ -17,12 +17,13 @@ import structlog
 from consumer import local_time
 from consumer.leads.model import QueueType, Table
 from consumer.store.errors import StoreError, TransactionConflict
+from consumer.store.runs import Run, Window
 from reconciler.mysql_statements import UNHELD
 from reconciler.names import RECHECKS
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
 from reconciler.runs.repair import Repairer, Tally, batches, piecewise, why
-from reconciler.runs.run_log import Run, Runs, Window
+from reconciler.runs.run_log import Runs
 from reconciler.runs.wait_for_stream import Stopped
 
 log = structlog.get_logger(__name__)

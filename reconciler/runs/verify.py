@@ -23,11 +23,12 @@ from consumer.leads.outcome import Outcome
 from consumer.progress import Progress
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
+from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import SMALLEST
 from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
 from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
-from reconciler.runs.run_log import Run, Runs
+from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, ended
 from reconciler.runs.wait_for_stream import Stopped
 
@@ -257,7 +258,7 @@ class Verification:
         self._name(kind, {id_of(one): one.user_id for one in earned})
         if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
-                self._repairer.tally.published += sum(piecewise(self._add, batch, self._unpublished))
+                self._repairer.tally.conversions_published += sum(piecewise(self._add, batch, self._unpublished))
 
     def _add(self, earned: Sequence[Conversion]) -> int:
         with self._repairer.store.transaction() as tx:

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from consumer.store.refusal import REFUSED
+from consumer.versions import moment
 from reconciler.monitor.today import calendar, clock
-from reconciler.postgres import Postgres, microseconds, moment
+from reconciler.postgres import Postgres, microseconds
 from reconciler.runs.run_log import NAMES
 
 ROWS: Final = 100

@@ -23,9 +23,10 @@ from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
 from consumer.store.lookups import LeadRecord
+from consumer.versions import moment
 from reconciler import metrics
 from reconciler.monitor.servers import Watch
-from reconciler.postgres import Held, Postgres, moment
+from reconciler.postgres import Held, Postgres
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
 from reconciler.runs.repair import state_of
 from reconciler.runs.sessions import Settings

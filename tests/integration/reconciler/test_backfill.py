@@ -59,7 +59,7 @@ def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_w
     ((clock,),) = world.sql("SELECT UNIX_TIMESTAMP()")
     world.pass_lanes(int(clock) * 1_000_000)
     report = world.backfill()
-    assert (report.tally.first_seen, report.tally.left) == (1, 1)
+    assert (report.tally.first_seen, report.tally.left_to_recheck) == (1, 1)
     assert world.queues() == {1: "unsigned_users"}
     assert world.pg("SELECT user_id FROM leadstream.rechecks WHERE not_before > now()") == [(2,)]
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")

@@ -17,7 +17,7 @@ from consumer import metrics
 from consumer.leads.model import ConversionType, RequirementRow, Row, UserRow
 from consumer.store import conversion_events
 from consumer.store.call_centre.effects import conversion_id
-from reconciler.postgres import moment
+from consumer.versions import moment
 from reconciler.runs.sweeps import Report
 from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
@@ -118,7 +118,7 @@ class TestBothWays:
         assert (report.outcome, report.tally.drift) == ("drift", {"conversion_missing": 1})
         assert rows(world) == []
         repaired = world.verify(repair=True)
-        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        assert (repaired.outcome, repaired.tally.conversions_published) == ("ok", 1)
         assert world.pg(kept) == before
         assert_in_step(world.verify())
 
@@ -305,7 +305,7 @@ class TestRestoreOfAnOpenStint:
         assert rows(world) == paid, "the document was paid, though the stint that says so was lost"
         assert told(world) <= there(world), "who pays by events is told of no other than those"
         again = world.verify(repair=True)
-        assert (again.outcome, again.tally.published) == ("ok", 0)
+        assert (again.outcome, again.tally.conversions_published) == ("ok", 0)
         assert again.tally.drift == {}, "the one without a stint was told once"
         assert rows(world) == paid
 
@@ -343,7 +343,7 @@ class TestRestoreOfAnOpenStint:
         before = told(world)
         world.pg("DELETE FROM conversions WHERE conversion_type = 'requirements_completed'")
         repaired = world.verify(repair=True)
-        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        assert (repaired.outcome, repaired.tally.conversions_published) == ("ok", 1)
         assert len(before) == 1, "the signature was told"
         (new,) = told(world) - before
         assert new in there(world)
@@ -388,7 +388,7 @@ class TestCutOver:
         assert (dry.outcome, dry.tally.drift["conversion_unpublished"]) == ("drift", 1)
         assert len(rows(world)) == 1
         repaired = world.verify(repair=True, conversions_since=scanned)
-        assert (repaired.outcome, repaired.tally.published) == ("ok", 1)
+        assert (repaired.outcome, repaired.tally.conversions_published) == ("ok", 1)
         expected = [(2, SIGNED, at(scanned + MINUTE)), (1, SIGNED, at(scanned + 5_000_000))]
         assert sorted(rows(world)) == sorted(expected)
         assert world.pg("SELECT id FROM conversions WHERE user_id = 2") == [
@@ -396,7 +396,7 @@ class TestCutOver:
         ]
         for since in (scanned, None):
             again = world.verify(repair=True, conversions_since=since)
-            assert (again.tally.drift, again.tally.published) == ({}, 0)
+            assert (again.tally.drift, again.tally.conversions_published) == ({}, 0)
         assert world.scores() == {1: "none", 2: "none"}
         assert len(rows(world)) == 2
 
@@ -405,7 +405,7 @@ class TestCutOver:
         world.pg(OLD, uuid4(), 2, SIGNED, at(scanned + 2 * MINUTE))
         self.switch(world)
         report = world.verify(repair=True, conversions_since=scanned)
-        assert (report.tally.drift["conversion_unpublished"], report.tally.published) == (0, 0)
+        assert (report.tally.drift["conversion_unpublished"], report.tally.conversions_published) == (0, 0)
         assert len(rows(world)) == 2
 
     def test_the_command_refuses_shadow_mode_and_says_what_it_found(self, mysql_world: World, scanned: int) -> None:

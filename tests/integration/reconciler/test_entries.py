@@ -56,7 +56,7 @@ def assert_repaired(world: World, kinds: dict[str, int], expected: Sequence[tupl
     assert (report.outcome, dict(report.tally.drift), entries(world)) == ("drift", kinds, before)
     repaired = world.verify(repair=True)
     assert (repaired.outcome, dict(repaired.tally.drift)) == ("ok", kinds)
-    assert repaired.tally.entries == 1
+    assert repaired.tally.entries_repaired == 1
     assert entries(world) == list(expected)
     assert world.verify().tally.drift == {}
 
@@ -201,7 +201,7 @@ def test_a_sweep_puts_its_own_users_right(world: World) -> None:
     assert world.sweep("new-users", dry_run=True).tally.drift == {"entry_missing": 1}
     assert entries(world) == []
     report = world.sweep("new-users")
-    assert (report.outcome, report.tally.drift, report.tally.entries) == ("ok", {"entry_missing": 1}, 1)
+    assert (report.outcome, report.tally.drift, report.tally.entries_repaired) == ("ok", {"entry_missing": 1}, 1)
     assert entries(world) == [(4, UNSIGNED, "pending")]
     world.sweep("unsigned-conversions", Scope(everyone=True))
     assert entries(world) == [*RIGHT, (4, UNSIGNED, "pending")]
@@ -247,5 +247,5 @@ def test_an_entry_that_somebody_holds_is_left_for_another_time(world: World) -> 
     with psycopg.connect(world.conninfo) as agent:
         agent.execute("SELECT FROM call_queue WHERE user_id = 3 FOR UPDATE")
         report = world.verify(repair=True)
-    assert (report.tally.drift, report.tally.entries) == ({"entry_missing": 1}, 1)
+    assert (report.tally.drift, report.tally.entries_repaired) == ({"entry_missing": 1}, 1)
     assert world.verify(repair=True).tally.drift == {"entry_double": 1}

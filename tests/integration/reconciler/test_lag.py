@@ -127,7 +127,7 @@ def test_a_replica_that_stands_still_takes_nothing_back_and_says_so(pair: Pair) 
     assert pair.world.replica().lag() == inf
 
     report = pair.world.verify(repair=True)
-    assert (report.tally.repaired, report.tally.left) == (0, 1)
+    assert (report.tally.repaired, report.tally.left_to_recheck) == (0, 1)
     sweep = pair.world.sweep("requirements-conversions", EVERYONE)
     assert sweep.tally.repaired == 0
     assert pair.world.queues() == {1: "none", 2: "unsigned_users"}
@@ -148,7 +148,7 @@ def nothing_is_taken_back(pair: Pair) -> None:
     replica = pair.world.replica()
     until(lambda: HOUR <= (replica.lag() or 0) < inf, "the replica was seen to be behind")
     report = pair.world.verify(repair=True)
-    assert (report.tally.drift.total(), report.tally.repaired, report.tally.left) == (0, 0, 1)
+    assert (report.tally.drift.total(), report.tally.repaired, report.tally.left_to_recheck) == (0, 0, 1)
     assert pair.world.verify().outcome == "ok"
     assert pair.world.queues() == {1: "none", 2: "unsigned_users"}
     assert pair.world.conversions() == [(1, "signature_obtained")]

@@ -71,7 +71,7 @@ def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     thread.start()
     report = world.sweep("new-users")
     thread.join()
-    assert (report.tally.brought, report.tally.repaired) == (1, 0)
+    assert (report.tally.brought_by_stream, report.tally.repaired) == (1, 0)
 
 
 def test_new_requirements_bring_their_users_into_the_queue(world: World) -> None:
@@ -211,8 +211,8 @@ def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     report = world.sweep("unsigned-conversions")
     done.set()
     thread.join()
-    assert (report.tally.left, report.tally.repaired, report.tally.shown) == (1, 0, 1)
-    assert report.tally.waiting == {"signature_obtained": 1}
+    assert (report.tally.left_to_recheck, report.tally.repaired, report.tally.shown) == (1, 0, 1)
+    assert report.tally.conversions_waiting == {"signature_obtained": 1}
     assert world.conversions() == []
     assert world.queues() == {1: "unsigned_users"}, "what happened is known from the stream only"
     assert world.pg("SELECT is_active FROM user_call_scores") == [(False,)], "nobody is to call who has signed"
@@ -239,7 +239,7 @@ def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World
     repairer.replica.read_users = read_and_change  # type: ignore[method-assign]
     repairer.check([1])
     repairer.settle()
-    assert (repairer.tally.left, repairer.tally.repaired) == (1, 0)
+    assert (repairer.tally.left_to_recheck, repairer.tally.repaired) == (1, 0)
 
 
 def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stream(world: World) -> None:
@@ -255,7 +255,7 @@ def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stre
     world.pg("UPDATE leadstream.leads SET signature = '98', version = %s, queue_type = 'none'", now)
     world.sql("UPDATE users SET current_signature_file_id = 99")
     repairer.settle()
-    assert (repairer.tally.left, repairer.tally.repaired) == (1, 0)
+    assert (repairer.tally.left_to_recheck, repairer.tally.repaired) == (1, 0)
     assert world.pg("SELECT judge_after FROM leadstream.leads") == [(None,)]
 
 

@@ -654,8 +654,8 @@ def test_refusals_are_a_sentence() -> None:
 
 def test_every_count_is_reported() -> None:
     tally = Tally(
-        checked=1, in_step=2, brought=3, published=4, entries=5, repaired=6, settled=7, first_seen=8, queue_changes=9,
-        shown=10, left=11, failed=12, unheld=13, rechecks=14,
+        checked=1, in_step=2, brought_by_stream=3, conversions_published=4, entries_repaired=5, repaired=6, settled=7,
+        first_seen=8, queue_changes=9, shown=10, left_to_recheck=11, failed=12, unheld=13, rechecks=14,
     )  # fmt: skip
     assert counts(tally) == {
         "checked": 1, "in_step": 2, "brought_by_stream": 3, "conversions_published": 4, "entries_repaired": 5,

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.postgres import microseconds, moment
-from reconciler.runs.run_log import Window, covered_until
+from consumer.store.runs import Window
+from consumer.versions import moment
+from reconciler.postgres import microseconds
+from reconciler.runs.run_log import covered_until
 from reconciler.runs.sweeps import HOUR, Scope, SweepPlan, window_for
 
 NOW = 1_790_000_000_000_000

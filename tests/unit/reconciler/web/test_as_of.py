@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from reconciler.postgres import moment
+from consumer.versions import moment
 from reconciler.replica import LagReading
 from reconciler.web.precall import LAG_FRESH_SECONDS, as_of
 
