@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Final
 
 import structlog
@@ -86,6 +87,7 @@ class LineProgress:
 Progress = TerminalProgress | LineProgress
 
 
-def progress_for(console: Console, name: str) -> Progress:
-    """What suits a console."""
-    return TerminalProgress(console, name) if console.is_terminal else LineProgress(name)
+def progress_for(name: str) -> closing[Progress]:
+    """What suits standard error, for a `with`."""
+    console = Console(stderr=True)
+    return closing(TerminalProgress(console, name) if console.is_terminal else LineProgress(name))

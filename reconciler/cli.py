@@ -120,16 +120,11 @@ def backfill(
     as_json_: JSON = False,
 ) -> None:
     """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
-    from rich.console import Console
-
     from consumer.progress import progress_for
 
     with _tools() as (tools, stop), tools.backfill() as filling:
-        progress = progress_for(Console(stderr=True), "backfill")
-        try:
+        with progress_for("backfill") as progress:
             report = filling.run(progress, restart=restart)
-        finally:
-            progress.close()
         _print([report], as_json_)
     _leave(stop, failed=report.has_failed)
 
@@ -144,8 +139,6 @@ def verify(
     as_json_: JSON = False,
 ) -> None:
     """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
-    from rich.console import Console
-
     from consumer.progress import progress_for
 
     since = _since(conversions_since, "--conversions-since")
@@ -154,11 +147,8 @@ def verify(
     with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
         if since is not None and tools.discovery.shadow_mode:
             _wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
-        progress = progress_for(Console(stderr=True), "verify")
-        try:
+        with progress_for("verify") as progress:
             report = verification.run(progress, sample=sample, conversions_since=since)
-        finally:
-            progress.close()
         _print([report], as_json_)
     tally = report.tally
     in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left_to_recheck)

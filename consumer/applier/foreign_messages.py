@@ -22,7 +22,7 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.envelope import NOBODY
 from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
-from consumer.stream.topics import CHECKPOINTS, Topics
+from consumer.stream.topics import CHECKPOINTS
 
 ANSWER_SECONDS: Final = 5.0
 """How long Kafka may take to give one message once more; the lanes stand still meanwhile."""
@@ -117,7 +117,7 @@ class ForeignMessages:
 
 def newest_in_kafka(settings: KafkaSettings) -> Newest:
     """Reads the checkpoints topic up to where it ends when asked: a commit reaches one partition after the other."""
-    topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
+    topic = settings.topic(CHECKPOINTS)
 
     def newest() -> Checkpoint:
         found = ends_in_kafka([topic], settings)(0)

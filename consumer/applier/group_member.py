@@ -31,7 +31,7 @@ from consumer.stream import topics
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
 from consumer.stream.topic_fit import uneven
-from consumer.stream.topics import LANE_TOPICS, Topics
+from consumer.stream.topics import LANE_TOPICS, lane_topics
 
 POLL_SECONDS: Final = 0.1
 """Longest wait for a message before the thread looks at other duties; also how soon it notices the end."""
@@ -67,8 +67,7 @@ class LaneStream:
         self._positions: Final = positions
         self._batch_rows: Final = applier.applier_batch_rows
         self._buffer: Final = applier.applier_lane_buffer
-        names = Topics(kafka.topic_prefix)
-        self._topics: Final = [names.name(topic) for topic in LANE_TOPICS]
+        self._topics: Final = lane_topics(kafka)
         self._kafka: Final = kafka
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._gaps)

@@ -13,7 +13,7 @@ from consumer.capture import CAPTURED
 from consumer.lane import lane_of
 from consumer.settings import KafkaSettings
 from consumer.stream.partition import Partitions
-from consumer.stream.topics import HEARTBEATS, Topics
+from consumer.stream.topics import HEARTBEATS
 
 ANSWER_SECONDS: Final = 120.0
 """How long Kafka may take for the next message: longer than a transaction of a reader that died stays open."""
@@ -78,7 +78,7 @@ class Stream:
 
     def __init__(self, settings: KafkaSettings, epoch: int, database: str) -> None:
         """Raises KafkaException."""
-        self._names = Topics(settings.topic_prefix)
+        self._name = settings.topic
         self._lanes = settings.lanes
         self._epoch = epoch
         self._database = database
@@ -86,7 +86,7 @@ class Stream:
         self._beats: list[Heartbeat] = []
         self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
         self._bounds = {
-            (topic, lane): self._partitions.bounds(self._names.name(topic), lane)
+            (topic, lane): self._partitions.bounds(self._name(topic), lane)
             for topic in (*CAPTURED, HEARTBEATS)
             for lane in range(settings.lanes)
         }
@@ -189,7 +189,7 @@ class Stream:
         return ""
 
     def _read(self, topic: str, lane: int, since_ms: int) -> Iterator[tuple[_Message | None, bytes, int, str]]:
-        name, (low, high) = self._names.name(topic), self._bounds[topic, lane]
+        name, (low, high) = self._name(topic), self._bounds[topic, lane]
         start = max(low, self._partitions.offset_at(name, lane, since_ms)) if since_ms > 0 else low
         if start >= high:
             return

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,8 +17,6 @@ from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS
 from consumer.stopping import Stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from consumer.commands.adoption import Tally, Tried
     from consumer.leads.rule_file import RuleFile
     from consumer.store.rules import Adopted
@@ -80,12 +77,9 @@ def try_file(file: File, as_json: AsJson = False) -> None:
 
     rules = read_file(file)
     comparisons = ask(load(ReplicaSettings), rules)
-    progress = progress_for(_stderr(), "try")
     shadow = load(DiscoverySettings).shadow_mode
-    try:
+    with progress_for("try") as progress:
         tried = try_out(load(DatabaseSettings).conninfo, rules, comparisons, progress, shadow=shadow)
-    finally:
-        progress.close()
     if as_json:
         typer.echo(json.dumps(_plain_trial(tried), indent=2))
     else:
@@ -116,17 +110,13 @@ def adopt(
     discovery, database = load(DiscoverySettings), load(DatabaseSettings)
     if not discovery.smart_discovery_enabled:
         raise NotAdopted("SMART_DISCOVERY_ENABLED is false, so nothing is written; set it to true and try again")
-    progress = progress_for(_stderr(), "adopt")
-    with Stop() as stop:
+    with Stop() as stop, progress_for("adopt") as progress:
         adoption = Adoption(database.conninfo, shadow=discovery.shadow_mode, stop=stop.event)
-        try:
-            if rules is None:
-                tally, ended = adoption.resume(progress)
-            else:
-                comparisons = ask(load(ReplicaSettings), rules)
-                tally, ended = adoption.adopt(rules, comparisons, by or _whoever(), progress)
-        finally:
-            progress.close()
+        if rules is None:
+            tally, ended = adoption.resume(progress)
+        else:
+            comparisons = ask(load(ReplicaSettings), rules)
+            tally, ended = adoption.adopt(rules, comparisons, by or _whoever(), progress)
     if as_json:
         counts = {} if tally is None else tally.as_counts()
         typer.echo(json.dumps({"adopted": tally is not None, "done": ended, **counts}, indent=2))
@@ -258,12 +248,6 @@ def _whoever() -> str:
     except (KeyError, OSError):  # a container's user need not have a name
         user = f"uid {os.getuid()}"
     return f"{user} on {socket.gethostname()}"
-
-
-def _stderr() -> Console:
-    from rich.console import Console
-
-    return Console(file=sys.stderr)
 
 
 def _wrong(sentence: str) -> NoReturn:

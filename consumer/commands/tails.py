@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from consumer.settings import KafkaSettings
 from consumer.stream.errors import KafkaLost
 from consumer.stream.partition import Partitions
-from consumer.stream.topics import HEARTBEATS, LANE_TOPICS, Topics
+from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
 
 ANSWER_SECONDS: Final = 30.0
 FIRST_LOOK_BACK: Final = 64
@@ -84,15 +84,14 @@ def ends(settings: KafkaSettings) -> Ends:
 
     Raises KafkaLost.
     """
-    names = Topics(settings.topic_prefix)
     found = Ends([], [])
     try:
         with Partitions(settings, "tails", ANSWER_SECONDS) as partitions:
             for topic in LANE_TOPICS:
                 for lane in range(settings.lanes):
-                    low, high = partitions.bounds(names.name(topic), lane)
+                    low, high = partitions.bounds(settings.topic(topic), lane)
                     if low < high:
-                        there = names.name(topic), lane, low, high
+                        there = settings.topic(topic), lane, low, high
                         found.tails.extend(_newest(partitions, *there, with_place=topic == HEARTBEATS))
                     elif topic != HEARTBEATS:
                         found.empty.append((topic, lane, high))

@@ -11,9 +11,9 @@ TransactionConflict too.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -95,7 +95,7 @@ class _Shown(NamedTuple):
     is_passed: bool
 
 
-class LeadStore:
+class LeadStore(AbstractContextManager["LeadStore"]):
     """One connection to PostgreSQL, opened when it is first needed and again after it broke.
 
     `lanes` is the number of lanes, `shadow` leaves the call centre's tables alone, `source` says in the table of stints
@@ -121,9 +121,6 @@ class LeadStore:
         self._add_conversions = ""
         self._in_force = InForce()
         self._handed_out: dict[int, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from threading import Event
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
@@ -15,7 +16,7 @@ from consumer.stream import checkpoint, presence
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import CheckpointUnreadable, NoCheckpoint, WrongDatabase
 from consumer.stream.partition import Partitions
-from consumer.stream.topics import CHECKPOINTS, Topics
+from consumer.stream.topics import CHECKPOINTS
 
 KEY: Final = b"reader"
 ANSWER_SECONDS: Final = 10.0
@@ -40,7 +41,7 @@ def _is_settling(error: BaseException) -> bool:
     )
 
 
-class CheckpointLog:
+class CheckpointLog(AbstractContextManager["CheckpointLog"]):
     """Committed checkpoints, read from their topic.
 
     Whoever is to go on from one has to call `init_transactions` first: it waits until what an older reader left open is
@@ -48,7 +49,7 @@ class CheckpointLog:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._topic = Topics(settings.topic_prefix).name(CHECKPOINTS)
+        self._topic = settings.topic(CHECKPOINTS)
         self._servers = settings.kafka_bootstrap_servers
         self._lanes = settings.lanes
         self.written_at: float | None = None
@@ -132,9 +133,6 @@ class CheckpointLog:
     def close(self) -> None:
         """Ends the connection."""
         self._partitions.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Self
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -30,7 +31,7 @@ class Event(NamedTuple):
     value: bytes
 
 
-class EventProducer:
+class EventProducer(AbstractContextManager["EventProducer"]):
     """A context manager for one thread and one topic. After an error it is of no more use."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
@@ -55,9 +56,6 @@ class EventProducer:
                 f"there is no topic {topic} on {self._servers}, or we may not see it; run `consumer setup` with"
                 " PUBLISH_CONVERSIONS=true, then `consumer doctor`"
             )
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._producer.purge()

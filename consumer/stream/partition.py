@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from contextlib import AbstractContextManager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -13,7 +13,7 @@ from consumer.stream.errors import KafkaLost
 from consumer.stream.trouble import Trouble
 
 
-class Partitions:
+class Partitions(AbstractContextManager["Partitions"]):
     """Committed messages of single partitions; a context manager for one thread."""
 
     def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float, **more: str) -> None:
@@ -95,9 +95,6 @@ class Partitions:
     def close(self) -> None:
         """Ends the connection."""
         self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

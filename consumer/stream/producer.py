@@ -17,7 +17,7 @@ from consumer.stream.checkpoint_log import KEY
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, TopicMismatch
 from consumer.stream.presence import Headers, Presence
-from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES, Topics
+from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES
 from consumer.stream.trouble import Trouble
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class ReaderTransactions:
         self._prefix = settings.topic_prefix
         self._id = f"{self._prefix}.reader"
         self._stopping = stopping
-        self._checkpoints = Topics(settings.topic_prefix).name(CHECKPOINTS)
+        self._checkpoints = settings.topic(CHECKPOINTS)
         self._trouble = Trouble()
         self._settings = settings
         self._credentials = Credentials(settings)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final, NamedTuple, Self
+from contextlib import AbstractContextManager
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
@@ -38,7 +39,7 @@ class ReaderPosition(NamedTuple):
     written_at: float
 
 
-class KafkaLook:
+class KafkaLook(AbstractContextManager["KafkaLook"]):
     """A context manager for one thread."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -80,9 +81,6 @@ class KafkaLook:
             except (KafkaException, SettingsError):
                 self._retention = self._settings.topic_retention_hours * 3600.0
         return self._retention
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._checkpoints.close()

@@ -67,7 +67,6 @@ class Wanted(NamedTuple):
 
 def wanted(settings: KafkaSettings) -> list[Wanted]:
     """The topics of the stream as this configuration needs them."""
-    topics = Topics(settings.topic_prefix)
     retention = str(settings.topic_retention_hours * 3_600_000)
     changes = {"cleanup.policy": "delete"}
     kept = {"retention.ms": retention, "retention.bytes": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
@@ -75,8 +74,8 @@ def wanted(settings: KafkaSettings) -> list[Wanted]:
     # Every batch writes a checkpoint: small segments and eager cleaning keep the topic short.
     tidy = {"segment.ms": "600000", "segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.1"}
     return [
-        *(Wanted(topics.name(name), settings.lanes, changes, kept) for name in LANE_TOPICS),
-        Wanted(topics.name(CHECKPOINTS), 1, compact, tidy),
+        *(Wanted(name, settings.lanes, changes, kept) for name in lane_topics(settings)),
+        Wanted(settings.topic(CHECKPOINTS), 1, compact, tidy),
     ]
 
 

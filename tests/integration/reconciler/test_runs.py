@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from consumer.store import runs
 from reconciler import schedule
 from reconciler.monitor import lags, servers, today
 from reconciler.postgres import microseconds
@@ -25,15 +26,18 @@ DAYS = {
 }  # fmt: skip
 SINCE = [list(NAMES), EARLIER]
 DAY = {"midnight": EARLIER, "next_midnight": NOW}
+BEGIN = {"ABANDON": ["rechecks"], "START": ["age", None, None, None, None]}
 ASKED: dict[ModuleType, dict[str, Any]] = {
-    run_log: {
-        "ABANDON": ["rechecks"],
-        "START": ["age", None, None, None, None],
+    runs: {
+        **BEGIN,
         "SET_WINDOW": [EARLIER, NOW, 7],
         "SET_CURSOR": [7, 7],
-        "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
         "MOVE": [7, "{}", 7, 7, 7],
         "FINISH": ["ok", "{}", 7, 7, None, 7],
+    },
+    run_log: {
+        **BEGIN,
+        "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
         "WINDOWS": ["new-users"],
         "LAST": ["rechecks"],
         "NEWEST": [list(NAMES)],
