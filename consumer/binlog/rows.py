@@ -272,15 +272,15 @@ class TableDecoder:
                 if at == row_start:
                     raise UndecodableEvent("images without any column: nobody can say how many rows these are")
                 op = _op(old[0], new[0])
+                had = old[1:3] if old[0] else (None, None)
+                has = new[1:3] if new[0] else (None, None)
                 if reasons and op:
-                    kept = _op_of(kind) == "u" and (not self.has_ref(after) or ref == new[2] is not None)
-                    new_id = new[1] if new[1] is not None or kind in INSERTS or op == "d" else id_
-                    keys = old[1], old[2], new_id, new[2]
-                    emit(UnreadableRow(self.table, op, *keys, kept, file, pos, row, reasons[0]))
+                    kept = op == "u" and (not self.has_ref(after) or ref == new[2] is not None)
+                    if new[0] and new[1] is None and kind not in INSERTS:
+                        has = id_, new[2]  # an image without id is one of the same id
+                    emit(UnreadableRow(self.table, op, *had, *has, kept, file, pos, row, reasons[0]))
                 elif op:
                     change = (self.table, op, old[0] or None, new[0] or None)
-                    had = old[1:3] if old[0] else (None, None)
-                    has = new[1:3] if new[0] else (None, None)
                     emit(RowChange(*change, *had, *has, pos, row, explicit))
                 row += 1
         except (*DAMAGE, UndecodableEvent):
@@ -375,6 +375,8 @@ class TableDecoder:
     def _keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
         function = self._keys_of.get((present, nulls, with_keys))
         if function is None:
+            if len(self._keys_of) >= _IMAGES_KEPT:
+                self._keys_of.clear()
             function = self._write_keys(present, nulls, with_keys=with_keys)
             self._keys_of[present, nulls, with_keys] = function
         return function

@@ -244,7 +244,10 @@ def uncompressed(value: bytes) -> bytes:
         raise ValueError(f"compression {head:#x} of a column")
     length = int.from_bytes(value[1 : 1 + size], "big")
     inflate = zlib.decompressobj(-15 if head & 8 else 15)
-    content = inflate.decompress(value[1 + size :], length + 1)
+    try:
+        content = inflate.decompress(value[1 + size :], length + 1)
+    except zlib.error as error:
+        raise ValueError(f"a compressed column cannot be inflated: {error}") from error
     if len(content) != length or not inflate.eof:
         raise ValueError("a compressed column has another length than it says")
     return content
