@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from consumer.settings import PasswordCommandFailed
+
 
 class State(StrEnum):
     """How a precondition stands: `warning` is what works today and may not tomorrow."""
@@ -37,7 +39,12 @@ def offset(seconds: float) -> str:
 
 def away(server: str, setting: str, error: Unreachable) -> Check:
     """The check of a server that cannot be asked; `setting` says where it is."""
-    hint = f"correct {setting}, or our account there" if error.refused else f"start the server, or correct {setting}"
+    if isinstance(error.__cause__ and error.__cause__.__cause__, PasswordCommandFailed):
+        hint = "run that command by hand, as the account that this process runs as"
+    elif error.refused:
+        hint = f"correct {setting}, or our account there"
+    else:
+        hint = f"start the server, or correct {setting}"
     return Check(server, "reachable", State.FAILED, str(error), hint)
 
 
