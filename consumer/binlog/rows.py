@@ -270,7 +270,7 @@ class TableDecoder:
                     new = self._image_or_keys(after, data, at, reasons)
                     at = new[3]
                 if at == row_start:
-                    raise UndecodableEvent("images without any column: nobody can say how many rows these are")
+                    return None  # images without any column: nobody can say how many rows these are
                 op = _op(old[0], new[0])
                 had = old[1:3] if old[0] else (None, None)
                 has = new[1:3] if new[0] else (None, None)

@@ -15,7 +15,21 @@ from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import RowChange
 from consumer.binlog.rows import Fold, fixed_width, length_bytes
 from consumer.binlog.table_map import Column
-from tests.unit.binlog.rowbuild import ID, NOTE, POS, USER_ID, changes, column, event, i4, reader, refused, short
+from tests.unit.binlog.rowbuild import (
+    ID,
+    NOTE,
+    POS,
+    ROW_END,
+    ROW_START,
+    USER_ID,
+    changes,
+    column,
+    event,
+    i4,
+    reader,
+    refused,
+    short,
+)
 
 C, E = ColumnType, EventType
 
@@ -393,3 +407,53 @@ def test_a_column_of_unknown_size_is_refused_wherever_it_is_looked_at() -> None:
         fixed_width(shape)
     with refused(UndecodableEvent, sentence):
         changes(reader("users", ID, shape), event(E.WRITE_ROWS, 2, b"\0" + i4(1) + b"1"))
+
+
+GENERATED = r"""
+def image(data, p):
+    p += (data[p] | data[p + 1] << 8 if data[p + 1] else data[p]) + 2
+    a = p + 1
+    p = a + data[p]
+    c_id = fold_2(decode_1(data[a:p]))
+    a = p + 1
+    p = a + data[p]
+    c_claim_id = dashed_3(data[a:p].ljust(16, b'\0'))
+    p += 2
+    a = p + 1
+    p = a + data[p]
+    c_type = remembered_4[data[a:p]]
+    a = p + 3
+    p = a + int.from_bytes(data[p:p + 3], 'little')
+    c_status = quote(decode_6(uncompressed_5(data[a:p])))
+    a = p + 1
+    p = a + data[p]
+    c_claim_requirement_reason = quote(decode_7(data[a:p]))
+    c_created_at, c_updated_at, row_end, = unpack_11(data, p)
+    p += 23
+    return f'{{"id":{quote(c_id)},"claim_id":{quote(c_claim_id)},"type":{c_type},"status":{c_status},"""
+GENERATED += (
+    '"claim_requirement_reason":{c_claim_requirement_reason},"created_at":{remembered_8[c_created_at]},'
+    "\"updated_at\":{number_9(c_updated_at)}}}' if is_live_10(row_end) else '', c_id, c_claim_id, p\n"
+)
+
+
+def test_a_generated_function_reads_like_one_written_by_hand() -> None:
+    target = reader(
+        "claim_requirements",
+        column("note", C.VARCHAR, 300, collation=UTF8),
+        column("id", C.VARCHAR, 80, collation=LATIN1),
+        column("claim_id", C.STRING, 16, collation=BYTES),
+        column("amount", C.SHORT),
+        column("type", C.VARCHAR, 80, collation=UTF8),
+        column("status", C.BLOB_COMPRESSED, 3, collation=LATIN1),
+        column("claim_requirement_reason", C.VARCHAR, 80, collation=LATIN1),
+        column("created_at", C.DATETIME2, 0),
+        column("updated_at", C.INT24),
+        ROW_START,
+        ROW_END,
+        NOTE,
+        row_end="row_end",
+        folds=lambda _: str.lower,
+    )
+    target.image(None, b"\0\0")
+    assert target.sources == {(b"\xff\xff", b"\0\0"): GENERATED[1:]}

@@ -250,6 +250,19 @@ def test_null_bits_count_the_columns_that_are_in_the_image() -> None:
     ]
 
 
+@pytest.mark.parametrize("lost", range(16))
+def test_images_are_read_whichever_other_column_is_left_out_or_null(lost: int) -> None:
+    notes = [column(f"note{n}", C.TINY) for n in range(16)]
+    target = reader("claims", *notes, ID, USER_ID)
+    present = ((1 << 18) - 1 ^ 1 << lost).to_bytes(3, "little")
+    rows = [(1 << null).to_bytes(3, "little") + bytes(range(100, 114)) + i4(1) + i4(7) for null in range(15)]
+    text = '{"id":1,"user_id":7}'
+    assert changes(target, event(E.WRITE_ROWS, 18, *rows, before=present)) == (
+        [RowChange("claims", "c", None, text, None, None, 1, 7, POS, ROW + n) for n in range(15)],
+        ROW + 15,
+    )
+
+
 @pytest.mark.parametrize("partial", [True, False])
 @pytest.mark.parametrize("documents", [1, 9])
 def test_partial_updates_of_json_say_first_which_values_are_partial(partial: bool, documents: int) -> None:

@@ -112,11 +112,29 @@ def test_keys_are_read_of_images_that_lack_columns(
     )
 
 
-def test_a_ref_beyond_the_eighth_column_is_found_in_the_bitmap() -> None:
-    notes = [column(f"note{n}", C.TINY) for n in range(8)]
-    target = reader("claims", ID, *notes, USER_ID)
-    assert [target.has_ref(bytes((0xFF, high))) for high in (0, 1, 2, 3)] == [False, False, True, True]
-    assert [target.has_ref(bytes((0, high))) for high in (0, 1, 2, 3)] == [False, False, True, True]
+@pytest.mark.parametrize("ref", [*range(18)])
+def test_a_ref_is_found_wherever_its_bit_is(ref: int) -> None:
+    notes = [column(f"note{n}", C.TINY) for n in range(17)]
+    target = reader("claims", *notes[:ref], USER_ID, *notes[ref:], ID)
+    alone = 1 << ref
+    assert target.has_ref(alone.to_bytes(3, "little"))
+    assert not target.has_ref((alone ^ 0xFFFFFF).to_bytes(3, "little"))
+
+
+@pytest.mark.parametrize("lost", range(16))
+def test_keys_are_read_whichever_other_column_is_left_out_or_null(lost: int) -> None:
+    """Bits of what is present count the table's columns, NULL bits those of the image."""
+    notes = [column(f"note{n}", C.TINY) for n in range(16)]
+    target = reader("claims", *notes, ID, USER_ID, STATUS)
+    present = ((1 << 19) - 1 ^ 1 << lost).to_bytes(3, "little")
+    rows = [
+        (1 << null).to_bytes(3, "little") + bytes(range(100, 114)) + i4(1) + i4(7) + short(NOT_TEXT)
+        for null in range(15)
+    ]
+    assert readable(target, event(E.WRITE_ROWS, 19, *rows, before=present)) == (
+        [unread("c", None, None, 1, 7, row=ROW + n) for n in range(15)],
+        ROW + 15,
+    )
 
 
 @pytest.mark.parametrize(
