@@ -184,6 +184,31 @@ class TestOneCustomer:
         assert books.leads[1].rules_version == 2
         assert not books.last.queue_changes
 
+    def test_what_was_handed_in_before_rules_that_settle_nothing_new_still_completes(
+        self, books: Books, company: Company
+    ) -> None:
+        with company.transaction():
+            company.requirement(102, 11, "approved")
+        books.replay(company.stream)
+        company.stream.clear()
+        adopt(books, RuleFile(closed=("lost",)), company.now, eagerly=True)
+        with company.transaction():
+            company.delete_requirement(101)
+        books.replay(company.stream)
+        assert [earned.requirements for earned in books.conversions.values()] == [("102",)]
+
+    def test_so_does_what_was_gone_when_they_came_and_is_back(self, books: Books, company: Company) -> None:
+        with company.transaction():
+            company.delete_requirement(102)
+        books.replay(company.stream)
+        company.stream.clear()
+        adopt(books, RuleFile(closed=("lost",)), company.now, eagerly=True)
+        with company.transaction():
+            company.requirement(102, 11, "approved")
+            company.delete_requirement(101)
+        books.replay(company.stream)
+        assert [earned.requirements for earned in books.conversions.values()] == [("102",)]
+
     def test_the_stint_is_dated_by_the_adoption(self, books: Books, company: Company) -> None:
         at = company.now - SECOND // 2
         adopt(books, RuleFile(settled=("pending", "waived")), at, eagerly=True)
@@ -261,6 +286,35 @@ class TestOneCustomer:
         assert [earned.conversion_type for earned in outcome.conversions] == [ConversionType.REQUIREMENTS_COMPLETED]
         assert outcome.stints[1, 3].opened_reason is Reason.RULES_CHANGED
         assert lead.rules_version == 2
+
+    def test_and_by_the_new_ones_no_later_than_its_lane_has_come_to(self, books: Books, company: Company) -> None:
+        books.leads[1].judge_after = NEVER
+        with company.transaction():
+            company.requirement(101, 11, "approved")
+            company.requirement(102, 11, "approved")
+        rules = adopted(books, RuleFile(settled=("waived",)), company.now + 10 * MINUTE)
+        outcome, lead, until = Outcome(), deepcopy(books.leads[1]), company.now + 3 * MINUTE
+        repair(lead, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE, rules, outcome, until)
+        assert (outcome.stints[1, 3].opened_reason, outcome.stints[1, 3].opened_at) == (Reason.RULES_CHANGED, until)
+
+    def test_one_that_new_rules_leave_where_it_is_has_them_after_its_read(self, books: Books, company: Company) -> None:
+        books.leads[1].judge_after = NEVER
+        adopt(books, RuleFile(closed=("lost",)), company.now, eagerly=True)
+        assert books.leads[1].rules_version == 1
+        books.repair(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
+        assert books.leads[1].rules_version == 2
+        assert len(books.stints_of(1)) == 1
+
+    def test_one_first_read_after_the_adoption_knows_no_other_rules(self, books: Books, company: Company) -> None:
+        adopt(books, RuleFile(settled=("pending",)), company.now, eagerly=True)
+        with company.transaction():
+            company.user(2, "file-2")
+            company.claim(12, 2)
+            company.requirement(103, 12)
+        books.repair(2, company.read(2), company.now - MINUTE, company.now)
+        at = company.now - MINUTE
+        assert [(stint.queue_type, stint.opened_at) for stint in books.stints_of(2)] == [(QueueType.NONE, at)]
+        assert books.told(2) == QueueChange(2, QueueType.NONE, frozenset(), False, True, Reason.FIRST_SEEN, at)
 
 
 def naively(user_id: int, history: list[Change], old: NaiveWords, new: NaiveWords, cut: int) -> list[NaiveStint] | None:

@@ -28,7 +28,7 @@ from reconciler.runs.repair import state_of
 RULES = Rules()
 USER = UserRow(1, "5", True)
 CLAIM = ClaimRow("10", 1, "open")
-DOCUMENT = RequirementRow("100", "10", "id", "pending", None)
+DOCUMENT = RequirementRow("100", "10", "id", "pending", "blurred")
 LIVE = LiveLead(USER, {"10": CLAIM}, {"100": DOCUMENT}, {})
 
 
@@ -41,7 +41,7 @@ def held() -> Lead:
         queue_type=QueueType.REQUIREMENTS_OUTSTANDING,
         rule=Rule.REQUIREMENT_OUTSTANDING,
         claims={"10": Claim("10", "open", 1)},
-        requirements={"100": Requirement("100", "10", "id", "pending", None, 1)},
+        requirements={"100": Requirement("100", "10", "id", "pending", "blurred", 1)},
     )
 
 
