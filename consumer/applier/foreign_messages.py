@@ -21,7 +21,7 @@ from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.envelope import NOBODY
-from consumer.stream.errors import CheckpointUnreadable, KafkaLost, NoCheckpoint
+from consumer.stream.errors import CheckpointUnreadable, KafkaLost, KafkaRefused, NoCheckpoint
 from consumer.stream.topics import CHECKPOINTS
 
 ANSWER_SECONDS: Final = 5.0
@@ -82,7 +82,7 @@ class ForeignMessages:
                 raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
             for seq, partition, offset in lane.merge.beyond(due, MOST_AT_ONCE):
                 self._set_aside(lane, seq, partition, offset, due)
-        except (KafkaLost, NoCheckpoint, CheckpointUnreadable) as error:
+        except (KafkaLost, KafkaRefused, NoCheckpoint, CheckpointUnreadable) as error:
             self._ask_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
             log.warning(

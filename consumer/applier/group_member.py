@@ -29,7 +29,7 @@ from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream import topics
 from consumer.stream.credentials import Credentials
-from consumer.stream.errors import ConsumerFailed, KafkaLost, NotCoPartitioned
+from consumer.stream.errors import ConsumerFailed, KafkaLost, KafkaRefused, NotCoPartitioned
 from consumer.stream.topic_fit import uneven
 from consumer.stream.topics import LANE_TOPICS, lane_topics
 
@@ -312,7 +312,7 @@ class LaneStream:
     def _why_torn(self) -> str:
         try:
             torn = uneven(topics.partitions_of_lanes(self._kafka))
-        except KafkaLost:
+        except (KafkaLost, KafkaRefused):
             torn = None
         return torn or (
             f"every member of the group {self.group} has to subscribe to all four topics with the range assignor"

@@ -38,7 +38,7 @@ from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
-from consumer.stream.errors import KafkaLost, ReaderFenced, StreamError
+from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import Topics, await_kafka
 from consumer.tuning import collect_seldom
@@ -110,7 +110,7 @@ class Reader:
         self._progress = Progress(self._lag.seconds)
         self._left_out: frozenset[tuple[str, int]] = frozenset()
         self._unread = unread_reports()
-        self._patience = Patience(lambda error: isinstance(error, PASSING), stop.event, report_lost)
+        self._patience = Patience(self._is_passing, stop.event, report_lost)
         self._connected = False
         self._id = uuid4().hex
         self._database = ""
@@ -120,7 +120,8 @@ class Reader:
         """Reads until stopped.
 
         Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
-        UndoneTransaction, and what BinlogStream raises except ConnectionLost, which like KafkaLost is tried again.
+        UndoneTransaction, KafkaRefused, and what BinlogStream raises except ConnectionLost, which like KafkaLost is
+        tried again.
         """
         collect_seldom()
         try:
@@ -135,6 +136,10 @@ class Reader:
             self._replica.close()
             self._transactions.close()
         log.info("reader_stopped")
+
+    def _is_passing(self, error: BaseException) -> bool:
+        """Whether to try again: a password that Kafka refuses may be renewed there and not yet in its file."""
+        return isinstance(error, PASSING) or (isinstance(error, KafkaRefused) and self._transactions.may_be_let_in())
 
     def _next_seqs(self) -> list[int]:
         committed = self._transactions.committed
@@ -195,6 +200,9 @@ class Reader:
                     found = checkpoints.newest()
             except KafkaLost as error:
                 log.info("kafka_away", reason=str(error))
+            except KafkaRefused as error:
+                if not self._transactions.may_be_let_in():
+                    raise fenced from error
             else:
                 if found is not None and found.reader != self._id:
                     raise fenced
@@ -596,7 +604,7 @@ def say_unread(event: Statement | SchemaChange) -> None:
 
 def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
     """Tells that something passing failed and when it is tried again."""
-    server = "kafka" if isinstance(error, KafkaLost) else "mysql"
+    server = "kafka" if isinstance(error, KafkaLost | KafkaRefused) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
     log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))
 

@@ -49,6 +49,13 @@ class Credentials:
         self._let_in = False
         self._refused_at: float | None = None
 
+    def of_next_client(self) -> Credentials:
+        """What the client logs in with that takes this one's place; what Kafka said to this one stays known."""
+        following = Credentials(self._settings)
+        following._let_in = self._let_in
+        following._refused_at = self._refused_at if following._given == self._given else None
+        return following
+
     def accepted(self) -> None:
         """Kafka let us in."""
         self._let_in = True

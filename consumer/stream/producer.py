@@ -111,11 +111,15 @@ class ReaderTransactions:
         except (KafkaLost, ReaderFenced) as error:
             log.info("commit_outcome_unknown", reason=str(error))
         self._drop()
-        self._credentials = Credentials(self._settings)
+        self._credentials = self._credentials.of_next_client()
         self._producer = Producer(self._properties())
         self._produce = self._producer.produce
         self._fatal = None
         self._open = self.broken = False
+
+    def may_be_let_in(self) -> bool:
+        """Whether Kafka, which refused one of our clients, may let us in yet: see `Credentials.may_help`."""
+        return self._credentials.may_help(self._producer)
 
     def ready(self) -> None:
         """Waits for the last commit and opens the next transaction; nothing to do where one is open."""

@@ -218,6 +218,7 @@ def _answer_errors(app: FastAPI) -> None:
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:
         detail = "an error that nobody foresaw; the log of reconciler serve has it"
         headers = {name.decode(): value.decode() for name, value in HEADERS}
+        headers["connection"] = "close"  # uvicorn hangs up behind such an error, which the client would not know
         return problems.answer(500, detail, headers=headers)
 
     for cause in statuses:

@@ -171,8 +171,13 @@ class SafetyNet:
                 self._problems.append(f"run {number}, {' '.join(command)}, ended with {code}:\n{shell.tail()}")
 
     def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            while not self._over.wait(_PAUSE):
+        """Asks until it is over, and beyond that until something was answered: a slow machine gets to it late."""
+        with httpx.Client(base_url=self._url, timeout=PATIENCE) as client:
+            given_up = float("inf")
+            while not self._over.wait(_PAUSE) or (not self._answers[200] and time.monotonic() < given_up):
+                if self._over.is_set():
+                    given_up = min(given_up, time.monotonic() + PATIENCE)
+                    time.sleep(_PAUSE)
                 user = self._random.randint(1, 30_000)
                 queue = self._random.choice(("unsigned_users", "requirements_outstanding", "none"))
                 try:

@@ -24,7 +24,7 @@ WITHOUT_CODEC = frozenset({"armscii8", "dec8", "geostd8", "keybcs2", "swe7"})
 TWINS = ("ucs2", "utf16", "utf32", "utf8mb3")
 """Character sets that have the collations of utf8mb4 again, by the same tables of the server: of these one in four."""
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(params=["mysql", "mariadb"])

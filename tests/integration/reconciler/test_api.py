@@ -101,7 +101,9 @@ def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing_of_itself(mysql_
     mysql_world.pg(
         "UPDATE leadstream.stints SET closed_at = now(), conversion_type = 'of_another_release', in_shadow = false"
     )
-    assert problem(served.get("/v1/conversions")) == (500, "about:blank")
+    failed = served.get("/v1/conversions")
+    assert problem(failed) == (500, "about:blank")
+    assert failed.headers["connection"] == "close"
     assert "of_another_release" not in served.get("/v1/conversions").text
 
 

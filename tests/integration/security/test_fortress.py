@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from threading import Event, Thread
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,7 +24,7 @@ from tests.integration.doctor.conftest import findings
 from tests.integration.security.fortress import FORBIDDEN, SECRETS, SESSION_SECONDS, Fortress, built
 from tests.support.processes import Process
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1800)]
 
 
 class Failing(NamedTuple):
@@ -211,6 +213,26 @@ def test_the_commands_that_the_doctor_prints_for_kafka_give_what_is_missing(fort
     assert not {"kafka topics", "kafka topic ACLs", "kafka group ACLs", "kafka transactions"} & left.keys(), left
 
 
+@contextmanager
+def changing(fortress: Fortress) -> Iterator[None]:
+    """A customer who changes all the time."""
+    over = Event()
+
+    def change() -> None:
+        for number in itertools.count():
+            if over.wait(0.01):
+                return
+            fortress.company(f"UPDATE users SET current_signature_file_id = {number % 5 + 1} WHERE id = 1")
+
+    thread = Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_processes_go_on_when_the_passwords_of_kafka_and_postgresql_are_renewed(
     fortress: Fortress, outputs: dict[str, str]
 ) -> None:
@@ -226,8 +248,9 @@ def test_processes_go_on_when_the_passwords_of_kafka_and_postgresql_are_renewed(
         applier.wait_for("lanes_assigned")
         server.wait_for("serving")
         try:
-            fortress.renew_in_kafka(f"{SECRETS['kafka']}-2")
-            reader.wait_for("kafka_password_awaited")
+            with changing(fortress):  # so that a Kafka transaction is under way when its password is no longer right
+                fortress.renew_in_kafka(f"{SECRETS['kafka']}-2")
+                reader.wait_for("kafka_password_awaited")
             kafka.write_text(f"{SECRETS['kafka']}-2\n")
             url.write_text(first.replace(SECRETS["postgres"], f"{SECRETS['postgres']}-2"))
             fortress.renew_in_postgres(f"{SECRETS['postgres']}-2")

@@ -57,7 +57,7 @@ def test_what_was_resolved_stays_so_when_it_is_met_again(store: LeadStore, datab
             dead_letters.choose(session, [1])
 
 
-@pytest.mark.timeout(120)  # psycopg and PostgreSQL would wait for each other for ever
+@pytest.mark.timeout(600)  # psycopg and PostgreSQL would wait for each other for ever
 def test_a_batch_that_is_larger_than_what_sockets_hold_is_committed(store: LeadStore) -> None:
     letters = [letter(offset, bytes(LONGEST_BYTES - 1)) for offset in range(3)]
     assert write(store, *letters) == (3, 0)
