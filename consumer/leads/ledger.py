@@ -48,7 +48,8 @@ def replay(
     `left` is what was left behind under the names that `names_in` gives for the changes; it is altered too. A lead gets
     what was left for a user or claim that comes. Where that is not known whole (or `moved`, see Change), where a
     change's row could not be read, and where rows were missed in the midst of a source transaction, the leads concerned
-    wait for a live read. Where changes are lost, whoever's they were, all leads do that are known by then.
+    wait for a live read. Where changes are lost, whoever's they were, all leads do that are known by then. Who waits
+    already, for a live read or the lane, waits for a read that holds what was missed.
     """
     left = {} if left is None else left
     rejudge_all(leads.values(), lane_version or (changes[0].version if changes else 0), rules, outcome)
@@ -60,17 +61,16 @@ def replay(
     for change in changes:
         version = change.version
         table = change.table
+        if table is None and change.recheck is not None:
+            for half_known in leads.values():
+                if change.moved or half_known.user_id in touched or (half_known.judge_after or 0) > lane_version:
+                    _await_read(half_known, change.recheck, outcome, missed=change)
+            if version > lane_version:  # it stands in a transaction: whoever changes in the rest may have before
+                missed = change
         if version > due:
-            if table is None and change.recheck is not None:
-                waiting.await_read(lane_version, change)
             due = waiting.judge_passed(version - 1)
         if table is None:
-            if change.recheck is not None:
-                for half_known in (leads if change.moved else touched).values():
-                    _await_read(half_known, change.recheck, outcome, missed=change)
-                waiting.await_read(lane_version, change)
-                if version > lane_version:  # it stands in a transaction: whoever changes in the rest may have before
-                    missed = change
+            pass  # it ends a transaction at the most
         elif change.ties is not None and change.ties.claimless:
             take_claimless(change, left, outcome)
         elif change.ties is not None and change.ties.likely:
@@ -160,7 +160,6 @@ def _is_insert(change: Change) -> bool:
 def _meet(change: Change, outcome: Outcome) -> Lead:
     """The working copy of a lead of which the stream brings the first we hear."""
     lead = Lead(change.user_id)
-    outcome.leads[lead.user_id] = lead
     if not _is_insert(change):
         _await_read(lead, "met in the stream before anything was known of it", outcome)
     return lead
@@ -192,12 +191,6 @@ class _Waiting:
         self._latest_first = sorted(waiting, key=lambda entry: entry[:2], reverse=True)
         self._rules = rules
         self._outcome = outcome
-
-    def await_read(self, lane_version: int, missed: Change) -> None:
-        """Has those read live that stand in the midst of a transaction of which rows were missed."""
-        for judge_after, _, lead in self._latest_first:
-            if lane_version < judge_after < NEVER and lead.judge_after == judge_after:
-                _await_read(lead, missed.recheck or "", self._outcome, missed=missed)
 
     def judge_passed(self, version: int) -> int:
         """Judges those that waited for this version or an earlier one; returns the earliest still waited for."""
