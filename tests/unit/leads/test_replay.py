@@ -363,3 +363,14 @@ class TestTies:
         assert (outcome.rechecks, outcome.left) == ({}, {})
         assert left == {of_gone(1): Left(9, whole=False)}
         assert (leads[1].judge_after, sorted(leads[1].outstanding_seen)) == (None, ["100", "101"])
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_who_waited_for_no_more_than_the_lane_has_passed_is_judged_before_a_notice_holds_anybody_back(
+    blind: bool,
+) -> None:
+    leads = owing(1, judge_after=LANE - 2, changed_at=LANE - 3)
+    leads[1].requirements["100"].status = "approved"
+    outcome = run([notice(20)._replace(moved=blind)], leads)
+    assert [(one.user_id, one.converted_at) for one in outcome.conversions] == [(1, LANE - 3)]
+    assert (leads[1].judge_after == NEVER, outcome.rechecks == {1: MISSED}) == (blind, blind)
