@@ -1,4 +1,4 @@
-"""Servers for the short trials: Kafka and PostgreSQL of their own, to be restarted at will."""
+"""Servers for the short trials: all of their own, to be restarted at will."""
 
 from __future__ import annotations
 

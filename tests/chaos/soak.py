@@ -67,7 +67,7 @@ def main(
     try:
         with ExitStack() as stack:
             typer.echo(f"seed {seed}: {rate:.0f} transactions/s for {hours:g} hours")
-            ground = Ground.prepare(stack, own_mysql=True)
+            ground = Ground.prepare(stack)
             load = Load(rate, customers, appliers, dialler=True, net=True)
             trial = stack.enter_context(Trial(ground, _LOGS, seed, load, typer.echo))
             problems, samples = _soak(trial, seconds, pause, min(every, seconds / _SAMPLES), results)

@@ -57,8 +57,12 @@ class Ground:
         return Addresses(url, self.postgres.url, self.kafka.url)
 
     @classmethod
-    def prepare(cls, stack: ExitStack, *, brokers: int = 1, own_mysql: bool = False, mariadb: bool = False) -> Self:
-        """Starts what is private until `stack` is closed; with `mariadb` that is one of them."""
+    def prepare(cls, stack: ExitStack, *, brokers: int = 1, own_mysql: bool = True, mariadb: bool = False) -> Self:
+        """Starts what is private until `stack` is closed; with `mariadb` that is one of them.
+
+        Where MySQL is not, others may leave XA transactions prepared there: whose rows these hold nobody knows who
+        begins to read later, so all leads are read live where they commit.
+        """
         servers = ensure(() if own_mysql or mariadb else ("mysql",))
         return cls(
             servers,
