@@ -123,8 +123,8 @@ def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(
         process = world.start("backfill", BACKFILL_BATCH_SIZE="50")
         before = len(world.queues())
         until(lambda: process.poll() is not None or len(world.queues()) > before, "it had begun", pause=0.01)  # noqa: B023
-        if kills < 4:
-            time.sleep(random.uniform(0, 0.3))
+        if process.poll() is None and kills < 4:  # one that has come to its end leaves nothing to be killed
+            time.sleep(random.uniform(0, 0.3) if kills else 0)
             process.kill()
             kills += process.poll() != 0
         elif process.wait() == 0:
