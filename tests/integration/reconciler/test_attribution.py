@@ -317,13 +317,18 @@ def test_columns_that_do_not_fit_are_told_and_the_run_is_recorded_as_failed(
     assert sentence in found.sentence
 
 
-def test_conversions_are_counted_by_agent(world: World, stream: Played) -> None:
+def earned_by_two(world: World, stream: Played) -> None:
+    """Four signatures: two of agent 1, who was helped by agent 2 with one of them, one of agent 2, one of nobody."""
     for user_id in (1, 2, 3):
         call(world, user_id, 1 if user_id < 3 else 2, SIGNED + 10, 60)
         sign(world, stream, user_id, now() - SIGNED * MINUTE)
     call(world, 1, 2, SIGNED + 20, 60)
     sign(world, stream, 4, now() - SIGNED * MINUTE)
     attributed(world)
+
+
+def test_conversions_are_counted_by_agent(world: World, stream: Played) -> None:
+    earned_by_two(world, stream)
     span = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
     with serving(world, SWEEPS="") as served:
         assert served.get("/v1/conversions/by-agent", **span).json() == {
@@ -347,12 +352,7 @@ def agents_shown(page: str) -> list[list[str]] | None:
 
 
 def test_the_page_shows_whose_calls_earned_the_conversions_of_seven_days(world: World, stream: Played) -> None:
-    for user_id in (1, 2, 3):
-        call(world, user_id, 1 if user_id < 3 else 2, SIGNED + 10, 60)
-        sign(world, stream, user_id, now() - SIGNED * MINUTE)
-    call(world, 1, 2, SIGNED + 20, 60)
-    sign(world, stream, 4, now() - SIGNED * MINUTE)
-    attributed(world)
+    earned_by_two(world, stream)
     with serving(world, SWEEPS="") as served:
         served.process.until(lambda: agents_shown(served.get("/").text) is not None, "the page knows seven days")
         assert agents_shown(served.get("/").text) == [
