@@ -115,6 +115,8 @@ class Reader:
         self._id = uuid4().hex
         self._database = ""
         self._claimed = False
+        self._in_charge = False
+        """Whether older readers are fenced, and what was committed last is known since."""
 
     def run(self) -> None:
         """Reads until stopped.
@@ -172,6 +174,7 @@ class Reader:
         By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
         already and another one stands there now.
         """
+        self._in_charge = False
         self._transactions.take_over()
         with CheckpointLog(self._kafka) as checkpoints:
             last = checkpoints.require()
@@ -183,7 +186,7 @@ class Reader:
         self._transactions.ready()
         self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
         self._transactions.settle()
-        self._claimed = True
+        self._claimed = self._in_charge = True
         assert self._transactions.committed is not None
         return self._transactions.committed
 
@@ -259,7 +262,8 @@ class Reader:
 
     def _copy(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, until stopped or until something fails."""
-        if self._transactions.broken:
+        if self._transactions.broken or not self._in_charge:
+            self._in_charge = False
             self._transactions.renew()
             self._take_over()
             owners.forget()

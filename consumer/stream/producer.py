@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -56,15 +56,69 @@ OLDER: Final = {KafkaError._FENCED, KafkaError._FATAL, KafkaError.PRODUCER_FENCE
 """What it says to that one otherwise."""
 
 
+class _Client:
+    """One transactional producer of the reader, whose `id` fences every other one of that id."""
+
+    def __init__(self, settings: KafkaSettings, id_: str) -> None:
+        self.id: Final = id_
+        self._settings: Final = settings
+        self.trouble: Final = Trouble()
+        self.credentials = Credentials(settings)
+        self.producer = self._made()
+        self.fatal: KafkaError | None = None
+
+    def _made(self) -> Producer:
+        own = {"transactional.id": self.id, "error_cb": self.trouble}
+        return Producer({**TUNING, **self._settings.librdkafka, **own})  # refuses settings that are none
+
+    def renew(self) -> None:
+        """Another producer in this one's place."""
+        self.drop()
+        self.credentials = self.credentials.of_next_client()
+        self.producer = self._made()
+        self.fatal = None
+
+    def drop(self) -> None:
+        """Leaves the producer with nothing to send."""
+        try:
+            self.producer.purge()
+            self.producer.flush(1.0)
+        except KafkaException as error:  # one that was fenced in the middle of a batch refuses even this
+            log.info("unsent_dropped", reason=error.args[0].str())
+
+    def listen(self) -> None:
+        """Takes in what the client has to say of its connections, or of its end."""
+        try:
+            self.producer.poll(0)
+        except KafkaException as error:
+            self.fatal = error.args[0]
+
+    def why(self) -> KafkaError | None:
+        """What was fatal: the client says so once, and afterwards only that it was."""
+        if self.fatal is None:
+            self.listen()
+        return self.fatal
+
+
 class ReaderTransactions:
-    """The transactional producer: `ready`, then `send` at will, then `commit`, again and again.
+    """The reader's transactions in Kafka: `ready`, then `send` at will, then `commit`, again and again.
 
     `commit` works in the background, so that the binlog is read on meanwhile; `ready` waits for it and raises what
     went wrong. All methods raise ReaderFenced when another reader took over, KafkaLost for what trying again may
     repair, after `abort`, and TopicMismatch where Kafka takes only smaller messages. `committed` is the checkpoint of
     the last transaction known to be committed.
 
-    Where `broken`, librdkafka gave the producer up: because another one fenced it, or Kafka ended its transaction, or
+    Two producers take turns, with every commit. Kafka answers CONCURRENT_TRANSACTIONS to whoever begins a transaction
+    while it still writes the markers of the one before under the same id, and librdkafka then waits 20 ms
+    (rd_kafka_txn_handle_AddPartitionsToTxn in rdkafka_txnmgr.c); `python -m tests.bench latency` shows the difference.
+    A transaction begins when the one before is known to be committed, so a partition holds them in their order, and
+    what is read of it as committed ends before the first one that is not.
+
+    Who takes over fences both ids, in their order, before it asks what was committed last, and its first transaction
+    has the first id. So of two that take over at once, one loses that id and ends before it wrote anything, and the
+    second id is used only by who held both when its first transaction was committed.
+
+    Where `broken`, librdkafka gave a producer up: because another one fenced it, or Kafka ended its transaction, or
     because Kafka answers that there is no such transaction to end, as it may after a commit that took long
     (confluentinc/librdkafka, issues 3297, 4849); or our certificate was renewed, which it reads when a producer is
     made. Only `renew` helps then, and what was committed last has to be looked up. `largest` is what the client takes
@@ -75,18 +129,13 @@ class ReaderTransactions:
         """`stopping` says that waiting for Kafka is no longer worth while."""
         self._servers = settings.kafka_bootstrap_servers
         self._prefix = settings.topic_prefix
-        self._id = f"{self._prefix}.reader"
         self._stopping = stopping
         self._checkpoints = settings.topic(CHECKPOINTS)
-        self._trouble = Trouble()
-        self._settings = settings
-        self._credentials = Credentials(settings)
-        properties = self._properties()
-        self._producer = Producer(properties)  # refuses settings that are none
-        self.largest: Final = int(properties["message.max.bytes"])
+        self._clients: Final = [_Client(settings, f"{self._prefix}.{name}") for name in ("reader", "reader.2")]
+        self._turn = 0
+        self._produce = self._client.producer.produce
+        self.largest: Final = int({**TUNING, **settings.librdkafka}["message.max.bytes"])
         self._presence = Presence()
-        self._produce = self._producer.produce
-        self._fatal: KafkaError | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
         self._pending: Future[Checkpoint] | None = None
         self._open = False
@@ -95,42 +144,48 @@ class ReaderTransactions:
         self.commit_seconds: list[float] = []
         """How long commits took since this list was last emptied."""
 
-    def _properties(self) -> dict[str, Any]:
-        return {
-            **TUNING, **self._settings.librdkafka, "transactional.id": self._id, "error_cb": self._trouble
-        }  # fmt: skip
+    @property
+    def _client(self) -> _Client:
+        """Whose turn it is: of the transaction that is open or being committed, else of the next one."""
+        return self._clients[self._turn]
+
+    def _take_turn(self, turn: int) -> None:
+        self._turn = turn
+        self._produce = self._client.producer.produce
 
     def take_over(self) -> None:
         """Fences any older reader and waits until what it left open is decided."""
-        self._insist(self._producer.init_transactions)
+        for turn in range(len(self._clients)):
+            self._take_turn(turn)
+            self._insist(self._client.producer.init_transactions)
+        self._take_turn(0)
 
     def renew(self) -> None:
-        """Another producer in place of a broken one; `take_over` comes next. Nothing is open, whatever was."""
+        """Other producers in place of broken ones; `take_over` comes next. Nothing is open, whatever was."""
         try:
             self.settle()
         except (KafkaLost, ReaderFenced) as error:
             log.info("commit_outcome_unknown", reason=str(error))
-        self._drop()
-        self._credentials = self._credentials.of_next_client()
-        self._producer = Producer(self._properties())
-        self._produce = self._producer.produce
-        self._fatal = None
+        for client in self._clients:
+            client.renew()
+        self._take_turn(0)
         self._open = self.broken = False
 
     def may_be_let_in(self) -> bool:
         """Whether Kafka, which refused one of our clients, may let us in yet: see `Credentials.may_help`."""
-        return self._credentials.may_help(self._producer)
+        return self._client.credentials.may_help(self._client.producer)
 
     def ready(self) -> None:
         """Waits for the last commit and opens the next transaction; nothing to do where one is open."""
         if self._open:
             return
         self.settle()
-        self._credentials.look(self._producer)
-        if self._credentials.outdated:
+        client = self._client
+        client.credentials.look(client.producer)
+        if client.credentials.outdated:
             self.broken = True
             raise KafkaLost("our certificate for Kafka was renewed, so its client is made anew")
-        self._insist(lambda _seconds: self._producer.begin_transaction())
+        self._insist(lambda _seconds: client.producer.begin_transaction())
         self._open = True
 
     def send(self, topic: str, value: str | bytes, key: str | bytes, partition: int) -> None:
@@ -147,7 +202,7 @@ class ReaderTransactions:
     ) -> None:
         while True:
             try:
-                self._producer.poll(0.05)
+                self._client.producer.poll(0.05)
                 self._produce(topic, value, key, partition, headers=headers)
             except BufferError:
                 if self._stopping():
@@ -171,7 +226,7 @@ class ReaderTransactions:
 
     def _commit(self, reached: Checkpoint) -> Checkpoint:
         began = time.perf_counter()
-        self._insist(self._producer.commit_transaction)
+        self._insist(self._client.producer.commit_transaction)
         self.commit_seconds.append(time.perf_counter() - began)
         return reached
 
@@ -182,13 +237,15 @@ class ReaderTransactions:
             self._open = True
             self.committed = pending.result()
             self._open = False
+            self._take_turn((self._turn + 1) % len(self._clients))
 
     def assure(self) -> None:
         """Raises ReaderFenced where another reader took over: committing anew what is committed already shows it."""
         assert self.committed is not None
-        self.ready()
-        self.commit(self.committed)
-        self.settle()
+        for _ in self._clients:
+            self.ready()
+            self.commit(self.committed)
+            self.settle()
 
     def abort(self) -> bool:
         """Drops everything sent since the last commit that succeeded, so that it may be sent anew.
@@ -201,7 +258,7 @@ class ReaderTransactions:
             log.info("commit_taken_back", reason=str(error))
         if not self._open:
             return False
-        self._insist(self._producer.abort_transaction)
+        self._insist(self._client.producer.abort_transaction)
         self._open = False
         return True
 
@@ -210,71 +267,52 @@ class ReaderTransactions:
         self._worker.shutdown(wait=True)
         if self._open or self._pending is not None:
             try:
-                self._producer.abort_transaction(ANSWER_SECONDS)
+                self._client.producer.abort_transaction(ANSWER_SECONDS)
             except KafkaException as error:
                 log.info("transaction_left_open", reason=error.args[0].str())
-        self._drop()
-
-    def _drop(self) -> None:
-        try:
-            self._producer.purge()
-            self._producer.flush(1.0)
-        except KafkaException as error:  # one that was fenced in the middle of a batch refuses even this
-            log.info("unsent_dropped", reason=error.args[0].str())
+        for client in self._clients:
+            client.drop()
 
     def _insist(self, call: Callable[[float], object]) -> None:
         """Repeats what Kafka calls worth repeating; raises the rest by its name."""
-        repeating = False
+        client, repeating = self._client, False
         while True:
             try:
                 call(ANSWER_SECONDS)
             except KafkaException as error:
                 if not error.args[0].retriable() or self._stopping():
                     raise self._named(error) from error
-                self._listen()
-                if self._trouble.is_refused:
-                    if not self._credentials.may_help(self._producer):
+                client.listen()
+                if client.trouble.is_refused:
+                    if not client.credentials.may_help(client.producer):
                         raise self._named(error) from error
-                    self._trouble.over()
+                    client.trouble.over()
                 if not repeating:
                     repeating = True
-                    log.warning("kafka_away", servers=self._servers, reason=self._trouble.why(error))
+                    log.warning("kafka_away", servers=self._servers, reason=client.trouble.why(error))
             else:
                 if repeating:
                     log.info("kafka_answers_again", servers=self._servers)
-                self._trouble.over()
-                self._credentials.accepted()
+                client.trouble.over()
+                client.credentials.accepted()
                 return
 
     def _named(self, error: KafkaException) -> KafkaLost | KafkaRefused | ReaderFenced | TopicMismatch:
-        reason: KafkaError = error.args[0]
+        client, reason = self._client, error.args[0]
         if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return TopicMismatch(
                 f"a topic of {self._prefix} takes only smaller messages than ours ({reason.str()});"
                 f" consumer setup --repair sets max.message.bytes to {MAX_MESSAGE_BYTES} again"
             )
         if reason.code() == KafkaError._FATAL:
-            reason = self._why() or reason
+            reason = client.why() or reason
         elif reason.fatal():
-            self._fatal = reason
+            client.fatal = reason
         fenced = reason.code() in FENCING if reason.fatal() else reason.code() in OLDER
         self.broken = self.broken or reason.fatal() or fenced
         if fenced:
             return ReaderFenced(
-                f"another reader took over {self._id} on {self._servers} ({reason.str()});"
+                f"another reader took over {client.id} on {self._servers} ({reason.str()});"
                 " run one reader per TOPIC_PREFIX"
             )
-        return self._trouble.lost(self._servers, "take our changes", KafkaException(reason))
-
-    def _why(self) -> KafkaError | None:
-        """What was fatal: the client says so once, and afterwards only that it was."""
-        if self._fatal is None:
-            self._listen()
-        return self._fatal
-
-    def _listen(self) -> None:
-        """Takes in what the client has to say of its connections, or of its end."""
-        try:
-            self._producer.poll(0)
-        except KafkaException as error:
-            self._fatal = error.args[0]
+        return client.trouble.lost(self._servers, "take our changes", KafkaException(reason))
