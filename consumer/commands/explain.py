@@ -30,7 +30,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
         rules = InForce().read(connection)
         held = lookups.dossier(connection, user_id)
     try:
-        with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
+        with closing(Replica(source.address, source.replica_query_seconds)) as replica:
             found = read_lead(replica, user_id)
     except SourceError as error:
         return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Final
 
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.words import Comparison
@@ -13,12 +12,10 @@ from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import ReplicaSettings
 
-CONNECT_SECONDS: Final = 5
-
 
 def ask(source: ReplicaSettings, file: RuleFile) -> dict[str, Comparison]:
     """Comparisons by table and column; a column that is not named compares plainly. Raises SourceError."""
-    with closing(Replica(source.address, CONNECT_SECONDS)) as replica:
+    with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         try:
             return comparisons(replica.query, source.address.database, file.words())
         except UnsupportedCollation as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -52,6 +53,10 @@ _WRONG_STATEMENT: Final = frozenset(
 )
 """What a server says of a statement that it will not understand the next time either. PyMySQL raises OperationalError
 for these as for a connection that is gone (pymysql.err, `raise_mysql_exception`)."""
+
+
+_TIMED_OUT: Final = re.compile(r"\btimed out\b")
+"""In Python's words, which PyMySQL passes on, for a server that has been silent for the whole time it was given."""
 
 
 class ServerInfo(NamedTuple):
@@ -111,6 +116,8 @@ def named(error: BaseException, address: MySQLAddress, doing: str) -> SourceErro
         return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
     if code in _REFUSED or isinstance(error, RuntimeError):
         return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
+    if doing == "query" and _TIMED_OUT.search(str(reason)):
+        sentence += "; if the server is only busy, raise REPLICA_QUERY_SECONDS"
     return ConnectionLost(sentence)
 
 

@@ -146,8 +146,7 @@ class LeadStore(AbstractContextManager["LeadStore"]):
                 tx = LeadTransaction(self, connection, past_held=past_held)
                 yield tx
                 tx.confirm_lanes()
-                tx.arrive()
-                connection.commit()
+                tx.commit()
         except BaseException as error:
             roll_back(connection, error)
             tables.add_columns(connection, error)
@@ -534,12 +533,14 @@ class LeadTransaction:
             if len(moved) < len(lanes):
                 raise LaneTaken([lane for lane in lanes if lane not in moved])
 
-    def arrive(self) -> None:
-        """Waits until PostgreSQL has everything that was sent.
+    def commit(self) -> None:
+        """Commits, and waits once for that and all that was sent before it.
 
-        psycopg 3.3 commits a pipeline without making sure of that (`_sync_gen` in its `_pipeline_base.py`): behind more
-        than the socket's buffers take, each end would wait for the other for ever.
+        psycopg 3.3 commits a pipeline without making sure that all of it was sent (`_sync_gen` in its
+        `_pipeline_base.py`): behind more than the socket's buffers take, each end would wait for the other for ever.
+        A query behind the commit has it read and send by turns; and no commit is tried where something before failed.
         """
+        self._connection.cursor().execute(sql.COMMIT, prepare=False)
         self._execute(sql.NOTHING).fetchall()
 
     def committed(self) -> None:

@@ -43,8 +43,10 @@ A row of the call centre that somebody holds for longer than a moment is left fo
 CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints are checked here instead of at the commit."""
 
+COMMIT: Final = "COMMIT"
+
 NOTHING: Final = "SELECT 1"
-"""Its answer says that everything before it has arrived."""
+"""Its answer says that everything before it is done."""
 
 # --- rules ------------------------------------------------------------------------------------------------------------
 

@@ -137,13 +137,13 @@ def demo(seconds: float, **settings: str) -> tuple[int, str]:
 
 
 def test_the_demo_ends_with_zeros_on_mariadb() -> None:
-    code, output = demo(250, DEMO_SERVER="mariadb", DEMO_SECONDS="15", DEMO_SEED="4", DEMO_KILLS="reader=1,applier=1")
+    code, output = demo(800, DEMO_SERVER="mariadb", DEMO_SECONDS="15", DEMO_SEED="4", DEMO_KILLS="reader=1,applier=1")
     assert code == 0, output
     assert re.search(r"\n[\d,]+ customers, [\d,]+ conversions: 0 missing, 0 double, 0 in the wrong queue\n", output)
 
 
 def test_a_shape_that_does_not_exist_ends_the_demo_with_a_sentence() -> None:
-    code, output = demo(60, DEMO_SHAPE="round")
+    code, output = demo(300, DEMO_SHAPE="round")
     assert code == 2
     assert "DEMO_SHAPE is round; it should be one of company, former, int, bigint, text" in output
 
@@ -172,6 +172,6 @@ def trial_of(process: psutil.Process) -> str | None:
 
 
 def test_a_wrong_setting_ends_the_demo_with_a_sentence() -> None:
-    code, output = demo(60, DEMO_KILLS="postman=1")
+    code, output = demo(300, DEMO_KILLS="postman=1")
     assert code == 2
     assert "DEMO_KILLS has postman=1; it should look like reader=5,applier=3" in output

@@ -31,7 +31,7 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_lost_or_r
     end: Callable[[Producer, float], None], unanswered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uncertain = threading.Event()
-    in_vain = []
+    in_vain: list[str] = []
 
     class Forgetful(CheckpointLog):
         """Of which Kafka says nothing, as long as that is asked for."""
