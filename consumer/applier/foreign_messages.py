@@ -15,11 +15,11 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.applier.assigned_lane import Lane
-from consumer.applier.gaps import ends_in_kafka
 from consumer.settings import KafkaSettings
 from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.ends import ends_in_kafka
 from consumer.stream.envelope import NOBODY
 from consumer.stream.errors import CheckpointUnreadable, KafkaLost, KafkaRefused, NoCheckpoint
 from consumer.stream.topics import CHECKPOINTS

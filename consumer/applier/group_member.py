@@ -22,13 +22,14 @@ from consumer.applier.assigned_lane import PARTITIONS, Lane, Positions
 from consumer.applier.batches import Batch
 from consumer.applier.decoding import Complaints, Intake
 from consumer.applier.foreign_messages import ForeignMessages, newest_in_kafka, originals_in_kafka
-from consumer.applier.gaps import Gaps, ends_in_kafka
+from consumer.applier.gaps import Gaps
 from consumer.applier.other_lanes import OtherLanes
 from consumer.metrics import Reached
 from consumer.settings import ApplierSettings, KafkaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream import topics
 from consumer.stream.credentials import Credentials
+from consumer.stream.ends import ends_in_kafka
 from consumer.stream.errors import ConsumerFailed, KafkaLost, KafkaRefused, NotCoPartitioned
 from consumer.stream.topic_fit import uneven
 from consumer.stream.topics import LANE_TOPICS, lane_topics

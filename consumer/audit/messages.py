@@ -12,6 +12,8 @@ from consumer.audit.rows import Lost, Message, Notice, Spot, Values
 from consumer.capture import CAPTURED
 from consumer.lane import lane_of
 from consumer.settings import KafkaSettings
+from consumer.stream.ends import ends_in_kafka
+from consumer.stream.errors import KafkaLost
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import HEARTBEATS
 
@@ -74,10 +76,13 @@ class Misplaced(NamedTuple):
 
 
 class Stream:
-    """The topics of one deployment, each partition from a moment on to where it ended when this was made."""
+    """The topics of one deployment, each partition from a moment on to where it ended when this was made.
+
+    Of what was not decided then, it waits for what becomes of it.
+    """
 
     def __init__(self, settings: KafkaSettings, epoch: int, database: str) -> None:
-        """Raises KafkaException."""
+        """Raises KafkaException, KafkaLost."""
         self._name = settings.topic
         self._lanes = settings.lanes
         self._epoch = epoch
@@ -85,11 +90,17 @@ class Stream:
         self._had_others = False
         self._beats: list[Heartbeat] = []
         self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
-        self._bounds = {
-            (topic, lane): self._partitions.bounds(self._name(topic), lane)
-            for topic in (*CAPTURED, HEARTBEATS)
-            for lane in range(settings.lanes)
-        }
+        topics = (*CAPTURED, HEARTBEATS)
+        ends = ends_in_kafka([settings.topic(topic) for topic in topics], settings)
+        self._bounds: dict[tuple[str, int], tuple[int, int]] = {}
+        for lane in range(settings.lanes):
+            found = ends(lane)
+            if found is None:
+                self.close()
+                raise KafkaLost(f"Kafka at {settings.kafka_bootstrap_servers} does not say where partitions {lane} end")
+            for topic, end in zip(topics, found, strict=True):
+                first, _ = self._partitions.bounds(self._name(topic), lane)
+                self._bounds[topic, lane] = first, end
 
     def close(self) -> None:
         """Ends the connection."""

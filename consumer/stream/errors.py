@@ -16,7 +16,7 @@ class KafkaRefused(StreamError):
 
 
 class ReaderFenced(StreamError):
-    """Another reader with the same transactional id took over."""
+    """Another reader with the same transactional ids took over."""
 
 
 class TopicMismatch(StreamError):

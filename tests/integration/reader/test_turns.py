@@ -8,8 +8,9 @@ from contextlib import closing
 from threading import Event
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
+from consumer.audit.messages import Misplaced, Stream
 from consumer.settings import KafkaSettings, load
 from consumer.stream import producer
 from consumer.stream.checkpoint import Checkpoint
@@ -17,6 +18,7 @@ from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import ReaderFenced
 from consumer.stream.producer import ReaderTransactions
 from tests.integration.reader.world import World
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -106,3 +108,22 @@ def test_what_is_open_at_either_turn_is_undone_by_who_takes_over(
         for _ in range(2):
             committed_once(new, start)
         assert world.messages() == []
+
+
+def test_an_audit_waits_for_what_is_not_decided_when_it_begins(kafka: KafkaSettings, world: World) -> None:
+    """Its transaction may be one that a checkpoint has passed: a commit reaches one partition after the other."""
+    start = last(kafka)
+    with closing(ReaderTransactions(kafka, never)) as reader:
+        reader.take_over()
+        reader.ready()
+        reader.send(f"{world.name}.users", b"{}", b"1", 0)
+        users = TopicPartition(f"{world.name}.users", 0)
+        uncommitted = {"bootstrap.servers": world.kafka, "group.id": "ends", "isolation.level": "read_uncommitted"}
+        with closing(Consumer(uncommitted)) as consumer:
+            until(lambda: consumer.get_watermark_offsets(users, timeout=20)[1] == 1, "the message lies in Kafka")
+        with closing(Stream(kafka, start.epoch, start.database)) as stream:
+            committing = threading.Timer(2.0, committed_once, (reader, start))
+            committing.start()
+            found = list(stream.rows(0))
+            committing.join()
+    assert [one.where for one in found if isinstance(one, Misplaced)] == ["users[0] offset 0"]
