@@ -84,7 +84,7 @@ class Stream:
         self._database = database
         self._had_others = False
         self._beats: list[Heartbeat] = []
-        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
+        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, more=_PROMPT)
         self._bounds = {
             (topic, lane): self._partitions.bounds(self._name(topic), lane)
             for topic in (*CAPTURED, HEARTBEATS)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.settings import KafkaSettings
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost
-from consumer.stream.trouble import Trouble
+from consumer.stream.trouble import SHORTEST_SECONDS, Trouble
 
 
 class Partitions(AbstractContextManager["Partitions"]):
     """Committed messages of single partitions; a context manager for one thread."""
 
-    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float, **more: str) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        name: str,
+        answer_seconds: float,
+        until: float | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
 
-        `answer_seconds` is how long Kafka may take for the next message; `more` are further properties of its client.
-        Raises KafkaException where that refuses them.
+        `answer_seconds` is how long Kafka may take for the next message; `until` (by the monotonic clock) is by when a
+        person wants it all, or why not. `more` are further properties of Kafka's client. Raises KafkaException where
+        that refuses them.
         """
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
         self._answer_seconds = answer_seconds
+        self._until = until
         self._credentials = Credentials(settings)
         self._consumer = Consumer(
             {
@@ -46,12 +57,25 @@ class Partitions(AbstractContextManager["Partitions"]):
         """Whether our certificate was renewed since this was made, so that another one has to be."""
         return self._credentials.outdated
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long the next answer may take."""
+        if self._until is None:
+            return self._answer_seconds
+        return max(SHORTEST_SECONDS, min(self._answer_seconds, self._until - time.monotonic()))
+
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
         self._credentials.look(self._consumer)
         there = TopicPartition(topic, partition)
+
+        def ask(seconds: float) -> tuple[int, int]:
+            return self._consumer.get_watermark_offsets(there, timeout=seconds)
+
+        if self._until is not None:
+            return self.trouble.ask(self._consumer, ask, self.answer_seconds)
         try:
-            found = self._consumer.get_watermark_offsets(there, timeout=self._answer_seconds)
+            found = ask(self._answer_seconds)
         except KafkaException:
             self._consumer.poll(0)  # hands over what the client has to say of it
             raise
@@ -64,7 +88,7 @@ class Partitions(AbstractContextManager["Partitions"]):
         Raises KafkaException.
         """
         (found,) = self._consumer.offsets_for_times(
-            [TopicPartition(topic, partition, max(0, ms))], timeout=self._answer_seconds
+            [TopicPartition(topic, partition, max(0, ms))], timeout=self.answer_seconds
         )
         if found.error is not None:
             raise KafkaException(found.error)
@@ -78,11 +102,11 @@ class Partitions(AbstractContextManager["Partitions"]):
         """
         self._consumer.assign([TopicPartition(topic, partition, start)])
         while True:
-            message = self._consumer.poll(self._answer_seconds)
+            seconds = self.answer_seconds
+            message = self._consumer.poll(seconds)
             if message is None:
                 raise KafkaLost(
-                    f"Kafka at {self._servers} did not answer within {self._answer_seconds:.0f} s ({topic}, partition"
-                    f" {partition})"
+                    f"Kafka at {self._servers} did not answer within {seconds:.0f} s ({topic}, partition {partition})"
                 )
             error = message.error()
             if error is None:
