@@ -15,6 +15,9 @@ from tests.support.processes import Process
 from tests.support.waiting import PATIENCE
 
 
+TOKEN = "a-token-for-this-test"
+
+
 class Served:
     """A running `reconciler serve`."""
 
