@@ -14,7 +14,6 @@ from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.waiting import PATIENCE
 
-
 TOKEN = "a-token-for-this-test"
 
 

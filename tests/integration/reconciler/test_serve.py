@@ -212,6 +212,8 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         assert served.post("/v1/leads/1/recheck", None).status_code == 401
         asked = served.post("/v1/leads/1/recheck", TOKEN)
         assert (asked.status_code, "queued" in asked.json()["detail"]) == (202, True)
+        (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_asked_for")
+        assert (noted["user_id"], noted["by"]) == (1, "API_TOKEN"), "the recheck itself is gone once it is done"
         until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
         assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
 
