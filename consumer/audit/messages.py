@@ -170,8 +170,8 @@ class Stream:
             if place.epoch != self._epoch:  # of before the lanes were numbered anew, and before the stretch
                 continue
             spot = Spot(source.file, source.pos, source.row)
-            yield Message(spot, source.table, message.op, message.before, message.after, lane, offset)
             why = self._wrong_lane(message, topic, key, lane)
+            yield Message(spot, source.table, message.op, message.before, message.after, lane, offset, bool(why))
             if why:
                 yield Misplaced(topic, spot, where, why)
 
