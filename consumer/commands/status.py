@@ -156,7 +156,7 @@ def _table(rows: list[LaneStatus]) -> Table:
 
 
 def _reader(kafka: KafkaSettings) -> _Reader:
-    with CheckpointLog(kafka, until=time.monotonic() + ANSWER_SECONDS) as checkpoints:
+    with CheckpointLog(kafka, within=ANSWER_SECONDS) as checkpoints:
         return _Reader(checkpoints.require(), checkpoints.written_at or 0.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from math import inf
 from types import MappingProxyType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,19 +24,21 @@ class Partitions(AbstractContextManager["Partitions"]):
         settings: KafkaSettings,
         name: str,
         answer_seconds: float,
-        until: float | None = None,
+        within: float | None = None,
         more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
 
-        `answer_seconds` is how long Kafka may take for the next message; `until` (by the monotonic clock) is by when a
-        person wants it all, or why not. `more` are further properties of Kafka's client. Raises KafkaException where
-        that refuses them.
+        `answer_seconds` is how long Kafka may take for the next message; `within` is in how many seconds of `bounds` a
+        person wants what is there, or why not, and sooner where nothing listens. `more` are further properties of
+        Kafka's client. Raises KafkaException where that refuses them.
         """
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
         self._answer_seconds = answer_seconds
-        self._until = until
+        self._within = within
+        self._until = inf
+        """By when (monotonic clock) that is."""
         self._credentials = Credentials(settings)
         self._consumer = Consumer(
             {
@@ -57,13 +60,6 @@ class Partitions(AbstractContextManager["Partitions"]):
         """Whether our certificate was renewed since this was made, so that another one has to be."""
         return self._credentials.outdated
 
-    @property
-    def answer_seconds(self) -> float:
-        """How long the next answer may take."""
-        if self._until is None:
-            return self._answer_seconds
-        return max(SHORTEST_SECONDS, min(self._answer_seconds, self._until - time.monotonic()))
-
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
         self._credentials.look(self._consumer)
@@ -72,8 +68,9 @@ class Partitions(AbstractContextManager["Partitions"]):
         def ask(seconds: float) -> tuple[int, int]:
             return self._consumer.get_watermark_offsets(there, timeout=seconds)
 
-        if self._until is not None:
-            return self.trouble.ask(self._consumer, ask, self.answer_seconds)
+        if self._within is not None:
+            self._until = time.monotonic() + self._within
+            return self.trouble.ask(self._consumer, ask, self._within)
         try:
             found = ask(self._answer_seconds)
         except KafkaException:
@@ -88,7 +85,7 @@ class Partitions(AbstractContextManager["Partitions"]):
         Raises KafkaException.
         """
         (found,) = self._consumer.offsets_for_times(
-            [TopicPartition(topic, partition, max(0, ms))], timeout=self.answer_seconds
+            [TopicPartition(topic, partition, max(0, ms))], timeout=self._left()
         )
         if found.error is not None:
             raise KafkaException(found.error)
@@ -102,7 +99,7 @@ class Partitions(AbstractContextManager["Partitions"]):
         """
         self._consumer.assign([TopicPartition(topic, partition, start)])
         while True:
-            seconds = self.answer_seconds
+            seconds = self._left()
             message = self._consumer.poll(seconds)
             if message is None:
                 raise KafkaLost(
@@ -115,6 +112,10 @@ class Partitions(AbstractContextManager["Partitions"]):
                 raise KafkaException(error)
             elif (message.offset() or 0) >= decided:
                 return
+
+    def _left(self) -> float:
+        """How long (s) the next answer may take."""
+        return max(SHORTEST_SECONDS, min(self._answer_seconds, self._until - time.monotonic()))
 
     def close(self) -> None:
         """Ends the connection."""

@@ -115,7 +115,7 @@ def test_a_broker_that_begins_to_answer_late_is_not_taken_for_one_that_is_away()
     with Proxy(host, int(port)) as proxy:
         proxy.silent = True
         settings = KafkaSettings(kafka_bootstrap_servers=f"127.0.0.1:{proxy.port}", topic_prefix=uuid.uuid4().hex)
-        with ThreadPoolExecutor(1) as pool, CheckpointLog(settings, until=time.monotonic() + PATIENCE) as checkpoints:
+        with ThreadPoolExecutor(1) as pool, CheckpointLog(settings, within=PATIENCE) as checkpoints:
             found = pool.submit(checkpoints.last)
             time.sleep(3 * LOOK_SECONDS)
             proxy.silent = False
