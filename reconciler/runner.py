@@ -69,6 +69,7 @@ class Jobs:
         self.allow(RECHECKS)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"asked for by {by}")
+        log.info("recheck_asked_for", user_id=user_id, by=by)
 
     def retry_dead_letter(self, number: int, by: str) -> bool:
         """Has the lead of a dead letter read live and resolves it; False where it names no lead.

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from consumer.settings import KafkaSettings, Words, _Settings
 from reconciler.names import SWEEPS
-from reconciler.tokens import parse
+from reconciler.tokens import demand_long, parse
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -39,6 +39,12 @@ def _zone(value: str) -> str:
 def _link(value: str) -> str:
     if value and not value.startswith(("https://", "http://")):
         raise ValueError(f"{value[:80]!r} is no address of a page; write one as https://grafana.example.com")
+    return value
+
+
+def _token(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and value.get_secret_value():
+        demand_long(value.get_secret_value())
     return value
 
 
@@ -94,8 +100,8 @@ class ServeSettings(_Settings):
     """Port of the API; 0: any free one, which the log names."""
     precall_deadline_ms: int = Field(default=200, ge=1, le=60_000)
     """How long a pre-call check waits for the replica before it answers from what we hold."""
-    api_token: SecretStr | None = None
-    """What `Authorization: Bearer …` must say to start runs by HTTP; without it nobody can."""
+    api_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
+    """What `Authorization: Bearer …` must say to start runs by HTTP, 16 characters or more; without it nobody can."""
     api_tokens: Annotated[SecretStr | None, AfterValidator(_tokens)] = None
     """Persons' and programs' own tokens: lines of name, token and `read` or `run`; as a rule by API_TOKENS_FILE."""
     http_allowed_hosts: Words = frozenset()

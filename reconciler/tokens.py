@@ -19,6 +19,7 @@ LISTED: Final = "API_TOKENS"
 NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,60}")
 SHORTEST: Final = 16
 """Characters of a token that nobody guesses."""
+HINT: Final = "`openssl rand -hex 32` makes one"
 RIGHTS: Final = ("read", "run")
 
 
@@ -114,6 +115,8 @@ def tokens(shared: SecretStr | None, listed: SecretStr | None, files: Mapping[st
 
 
 def _known(shared: str, listed: str) -> list[tuple[Caller, str]]:
+    if shared:
+        demand_long(shared)
     return [*([(Caller(SHARED, may_run=True), shared)] if shared else []), *parse(listed)]
 
 
@@ -128,6 +131,12 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def demand_long(token: str) -> None:
+    """Raises ValueError where the shared token could be guessed; never with it."""
+    if len(token) < SHORTEST:
+        raise ValueError(f"it should have {SHORTEST} characters or more; {HINT}")
 
 
 def parse(text: str) -> list[tuple[Caller, str]]:
@@ -146,7 +155,7 @@ def parse(text: str) -> list[tuple[Caller, str]]:
         if not NAME.fullmatch(name) or name == SHARED:
             raise ValueError(f"line {number}: the name should be of letters, digits and . _ @ -, 60 at most")
         if len(token) < SHORTEST:
-            raise ValueError(f"line {number}: the token of {name} should have {SHORTEST} characters or more")
+            raise ValueError(f"line {number}: the token of {name} should have {SHORTEST} characters or more; {HINT}")
         if name in known:
             raise ValueError(f"line {number}: {name} stands there twice")
         known[name] = Caller(name, right == "run"), token

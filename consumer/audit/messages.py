@@ -89,7 +89,7 @@ class Stream:
         self._database = database
         self._had_others = False
         self._beats: list[Heartbeat] = []
-        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, **_PROMPT)
+        self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, more=_PROMPT)
         topics = (*CAPTURED, HEARTBEATS)
         ends = ends_in_kafka([settings.topic(topic) for topic in topics], settings)
         self._bounds: dict[tuple[str, int], tuple[int, int]] = {}
@@ -181,8 +181,8 @@ class Stream:
             if place.epoch != self._epoch:  # of before the lanes were numbered anew, and before the stretch
                 continue
             spot = Spot(source.file, source.pos, source.row)
-            yield Message(spot, source.table, message.op, message.before, message.after, lane, offset)
             why = self._wrong_lane(message, topic, key, lane)
+            yield Message(spot, source.table, message.op, message.before, message.after, lane, offset, bool(why))
             if why:
                 yield Misplaced(topic, spot, where, why)
 

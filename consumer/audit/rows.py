@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -127,7 +127,10 @@ def counted(items: Sequence[Row | Mark]) -> list[Row]:
 
 
 class Message(NamedTuple):
-    """One message of a row, and where it lies: topic without prefix, partition and offset."""
+    """One message of a row, and where it lies: topic without prefix, partition and offset.
+
+    That one `is_misplaced` is reported where it is read, and nothing else is said of its being there.
+    """
 
     spot: Spot
     table: str
@@ -136,6 +139,7 @@ class Message(NamedTuple):
     after: Values | None
     partition: int
     offset: int
+    is_misplaced: bool = False
 
     @property
     def place(self) -> str:
@@ -283,7 +287,7 @@ class Comparison:
             self.found.differences.extend(self._of_row(row, messages.get(spot, [])))
         for spot, there in messages.items():
             if spot not in rows:
-                for message in there:
+                for message in _well_placed(there):
                     where = f"{message.place}, and the binlog has no such row"
                     self.found.differences.append(Difference("extra", message.table, spot, where))
         return self.found
@@ -306,7 +310,9 @@ class Comparison:
                 else:
                     missing.append(op)
                 continue
-            best = min(same, key=lambda message: len(_columns(message, row.table, before, after)))
+            best = min(
+                same, key=lambda message: (message.is_misplaced, len(_columns(message, row.table, before, after)))
+            )
             left.remove(best)
             columns = _columns(best, row.table, before, after)
             if columns:
@@ -318,7 +324,7 @@ class Comparison:
                 yield Difference("missing", row.table, row.spot, f"no message with op {op} in Kafka")
         elif missing:
             yield Difference("missing", row.table, row.spot, "no message in Kafka")
-        for message in left:
+        for message in _well_placed(left):
             what = "twice" if any(message.op == op for op, _, _ in wanted) else "extra"
             yield Difference(what, row.table, row.spot, message.place)
 
@@ -355,6 +361,10 @@ class Comparison:
 
 _UNOWNED: Final = "claim_requirements"
 """Rows of this table name a claim and no user."""
+
+
+def _well_placed(messages: Iterable[Message]) -> list[Message]:
+    return [message for message in messages if not message.is_misplaced]
 
 
 def _owner(table: str, image: Image) -> Value:

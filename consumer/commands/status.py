@@ -26,7 +26,8 @@ from consumer.stream.errors import StreamError
 from consumer.stream.status import is_silent
 from consumer.versions import age
 
-ANSWER_SECONDS: Final = 10
+ANSWER_SECONDS: Final = 4
+"""How long somebody on call waits for what a server that is away cannot say."""
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ def _table(rows: list[LaneStatus]) -> Table:
 
 
 def _reader(kafka: KafkaSettings) -> _Reader:
-    with CheckpointLog(kafka) as checkpoints:
+    with CheckpointLog(kafka, within=ANSWER_SECONDS) as checkpoints:
         return _Reader(checkpoints.require(), checkpoints.written_at or 0.0)
 
 

@@ -96,7 +96,7 @@ def _asked(server: str, setting: str, step: Callable[[], list[Check]]) -> list[C
 def _standing(stream: KafkaSettings) -> Standing:
     """Where the reader stands, as far as Kafka tells."""
     try:
-        with CheckpointLog(stream) as checkpoints:
+        with CheckpointLog(stream, within=SECONDS) as checkpoints:
             return Standing(checkpoints.last(), checkpoints.written_at or 0.0, checkpoints.written_by)
     except StreamError as error:
         return Standing(problem=str(error))

@@ -18,7 +18,7 @@ from consumer.stream.checkpoint import cut_off
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
 from consumer.stream.topics import Wanted, lane_topics, wanted, wanted_by_setup
-from consumer.stream.trouble import TLS, TLS_HINT
+from consumer.stream.trouble import TLS, TLS_HINT, Trouble
 
 API: Final = re.compile(r"ApiKey \S+ \((\d+)\) Versions \d+\.\.(\d+)")
 """How librdkafka logs what a broker understands, under `debug=feature`."""
@@ -92,13 +92,18 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     """Asks Kafka; no answer may take longer than `seconds`. `quick` asks for topics alone. Raises Unreachable."""
     logger, listener = logging.Logger("kafka"), _Listener()
     logger.addHandler(listener)
-    place = kafka.kafka_bootstrap_servers
+    place, trouble = kafka.kafka_bootstrap_servers, Trouble()
+
+    def count(within: float) -> int:
+        return len(admin.list_topics(wanted(kafka)[0].name, timeout=within).brokers)
+
     if quick:
         admin = AdminClient({**kafka.librdkafka, "log_level": "0"})
     else:
-        admin = AdminClient({**kafka.librdkafka, "debug": "feature", "log_level": "6"}, logger=logger)
+        told: dict[str, Any] = {"error_cb": trouble, "debug": "feature", "log_level": "6"}
+        admin = AdminClient({**kafka.librdkafka, **told}, logger=logger)
     try:
-        brokers = len(admin.list_topics(wanted(kafka)[0].name, timeout=seconds).brokers)
+        brokers = count(seconds) if quick else trouble.ask(admin, count, seconds)
         needed = wanted(kafka) if quick else wanted_by_setup(kafka)
         topics, hidden = _topics(admin, needed, seconds)
         lanes, raising = _checkpoint(kafka, topics)

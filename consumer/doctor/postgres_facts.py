@@ -14,11 +14,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.doctor.check import Unreachable
+from consumer.doctor.refused import is_refused
 from consumer.store.call_centre import attribution, tables
 from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
 from consumer.store.call_centre.needs import TABLES
-from consumer.store.connection import is_refused, place, watchful
+from consumer.store.connection import place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint, lanes
 from consumer.store.pooler import Pooling, pooling
@@ -86,6 +87,7 @@ class PostgresFacts:
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
     """Asks the server; connecting and each answer may take `seconds`. Raises Unreachable."""
+    address = ""
     try:
         address = watchful(conninfo, "leadstream doctor")
         if "connect_timeout" not in conninfo_to_dict(conninfo):
@@ -98,7 +100,7 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
                 return replace(_collect(conninfo, connection), pooling=found)
     except psycopg.Error as error:
         said = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
-        raise Unreachable(f"{place(conninfo)} cannot be asked: {said}", refused=is_refused(error)) from error
+        raise Unreachable(f"{place(conninfo)} cannot be asked: {said}", refused=is_refused(error, address)) from error
 
 
 def first_seen(conninfo: str, seconds: float) -> dict[int, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
@@ -37,10 +36,6 @@ _LEADS_KEY: Final = ("leadstream", "leads_pkey")
 _MISSING: Final = ("42P01", "42703", "3F000", "42P10", "42804", "42883")
 """No such table, column, schema or unique index; a column of another type than ours, and no operator for it."""
 _FORBIDDEN: Final = "42501"
-_LOCKED_OUT: Final = re.compile(
-    r"authentication failed|no password supplied|pg_hba\.conf|does not support SSL|certificate|does not exist"
-    r"|not permitted to log in"
-)
 _REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
@@ -155,16 +150,6 @@ def classified(conninfo: str) -> Iterator[None]:
         if state.startswith(_REFUSED):
             raise StoreUnavailable(f"PostgreSQL {place(conninfo)} refuses work: {_first_line(error)}") from error
         raise
-
-
-def is_refused(error: psycopg.Error) -> bool:
-    """Whether the server does not let us in, or not as DATABASE_URL wants it, which waiting does not get over.
-
-    libpq gives no SQLSTATE for a connection that was never made: this goes by what servers say in English.
-    """
-    return (
-        isinstance(error, psycopg.OperationalError) and error.sqlstate is None and bool(_LOCKED_OUT.search(str(error)))
-    )
 
 
 def _first_line(error: psycopg.Error) -> str:

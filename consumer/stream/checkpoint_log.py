@@ -48,7 +48,9 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
     decided, so that the last checkpoint found is the last one there will be.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, within: float | None = None) -> None:
+        """`within` is in how many seconds a person wants what is found, or why nothing is, and sooner where nothing
+        listens; None: a Kafka that is away is waited for."""
         self._topic = settings.topic(CHECKPOINTS)
         self._servers = settings.kafka_bootstrap_servers
         self._lanes = settings.lanes
@@ -56,7 +58,8 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
         """When the checkpoint that was found last was written, by its writer's clock (s since 1970)."""
         self.written_by: Process | None = None
         """The reader that wrote it, as it told of itself then; None where it did not."""
-        self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS)
+        self._patience = ANSWER_SECONDS if within is None else within
+        self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS, within)
 
     def last(self) -> Checkpoint | None:
         """The newest committed checkpoint; None where there is none.
@@ -78,7 +81,7 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
         That is an offset of the checkpoints topic. Raises KafkaLost too where it is not decided within ANSWER_SECONDS.
         """
         try:
-            value = Patience(_is_settling, Event(), seconds=ANSWER_SECONDS)(self._last_value, decided)
+            value = Patience(_is_settling, Event(), seconds=self._patience)(self._last_value, decided)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from math import inf
+from types import MappingProxyType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.settings import KafkaSettings
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost
-from consumer.stream.trouble import Trouble
+from consumer.stream.trouble import SHORTEST_SECONDS, Trouble
 
 
 class Partitions(AbstractContextManager["Partitions"]):
     """Committed messages of single partitions; a context manager for one thread."""
 
-    def __init__(self, settings: KafkaSettings, name: str, answer_seconds: float, **more: str) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        name: str,
+        answer_seconds: float,
+        within: float | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """`name` is what our rights in Kafka call this reading: a group `{prefix}.{name}` that nobody joins.
 
-        `answer_seconds` is how long Kafka may take for the next message; `more` are further properties of its client.
-        Raises KafkaException where that refuses them.
+        `answer_seconds` is how long Kafka may take for the next message; `within` is in how many seconds of `bounds` a
+        person wants what is there, or why not, and sooner where nothing listens. `more` are further properties of
+        Kafka's client. Raises KafkaException where that refuses them.
         """
         self.trouble = Trouble()
         self._servers = settings.kafka_bootstrap_servers
         self._answer_seconds = answer_seconds
+        self._within = within
+        self._until = inf
+        """By when (monotonic clock) that is."""
         self._credentials = Credentials(settings)
         self._consumer = Consumer(
             {
@@ -50,8 +64,15 @@ class Partitions(AbstractContextManager["Partitions"]):
         """The first offset that is there, and the one behind the last. Raises KafkaException."""
         self._credentials.look(self._consumer)
         there = TopicPartition(topic, partition)
+
+        def ask(seconds: float) -> tuple[int, int]:
+            return self._consumer.get_watermark_offsets(there, timeout=seconds)
+
+        if self._within is not None:
+            self._until = time.monotonic() + self._within
+            return self.trouble.ask(self._consumer, ask, self._within)
         try:
-            found = self._consumer.get_watermark_offsets(there, timeout=self._answer_seconds)
+            found = ask(self._answer_seconds)
         except KafkaException:
             self._consumer.poll(0)  # hands over what the client has to say of it
             raise
@@ -64,7 +85,7 @@ class Partitions(AbstractContextManager["Partitions"]):
         Raises KafkaException.
         """
         (found,) = self._consumer.offsets_for_times(
-            [TopicPartition(topic, partition, max(0, ms))], timeout=self._answer_seconds
+            [TopicPartition(topic, partition, max(0, ms))], timeout=self._left()
         )
         if found.error is not None:
             raise KafkaException(found.error)
@@ -78,11 +99,11 @@ class Partitions(AbstractContextManager["Partitions"]):
         """
         self._consumer.assign([TopicPartition(topic, partition, start)])
         while True:
-            message = self._consumer.poll(self._answer_seconds)
+            seconds = self._left()
+            message = self._consumer.poll(seconds)
             if message is None:
                 raise KafkaLost(
-                    f"Kafka at {self._servers} did not answer within {self._answer_seconds:.0f} s ({topic}, partition"
-                    f" {partition})"
+                    f"Kafka at {self._servers} did not answer within {seconds:.0f} s ({topic}, partition {partition})"
                 )
             error = message.error()
             if error is None:
@@ -91,6 +112,10 @@ class Partitions(AbstractContextManager["Partitions"]):
                 raise KafkaException(error)
             elif (message.offset() or 0) >= decided:
                 return
+
+    def _left(self) -> float:
+        """How long (s) the next answer may take."""
+        return max(SHORTEST_SECONDS, min(self._answer_seconds, self._until - time.monotonic()))
 
     def close(self) -> None:
         """Ends the connection."""

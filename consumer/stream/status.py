@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 
 from consumer.process import Process
 from consumer.settings import KafkaSettings, SettingsError
-from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.checkpoint_log import ANSWER_SECONDS, CheckpointLog
 from consumer.stream.errors import StreamError
 from consumer.stream.topics import retention_seconds
 
@@ -48,7 +48,7 @@ class KafkaLook(AbstractContextManager["KafkaLook"]):
         self._retention = settings.topic_retention_hours * 3600.0
         self._retention_due = 0.0
         try:
-            self._checkpoints = CheckpointLog(settings)
+            self._checkpoints = CheckpointLog(settings, within=ANSWER_SECONDS)
         except KafkaException as error:
             reason = error.args[0].str()
             raise Unknown(f"Kafka's client refuses its settings ({reason}); look at the variables KAFKA_…") from error
@@ -60,7 +60,7 @@ class KafkaLook(AbstractContextManager["KafkaLook"]):
         try:
             if self._checkpoints.outdated:
                 self._checkpoints.close()
-                self._checkpoints = CheckpointLog(self._settings)
+                self._checkpoints = CheckpointLog(self._settings, within=ANSWER_SECONDS)
             found = self._checkpoints.require()
             return ReaderPosition(found.version, tuple(found.next_seqs), self._checkpoints.written_at or 0.0)
         except (SettingsError, StreamError) as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+import time
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -17,6 +19,19 @@ TLS_HINT: Final = "; perhaps only one side speaks TLS: compare KAFKA_SECURITY_PR
 SUMMARY: Final = KafkaError._ALL_BROKERS_DOWN
 CUT_OFF: Final = (SUMMARY, KafkaError._TRANSPORT)
 """What a call fails with where brokers close each connection at once. That they do is in the client's log alone."""
+UNANSWERED: Final = (*CUT_OFF, KafkaError._TIMED_OUT)
+LOOK_SECONDS: Final = 0.5
+"""How long a first question waits before we look at what the client says of its connections."""
+SHORTEST_SECONDS: Final = 0.1
+
+T = TypeVar("T")
+
+
+class Client(Protocol):
+    """A consumer or an admin client."""
+
+    def poll(self, timeout: float, /) -> object:
+        """Hands over what it has to say, to its `error_cb`."""
 
 
 class Trouble:
@@ -24,15 +39,44 @@ class Trouble:
 
     def __init__(self) -> None:
         self._last: KafkaError | None = None
+        self._complaints = 0
+        self._down = False
 
     def __call__(self, error: KafkaError) -> None:
-        """Notes what the client says; that all brokers are down says nothing."""
-        if error.code() != SUMMARY:
+        """Notes what the client says; that all brokers are down says nothing of why."""
+        if error.code() == SUMMARY:
+            self._down = True
+        else:
             self._last = error
+            self._complaints += 1
 
     def over(self) -> None:
         """A call went through: what was said before explains no later failure."""
         self._last = None
+        self._down = False
+
+    def ask(self, client: Client, question: Callable[[float], T], seconds: float) -> T:
+        """What Kafka answers a person within `seconds`, and sooner why not where every connection is refused.
+
+        `question` takes the seconds that it may take. Its first two are short: a client says of its connections only
+        between them. All brokers may be down at first, as where the first of two addresses refuses us: only where
+        connections go on failing after that, nothing listens, and there is nothing to wait for. Raises KafkaException.
+        """
+        until, asked = time.monotonic() + seconds, 0
+        while True:
+            left, complaints = until - time.monotonic(), self._complaints
+            try:
+                found = question(max(SHORTEST_SECONDS, left if asked >= 2 else min(left, LOOK_SECONDS)))
+            except KafkaException as error:
+                client.poll(0)
+                asked += 1
+                unanswered = error.args[0].code() in UNANSWERED
+                refused = asked >= 2 and self._down and self._complaints > complaints
+                if not unanswered or refused or time.monotonic() >= until:
+                    raise
+            else:
+                self.over()
+                return found
 
     @property
     def is_refused(self) -> bool:

@@ -1,4 +1,5 @@
-"""HTTP/1 as uvicorn speaks it, except for what it refuses itself: that is told as every other error is."""
+"""HTTP/1 as uvicorn speaks it, except for whole addresses as targets, which it does not know, and for what it refuses
+itself: that is told as every other error is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import sys
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
 import h11
 from starlette.types import Receive, Scope, Send
@@ -17,7 +19,24 @@ from reconciler.web.problems import KIND, problem
 MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
 LINGER_SECONDS: Final = 1.0
 """How long a client that was refused may go on sending."""
+SCHEMES: Final = frozenset({b"http", b"https"})
 TOO_LARGE: Final = "the address and headers of this request are too large; send less"
+
+
+def by_path(scope: Scope) -> Scope:
+    """A request for a whole address as one for its path, from its host instead of `Host` (RFC 9112, 3.2.2).
+
+    Any other stays as it is. Raises ValueError for an address without a host, or with a user (RFC 9110, 4.2).
+    """
+    scheme, _, rest = scope["raw_path"].partition(b"://")
+    if scheme.lower() not in SCHEMES:
+        return scope
+    host, _, path = rest.partition(b"/")
+    if not host or b"@" in host:
+        raise ValueError("no address of a server")
+    raw = b"/" + path
+    headers = [(b"host", host), *(header for header in scope["headers"] if header[0] != b"host")]
+    return {**scope, "path": unquote(raw.decode("ascii")), "raw_path": raw, "headers": headers}
 
 
 class Protocol(H11Protocol):
@@ -37,8 +56,13 @@ class Protocol(H11Protocol):
                 await refuse(
                     send, HTTPStatus.SERVICE_UNAVAILABLE, "too many are connected; ask again in a second", HEADERS
                 )
-            else:
-                await asked(scope, receive, send)
+                return
+            try:
+                scope = by_path(scope)
+            except ValueError:
+                await refuse(send, HTTPStatus.BAD_REQUEST, MALFORMED, HEADERS)
+                return
+            await asked(scope, receive, send)
 
         self.app = app
         self._refused = False

@@ -12,7 +12,7 @@ from tests.bench import results
 from tests.bench.measure import BenchFailed
 
 CONNECTIONS = 32
-TOKEN = "bench"
+TOKEN = "a-token-of-the-bench"
 
 
 class _Connection:

@@ -6,16 +6,22 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from consumer.settings import KafkaSettings
+from consumer.stream.checkpoint_log import CheckpointLog
+from consumer.stream.trouble import LOOK_SECONDS
 from tests.bench import measure, ours
 from tests.bench.history import DATABASE, connect, history
 from tests.bench.kafka import Topics
 from tests.bench.postgres import database
+from tests.integration.binlog.proxy import Proxy
 from tests.servers import ensure
 from tests.support.waiting import PATIENCE
 
@@ -101,3 +107,16 @@ def test_watching_says_each_time_why_a_half_is_missing() -> None:
     assert process.returncode == 130
     assert "127.0.0.1:1" in said[0]
     assert said[:2] == said[2:]
+
+
+@pytest.mark.servers
+def test_a_broker_that_begins_to_answer_late_is_not_taken_for_one_that_is_away() -> None:
+    host, _, port = ensure(("kafka",)).kafka_bootstrap.partition(":")
+    with Proxy(host, int(port)) as proxy:
+        proxy.silent = True
+        settings = KafkaSettings(kafka_bootstrap_servers=f"127.0.0.1:{proxy.port}", topic_prefix=uuid.uuid4().hex)
+        with ThreadPoolExecutor(1) as pool, CheckpointLog(settings, within=PATIENCE) as checkpoints:
+            found = pool.submit(checkpoints.last)
+            time.sleep(3 * LOOK_SECONDS)
+            proxy.silent = False
+            assert found.result() is None, "there is a Kafka, and it says that it has no such topic"

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.waiting import until
 
-TOKEN: Final = "for-this-test"
+TOKEN: Final = "a-token-for-this-test"
 CUSTOMERS: Final = 200
 LOAD_SECONDS: Final = 8.0
 FALSIFY: Final = """

@@ -115,16 +115,18 @@ def test_a_message_that_no_row_stands_behind_is_found_with_its_place(world: Worl
     produce(world, "claims", real.lane, real.key, changed)
     elsewhere = (real.lane + 1) % LANES
     produce(world, "users", elsewhere, real.key, {"any": "thing"})
+    produce(world, "claims", elsewhere, real.key, real.value)
     found = audit(world, 3)
     place = f"{real.value['source']['file']}:{real.value['source']['pos']}"
     assert sorted((shown["what"], shown["table"], shown["place"]) for shown in found["shown"]) == [
         ("extra", "claims", f"{place} row 7"),
+        ("misplaced", "claims", f"{place} row 0"),
         ("misplaced", "users", ""),
         ("twice", "claims", f"{place} row 0"),
         ("twice", "claims", f"{place} row 0"),
     ]
     assert f"claims[{real.lane}] offset" in found["shown"][-1]["where"]
-    assert last_run(world) == ("drift", ROWS + 4, 4)
+    assert last_run(world) == ("drift", ROWS + 4, 5)
     assert f"misplaced: users (users[{elsewhere}] offset" in world.consumer("audit").stdout
 
 

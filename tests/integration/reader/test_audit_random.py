@@ -249,6 +249,13 @@ def doubled(chance: random.Random, messages: list[Lying]) -> Manipulation:
     return Manipulation([*messages[: at + 1], one, *messages[at + 1 :]], one.place, {"twice"})
 
 
+def copied_elsewhere(chance: random.Random, messages: list[Lying]) -> Manipulation:
+    """Into another lane, beside the one that lies where it belongs."""
+    at, one = chosen(chance, messages)
+    there = one._replace(partition=(one.partition + chance.randint(1, LANES - 1)) % LANES)
+    return Manipulation([*messages[: at + 1], there, *messages[at + 1 :]], one.place, {"misplaced"})
+
+
 def moved(chance: random.Random, messages: list[Lying]) -> Manipulation:
     """Into another lane."""
     at, one = chosen(chance, messages)
@@ -268,7 +275,7 @@ def altered(chance: random.Random, messages: list[Lying]) -> Manipulation:
     return Manipulation([*messages[:at], one.telling(told), *messages[at + 1 :]], one.place, words)
 
 
-HANDS: Final[tuple[Hand, ...]] = (forged, removed, doubled, moved, altered)
+HANDS: Final[tuple[Hand, ...]] = (forged, removed, doubled, copied_elsewhere, moved, altered)
 
 
 @pytest.mark.parametrize("seed", seeds())

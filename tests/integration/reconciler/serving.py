@@ -14,6 +14,8 @@ from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.waiting import PATIENCE
 
+TOKEN = "a-token-for-this-test"
+
 
 class Served:
     """A running `reconciler serve`."""

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from reconciler.web.problems import TITLES
-from tests.integration.reconciler.serving import Served, serving
+from tests.integration.reconciler.serving import TOKEN, Served, serving
 from tests.integration.reconciler.world import World
 from tests.support.waiting import PATIENCE
 
@@ -24,7 +24,7 @@ URN = "urn:leadstream:problem:"
 def served(mysql_world: World) -> Iterator[Served]:
     mysql_world.user(1)
     mysql_world.backfill()
-    with serving(mysql_world, API_TOKEN="right", SWEEPS="new-users") as found:
+    with serving(mysql_world, API_TOKEN=TOKEN, SWEEPS="new-users") as found:
         yield found
 
 
@@ -42,7 +42,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     post = served.client.post
-    right = {"Authorization": "Bearer right"}
+    right = {"Authorization": f"Bearer {TOKEN}"}
     assert problem(served.get("/v1/leads/99")) == (404, "unknown-user")
     assert problem(served.get("/v1/nothing")) == (404, "about:blank")
     assert "/docs" in served.get("/v1/nothing").json()["detail"]
@@ -70,11 +70,11 @@ def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
 
 
 def test_without_a_token_or_for_another_name_the_shape_is_the_same(mysql_world: World) -> None:
-    with serving(mysql_world, HTTP_PROTECT_READS="true", API_TOKEN="right") as served:
+    with serving(mysql_world, HTTP_PROTECT_READS="true", API_TOKEN=TOKEN) as served:
         assert problem(served.get("/v1/runs")) == (401, "about:blank")
         assert problem(served.client.get("/v1/runs", headers={"Host": "evil.example"})) == (421, "about:blank")
         assert served.get("/healthz").status_code == 200
-        paths = served.client.get("/openapi.json", headers={"Authorization": "Bearer right"}).json()["paths"]
+        paths = served.client.get("/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()["paths"]
         told = paths["/v1/runs"]["get"]
         assert told["security"] == paths["/v1/verify"]["post"]["security"]
         assert list(told["responses"]["401"]["content"]) == ["application/problem+json"]
@@ -129,8 +129,8 @@ def test_paths_of_before_there_was_a_version_are_answered_as_ever(served: Served
         earlier, now = served.client.get(path), served.client.get(f"/v1{path}")
         assert earlier.status_code == now.status_code
         assert earlier.json().keys() == now.json().keys() if "runs" not in path else earlier.json()
-    assert served.post("/sweeps/new-users", "right").status_code == 200
-    assert served.post("/verify", "right").json()["checked"] == 1
+    assert served.post("/sweeps/new-users", TOKEN).status_code == 200
+    assert served.post("/verify", TOKEN).json()["checked"] == 1
 
 
 def test_every_place_says_the_version(mysql_world: World, served: Served) -> None:

@@ -34,7 +34,7 @@ from reconciler.web.page.routes import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
 from tests.integration.reconciler.clocks import clock_says
-from tests.integration.reconciler.serving import Served, serving
+from tests.integration.reconciler.serving import TOKEN, Served, serving
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
 from tests.support.waiting import until
@@ -133,7 +133,7 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
     world.backfill()
     world.age_everything()
     settings = {
-        "API_TOKEN": "right", "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
+        "API_TOKEN": TOKEN, "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
         "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
     }  # fmt: skip
     with PlayedReader(kafka) as reader, serving(world, **settings) as served, chromium() as browser:
@@ -249,7 +249,7 @@ def test_a_customer_is_read_live_by_a_button_with_the_token(shift: Shift, page: 
     page.get_by_label("Token").press("Enter")
     expect(page.locator("#told")).to_contain_text("That token is wrong")
     page.get_by_role("button", name="Read live").click()
-    page.get_by_label("Token").fill("right")
+    page.get_by_label("Token").fill(TOKEN)
     page.get_by_label("Token").press("Enter")
     expect(page.locator("#told")).to_contain_text("Queued")
     shift.world.pg("DELETE FROM leadstream.rechecks")
@@ -277,7 +277,7 @@ def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: 
     expect(told).to_contain_text("That token is wrong")
     assert page.evaluate("sessionStorage.length") == 0
     run.click()
-    page.get_by_label("Token").fill("right")
+    page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Go on").click()
     expect(told).to_contain_text("Rechecks is done: 0 checked, nothing to repair.")
     expect(page.locator("#rechecks-outcome")).to_contain_text("done")
@@ -442,7 +442,7 @@ def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> Non
     row = page.get_by_role("row").filter(has_text="offset 9")
     expect(row).to_contain_text("nobody")
     row.get_by_role("button", name="Discard").click()
-    page.get_by_label("Token").fill("right")
+    page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("#told")).to_contain_text("is discarded")
     expect(row).to_have_count(0)
@@ -506,7 +506,7 @@ def test_drift_and_refused_leads_name_their_customers(shift: Shift) -> None:
         "INSERT INTO leadstream.rechecks (user_id, reason, not_before) VALUES"
         " (77, 'PostgreSQL refused it with 23514', now() + interval '1 day'), (78, 'a test', now() + interval '1 day')"
     )
-    assert shift.served.post("/verify", "right", repair=True).json()["outcome"] == "ok"
+    assert shift.served.post("/verify", TOKEN, repair=True).json()["outcome"] == "ok"
     for name in ("drift", "repaired"):
         assert listed(shift, name) == ["2"]
     assert listed(shift, "refused") == ["77"]

@@ -19,7 +19,7 @@ from consumer.store.dead_letters import Content, add, dead_letter
 from reconciler.runs.run_log import Runs
 from reconciler.web.lists import KINDS
 from tests.integration.company_tables import key
-from tests.integration.reconciler.serving import serving
+from tests.integration.reconciler.serving import TOKEN, serving
 from tests.integration.reconciler.world import World, close_world, open_world
 from tests.servers import Servers
 from tests.support.waiting import until
@@ -147,26 +147,27 @@ def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path
     world = mysql_world
     world.user(1, ago=60)
     token_file = tmp_path / "token"
-    token_file.write_text("right\n")
+    token_file.write_text(f"{TOKEN}\n")
     with serving(world, API_TOKEN_FILE=str(token_file), SWEEPS="new-requirements,new-users") as served:
         for path in ("/sweeps/new-users", "/verify"):
             assert served.post(path, None).status_code == 401
             wrong = served.post(path, "wrong")
             assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
         until(lambda: world.queues() == {1: "unsigned_users"}, "the new user was found at the start")
+        until(lambda: all(run["finished_at"] for run in served.get("/runs").json()), "the runs at the start ended")
         world.user(2, ago=60)
-        done = served.post("/sweeps/new-users", "right")
+        done = served.post("/sweeps/new-users", TOKEN)
         assert done.status_code == 200, done.text
         assert (done.json()["outcome"], done.json()["first_seen"]) == ("ok", 1)
-        assert served.post("/verify", "right").json()["checked"] == 2
-        assert served.post("/sweeps/nothing", "right").status_code == 404
-        off = served.post("/sweeps/unsigned-conversions", "right")
+        assert served.post("/verify", TOKEN).json()["checked"] == 2
+        assert served.post("/sweeps/nothing", TOKEN).status_code == 404
+        off = served.post("/sweeps/unsigned-conversions", TOKEN)
         assert (off.status_code, off.json()["detail"]) == (
             409,
             "unsigned-conversions is switched off; name it in SWEEPS to switch it on",
         )
-        assert served.post("/sweeps/new-users", "right", hours_back=1, since="2026-01-01T00:00:00Z").status_code == 422
-        assert served.post("/sweeps/new-users", "right", hour_back=1).status_code == 422
+        assert served.post("/sweeps/new-users", TOKEN, hours_back=1, since="2026-01-01T00:00:00Z").status_code == 422
+        assert served.post("/sweeps/new-users", TOKEN, hour_back=1).status_code == 422
         recorded = {run["name"]: run for run in served.get("/runs").json()}
         assert recorded["verify"]["outcome"] == "ok"
         assert recorded["verify"]["started_by"] == "API_TOKEN"
@@ -206,13 +207,15 @@ def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path
 
 def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: World) -> None:
     world = mysql_world
-    with serving(world, API_TOKEN="right", SWEEPS="new-users", RECHECK_SECONDS="1") as served:
+    with serving(world, API_TOKEN=TOKEN, SWEEPS="new-users", RECHECK_SECONDS="1") as served:
         world.user(1, ago=90 * 24 * 3600)
         assert served.post("/v1/leads/1/recheck", None).status_code == 401
-        asked = served.post("/v1/leads/1/recheck", "right")
+        asked = served.post("/v1/leads/1/recheck", TOKEN)
         assert (asked.status_code, "queued" in asked.json()["detail"]) == (202, True)
+        (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_asked_for")
+        assert (noted["user_id"], noted["by"]) == (1, "API_TOKEN"), "the recheck itself is gone once it is done"
         until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
-        assert served.post("/v1/leads/x/recheck", "right").status_code == 422
+        assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
 
 
 def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> None:
@@ -225,16 +228,16 @@ def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> No
         ]
         add(session, letters)
         session.commit()
-    with serving(world, API_TOKEN="right", SWEEPS="new-users", RECHECK_SECONDS="1") as served:
+    with serving(world, API_TOKEN=TOKEN, SWEEPS="new-users", RECHECK_SECONDS="1") as served:
         about, nobody = served.get("/v1/dead-letters").json()
         assert [(one["offset"], one["user_id"]) for one in (about, nobody)] == [(7, 1), (8, None)]
         retry = f"/v1/dead-letters/{about['number']}/retry"
         assert served.post(retry, None).status_code == 401
-        assert served.post(retry, "right").json() == {"resolved": True}
-        assert served.post(retry, "right").status_code == 404
+        assert served.post(retry, TOKEN).json() == {"resolved": True}
+        assert served.post(retry, TOKEN).status_code == 404
         until(lambda: world.queues() == {1: "unsigned_users"}, "its customer was read live")
-        assert served.post(f"/v1/dead-letters/{nobody['number']}/retry", "right").json() == {"resolved": False}
-        assert served.post(f"/v1/dead-letters/{nobody['number']}/discard", "right").json() == {"resolved": True}
+        assert served.post(f"/v1/dead-letters/{nobody['number']}/retry", TOKEN).json() == {"resolved": False}
+        assert served.post(f"/v1/dead-letters/{nobody['number']}/discard", TOKEN).json() == {"resolved": True}
         assert served.get("/v1/dead-letters").json() == []
 
 
@@ -258,10 +261,10 @@ def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
 
 def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World) -> None:
     world = mysql_world
-    with serving(world, API_TOKEN="t", SWEEPS="new-users") as served:
+    with serving(world, API_TOKEN=TOKEN, SWEEPS="new-users") as served:
         until(lambda: runs_of(world, "new-users") == 1, "the start was made up for")
         with Runs(world.book()).alone("verify"):
-            refused = served.post("/verify", "t")
+            refused = served.post("/verify", TOKEN)
             assert refused.status_code == 409
             assert refused.json()["detail"].startswith("verify is running already")
 
@@ -332,10 +335,10 @@ def test_it_takes_up_work_when_postgresql_comes_back(servers: Servers) -> None:
 def test_switched_off_it_answers_but_writes_nothing(mysql_world: World) -> None:
     world = mysql_world
     world.user(1)
-    with serving(world, SMART_DISCOVERY_ENABLED="false", API_TOKEN="t") as served:
+    with serving(world, SMART_DISCOVERY_ENABLED="false", API_TOKEN=TOKEN) as served:
         answer = served.get("/leads/1/precall", expected="unsigned_users").json()
         assert (answer["drift"], answer["recheck_queued"]) == (["unknown"], False)
-        assert served.post("/sweeps/new-users", "t").status_code == 409
+        assert served.post("/sweeps/new-users", TOKEN).status_code == 409
         assert served.stop() == 0
     assert world.pg("SELECT count(*) FROM leadstream.runs") == [(0,)]
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
@@ -477,8 +480,8 @@ def test_it_ends_when_told_even_while_a_run_waits(mysql_world: World, number: si
     world.user(1, ago=60)
     world.pass_lanes(1)
     world.still_seconds = 60.0
-    with serving(world, API_TOKEN="t") as served:
-        under_way = served.post("/sweeps/new-users", "t")
+    with serving(world, API_TOKEN=TOKEN) as served:
+        under_way = served.post("/sweeps/new-users", TOKEN)
         assert under_way.status_code in (202, 409)
         assert served.stop(number) == code
     assert world.pg("SELECT DISTINCT outcome FROM leadstream.runs WHERE name = 'new-users'") == [("stopped",)]

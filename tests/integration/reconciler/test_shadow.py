@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.call_centre import everything, guard, unguard
 from tests.integration.company_tables import key
-from tests.integration.reconciler.serving import serving
+from tests.integration.reconciler.serving import TOKEN, serving
 from tests.integration.reconciler.world import World
 from tests.support.waiting import until
 
@@ -94,14 +94,14 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
     world = mysql_world
     company(world)
     before = everything(world.pg)
-    with serving(world, API_TOKEN="t", RECHECK_SECONDS="0.5", **SHADOW) as served:
+    with serving(world, API_TOKEN=TOKEN, RECHECK_SECONDS="0.5", **SHADOW) as served:
         for user_id in TRUE:
             assert served.get(f"/leads/{user_id}/precall", expected="none").status_code == 200
             assert served.get(f"/leads/{user_id}").status_code == 200
         until(lambda: world.queues() == TRUE, "what is due at the start and the rechecks of the checks repaired all")
         for name in (*SWEEPS, "rechecks"):
-            assert served.post(f"/sweeps/{name}", "t", everyone=name.endswith("conversions")).status_code == 200
-        assert served.post("/verify", "t", repair=True).status_code == 200
+            assert served.post(f"/sweeps/{name}", TOKEN, everyone=name.endswith("conversions")).status_code == 200
+        assert served.post("/verify", TOKEN, repair=True).status_code == 200
         assert served.stop() == 0
     assert won(world) == WON
     assert "lead_refused" not in served.process.text()

@@ -34,7 +34,7 @@ SECRETS = {
     "mysql": "Kj7-mysql-word",
     "postgres": "Qx2-postgres-word",
     "kafka": "Vb9-kafka-word",
-    "token": "Zt4-token-word",
+    "token": "Zt4-token-word-for-all",
 }
 """What must never be seen in a log or an error."""
 DEPLOY = PROJECT / "deploy"

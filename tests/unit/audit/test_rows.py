@@ -38,6 +38,11 @@ def message(op: str, before: Values | None, after: Values | None, offset: int = 
     return Message(SPOT, "claims", op, before, after, 3, offset)
 
 
+def astray(op: str, before: Values | None, after: Values | None) -> Message:
+    """A message where it does not belong, which is said of it already."""
+    return Message(SPOT, "claims", op, before, after, 1, 0, is_misplaced=True)
+
+
 def found(
     a_row: Row | None, *messages: Message, notices: tuple[Notice, ...] = (), lost: tuple[Lost, ...] = ()
 ) -> list[tuple[str, tuple[str, ...]]]:
@@ -62,6 +67,10 @@ def found(
         (row(None, HERE), [message("c", None, {"id": 1, "user_id": 7})], [("different", ("status",))]),
         (row(None, HERE), [message("c", None, HERE), message("c", None, HERE, 1)], [("twice", ())]),
         (None, [message("c", None, HERE)], [("extra", ())]),
+        (row(None, HERE), [astray("c", None, HERE), message("c", None, HERE)], []),
+        (row(None, HERE), [astray("c", None, HERE), message("c", None, CLOSED)], [("different", ("status",))]),
+        (row(None, HERE), [astray("c", None, HERE)], []),
+        (None, [astray("c", None, HERE)], []),
         (row(None, {**HERE, "status": UNREAD}), [message("c", None, CLOSED)], []),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.settings import KafkaSettings
+from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import KafkaLost, KafkaRefused
 from consumer.stream.trouble import Trouble
 
@@ -80,3 +82,76 @@ def test_a_refusal_is_no_loss_that_passes() -> None:
     error = refused.lost("kafka:9092", "give us x", TIMED_OUT)
     assert isinstance(error, KafkaRefused)
     assert "does not let us in (SASL authentication failed)" in str(error)
+
+
+class Client:
+    """A client of Kafka's that says what it is told to say once it is polled."""
+
+    def __init__(self, trouble: Trouble, *says: list[KafkaError]) -> None:
+        self._trouble = trouble
+        self._says = iter(says)
+
+    def poll(self, _timeout: float) -> None:
+        for complaint in next(self._says, []):
+            self._trouble(complaint)
+
+
+REFUSED = KafkaError(KafkaError._TRANSPORT, "kafka:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed")
+LONG = 3600.0
+
+
+def test_where_nothing_listens_nobody_waits_to_the_end() -> None:
+    asked = []
+
+    def question(seconds: float) -> str:
+        asked.append(seconds)
+        raise TIMED_OUT
+
+    trouble = Trouble()
+    with pytest.raises(KafkaException):
+        trouble.ask(Client(trouble, [REFUSED, DOWN, REFUSED], [REFUSED, REFUSED]), question, LONG)
+    assert len(asked) == 2
+    assert sum(asked) < 5
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        pytest.param([], id="nothing is said: a broker that is slow"),
+        pytest.param([[REFUSED, DOWN]], id="one of two addresses refuses, and the other one is slow"),
+        pytest.param([[REFUSED], [REFUSED]], id="one broker refuses, and another one is slow"),
+    ],
+)
+def test_a_broker_that_is_slow_is_waited_for(says: list[list[KafkaError]]) -> None:
+    asked = []
+
+    def question(seconds: float) -> str:
+        asked.append(seconds)
+        if len(asked) < 3:
+            raise TIMED_OUT
+        return "answer"
+
+    trouble = Trouble()
+    assert trouble.ask(Client(trouble, *says), question, LONG) == "answer"
+    assert asked[-1] > LONG / 2, "the answer itself may take as long as there is time"
+
+
+def test_a_question_that_kafka_refuses_is_not_asked_again() -> None:
+    asked = []
+
+    def question(seconds: float) -> str:
+        asked.append(seconds)
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+    trouble = Trouble()
+    with pytest.raises(KafkaException):
+        trouble.ask(Client(trouble), question, LONG)
+    assert len(asked) == 1
+
+
+def test_a_port_at_which_nothing_listens_is_reported_long_before_the_deadline() -> None:
+    settings = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:1", topic_prefix="nowhere")
+    with CheckpointLog(settings, within=LONG) as checkpoints, pytest.raises(KafkaLost) as caught:
+        checkpoints.require()
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "Connection refused" in str(caught.value)

@@ -14,8 +14,12 @@ from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from consumer.settings import SettingsError, load
+from reconciler.settings import ServeSettings
 from reconciler.tokens import Caller, parse, tokens
 from reconciler.web.middleware import HEADERS, Door, Guard
+
+SHARED = "geheim-ü-für-diesen-test"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,14 +152,34 @@ def test_a_token_is_compared_by_the_function_that_takes_the_same_time_for_every_
         return False
 
     monkeypatch.setattr(hmac, "compare_digest", spy)
-    assert tokens(SecretStr("right"), None).caller("right") is None
-    assert compared == [(b"right", b"right")]
+    assert tokens(SecretStr(SHARED), None).caller(SHARED) is None
+    assert compared == [(SHARED.encode(), SHARED.encode())]
 
 
 def test_only_the_token_is_the_token() -> None:
-    known = tokens(SecretStr("geheim-ü"), None)
-    assert known.caller("geheim-ü") == Caller("API_TOKEN", may_run=True)
-    assert not any(known.caller(given) for given in (None, "", "geheim", "geheim-ü ", "GEHEIM-ü"))
+    known = tokens(SecretStr(SHARED), None)
+    assert known.caller(SHARED) == Caller("API_TOKEN", may_run=True)
+    assert not any(known.caller(given) for given in (None, "", SHARED[:-1], f"{SHARED} ", SHARED.upper()))
+
+
+def test_a_shared_token_that_could_be_guessed_is_refused_as_those_of_persons_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "0123456789abcde")
+    with pytest.raises(SettingsError) as refused:
+        load(ServeSettings)
+    assert str(refused.value) == (
+        "API_TOKEN is wrong: it should have 16 characters or more; `openssl rand -hex 32` makes one"
+    )
+    monkeypatch.setenv("API_TOKEN", "0123456789abcdef")
+    assert load(ServeSettings).api_token is not None
+    path = tmp_path / "token"
+    written(path, SHARED)
+    known = tokens(SecretStr(SHARED), None, {"API_TOKEN": path})
+    written(path, "0123456789abcde")
+    with capture_logs() as logs:
+        assert known.caller(SHARED) == Caller("API_TOKEN", may_run=True)
+    assert [line["event"] for line in logs] == ["tokens_not_renewed"]
 
 
 LISTED = SecretStr("# people\nanna  0123456789abcdef  run\n\nboard 0123456789abcdeg read\n")
@@ -202,11 +226,12 @@ def test_a_file_of_tokens_is_read_anew_and_one_that_is_broken_keeps_those_before
 
 def test_the_shared_token_is_renewed_beside_those_of_persons(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    written(path, "first")
-    known = tokens(SecretStr("first"), LISTED, {"API_TOKEN": path})
-    written(path, "second")
-    assert known.caller("first") is None
-    assert known.caller("second") == Caller("API_TOKEN", may_run=True)
+    written(path, SHARED)
+    known = tokens(SecretStr(SHARED), LISTED, {"API_TOKEN": path})
+    second = f"{SHARED}-zweiter"
+    written(path, second)
+    assert known.caller(SHARED) is None
+    assert known.caller(second) == Caller("API_TOKEN", may_run=True)
     assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
 
 

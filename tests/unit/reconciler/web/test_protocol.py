@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from reconciler.web.middleware import HEADERS
+from reconciler.tokens import tokens
+from reconciler.web.middleware import HEADERS, Door
 from reconciler.web.protocol import MALFORMED, TOO_LARGE, Protocol
 from tests.support.waiting import PATIENCE, until
 
@@ -98,3 +99,46 @@ def test_beyond_the_limit_of_connections_the_shape_is_the_same() -> None:
         assert other.recv(65536)
         status, detail = refused(port, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert (status, detail) == (503, "too many are connected; ask again in a second")
+
+
+async def tells(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with what it was asked."""
+    await receive()
+    hosts = [value.decode() for name, value in scope["headers"] if name == b"host"]
+    body = json.dumps([scope["path"], scope["raw_path"].decode(), scope["query_string"].decode(), hosts]).encode()
+    headers = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("/a%20b?c=d", ["/a b", "/a%20b", "c=d", ["here"]]),
+        ("http://there:80/a%20b?c=d", ["/a b", "/a%20b", "c=d", ["there:80"]]),
+        ("HTTPS://[::1]:80/runs", ["/runs", "/runs", "", ["[::1]:80"]]),
+        ("http://there", ["/", "/", "", ["there"]]),
+        ("http://there?c=d", ["/", "/", "c=d", ["there"]]),
+        ("/http://there/", ["/http://there/", "/http://there/", "", ["here"]]),
+        ("ftp://there/", ["ftp://there/", "ftp://there/", "", ["here"]]),
+    ],
+)
+def test_a_whole_address_is_a_target_too_and_its_host_goes_before(target: str, told: list[object]) -> None:
+    """RFC 9112, 3.2.2."""
+    with listening(tells) as port:
+        headers, body = asked(port, f"GET {target} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        assert (headers["status"], json.loads(body)) == ("200", told)
+
+
+def test_a_whole_address_without_a_host_or_with_a_user_is_none() -> None:
+    """RFC 9110, 4.2.1 and 4.2.4."""
+    with listening(tells) as port:
+        for host in ("", "here:80@there"):
+            request_ = f"GET http://{host}/runs HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+            assert refused(port, request_) == (400, MALFORMED)
+
+
+def test_the_host_of_a_whole_address_is_held_to_be_one_of_ours() -> None:
+    with listening(Door(tells, tokens(None, None), {"ours"}, protect_reads=False)) as port:
+        assert asked(port, b"GET http://ours/ HTTP/1.1\r\nHost: theirs\r\n\r\n")[0]["status"] == "200"
+        assert asked(port, b"GET http://theirs/ HTTP/1.1\r\nHost: ours\r\n\r\n")[0]["status"] == "421"
