@@ -118,12 +118,11 @@ def _of_present_tables(ask: Callable[Concatenate[Replica, P], R]) -> Callable[Co
 
 
 class LiveLead(NamedTuple):
-    """What MySQL holds of one user; the times (µs, None where unknown) are by table and row id."""
+    """What MySQL holds of one user; when rows were created (µs, None where unknown) is by table and row id."""
 
     user: UserRow | None
     claims: dict[Key, ClaimRow]
     requirements: dict[Key, RequirementRow]
-    updated_at: Mapping[tuple[Table, Key | int], int | None]
     created_at: Mapping[tuple[Table, Key | int], int | None] = MappingProxyType({})
 
 
@@ -361,10 +360,9 @@ class Replica:
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
         requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in wanted}
-        updated: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
         created: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
         owners: dict[Key, int] = {}
-        for part, row_id, parent, first, second, third, enabled, *times in self._run(self.texts.read_users(wanted)):
+        for part, row_id, parent, first, second, third, enabled, made in self._run(self.texts.read_users(wanted)):
             key: Key | int
             if part == USERS:
                 key = owner = int(row_id)
@@ -381,14 +379,12 @@ class Replica:
             else:
                 started, ended = (started, int(row_id)) if part == ENDED else (int(row_id), ended)
                 continue
-            updated[owner][table, key], created[owner][table, key] = (int(time) if time else None for time in times)
+            created[owner][table, key] = int(made) if made else None
         if ended <= started:  # the server runs with sysdate-is-now
             ended = self.present().clock
         self._clock = ClockReading(ended, time.monotonic())
         leads = {
-            user_id: LiveLead(
-                users.get(user_id), claims[user_id], requirements[user_id], updated[user_id], created[user_id]
-            )
+            user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], created[user_id])
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)

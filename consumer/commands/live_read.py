@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from consumer.capture import CAPTURED
-from consumer.leads.model import LiveRow, LiveState, Table
+from consumer.leads.model import LiveState, Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings, KeyFolding
 from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
@@ -87,7 +87,7 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
 
 def _rows(
     replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings
-) -> list[LiveRow[Any]]:
+) -> list[Any]:
     where, shape = _WANTED[table]
     names = (field.name for field in msgspec.structs.fields(shape))
     columns = [name for name in names if name == "id" or (table.value, name) in there]
@@ -102,7 +102,7 @@ def _rows(
         if name in ("id", "claim_id") and column.kind is KeyKind.TEXT and column.collation and column.charset
     }
     found = replica.query(f"SELECT {picked} {where}", (user_id,))
-    return [LiveRow(_shaped(shape, dict(zip(columns, row, strict=True)), folds), None) for row in found]
+    return [_shaped(shape, dict(zip(columns, row, strict=True)), folds) for row in found]
 
 
 def _shaped(shape: type[msgspec.Struct], values: dict[str, object], folds: Mapping[str, KeyFolding]) -> Any:

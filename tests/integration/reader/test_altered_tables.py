@@ -102,7 +102,7 @@ def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(wo
     with closing(Hasty(world, "ALTER TABLE users DROP COLUMN is_enabled")) as replica:
         user = read_lead(replica, 1).state.user
     assert user is not None
-    assert (user.row.signature, user.row.enabled) == ("7", True)
+    assert (user.signature, user.enabled) == ("7", True)
 
 
 def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
@@ -111,7 +111,7 @@ def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
         Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "FROM users t")
     ) as replica:
         assert read_lead(replica, 1).state.claims == []
-        assert [claim.row.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+        assert [claim.id for claim in read_lead(replica, 1).state.claims] == ["10"]
 
 
 def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:
