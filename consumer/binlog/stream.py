@@ -145,19 +145,16 @@ class _Line:
         """Waits until at least one whole packet is here; False after `close`."""
         while wanted := self._buffer.missing():
             try:
-                count = self._buffer.fill(self._socket, wanted)
-            except TimeoutError as error:
-                raise ConnectionLost(
-                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
-                ) from error
+                if self._buffer.fill(self._socket, wanted):
+                    continue
+                lost = ConnectionLost(f"{self._address} closed the connection")
+            except TimeoutError:
+                lost = ConnectionLost(f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat")
             except OSError as error:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
-            if not count:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"{self._address} closed the connection")
+                lost = ConnectionLost(f"the connection to {self._address} broke: {error}")
+            if self._closed:
+                return False
+            raise lost
         self._gather()
         return True
 
