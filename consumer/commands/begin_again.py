@@ -24,7 +24,6 @@ from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics
 
 REPAIRING: Final = "consumer setup --repair"
 """The name of this command where readers write theirs."""
@@ -166,6 +165,6 @@ def _at_present(
     )
     writer = EnvelopeWriter(kafka.topic_prefix, info.flavor, replica.address.database, stands.epoch)
     writer.clock(time.time_ns() // 1_000_000)
-    sequencer = Sequencer(present, Topics(kafka.topic_prefix), writer, transactions.send)
+    sequencer = Sequencer(present, kafka.topic, writer, transactions.send)
     sequencer.recheck_all(reason, now.ts_us)
     return sequencer.checkpoint(info.server, now.gtid_set, now.file, now.pos, [])

@@ -40,7 +40,7 @@ from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics, await_kafka
+from consumer.stream.topics import await_kafka
 from consumer.tuning import collect_seldom
 
 log = structlog.get_logger()
@@ -251,7 +251,7 @@ class Reader:
         present = msgspec.structs.replace(last, **NOTHING_CUT)
         writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
         writer.clock(time.time_ns() // 1_000_000)
-        sequencer = Sequencer(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
+        sequencer = Sequencer(present, self._kafka.topic, writer, self._transactions.send)
         self._transactions.ready()
         sequencer.recheck_all(PURGED, now.ts_us)
         self._transactions.commit(sequencer.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
@@ -290,7 +290,7 @@ class Reader:
             times = commit_times(self._replica, start.flavor)
             sequencer = Sequencer(
                 start,
-                Topics(self._kafka.topic_prefix),
+                self._kafka.topic,
                 writer,
                 self._transactions.send,
                 times,
@@ -633,7 +633,7 @@ def print_changes(
         owners = claim_owners(replica, source, settings, start.flavor, foldings)
         sequencer = Sequencer(
             start,
-            Topics(kafka.topic_prefix),
+            kafka.topic,
             writer,
             lambda _topic, value, _key, _lane: show(str(value)),
             commit_times(replica, start.flavor),

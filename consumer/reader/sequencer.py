@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zlib import crc32
 
-from consumer.leads.model import Ties
+from consumer.lane import lane_of
+from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.envelope import (
@@ -24,7 +25,7 @@ from consumer.stream.envelope import (
     transaction_id,
 )
 from consumer.stream.errors import CheckpointUnreadable
-from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES, Topics
+from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES
 
 MAX_TIME: Final = 2**63 - 1
 _OVERHEAD: Final = 1024
@@ -52,15 +53,16 @@ class Sequencer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        topics: Topics,
+        topic: Callable[[str], str],
         writer: EnvelopeWriter,
         send: Send,
         times: CommitTimes | None = None,
         largest: int = MAX_MESSAGE_BYTES,
         oversized: Oversized = lambda *_: None,
     ) -> None:
-        """Without `times`, every commit time is confirmed. `largest` is what Kafka's client takes as one message, in
-        bytes; `oversized` is told of each row that is larger: whom it belongs to is asked to be read live instead."""
+        """`topic` gives the full names of our topics. Without `times`, every commit time is confirmed. `largest` is
+        what Kafka's client takes as one message, in bytes; `oversized` is told of each row that is larger: whom it
+        belongs to is asked to be read live instead."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
         self.ts_us = 0
@@ -72,8 +74,8 @@ class Sequencer:
         self.in_transaction = False
         self._checkpoint = checkpoint
         self._next_seqs = list(checkpoint.next_seqs)
-        self._topics = topics.of_table
-        self._heartbeats = topics.name(HEARTBEATS)
+        self._topics = {table.value: topic(table) for table in Table}
+        self._heartbeats = topic(HEARTBEATS)
         self._writer = writer
         self._send = send
         self._times = times
@@ -84,7 +86,7 @@ class Sequencer:
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
         self._orders: dict[str, int] = {}
-        self._asked: set[str] = set()
+        self._asked: set[tuple[int | None, str]] = set()
         self._begun_file = ""
         self._begun_pos = 0
         self._begun_version = 0
@@ -291,17 +293,9 @@ class Sequencer:
 
         With `blind`, nobody is judged before that: rows may have gone that nothing is known of.
         """
-        if reason in self._asked:
-            return
-        self._asked.add(reason)
-        self.rows += 1  # so that it is not sent again where the transaction was cut
-        if self.rows <= self._skip:
-            return
-        for lane in range(self.lanes):
-            seq = self._numbered(lane)
-            version, ts_us = self._begun_version, self.ts_us
-            notice = self._writer.recheck(seq, version, ts_us, reason, blind=blind, place=self.begun)
-            self._held[lane] = (self._heartbeats, notice, f"{lane}")
+        if (None, reason) not in self._asked:
+            self.rows += 1  # so that it is not sent again where the transaction was cut
+            self._ask(reason, None, blind=blind)
 
     def unreadable(self, users: Iterable[int] | None, reason: str) -> None:
         """A row of the transaction at hand that cannot be read: these users, or with None all, are to be read live.
@@ -309,26 +303,20 @@ class Sequencer:
         Whoever they are, it counts as one row, because what is known of them may differ when the stream is read again.
         """
         self.rows += 1
+        for user_id in (None,) if users is None else users:
+            self._ask(reason, user_id, blind=user_id is None)
+
+    def _ask(self, reason: str, user_id: int | None, *, blind: bool) -> None:
+        """A notice to a user's lane or, without one, to every lane; once for each reason in the transaction at hand."""
+        if (user_id, reason) in self._asked:
+            return
+        self._asked.add((user_id, reason))
         if self.rows <= self._skip:
             return
-        if users is None:
-            asked = reason in self._asked
-            self._asked.add(reason)
-            for lane in () if asked else range(self.lanes):
-                seq = self._numbered(lane)
-                version, ts_us = self._begun_version, self.ts_us
-                notice = self._writer.recheck(seq, version, ts_us, reason, blind=True, place=self.begun)
-                self._held[lane] = (self._heartbeats, notice, f"{lane}")
-            return
-        for user_id in users:
-            asked = f"{user_id} {reason}" in self._asked
-            self._asked.add(f"{user_id} {reason}")
-            if not asked:
-                key = f"{user_id}"
-                lane = crc32(key.encode()) % self.lanes
-                seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
-                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, place=self.begun)
-                self._held[lane] = (self._heartbeats, notice, key)
+        for lane in range(self.lanes) if user_id is None else (lane_of(user_id, self.lanes),):
+            seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
+            notice = self._writer.recheck(seq, version, ts_us, reason, user_id, blind=blind, place=self.begun)
+            self._held[lane] = (self._heartbeats, notice, f"{lane if user_id is None else user_id}")
 
     def recheck_all(self, reason: str, ts_us: int) -> None:
         """Asks the same between source transactions, when the server's clock showed `ts_us`."""

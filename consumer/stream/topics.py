@@ -40,18 +40,6 @@ LOOK_SECONDS: Final = 1.0
 """How long one question waits for its answer before we look whether to stop."""
 
 
-class Topics:
-    """The names of our topics under one prefix; `of_table` maps a captured table to its topic."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.of_table = {str(table): self.name(table) for table in Table}
-
-    def name(self, topic: str) -> str:
-        """The full name of one of our topics."""
-        return f"{self._prefix}.{topic}"
-
-
 class Wanted(NamedTuple):
     """A topic as it has to be: `fixed` settings must be exactly these, `settings` are what it is created with.
 
