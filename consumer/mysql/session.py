@@ -16,11 +16,10 @@ from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, Precon
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 
-_PARSE_ERROR: Final = ER.PARSE_ERROR
 _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 """The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
 _REFUSED: Final = frozenset(
-    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
+    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698)
 )
 
 _NOT_THERE: Final = frozenset(
@@ -62,9 +61,7 @@ class ServerInfo(NamedTuple):
     """
 
     flavor: str
-    version: str
     server: str
-    server_id: int
     gtid_set: str
     file: str
     pos: int
@@ -204,7 +201,7 @@ class Replica:
         try:
             rows = self.query("SHOW BINARY LOG STATUS")
         except Refused as error:
-            if error.code != _PARSE_ERROR:
+            if error.code != ER.PARSE_ERROR:
                 raise
             rows = self.query("SHOW MASTER STATUS")
         if not rows:
@@ -221,10 +218,6 @@ class Replica:
     def database(self) -> str:
         """The URL's database, as the server calls it. Raises as `query`."""
         return str(self.value("SELECT DATABASE()"))
-
-    def version(self) -> str:
-        """The server's version."""
-        return str(self.value("SELECT VERSION()"))
 
     def server(self) -> str:
         """What tells this server from others: server_uuid, on MariaDB server_id."""
@@ -250,15 +243,7 @@ def server_info(address: MySQLAddress) -> ServerInfo:
     """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
     with closing(Replica(address)) as replica:
         file, pos, gtid_set = replica.binlog_end()
-        return ServerInfo(
-            "mariadb" if replica.is_mariadb() else "mysql",
-            replica.version(),
-            replica.server(),
-            int(replica.value("SELECT @@global.server_id")),
-            gtid_set,
-            file,
-            pos,
-        )
+        return ServerInfo("mariadb" if replica.is_mariadb() else "mysql", replica.server(), gtid_set, file, pos)
 
 
 def database_of(address: MySQLAddress) -> str:

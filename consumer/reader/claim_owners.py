@@ -122,10 +122,6 @@ class ClaimOwners:
         self.put(claim_id, user_id)
         self.leaving.add(claim_id)
 
-    def left(self, claim_id: Id) -> None:
-        """The claim leaves its user, and its requirements stay: it is nobody's until the stream says whose it is."""
-        self.put(claim_id, None)
-
     def user_deleted(self, user_id: int) -> None:
         """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
         self.departing.add(user_id)
@@ -243,11 +239,10 @@ class ClaimOwners:
 class ReplicaClaims:
     """The users of claims, asked of the replica."""
 
-    def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
+    def __init__(self, replica: Replica, seconds: float, foldings: Foldings | None = None) -> None:
         """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are
         folded."""
         self._replica = replica
-        self._flavor = flavor
         self._seconds = seconds
         self._foldings = foldings
         self._columns: _ClaimColumns | None = None
@@ -264,7 +259,7 @@ class ReplicaClaims:
         columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
         owners = f"SELECT {columns.key}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
         owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
-        found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
+        found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
         users = {self._id(columns, claim): None if user is None else int(user) for claim, user in found}
         return Answer(users, place(*self._replica.binlog_place()))
 

@@ -125,8 +125,8 @@ class Reader:
         """
         collect_seldom()
         try:
-            start = self._patience(self._begin)
-            owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
+            self._patience(self._begin)
+            owners = claim_owners(self._replica, self._source, self._settings, self._foldings)
             with metrics.lanes_sent(self._next_seqs):
                 self._patience(self._follow, owners)
         except PASSING:
@@ -145,7 +145,7 @@ class Reader:
         committed = self._transactions.committed
         return committed.next_seqs if committed is not None else []
 
-    def _begin(self) -> Checkpoint:
+    def _begin(self) -> None:
         """Takes over from an older reader, once it is certain that we can go on where it stands."""
         await_kafka(self._kafka, self._stop.event)
         with CheckpointLog(self._kafka) as checkpoints:
@@ -164,9 +164,9 @@ class Reader:
         except BinlogPurged:
             if self._settings.on_purged == "fail":
                 raise
-        return self._take_over()
+        self._take_over()
 
-    def _take_over(self) -> Checkpoint:
+    def _take_over(self) -> None:
         """Fences older readers, only then asks what was committed last, and writes our name below it.
 
         By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
@@ -184,8 +184,6 @@ class Reader:
         self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
         self._transactions.settle()
         self._claimed = True
-        assert self._transactions.committed is not None
-        return self._transactions.committed
 
     def _look_for_successor(self, fenced: ReaderFenced) -> None:
         """Raises that we were fenced where a successor's name is written; returns where nobody wrote one for long.
@@ -523,12 +521,10 @@ def own_server_id(prefix: str) -> int:
 
 
 def claim_owners(
-    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str, foldings: Foldings
+    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, foldings: Foldings
 ) -> ClaimOwners:
     """An empty memory of whose claims are whose, which asks the replica."""
-    return ClaimOwners(
-        settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds, foldings)
-    )
+    return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, source.replica_query_seconds, foldings))
 
 
 def ask_foreign_keys(replica: Replica) -> ForeignKeys:
@@ -574,32 +570,20 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
     logged: dict[str, float] = {}
 
     def report(event: Statement | SchemaChange | UnreadableRow) -> None:
-        if not isinstance(event, UnreadableRow):
-            say_unread(event)
-            return
         table, now = event.table or "unknown", time.monotonic()
-        metrics.UNREADABLE.labels(table, VERBS[event.op]).inc()
-        if now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
+        verb = VERBS[event.op] if isinstance(event, UnreadableRow) else event.verb
+        metrics.UNREADABLE.labels(table, verb if verb in metrics.VERBS else "OTHER").inc()
+        if not isinstance(event, UnreadableRow):
+            if isinstance(event, Statement) or verb in ROWS_NOT_LOGGED:
+                log.error("rows_not_logged", table=table, verb=verb, hint="every lead is queued to be read live")
+            else:
+                log.warning("schema_changed", table=table, verb=verb)
+        elif now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
             logged[event.reason] = now
             place = f"{event.file}:{event.pos}"
             log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
 
     return report
-
-
-def say_unread(event: Statement | SchemaChange) -> None:
-    """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
-    table = event.table or "unknown"
-    metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
-    if isinstance(event, Statement) or event.verb in ROWS_NOT_LOGGED:
-        log.error(
-            "rows_not_logged",
-            table=table,
-            verb=event.verb,
-            hint="every lead is queued to be read live",
-        )
-    else:
-        log.warning("schema_changed", table=table, verb=event.verb)
 
 
 def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
@@ -630,7 +614,7 @@ def print_changes(
     writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         foldings = Foldings(replica.query)
-        owners = claim_owners(replica, source, settings, start.flavor, foldings)
+        owners = claim_owners(replica, source, settings, foldings)
         sequencer = Sequencer(
             start,
             kafka.topic,

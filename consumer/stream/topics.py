@@ -138,7 +138,7 @@ def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
     said = [
         f"topic {topic.name} has {key}={actual[topic.name].get(key)}, and is to have {value}"
         for topic in needed
-        if topic.name in actual and topic.name in lane_topics(settings)
+        if topic.name in actual
         for key, value in lowered(topic.settings, actual[topic.name]).items()
     ]
     return Checked([topic.name for topic in needed if topic.name not in partitions], said)

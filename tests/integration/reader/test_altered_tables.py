@@ -70,7 +70,7 @@ def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
 ) -> None:
     world.execute("INSERT INTO claims (id, user_id) VALUES (10, 1)")
     with closing(Replica(account(world))) as replica:
-        ask = ReplicaClaims(replica, flavor, 5.0)
+        ask = ReplicaClaims(replica, 5.0)
         assert ask([10, 11]).users == {10: 1}
         world.execute(GOES[how].format(table="claims", column="updated_at"))
         found = ask([10, 11])
