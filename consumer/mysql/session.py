@@ -124,9 +124,9 @@ class Replica:
     def snapshot(self) -> Iterator[None]:
         """Makes all queries meanwhile see the server as of one moment. Raises as `query`."""
         self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # the default may see changes in between
-        self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        self._in_snapshot = True
+        self._in_snapshot = True  # from here on a session made anew would read otherwise
         try:
+            self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             yield
         finally:
             self._in_snapshot = False

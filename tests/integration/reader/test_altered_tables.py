@@ -11,11 +11,12 @@ import pytest
 
 from consumer.binlog.position import place
 from consumer.commands.live_read import read_lead
-from consumer.mysql.errors import NotThere
+from consumer.mysql.errors import ConnectionLost, NotThere
 from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -112,6 +113,29 @@ def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
     ) as replica:
         assert read_lead(replica, 1).state.claims == []
         assert [claim.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+
+
+class Cut(Replica):
+    """A replica that ends our session right after it was told how the next transaction is to read."""
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        rows = super().query(sql, arguments)
+        if "ISOLATION LEVEL" in sql:
+            number = self.value("SELECT CONNECTION_ID()")
+            with closing(Replica(self._address)) as other:
+                other.query(f"KILL {number}")
+                there = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {number}"
+                until(lambda: not other.value(there), "the session is gone")
+        return rows
+
+
+def test_a_snapshot_never_begins_in_another_session_than_the_one_that_was_told_how(world: World) -> None:
+    with (
+        closing(Cut(MySQLAddress(world.url))) as replica,
+        pytest.raises(ConnectionLost, match="cannot query"),
+        replica.snapshot(),
+    ):
+        pass
 
 
 def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:
