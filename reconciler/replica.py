@@ -670,7 +670,7 @@ class Replica:
             with connection.cursor() as cursor:
                 self.queries += 1
                 read_only = "tx_read_only" if self.mariadb else "transaction_read_only"
-                cursor.execute(f"SET time_zone = '+00:00', SESSION {read_only} = 1")
+                cursor.execute(f"SET SESSION {read_only} = 1")
             self._connection = connection
         return self._connection
 

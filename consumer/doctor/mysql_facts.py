@@ -141,7 +141,6 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
     mariadb = "mariadb" in str(connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
     tables = (tuple(CAPTURED),)
     with connection.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00'")
         cursor.execute(SESSION)
         account, version, clock, zone = cursor.fetchall()[0]
         offset = float(clock) - time.time()
@@ -228,7 +227,6 @@ def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQL
         return []
     try:
         with closing(login(address, seconds, seconds)) as connection, connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00'")
             cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
             rows = cursor.fetchall()
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:

@@ -79,16 +79,9 @@ class ClockAndPosition(NamedTuple):
 def log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
     """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
     try:
-        session = login(address, min(10.0, timeout_seconds), timeout_seconds)
+        return login(address, min(10.0, timeout_seconds), timeout_seconds)
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         raise named(error, address, "log in to") from error
-    try:
-        with session.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00'")
-    except (pymysql.err.MySQLError, OSError, EOFError) as error:
-        session.close()
-        raise named(error, address, "log in to") from error
-    return session
 
 
 def is_of_tls(error: BaseException) -> bool:
@@ -140,10 +133,9 @@ class Replica:
         Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
         """
         idle = self._session is not None
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
+        session = self._open()
         try:
-            with self._session.cursor() as cursor:
+            with session.cursor() as cursor:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
         except pymysql.err.OperationalError as error:
@@ -159,15 +151,18 @@ class Replica:
         except pymysql.err.MySQLError as error:
             raise self._refused(error) from error
 
+    def _open(self) -> Connection[Cursor]:
+        if self._session is None:
+            self._session = log_in(self._address, self._timeout)
+        return self._session
+
     def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
         sentence = f"{self._address} refuses a query: {error.args[-1]}"
         return NotThere(sentence) if error.args[0] in _NOT_THERE else Refused(sentence, error.args[0])
 
     def literal(self, text: str) -> str:
         """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
-        return str(self._session.escape(text))
+        return str(self._open().escape(text))
 
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
@@ -211,9 +206,7 @@ class Replica:
 
     def is_mariadb(self) -> bool:
         """Whether the server is a MariaDB."""
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
-        return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+        return "mariadb" in str(self._open().get_server_info()).lower()  # type: ignore[no-untyped-call]
 
     def database(self) -> str:
         """The URL's database, as the server calls it. Raises as `query`."""
