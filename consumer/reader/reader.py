@@ -32,7 +32,7 @@ from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
 from consumer.reader.router import ROWS_NOT_LOGGED, RolledBack, Router
-from consumer.reader.sequencer import Sequencer
+from consumer.reader.sequencer import Send, Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -229,15 +229,14 @@ class Reader:
                 owners.forget()
 
     def _pass_over(self, purged: BinlogPurged) -> None:
-        """Goes on at the server's present, and asks every lane to have its leads read live.
-
-        The clock is read before the position: what a live read at that time shows, the stream repeats at most.
-        """
+        """Goes on at the server's present, and asks every lane to have its leads read live."""
         self._transactions.abort()
         last = self._transactions.committed
         if last is None:
             raise purged
-        now = self._replica.clock_and_position()
+        self._transactions.ready()
+        database = self._source.address.database
+        now = at_present(last, self._replica, self._kafka, database, self._transactions.send, PURGED)
         log.error(
             "binlogs_purged",
             reason=str(purged),
@@ -246,13 +245,7 @@ class Reader:
             file=now.file,
             pos=now.pos,
         )
-        present = msgspec.structs.replace(last, **NOTHING_CUT)
-        writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
-        writer.clock(time.time_ns() // 1_000_000)
-        sequencer = Sequencer(present, self._kafka.topic, writer, self._transactions.send)
-        self._transactions.ready()
-        sequencer.recheck_all(PURGED, now.ts_us)
-        self._transactions.commit(sequencer.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
+        self._transactions.commit(now)
         self._transactions.settle()
 
     def _copy(self, owners: ClaimOwners) -> None:
@@ -482,6 +475,23 @@ def position(checkpoint: Checkpoint) -> Position:
     """Where BinlogStream starts for a checkpoint."""
     prepared = tuple(PreparedGroup(group.xid, group.file, group.pos) for group in checkpoint.prepared)
     return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared)
+
+
+def at_present(
+    last: Checkpoint, replica: Replica, kafka: KafkaSettings, database: str, send: Send, reason: str
+) -> Checkpoint:
+    """The server's present behind a checkpoint; sends what has every lane's leads read live.
+
+    The clock is read before the position: what a live read at that time shows, the stream repeats at most.
+    """
+    now = replica.clock_and_position()
+    writer = EnvelopeWriter(kafka.topic_prefix, last.flavor, database, last.epoch)
+    writer.clock(time.time_ns() // 1_000_000)
+    version = max(last.version, last.unfinished_version)  # rows of a transaction that was cut lie in Kafka with it
+    present = msgspec.structs.replace(last, version=version, **NOTHING_CUT)
+    sequencer = Sequencer(present, kafka.topic, writer, send)
+    sequencer.recheck_all(reason, now.ts_us)
+    return sequencer.checkpoint(replica.server(), now.gtid_set, now.file, now.pos, [])
 
 
 def open_stream(
