@@ -23,9 +23,8 @@ from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql import retention
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
-from consumer.mysql.limits import limited
 from consumer.mysql.login import login
-from consumer.mysql.session import is_of_tls
+from consumer.mysql.session import is_of_tls, limited
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.patience import Patience
 from consumer.settings import MySQLAddress

@@ -12,7 +12,7 @@ from consumer.capture import CAPTURED
 from consumer.leads.model import LiveState, Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings, KeyFolding
-from consumer.mysql.keys import BYTES, NUMBER, KeyColumn, KeyKind, as_text, columns_there
+from consumer.mysql.keys import BYTES, NUMBER, HeldColumn, KeyKind, as_text, columns_there
 from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
@@ -67,7 +67,7 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
 
 
 def _rows(
-    replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], KeyColumn], foldings: Foldings
+    replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], HeldColumn], foldings: Foldings
 ) -> list[Any]:
     where, shape = _WANTED[table]
     names = (field.name for field in msgspec.structs.fields(shape))

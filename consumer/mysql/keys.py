@@ -1,4 +1,4 @@
-"""Ids of claims and requirements in SQL: whatever type their column has, as texts that the stream has too."""
+"""Columns of the captured tables: what they hold, and ids of any type in SQL, as the texts that the stream has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kind_of(data_type: str, length: int | None) -> KeyKind:
     return KeyKind.BYTES if data_type in BINARY_TYPES else KeyKind.TEXT
 
 
-class KeyColumn(NamedTuple):
+class HeldColumn(NamedTuple):
     """What a column holds; collation and charset are empty where that is no text."""
 
     kind: KeyKind
@@ -50,7 +50,7 @@ class KeyColumn(NamedTuple):
     charset: str = ""
 
 
-NUMBER: Final = KeyColumn(KeyKind.INTEGER)
+NUMBER: Final = HeldColumn(KeyKind.INTEGER)
 
 _COLUMNS: Final = f"""
 SELECT table_name, column_name, data_type, character_octet_length, COALESCE(collation_name, ''),
@@ -60,10 +60,10 @@ WHERE table_schema = DATABASE() AND table_name IN ({", ".join(map(repr, CAPTURED
 """  # noqa: S608
 
 
-def columns_there(query: Query) -> dict[tuple[str, str], KeyColumn]:
+def columns_there(query: Query) -> dict[tuple[str, str], HeldColumn]:
     """The columns that the captured tables have for us, by table and name. Raises what `query` raises."""
     return {
-        (str(table).lower(), str(column).lower()): KeyColumn(kind_of(str(data_type).lower(), size), *texts)
+        (str(table).lower(), str(column).lower()): HeldColumn(kind_of(str(data_type).lower(), size), *texts)
         for table, column, data_type, size, *texts in query(_COLUMNS, ())
     }
 

@@ -104,6 +104,14 @@ def named(error: BaseException, address: MySQLAddress, doing: str) -> SourceErro
     return ConnectionLost(sentence)
 
 
+def limited(select: str, seconds: float, *, mariadb: bool) -> str:
+    """A SELECT that the server ends after so many seconds (MySQL: MAX_EXECUTION_TIME, MariaDB: max_statement_time)."""
+    text = select.strip()
+    if mariadb:
+        return f"SET STATEMENT max_statement_time={seconds:g} FOR {text}"
+    return f"SELECT /*+ MAX_EXECUTION_TIME({round(seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+
+
 class Replica:
     """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
 

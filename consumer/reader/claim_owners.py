@@ -21,9 +21,8 @@ from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.keys import NUMBER, KeyColumn, KeyKind, among, as_text, columns_there
-from consumer.mysql.limits import limited
-from consumer.mysql.session import Replica
+from consumer.mysql.keys import NUMBER, HeldColumn, KeyKind, among, as_text, columns_there
+from consumer.mysql.session import Replica, limited
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.reader.trails import Trails
 
@@ -245,7 +244,7 @@ class ReplicaClaims:
         self._replica = replica
         self._seconds = seconds
         self._foldings = foldings
-        self._key: KeyColumn | None = None
+        self._key: HeldColumn | None = None
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
         """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
@@ -266,7 +265,7 @@ class ReplicaClaims:
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
 
-    def _id(self, key: KeyColumn, claim: object) -> Id:
+    def _id(self, key: HeldColumn, claim: object) -> Id:
         """As the binlog's rows have it. Raises PreconditionFailed."""
         if key.kind is KeyKind.INTEGER:
             return int(str(claim))
