@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zlib import crc32
 
+import msgspec
+
 from consumer.lane import lane_of
 from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
@@ -87,15 +89,10 @@ class Sequencer:
         self._skip = checkpoint.rows
         self._orders: dict[str, int] = {}
         self._asked: set[tuple[int | None, str]] = set()
-        self._begun_file = ""
-        self._begun_pos = 0
+        self.begun = "", 0
+        """File and position where the transaction at hand starts."""
         self._begun_version = 0
         self._begun_gtid: str | None = None
-
-    @property
-    def begun(self) -> tuple[str, int]:
-        """Where the transaction at hand starts."""
-        return self._begun_file, self._begun_pos
 
     @property
     def may_rest(self) -> bool:
@@ -127,8 +124,7 @@ class Sequencer:
             version, ts_us = self._checkpoint.unfinished_version, self._checkpoint.unfinished_ts_us
         self._begun_version = version
         self._begun_gtid = gtid
-        self._begun_file = file
-        self._begun_pos = pos
+        self.begun = file, pos
         self.ts_us = ts_us
         self.applied_us = applied_us or ts_us
         self.rows = 0
@@ -181,7 +177,7 @@ class Sequencer:
             ties,
         )
         if len(value) > self._surely_fits and self._is_oversized(value):
-            self._report(table, op, self._begun_file, pos, row, value)
+            self._report(table, op, self.begun[0], pos, row, value)
             notice = self._in_its_place(seq, table, pos, row, user_id)
             held[lane] = (self._heartbeats, notice, key_text)
         else:
@@ -201,7 +197,7 @@ class Sequencer:
             _too_large(table),
             user_id,
             blind=user_id is None,
-            place=(self._begun_file, pos),
+            place=(self.begun[0], pos),
             row=row,
         )
 
@@ -341,7 +337,7 @@ class Sequencer:
         if len(value) > self._surely_fits and self._is_oversized(value):
             table, op, _, _, pos, row, _, _ = content
             if op != "h":  # else it is a copy of one that was reported
-                self._report(table, op, self._begun_file, pos, row, value)
+                self._report(table, op, self.begun[0], pos, row, value)
             topic = self._heartbeats
             value = self._in_its_place(seq, table, pos, row, None)
         self._held[lane] = (topic, value, key)
@@ -408,9 +404,8 @@ class Sequencer:
         """
         inside = self.in_transaction
         unfinished, unfinished_version, unfinished_ts_us = self._unfinished()
-        return Checkpoint(
-            epoch=self._checkpoint.epoch,
-            flavor=self._checkpoint.flavor,
+        return msgspec.structs.replace(
+            self._checkpoint,
             server=server,
             gtid_set=gtid_set,
             file=file,
@@ -423,14 +418,12 @@ class Sequencer:
             unfinished_version=unfinished_version,
             unfinished_ts_us=unfinished_ts_us,
             prepared=prepared,
-            database=self._checkpoint.database,
-            reader=self._checkpoint.reader,
         )
 
     def _unfinished(self) -> tuple[str, int, int]:
         """Id, version and commit time of the transaction that is in Kafka in part."""
         if self.in_transaction:
-            place = transaction_id(self._begun_gtid, self._begun_file, self._begun_pos)
+            place = transaction_id(self._begun_gtid, *self.begun)
             return place, self._begun_version, self.ts_us
         cut = self._checkpoint
         return (cut.unfinished, cut.unfinished_version, cut.unfinished_ts_us) if self._skip else ("", 0, 0)
