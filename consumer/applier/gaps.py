@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,13 +24,15 @@ Ends = Callable[[int], list[int] | None]
 """Where a lane's partitions end right now, uncommitted messages included; None where Kafka does not say."""
 
 
-@dataclass(slots=True)
 class _Gap:
     """A number that a lane waits for, since when (time.monotonic()), and the ends that partitions have to reach."""
 
-    seq: int
-    since: float
-    ends: list[int] | None = None
+    __slots__ = ("ends", "seq", "since")
+
+    def __init__(self, seq: int, since: float) -> None:
+        self.seq = seq
+        self.since = since
+        self.ends: list[int] | None = None
 
 
 class Gaps:

@@ -227,6 +227,7 @@ def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQL
         return []
     try:
         with closing(login(address, seconds, seconds)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
             cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
             rows = cursor.fetchall()
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:

@@ -145,15 +145,13 @@ class ReaderTransactions:
     def _wait_and_send(
         self, topic: str, value: str | bytes, key: str | bytes, partition: int, headers: Headers
     ) -> None:
-        seconds = 0.0
         while True:
             try:
-                self._producer.poll(seconds)
+                self._producer.poll(0.05)
                 self._produce(topic, value, key, partition, headers=headers)
             except BufferError:
                 if self._stopping():
                     raise KafkaLost(f"Kafka at {self._servers} takes no more messages") from None
-                seconds = 0.05
             except KafkaException as error:
                 raise self._named(error) from error
             else:
@@ -161,7 +159,13 @@ class ReaderTransactions:
 
     def commit(self, reached: Checkpoint) -> None:
         """Writes the checkpoint and begins to commit it together with everything sent since `ready`."""
-        self._wait_and_send(self._checkpoints, checkpoint.encode(reached), KEY, 0, self._presence.headers())
+        value, told = checkpoint.encode(reached), self._presence.headers()
+        try:
+            self._produce(self._checkpoints, value, KEY, 0, headers=told)
+        except BufferError:
+            self._wait_and_send(self._checkpoints, value, KEY, 0, told)
+        except KafkaException as error:
+            raise self._named(error) from error
         self._open = False
         self._pending = self._worker.submit(self._commit, reached)
 
