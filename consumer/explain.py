@@ -101,10 +101,10 @@ def lead_of(user_id: int, live: LiveState) -> Lead:
     """What MySQL holds of a user as a lead that was never judged; of a user that is gone nothing else counts."""
     if live.user is None:
         return Lead(user_id)
-    lead = Lead(user_id, exists=True, enabled=live.user.row.enabled, signature=live.user.row.signature)
-    for claim, *_ in live.claims:
+    lead = Lead(user_id, exists=True, enabled=live.user.enabled, signature=live.user.signature)
+    for claim in live.claims:
         lead.claims[claim.id] = Claim(claim.id, claim.status, 0)
-    for asked, *_ in live.requirements:
+    for asked in live.requirements:
         lead.requirements[asked.id] = Requirement(asked.id, asked.claim_id, asked.type, asked.status, asked.reason, 0)
     return lead
 

@@ -112,26 +112,24 @@ class Queries:
         """Everything about these users in one snapshot, between two looks at the clock."""
         ids = ",".join(map(str, user_ids))
         return f"""
-            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL
             UNION ALL
             SELECT {USERS}, t.id, NULL, {self._signature()}, NULL, NULL,
-                   {self._enabled()}, {self._moment("users", "updated_at")},
-                   {self._moment("users", "created_at")}
+                   {self._enabled()}, {self._moment("users", "created_at")}
               FROM users t WHERE t.id IN ({ids})
             UNION ALL
             SELECT {CLAIMS}, {self._key("claims", "id")}, t.user_id, {self._words("claims", "status")}, NULL, NULL,
-                   NULL, {self._moment("claims", "updated_at")}, {self._moment("claims", "created_at")}
+                   NULL, {self._moment("claims", "created_at")}
               FROM claims t WHERE t.user_id IN ({ids})
             UNION ALL
             SELECT {REQUIREMENTS}, {self._key("claim_requirements", "id")},
                    {self._key("claim_requirements", "claim_id")}, {self._words("claim_requirements", "type")},
                    {self._words("claim_requirements", "status")},
                    {self._words("claim_requirements", "claim_requirement_reason")},
-                   NULL, {self._moment("claim_requirements", "updated_at")},
-                   {self._moment("claim_requirements", "created_at")}
+                   NULL, {self._moment("claim_requirements", "created_at")}
               FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
             UNION ALL
-            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL
         """
 
     def user_page(self, after: int, limit: int) -> str:

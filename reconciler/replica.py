@@ -23,9 +23,8 @@ from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
 from consumer.mysql import retention
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
 from consumer.mysql.keys import KeyKind
-from consumer.mysql.limits import limited
 from consumer.mysql.login import login
-from consumer.mysql.session import is_of_tls
+from consumer.mysql.session import is_of_tls, limited
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.patience import Patience
 from consumer.settings import MySQLAddress
@@ -118,12 +117,11 @@ def _of_present_tables(ask: Callable[Concatenate[Replica, P], R]) -> Callable[Co
 
 
 class LiveLead(NamedTuple):
-    """What MySQL holds of one user; the times (µs, None where unknown) are by table and row id."""
+    """What MySQL holds of one user; when rows were created (µs, None where unknown) is by table and row id."""
 
     user: UserRow | None
     claims: dict[Key, ClaimRow]
     requirements: dict[Key, RequirementRow]
-    updated_at: Mapping[tuple[Table, Key | int], int | None]
     created_at: Mapping[tuple[Table, Key | int], int | None] = MappingProxyType({})
 
 
@@ -361,10 +359,9 @@ class Replica:
         users: dict[int, UserRow] = {}
         claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
         requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in wanted}
-        updated: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
         created: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
         owners: dict[Key, int] = {}
-        for part, row_id, parent, first, second, third, enabled, *times in self._run(self.texts.read_users(wanted)):
+        for part, row_id, parent, first, second, third, enabled, made in self._run(self.texts.read_users(wanted)):
             key: Key | int
             if part == USERS:
                 key = owner = int(row_id)
@@ -381,14 +378,12 @@ class Replica:
             else:
                 started, ended = (started, int(row_id)) if part == ENDED else (int(row_id), ended)
                 continue
-            updated[owner][table, key], created[owner][table, key] = (int(time) if time else None for time in times)
+            created[owner][table, key] = int(made) if made else None
         if ended <= started:  # the server runs with sysdate-is-now
             ended = self.present().clock
         self._clock = ClockReading(ended, time.monotonic())
         leads = {
-            user_id: LiveLead(
-                users.get(user_id), claims[user_id], requirements[user_id], updated[user_id], created[user_id]
-            )
+            user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], created[user_id])
             for user_id in wanted
         }
         return LiveRead(started, ended, leads)
@@ -674,7 +669,7 @@ class Replica:
             with connection.cursor() as cursor:
                 self.queries += 1
                 read_only = "tx_read_only" if self.mariadb else "transaction_read_only"
-                cursor.execute(f"SET time_zone = '+00:00', SESSION {read_only} = 1")
+                cursor.execute(f"SET SESSION {read_only} = 1")
             self._connection = connection
         return self._connection
 

@@ -44,8 +44,8 @@ class Intake:
         readers = self._readers
         touched: set[int] = set()
         for message in messages:
-            if message.error() is not None:
-                self._event(message)
+            if (told := message.error()) is not None:
+                self._event(message, told)
                 continue
             number: int = message.partition()  # type: ignore[assignment]
             lane = lanes.get(number)
@@ -72,10 +72,7 @@ class Intake:
                 lane.starts[partition] = offset + 1
         return touched
 
-    def _event(self, message: Message) -> None:
-        error = message.error()
-        if error is None:
-            return
+    def _event(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             partition = self._partition_of[message.topic()]  # type: ignore[index]
             self._gaps.reached(message.partition(), partition, message.offset())  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import KafkaException
 
 from consumer.applier.assigned_lane import Lane
 from consumer.settings import KafkaSettings
@@ -22,6 +22,7 @@ from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.ends import ends_in_kafka
 from consumer.stream.envelope import NOBODY
 from consumer.stream.errors import CheckpointUnreadable, KafkaLost, KafkaRefused, NoCheckpoint
+from consumer.stream.partition import Partitions
 from consumer.stream.topics import CHECKPOINTS
 
 ANSWER_SECONDS: Final = 5.0
@@ -39,7 +40,7 @@ log: Final = structlog.get_logger()
 Newest = Callable[[], Checkpoint]
 """The newest committed checkpoint by now. Raises KafkaLost, NoCheckpoint, CheckpointUnreadable."""
 Originals = Callable[[int, int, int], Content]
-"""A message's bytes, by lane, partition (0 … 3) and offset; empty where it is gone. Raises KafkaLost."""
+"""A message's bytes, by lane, partition (0 … 3) and offset; empty where it is gone. Raises KafkaLost, KafkaRefused."""
 
 
 class ForeignMessages:
@@ -76,7 +77,8 @@ class ForeignMessages:
         if now < self._ask_at:
             return False
         try:
-            self._learn(self._newest())
+            found = self._newest()
+            self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
             due = self._next_seq(lane)
             if not due:
                 raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
@@ -99,9 +101,6 @@ class ForeignMessages:
         """The number that a reader gives out next, as far as we know; 0: we know nothing."""
         epoch, next_seq = self._given.get(lane.number, (0, 0))
         return next_seq if epoch == lane.epoch else 0
-
-    def _learn(self, found: Checkpoint) -> None:
-        self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
 
     def _set_aside(self, lane: Lane, seq: int, partition: int, offset: int, due: int) -> None:
         content = self._originals(lane.number, partition, offset)
@@ -136,30 +135,15 @@ def originals_in_kafka(settings: KafkaSettings, topics: Sequence[str]) -> Origin
     """Reads messages once more; `topics` are the full names, in the order of a lane's partitions."""
 
     def original(lane: int, partition: int, offset: int) -> Content:
-        where = f"offset {offset} of {topics[partition]}[{lane}]"
-        # The group's name is older than ours for these messages: companies have granted it by their ACLs.
-        consumer = Consumer({**settings.librdkafka, "group.id": f"{settings.topic_prefix}.strays", **_ONE_MESSAGE})
-        try:
-            consumer.assign([TopicPartition(topics[partition], lane, offset)])
-            message = consumer.poll(ANSWER_SECONDS)
-        finally:
-            consumer.close()
-        if message is None:
-            raise KafkaLost(f"Kafka did not give us {where} within {ANSWER_SECONDS:.0f} s")
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaLost(f"Kafka did not give us {where} ({error.str()})")
-        if error is not None or message.offset() != offset:
+        # The name is older than ours for these messages: companies have granted it by their ACLs.
+        with Partitions(settings, "strays", ANSWER_SECONDS) as partitions:
+            try:
+                message = next(partitions.messages(topics[partition], lane, offset), None)
+            except KafkaException as error:
+                what = f"give us offset {offset} of {topics[partition]}[{lane}]"
+                raise partitions.trouble.lost(settings.kafka_bootstrap_servers, what, error) from error
+        if message is None or message.offset() != offset:
             return Content(None, None)
         return Content(message.key(), message.value())
 
     return original
-
-
-_ONE_MESSAGE: Final = {
-    "auto.offset.reset": "earliest",
-    "enable.auto.commit": "false",
-    "enable.partition.eof": "true",
-    "isolation.level": "read_committed",
-    "log_level": "0",
-}

@@ -266,14 +266,12 @@ class BinlogDecoder:
             return
         rest = self._payload_rest
         rest += piece
-        if len(rest) >= HEADER and len(rest) >= int.from_bytes(rest[9:13], "little"):
-            data = bytes(FRAME) + rest
-            del rest[: self._run(data, framed=False)]
-            while self._passed_over and self._payload is not None:
-                self._passed_over = False
-                data = bytes(FRAME) + rest
-                del rest[: self._run(data, framed=False)]
+        more = len(rest) >= HEADER and len(rest) >= int.from_bytes(rest[9:13], "little")
+        while more:
             self._passed_over = False
+            del rest[: self._run(bytes(FRAME) + rest, framed=False)]
+            more = self._passed_over and self._payload is not None
+        self._passed_over = False
 
     def _run_inner(self, event: bytes, start: int, end: int) -> None:
         """Decodes an event that was taken out of its packet, or out of another event from `start` to `end`."""

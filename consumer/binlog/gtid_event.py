@@ -61,26 +61,13 @@ class Gtid(NamedTuple):
 _FLAGS, _UUID, _NUMBER, _TAG, _LAST_COMMITTED, _SEQUENCE, _COMMITTED_AT, _ORIGINAL_AT = range(8)
 
 
-class TaggedGtid(NamedTuple):
-    """`source` is `uuid:tag` (or the uuid, where the tag is empty); `applied_us` is when this server committed, `ts_us`
-    when the transaction did where it was made."""
-
-    source: str
-    number: int
-    ts_us: int
-    applied_us: int
-
-
 def read_gtid(kind: int, data: bytes, at: int, end: int, pos: int) -> Gtid:
     """The GTID event whose body is `data[at:end]` and which starts at `pos`. Raises IndexError or ValueError."""
     timestamp, server_id = _head(data, at - HEADER)
     ts_us = applied_us = timestamp * 1_000_000
     source: Source | None
     if kind == _TAGGED:
-        tagged = tagged_gtid(data[at:end])
-        if not tagged.number:
-            raise ValueError("no GTID has the number 0")
-        return Gtid(tagged.source, tagged.number, server_id, pos, tagged.ts_us, tagged.applied_us)
+        return tagged_gtid(data[at:end], server_id, pos)
     if kind == _MARIADB:
         if at + MARIADB_FLAGS_AT >= end:
             raise IndexError("a GTID is cut off")
@@ -121,8 +108,11 @@ def variable_integer(data: bytes, at: int) -> tuple[int, int]:
     return number >> min(more + 1, 8), end
 
 
-def tagged_gtid(body: bytes) -> TaggedGtid:
-    """The event's body without checksum. Raises IndexError or ValueError."""
+def tagged_gtid(body: bytes, server_id: int, pos: int) -> Gtid:
+    """A GTID_TAGGED event by its body without checksum; its source is `uuid:tag`, or the uuid where the tag is empty.
+
+    Raises IndexError or ValueError.
+    """
     uuid = tag = b""
     number = applied_us = ts_us = 0
     version, at = variable_integer(body, 0)
@@ -153,5 +143,5 @@ def tagged_gtid(body: bytes) -> TaggedGtid:
             break
     if len(uuid) != 16 or number <= 0:
         raise ValueError("a GTID without uuid or number")
-    source = str(UUID(bytes=uuid))
-    return TaggedGtid(f"{source}:{tag.decode()}" if tag else source, number, ts_us or applied_us, applied_us)
+    source = f"{UUID(bytes=uuid)}:{tag.decode()}" if tag else str(UUID(bytes=uuid))
+    return Gtid(source, number, server_id, pos, ts_us or applied_us, applied_us)

@@ -64,10 +64,6 @@ class MySQLGtids:
             else:
                 raise ValueError(f"{part!r} is no GTID set")
 
-    def add(self, source: str, number: int) -> None:
-        """Adds one GTID; the usual one follows the last."""
-        self.add_range(source, number, number)
-
     def add_range(self, source: str, first: int, last: int) -> None:
         """Adds all GTIDs of a source from one number to another."""
         if not 0 < first <= last:
@@ -95,14 +91,6 @@ class MySQLGtids:
                 if not at or ours[at - 1][1] < last:
                     return False
         return True
-
-    def __bool__(self) -> bool:
-        return bool(self._intervals)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MySQLGtids) and self._intervals == other._intervals
-
-    __hash__ = None  # type: ignore[assignment]
 
     def discard(self, source: str, number: int) -> None:
         """Takes one GTID out, if it is there."""
@@ -192,18 +180,6 @@ class MariaDBGtids:
     def add(self, domain: int, server: int, number: int) -> None:
         """Moves a domain to this GTID."""
         self.last[domain] = (server, number)
-
-    def contains(self, other: MariaDBGtids) -> bool:
-        """Whether this position is at or behind the other in every domain of the other."""
-        return all(domain in self.last and self.last[domain][1] >= number for domain, (_, number) in other.last.items())
-
-    def __bool__(self) -> bool:
-        return bool(self.last)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MariaDBGtids) and self.last == other.last
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
         return ",".join(f"{domain}-{server}-{number}" for domain, (server, number) in sorted(self.last.items()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from consumer.binlog.statements import tokens
 from consumer.mysql.charsets import decoder
@@ -22,27 +22,23 @@ _STRINGS: Final = frozenset((2, 5, 6))
 _SIZES: Final[Mapping[int, int]] = {0: 4, 1: 8, 3: 4, 7: 2, 8: 2}
 
 
-class LoggedStatement(NamedTuple):
-    """A statement and the database that its bare names are in."""
-
-    database: str
-    sql: str
-
-
 def is_begin(data: bytes, at: int, end: int) -> bool:
     """Whether the event's body `data[at:end]` is BEGIN, as servers write it before a transaction's first change."""
     return data.startswith(b"BEGIN", end - 5) and end - 19 - at == data[at + 8] + data[at + 11] + (data[at + 12] << 8)
 
 
-def logged_statement(body: bytes, head: int, charsets: Mapping[int, str]) -> LoggedStatement:
-    """Takes a QUERY event's body apart. Raises IndexError where it is cut off."""
+def logged_statement(body: bytes, head: int, charsets: Mapping[int, str]) -> tuple[str, str]:
+    """The database that a statement's bare names are in, and the statement, of a QUERY event's body.
+
+    Raises IndexError where it is cut off.
+    """
     name_start = head + int.from_bytes(body[11:13], "little")
     name_end = name_start + body[8]
     if name_end >= len(body):
         raise IndexError("the statement is cut off")
     charset = charsets.get(_collation(body[head:name_start]), "utf8mb4")
     text = body[name_end + 1 :]
-    return LoggedStatement(body[name_start:name_end].decode("utf-8", "replace"), _decoded(text, charset))
+    return body[name_start:name_end].decode("utf-8", "replace"), _decoded(text, charset)
 
 
 def _decoded(text: bytes, charset: str) -> str:

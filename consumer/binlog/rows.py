@@ -8,7 +8,8 @@ Format: MySQL's `libs/mysql/binlog/event/rows_event.h` (class Rows_event), sizes
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring as quote
 from typing import Final, NamedTuple
 
@@ -118,13 +119,6 @@ NO_KEYS: Final = (None, None, None, None, False)
 """An UnreadableRow's members where nothing of it is known."""
 
 
-class _Place(NamedTuple):
-    """A captured column: its number in the table, its name in our messages."""
-
-    column: int
-    name: str
-
-
 class _Images(dict[bytes, Image]):
     """The functions of a table by NULL bitmap, written when they are first asked for."""
 
@@ -137,7 +131,6 @@ class _Images(dict[bytes, Image]):
     def __missing__(self, nulls: bytes) -> Image:
         if len(self) >= _IMAGES_KEPT:
             self.clear()
-            self._decoder.sources.clear()
         function = self[nulls] = self._decoder.generate(b"\xff" * self._decoder.bitmap_size, nulls)
         return function
 
@@ -174,8 +167,6 @@ class TableDecoder:
         self.columns = table_map.columns or ()
         self.bitmap_size = (len(self.columns) + 7) // 8
         self._all = (1 << len(self.columns)) - 1
-        self.sources: dict[tuple[bytes, bytes], str] = {}
-        """The generated functions' source, by (columns present, NULL bitmap)."""
         self.images = _Images(self)
         """The functions for images in which every column is present, by NULL bitmap."""
         self.usual: dict[int, tuple[bytes, str, int, dict[bytes, Image]]] = {}
@@ -185,14 +176,15 @@ class TableDecoder:
         self._captured = captured
         self._charsets = charsets
         self._folds = folds
-        self._partial: dict[tuple[bytes, bytes], Image] = {}
-        self._keys_of: dict[tuple[bytes, bytes, bool], Image] = {}
+        self._partial = lru_cache(_IMAGES_KEPT)(self.generate)
+        """The functions for images that lack columns, by (columns present, NULL bitmap)."""
+        self._keys_of = lru_cache(_IMAGES_KEPT)(self._write_keys)
         self.row_end: int | None = None
         """The number of the column that says until when a row is valid; None where the table is not versioned."""
         if self.unreadable:
             return
         by_name = {column.name.lower(): i for i, column in enumerate(self.columns)}
-        self._places = [_Place(by_name[name], name) for name in captured.columns if name in by_name]
+        self._names = {by_name[name]: name for name in captured.columns if name in by_name}
         self.row_end = self._row_end(table_map, by_name, row_end)
         for name in captured.needed if strict else ():
             if name not in by_name:
@@ -218,7 +210,8 @@ class TableDecoder:
         kind, data, head, file, pos, row, explicit = event
         table = self.table
         if self.unreadable:
-            emit(UnreadableRow(table, _op_of(kind), *NO_KEYS, file, pos, row, self.unreadable))
+            op = "c" if kind in INSERTS else "d" if kind in DELETES else "u"
+            emit(UnreadableRow(table, op, *NO_KEYS, file, pos, row, self.unreadable))
             return row + 1
         before, after, at = self._bitmaps(kind, data, head)
         versioned = self.row_end is not None
@@ -303,7 +296,8 @@ class TableDecoder:
 
     def _image(self, present: bytes, data: bytes, at: int) -> tuple[str, Id, Id | None, int]:
         end = at + (self.present(present) + 7) // 8
-        return self.image(None if self.is_full(present) else present, data[at:end])(data, end)
+        image = self.images[data[at:end]] if self.is_full(present) else self._partial(present, data[at:end])
+        return image(data, end)
 
     def _image_or_keys(self, present: bytes, data: bytes, at: int, reasons: list[str]) -> _Read:
         """An image, or only its keys where it cannot be read, and then why in `reasons`."""
@@ -343,21 +337,9 @@ class TableDecoder:
             at += (sum(column.type is _C.JSON for column in self.columns) + 7) // 8
         return at
 
-    def image(self, present: bytes | None, nulls: bytes) -> Image:
-        """The function for images with these columns (None: all) and this NULL bitmap. Raises UndecodableEvent."""
-        if present is None:
-            return self.images[nulls]
-        function = self._partial.get((present, nulls))
-        if function is None:
-            if len(self._partial) >= _IMAGES_KEPT:
-                self._partial.clear()
-                self.sources.clear()
-            function = self._partial[present, nulls] = self.generate(present, nulls)
-        return function
-
     def has_ref(self, bitmap: bytes) -> bool:
         """Whether a bitmap says that the column is present which leads to the user."""
-        ref = next(place.column for place in self._places if place.name == self._captured.ref)
+        ref = next(i for i, name in self._names.items() if name == self._captured.ref)
         return bool(bitmap[ref // 8] >> ref % 8 & 1)
 
     def keys(self, present: bytes, nulls: bytes, data: bytes, at: int) -> tuple[str, Id | None, Id | None, int]:
@@ -366,39 +348,30 @@ class TableDecoder:
         Raises UndecodableEvent where not even its end can be told.
         """
         try:
-            function = self._keys(present, nulls, with_keys=True)
-            return function(data, at)
+            return self._keys_of(present, nulls, with_keys=True)(data, at)
         except UnicodeError:
-            function = self._keys(present, nulls, with_keys=False)
-            return function(data, at)
+            return self._keys_of(present, nulls, with_keys=False)(data, at)
 
-    def _keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
-        function = self._keys_of.get((present, nulls, with_keys))
-        if function is None:
-            if len(self._keys_of) >= _IMAGES_KEPT:
-                self._keys_of.clear()
-            function = self._write_keys(present, nulls, with_keys=with_keys)
-            self._keys_of[present, nulls, with_keys] = function
-        return function
+    def _shown(self, present: bytes, nulls: bytes) -> Iterator[tuple[int, Column, int]]:
+        """The columns of an image, each with its number and whether it is NULL."""
+        slot = 0  # the NULL bitmap counts only the columns that are present
+        for i, column in enumerate(self.columns):
+            if present[i // 8] >> i % 8 & 1:
+                yield i, column, nulls[slot // 8] >> slot % 8 & 1
+                slot += 1
 
     def _write_keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
         writer = _Writer(self._where, self._charsets, self._captured, self._folds)
-        names = {place.column: place.name for place in self._places if place.name in ("id", self._captured.ref)}
-        slot = 0
         keys: dict[str, str] = {}
-        for i, column in enumerate(self.columns):
-            if not present[i // 8] >> i % 8 & 1:
-                continue
-            null = nulls[slot // 8] >> slot % 8 & 1
-            slot += 1
+        for i, column, null in self._shown(present, nulls):
+            name = self._names.get(i)
             if null:
                 continue
             if i == self.row_end:
                 writer.step_over_row_end()
-                continue
-            if with_keys and i in names:
+            elif with_keys and name in ("id", self._captured.ref):
                 try:
-                    keys[names[i]] = writer.capture(column, names[i])[1]
+                    keys[name] = writer.capture(column, name)[1]
                 except UndecodableEvent:
                     writer.step_over(column)
             else:
@@ -414,23 +387,22 @@ class TableDecoder:
         return function
 
     def generate(self, present: bytes, nulls: bytes) -> Image:
-        """Writes and compiles the function for one shape of image."""
+        """Writes and compiles the function for one shape of image. Raises UndecodableEvent."""
+        return self._compiled(*self.written(present, nulls))
+
+    def written(self, present: bytes, nulls: bytes) -> tuple[str, Mapping[str, object]]:
+        """The source of the function for one shape of image, and what it names."""
         writer = _Writer(self._where, self._charsets, self._captured, self._folds)
-        names = {place.column: place.name for place in self._places}
-        slot = 0  # the NULL bitmap counts only the columns that are present
         found: dict[str, str] = {}
         keys: dict[str, str] = {}
         for i, column in enumerate(self.columns):
-            name = names.get(i)
-            if not present[i // 8] >> i % 8 & 1:
-                if name is not None or i == self.row_end:
-                    raise UndecodableEvent(
-                        f"{self._where}.{column.name} is missing from a row image; some session writes with another "
-                        "binlog_row_image than FULL, set it back to FULL"
-                    )
-                continue
-            null = nulls[slot // 8] >> slot % 8 & 1
-            slot += 1
+            if not present[i // 8] >> i % 8 & 1 and (i in self._names or i == self.row_end):
+                raise UndecodableEvent(
+                    f"{self._where}.{column.name} is missing from a row image; some session writes with another "
+                    "binlog_row_image than FULL, set it back to FULL"
+                )
+        for i, column, null in self._shown(present, nulls):
+            name = self._names.get(i)
             if null:
                 if name is not None:
                     found[name] = "null"
@@ -449,12 +421,11 @@ class TableDecoder:
         if found["id"] == "null":
             raise UndecodableEvent(f"{self._where}.id is NULL")
         source = writer.source(
-            [(place.name, found[place.name]) for place in self._places],
+            [(name, found[name]) for name in self._names.values()],
             keys["id"],
             keys.get(self._captured.ref, "None"),
         )
-        self.sources[present, nulls] = source
-        return self._compiled(source, writer.constants)
+        return source, writer.constants
 
 
 _Read = tuple[str, Id | None, Id | None, int]
@@ -466,11 +437,6 @@ def _op(before: str, after: str) -> str:
     if before and after:
         return "u"
     return "d" if before else "c" if after else ""
-
-
-def _op_of(kind: int) -> str:
-    """What the rows of an event are."""
-    return "c" if kind in INSERTS else "d" if kind in DELETES else "u"
 
 
 class _Writer:
@@ -604,30 +570,24 @@ class _Writer:
             if is_utf8(charset):
                 return f"quote({raw}.decode('utf-8', 'replace'))"
             return f"quote({self._constant('decode', lenient_decoder(charset))}({raw}))"
-        charset = self._charset(column)
-        decode = decoder(charset)
-        if decode is None:
-            raise UndecodableEvent(
-                f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
-            )
         if name in self._captured.few and raw == "data[a:p]":
-            return f"{self._remembered(_quoted(decode))}[{raw}]"
-        return f"quote({raw}.decode())" if is_utf8(charset) else f"quote({self._constant('decode', decode)}({raw}))"
+            _, decode = self._exactly(column)
+            return f"{self._remembered(lambda value: quote(decode(value)))}[{raw}]"
+        return f"quote({self._decoded(column, raw)})"
 
     def _key(self, column: Column) -> str:
         """The expression that makes of `data[a:p]` the one spelling of an id that stands for all equal ones."""
         raw = self._raw(column)
         if column.collation == BINARY:
             return self._hexadecimal(column, raw)
-        charset = self._charset(column)
-        decode = decoder(charset)
-        if decode is None:
-            raise UndecodableEvent(
-                f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
-            )
-        text = f"{raw}.decode()" if is_utf8(charset) else f"{self._constant('decode', decode)}({raw})"
+        text = self._decoded(column, raw)
         fold = self._folds(column.collation)
         return text if fold is None else f"{self._constant('fold', fold)}({text})"
+
+    def _decoded(self, column: Column, raw: str) -> str:
+        """The expression of a value's bytes as text."""
+        charset, decode = self._exactly(column)
+        return f"{raw}.decode()" if is_utf8(charset) else f"{self._constant('decode', decode)}({raw})"
 
     def _raw(self, column: Column) -> str:
         """The expression of a value's own bytes."""
@@ -646,20 +606,24 @@ class _Writer:
 
     def _members(self, column: Column, *, lenient: bool) -> tuple[str, ...]:
         if lenient:
-            return tuple(map(lenient_decoder(self._charsets.get(column.collation, "")), column.members))
-        charset = "latin1" if column.collation == BINARY else self._charset(column)
+            decode = lenient_decoder(self._charsets.get(column.collation, ""))
+        elif column.collation == BINARY:
+            decode = lenient_decoder("latin1")
+        else:
+            _, decode = self._exactly(column)
+        return tuple(map(decode, column.members))
+
+    def _exactly(self, column: Column) -> tuple[str, Callable[[bytes], str]]:
+        """A column's charset, and what decodes it exactly. Raises UndecodableEvent."""
+        charset = self._charsets.get(column.collation)
+        if charset is None:
+            raise UndecodableEvent(f"{self._where}.{column.name} has collation {column.collation}, which is unknown")
         decode = decoder(charset)
         if decode is None:
             raise UndecodableEvent(
                 f"{self._where}.{column.name} is written in {charset}, which cannot be turned into UTF-8 exactly"
             )
-        return tuple(decode(member) for member in column.members)
-
-    def _charset(self, column: Column) -> str:
-        charset = self._charsets.get(column.collation)
-        if charset is None:
-            raise UndecodableEvent(f"{self._where}.{column.name} has collation {column.collation}, which is unknown")
-        return charset
+        return charset, decode
 
 
 _SIMPLE: Final[Mapping[_C, Callable[[bytes], str]]] = {
@@ -671,13 +635,6 @@ _SIMPLE: Final[Mapping[_C, Callable[[bytes], str]]] = {
     _C.TIMESTAMP: values.old_timestamp,
     _C.DATETIME: values.old_datetime,
 }
-
-
-def _quoted(decode: Callable[[bytes], str]) -> Callable[[bytes], str]:
-    def compute(value: bytes) -> str:
-        return quote(decode(value))
-
-    return compute
 
 
 def _length(size: int) -> str:

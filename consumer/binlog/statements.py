@@ -283,16 +283,12 @@ class _Reader:
         """A change of rows: INSERT and its kin have one target, in others every name may be one."""
         if verb in ("INSERT", "REPLACE"):
             self._skip("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO")
-            start = self._at
             tables = self._captured()
-            self._at = start
         elif verb == "LOAD":
             while self._at < len(self._tokens) and not (self._word() == "INTO" and self._next_word() == "TABLE"):
                 self._at += 1
             self._at += 2
-            start = self._at
             tables = self._captured()
-            self._at = start
         else:
             tables = self._named()
         if tables:

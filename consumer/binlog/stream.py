@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Final
 from uuid import NAMESPACE_DNS, uuid5
@@ -48,15 +48,12 @@ _ROW_ENDS: Final = (
 
 def earliest_position(address: MySQLAddress) -> Position:
     """The start of the oldest binlog that the server still has. Raises as `server_info`."""
-    replica = Replica(address)
-    try:
+    with closing(Replica(address)) as replica:
         rows = replica.query("SHOW BINARY LOGS")
         if not rows:
             raise PreconditionFailed(f"{address} writes no binlog; start it with --log-bin")
         gtid_set = "" if replica.is_mariadb() else str(replica.value("SELECT @@global.gtid_purged")).replace("\n", "")
         return Position(gtid_set, str(rows[0][0]), 4)
-    finally:
-        replica.close()
 
 
 class _Line:
@@ -145,19 +142,16 @@ class _Line:
         """Waits until at least one whole packet is here; False after `close`."""
         while wanted := self._buffer.missing():
             try:
-                count = self._buffer.fill(self._socket, wanted)
-            except TimeoutError as error:
-                raise ConnectionLost(
-                    f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat"
-                ) from error
+                if self._buffer.fill(self._socket, wanted):
+                    continue
+                lost = ConnectionLost(f"{self._address} closed the connection")
+            except TimeoutError:
+                lost = ConnectionLost(f"{self._address} sent nothing for {self._deadline:g} s, not even a heartbeat")
             except OSError as error:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
-            if not count:
-                if self._closed:
-                    return False
-                raise ConnectionLost(f"{self._address} closed the connection")
+                lost = ConnectionLost(f"the connection to {self._address} broke: {error}")
+            if self._closed:
+                return False
+            raise lost
         self._gather()
         return True
 
@@ -267,10 +261,6 @@ class BinlogStream:
     def prepared(self) -> tuple[PreparedGroup, ...]:
         """XA transactions before (`file`, `pos`) that are neither committed nor rolled back."""
         return self._decoder.prepared() if self._decoder else self._start.prepared
-
-    def position(self) -> Position:
-        """`gtid_set()`, `file`, `pos` and `prepared()` together: what `start` takes."""
-        return Position(self.gtid_set(), self.file, self.pos, self.prepared())
 
     def connect(self) -> None:
         """Logs in and asks for the stream; after ConnectionLost, again from where `read` had come to.

@@ -90,7 +90,7 @@ def parse(body: bytes, mariadb: bool) -> TableMap:
     shapes = _shapes(types, body[at : at + length])
     at += length + (count + 7) // 8  # which columns may be NULL does not matter for reading
     fields = _optional_fields(body, at)
-    names = _names(fields.get(_COLUMN_NAME, b""))
+    names = [name.decode() for name in _strings(fields.get(_COLUMN_NAME, b""))]
     key = _primary_key(fields)
     if len(names) != count:
         return TableMap(database, table, None, key)
@@ -148,10 +148,6 @@ def _optional_fields(body: bytes, at: int) -> dict[int, bytes]:
         fields[kind] = body[at : at + length]
         at += length
     return fields
-
-
-def _names(field: bytes) -> list[str]:
-    return [name.decode() for name in _strings(field)]
 
 
 def _strings(field: bytes) -> list[bytes]:

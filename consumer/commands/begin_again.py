@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
@@ -15,16 +14,13 @@ from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
-from consumer.reader.reader import own_server_id
-from consumer.reader.sequencer import Sequencer
+from consumer.reader.reader import at_present, own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
-from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.errors import TopicMismatch
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics
 
 REPAIRING: Final = "consumer setup --repair"
 """The name of this command where readers write theirs."""
@@ -144,28 +140,18 @@ def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newe
 def _at_present(
     replica: ReplicaSettings, kafka: KafkaSettings, stands: Reached, transactions: ReaderTransactions, reason: str
 ) -> Checkpoint:
-    """The server's present; sends what has every lead read live.
-
-    The clock is read before the position: what a live read at that time shows, the stream repeats at most.
-    """
+    """The server's present; sends what has every lead read live."""
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:
-        now = session.clock_and_position()
-    info = server_info(replica.address)
-    database = database_of(replica.address)
-    present = Checkpoint(
-        epoch=stands.epoch,
-        flavor=info.flavor,
-        server=info.server,
-        gtid_set=now.gtid_set,
-        file=now.file,
-        pos=now.pos,
-        version=stands.version,
-        next_seqs=stands.next_seqs,
-        database=database,
-        reader=REPAIRING,
-    )
-    writer = EnvelopeWriter(kafka.topic_prefix, info.flavor, replica.address.database, stands.epoch)
-    writer.clock(time.time_ns() // 1_000_000)
-    sequencer = Sequencer(present, Topics(kafka.topic_prefix), writer, transactions.send)
-    sequencer.recheck_all(reason, now.ts_us)
-    return sequencer.checkpoint(info.server, now.gtid_set, now.file, now.pos, [])
+        lost = Checkpoint(
+            epoch=stands.epoch,
+            flavor="mariadb" if session.is_mariadb() else "mysql",
+            server="",
+            gtid_set="",
+            file="",
+            pos=0,
+            version=stands.version,
+            next_seqs=stands.next_seqs,
+            database=session.database(),
+            reader=REPAIRING,
+        )
+        return at_present(lost, session, kafka, replica.address.database, transactions.send, reason)

@@ -9,20 +9,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from consumer.capture import CAPTURED
-from consumer.leads.model import LiveRow, LiveState, Table
+from consumer.leads.model import LiveState, Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings, KeyFolding
-from consumer.mysql.keys import BYTES, KeyKind, as_text, kind_of
+from consumer.mysql.keys import BYTES, NUMBER, HeldColumn, KeyKind, as_text, columns_there
 from consumer.mysql.session import Replica
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
-
-COLUMNS: Final = f"""
-SELECT table_name, column_name, data_type, character_octet_length, collation_name, character_set_name
-FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name IN ({", ".join(map(repr, CAPTURED))})
-"""  # noqa: S608
-"""Which of the columns we look at the server's tables have, their types, sizes in bytes, collations and charsets."""
 
 _WANTED: Final[dict[Table, tuple[str, type[msgspec.Struct]]]] = {
     Table.USERS: ("FROM users t WHERE t.id = %s", Users),
@@ -42,15 +35,6 @@ class LiveLead(NamedTuple):
     as_of: int
 
 
-class _Column(NamedTuple):
-    kind: KeyKind
-    collation: str | None
-    charset: str | None
-
-
-_NUMBER: Final = _Column(KeyKind.INTEGER, None, None)
-
-
 def read_lead(replica: Replica, user_id: int) -> LiveLead:
     """Reads one customer's rows by primary key and by foreign keys, all as they stood at one moment.
 
@@ -63,10 +47,7 @@ def read_lead(replica: Replica, user_id: int) -> LiveLead:
 
 
 def _read(replica: Replica, user_id: int) -> LiveLead:
-    there = {
-        (str(table).lower(), str(column).lower()): _Column(kind_of(str(data_type).lower(), size), collation, charset)
-        for table, column, data_type, size, collation, charset in replica.query(COLUMNS)
-    }
+    there = columns_there(replica.query)
     needed = [(table, column) for table, captured in CAPTURED.items() for column in captured.needed]
     missing = [".".join(place) for place in needed if place not in there]
     if missing:
@@ -86,12 +67,12 @@ def _read(replica: Replica, user_id: int) -> LiveLead:
 
 
 def _rows(
-    replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], _Column], foldings: Foldings
-) -> list[LiveRow[Any]]:
+    replica: Replica, table: Table, user_id: int, there: Mapping[tuple[str, str], HeldColumn], foldings: Foldings
+) -> list[Any]:
     where, shape = _WANTED[table]
     names = (field.name for field in msgspec.structs.fields(shape))
     columns = [name for name in names if name == "id" or (table.value, name) in there]
-    known = {column: there.get((table.value, column), _NUMBER) for column in columns}
+    known = {column: there.get((table.value, column), NUMBER) for column in columns}
     picked = ", ".join(
         as_text(f"t.{name}", column.kind) if column.kind in BYTES and name != "is_enabled" else f"t.{name}"
         for name, column in known.items()
@@ -99,10 +80,10 @@ def _rows(
     folds = {
         name: foldings.of(column.collation, column.charset)
         for name, column in known.items()
-        if name in ("id", "claim_id") and column.kind is KeyKind.TEXT and column.collation and column.charset
+        if name in ("id", "claim_id") and column.kind is KeyKind.TEXT and column.collation
     }
     found = replica.query(f"SELECT {picked} {where}", (user_id,))
-    return [LiveRow(_shaped(shape, dict(zip(columns, row, strict=True)), folds), None) for row in found]
+    return [_shaped(shape, dict(zip(columns, row, strict=True)), folds) for row in found]
 
 
 def _shaped(shape: type[msgspec.Struct], values: dict[str, object], folds: Mapping[str, KeyFolding]) -> Any:

@@ -141,7 +141,6 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
     mariadb = "mariadb" in str(connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
     tables = (tuple(CAPTURED),)
     with connection.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00'")
         cursor.execute(SESSION)
         account, version, clock, zone = cursor.fetchall()[0]
         offset = float(clock) - time.time()

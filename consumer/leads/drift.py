@@ -50,10 +50,10 @@ def differences(held: Lead | None, live: LiveState, rules: Rules) -> list[Differ
         return [Difference(Drift.UNSETTLED)]
     if held.stint == 0:
         return [Difference(Drift.UNKNOWN)]
-    found = _user(held, None if live.user is None else live.user.row)
+    found = _user(held, live.user)
     if live.user is not None:
-        found += _claims(held, {claim.row.id: claim.row for claim in live.claims})
-        found += _requirements(held, {requirement.row.id: requirement.row for requirement in live.requirements})
+        found += _claims(held, {claim.id: claim for claim in live.claims})
+        found += _requirements(held, {requirement.id: requirement for requirement in live.requirements})
     if not found and held.judge_after is None and queue_for(held, rules)[0] is not held.queue_type:
         found.append(Difference(Drift.QUEUE))
     return found

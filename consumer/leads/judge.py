@@ -115,7 +115,7 @@ def _is_done_by_rules(lead: Lead, requirement_id: Key, old: Rules, new: Rules) -
     if requirement is None:
         return False
     owed_no_longer = old.is_outstanding(requirement) and not new.is_outstanding(requirement)
-    return owed_no_longer or (new.is_settled(requirement) and not old.is_settled(requirement))
+    return owed_no_longer or (new.settles(requirement.status) and not old.settles(requirement.status))
 
 
 def judge_late(lead: Lead, at: int, known_until: int, rules: Rules, outcome: Outcome) -> None:
@@ -160,7 +160,9 @@ def _settled_now(lead: Lead, rules: Rules) -> tuple[Key, ...]:
     settled = []
     for id_ in sorted(lead.outstanding_seen, key=numerically):
         requirement = lead.requirements.get(id_)
-        if requirement is not None and rules.is_settled(requirement) and is_on_open_claim(requirement, lead, rules):
+        if requirement is None or not rules.settles(requirement.status):
+            continue
+        if is_on_open_claim(requirement, lead, rules):
             settled.append(id_)
     return tuple(settled)
 

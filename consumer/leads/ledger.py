@@ -81,7 +81,7 @@ def replay(
             lead = leads.get(user_id)
             if lead is None:
                 lead = leads[user_id] = _meet(change, outcome)
-            elif lead.judge_after == NEVER and _is_first_insert(change, lead) and user_id not in set_aside:
+            elif lead.judge_after == NEVER and _is_insert(change) and not lead.version and user_id not in set_aside:
                 lead.judge_after = None  # known whole after all: what we met it by was filed under it too early
             if change.before is None or change.ties is not None:
                 if _come_or_go(change, lead, left, outcome):
@@ -145,11 +145,6 @@ def _come_or_go(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) 
     elif change.ties is not None and not change.ties.sure:
         outcome.rechecks.setdefault(lead.user_id, CAME_EARLIER)
     return altered or more
-
-
-def _is_first_insert(change: Change, lead: Lead) -> bool:
-    """Whether this is the user's own row, inserted where we held none."""
-    return _is_insert(change) and not lead.version
 
 
 def _is_insert(change: Change) -> bool:

@@ -119,53 +119,39 @@ def take_over(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) ->
     Returns whether that altered what we hold, and why the lead has to be read live, if it has to.
     """
     row, ties = change.after, change.ties
-    passed = change.version <= lead.read_floor
+    was = None if ties is None else ties.was
     if isinstance(row, ClaimRow):
-        altered, reason = _take_claim(row.id, row.id, change.version, lead, left, outcome, passed=passed)
-        if ties is not None and ties.was is not None:
-            more, why = _take_claim(str(ties.was), row.id, change.version, lead, left, outcome, passed=passed)
-            altered, reason = altered or more, reason or why
-        return altered, reason
+        names, claim_id = [of_claim(row.id), *([] if was is None else [of_claim(str(was))])], row.id
+    else:
+        names, claim_id = [of_gone(lead.user_id), *([] if was is None else [of_user(was)])], None
     altered, reason = False, None
-    names = [of_gone(lead.user_id), *([of_user(ties.was)] if ties is not None and ties.was is not None else [])]
     for name in names:
-        kept = left.get(name)
-        if not kept:
-            continue
-        if kept.version > change.version:
-            reason = INCOMPLETE
-            continue
-        if not passed:
-            for claim in kept.claims.values():
-                claim_row = ClaimRow(claim.id, lead.user_id, claim.status)
-                altered |= bool(put(lead, claim_row, claim.version, outcome))
-            for asked in kept.requirements.values():
-                altered |= bool(put(lead, _row(asked, asked.claim_id), asked.version, outcome))
-        _set(name, Left(change.version), left, outcome)
-        reason = reason or (None if kept.whole else INCOMPLETE)
+        more, why = _take(name, claim_id, change.version, lead, left, outcome)
+        altered, reason = altered or more, reason or why
     return altered, reason
 
 
-def _take_claim(
-    was: Key, claim_id: Key, version: int, lead: Lead, left: LeftBehind, outcome: Outcome, *, passed: bool
+def _take(
+    name: str, claim_id: Key | None, version: int, lead: Lead, left: LeftBehind, outcome: Outcome
 ) -> tuple[bool, str | None]:
-    name = of_claim(was)
+    """As `take_over`, of what was left under one name; a claim's is for the claim with the id `claim_id`."""
     kept = left.get(name)
     if not kept:
         return False, None
     if kept.version > version:
         later = kept.whole and all(asked.version > version for asked in kept.requirements.values())
-        return False, None if later else INCOMPLETE  # of a claim with the same id that comes later, nothing is ours
+        # Of a claim with the same id that comes later, nothing is ours.
+        return False, None if later and claim_id is not None else INCOMPLETE
     altered = False
-    if not passed:
+    if version > lead.read_floor:
+        for claim in kept.claims.values():
+            altered |= bool(put(lead, ClaimRow(claim.id, lead.user_id, claim.status), claim.version, outcome))
         for asked in kept.requirements.values():
-            altered |= bool(put(lead, _row(asked, claim_id), asked.version, outcome))
+            now = asked.claim_id if claim_id is None else claim_id
+            row = RequirementRow(asked.id, now, asked.type, asked.status, asked.reason)
+            altered |= bool(put(lead, row, asked.version, outcome))
     _set(name, Left(version), left, outcome)
     return altered, None if kept.whole else INCOMPLETE
-
-
-def _row(asked: Requirement, claim_id: Key | None) -> RequirementRow:
-    return RequirementRow(asked.id, claim_id, asked.type, asked.status, asked.reason)
 
 
 def take_claimless(change: Change, left: LeftBehind, outcome: Outcome) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from consumer.leads.judge import adopted_at, judge_late, rejudge
 from consumer.leads.merge_row import holds, put, remove, version_held
-from consumer.leads.model import NEVER, ClaimRow, Lead, LiveRow, LiveState, RequirementRow, Row, UserRow
+from consumer.leads.model import NEVER, ClaimRow, Lead, LiveState, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
@@ -109,11 +109,11 @@ class _Difference(NamedTuple):
 
 def _differences(lead: Lead, live: LiveState) -> list[_Difference]:
     """What is there first; what is gone comes last, claims before requirements before the user."""
-    found = [_Difference(row.row, present=True) for row in _rows(live) if not holds(lead, row.row)]
+    found = [_Difference(row, present=True) for row in _rows(live) if not holds(lead, row)]
     return found + [_Difference(row, present=False) for row in _gone(lead, live)]
 
 
-def _rows(live: LiveState) -> Iterator[LiveRow[Row]]:
+def _rows(live: LiveState) -> Iterator[Row]:
     if live.user is not None:
         yield live.user
     yield from live.claims
@@ -121,8 +121,8 @@ def _rows(live: LiveState) -> Iterator[LiveRow[Row]]:
 
 
 def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:
-    claims = {claim.row.id for claim in live.claims}
-    requirements = {requirement.row.id for requirement in live.requirements}
+    claims = {claim.id for claim in live.claims}
+    requirements = {requirement.id for requirement in live.requirements}
     for claim in lead.claims.values():
         if claim.id not in claims:
             yield ClaimRow(claim.id, lead.user_id, claim.status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 Key = str
 """A claim's or requirement's id: an integer as decimal digits, a text in the one spelling that stands for all that are
@@ -116,16 +116,6 @@ class RequirementRow(NamedTuple):
 
 Row = UserRow | ClaimRow | RequirementRow
 
-R_co = TypeVar("R_co", bound=Row, covariant=True)
-
-
-class LiveRow(NamedTuple, Generic[R_co]):
-    """A row as MySQL holds it now; the times are what its columns of these names say, in µs, where there are any."""
-
-    row: R_co
-    updated_at: int | None
-    created_at: int | None = None
-
 
 class LiveState(NamedTuple):
     """Everything MySQL holds of one user, read in one consistent snapshot; `user` None: the row is gone.
@@ -133,9 +123,9 @@ class LiveState(NamedTuple):
     Nothing has a default: a table that somebody forgot to read would look as if its rows were gone.
     """
 
-    user: LiveRow[UserRow] | None
-    claims: Sequence[LiveRow[ClaimRow]]
-    requirements: Sequence[LiveRow[RequirementRow]]
+    user: UserRow | None
+    claims: Sequence[ClaimRow]
+    requirements: Sequence[RequirementRow]
 
 
 @dataclass(frozen=True, slots=True)

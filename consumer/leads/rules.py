@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from consumer.leads.model import Claim, Key, Lead, QueueType, Requirement, Rule
+from consumer.leads.model import Key, Lead, QueueType, Requirement, Rule
 from consumer.leads.rule_file import (
     CLAIM_STATUS,
     DEFAULT,
@@ -145,24 +145,16 @@ class Rules:
         return next((queue_type for queue_type in QueueType if queue_type.value == text), None)
 
     def closes(self, status: str | None) -> bool:
-        """Whether a claim with this status is closed."""
+        """Whether nothing is owed any more on a claim with this status; without a status it is open."""
         return self._closed[status]
 
     def settles(self, status: str | None) -> bool:
-        """Whether a requirement with this status is settled."""
+        """Whether a document with this status was handed in and accepted; without a status it was not."""
         return self._settled[status]
 
     def owes(self, status: str | None, type_: str | None, reason: str | None) -> bool:
         """Whether a requirement with these words is outstanding."""
         return self.is_outstanding(Requirement("", "", type_, status, reason, 0))
-
-    def is_closed(self, claim: Claim) -> bool:
-        """Nothing is owed on this claim any more; a claim without a status is open."""
-        return self._closed[claim.status]
-
-    def is_settled(self, requirement: Requirement) -> bool:
-        """The document was handed in and accepted; a requirement without a status is not settled."""
-        return self._settled[requirement.status]
 
     def is_outstanding(self, requirement: Requirement) -> bool:
         """The document is still to be handed in, and is one that counts; whatever became of its claim."""
@@ -198,7 +190,7 @@ def is_on_open_claim(requirement: Requirement, lead: Lead, rules: Rules) -> bool
     """Whether the requirement's claim is known and not closed; a claim we do not hold is not an open one."""
     claim_id = requirement.claim_id
     claim = None if claim_id is None else lead.claims.get(claim_id)
-    return claim is not None and not rules.is_closed(claim)
+    return claim is not None and not rules.closes(claim.status)
 
 
 def outstanding(lead: Lead, rules: Rules) -> list[Key]:

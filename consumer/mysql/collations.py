@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from consumer.leads.words import EXACT, Comparison, Run, Weight
-from consumer.mysql.weights import Collation, Parts, Query, TextColumn, UnsupportedCollation, text_columns
+from consumer.mysql.keys import HeldColumn, columns_there
+from consumer.mysql.weights import Collation, Parts, Query, UnsupportedCollation
 
 _LETTERS_OF_OTHERS: Final = 60
 _VOICE_MARKS: Final = "\u3099\u309a"
@@ -21,14 +22,14 @@ _VARIATIONS: Final = 24
 
 
 def comparisons(query: Query, database: str, words: Mapping[tuple[str, str], Iterable[str]]) -> dict[str, Comparison]:
-    """How the words of each column (table, column) compare there, by `table.column`.
+    """How the words of each column (table, column) of the session's `database` compare, by `table.column`.
 
     Columns that do not exist are left out; what holds no text compares exactly.
     Raises UnsupportedCollation, and whatever `query` raises.
     """
-    columns = text_columns(query, database)
+    columns = columns_there(query)
     found: dict[str, Comparison] = {}
-    together: dict[TextColumn, dict[str, list[str]]] = {}
+    together: dict[HeldColumn, dict[str, list[str]]] = {}
     for (table, column), listed in words.items():
         text = columns.get((table.lower(), column.lower()))
         if text is None:

@@ -1,10 +1,13 @@
-"""Ids of claims and requirements in SQL: whatever type their column has, as texts that the stream has too."""
+"""Columns of the captured tables: what they hold, and ids of any type in SQL, as the texts that the stream has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
+
+from consumer.capture import CAPTURED
+from consumer.mysql.weights import Query
 
 UUID_BYTES: Final = 16
 BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
@@ -37,6 +40,32 @@ def kind_of(data_type: str, length: int | None) -> KeyKind:
     if data_type == "binary" and length == UUID_BYTES:
         return KeyKind.UUID_BYTES
     return KeyKind.BYTES if data_type in BINARY_TYPES else KeyKind.TEXT
+
+
+class HeldColumn(NamedTuple):
+    """What a column holds; collation and charset are empty where that is no text."""
+
+    kind: KeyKind
+    collation: str = ""
+    charset: str = ""
+
+
+NUMBER: Final = HeldColumn(KeyKind.INTEGER)
+
+_COLUMNS: Final = f"""
+SELECT table_name, column_name, data_type, character_octet_length, COALESCE(collation_name, ''),
+       COALESCE(character_set_name, '')
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN ({", ".join(map(repr, CAPTURED))})
+"""  # noqa: S608
+
+
+def columns_there(query: Query) -> dict[tuple[str, str], HeldColumn]:
+    """The columns that the captured tables have for us, by table and name. Raises what `query` raises."""
+    return {
+        (str(table).lower(), str(column).lower()): HeldColumn(kind_of(str(data_type).lower(), size), *texts)
+        for table, column, data_type, size, *texts in query(_COLUMNS, ())
+    }
 
 
 def as_text(column: str, kind: KeyKind) -> str:

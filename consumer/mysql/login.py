@@ -60,7 +60,7 @@ class Session(_Connection):
 
 
 def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) -> Connection[Cursor]:
-    """An open connection in the URL's database, with autocommit.
+    """An open connection in the URL's database, with autocommit, times in UTC.
 
     `answer_seconds` is how long the server may be silent before the connection is taken for dead.
     Raises pymysql.err.OperationalError where it cannot be had.
@@ -81,5 +81,6 @@ def login(address: MySQLAddress, connect_seconds: float, answer_seconds: float) 
         read_timeout=max(1, round(answer_seconds)),
         write_timeout=max(1, round(answer_seconds)),
         program_name="leadstream",
+        init_command="SET time_zone = '+00:00'",
         **tls_arguments(address.options),
     )

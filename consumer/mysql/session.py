@@ -17,11 +17,10 @@ from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, Precon
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 
-_PARSE_ERROR: Final = ER.PARSE_ERROR
 _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 """The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
 _REFUSED: Final = frozenset(
-    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1045)
+    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698)
 )
 
 _NOT_THERE: Final = frozenset(
@@ -67,9 +66,7 @@ class ServerInfo(NamedTuple):
     """
 
     flavor: str
-    version: str
     server: str
-    server_id: int
     gtid_set: str
     file: str
     pos: int
@@ -87,16 +84,9 @@ class ClockAndPosition(NamedTuple):
 def log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
     """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
     try:
-        session = login(address, min(10.0, timeout_seconds), timeout_seconds)
+        return login(address, min(10.0, timeout_seconds), timeout_seconds)
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         raise named(error, address, "log in to") from error
-    try:
-        with session.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00'")
-    except (pymysql.err.MySQLError, OSError, EOFError) as error:
-        session.close()
-        raise named(error, address, "log in to") from error
-    return session
 
 
 def is_of_tls(error: BaseException) -> bool:
@@ -121,6 +111,14 @@ def named(error: BaseException, address: MySQLAddress, doing: str) -> SourceErro
     return ConnectionLost(sentence)
 
 
+def limited(select: str, seconds: float, *, mariadb: bool) -> str:
+    """A SELECT that the server ends after so many seconds (MySQL: MAX_EXECUTION_TIME, MariaDB: max_statement_time)."""
+    text = select.strip()
+    if mariadb:
+        return f"SET STATEMENT max_statement_time={seconds:g} FOR {text}"
+    return f"SELECT /*+ MAX_EXECUTION_TIME({round(seconds * 1000)}) */ {text.removeprefix('SELECT')}"
+
+
 class Replica:
     """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
 
@@ -134,9 +132,9 @@ class Replica:
     def snapshot(self) -> Iterator[None]:
         """Makes all queries meanwhile see the server as of one moment. Raises as `query`."""
         self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # the default may see changes in between
-        self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        self._in_snapshot = True
+        self._in_snapshot = True  # from here on a session made anew would read otherwise
         try:
+            self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             yield
         finally:
             self._in_snapshot = False
@@ -150,10 +148,9 @@ class Replica:
         Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
         """
         idle = self._session is not None
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
+        session = self._open()
         try:
-            with self._session.cursor() as cursor:
+            with session.cursor() as cursor:
                 cursor.execute(sql, arguments or None)
                 return list(cursor.fetchall())
         except pymysql.err.OperationalError as error:
@@ -169,15 +166,18 @@ class Replica:
         except pymysql.err.MySQLError as error:
             raise self._refused(error) from error
 
+    def _open(self) -> Connection[Cursor]:
+        if self._session is None:
+            self._session = log_in(self._address, self._timeout)
+        return self._session
+
     def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
         sentence = f"{self._address} refuses a query: {error.args[-1]}"
         return NotThere(sentence) if error.args[0] in _NOT_THERE else Refused(sentence, error.args[0])
 
     def literal(self, text: str) -> str:
         """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
-        return str(self._session.escape(text))
+        return str(self._open().escape(text))
 
     def value(self, sql: str) -> Any:
         """The only value of a statement's only row."""
@@ -211,7 +211,7 @@ class Replica:
         try:
             rows = self.query("SHOW BINARY LOG STATUS")
         except Refused as error:
-            if error.code != _PARSE_ERROR:
+            if error.code != ER.PARSE_ERROR:
                 raise
             rows = self.query("SHOW MASTER STATUS")
         if not rows:
@@ -221,17 +221,11 @@ class Replica:
 
     def is_mariadb(self) -> bool:
         """Whether the server is a MariaDB."""
-        if self._session is None:
-            self._session = log_in(self._address, self._timeout)
-        return "mariadb" in str(self._session.get_server_info()).lower()  # type: ignore[no-untyped-call]
+        return "mariadb" in str(self._open().get_server_info()).lower()  # type: ignore[no-untyped-call]
 
     def database(self) -> str:
         """The URL's database, as the server calls it. Raises as `query`."""
         return str(self.value("SELECT DATABASE()"))
-
-    def version(self) -> str:
-        """The server's version."""
-        return str(self.value("SELECT VERSION()"))
 
     def server(self) -> str:
         """What tells this server from others: server_uuid, on MariaDB server_id."""
@@ -257,15 +251,7 @@ def server_info(address: MySQLAddress) -> ServerInfo:
     """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
     with closing(Replica(address)) as replica:
         file, pos, gtid_set = replica.binlog_end()
-        return ServerInfo(
-            "mariadb" if replica.is_mariadb() else "mysql",
-            replica.version(),
-            replica.server(),
-            int(replica.value("SELECT @@global.server_id")),
-            gtid_set,
-            file,
-            pos,
-        )
+        return ServerInfo("mariadb" if replica.is_mariadb() else "mysql", replica.server(), gtid_set, file, pos)
 
 
 def database_of(address: MySQLAddress) -> str:

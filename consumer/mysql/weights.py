@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from consumer.leads.words import Run, Weight, joined, units
 from consumer.mysql import charsets
@@ -40,26 +40,6 @@ _DIGITS: Final = f"(SELECT 0 d UNION ALL {_NIBBLES})"
 
 class UnsupportedCollation(Exception):
     """A collation whose comparisons cannot be had exactly without asking the server for each."""
-
-
-class TextColumn(NamedTuple):
-    """The collation and character set of a column; both empty where it holds no text."""
-
-    collation: str
-    charset: str
-
-
-def text_columns(query: Query, database: str) -> dict[tuple[str, str], TextColumn]:
-    """Every column of a database by table and name, both in lower case."""
-    rows = query(
-        "SELECT table_name, column_name, collation_name, character_set_name FROM information_schema.columns"
-        " WHERE table_schema = %s",
-        (database,),
-    )
-    return {
-        (str(table).lower(), str(column).lower()): TextColumn(str(collation or ""), str(charset or ""))
-        for table, column, collation, charset in rows
-    }
 
 
 class Parts:

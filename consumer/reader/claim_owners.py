@@ -14,16 +14,15 @@ do not log what their foreign keys do. What was remembered of such a user's clai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
 from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.keys import KeyKind, among, as_text, kind_of
-from consumer.mysql.limits import limited
-from consumer.mysql.session import Replica
+from consumer.mysql.keys import NUMBER, HeldColumn, KeyKind, among, as_text, columns_there
+from consumer.mysql.session import Replica, limited
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.reader.trails import Trails
 
@@ -121,10 +120,6 @@ class ClaimOwners:
         """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
         self.put(claim_id, user_id)
         self.leaving.add(claim_id)
-
-    def left(self, claim_id: Id) -> None:
-        """The claim leaves its user, and its requirements stay: it is nobody's until the stream says whose it is."""
-        self.put(claim_id, None)
 
     def user_deleted(self, user_id: int) -> None:
         """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
@@ -243,64 +238,40 @@ class ClaimOwners:
 class ReplicaClaims:
     """The users of claims, asked of the replica."""
 
-    def __init__(self, replica: Replica, flavor: str, seconds: float, foldings: Foldings | None = None) -> None:
+    def __init__(self, replica: Replica, seconds: float, foldings: Foldings | None = None) -> None:
         """`seconds` is the longest that one query may take; `foldings` are those of the stream's ids, if these are
         folded."""
         self._replica = replica
-        self._flavor = flavor
         self._seconds = seconds
         self._foldings = foldings
-        self._columns: _ClaimColumns | None = None
+        self._key: HeldColumn | None = None
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
         """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
         try:
             return self._owners(claim_ids)
         except NotThere:
-            self._columns = None  # the table has other columns than it had when we looked at it
+            self._key = None  # the table has other columns than it had when we looked at it
             return self._owners(claim_ids)
 
     def _owners(self, claim_ids: list[Id]) -> Answer:
-        columns = self._columns = self._columns or _ClaimColumns.ask(self._replica)
-        owners = f"SELECT {columns.key}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
-        owners += among("id", columns.kind, map(self._spelled, claim_ids), self._replica.literal)
-        found = self._replica.query(limited(owners, self._seconds, mariadb=self._flavor == "mariadb"))
-        users = {self._id(columns, claim): None if user is None else int(user) for claim, user in found}
+        key = self._key = self._key or columns_there(self._replica.query).get(("claims", "id"), NUMBER)
+        owners = f"SELECT {as_text('id', key.kind)}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
+        owners += among("id", key.kind, map(self._spelled, claim_ids), self._replica.literal)
+        found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
+        users = {self._id(key, claim): None if user is None else int(user) for claim, user in found}
         return Answer(users, place(*self._replica.binlog_place()))
 
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
 
-    def _id(self, columns: _ClaimColumns, claim: object) -> Id:
+    def _id(self, key: HeldColumn, claim: object) -> Id:
         """As the binlog's rows have it. Raises PreconditionFailed."""
-        if columns.kind is KeyKind.INTEGER:
+        if key.kind is KeyKind.INTEGER:
             return int(str(claim))
-        if columns.kind is not KeyKind.TEXT or self._foldings is None:
+        if key.kind is not KeyKind.TEXT or self._foldings is None:
             return str(claim)
         try:
-            return self._foldings.of(columns.collation, columns.charset)(str(claim))
+            return self._foldings.of(key.collation, key.charset)(str(claim))
         except UnsupportedCollation as error:
             raise PreconditionFailed(f"claims.id holds texts: {error}") from error
-
-
-class _ClaimColumns(NamedTuple):
-    """How `claims` is asked: the expression, kind and collation of the id."""
-
-    key: str
-    kind: KeyKind
-    collation: str
-    charset: str
-
-    @classmethod
-    def ask(cls, replica: Replica) -> Self:
-        there = {str(name).lower(): (str(kind).lower(), *rest) for name, kind, *rest in replica.query(_COLUMNS)}
-        data_type, size, collation, charset = there.get("id", ("bigint", None, None, None))
-        kind = kind_of(data_type, size)
-        return cls(as_text("id", kind), kind, str(collation or ""), str(charset or ""))
-
-
-_COLUMNS: Final = (
-    "SELECT column_name, data_type, character_octet_length, collation_name, character_set_name"
-    " FROM information_schema.columns"
-    " WHERE table_schema = DATABASE() AND table_name = 'claims'"
-)

@@ -32,7 +32,7 @@ from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
 from consumer.reader.router import ROWS_NOT_LOGGED, RolledBack, Router
-from consumer.reader.sequencer import Sequencer
+from consumer.reader.sequencer import Send, Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -40,7 +40,7 @@ from consumer.stream.checkpoint_log import CheckpointLog, demand_database
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics, await_kafka
+from consumer.stream.topics import await_kafka
 from consumer.tuning import collect_seldom
 
 log = structlog.get_logger()
@@ -127,8 +127,8 @@ class Reader:
         """
         collect_seldom()
         try:
-            start = self._patience(self._begin)
-            owners = claim_owners(self._replica, self._source, self._settings, start.flavor, self._foldings)
+            self._patience(self._begin)
+            owners = claim_owners(self._replica, self._source, self._settings, self._foldings)
             with metrics.lanes_sent(self._next_seqs):
                 self._patience(self._follow, owners)
         except PASSING:
@@ -147,7 +147,7 @@ class Reader:
         committed = self._transactions.committed
         return committed.next_seqs if committed is not None else []
 
-    def _begin(self) -> Checkpoint:
+    def _begin(self) -> None:
         """Takes over from an older reader, once it is certain that we can go on where it stands."""
         await_kafka(self._kafka, self._stop.event)
         with CheckpointLog(self._kafka) as checkpoints:
@@ -166,9 +166,9 @@ class Reader:
         except BinlogPurged:
             if self._settings.on_purged == "fail":
                 raise
-        return self._take_over()
+        self._take_over()
 
-    def _take_over(self) -> Checkpoint:
+    def _take_over(self) -> None:
         """Fences older readers, only then asks what was committed last, and writes our name below it.
 
         By that name whoever was fenced knows that it was by a successor. Raises ReaderFenced where we had written it
@@ -187,8 +187,6 @@ class Reader:
         self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
         self._transactions.settle()
         self._claimed = self._in_charge = True
-        assert self._transactions.committed is not None
-        return self._transactions.committed
 
     def _look_for_successor(self, fenced: ReaderFenced) -> None:
         """Raises that we were fenced where a successor's name is written; returns where nobody wrote one for long.
@@ -234,15 +232,14 @@ class Reader:
                 owners.forget()
 
     def _pass_over(self, purged: BinlogPurged) -> None:
-        """Goes on at the server's present, and asks every lane to have its leads read live.
-
-        The clock is read before the position: what a live read at that time shows, the stream repeats at most.
-        """
+        """Goes on at the server's present, and asks every lane to have its leads read live."""
         self._transactions.abort()
         last = self._transactions.committed
         if last is None:
             raise purged
-        now = self._replica.clock_and_position()
+        self._transactions.ready()
+        database = self._source.address.database
+        now = at_present(last, self._replica, self._kafka, database, self._transactions.send, PURGED)
         log.error(
             "binlogs_purged",
             reason=str(purged),
@@ -251,13 +248,7 @@ class Reader:
             file=now.file,
             pos=now.pos,
         )
-        present = msgspec.structs.replace(last, **NOTHING_CUT)
-        writer = EnvelopeWriter(self._kafka.topic_prefix, last.flavor, self._source.address.database, last.epoch)
-        writer.clock(time.time_ns() // 1_000_000)
-        sequencer = Sequencer(present, Topics(self._kafka.topic_prefix), writer, self._transactions.send)
-        self._transactions.ready()
-        sequencer.recheck_all(PURGED, now.ts_us)
-        self._transactions.commit(sequencer.checkpoint(self._replica.server(), now.gtid_set, now.file, now.pos, []))
+        self._transactions.commit(now)
         self._transactions.settle()
 
     def _copy(self, owners: ClaimOwners) -> None:
@@ -294,7 +285,7 @@ class Reader:
             times = commit_times(self._replica, start.flavor)
             sequencer = Sequencer(
                 start,
-                Topics(self._kafka.topic_prefix),
+                self._kafka.topic,
                 writer,
                 self._transactions.send,
                 times,
@@ -490,6 +481,23 @@ def position(checkpoint: Checkpoint) -> Position:
     return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared)
 
 
+def at_present(
+    last: Checkpoint, replica: Replica, kafka: KafkaSettings, database: str, send: Send, reason: str
+) -> Checkpoint:
+    """The server's present behind a checkpoint; sends what has every lane's leads read live.
+
+    The clock is read before the position: what a live read at that time shows, the stream repeats at most.
+    """
+    now = replica.clock_and_position()
+    writer = EnvelopeWriter(kafka.topic_prefix, last.flavor, database, last.epoch)
+    writer.clock(time.time_ns() // 1_000_000)
+    version = max(last.version, last.unfinished_version)  # rows of a transaction that was cut lie in Kafka with it
+    present = msgspec.structs.replace(last, version=version, **NOTHING_CUT)
+    sequencer = Sequencer(present, kafka.topic, writer, send)
+    sequencer.recheck_all(reason, now.ts_us)
+    return sequencer.checkpoint(replica.server(), now.gtid_set, now.file, now.pos, [])
+
+
 def open_stream(
     source: ReplicaSettings,
     kafka: KafkaSettings,
@@ -527,12 +535,10 @@ def own_server_id(prefix: str) -> int:
 
 
 def claim_owners(
-    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, flavor: str, foldings: Foldings
+    replica: Replica, source: ReplicaSettings, settings: ReaderSettings, foldings: Foldings
 ) -> ClaimOwners:
     """An empty memory of whose claims are whose, which asks the replica."""
-    return ClaimOwners(
-        settings.claim_cache_size, ReplicaClaims(replica, flavor, source.replica_query_seconds, foldings)
-    )
+    return ClaimOwners(settings.claim_cache_size, ReplicaClaims(replica, source.replica_query_seconds, foldings))
 
 
 def ask_foreign_keys(replica: Replica) -> ForeignKeys:
@@ -578,32 +584,20 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
     logged: dict[str, float] = {}
 
     def report(event: Statement | SchemaChange | UnreadableRow) -> None:
-        if not isinstance(event, UnreadableRow):
-            say_unread(event)
-            return
         table, now = event.table or "unknown", time.monotonic()
-        metrics.UNREADABLE.labels(table, VERBS[event.op]).inc()
-        if now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
+        verb = VERBS[event.op] if isinstance(event, UnreadableRow) else event.verb
+        metrics.UNREADABLE.labels(table, verb if verb in metrics.VERBS else "OTHER").inc()
+        if not isinstance(event, UnreadableRow):
+            if isinstance(event, Statement) or verb in ROWS_NOT_LOGGED:
+                log.error("rows_not_logged", table=table, verb=verb, hint="every lead is queued to be read live")
+            else:
+                log.warning("schema_changed", table=table, verb=verb)
+        elif now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
             logged[event.reason] = now
             place = f"{event.file}:{event.pos}"
             log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
 
     return report
-
-
-def say_unread(event: Statement | SchemaChange) -> None:
-    """Tells of a captured table's change that the binlog does not hold the rows of, if there are any."""
-    table = event.table or "unknown"
-    metrics.UNREADABLE.labels(table, event.verb if event.verb in metrics.VERBS else "OTHER").inc()
-    if isinstance(event, Statement) or event.verb in ROWS_NOT_LOGGED:
-        log.error(
-            "rows_not_logged",
-            table=table,
-            verb=event.verb,
-            hint="every lead is queued to be read live",
-        )
-    else:
-        log.warning("schema_changed", table=table, verb=event.verb)
 
 
 def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
@@ -634,10 +628,10 @@ def print_changes(
     writer = EnvelopeWriter(kafka.topic_prefix, start.flavor, source.address.database, start.epoch)
     with closing(Replica(source.address, source.replica_query_seconds)) as replica:
         foldings = Foldings(replica.query)
-        owners = claim_owners(replica, source, settings, start.flavor, foldings)
+        owners = claim_owners(replica, source, settings, foldings)
         sequencer = Sequencer(
             start,
-            Topics(kafka.topic_prefix),
+            kafka.topic,
             writer,
             lambda _topic, value, _key, _lane: show(str(value)),
             commit_times(replica, start.flavor),

@@ -325,7 +325,7 @@ class Router:
             return
         self._trail(CLAIMS, claim_id, user_id, sure=True)
         if stays:
-            owners.left(claim_id)
+            owners.put(claim_id, None)  # it is nobody's until the stream says whose it is
         else:
             owners.deleted(claim_id, user_id)
         self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)

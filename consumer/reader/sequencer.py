@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zlib import crc32
 
-from consumer.leads.model import Ties
+import msgspec
+
+from consumer.lane import lane_of
+from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.envelope import (
@@ -24,7 +27,7 @@ from consumer.stream.envelope import (
     transaction_id,
 )
 from consumer.stream.errors import CheckpointUnreadable
-from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES, Topics
+from consumer.stream.topics import HEARTBEATS, MAX_MESSAGE_BYTES
 
 MAX_TIME: Final = 2**63 - 1
 _OVERHEAD: Final = 1024
@@ -52,15 +55,16 @@ class Sequencer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        topics: Topics,
+        topic: Callable[[str], str],
         writer: EnvelopeWriter,
         send: Send,
         times: CommitTimes | None = None,
         largest: int = MAX_MESSAGE_BYTES,
         oversized: Oversized = lambda *_: None,
     ) -> None:
-        """Without `times`, every commit time is confirmed. `largest` is what Kafka's client takes as one message, in
-        bytes; `oversized` is told of each row that is larger: whom it belongs to is asked to be read live instead."""
+        """`topic` gives the full names of our topics. Without `times`, every commit time is confirmed. `largest` is
+        what Kafka's client takes as one message, in bytes; `oversized` is told of each row that is larger: whom it
+        belongs to is asked to be read live instead."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
         self.ts_us = 0
@@ -72,8 +76,8 @@ class Sequencer:
         self.in_transaction = False
         self._checkpoint = checkpoint
         self._next_seqs = list(checkpoint.next_seqs)
-        self._topics = topics.of_table
-        self._heartbeats = topics.name(HEARTBEATS)
+        self._topics = {table.value: topic(table) for table in Table}
+        self._heartbeats = topic(HEARTBEATS)
         self._writer = writer
         self._send = send
         self._times = times
@@ -84,16 +88,11 @@ class Sequencer:
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
         self._orders: dict[str, int] = {}
-        self._asked: set[str] = set()
-        self._begun_file = ""
-        self._begun_pos = 0
+        self._asked: set[tuple[int | None, str]] = set()
+        self.begun = "", 0
+        """File and position where the transaction at hand starts."""
         self._begun_version = 0
         self._begun_gtid: str | None = None
-
-    @property
-    def begun(self) -> tuple[str, int]:
-        """Where the transaction at hand starts."""
-        return self._begun_file, self._begun_pos
 
     @property
     def may_rest(self) -> bool:
@@ -125,8 +124,7 @@ class Sequencer:
             version, ts_us = self._checkpoint.unfinished_version, self._checkpoint.unfinished_ts_us
         self._begun_version = version
         self._begun_gtid = gtid
-        self._begun_file = file
-        self._begun_pos = pos
+        self.begun = file, pos
         self.ts_us = ts_us
         self.applied_us = applied_us or ts_us
         self.rows = 0
@@ -179,7 +177,7 @@ class Sequencer:
             ties,
         )
         if len(value) > self._surely_fits and self._is_oversized(value):
-            self._report(table, op, self._begun_file, pos, row, value)
+            self._report(table, op, self.begun[0], pos, row, value)
             notice = self._in_its_place(seq, table, pos, row, user_id)
             held[lane] = (self._heartbeats, notice, key_text)
         else:
@@ -199,7 +197,7 @@ class Sequencer:
             _too_large(table),
             user_id,
             blind=user_id is None,
-            place=(self._begun_file, pos),
+            place=(self.begun[0], pos),
             row=row,
         )
 
@@ -291,17 +289,9 @@ class Sequencer:
 
         With `blind`, nobody is judged before that: rows may have gone that nothing is known of.
         """
-        if reason in self._asked:
-            return
-        self._asked.add(reason)
-        self.rows += 1  # so that it is not sent again where the transaction was cut
-        if self.rows <= self._skip:
-            return
-        for lane in range(self.lanes):
-            seq = self._numbered(lane)
-            version, ts_us = self._begun_version, self.ts_us
-            notice = self._writer.recheck(seq, version, ts_us, reason, blind=blind, place=self.begun)
-            self._held[lane] = (self._heartbeats, notice, f"{lane}")
+        if (None, reason) not in self._asked:
+            self.rows += 1  # so that it is not sent again where the transaction was cut
+            self._ask(reason, None, blind=blind)
 
     def unreadable(self, users: Iterable[int] | None, reason: str) -> None:
         """A row of the transaction at hand that cannot be read: these users, or with None all, are to be read live.
@@ -309,26 +299,20 @@ class Sequencer:
         Whoever they are, it counts as one row, because what is known of them may differ when the stream is read again.
         """
         self.rows += 1
+        for user_id in (None,) if users is None else users:
+            self._ask(reason, user_id, blind=user_id is None)
+
+    def _ask(self, reason: str, user_id: int | None, *, blind: bool) -> None:
+        """A notice to a user's lane or, without one, to every lane; once for each reason in the transaction at hand."""
+        if (user_id, reason) in self._asked:
+            return
+        self._asked.add((user_id, reason))
         if self.rows <= self._skip:
             return
-        if users is None:
-            asked = reason in self._asked
-            self._asked.add(reason)
-            for lane in () if asked else range(self.lanes):
-                seq = self._numbered(lane)
-                version, ts_us = self._begun_version, self.ts_us
-                notice = self._writer.recheck(seq, version, ts_us, reason, blind=True, place=self.begun)
-                self._held[lane] = (self._heartbeats, notice, f"{lane}")
-            return
-        for user_id in users:
-            asked = f"{user_id} {reason}" in self._asked
-            self._asked.add(f"{user_id} {reason}")
-            if not asked:
-                key = f"{user_id}"
-                lane = crc32(key.encode()) % self.lanes
-                seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
-                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, place=self.begun)
-                self._held[lane] = (self._heartbeats, notice, key)
+        for lane in range(self.lanes) if user_id is None else (lane_of(user_id, self.lanes),):
+            seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
+            notice = self._writer.recheck(seq, version, ts_us, reason, user_id, blind=blind, place=self.begun)
+            self._held[lane] = (self._heartbeats, notice, f"{lane if user_id is None else user_id}")
 
     def recheck_all(self, reason: str, ts_us: int) -> None:
         """Asks the same between source transactions, when the server's clock showed `ts_us`."""
@@ -353,7 +337,7 @@ class Sequencer:
         if len(value) > self._surely_fits and self._is_oversized(value):
             table, op, _, _, pos, row, _, _ = content
             if op != "h":  # else it is a copy of one that was reported
-                self._report(table, op, self._begun_file, pos, row, value)
+                self._report(table, op, self.begun[0], pos, row, value)
             topic = self._heartbeats
             value = self._in_its_place(seq, table, pos, row, None)
         self._held[lane] = (topic, value, key)
@@ -420,9 +404,8 @@ class Sequencer:
         """
         inside = self.in_transaction
         unfinished, unfinished_version, unfinished_ts_us = self._unfinished()
-        return Checkpoint(
-            epoch=self._checkpoint.epoch,
-            flavor=self._checkpoint.flavor,
+        return msgspec.structs.replace(
+            self._checkpoint,
             server=server,
             gtid_set=gtid_set,
             file=file,
@@ -435,14 +418,12 @@ class Sequencer:
             unfinished_version=unfinished_version,
             unfinished_ts_us=unfinished_ts_us,
             prepared=prepared,
-            database=self._checkpoint.database,
-            reader=self._checkpoint.reader,
         )
 
     def _unfinished(self) -> tuple[str, int, int]:
         """Id, version and commit time of the transaction that is in Kafka in part."""
         if self.in_transaction:
-            place = transaction_id(self._begun_gtid, self._begun_file, self._begun_pos)
+            place = transaction_id(self._begun_gtid, *self.begun)
             return place, self._begun_version, self.ts_us
         cut = self._checkpoint
         return (cut.unfinished, cut.unfinished_version, cut.unfinished_ts_us) if self._skip else ("", 0, 0)

@@ -30,9 +30,6 @@ class Trails:
     def __init__(self) -> None:
         self._trails: dict[tuple[str, Id], Trail | None] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._trails)
-
     def __contains__(self, of: tuple[str, Id | None]) -> bool:
         return of in self._trails
 

@@ -90,12 +90,11 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
         if value is None:
             return None
         try:
-            found = checkpoint.decode(value)
+            return checkpoint.decode(value)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise CheckpointUnreadable(
                 f"the last message of {self._topic} is not a checkpoint of ours ({error}); use another TOPIC_PREFIX"
             ) from error
-        return found
 
     def require(self) -> Checkpoint:
         """The newest committed checkpoint. Raises NoCheckpoint where there is none, else as `last`."""

@@ -26,12 +26,10 @@ other, and Kubernetes takes a minute or so to bring a secret into a pod."""
 USERNAME: Final = "sasl.username"
 PASSWORD: Final = "sasl.password"  # noqa: S105 - the name of a property
 
-
 LOCATION: Final = ".location"
 """How properties end that name files of certificates and keys."""
 Stamp = tuple[tuple[int, int, int], ...]
 """Of each file: its number, its size, and when it was written (ns)."""
-
 
 Client = Producer | Consumer | AdminClient
 
@@ -44,7 +42,8 @@ class Credentials:
         self._settings = settings
         self._given = self._now()
         self._files = self._seen = self._stamp()
-        self._outdated = False
+        self.outdated = False
+        """Whether files of certificates were renewed since the client was made, and are whole by now."""
         self._due = time.monotonic() + LOOK_SECONDS
         self._let_in = False
         self._refused_at: float | None = None
@@ -74,18 +73,13 @@ class Credentials:
             log.warning("kafka_password_awaited", seconds=AWAIT_SECONDS, hint="write the new one to its file")
         return now < self._refused_at + AWAIT_SECONDS
 
-    @property
-    def outdated(self) -> bool:
-        """Whether files of certificates were renewed since the client was made, and are whole by now."""
-        return self._outdated
-
     def look(self, client: Client) -> None:
         """Gives the client the password that is in its file now, and looks at certificates; every few seconds."""
         if time.monotonic() < self._due:
             return
         self.renew(client)
         before, self._seen = self._seen, self._stamp()
-        self._outdated = self._seen is not None and before == self._seen != self._files
+        self.outdated = self._seen is not None and before == self._seen != self._files
 
     def renew(self, client: Client) -> bool:
         """Gives the client what is in the files now; whether that is something new to it."""

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from sys import intern
-from typing import Annotated, Final, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -50,26 +51,14 @@ Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 """µs since the epoch, up to the year 9999."""
 
 
-class Source(msgspec.Struct, gc=False):
+Name = TypeVar("Name", bound=str)
+
+
+class Source(msgspec.Struct, Generic[Name], gc=False):
     """Where a change comes from; Debezium's block, of which an applier needs this much. Each topic knows its table."""
 
     ts_us: Moment
-
-
-class _OfUsers(Source, gc=False):
-    table: Literal["users"]
-
-
-class _OfClaims(Source, gc=False):
-    table: Literal["claims"]
-
-
-class _OfRequirements(Source, gc=False):
-    table: Literal["claim_requirements"]
-
-
-class _OfBeats(Source, gc=False):
-    table: Literal["", "claim_requirements"]
+    table: Name
 
 
 class StreamPlace(NamedTuple):
@@ -329,22 +318,13 @@ _TIES = ',"ties":'
 
 def ties_text(ties: Ties) -> str:
     """Ties as JSON, without what is as usual."""
-    said = {
-        "stays": ties.stays,
-        "unknown": ties.unknown,
-        "leaves": ties.leaves,
-        "claimless": ties.claimless,
-        "likely": ties.likely,
-        "was": ties.was,
-        "after": ties.after or None,
-    }
-    found: dict[str, object] = {name: value for name, value in said.items() if value is not None and value is not False}
-    if not ties.sure:
-        found["sure"] = False
-    return msgspec.json.encode(found).decode()
+    said = {field.name: getattr(ties, field.name) for field in fields(Ties)}
+    usual = Ties()
+    return _text({name: value for name, value in said.items() if value != getattr(usual, name)})
 
 
-def _text(value: str) -> str:
+def _text(value: object) -> str:
+    """JSON."""
     return msgspec.json.encode(value).decode()
 
 
@@ -352,32 +332,14 @@ Reader = Callable[[bytes | None], tuple[LaneBlock, Change]]
 """Takes a message's value apart; raises Undecodable. One per topic, because each knows its own columns."""
 
 
-class _UserChange(msgspec.Struct, gc=False):
-    source: _OfUsers
+Columns = TypeVar("Columns", Users, Claims, ClaimRequirements)
+
+
+class _Message(msgspec.Struct, Generic[Name, Columns], gc=False):
+    source: Source[Name]
     lane: LaneBlock
-    before: Users | None = None
-    after: Users | None = None
-
-
-class _ClaimChange(msgspec.Struct, gc=False):
-    source: _OfClaims
-    lane: LaneBlock
-    before: Claims | None = None
-    after: Claims | None = None
-
-
-class _RequirementChange(msgspec.Struct, gc=False):
-    source: _OfRequirements
-    lane: LaneBlock
-    before: ClaimRequirements | None = None
-    after: ClaimRequirements | None = None
-
-
-class _Beat(msgspec.Struct, gc=False):
-    source: _OfBeats
-    lane: LaneBlock
-    before: ClaimRequirements | None = None
-    after: ClaimRequirements | None = None
+    before: Columns | None = None
+    after: Columns | None = None
 
 
 class _AnyUser(msgspec.Struct, gc=False):
@@ -394,7 +356,7 @@ class _Numbered(msgspec.Struct, gc=False):
     lane: _AnyUser
 
 
-_decode_beat = msgspec.json.Decoder(_Beat).decode
+_decode_beat = msgspec.json.Decoder(_Message[Literal["", "claim_requirements"], ClaimRequirements]).decode
 _decode_numbered = msgspec.json.Decoder(_Numbered).decode
 
 
@@ -406,7 +368,7 @@ def _refuse(error: Exception) -> NoReturn:
     raise Undecodable(str(error)) from error
 
 
-def _row_reader(table: Table, shape: type[_UserChange | _ClaimChange | _RequirementChange]) -> Reader:
+def _row_reader(table: Table, shape: type[_Message[Any, Any]]) -> Reader:
     decode = msgspec.json.Decoder(shape).decode
 
     def read(value: bytes | None) -> tuple[LaneBlock, Change]:
@@ -469,9 +431,11 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
 
 
 READERS: Final[dict[str, Reader]] = {
-    Table.USERS.value: _row_reader(Table.USERS, _UserChange),
-    Table.CLAIMS.value: _row_reader(Table.CLAIMS, _ClaimChange),
-    Table.CLAIM_REQUIREMENTS.value: _row_reader(Table.CLAIM_REQUIREMENTS, _RequirementChange),
+    Table.USERS.value: _row_reader(Table.USERS, _Message[Literal["users"], Users]),
+    Table.CLAIMS.value: _row_reader(Table.CLAIMS, _Message[Literal["claims"], Claims]),
+    Table.CLAIM_REQUIREMENTS.value: _row_reader(
+        Table.CLAIM_REQUIREMENTS, _Message[Literal["claim_requirements"], ClaimRequirements]
+    ),
     HEARTBEATS: _read_beat,
 }
 

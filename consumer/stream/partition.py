@@ -1,4 +1,4 @@
-"""One partition read to its end, outside any group: checkpoints, newest changes, an older release's dead letters."""
+"""Partitions read outside any group: checkpoints, newest changes, foreign messages, an older release's dead letters."""
 
 from __future__ import annotations
 

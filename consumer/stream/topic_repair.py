@@ -25,22 +25,16 @@ from consumer.stream.topics import ANSWER_SECONDS
 def widen(settings: KafkaSettings) -> list[str]:
     """Gives the lanes' topics the same number of partitions, LANES at least; says of which it gave some.
 
-    Raises KafkaLost.
+    Raises KafkaLost, KafkaRefused.
     """
-    admin, _ = topics.client(settings)
     found = topics.partitions_of_lanes(settings)
     most = max([settings.lanes, *found.values()])
     names = [name for name, count in found.items() if count < most]
     if names:
-        try:
-            futures = admin.create_partitions([NewPartitions(name, most) for name in names])
-            for future in futures.values():
-                future.result(ANSWER_SECONDS)
-        except KafkaException as error:
-            raise KafkaLost(
-                f"Kafka at {settings.kafka_bootstrap_servers} refused to add partitions ({error.args[0].str()});"
-                " check our rights there and run setup again"
-            ) from error
+        with topics.asking(settings, "add partitions", "; check our rights there and run setup again") as (admin, _):
+            wider = [NewPartitions(name, most) for name in names]
+            for future in admin.create_partitions(wider, request_timeout=ANSWER_SECONDS).values():
+                future.result()
     deadline = time.monotonic() + ANSWER_SECONDS
     while behind := [name for name, count in topics.partitions_of_lanes(settings).items() if count < most]:
         if time.monotonic() > deadline:
@@ -53,12 +47,11 @@ def repair(settings: KafkaSettings) -> list[str]:
     """Gives existing topics what they lack to lose no changes: partitions, as many as the others of the lanes have, and
     settings; a sentence for each thing done.
 
-    Raises TopicMismatch where we have no right to, or where LANES is larger than all of them; KafkaLost.
+    Raises TopicMismatch where we have no right to, or where LANES is larger than all of them; KafkaLost, KafkaRefused.
     """
-    admin, _ = topics.client(settings)
     needed = topics.wanted_by_setup(settings)
     done: list[str] = []
-    try:
+    with topics.asking(settings, "change our topics", f"{topics.REACH_HINT}, and run `{REPAIR}` again") as (admin, _):
         partitions = topics.partitions_of(admin, needed)
         sentence = too_few(topics.partitions_of_lanes(settings), settings.lanes)
         if sentence is not None:
@@ -72,11 +65,6 @@ def repair(settings: KafkaSettings) -> list[str]:
                 wrong |= lowered(topic.settings, found)
                 _alter(admin, topic.name, wrong, settings.kafka_bootstrap_servers)
                 done += [f"topic {topic.name} has {key}={value} now" for key, value in wrong.items()]
-    except KafkaException as error:
-        raise KafkaLost(
-            f"Kafka at {settings.kafka_bootstrap_servers} did not change our topics ({error.args[0].str()});"
-            f" check KAFKA_BOOTSTRAP_SERVERS and our rights there, and run `{REPAIR}` again"
-        ) from error
     return done
 
 

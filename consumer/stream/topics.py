@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
 from threading import Event
 from types import MappingProxyType
@@ -36,20 +37,9 @@ MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 log: Final = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 30.0
+REACH_HINT: Final = "; check KAFKA_BOOTSTRAP_SERVERS and our rights there"
 LOOK_SECONDS: Final = 1.0
 """How long one question waits for its answer before we look whether to stop."""
-
-
-class Topics:
-    """The names of our topics under one prefix; `of_table` maps a captured table to its topic."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.of_table = {str(table): self.name(table) for table in Table}
-
-    def name(self, topic: str) -> str:
-        """The full name of one of our topics."""
-        return f"{self._prefix}.{topic}"
 
 
 class Wanted(NamedTuple):
@@ -99,11 +89,10 @@ def lane_topics(settings: KafkaSettings) -> list[str]:
 def prepare(settings: KafkaSettings) -> list[str]:
     """Creates what is missing and checks what is there; returns the names it created.
 
-    Raises TopicMismatch where an existing topic does not fit, KafkaLost where Kafka does not answer.
+    Raises TopicMismatch where an existing topic does not fit; KafkaLost, KafkaRefused.
     """
-    admin, trouble = client(settings)
     needed = wanted_by_setup(settings)
-    try:
+    with asking(settings, "create or describe our topics", REACH_HINT) as (admin, _):
         partitions = partitions_of(admin, needed)
         _demand_partitions(partitions, settings)
         actual = settings_of(admin, partitions)
@@ -115,10 +104,6 @@ def prepare(settings: KafkaSettings) -> list[str]:
             most = max((count for name, count in partitions.items() if name in lanes), default=settings.lanes)
             alike = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
             _create(admin, alike, settings)
-    except KafkaException as error:
-        admin.poll(0)
-        hint = "; check KAFKA_BOOTSTRAP_SERVERS and our rights there"
-        raise trouble.lost(settings.kafka_bootstrap_servers, "create or describe our topics", error, hint) from error
     return [topic.name for topic in missing]
 
 
@@ -137,20 +122,16 @@ def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
 
     Whoever refuses to start for these only loses more. Once `stop` is set nobody waits for Kafka any longer.
     """
-    admin, trouble = client(settings)
     needed = wanted(settings)
-    try:
+    with asking(settings, "describe our topics", REACH_HINT) as (admin, trouble):
         partitions = partitions_of(admin, needed, stop, trouble)
         _demand_partitions(partitions, settings)
         actual = settings_of(admin, partitions)
         _demand_settings(needed, actual)
-    except KafkaException as error:
-        hint = "; check KAFKA_BOOTSTRAP_SERVERS and our rights there"
-        raise trouble.lost(settings.kafka_bootstrap_servers, "describe our topics", error, hint) from error
     said = [
         f"topic {topic.name} has {key}={actual[topic.name].get(key)}, and is to have {value}"
         for topic in needed
-        if topic.name in actual and topic.name in lane_topics(settings)
+        if topic.name in actual
         for key, value in lowered(topic.settings, actual[topic.name]).items()
     ]
     return Checked([topic.name for topic in needed if topic.name not in partitions], said)
@@ -161,12 +142,8 @@ def await_kafka(settings: KafkaSettings, stop: Event) -> None:
 
     Raises KafkaLost, KafkaRefused.
     """
-    admin, trouble = client(settings)
-    try:
+    with asking(settings, "answer", "; check KAFKA_BOOTSTRAP_SERVERS") as (admin, trouble):
         partitions_of(admin, [], stop, trouble)
-    except KafkaException as error:
-        hint = "; check KAFKA_BOOTSTRAP_SERVERS"
-        raise trouble.lost(settings.kafka_bootstrap_servers, "answer", error, hint) from error
 
 
 def _of_lanes(partitions: Mapping[str, int], settings: KafkaSettings) -> dict[str, int]:
@@ -174,12 +151,9 @@ def _of_lanes(partitions: Mapping[str, int], settings: KafkaSettings) -> dict[st
 
 
 def partitions_of_lanes(settings: KafkaSettings) -> dict[str, int]:
-    """How many partitions the lanes' topics have, as far as they exist. Raises KafkaLost."""
-    admin, trouble = client(settings)
-    try:
+    """How many partitions the lanes' topics have, as far as they exist. Raises KafkaLost, KafkaRefused."""
+    with asking(settings, "describe our topics") as (admin, _):
         return _of_lanes(partitions_of(admin, wanted(settings)), settings)
-    except KafkaException as error:
-        raise trouble.lost(settings.kafka_bootstrap_servers, "describe our topics", error) from error
 
 
 def retention_seconds(settings: KafkaSettings) -> float:
@@ -196,6 +170,17 @@ def client(settings: KafkaSettings) -> tuple[AdminClient, Trouble]:
     """A client for topics, and what it says of its connections. Raises KafkaException where it refuses the settings."""
     trouble = Trouble()
     return AdminClient({**settings.librdkafka, "log_level": "0", "error_cb": trouble}), trouble  # type: ignore[dict-item]
+
+
+@contextmanager
+def asking(settings: KafkaSettings, what: str, hint: str = "") -> Iterator[tuple[AdminClient, Trouble]]:
+    """As `client`; what it fails of is raised as KafkaLost or KafkaRefused: `what` is what Kafka did not do."""
+    admin, trouble = client(settings)
+    try:
+        yield admin, trouble
+    except KafkaException as error:
+        admin.poll(0)  # hands over what the client has to say of it
+        raise trouble.lost(settings.kafka_bootstrap_servers, what, error, hint) from error
 
 
 def partitions_of(

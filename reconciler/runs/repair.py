@@ -18,7 +18,7 @@ from consumer.explain import lead_of
 from consumer.lane import lane_of
 from consumer.leads.drift import Drift, differences
 from consumer.leads.live_read import repair
-from consumer.leads.model import Lead, LiveRow, LiveState, QueueType, Row, Table
+from consumer.leads.model import Lead, LiveState, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
@@ -34,7 +34,6 @@ from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
 
 P = ParamSpec("P")
 R = TypeVar("R")
-RowT = TypeVar("RowT", bound=Row)
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -163,16 +162,7 @@ def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
 
 def state_of(live: LiveLead) -> LiveState:
     """A live read as the ledger takes it; claims of a user that is gone are there where nothing took them along."""
-    return LiveState(
-        None if live.user is None else _dated(live, Table.USERS, live.user),
-        [_dated(live, Table.CLAIMS, row) for row in live.claims.values()],
-        [_dated(live, Table.CLAIM_REQUIREMENTS, row) for row in live.requirements.values()],
-    )
-
-
-def _dated(live: LiveLead, table: Table, row: RowT) -> LiveRow[RowT]:
-    key = (table, row.id)
-    return LiveRow(row, live.updated_at.get(key), live.created_at.get(key))
+    return LiveState(live.user, list(live.claims.values()), list(live.requirements.values()))
 
 
 class Candidate(NamedTuple):

@@ -13,7 +13,6 @@ from consumer.leads.model import (
     Claim,
     ClaimRow,
     Lead,
-    LiveRow,
     LiveState,
     QueueType,
     Requirement,
@@ -67,9 +66,9 @@ def test_every_rule_has_its_words(state: Lead, rule: Rule, because: str) -> None
 
 def test_a_live_state_is_judged_as_the_ledger_would() -> None:
     live = LiveState(
-        LiveRow(UserRow(1, "9", True), None),
-        [LiveRow(ClaimRow("5", 1, "open"), None)],
-        [LiveRow(RequirementRow("6", "5", "id", "pending", None), None)],
+        UserRow(1, "9", True),
+        [ClaimRow("5", 1, "open")],
+        [RequirementRow("6", "5", "id", "pending", None)],
     )
     assert verdict(lead_of(1, live), RULES).queue_type is QueueType.REQUIREMENTS_OUTSTANDING
     assert verdict(lead_of(1, LiveState(None, (), ())), RULES).rule is Rule.USER_GONE

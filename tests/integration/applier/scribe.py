@@ -15,7 +15,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import Checkpoint, encode
 from consumer.stream.checkpoint_log import KEY
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.topics import CHECKPOINTS, Topics
+from consumer.stream.topics import CHECKPOINTS
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Scribe:
             }
         )
         self._producer.init_transactions(30)
-        self._checkpoints = Topics(kafka.topic_prefix).name(CHECKPOINTS)
+        self._checkpoints = kafka.topic(CHECKPOINTS)
         self._checkpoint = checkpoint = Checkpoint(
             epoch=epoch,
             flavor="mysql",
@@ -46,7 +46,7 @@ class Scribe:
             next_seqs=next_seqs or [1] * kafka.lanes,
         )
         self._writer = EnvelopeWriter(kafka.topic_prefix, "mysql", "company", epoch)
-        self.sequencer = Sequencer(checkpoint, Topics(kafka.topic_prefix), self._writer, self._send)
+        self.sequencer = Sequencer(checkpoint, kafka.topic, self._writer, self._send)
         self.next_seqs = list(checkpoint.next_seqs)
         """Per lane, the number after the last one that was given out."""
         self.withheld = 0

@@ -138,6 +138,11 @@ def as_file(position: Position) -> Position:
     return position._replace(gtid_set="")
 
 
+def position_of(stream: BinlogStream) -> Position:
+    """Where another stream goes on."""
+    return Position(stream.gtid_set(), stream.file, stream.pos, stream.prepared())
+
+
 def transactions(events: Iterable[Event]) -> list[list[Event]]:
     """What stands between each Begin and its Commit."""
     groups: list[list[Event]] = []

@@ -15,7 +15,7 @@ from consumer.binlog.stream import BinlogStream, earliest_position
 from consumer.mysql.errors import ConnectionLost, PreconditionFailed
 from consumer.mysql.session import server_info
 from consumer.settings import MySQLAddress
-from tests.integration.binlog.source import Source, as_file, read_until
+from tests.integration.binlog.source import Source, as_file, position_of, read_until
 from tests.servers import PrivateServer, ensure
 from tests.support.waiting import until
 
@@ -84,7 +84,7 @@ def test_every_transaction_is_a_place_to_resume_from(own: Source) -> None:
             if number == 3:
                 own.run("FLUSH BINARY LOGS")
             read_until(stream, own.here())  # one at a time: what lies ready is read in one go
-            places.append(stream.position())
+            places.append(position_of(stream))
     for number, place in enumerate(places, 1):
         expected = list(range(number + 1, 7))
         assert ids(own, place) == ids(own, as_file(place)) == expected
@@ -202,7 +202,7 @@ def test_domains_of_mariadb_are_followed_each() -> None:
         with closing(source.stream()) as stream:
             stream.connect()
             events = read_until(stream, source.here())
-            resume = stream.position()
+            resume = position_of(stream)
         for number in range(3):
             assert f"{domain + number}-11-2" in resume.gtid_set
         assert [event.after_id for event in events if isinstance(event, RowChange)] == list(range(1, 8))
@@ -227,12 +227,12 @@ def test_gtids_may_be_switched_on_and_off_while_reading() -> None:
         with closing(source.stream()) as stream:
             stream.connect()
             seen = read_until(stream, source.here())
-            places.append(stream.position())
+            places.append(position_of(stream))
             for mode in modes:
                 source.run(f"SET GLOBAL gtid_mode = '{mode}'")
                 insert(source)
                 seen += read_until(stream, source.here())
-                places.append(stream.position())
+                places.append(position_of(stream))
                 resumed = ids(source, places[-1])
                 assert resumed == []
                 insert(source)
@@ -266,7 +266,7 @@ def test_another_replica_takes_over_by_gtid() -> None:
                 stream.connect()
                 insert(source, 20)
                 read_until(stream, source.here())
-                resume = stream.position()
+                resume = position_of(stream)
                 server = stream.server
             insert(source, 20)
             gtids = source.here().gtid_set
@@ -278,7 +278,7 @@ def test_another_replica_takes_over_by_gtid() -> None:
                 assert stream.server != server
                 end = replica.here()
                 moved = [event for event in read_until(stream, end) if isinstance(event, RowChange)]
-                resume = stream.position()
+                resume = position_of(stream)
             assert [event.after_id for event in moved] == list(range(21, 41))
             assert resume.gtid_set == gtids
             insert(source, 5)

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from consumer.binlog.events import Begin, Statement
-from tests.integration.binlog.source import Source, as_file, read_until, transactions
+from tests.integration.binlog.source import Source, as_file, position_of, read_until, transactions
 from tests.integration.binlog.test_transactions import said
 
 pytestmark = pytest.mark.prepared
@@ -58,7 +58,7 @@ def test_a_prepared_xa_transaction_survives_a_restart_of_the_reader(company: Sou
     with closing(company.stream(start)) as stream:
         stream.connect()
         first = read_until(stream, company.here())
-        resume = stream.position()
+        resume = position_of(stream)
     assert [group.xid for group in resume.prepared] == [f"X'{company.xid.encode().hex()}',X'',1"]
     company.run(company.xa("COMMIT"))
     then = company.events(resume)

@@ -24,7 +24,6 @@ from consumer.reader.sequencer import Sequencer
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.topics import Topics
 from tests.integration.reader.load import Load
 from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
 from tests.support.processes import Process
@@ -140,7 +139,7 @@ def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[
     prefix, sent = "undisturbed", []
     sequencer = Sequencer(
         start,
-        Topics(prefix),
+        f"{prefix}.{{}}".format,
         EnvelopeWriter(prefix, start.flavor, world.name, start.epoch),
         lambda topic, value, key, lane: sent.append(
             Message(topic.removeprefix(f"{prefix}."), lane, str(key), json.loads(value))

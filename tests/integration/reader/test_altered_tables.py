@@ -11,11 +11,12 @@ import pytest
 
 from consumer.binlog.position import place
 from consumer.commands.live_read import read_lead
-from consumer.mysql.errors import NotThere
+from consumer.mysql.errors import ConnectionLost, NotThere
 from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
 from tests.integration.reader.world import World
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -70,7 +71,7 @@ def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
 ) -> None:
     world.execute("INSERT INTO claims (id, user_id) VALUES (10, 1)")
     with closing(Replica(account(world))) as replica:
-        ask = ReplicaClaims(replica, flavor, 5.0)
+        ask = ReplicaClaims(replica, 5.0)
         assert ask([10, 11]).users == {10: 1}
         world.execute(GOES[how].format(table="claims", column="updated_at"))
         found = ask([10, 11])
@@ -102,7 +103,7 @@ def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(wo
     with closing(Hasty(world, "ALTER TABLE users DROP COLUMN is_enabled")) as replica:
         user = read_lead(replica, 1).state.user
     assert user is not None
-    assert (user.row.signature, user.row.enabled) == ("7", True)
+    assert (user.signature, user.enabled) == ("7", True)
 
 
 def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
@@ -111,7 +112,30 @@ def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
         Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "FROM users t")
     ) as replica:
         assert read_lead(replica, 1).state.claims == []
-        assert [claim.row.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+        assert [claim.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+
+
+class Cut(Replica):
+    """A replica that ends our session right after it was told how the next transaction is to read."""
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        rows = super().query(sql, arguments)
+        if "ISOLATION LEVEL" in sql:
+            number = self.value("SELECT CONNECTION_ID()")
+            with closing(Replica(self._address)) as other:
+                other.query(f"KILL {number}")
+                there = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {number}"
+                until(lambda: not other.value(there), "the session is gone")
+        return rows
+
+
+def test_a_snapshot_never_begins_in_another_session_than_the_one_that_was_told_how(world: World) -> None:
+    with (
+        closing(Cut(MySQLAddress(world.url))) as replica,
+        pytest.raises(ConnectionLost, match="cannot query"),
+        replica.snapshot(),
+    ):
+        pass
 
 
 def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:

@@ -27,7 +27,7 @@ from consumer.reader.sequencer import Sequencer
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import READERS, EnvelopeWriter
-from consumer.stream.topics import LANE_TOPICS, Topics
+from consumer.stream.topics import LANE_TOPICS
 from tests.unit.leads.books import Books
 
 LANES: Final = 4
@@ -359,7 +359,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
     )
     sequencer = Sequencer(
         start,
-        Topics("p"),
+        "p.{}".format,
         EnvelopeWriter("p", "mysql", "company", 1),
         lambda topic, value, _key, lane: sent.append((topic, value, lane)),
     )

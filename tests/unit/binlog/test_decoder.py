@@ -510,7 +510,7 @@ def test_generated_decoders_can_be_read() -> None:
         "is_enabled": 1,
     }
     (table,) = target._decoders.values()
-    (source,) = table.sources.values()
+    source, _ = table.written(b"\x1f", b"\0")
     assert source.startswith("def image(data, p):\n    p += 4\n    p += ")
     assert "name" not in source
     assert DATABASE not in source
@@ -569,8 +569,8 @@ def test_a_tagged_gtid_has_both_times_too(original: int | None) -> None:
         varint(6), varint(APPLIED),
         b"" if original is None else varint(7) + varint(original),
     ))  # fmt: skip
-    found = tagged_gtid(varint(1) + varint(len(fields)) + varint(8) + fields)
-    assert found == (f"{SOURCE}:tag", 9, original or APPLIED, APPLIED)
+    found = tagged_gtid(varint(1) + varint(len(fields)) + varint(8) + fields, 7, 126)
+    assert found == (f"{SOURCE}:tag", 9, 7, 126, original or APPLIED, APPLIED)
 
 
 @pytest.mark.parametrize("checksums", [True, False])

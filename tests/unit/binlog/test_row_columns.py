@@ -290,10 +290,7 @@ def test_a_requirement_has_all_its_columns_in_our_order() -> None:
     ],
 )
 def test_texts_of_columns_with_few_of_them_are_remembered(shape: Column, remembered: bool) -> None:
-    target = reader("claims", ID, USER_ID, shape)
-    row = b"\0" + i4(1) + i4(7) + short(b"\0open")
-    changes(target, event(E.WRITE_ROWS, 3, row, row))
-    (source,) = target.sources.values()
+    source, _ = reader("claims", ID, USER_ID, shape).written(b"\7", b"\0")
     assert ("remembered" in source) is remembered
 
 
@@ -455,5 +452,5 @@ def test_a_generated_function_reads_like_one_written_by_hand() -> None:
         row_end="row_end",
         folds=lambda _: str.lower,
     )
-    target.image(None, b"\0\0")
-    assert target.sources == {(b"\xff\xff", b"\0\0"): GENERATED[1:]}
+    source, _ = target.written(b"\xff\xff", b"\0\0")
+    assert source == GENERATED[1:]

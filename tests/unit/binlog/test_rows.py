@@ -316,22 +316,29 @@ def test_how_an_event_of_other_images_starts_is_not_remembered(kind: int, before
     assert target.usual == {}
 
 
-@pytest.mark.parametrize("present", [None, b"\x7f"])
-def test_the_functions_of_a_table_are_written_once_and_forgotten_all_together(
-    present: bytes | None, monkeypatch: pytest.MonkeyPatch
+def test_the_functions_of_a_table_are_written_once_and_forgotten_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.binlog.rows._IMAGES_KEPT", 4)
+    target = reader("users", ID, *[column(f"note{n}", C.TINY) for n in range(7)])
+    kept = [target.images[bytes((2 * n,))] for n in range(4)]
+    assert [target.images[bytes((2 * n,))] for n in range(4)] == kept
+    one_more = target.images[bytes((8,))]
+    assert list(target.images) == [bytes((8,))]
+    assert target.images[bytes((8,))] is one_more
+    assert target.images[b"\0"] is not kept[0]
+
+
+def test_the_functions_for_images_that_lack_columns_are_written_once_and_bounded(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("consumer.binlog.rows._IMAGES_KEPT", 4)
     target = reader("users", ID, *[column(f"note{n}", C.TINY) for n in range(7)])
-    kept = [target.image(present, bytes((2 * n,))) for n in range(4)]
-    assert [target.image(present, bytes((2 * n,))) for n in range(4)] == kept
-    shown = present or b"\xff"
-    assert list(target.sources) == [(shown, bytes((2 * n,))) for n in range(4)]
-    one_more = target.image(present, bytes((8,)))
-    assert list(target.sources) == [(shown, bytes((8,)))]
-    assert target.image(present, bytes((8,))) is one_more
-    assert target.image(present, b"\0") is not kept[0]
-    assert len(target.sources) == 2
-    assert len(target.images) == (2 if present is None else 0)
+    row = i4(1) + bytes(6)
+    for n in (0, 0, 1, 2, 3, 4, 5):
+        notes = bytes((2 * n,))
+        shown = event(E.WRITE_ROWS, 8, notes + row[: 10 - n.bit_count()], before=b"\x7f")
+        assert len(changes(target, shown)[0]) == 1
+    found = target._partial.cache_info()
+    assert (found.misses, found.currsize) == (6, 4)
 
 
 def test_the_functions_of_unreadable_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +348,7 @@ def test_the_functions_of_unreadable_rows_are_bounded_too(monkeypatch: pytest.Mo
         nulls = bytes((2 * n,))
         row = i4(n) + bytes(7 - n.bit_count())
         assert target.keys(b"\xff", nulls, row, 0) == ("{}", n, n, len(row))
-        assert len(target._keys_of) == 1 + n % 4
+        assert target._keys_of.cache_info().currsize == min(n + 1, 4)
 
 
 def test_a_generated_function_says_what_table_it_reads() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from consumer.leads.model import Change, ClaimRow, Key, LiveRow, LiveState, RequirementRow, Row, Table, UserRow
+from consumer.leads.model import Change, ClaimRow, Key, LiveState, RequirementRow, Row, Table, UserRow
 
 START: Final = 1_700_000_000_000_000
 SECOND: Final = 1_000_000
@@ -31,7 +31,6 @@ class Company:
         self.claims: dict[Key, ClaimRow] = {}
         self.requirements: dict[Key, RequirementRow] = {}
         self.stream: list[Change] = []
-        self._times: dict[tuple[Table, int | Key], tuple[int, int]] = {}
         self._open: list[tuple[int, Table, Row | None, Row | None, bool]] | None = None
 
     @contextmanager
@@ -106,18 +105,10 @@ class Company:
         return claims, {id_: row for id_, row in self.requirements.items() if row.claim_id in claims}
 
     def read(self, user_id: int) -> LiveState:
-        """All rows of one user as a reconciler reads them; times are whole seconds, as most columns have them."""
+        """All rows of one user as a reconciler reads them."""
         user = self.users.get(user_id)
         claims, requirements = self.owned_by(user_id)
-        return LiveState(
-            None if user is None else self._live(Table.USERS, user),
-            [self._live(Table.CLAIMS, row) for row in claims.values()],
-            [self._live(Table.CLAIM_REQUIREMENTS, row) for row in requirements.values()],
-        )
-
-    def _live(self, table: Table, row: R) -> LiveRow[R]:
-        created, updated = self._times[table, row.id]
-        return LiveRow(row, updated // SECOND * SECOND, created // SECOND * SECOND)
+        return LiveState(user, list(claims.values()), list(requirements.values()))
 
     def _drop_claim(self, id_: Key) -> None:
         del self.claims[id_]
@@ -126,7 +117,4 @@ class Company:
 
     def _emit(self, user_id: int, table: Table, before: Row | None, after: Row | None, *, moved: bool = False) -> None:
         assert self._open is not None, "rows change inside a transaction"
-        if after is not None:
-            created, _ = self._times.get((table, after.id), (self.now, 0)) if before or moved else (self.now, 0)
-            self._times[table, after.id] = created, self.now
         self._open.append((user_id, table, before, after, moved))

@@ -11,7 +11,6 @@ from consumer.leads.model import (
     Change,
     ClaimRow,
     Lead,
-    LiveRow,
     LiveState,
     RequirementRow,
     Row,
@@ -124,9 +123,7 @@ def test_who_was_judged_before_a_column_was_altered_is_judged_on() -> None:
 NOTICE = 60 * MINUTE
 SAW = Change(-1, None, None, None, NOTICE, NOTICE, True, True, "rows not in the binlog")
 UNREAD = Change(1, Table.CLAIM_REQUIREMENTS, None, None, NOTICE, NOTICE, True, False, "no such column")
-LIVE = LiveState(
-    LiveRow(UserRow(1, "s", True), None), [LiveRow(ClaimRow("10", 1, "open"), None)], [LiveRow(APPROVED, None)]
-)
+LIVE = LiveState(UserRow(1, "s", True), [ClaimRow("10", 1, "open")], [APPROVED])
 
 
 @pytest.mark.parametrize("missed", [SAW, UNREAD])

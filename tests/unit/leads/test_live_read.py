@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -14,7 +16,6 @@ from consumer.leads.model import (
     ClaimRow,
     ConversionType,
     Lead,
-    LiveRow,
     LiveState,
     QueueType,
     Reason,
@@ -37,18 +38,14 @@ LATER = START + 60 * MINUTE
 def live(
     signature: str | None = "file-1",
     *,
-    user_at: int | None = START,
-    claims: dict[int, int | None] | None = None,
-    requirements: dict[int, tuple[str, int | None]] | None = None,
+    claims: Collection[int] = (11,),
+    requirements: Mapping[int, str] = MappingProxyType({}),
 ) -> LiveState:
-    """User 1 with open claims {id: updated_at} and requirements {id: (status, updated_at)} on claim 11."""
+    """User 1 with open claims and requirements {id: status} on claim 11."""
     return LiveState(
-        LiveRow(UserRow(1, signature, True), user_at),
-        [LiveRow(ClaimRow(str(id_), 1, "open"), at) for id_, at in ({11: START} if claims is None else claims).items()],
-        [
-            LiveRow(RequirementRow(str(id_), "11", "passport", status, ""), at)
-            for id_, (status, at) in (requirements or {}).items()
-        ],
+        UserRow(1, signature, True),
+        [ClaimRow(str(id_), 1, "open") for id_ in claims],
+        [RequirementRow(str(id_), "11", "passport", status, "") for id_, status in requirements.items()],
     )
 
 
@@ -63,16 +60,15 @@ def repaired(*reads: LiveState) -> Books:
 
 class TestFirstSight:
     def test_the_state_is_taken_whole_and_judged_once_and_never_converts(self) -> None:
-        books = repaired(live(requirements={101: ("pending", START), 102: ("approved", START)}))
+        books = repaired(live(requirements={101: "pending", 102: "approved"}))
         lead = books.leads[1]
         assert (lead.exists, lead.signature) == (True, "file-1")
         assert (set(lead.claims), set(lead.requirements)) == ({"11"}, {"101", "102"})
         assert books.stints_of(1) == [Stint(1, 1, OUTSTANDING, LATER - MINUTE, Reason.FIRST_SEEN)]
         assert not books.conversions
 
-    def test_stint_1_opens_at_the_floor_whatever_the_rows_say_of_their_age(self) -> None:
-        for user_at in (START, None, LATER + MINUTE):
-            assert repaired(live(user_at=user_at)).stints_of(1)[0].opened_at == LATER - MINUTE
+    def test_stint_1_opens_at_the_floor(self) -> None:
+        assert repaired(live()).stints_of(1)[0].opened_at == LATER - MINUTE
 
     def test_a_user_who_is_gone_before_anything_was_known_belongs_in_no_queue(self) -> None:
         books = repaired(LiveState(None, (), ()))
@@ -95,17 +91,15 @@ class TestFirstSight:
 
 class TestKnownLead:
     def test_a_missed_signature_is_a_conversion_dated_by_the_read_that_found_it(self) -> None:
-        for user_at in (START + 55 * MINUTE, None, LATER + MINUTE):
-            books = repaired(live(None), live("file-1", user_at=user_at))
-            conversion = books.conversions[1, 1]
-            assert conversion.conversion_type is ConversionType.SIGNATURE_OBTAINED
-            assert conversion.converted_at == LATER
+        conversion = repaired(live(None), live("file-1")).conversions[1, 1]
+        assert conversion.conversion_type is ConversionType.SIGNATURE_OBTAINED
+        assert conversion.converted_at == LATER
 
     def test_one_judgement_is_made_between_two_known_states(self) -> None:
         """The document was approved before the customer signed, and its row was touched once more later."""
         books = repaired(
-            live(None, requirements={101: ("pending", START)}),
-            live("file-1", user_at=START + MINUTE, requirements={101: ("approved", START + 2 * MINUTE)}),
+            live(None, requirements={101: "pending"}),
+            live("file-1", requirements={101: "approved"}),
         )
         assert [(stint.queue_type, stint.opened_at) for stint in books.stints_of(1)] == [
             (UNSIGNED, LATER - 11 * MINUTE),
@@ -115,15 +109,15 @@ class TestKnownLead:
 
     def test_rows_that_are_gone_are_part_of_the_same_judgement(self) -> None:
         books = repaired(
-            live(requirements={101: ("pending", START), 102: ("pending", START)}),
-            live(requirements={102: ("approved", START + MINUTE)}),
+            live(requirements={101: "pending", 102: "pending"}),
+            live(requirements={102: "approved"}),
         )
         assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
             (Reason.REQUIREMENTS_COMPLETED, LATER)
         ]
 
     def test_a_user_who_is_gone_is_closed_when_the_read_ended(self) -> None:
-        books = repaired(live(requirements={101: ("pending", START)}), LiveState(None, (), ()))
+        books = repaired(live(requirements={101: "pending"}), LiveState(None, (), ()))
         assert [(stint.opened_reason, stint.opened_at) for stint in books.stints_of(1)[1:]] == [
             (Reason.USER_DELETED, LATER)
         ]
@@ -131,7 +125,7 @@ class TestKnownLead:
         assert not books.leads[1].requirements
 
     def test_a_claim_that_is_gone_takes_its_requirements_along(self) -> None:
-        books = repaired(live(requirements={101: ("pending", START)}), live(claims={12: START}))
+        books = repaired(live(requirements={101: "pending"}), live(claims=(12,)))
         assert books.leads[1].claims.keys() == {"12"}
         assert books.leads[1].requirements == {}
         assert books.stints_of(1)[1].opened_reason is Reason.REQUIREMENTS_WITHDRAWN
@@ -142,21 +136,21 @@ class TestKnownLead:
         assert books.leads[1].read_floor == LATER - MINUTE
 
     def test_but_the_rules_may_have_changed(self) -> None:
-        books = repaired(live(requirements={101: ("waived", START)}))
+        books = repaired(live(requirements={101: "waived"}))
         adopted = LATER + 2 * SECOND
         file = RuleFile(settled=("waived",))
         books.rules = Rules(file, version=2, adopted_at=adopted, earlier={1: books.rules})
-        books.repair(1, live(requirements={101: ("waived", START)}), LATER, LATER + MINUTE)
+        books.repair(1, live(requirements={101: "waived"}), LATER, LATER + MINUTE)
         assert books.stints_of(1)[1].opened_reason is Reason.RULES_CHANGED
         assert books.stints_of(1)[1].opened_at == adopted
         assert not books.conversions
 
     def test_newer_rules_are_applied_to_what_we_hold_before_what_the_read_shows(self) -> None:
-        books = repaired(live(requirements={101: ("waived", START)}))
+        books = repaired(live(requirements={101: "waived"}))
         adopted = LATER + 2 * SECOND
         books.rules = Rules(RuleFile(settled=("waived",)), version=2, adopted_at=adopted, earlier={1: books.rules})
         ended = LATER + 2 * MINUTE
-        read = live(requirements={101: ("waived", START), 102: ("pending", LATER)})
+        read = live(requirements={101: "waived", 102: "pending"})
         books.repair(1, read, LATER + MINUTE, ended)
         assert [(stint.queue_type, stint.opened_at, stint.opened_reason) for stint in books.stints_of(1)[1:]] == [
             (NONE, adopted, Reason.RULES_CHANGED),
@@ -412,21 +406,21 @@ class TestFloors:
         return outcome
 
     def test_a_row_that_the_stream_wrote_at_the_floor_itself_is_taken_from_the_read(self) -> None:
-        assert self.repair(self.lead(version=self.FLOOR), live("file-1", claims={})).conversions
+        assert self.repair(self.lead(version=self.FLOOR), live("file-1", claims=())).conversions
 
     def test_a_read_no_older_than_the_one_before_is_taken(self) -> None:
-        assert self.repair(self.lead(read_floor=self.FLOOR), live("file-1", claims={})).conversions
-        refused = self.repair(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims={}))
+        assert self.repair(self.lead(read_floor=self.FLOOR), live("file-1", claims=())).conversions
+        refused = self.repair(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims=()))
         assert not refused.conversions
         assert refused.rechecks.keys() == {1}
 
     def test_a_lead_never_judged_is_asked_for_again_where_a_read_is_refused_though_it_shows_nothing_new(self) -> None:
         fresh = self.lead(stint=0, queue_type=None, rule=None, read_floor=self.FLOOR + 1)
-        assert self.repair(fresh, live(None, claims={})).rechecks.keys() == {1}
+        assert self.repair(fresh, live(None, claims=())).rechecks.keys() == {1}
 
     def test_so_is_one_that_waits_for_a_read(self) -> None:
         waiting = self.lead(judge_after=NEVER, read_floor=self.FLOOR + 1)
-        assert self.repair(waiting, live(None, claims={})).rechecks.keys() == {1}
+        assert self.repair(waiting, live(None, claims=())).rechecks.keys() == {1}
         assert waiting.judge_after == NEVER
 
     def test_a_lead_that_waits_for_a_read_is_not_settled_by_one_that_the_stream_overtook_in_part(self) -> None:
@@ -438,5 +432,5 @@ class TestFloors:
 
     def test_where_changes_wait_to_be_judged_what_the_read_adds_is_dated_by_the_read(self) -> None:
         waiting = self.lead(judge_after=START + MINUTE, changed_at=START + 1)
-        (conversion,) = self.repair(waiting, live("file-1", user_at=START + 30 * MINUTE, claims={})).conversions
+        (conversion,) = self.repair(waiting, live("file-1", claims=())).conversions
         assert conversion.converted_at == LATER

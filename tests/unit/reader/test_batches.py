@@ -21,7 +21,6 @@ from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.producer import ReaderTransactions
-from consumer.stream.topics import Topics
 
 BEGIN = Begin("g:1", 1, "b.000001", 4, 1_000)
 ROW = RowChange("users", "c", None, "{}", None, None, 1, 1, 4, 0)
@@ -85,7 +84,7 @@ def batches(monkeypatch: pytest.MonkeyPatch, reads: list[list[Event]]) -> tuple[
     )
     kept = Kept(clock)
     writer = EnvelopeWriter("p", "mysql", "company", 1)
-    sequencer = Sequencer(start, Topics("p"), writer, lambda *_: None)
+    sequencer = Sequencer(start, "p.{}".format, writer, lambda *_: None)
     owners = ClaimOwners(1000, lambda _: Answer({}, (1, 99)))
     copy = Copy(
         cast(BinlogStream, Backlog(reads, clock, stop)),

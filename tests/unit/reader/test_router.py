@@ -32,7 +32,6 @@ from consumer.reader.router import RolledBack, Router
 from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
-from consumer.stream.topics import Topics
 from tests.spelled_out import spelled_out
 
 LANES = 5
@@ -71,7 +70,7 @@ class Trial:
             unfinished="g:1",
         )
         self.owners = ClaimOwners(1000, self.ask)
-        self.sequencer = Sequencer(start, Topics("p"), EnvelopeWriter("p", "mysql", "company", 1), self.keep)
+        self.sequencer = Sequencer(start, "p.{}".format, EnvelopeWriter("p", "mysql", "company", 1), self.keep)
         self.keys = keys or ForeignKeys()
         self.end: Place = (9, 9) if ahead else (1, 99)
         self.router = Router(

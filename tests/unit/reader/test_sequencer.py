@@ -16,7 +16,6 @@ from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import Checkpoint, decode, encode
 from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow, StreamPlace
 from consumer.stream.errors import CheckpointUnreadable
-from consumer.stream.topics import Topics
 
 LANES = 3
 
@@ -44,7 +43,7 @@ class Kafka:
     def sequencer(self) -> Sequencer:
         self.open.clear()
         writer = EnvelopeWriter("p", "mysql", "company", self.checkpoint.epoch)
-        return Sequencer(self.checkpoint, Topics("p"), writer, self.send)
+        return Sequencer(self.checkpoint, "p.{}".format, writer, self.send)
 
     def commit(self, sequencer: Sequencer, pos: int) -> None:
         sequencer.cut()
@@ -475,7 +474,7 @@ def test_a_clients_time_in_2030_moves_no_version_and_dates_no_row(whole: bool) -
     second, now, future = 1_000_000, 1_700_000_000_000_000, 1_900_000_000_000_000
     times = CommitTimes(lambda: now, lambda *_: None, mariadb=True)
     writer = EnvelopeWriter("p", "mariadb", "company", 1)
-    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, times)
+    sequencer = Sequencer(kafka.checkpoint, "p.{}".format, writer, kafka.send, times)
     commits = [now - 2 * second, future, now - second, second]
     if whole:
         sequencer.singles([single(number, at, at) for number, at in enumerate(commits, 1)], [1] * 4)
@@ -498,7 +497,7 @@ def test_a_late_replicas_rows_are_not_dated_by_those_of_another_server(whole: bo
     minute, now = 60_000_000, 1_700_000_000_000_000
     times = CommitTimes(lambda: now, lambda *_: None, mariadb=True)
     sequencer = Sequencer(
-        kafka.checkpoint, Topics("p"), EnvelopeWriter("p", "mariadb", "company", 1), kafka.send, times
+        kafka.checkpoint, "p.{}".format, EnvelopeWriter("p", "mariadb", "company", 1), kafka.send, times
     )
     commits = [(1, now - minute), (2, now - 9 * minute), (2, now - 8 * minute), (1, now - 2 * minute)]
     if whole:
@@ -537,7 +536,7 @@ def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_r
     def report(*said: object) -> None:
         told.append(said)
 
-    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, report)
+    sequencer = Sequencer(kafka.checkpoint, "p.{}".format, writer, kafka.send, None, 4_000, report)
     large = json.dumps({"id": 1, "type": "ä" * 1_600}, ensure_ascii=False)
     sequencer.begin("g:1", 1, "b.000001", 100, 10)
     sequencer.row("users", "c", None, '{"id":1}', 1, 1, 110, 0)
@@ -569,7 +568,7 @@ def test_a_row_that_kafka_does_not_take_is_replaced_under_its_number_by_a_live_r
 def test_a_row_of_many_bytes_and_few_enough_is_sent() -> None:
     kafka = Kafka()
     writer = EnvelopeWriter("p", "mysql", "company", 1)
-    sequencer = Sequencer(kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000)
+    sequencer = Sequencer(kafka.checkpoint, "p.{}".format, writer, kafka.send, None, 4_000)
     sequencer.begin("g:1", 1, "b.000001", 100, 10)
     sequencer.row("users", "c", None, json.dumps({"id": 1, "type": "a" * 2_000}), 1, 1, 110, 0)
     sequencer.commit()
@@ -616,7 +615,7 @@ def test_who_a_row_that_kafka_does_not_take_belongs_to_is_read_live_or_all_of_it
     told: list[tuple[object, ...]] = []
     writer = EnvelopeWriter("p", "mysql", "company", 1)
     sequencer = Sequencer(
-        kafka.checkpoint, Topics("p"), writer, kafka.send, None, 4_000, lambda *said: told.append(said)
+        kafka.checkpoint, "p.{}".format, writer, kafka.send, None, 4_000, lambda *said: told.append(said)
     )
     sequencer.begin("g:1", 1, "b.000001", 100, 10)
     sequencer.row("claims", "c", None, json.dumps({"id": 1, "type": "a" * 5_000}), user_id, 1, 110, 2)

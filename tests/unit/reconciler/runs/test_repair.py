@@ -14,16 +14,12 @@ from structlog.testing import capture_logs
 from consumer.lane import lane_of
 from consumer.leads.model import (
     NEVER,
-    ClaimRow,
     Conversion,
     ConversionType,
     Lead,
-    LiveRow,
     QueueChange,
     QueueType,
     Reason,
-    RequirementRow,
-    Table,
     UserRow,
 )
 from consumer.leads.outcome import Outcome
@@ -52,11 +48,10 @@ from reconciler.runs.repair import (
     readable,
     reading,
     repair_lead,
-    state_of,
     why,
 )
 from reconciler.runs.wait_for_stream import Stopped
-from tests.unit.reconciler.runs.doubles import LANES, LONG_AGO, NOBODY, NOW, SECOND, FakeStore, World, claimed, mates
+from tests.unit.reconciler.runs.doubles import LANES, LONG_AGO, NOW, SECOND, FakeStore, World, claimed, mates
 
 MINUTE = 60 * SECOND
 UNPASSED = "drift was not confirmed: the stream has yet to pass what was read"
@@ -560,21 +555,6 @@ def test_versions_of_whole_seconds_have_passed_a_read_only_behind_its_second(wor
     assert checked(world.repairer(), 1)["left_to_recheck"] == 1
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW + SECOND, 5))
     assert checked(world.repairer(), 1)["repaired"] == 1
-
-
-def test_a_live_read_carries_the_times_of_its_rows() -> None:
-    user, claim, asked = UserRow(1, "f", True), ClaimRow("7", 1, "open"), RequirementRow("70", "7", "id", "x", None)
-    updated: dict[tuple[Table, int | str], int | None] = {
-        (Table.USERS, 1): 1,
-        (Table.CLAIMS, "7"): 2,
-        (Table.CLAIM_REQUIREMENTS, "70"): 3,
-    }
-    created = {key: 10 * (time or 0) for key, time in updated.items()}
-    state = state_of(LiveLead(user, {"7": claim}, {"70": asked}, updated, created))
-    assert state.user == LiveRow(user, 1, 10)
-    assert list(state.claims) == [LiveRow(claim, 2, 20)]
-    assert list(state.requirements) == [LiveRow(asked, 3, 30)]
-    assert state_of(NOBODY).user is None
 
 
 def test_how_far_lanes_have_come_is_asked_only_where_rules_changed(world: World) -> None:
