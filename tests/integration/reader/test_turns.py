@@ -57,7 +57,7 @@ def never() -> bool:
 def test_of_two_that_take_over_at_once_one_goes_on(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first has fenced one id when the second fences both, and then it fences the other."""
     made: list[Producer] = []
-    second_may_go = Event()
+    second_waits, second_may_go = Event(), Event()
 
     class Held(Producer):
         """Real, and the second one that is made waits before it fences."""
@@ -68,6 +68,7 @@ def test_of_two_that_take_over_at_once_one_goes_on(kafka: KafkaSettings, monkeyp
 
         def init_transactions(self, timeout: float = -1) -> None:
             if self is made[1]:
+                second_waits.set()
                 assert second_may_go.wait(SECONDS)
             super().init_transactions(SECONDS)
 
@@ -76,6 +77,7 @@ def test_of_two_that_take_over_at_once_one_goes_on(kafka: KafkaSettings, monkeyp
     with closing(ReaderTransactions(kafka, never)) as one, closing(ReaderTransactions(kafka, never)) as other:
         thread = threading.Thread(target=one.take_over, daemon=True)
         thread.start()
+        assert second_waits.wait(SECONDS)
         other.take_over()
         second_may_go.set()
         thread.join(SECONDS)
