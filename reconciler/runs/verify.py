@@ -21,15 +21,15 @@ from consumer.lane import lane_of
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.progress import Progress
-from consumer.store.errors import StoreError, TransactionConflict
+from consumer.store.errors import TransactionConflict
 from consumer.store.leads import id_of
 from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import SMALLEST
-from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
-from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
+from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica
+from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise
 from reconciler.runs.run_log import Runs
-from reconciler.runs.sweeps import Report, ended
+from reconciler.runs.sweeps import Report, carried_out, ended
 from reconciler.runs.wait_for_stream import Stopped
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 NAME: Final = "verify"
 LAST_ID: Final = 2**63 - 1
 SAMPLE_AT_ONCE: Final = 100
+LOOKS_IN_VAIN: Final = 1000
+"""A sample ends when so many places one after the other had nobody new: there are no more users."""
 CONVERSIONS_AT_ONCE: Final = 10_000
 DIFFERING: Final = (
     "conversions hold another customer, type or time than what earned them: somebody changed these rows; the log names"
@@ -95,13 +97,13 @@ class Verification:
         with self._runs.alone(NAME):
             tally = self._repairer.tally = Tally()
             run = self._runs.start(NAME)
-            outcome, error = "ok", None
             queries = self._queries()
-            try:
+
+            def work() -> None:
                 present = self._repairer.replica.present()
                 tally.unheld = present.beyond
-                progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
+                    progress.start(present.first_user - 1, present.last_user)
                     self._everyone(progress, run)
                     self._repairer.settle()
                     self._entries()
@@ -109,10 +111,8 @@ class Verification:
                 else:
                     self._some(sample, present, progress)
                 self._repairer.settle()
-            except Stopped:
-                outcome = "stopped"
-            except (ReplicaError, StoreError, psycopg.Error) as problem:
-                outcome, error = "failed", why(problem)
+
+            outcome, error = carried_out(work)
             left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
             if outcome == "ok" and (left if self._repairer.dry_run else ConversionKind.DIFFERS.value in left):
                 outcome = "drift"
@@ -178,8 +178,10 @@ class Verification:
 
     def _some(self, sample: int, present: Present, progress: Progress) -> None:
         """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
+        progress.start(0, sample)
         seen: set[int] = set()
-        for _ in range(2 * sample):
+        in_vain = 0
+        while len(seen) < sample and in_vain < LOOKS_IN_VAIN:
             if self._stop.is_set():
                 raise Stopped
             place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
@@ -189,9 +191,8 @@ class Verification:
             self._repairer.check(fresh)
             if not self._shadow:
                 self._repairer.check_entries(fresh)
-            progress.advance(0, len(fresh))
-            if len(seen) >= sample:
-                return
+            progress.advance(len(seen), len(fresh))
+            in_vain = 0 if fresh else in_vain + 1
 
     def _entries(self) -> None:
         """Puts the call centre's entries right, of everybody in one look at its table."""
