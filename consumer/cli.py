@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 import time
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands import dead_letters, rules
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, begin, fail, run
+from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, run
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
@@ -29,8 +28,6 @@ GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
 """One part of a GTID set of MySQL, or of MariaDB."""
 
 WATCH_SECONDS = 2.0
-PAPER = 160
-"""Characters in a line where a table does not go to a terminal."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,8 +107,6 @@ def doctor(
     problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
 ) -> None:
     """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
-    from rich.console import Console
-
     from consumer.doctor import examine, report
     from consumer.reader.reader import server_id
     from consumer.settings import (
@@ -137,7 +132,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(checks)))
     else:
-        report.show(checks, Console() if sys.stdout.isatty() else Console(width=report.PAPER), problems=problems)
+        report.show(checks, paper(), problems=problems)
     if report.has_failed(checks):
         raise typer.Exit(FAILED)
 
@@ -191,7 +186,7 @@ def read(
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
-    _exit_as_asked(stop)
+    leave(stop)
 
 
 def _place(option: str, text: str) -> tuple[str, int]:
@@ -226,7 +221,7 @@ def apply() -> None:
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
         applier.run(stop.event)
-    _exit_as_asked(stop)
+    leave(stop)
 
 
 @app.command("status", epilog="Example: consumer status --watch")
@@ -235,14 +230,12 @@ def show_status(
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
     """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters; code 1 if a server is silent."""
-    from rich.console import Console
-
     from consumer.commands import status
     from consumer.settings import DatabaseSettings, KafkaSettings, demand, load
 
     demand(KafkaSettings, DatabaseSettings)
     kafka, database = load(KafkaSettings), load(DatabaseSettings)
-    console = Console() if sys.stdout.isatty() else Console(width=PAPER)
+    console = paper()
     while True:
         found = status.status(kafka, database)
         if watch and console.is_terminal:
@@ -328,22 +321,15 @@ def show_settings(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Every setting as a process here would take it, and where it is from; secrets are masked."""
-    from rich.console import Console
-
     from consumer.commands import settings
 
     found = settings.settings()
     if as_json:
         typer.echo(json.dumps([setting._asdict() for setting in found]))
     else:
-        settings.show(found, Console() if sys.stdout.isatty() else Console(width=PAPER))
+        settings.show(found, paper())
     if any(setting.problem for setting in found):
         raise typer.Exit(WRONG_SETTINGS)
-
-
-def _exit_as_asked(stop: Stop) -> None:
-    if stop.by == signal.SIGINT:
-        raise typer.Exit(INTERRUPTED)
 
 
 def main() -> None:

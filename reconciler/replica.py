@@ -629,9 +629,7 @@ class Replica:
                 return cursor.fetchall()
         except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
             self._drop()
-            raise ReplicaAway(
-                f"{self.address} does not answer ({error}); start it or correct REPLICA_DATABASE_URL"
-            ) from error
+            raise self._away(error) from error
         except pymysql.err.MySQLError as error:
             self._drop()
             raise self._named(error) from error

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import structlog
 import uvicorn
 
-from consumer.measures import RECONCILER, begin
+from consumer.measures import RECONCILER, begin, registered
 from consumer.process import release
 from consumer.settings import SettingsError, file_of, load
 from consumer.stopping import Stop
@@ -22,10 +22,9 @@ from consumer.store.processes import Presence
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
-from reconciler.names import ATTRIBUTION, SWEEPS
+from reconciler.names import ATTRIBUTION, NAMES, SWEEPS
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
-from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
@@ -88,7 +87,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
     publishing = publisher.state if publisher is not None else lambda: None
     with (
-        metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing),
+        registered(metrics.Watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)),
         _presence(settings),
     ):
         watch.start()

@@ -60,18 +60,14 @@ def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery
 
     from consumer.doctor import postgres, postgres_facts
 
-    def of_postgres() -> list[Check]:
-        facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
-        return postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode)
-
     try:
-        checks = of_postgres()
+        facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
     except Unreachable as error:
         if error.refused:
             raise unfit([away(postgres.SERVER, "DATABASE_URL", error)]) from error
         log.debug("not_examined", reason=str(error))
     else:
-        _demand(checks)
+        _demand(postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode))
 
 
 def _present(step: Callable[[], list[Check]]) -> list[Check]:

@@ -113,14 +113,8 @@ class Attributed:
         return {"checked": self.looked_at, "filled": self.filled, "failed": self.refused, "locked": self.locked}
 
 
-class NotOurs(NamedTuple):
-    """Nothing is attributed, and nothing is wrong with that; why."""
-
-    reason: str
-
-
-def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | NotOurs:
-    """Attributes what was recorded since the last run, and what that one left.
+def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | str:
+    """Attributes what was recorded since the last run, and what that one left; or why that is others' to do.
 
     Goes on where a run was cut off. Raises AlreadyRunning, StoreError and psycopg.Error; what was filled in until then
     stays. A row that PostgreSQL refuses, or that somebody holds, is in nobody's way.
@@ -208,14 +202,12 @@ class Filling:
         self.done.refused += 1
 
 
-def _not_ours(facts: AttributionFacts) -> NotOurs | None:
+def _not_ours(facts: AttributionFacts) -> str | None:
     if not facts.has_calls:
         absent = SESSIONS if SESSIONS not in facts.names else CONVERSIONS
-        return NotOurs(f"there is no table {absent}, so there are no calls to attribute conversions by")
+        return f"there is no table {absent}, so there are no calls to attribute conversions by"
     if not facts.has_rights:
-        return NotOurs(
-            f"{facts.role} has no right to attribute conversions, so others do; to change that, {facts.grants}"
-        )
+        return f"{facts.role} has no right to attribute conversions, so others do; to change that, {facts.grants}"
     return None
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from math import isinf
 from threading import Event
@@ -330,7 +331,8 @@ class Repairer:
         if self.dry_run:
             self._count_entries(wrong)
             return
-        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._entries_refused):
+        refuse = partial(self.refuse, event="entries_refused")
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], refuse):
             self._count_entries(found)
             if found:
                 users = [one.user_id for one in found]
@@ -351,9 +353,6 @@ class Repairer:
         """Logs and counts a lead whose rows PostgreSQL refused."""
         log.error(event, user_id=user_id, reason=why(error))
         self.tally.refuse(why(error))
-
-    def _entries_refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
-        self.refuse(user_id, error, "entries_refused")
 
     def settle(self) -> None:
         """Waits for the stream, reads the candidates again, and repairs what still differs.

@@ -14,14 +14,12 @@ from threading import Event
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from consumer.lane import lane_of
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.progress import Progress
-from consumer.store.errors import TransactionConflict
 from consumer.store.leads import id_of
 from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
@@ -259,15 +257,13 @@ class Verification:
         self._name(kind, {id_of(one): one.user_id for one in earned})
         if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
-                self._repairer.tally.conversions_published += sum(piecewise(self._add, batch, self._unpublished))
+                added = piecewise(self._add, batch, lambda one, error: self._repairer.refuse(one.user_id, error))
+                self._repairer.tally.conversions_published += sum(added)
 
     def _add(self, earned: Sequence[Conversion]) -> int:
         with self._repairer.store.transaction() as tx:
             tx.load(one.user_id for one in earned)
             return tx.publish(earned)
-
-    def _unpublished(self, earned: Conversion, error: psycopg.Error | TransactionConflict) -> None:
-        self._repairer.refuse(earned.user_id, error)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""

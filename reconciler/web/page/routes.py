@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -27,7 +27,6 @@ from markupsafe import Markup, escape
 from consumer.explain import Explanation
 from consumer.measures import RECONCILER
 from consumer.process import myself, release
-from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today, week
 from reconciler.monitor.kafka import StreamSeen
@@ -39,7 +38,7 @@ from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
 from reconciler.web.page.list_page import list_page
 from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
-from reconciler.web.page.view_model import Facts, Policy
+from reconciler.web.page.view_model import Facts, Policy, sentence
 from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.reads import Busy, Turns
 
@@ -130,27 +129,6 @@ def for_people(sentence: str, zone: ZoneInfo) -> str:
     for code, words in WORDS.items():
         sentence = re.sub(rf"{re.escape(code)}\b", words, sentence)
     return OUTCOME.sub(lambda found: f"the last call ended with “{found[1].replace('_', ' ')}”", sentence)
-
-
-class LetterRow(NamedTuple):
-    """A dead letter on its page; `place` is where its message lies."""
-
-    number: int
-    at: datetime
-    when: str
-    reason: str
-    detail: str
-    user_id: int | None
-    place: str
-
-
-def letter_row(letter: Unresolved, zone: ZoneInfo) -> LetterRow:
-    """A dead letter in local time."""
-    at = letter.set_aside_at.astimezone(zone)
-    place = f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
-    return LetterRow(
-        letter.number, at, f"{at:%Y-%m-%d %H:%M}", letter.reason.replace("_", " "), letter.detail, letter.user_id, place
-    )
 
 
 class TodayCache:
@@ -285,12 +263,12 @@ def add_pages(
         try:
             explanation = await precalls.explain(number)
         except UnknownUser as error:
-            return pages.html("customer.html", 404, title=title, asked=number, wrong=_sentence(str(error)))
+            return pages.html("customer.html", 404, title=title, asked=number, wrong=sentence(str(error)))
         except StoreError as error:
             log.warning("customer_not_explained", reason=str(error))
             wrong = "PostgreSQL does not answer, so nothing can be said of any customer now. Try again in a moment."
             if isinstance(error, NotPrepared):
-                wrong = _sentence(str(error))
+                wrong = sentence(str(error))
             return pages.html("customer.html", 503, title=title, asked=number, wrong=wrong)
         return pages.html(
             "customer.html",
@@ -318,7 +296,7 @@ def add_pages(
             return busy
         except (StoreError, psycopg.Error) as error:
             log.warning("list_not_shown", reason=str(error))
-            return _no_list(pages, _sentence(str(error)), 503)
+            return _no_list(pages, sentence(str(error)), 503)
         shown = list_page(name, kind, span, found, zone, is_first=behind is None)
         return pages.html("list.html", list=shown, title=shown.title)
 
@@ -332,9 +310,12 @@ def add_pages(
         try:
             found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
         except StoreError as error:
-            wrong = _sentence(str(error))
+            wrong = sentence(str(error))
             return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
-        rows = [letter_row(letter, zone) for letter in found[: dead_letters.LISTED]]
+        rows = [
+            replace(letter, set_aside_at=letter.set_aside_at.astimezone(zone))
+            for letter in found[: dead_letters.LISTED]
+        ]
         further = rows[-1].number if len(found) > len(rows) else 0
         return pages.html("dead_letters.html", letters=rows, startable=startable, further=further, begun=after > 0)
 
@@ -359,7 +340,3 @@ def _user_id(text: str) -> int | None:
 def _no_number(pages: Pages, asked: str) -> HTMLResponse:
     wrong = "Give the customer's id in MySQL (users.id), a number such as 8911."
     return pages.html("customer.html", 422, title="That is no customer's id", asked=asked[:40], wrong=wrong)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
