@@ -21,10 +21,13 @@ if TYPE_CHECKING:  # the reader, which shares this program, never speaks to Post
 LISTED: Final = 200
 """Dead letters shown at once where nobody asks for more."""
 
-Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
+HIGHEST: Final = 2**63 - 1
+"""No dead letter has a higher number."""
+
+Numbers = Annotated[list[int] | None, typer.Argument(min=1, max=HIGHEST, help="Numbers as `list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to show, oldest first.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=HIGHEST, help="How many to show, oldest first.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,7 +79,7 @@ def list_unresolved(as_json: AsJson = False, limit: Limit = LISTED) -> None:
 
 
 @app.command(epilog="Example: consumer dead-letters show 3")
-def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
+def show(number: Annotated[int, typer.Argument(min=1, max=HIGHEST, help="A number as `list` shows it.")]) -> None:
     """Show one dead letter with its original bytes: as text, or as {"base64": …} where they are not UTF-8."""
     from consumer.store import dead_letters
 

@@ -60,6 +60,8 @@ def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     assert problem(post("/v1/sweeps/nothing", headers=right)) == (404, "unknown-run")
     assert problem(post("/v1/sweeps/new-requirements", headers=right)) == (409, "not-allowed")
     assert problem(post("/v1/dead-letters/7/discard", headers=right)) == (404, "unknown-dead-letter")
+    for number in (0, 2**63):
+        assert problem(post(f"/v1/dead-letters/{number}/retry", headers=right)) == (422, "invalid-request")
     upside_down = served.get("/v1/conversions/by-agent", **{"from": "2026-04-01T00:00Z", "to": "2026-03-01T00:00Z"})
     assert problem(upside_down) == (422, "invalid-request")
     assert problem(served.get("/static/000000000000/page.css")) == (404, "about:blank")
