@@ -103,11 +103,12 @@ def setup(
 
 @app.command(epilog="Example: consumer doctor --problems")
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
     problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
 ) -> None:
     """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
     from consumer.doctor import examine, report
+    from consumer.doctor.check import State
     from consumer.reader.reader import server_id
     from consumer.settings import (
         ApplierSettings,
@@ -133,7 +134,7 @@ def doctor(
         typer.echo(json.dumps(report.as_json(checks)))
     else:
         report.show(checks, paper(), problems=problems)
-    if report.has_failed(checks):
+    if any(check.state is State.FAILED for check in checks):
         raise typer.Exit(FAILED)
 
 
@@ -226,7 +227,7 @@ def apply() -> None:
 
 @app.command("status", epilog="Example: consumer status --watch")
 def show_status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
     """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters; code 1 if a server is silent."""
@@ -256,7 +257,7 @@ def show_status(
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
     user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.commands.explain import explanation
@@ -279,7 +280,7 @@ def audit(
         str | None, typer.Option("--from", help="Instead: from this time on, as 2026-11-29T14:00, in UTC.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", show_default="now", help="With --from: to this time.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Hold the binlog, as another's decoder reads it, against Kafka; exit code 3: rows differ, 4: not all was read."""
     from rich.console import Console
@@ -318,7 +319,7 @@ def audit(
 
 @app.command("settings", epilog="Example: consumer settings --json")
 def show_settings(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Every setting as a process here would take it, and where it is from; secrets are masked."""
     from consumer.commands import settings

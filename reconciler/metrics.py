@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
@@ -223,47 +224,42 @@ def count(report: Report) -> None:
         DRIFT.labels(name, kind).inc(number)
 
 
+@dataclass(eq=False)
 class Watched(Collector):
-    """What was seen last of the servers and of Kafka, and which MODES are on."""
+    """What was seen last of the servers and of Kafka, and which MODES are on.
 
-    def __init__(
-        self,
-        snapshot: Callable[[], Snapshot],
-        stream: Callable[[], StreamSeen],
-        modes: Mapping[str, bool],
-        switched_off: Collection[str],
-        publishing: Callable[[], Publishing | None],
-    ) -> None:
-        """What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their
-        topic, None where nobody wants that."""
-        self._publishing = publishing
-        self._snapshot = snapshot
-        self._stream = stream
-        self._modes = modes
-        self._switched_off = switched_off
-        self._known = StreamSeen()
-        """What Kafka told last: time passes for what it keeps while it is away, too."""
+    What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
+    where nobody wants that.
+    """
+
+    snapshot: Callable[[], Snapshot]
+    stream: Callable[[], StreamSeen]
+    modes: Mapping[str, bool]
+    switched_off: Collection[str]
+    publishing: Callable[[], Publishing | None]
+    _known: StreamSeen = field(default_factory=StreamSeen, init=False)
+    """What Kafka told last: time passes for what it keeps while it is away, too."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
-        seen = self._snapshot()
+        seen = self.snapshot()
         success, queues, letters = LAST_SUCCESS.family(), QUEUE_LEADS.family(), DEAD_LETTERS.family()
         for name, run in seen.last_runs.items():
-            if name not in self._switched_off:  # nobody waits for it, so no alert may
+            if name not in self.switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
         yield from self._runs(seen)
         yield from _of_today(seen.today)
-        yield from self._kept(seen, self._stream())
+        yield from self._kept(seen, self.stream())
         modes = MODE.family()
         for mode in MODES:
-            modes.add_metric([mode], float(self._modes.get(mode, False)))
+            modes.add_metric([mode], float(self.modes.get(mode, False)))
         yield modes
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
         for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
-        publishing = self._publishing()
+        publishing = self.publishing()
         waiting = None if publishing is None else publishing.waiting
         oldest = None if waiting is None else max(0.0, time.time() - waiting.since) if waiting.since else 0.0
         yield _known(EVENTS_WAITING, None if waiting is None else waiting.events)
@@ -284,7 +280,7 @@ class Watched(Collector):
         """How runs ended, which are under way, what verify found, and how far a backfill is."""
         outcomes, started, drift = RUN_OUTCOME.family(), RUN_STARTED.family(), VERIFY_DRIFT.family()
         for name, state in seen.runs.items():
-            if name in self._switched_off:
+            if name in self.switched_off:
                 continue
             if state.outcome is not None:
                 outcomes.add_metric([name, state.outcome], 1)

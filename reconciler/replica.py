@@ -86,10 +86,6 @@ class ReplicaAway(ReplicaError):
     """The replica does not answer."""
 
 
-class QueryTooSlow(ReplicaError):
-    """A query took longer than REPLICA_QUERY_SECONDS."""
-
-
 class ReplicaUnfit(ReplicaError):
     """The replica lacks a table, column, index or privilege that we need."""
 
@@ -643,7 +639,7 @@ class Replica:
         if code in CONNECTION_LOST:
             return self._away(said)
         if code in TOO_SLOW:
-            return QueryTooSlow(
+            return ReplicaError(
                 f"a query on {self.address} took longer than {self.query_seconds:g} s;"
                 " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
             )

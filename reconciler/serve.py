@@ -194,8 +194,8 @@ class _Structured(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Passes one on."""
-        reason = None if record.exc_info is None else record.exc_info
-        structlog.get_logger(record.name).log(record.levelno, "library", line=record.getMessage(), exc_info=reason)
+        line, error = record.getMessage(), record.exc_info
+        structlog.get_logger(record.name).log(record.levelno, "library", line=line, exc_info=error)
 
 
 def _log_through_structlog() -> None:

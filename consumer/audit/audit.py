@@ -159,29 +159,21 @@ def audit(
         ) from error
 
 
+@dataclass
 class _Auditor:
-    def __init__(
-        self,
-        source: ReplicaSettings,
-        kafka: KafkaSettings,
-        replica: Replica,
-        stream: Stream,
-        checkpoint: Checkpoint,
-        progress: Progress,
-        skip_unchanged: bool,
-    ) -> None:
-        self._source = source
-        self._skip_unchanged = skip_unchanged
-        self._kafka = kafka
-        self._replica = replica
-        self._stream = stream
-        self._checkpoint = checkpoint
-        self._progress = progress
-        self._database = replica.database()
-        self._flavor = "mariadb" if replica.is_mariadb() else "mysql"
-        self._server_id = (
-            crc32(f"{kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
-        )
+    _source: ReplicaSettings
+    _kafka: KafkaSettings
+    _replica: Replica
+    _stream: Stream
+    _checkpoint: Checkpoint
+    _progress: Progress
+    _skip_unchanged: bool
+
+    def __post_init__(self) -> None:
+        self._database = self._replica.database()
+        self._flavor = "mariadb" if self._replica.is_mariadb() else "mysql"
+        name = f"{self._kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}"
+        self._server_id = crc32(name.encode()) % (2**32 - 2) + 1
         self._tables = frozenset(CAPTURED)
         self._read = Read()
         self._restarts: dict[Part, Place] = {}

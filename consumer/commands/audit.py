@@ -138,31 +138,24 @@ def record(found: Audit, started: datetime) -> None:
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on a terminal, a log line every few seconds elsewhere."""
-    if console.is_terminal:
-        with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console) as bar:
-            tasks: dict[str, Any] = {}
-            shown = 0.0
-
-            def move(what: str, done: int, total: int) -> None:
-                nonlocal shown
-                if time.monotonic() - shown < BAR_SECONDS:
-                    return
-                shown = time.monotonic()
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=None)
-                bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
-
-            yield move
-        return
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    tasks: dict[str, Any] = {}
     said = time.monotonic()
 
-    def line(what: str, done: int, total: int) -> None:
+    def tell(what: str, done: int, total: int) -> None:
         nonlocal said
-        if time.monotonic() - said >= LINE_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - said < (BAR_SECONDS if console.is_terminal else LINE_SECONDS):
+            return
+        said = time.monotonic()
+        if not console.is_terminal:
             log.info("progress", run="audit", of=what, done=done, total=total)
+            return
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=None)
+        bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
 
-    yield line
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield tell
 
 
 def _place(place: tuple[str, int]) -> str:

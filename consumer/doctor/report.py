@@ -15,11 +15,6 @@ WEIGHT: Final = {State.FAILED: 0, State.WARNING: 1, State.OK: 2}
 COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
 
 
-def has_failed(checks: Sequence[Check]) -> bool:
-    """Whether any check has."""
-    return any(check.state is State.FAILED for check in checks)
-
-
 def as_json(checks: Sequence[Check]) -> dict[str, object]:
     """The checks and how many there are of each state, as plain data."""
     counts = Counter(check.state for check in checks)

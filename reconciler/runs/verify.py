@@ -23,7 +23,7 @@ from consumer.progress import Progress
 from consumer.store.leads import id_of
 from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
-from reconciler.mysql_statements import SMALLEST
+from reconciler.mysql_statements import LARGEST, SMALLEST
 from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica
 from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise
 from reconciler.runs.run_log import Runs
@@ -33,7 +33,6 @@ from reconciler.runs.wait_for_stream import Stopped
 log = structlog.get_logger(__name__)
 
 NAME: Final = "verify"
-LAST_ID: Final = 2**63 - 1
 SAMPLE_AT_ONCE: Final = 100
 LOOKS_IN_VAIN: Final = 1000
 """A sample ends when so many places one after the other had nobody new: there are no more users."""
@@ -134,7 +133,7 @@ class Verification:
             if self._stop.is_set():
                 raise Stopped
             users = self._compare(part)
-            if part.upto < LAST_ID:
+            if part.upto < LARGEST:
                 progress.advance(part.upto, users)
             run.move(part.upto, self._repairer.tally.as_counts(), self._queries())
 
@@ -144,16 +143,16 @@ class Verification:
             ahead = pool.submit(self._condense, SMALLEST)
             while True:
                 part = ahead.result()
-                if part.upto < LAST_ID:
+                if part.upto < LARGEST:
                     ahead = pool.submit(self._condense, part.upto)
                 yield part
-                if part.upto == LAST_ID:
+                if part.upto == LARGEST:
                     return
 
     def _condense(self, after: int) -> Range:
         upto = self._condenser.end_of_range(after, self._range_users)
         if upto is None:
-            return Range(after, LAST_ID, NO_ROWS)
+            return Range(after, LARGEST, NO_ROWS)
         return Range(after, upto, self._condenser.fingerprints(after, upto))
 
     def _compare(self, part: Range) -> int:

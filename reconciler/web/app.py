@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -151,7 +151,8 @@ def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool
                         told = document["paths"][route.path][method.lower()]["responses"][str(status)]
                         for kind, media in answer.get("content", {}).items():
                             told["content"][kind].update(media)
-        for answer in _answers(document):
+        operations = (operation for methods in document["paths"].values() for operation in methods.values())
+        for answer in (answer for operation in operations for answer in operation["responses"].values()):
             media = answer.get("content", {})
             if "application/json" in media and _is_problem(media["application/json"]):
                 media[problems.KIND] = media.pop("application/json")
@@ -163,12 +164,6 @@ def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _answers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for methods in document["paths"].values():
-        for operation in methods.values():
-            yield from operation["responses"].values()
 
 
 def _is_problem(media: dict[str, Any]) -> bool:

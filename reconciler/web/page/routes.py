@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -33,6 +33,7 @@ from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
+from reconciler.mysql_statements import LARGEST
 from reconciler.postgres import Postgres
 from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
@@ -51,7 +52,6 @@ WEEK_FRESH_SECONDS: Final = 60.0
 WEEK_WAIT_SECONDS: Final = 1.0
 WEEK_ANSWER_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
-LARGEST_ID: Final = 2**63 - 1
 HERE: Final = Path(__file__).parent
 STATIC: Final = {
     "page.css": "text/css",
@@ -81,11 +81,15 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Asset:
-    """A static file, and the name that changes with its content."""
+    """A static file."""
 
     content: bytes
     kind: str
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """The name that changes with its content."""
+        return sha256(self.content).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class Pages:
     """Templates and static files, read once."""
 
     def __init__(self, policy: Policy) -> None:
-        self._assets = {name: _asset(HERE / "static" / name, kind) for name, kind in STATIC.items()}
+        self._assets = {name: Asset((HERE / "static" / name).read_bytes(), kind) for name, kind in STATIC.items()}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -222,11 +226,6 @@ def commands(sentence: str) -> Markup:
     parts = sentence.split("`")
     marked = (Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
     return Markup("").join(marked) if len(parts) % 2 else escape(sentence)
-
-
-def _asset(path: Path, kind: str) -> Asset:
-    content = path.read_bytes()
-    return Asset(content, kind, sha256(content).hexdigest()[:12])
 
 
 def add_pages(
@@ -305,7 +304,7 @@ def add_pages(
         return pages.html("docs.html", about=app.description, groups=operations(app.openapi()))
 
     @app.get("/dead-letters", include_in_schema=False)
-    async def letters(after: int = Query(0, ge=0, le=LARGEST_ID)) -> HTMLResponse:
+    async def letters(after: int = Query(0, ge=0, le=LARGEST)) -> HTMLResponse:
         startable = policy().may_start
         try:
             found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
@@ -334,7 +333,7 @@ def _user_id(text: str) -> int | None:
     if not digits.isascii() or not digits.removeprefix("-").isdigit():
         return None
     number = int(digits[:21])
-    return number if -LARGEST_ID <= number <= LARGEST_ID else None
+    return number if -LARGEST <= number <= LARGEST else None
 
 
 def _no_number(pages: Pages, asked: str) -> HTMLResponse:
