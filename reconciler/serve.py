@@ -85,15 +85,14 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
+    beside: list[Watch | StreamWatch | Publisher] = [watch, stream] if publisher is None else [watch, stream, publisher]
     publishing = publisher.state if publisher is not None else lambda: None
     with (
         registered(metrics.Watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)),
         _presence(settings),
     ):
-        watch.start()
-        stream.start()
-        if publisher is not None:
-            publisher.start()
+        for one in beside:
+            one.start()
         http.start()
         if schedule is not None:
             schedule.start()
@@ -106,10 +105,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
             schedule.stop()
         http.join()
         jobs.close()
-        watch.join()
-        stream.join()
-        if publisher is not None:
-            publisher.join()
+        for one in beside:
+            one.join()
     log.info("stopped")
     return failed
 

@@ -31,7 +31,7 @@ from consumer.store.refusal import reason_of
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs.drift import confirmed, entry_kinds
-from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
+from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved, lanes_ahead
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -440,7 +440,7 @@ class Repairer:
 
     def _confirm(self, candidates: Sequence[Candidate], live: LiveRead) -> list[Candidate]:
         """Repairs the candidates whose drift a second read confirms; returns those to be looked at once more."""
-        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        ahead = lanes_ahead(self.postgres.lanes(), self.replica.clock())  # of the clock that the read has just shown
         if ahead:
             log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
             self._leave(candidates, PUT_BACK)

@@ -104,8 +104,9 @@ class Readiness(BaseModel):
     replica: str
 
 
-def invalid(errors: list[Example]) -> Example:
-    """The answer to a question with these faults."""
+def invalid(kind: str, place: list[str], said: str) -> Example:
+    """The answer to a question with this fault."""
+    errors = [{"type": kind, "loc": place, "msg": said}]
     return problem(422, sentence(errors), "invalid-request", errors=errors)
 
 
@@ -115,7 +116,7 @@ NOT_READY: Final[Example] = {
     "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or correct DATABASE_URL",
     "replica": "up",
 }
-WRONG: Final[Example] = invalid([{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}])
+WRONG: Final[Example] = invalid("missing", ["query", "expected"], "Field required")
 SILENT: Final = "PostgreSQL does not answer; ask again in a moment"
 NO_DEAD_LETTER: Final = "there is no unresolved dead letter 3; see `consumer dead-letters list`"
 RETRIED: Final[Example] = {"resolved": True}
@@ -133,22 +134,13 @@ DEAD_LETTERS: Final[list[Example]] = [
     }
 ]
 QUEUED: Final = "the customer is queued to be read live; GET /v1/leads/{user_id} shows when that is done"
-_NO_NUMBER: Final = "Input should be a valid integer, unable to parse string as an integer"
-WRONG_ID: Final[Example] = invalid([{"type": "int_parsing", "loc": ["path", "user_id"], "msg": _NO_NUMBER}])
+WRONG_ID: Final[Example] = invalid(
+    "int_parsing", ["path", "user_id"], "Input should be a valid integer, unable to parse string as an integer"
+)
 WRONG_CURSOR: Final[Example] = invalid(
-    [
-        {
-            "type": "string_pattern_mismatch",
-            "loc": ["query", "after"],
-            "msg": "String should match pattern '^[0-9]{1,18}$'",
-        }
-    ]
+    "string_pattern_mismatch", ["query", "after"], "String should match pattern '^[0-9]{1,18}$'"
 )
-WRONG_BODY: Final[Example] = invalid(
-    [
-        {"type": "extra_forbidden", "loc": ["body", "hour_back"], "msg": "Extra inputs are not permitted"},
-    ]
-)
+WRONG_BODY: Final[Example] = invalid("extra_forbidden", ["body", "hour_back"], "Extra inputs are not permitted")
 
 PRECALL: Final[Example] = {
     "user_id": 8911,

@@ -53,14 +53,7 @@ WEEK_WAIT_SECONDS: Final = 1.0
 WEEK_ANSWER_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
 HERE: Final = Path(__file__).parent
-STATIC: Final = {
-    "page.css": "text/css",
-    "page.js": "text/javascript",
-    "token.js": "text/javascript",
-    "customer.js": "text/javascript",
-    "letters.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+STATIC: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 WORDS: Final = {
     **{f"in {code}": f"in the queue “{title}”" for code, title in QUEUES},
@@ -195,7 +188,8 @@ class Pages:
     """Templates and static files, read once."""
 
     def __init__(self, policy: Policy) -> None:
-        self._assets = {name: Asset((HERE / "static" / name).read_bytes(), kind) for name, kind in STATIC.items()}
+        files = [path for path in (HERE / "static").iterdir() if path.suffix in STATIC]
+        self._assets = {path.name: Asset(path.read_bytes(), STATIC[path.suffix]) for path in files}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
