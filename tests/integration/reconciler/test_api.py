@@ -10,6 +10,8 @@ from importlib.metadata import version
 import httpx
 import pytest
 
+from consumer.commands.explain import explanation
+from consumer.settings import DatabaseSettings, ReplicaSettings
 from reconciler.web.problems import TITLES
 from tests.integration.reconciler.serving import Served, serving
 from tests.integration.reconciler.world import World
@@ -38,6 +40,15 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     assert body["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     return answer.status_code, kind
+
+
+def test_somebody_whom_only_mysql_knows_differs_as_unknown_by_whichever_way(mysql_world: World, served: Served) -> None:
+    mysql_world.user(2)
+    settings = {"replica_database_url": mysql_world.replica_url, "database_url": mysql_world.conninfo}
+    told = explanation(2, ReplicaSettings.model_validate(settings), DatabaseSettings.model_validate(settings))
+    assert served.get("/v1/leads/2").json()["live"]["drift"] == ["unknown"]
+    assert told.live is not None
+    assert told.live.drift == ["unknown"]
 
 
 def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
