@@ -303,7 +303,7 @@ def audit(
     if since >= (until or started):
         raise typer.BadParameter("the stretch ends before it begins")
     demand(ReplicaSettings, KafkaSettings, ReaderSettings)
-    skip_unchanged = load(ReaderSettings).skip_unchanged_updates
+    skip_unchanged, conninfo = load(ReaderSettings).skip_unchanged_updates, command.log_of_runs()
     times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
     with command.progress(Console(stderr=True)) as progress:
         found = look(load(ReplicaSettings), load(KafkaSettings), times, progress, skip_unchanged=skip_unchanged)
@@ -312,7 +312,8 @@ def audit(
     else:
         for sentence in command.sentences(found):
             typer.echo(sentence)
-    command.record(found, started)
+    if conninfo is not None:
+        command.record(found, started, conninfo)
     if code := command.exit_code(found):
         raise typer.Exit(code)
 
