@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from threading import Event
 from typing import Final, NamedTuple
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -178,19 +177,14 @@ class Filling:
         numbers = {one.id: one.event_number for one in part}
         parameters = {"id": list(numbers), "talk_seconds": self._rules.talk_seconds, "days": self._rules.days}
         try:
-            filled, locked = self._execute(parameters)
+            with self.postgres.session() as connection, connection.transaction():
+                connection.execute(LOCK_SECONDS)
+                ((filled, locked),) = connection.execute(self._statement, parameters)
         except RowLocked:  # a whole table, or an agent that is being deleted
             held += numbers.values()
             return
         self.done.filled += filled
         held += (numbers[one] for one in locked)
-
-    def _execute(self, parameters: dict[str, object]) -> tuple[int, list[UUID]]:
-        with self.postgres.session() as connection, connection.transaction():
-            connection.execute(LOCK_SECONDS)
-            row = connection.execute(self._statement, parameters).fetchone()
-        assert row is not None
-        return row[0], row[1]
 
     def _refused(self, held: list[int], one: Recorded, error: psycopg.Error | TransactionConflict) -> None:
         if isinstance(error, TransactionConflict):
