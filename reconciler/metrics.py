@@ -76,7 +76,7 @@ PRECALL_SECONDS: Final = histogram(
     "leadstream_precall_seconds", "How long a pre-call check took.", PRECALL_BUCKETS, RECONCILER
 )
 PRECALL_DRIFT: Final = counter(
-    "leadstream_precall_drift", "Pre-call checks that saw drift and queued a recheck.", RECONCILER
+    "leadstream_precall_drift", "Pre-call checks and explanations that saw drift and queued a recheck.", RECONCILER
 )
 
 EVENTS_PUBLISHED: Final = counter(
