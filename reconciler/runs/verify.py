@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 NAME: Final = "verify"
 SAMPLE_AT_ONCE: Final = 100
 LOOKS_IN_VAIN: Final = 1000
-"""A sample ends when so many places one after the other had nobody new: there are no more users."""
+"""A sample ends when so many places in a row had nobody new: hardly anybody is left, or ids lie far apart."""
 CONVERSIONS_AT_ONCE: Final = 10_000
 DIFFERING: Final = (
     "conversions hold another customer, type or time than what earned them: somebody changed these rows; the log names"
