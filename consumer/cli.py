@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 import time
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands import dead_letters, rules
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, begin, fail, run
+from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, run
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
@@ -29,8 +28,6 @@ GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
 """One part of a GTID set of MySQL, or of MariaDB."""
 
 WATCH_SECONDS = 2.0
-PAPER = 160
-"""Characters in a line where a table does not go to a terminal."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,13 +103,12 @@ def setup(
 
 @app.command(epilog="Example: consumer doctor --problems")
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
     problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
 ) -> None:
     """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
-    from rich.console import Console
-
     from consumer.doctor import examine, report
+    from consumer.doctor.check import State
     from consumer.reader.reader import server_id
     from consumer.settings import (
         ApplierSettings,
@@ -137,8 +133,8 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(checks)))
     else:
-        report.show(checks, Console() if sys.stdout.isatty() else Console(width=report.PAPER), problems=problems)
-    if report.has_failed(checks):
+        report.show(checks, paper(), problems=problems)
+    if any(check.state is State.FAILED for check in checks):
         raise typer.Exit(FAILED)
 
 
@@ -191,7 +187,7 @@ def read(
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
-    _exit_as_asked(stop)
+    leave(stop)
 
 
 def _place(option: str, text: str) -> tuple[str, int]:
@@ -226,23 +222,21 @@ def apply() -> None:
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
         applier.run(stop.event)
-    _exit_as_asked(stop)
+    leave(stop)
 
 
 @app.command("status", epilog="Example: consumer status --watch")
 def show_status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
     """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters; code 1 if a server is silent."""
-    from rich.console import Console
-
     from consumer.commands import status
     from consumer.settings import DatabaseSettings, KafkaSettings, demand, load
 
     demand(KafkaSettings, DatabaseSettings)
     kafka, database = load(KafkaSettings), load(DatabaseSettings)
-    console = Console() if sys.stdout.isatty() else Console(width=PAPER)
+    console = paper()
     while True:
         found = status.status(kafka, database)
         if watch and console.is_terminal:
@@ -263,7 +257,7 @@ def show_status(
 @app.command("explain", epilog="Example: consumer explain 8911")
 def explain_user(
     user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
     from consumer.commands.explain import explanation
@@ -286,7 +280,7 @@ def audit(
         str | None, typer.Option("--from", help="Instead: from this time on, as 2026-11-29T14:00, in UTC.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", show_default="now", help="With --from: to this time.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Hold the binlog, as another's decoder reads it, against Kafka; exit code 3: rows differ, 4: not all was read."""
     from rich.console import Console
@@ -309,7 +303,7 @@ def audit(
     if since >= (until or started):
         raise typer.BadParameter("the stretch ends before it begins")
     demand(ReplicaSettings, KafkaSettings, ReaderSettings)
-    skip_unchanged = load(ReaderSettings).skip_unchanged_updates
+    skip_unchanged, conninfo = load(ReaderSettings).skip_unchanged_updates, command.log_of_runs()
     times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
     with command.progress(Console(stderr=True)) as progress:
         found = look(load(ReplicaSettings), load(KafkaSettings), times, progress, skip_unchanged=skip_unchanged)
@@ -318,32 +312,26 @@ def audit(
     else:
         for sentence in command.sentences(found):
             typer.echo(sentence)
-    command.record(found, started)
+    if conninfo is not None:
+        command.record(found, started, conninfo)
     if code := command.exit_code(found):
         raise typer.Exit(code)
 
 
 @app.command("settings", epilog="Example: consumer settings --json")
 def show_settings(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: rules.AsJson = False,
 ) -> None:
     """Every setting as a process here would take it, and where it is from; secrets are masked."""
-    from rich.console import Console
-
     from consumer.commands import settings
 
     found = settings.settings()
     if as_json:
         typer.echo(json.dumps([setting._asdict() for setting in found]))
     else:
-        settings.show(found, Console() if sys.stdout.isatty() else Console(width=PAPER))
+        settings.show(found, paper())
     if any(setting.problem for setting in found):
         raise typer.Exit(WRONG_SETTINGS)
-
-
-def _exit_as_asked(stop: Stop) -> None:
-    if stop.by == signal.SIGINT:
-        raise typer.Exit(INTERRUPTED)
 
 
 def main() -> None:

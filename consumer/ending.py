@@ -1,4 +1,4 @@
-"""How commands begin, and how one ends that failed: a sentence on stderr, and an exit code that means something."""
+"""How commands begin, where tables go, and how one ends: a sentence on stderr, an exit code that means something."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import sys
 from collections.abc import Callable
 from threading import Event
 from types import FrameType
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
+
+from consumer.stopping import Stop
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED: Final = 1
 WRONG_SETTINGS: Final = 2
@@ -35,6 +40,27 @@ def begin(
     from consumer.settings import run_settings
 
     logs.configure(run_settings())
+
+
+def paper(width: int = 160) -> Console:
+    """Where tables go: standard output, with so many characters in a line where that is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width)
+
+
+def wrong(sentence: str) -> NoReturn:
+    """Ends a command that was used wrongly."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(WRONG_SETTINGS)
+
+
+def leave(stop: Stop, *, failed: bool = False) -> None:
+    """Ends a command with the exit code of one that Ctrl-C stopped, or that failed; returns where neither is so."""
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 def fail(error: Exception, code: int) -> int:

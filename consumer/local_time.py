@@ -16,8 +16,6 @@ SLACK_SECONDS: Final = 60.0
 """How long before its commit an application may have made a row, and how far clocks may differ."""
 QUARTER: Final = 900
 
-USERS: Final = "users"
-
 
 class Created(NamedTuple):
     """A row of a new customer's: when its table says it was made, and when the customer's own was committed (s)."""
@@ -45,7 +43,7 @@ def _off(table: str, rows: Sequence[Created], now: float) -> float:
         return 0.0
     off = [row.created - row.committed for row in rows]
     quarters = {round(seconds / QUARTER) for seconds in off}
-    if table == USERS:
+    if table == "users":
         (first, *others) = quarters
         near = all(abs(seconds - first * QUARTER) <= SLACK_SECONDS for seconds in off)
         return 0.0 if others or not near else float(first * QUARTER)

@@ -208,8 +208,11 @@ class _Lanes(Collector):
         yield from (held, lag, applied)
 
 
-class _Sent(Collector):
+class Sent(Collector):
+    """How many messages of each lane are in Kafka."""
+
     def __init__(self, next_seqs: Callable[[], list[int]]) -> None:
+        """`next_seqs` are each lane's next number."""
         self._next_seqs = next_seqs
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -225,13 +228,6 @@ def lanes_applied(reached: Callable[[], Mapping[int, Reached]], lanes: int) -> I
     for lane in range(lanes):
         LOST_NUMBERS.labels(str(lane))
     with registered(_Lanes(reached)):
-        yield
-
-
-@contextmanager
-def lanes_sent(next_seqs: Callable[[], list[int]]) -> Iterator[None]:
-    """Tells at every scrape, inside the block, how many messages of each lane are in Kafka; `next_seqs` by lane."""
-    with registered(_Sent(next_seqs)):
         yield
 
 

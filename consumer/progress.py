@@ -1,4 +1,4 @@
-"""Progress of work that goes through users by primary key: a bar on a terminal, log lines elsewhere."""
+"""Progress of work that goes through users, by primary key as a rule: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class TerminalProgress:
         self._started = time.monotonic()
 
     def start(self, position: int, end: int) -> None:
-        """Shows the bar; it is full at the highest primary key."""
+        """Shows the bar; it is full at `end`."""
         self._started = time.monotonic()
         self._task = self._bar.add_task(self._name, total=max(end, 1), completed=position, users=0, rate=0.0)
         self._bar.start()
 
     def advance(self, position: int, users: int) -> None:
-        """Moves the bar to a primary key."""
+        """Moves the bar."""
         self._users += users
         rate = self._users / max(time.monotonic() - self._started, 0.001)
         self._bar.update(self._task, completed=position, users=self._users, rate=rate)
@@ -64,7 +64,7 @@ class LineProgress:
         """Says where it begins."""
         self._started = self._said = time.monotonic()
         self._begin, self._end = position, end
-        log.info("started", run=self._name, after_user=position, last_user=end)
+        log.info("started", run=self._name, position=position, end=end)
 
     def advance(self, position: int, users: int) -> None:
         """Says how far it is, how fast, and how many seconds are left."""
@@ -77,7 +77,7 @@ class LineProgress:
         left = max(self._end - position, 0) * seconds / max(position - self._begin, 1)
         rate = round(self._users / seconds)
         log.info(
-            "progress", run=self._name, user=position, users=self._users, users_per_s=rate, seconds_left=round(left)
+            "progress", run=self._name, position=position, users=self._users, users_per_s=rate, seconds_left=round(left)
         )
 
     def close(self) -> None:

@@ -452,14 +452,10 @@ _SHOULD: Final = {
     "less_than_equal": "it should be {le:g} at most",
     "less_than": "it should be less than {lt:g}",
     "int_parsing": "it should be a whole number",
-    "int_from_float": "it should be a whole number",
     "float_parsing": "it should be a number",
     "bool_parsing": "it should be true or false",
-    "bool_type": "it should be true or false",
     "literal_error": "it should be {expected}",
     "string_pattern_mismatch": "it should match {pattern}",
-    "date_from_datetime_parsing": "it should be a date such as 2026-12-25",
-    "date_parsing": "it should be a date such as 2026-12-25",
 }
 """What pydantic finds wrong, in our words; errors of our own validators say it themselves."""
 

@@ -6,19 +6,18 @@ cannot say that all is in step; 2 wrong usage or settings; 130 Ctrl-C.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS, begin, fail
+from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, wrong
 from consumer.ending import run as run_app
 from consumer.stopping import Stop
-from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
+from reconciler.names import ATTRIBUTION, RECHECKS, STARTABLE, SWEEPS
 
 if TYPE_CHECKING:
     from reconciler.runs.sessions import Tools
@@ -33,9 +32,6 @@ app = typer.Typer(
 app.callback()(begin)
 
 
-NAMES = (*SWEEPS, RECHECKS)
-PAPER = 120
-"""Characters in a line where the report does not go to a terminal."""
 Settle = Annotated[
     bool,
     typer.Option(
@@ -56,7 +52,7 @@ JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 @app.command(epilog="Example: reconciler run new-users --hours-back 24 --dry-run")
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"{', '.join(NAMES)}, or all.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"{', '.join(STARTABLE)}, or all.")],
     *,
     since: Annotated[
         str | None, typer.Option(help="Begin of the window, ISO 8601 (UTC where no zone is named).")
@@ -79,7 +75,7 @@ def run(
 
     scope = Scope(_since(since), hours_back, everyone)
     if scope.since is not None and hours_back is not None:
-        _wrong("--since and --hours-back exclude each other; give one of them")
+        wrong("--since and --hours-back exclude each other; give one of them")
     settings = load(SweepSettings)
     chosen = _chosen(names, settings)
     with _tools() as (tools, stop):
@@ -93,7 +89,7 @@ def run(
             if interval is None or stop:
                 break
         failed = any(report.has_failed for report in reports) or (not stop and len(reports) < len(chosen))
-    _leave(stop, failed=failed and interval is None)
+    leave(stop, failed=failed and interval is None)
 
 
 def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop) -> list[Report]:
@@ -126,7 +122,7 @@ def backfill(
         with progress_for("backfill") as progress:
             report = filling.run(progress, restart=restart)
         _print([report], as_json_)
-    _leave(stop, failed=report.has_failed)
+    leave(stop, failed=report.has_failed)
 
 
 @app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
@@ -143,16 +139,16 @@ def verify(
 
     since = _since(conversions_since, "--conversions-since")
     if since is not None and sample is not None:
-        _wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")
+        wrong("--conversions-since and --sample exclude each other, because a sample compares no conversions")
     with _tools() as (tools, stop), tools.verification(repair=repair, gives_up=settle) as verification:
         if since is not None and tools.discovery.shadow_mode:
-            _wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
+            wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
         with progress_for("verify") as progress:
             report = verification.run(progress, sample=sample, conversions_since=since)
         _print([report], as_json_)
     tally = report.tally
     in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left_to_recheck)
-    _leave(stop, failed=in_doubt)
+    leave(stop, failed=in_doubt)
 
 
 @app.command(epilog="Example: reconciler recheck 8911")
@@ -174,7 +170,7 @@ def recheck(
             _print_error(f"queued; {error}")
             return
         _print([report], as_json_)
-    _leave(stop, failed=report.has_failed)
+    leave(stop, failed=report.has_failed)
 
 
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
@@ -195,28 +191,28 @@ def age() -> None:
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:
         typer.echo("nothing to age today")
-    _leave(stop, failed=False)
+    leave(stop)
 
 
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
 def attribution() -> None:
     """Notes whose calls earned each conversion, where nobody else did; `attribution` in the rules says which calls."""
-    from reconciler.runs.attribution import NotOurs, attribute
+    from reconciler.runs.attribution import attribute
 
     with _tools() as (tools, stop):
         if tools.discovery.shadow_mode:
             typer.echo("SHADOW_MODE is on: conversions are the call centre's and stay as they are")
             return
         done = attribute(tools.postgres, tools.runs, stop.event)
-    if isinstance(done, NotOurs):
-        typer.echo(done.reason)
+    if isinstance(done, str):
+        typer.echo(done)
         return
     typer.echo(f"{done.filled:,} of {done.looked_at:,} conversions were given their agents")
     if done.locked:
         typer.echo(f"{done.locked:,} are held by somebody else and left for the next run")
     if done.refused:
         _print_error(f"PostgreSQL refused {done.refused:,} of them; the log says why")
-    _leave(stop, failed=bool(done.refused))
+    leave(stop, failed=bool(done.refused))
 
 
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
@@ -233,7 +229,7 @@ def serve() -> None:
     )  # fmt: skip
     with Stop() as stop:
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
-    _leave(stop, failed=failed)
+    leave(stop, failed=failed)
 
 
 @contextmanager
@@ -251,8 +247,7 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
             with open_tools(settings, stop.event) as tools:
                 yield tools, stop
         except (StoreError, ReplicaError):
-            if stop.by == signal.SIGINT:
-                raise typer.Exit(INTERRUPTED) from None
+            leave(stop)
             raise
 
 
@@ -260,8 +255,8 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
     if names == ["all"]:
         return [name for name in SWEEPS if name in settings.sweeps] or [RECHECKS]
     for name in names:
-        if name not in NAMES:
-            _wrong(f"there is no run {name!r}; there are {', '.join(NAMES)}, or all alone")
+        if name not in STARTABLE:
+            wrong(f"there is no run {name!r}; there are {', '.join(STARTABLE)}, or all alone")
     for name in names:
         if name in SWEEPS and name not in settings.sweeps:
             _print_error(f"{name} is switched off; name it in SWEEPS to switch it on")
@@ -276,35 +271,21 @@ def _since(text: str | None, option: str = "--since") -> int | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        _wrong(f"{option} {text} is no time; write it as 2026-03-01T14:00:00Z")
+        wrong(f"{option} {text} is no time; write it as 2026-03-01T14:00:00Z")
     return microseconds(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
 def _print(reports: Sequence[Report], as_json_: bool) -> None:
-    from rich.console import Console
-
     from reconciler.runs.report import as_json, show
 
     if as_json_:
         typer.echo(as_json(reports))
     elif reports:
-        show(Console() if sys.stdout.isatty() else Console(width=PAPER), reports)
+        show(paper(120), reports)
 
 
 def _print_error(sentence: str) -> None:
     typer.echo(sentence, err=True)
-
-
-def _wrong(sentence: str) -> NoReturn:
-    _print_error(sentence)
-    raise typer.Exit(2)
-
-
-def _leave(stop: Stop, *, failed: bool) -> None:
-    if stop.by == signal.SIGINT:
-        raise typer.Exit(INTERRUPTED)
-    if failed:
-        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from consumer.leads.drift import Drift
 from consumer.leads.model import ConversionType, QueueType
-from consumer.measures import RECONCILER, Measure, counter, histogram, registered, scraped
+from consumer.measures import RECONCILER, Measure, counter, histogram, scraped
 from consumer.store.conversion_events import Waiting
 from consumer.store.dead_letters import Defect
 from consumer.versions import age
@@ -20,13 +20,11 @@ from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import SinceMidnight
-from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
-from reconciler.runs import aging, backfill, verify
+from reconciler.names import NAMES, STARTABLE
+from reconciler.runs import backfill, verify
 from reconciler.runs.drift import EntryKind
-from reconciler.runs.run_log import AUDIT
 from reconciler.runs.sweeps import Report
 
-EVERY_RUN: Final = (*SWEEPS, RECHECKS, verify.NAME, backfill.NAME, aging.NAME, ATTRIBUTION, AUDIT)
 OUTCOMES: Final = ("ok", "stopped", "failed", "refused", "drift", "dry-run")
 KINDS: Final = (*Drift, *EntryKind, *ConversionKind, verify.CALL_CENTRE)
 SHADOW: Final = "shadow"
@@ -34,7 +32,7 @@ DISABLED: Final = "disabled"
 SWEEPS_OFF: Final = "sweeps_off"
 MODES: Final = (SHADOW, DISABLED, SWEEPS_OFF)
 """SHADOW_MODE, not SMART_DISCOVERY_ENABLED, and SWEEPS without some of them."""
-RUNS_SERVED: Final = (*SWEEPS, RECHECKS, verify.NAME)
+RUNS_SERVED: Final = (*STARTABLE, verify.NAME)
 RUN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 PRECALL_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 
@@ -78,7 +76,7 @@ PRECALL_SECONDS: Final = histogram(
     "leadstream_precall_seconds", "How long a pre-call check took.", PRECALL_BUCKETS, RECONCILER
 )
 PRECALL_DRIFT: Final = counter(
-    "leadstream_precall_drift", "Pre-call checks that saw drift and queued a recheck.", RECONCILER
+    "leadstream_precall_drift", "Pre-call checks and explanations that saw drift and queued a recheck.", RECONCILER
 )
 
 EVENTS_PUBLISHED: Final = counter(
@@ -91,7 +89,7 @@ LAST_SUCCESS: Final = scraped(
     "leadstream_reconciler_last_success_timestamp_seconds",
     "When the last successful run started, by whichever process.",
     RECONCILER,
-    run=EVERY_RUN,
+    run=NAMES,
 )
 RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
 RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
@@ -102,14 +100,14 @@ RUN_OUTCOME: Final = scraped(
     "leadstream_run_outcome",
     "1 for how the last run of a name ended, by whichever process; aborted: its process was gone.",
     RECONCILER,
-    run=EVERY_RUN,
+    run=NAMES,
     outcome=(*OUTCOMES, "aborted"),
 )
 RUN_STARTED: Final = scraped(
     "leadstream_run_started_timestamp_seconds",
     "When the run started that is under way, 0 where none is; a killed process leaves it so until the next run.",
     RECONCILER,
-    run=EVERY_RUN,
+    run=NAMES,
 )
 VERIFY_DRIFT: Final = scraped(
     "leadstream_verify_drift", "What the last verify found that came to its end.", RECONCILER, kind=KINDS
@@ -226,43 +224,42 @@ def count(report: Report) -> None:
         DRIFT.labels(name, kind).inc(number)
 
 
-class _Watched(Collector):
-    def __init__(
-        self,
-        snapshot: Callable[[], Snapshot],
-        stream: Callable[[], StreamSeen],
-        modes: Mapping[str, bool],
-        switched_off: Collection[str],
-        publishing: Callable[[], Publishing | None],
-    ) -> None:
-        self._publishing = publishing
-        self._snapshot = snapshot
-        self._stream = stream
-        self._modes = modes
-        self._switched_off = switched_off
-        self._known = StreamSeen()
-        """What Kafka told last: time passes for what it keeps while it is away, too."""
+@dataclass(eq=False)
+class Watched(Collector):
+    """What was seen last of the servers and of Kafka, and which MODES are on.
+
+    What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
+    where nobody wants that.
+    """
+
+    snapshot: Callable[[], Snapshot]
+    stream: Callable[[], StreamSeen]
+    modes: Mapping[str, bool]
+    switched_off: Collection[str]
+    publishing: Callable[[], Publishing | None]
+    _known: StreamSeen = field(default_factory=StreamSeen, init=False)
+    """What Kafka told last: time passes for what it keeps while it is away, too."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the watch saw last."""
-        seen = self._snapshot()
+        seen = self.snapshot()
         success, queues, letters = LAST_SUCCESS.family(), QUEUE_LEADS.family(), DEAD_LETTERS.family()
         for name, run in seen.last_runs.items():
-            if name not in self._switched_off:  # nobody waits for it, so no alert may
+            if name not in self.switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
         yield from self._runs(seen)
         yield from _of_today(seen.today)
-        yield from self._kept(seen, self._stream())
+        yield from self._kept(seen, self.stream())
         modes = MODE.family()
         for mode in MODES:
-            modes.add_metric([mode], float(self._modes.get(mode, False)))
+            modes.add_metric([mode], float(self.modes.get(mode, False)))
         yield modes
         for queue_type in QueueType if seen.queues else ():
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
         for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
         yield from (success, queues, letters)
-        publishing = self._publishing()
+        publishing = self.publishing()
         waiting = None if publishing is None else publishing.waiting
         oldest = None if waiting is None else max(0.0, time.time() - waiting.since) if waiting.since else 0.0
         yield _known(EVENTS_WAITING, None if waiting is None else waiting.events)
@@ -283,7 +280,7 @@ class _Watched(Collector):
         """How runs ended, which are under way, what verify found, and how far a backfill is."""
         outcomes, started, drift = RUN_OUTCOME.family(), RUN_STARTED.family(), VERIFY_DRIFT.family()
         for name, state in seen.runs.items():
-            if name in self._switched_off:
+            if name in self.switched_off:
                 continue
             if state.outcome is not None:
                 outcomes.add_metric([name, state.outcome], 1)
@@ -349,20 +346,3 @@ def _known(measure: Measure, value: float | None) -> GaugeMetricFamily:
     if value is not None:
         family.add_metric([], value)
     return family
-
-
-@contextmanager
-def watched(
-    snapshot: Callable[[], Snapshot],
-    stream: Callable[[], StreamSeen],
-    modes: Mapping[str, bool],
-    switched_off: Collection[str] = (),
-    publishing: Callable[[], Publishing | None] = lambda: None,
-) -> Iterator[None]:
-    """Tells at every scrape, inside the block, what was seen last of the servers and of Kafka, and which MODES are on.
-
-    What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
-    where nobody wants that.
-    """
-    with registered(_Watched(snapshot, stream, modes, switched_off, publishing)):
-        yield

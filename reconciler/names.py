@@ -7,4 +7,8 @@ from typing import Final
 SWEEPS: Final = ("new-users", "new-requirements", "unsigned-conversions", "requirements-conversions")
 """The four sweeps in the order of their minutes (:00, :15, :30, :45)."""
 RECHECKS: Final = "rechecks"
+STARTABLE: Final = (*SWEEPS, RECHECKS)
+"""What `reconciler run` and the API start by its name."""
 ATTRIBUTION: Final = "attribution"
+NAMES: Final = (*STARTABLE, "verify", "backfill", "age", ATTRIBUTION, "audit")
+"""Every run that is recorded, in the order people look for them; `audit` is what `consumer audit` records."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -21,7 +21,7 @@ from consumer.store import lookups
 from consumer.store.arrays import bigints, register, texts
 from consumer.store.call_centre import entries
 from consumer.store.call_centre.entries import EntryDrift
-from consumer.store.connection import classified, open_session
+from consumer.store.connection import Connection, classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
@@ -59,7 +59,7 @@ IN_QUEUE: Final = """
 SELECT lead.user_id
 FROM leadstream.leads AS lead JOIN user_call_scores AS score ON score.user_id = lead.user_id
 WHERE lead.queue_type = %(queue_type)s AND lead.user_id > %(after)s
-  AND (%(since)s::timestamp IS NULL OR score.last_call_at >= %(since)s::timestamp)
+  AND score.last_call_at >= %(since)s
 ORDER BY lead.user_id LIMIT %(limit)s
 """
 """Leads whose open stint is in this queue, and that were called since."""
@@ -241,7 +241,7 @@ class Postgres:
         """`answer_seconds` limits each statement, for those who cannot wait."""
         self._conninfo = conninfo
         self._answer_seconds = answer_seconds
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
         self._in_force = InForce()
         self._has_centre = False
 
@@ -252,7 +252,7 @@ class Postgres:
             self._connection = None
 
     @contextmanager
-    def session(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    def session(self) -> Iterator[Connection]:
         """The connection in autocommit mode. What happens inside is raised by the names of `consumer.store.errors`."""
         with classified(self._conninfo):
             if self._connection is None or self._connection.closed:
@@ -314,9 +314,7 @@ class Postgres:
     def clock(self) -> int:
         """The server's clock (µs)."""
         with self.session() as connection:
-            row = connection.execute("SELECT clock_timestamp()").fetchone()
-        assert row is not None
-        return microseconds(row[0])
+            return microseconds(clock(connection))
 
     def lane_count(self) -> int:
         """How many lanes there are. Raises NotPrepared where `consumer setup` has not made them."""
@@ -471,6 +469,13 @@ class Postgres:
         """Notes in the call centre's table that these leads were checked for a conversion just now."""
         with self.session() as connection:
             connection.execute(MARK_CHECKED, [list(user_ids)])
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by PostgreSQL's clock."""
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None
+    return row[0].astimezone(UTC)  # type: ignore[no-any-return]
 
 
 def microseconds(time: datetime) -> int:

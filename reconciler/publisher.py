@@ -36,10 +36,6 @@ AT_ONCE: Final = 1000
 """Conversions read at once."""
 
 
-FORESEEN: Final = (SettingsError, StoreError, StreamError, psycopg.Error)
-"""What servers and settings bring about."""
-
-
 class Publisher:
     """A thread of its own. Whatever goes wrong in it, it is tried again until `stop`, and nothing else suffers.
 
@@ -89,7 +85,7 @@ class Publisher:
         self._failing = since, type(error)
         if before is type(error):
             return
-        if isinstance(error, FORESEEN):
+        if isinstance(error, SettingsError | StoreError | StreamError | psycopg.Error):
             log.warning("conversions_not_published", topic=self._topic, reason=str(error))
         else:
             log.error(

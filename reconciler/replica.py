@@ -85,10 +85,6 @@ class ReplicaAway(ReplicaError):
     """The replica does not answer."""
 
 
-class QueryTooSlow(ReplicaError):
-    """A query took longer than REPLICA_QUERY_SECONDS."""
-
-
 class ReplicaUnfit(ReplicaError):
     """The replica lacks a table, column, index or privilege that we need."""
 
@@ -624,9 +620,7 @@ class Replica:
                 return cursor.fetchall()
         except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
             self._drop()
-            raise ReplicaAway(
-                f"{self.address} does not answer ({error}); start it or correct REPLICA_DATABASE_URL"
-            ) from error
+            raise self._away(error) from error
         except pymysql.err.MySQLError as error:
             self._drop()
             raise self._named(error) from error
@@ -640,7 +634,7 @@ class Replica:
         if code in CONNECTION_LOST:
             return self._away(said)
         if code in TOO_SLOW:
-            return QueryTooSlow(
+            return ReplicaError(
                 f"a query on {self.address} took longer than {self.query_seconds:g} s;"
                 " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
             )

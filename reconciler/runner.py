@@ -26,7 +26,6 @@ from reconciler.settings import AgingSettings
 
 log = structlog.get_logger(__name__)
 
-NAMES: Final = (*SWEEPS, RECHECKS)
 SCHEDULE: Final = "schedule"
 """Who starts what nobody asked for."""
 
@@ -59,7 +58,7 @@ class Jobs:
             raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
 
     def sweep(self, name: str, scope: Scope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
-        """Runs one of NAMES, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
+        """Runs one of STARTABLE, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
         self.allow(name)
         with open_tools(self.settings, self._stop, self._replicas, by) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))
@@ -119,10 +118,10 @@ class Jobs:
             return
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
             done = attribution.attribute(tools.postgres, tools.runs, self._stop)
-        if isinstance(done, attribution.NotOurs):
-            if done.reason != self._not_ours:
-                log.info("attribution_not_ours", reason=done.reason)
-            self._not_ours = done.reason
+        if isinstance(done, str):
+            if done != self._not_ours:
+                log.info("attribution_not_ours", reason=done)
+            self._not_ours = done
             return
         self._not_ours = ""
         say = log.error if done.refused else log.info

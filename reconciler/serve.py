@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import structlog
 import uvicorn
 
-from consumer.measures import RECONCILER, begin
+from consumer.measures import RECONCILER, begin, registered
 from consumer.process import release
 from consumer.settings import SettingsError, file_of, load
 from consumer.stopping import Stop
@@ -22,10 +22,9 @@ from consumer.store.processes import Presence
 from reconciler import metrics
 from reconciler.monitor.kafka import StreamWatch
 from reconciler.monitor.servers import Watch
-from reconciler.names import ATTRIBUTION, SWEEPS
+from reconciler.names import ATTRIBUTION, NAMES, SWEEPS
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
-from reconciler.runs.run_log import NAMES
 from reconciler.runs.sessions import Settings
 from reconciler.schedule import Schedule
 from reconciler.settings import AgingSettings, ServeSettings, StreamSettings
@@ -86,15 +85,14 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
+    beside: list[Watch | StreamWatch | Publisher] = [watch, stream] if publisher is None else [watch, stream, publisher]
     publishing = publisher.state if publisher is not None else lambda: None
     with (
-        metrics.watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing),
+        registered(metrics.Watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)),
         _presence(settings),
     ):
-        watch.start()
-        stream.start()
-        if publisher is not None:
-            publisher.start()
+        for one in beside:
+            one.start()
         http.start()
         if schedule is not None:
             schedule.start()
@@ -107,10 +105,8 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
             schedule.stop()
         http.join()
         jobs.close()
-        watch.join()
-        stream.join()
-        if publisher is not None:
-            publisher.join()
+        for one in beside:
+            one.join()
     log.info("stopped")
     return failed
 
@@ -195,8 +191,8 @@ class _Structured(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Passes one on."""
-        reason = None if record.exc_info is None else record.exc_info
-        structlog.get_logger(record.name).log(record.levelno, "library", line=record.getMessage(), exc_info=reason)
+        line, error = record.getMessage(), record.exc_info
+        structlog.get_logger(record.name).log(record.levelno, "library", line=line, exc_info=error)
 
 
 def _log_through_structlog() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isinf
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -158,29 +159,21 @@ def audit(
         ) from error
 
 
+@dataclass
 class _Auditor:
-    def __init__(
-        self,
-        source: ReplicaSettings,
-        kafka: KafkaSettings,
-        replica: Replica,
-        stream: Stream,
-        checkpoint: Checkpoint,
-        progress: Progress,
-        skip_unchanged: bool,
-    ) -> None:
-        self._source = source
-        self._skip_unchanged = skip_unchanged
-        self._kafka = kafka
-        self._replica = replica
-        self._stream = stream
-        self._checkpoint = checkpoint
-        self._progress = progress
-        self._database = replica.database()
-        self._flavor = "mariadb" if replica.is_mariadb() else "mysql"
-        self._server_id = (
-            crc32(f"{kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
-        )
+    _source: ReplicaSettings
+    _kafka: KafkaSettings
+    _replica: Replica
+    _stream: Stream
+    _checkpoint: Checkpoint
+    _progress: Progress
+    _skip_unchanged: bool
+
+    def __post_init__(self) -> None:
+        self._database = self._replica.database()
+        self._flavor = "mariadb" if self._replica.is_mariadb() else "mysql"
+        name = f"{self._kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}"
+        self._server_id = crc32(name.encode()) % (2**32 - 2) + 1
         self._tables = frozenset(CAPTURED)
         self._read = Read()
         self._restarts: dict[Part, Place] = {}
@@ -237,7 +230,8 @@ class _Auditor:
         gaps: list[str] = []
         since_ms = times.since
         now_ms = self._replica.clock() // 1000
-        kept_ms = self._kept_since_ms(now_ms)
+        kept = retention_seconds(self._kafka)
+        kept_ms = 0 if isinf(kept) else now_ms - int(kept * 1000)
         if times.until is not None and times.until <= kept_ms:
             raise Nothing(
                 f"Kafka keeps its topics from {_text(kept_ms)} on, and the stretch ends before; ask for a later one"
@@ -269,10 +263,6 @@ class _Auditor:
             )
         found = Audit(begin.ms, until_ms, (begin.file, begin.pos), end, notes=notes, gaps=gaps)
         return found, begin.ms - SLACK_MS
-
-    def _kept_since_ms(self, now_ms: int) -> int:
-        kept = retention_seconds(self._kafka)
-        return now_ms - int(kept * 1000) if kept != float("inf") else 0
 
     def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat], times: Times, gaps: list[str]) -> Heartbeat:
         """Where the binlog that is still there begins; `gaps` gets what to say of it."""
@@ -325,7 +315,7 @@ class _Auditor:
             self._progress("binlog", self._bytes_between(first, place), total)
 
         end = order(found.end)
-        undecided = self._tallies(binlog.sums)
+        undecided: Undecided[_Tally] = Undecided(lambda: _Tally(Sums(binlog.sums.key)), _Tally.add_all)
         items = self._library(first, found.start, lambda place: order(place) < end, self._read, begun)
         try:
             for item in items:
@@ -340,10 +330,6 @@ class _Auditor:
             found.gaps.append(f"{error}; the binlog from {error.place[0]}:{error.place[1]} on was not looked at")
             found.end = error.place
         found.statements = self._read.statements
-
-    @staticmethod
-    def _tallies(sums: Sums) -> Undecided[_Tally]:
-        return Undecided(lambda: _Tally(Sums(sums.key)), _Tally.add_all)
 
     def _library(
         self, first: Place, start: Place, before: Callable[[Place], bool], read: Read, begun: Callable[[Place], None]
@@ -455,20 +441,15 @@ class _Auditor:
 
     def _tell_of_others(self, found: Audit, parts: list[Part], doubtful: set[Part], *, are_differences: bool) -> None:
         """What is to be said of parts that differ and were not looked at."""
-        for some, what in (
-            ([part for part in parts if part in doubtful], "cannot be judged: Kafka has deleted messages of them"),
-            ([part for part in parts if part not in doubtful], ""),
-        ):
-            more = f"{len(some)} more parts of {PART_BYTES >> 20} MiB of the binlog"
-            if not some:
-                continue
-            if what:
-                found.gaps.append(f"{more} {what}")
-            elif are_differences:
-                found.differences += len(some)
-                found.notes.append(f"{more} differ and were not looked at row by row")
+        more = f"more parts of {PART_BYTES >> 20} MiB of the binlog"
+        if gone := len(doubtful.intersection(parts)):
+            found.gaps.append(f"{gone} {more} cannot be judged: Kafka has deleted messages of them")
+        if others := len(parts) - gone:
+            if are_differences:
+                found.differences += others
+                found.notes.append(f"{others} {more} differ and were not looked at row by row")
             else:  # a value that cannot be read makes a part differ, too
-                found.gaps.append(f"{more} were not looked at row by row; audit a shorter stretch")
+                found.gaps.append(f"{others} {more} were not looked at row by row; audit a shorter stretch")
 
     def _again(self, found: Audit, wanted: frozenset[Part]) -> dict[Spot, Row]:
         """The rows of some parts that count, by where they lie. Raises SourceError.

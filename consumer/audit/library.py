@@ -193,28 +193,22 @@ def read(
         raise named(error, address, "read the binlog of") from error
 
 
+@dataclass
 class _Events:
-    """The events of one reading, in order."""
+    """The events of one reading, in order; all but `_ends` is as in `read`."""
 
-    def __init__(
-        self,
-        database: str,
-        first: Place,
-        start: Place,
-        before: Callable[[Place], bool],
-        found: Read,
-        begun: Callable[[Place], None],
-        ends: Ends,
-    ) -> None:
-        self._database = database
-        self._ends = ends
-        self._file, self._end = first
-        self._start = order(start)
-        self._wanted = found
-        self._before = before
-        self._found = found if first == start else Read()
-        self._begun = begun
-        self._transaction = first
+    _database: str
+    _transaction: Place
+    _from: Place
+    _before: Callable[[Place], bool]
+    _wanted: Read
+    _begun: Callable[[Place], None]
+    _ends: Ends
+
+    def __post_init__(self) -> None:
+        self._file, self._end = self._transaction
+        self._start = order(self._from)
+        self._found = self._wanted if self._transaction == self._from else Read()
         self._has_rows = False
         self._unread_here: list[Place] = []
         """Events of the transaction at hand that could not be read."""

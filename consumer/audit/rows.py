@@ -177,30 +177,21 @@ class Sums:
         self.parts: dict[Part, list[int]] = {}
 
     def add(self, spot: Spot, table: str, image: Image) -> None:
-        """Adds one message, or what one is expected to be."""
-        self.add_number(part_of(spot.file, spot.pos), self.number(spot, table, image))
-
-    def add_number(self, part: Part, number: int) -> None:
-        """Adds what `number` made of a message."""
-        found = self.parts.get(part)
-        if found is None:
-            self.parts[part] = [number, 1]
-        else:
-            found[0] = (found[0] + number) & _SUM
-            found[1] += 1
+        """Adds one message, or what one is expected to be, as a number of 128 bits."""
+        op, before, after = image
+        text = msgspec.json.encode([*spot, table, op, before, after], order="deterministic")
+        digest = blake2b(text, digest_size=16, key=self.key).digest()
+        self._add(part_of(spot.file, spot.pos), int.from_bytes(digest, "big"), 1)
 
     def add_all(self, other: Sums) -> None:
         """Adds all that was added to another with the same key."""
         for part, (number, count) in other.parts.items():
-            found = self.parts.setdefault(part, [0, 0])
-            found[0] = (found[0] + number) & _SUM
-            found[1] += count
+            self._add(part, number, count)
 
-    def number(self, spot: Spot, table: str, image: Image) -> int:
-        """A message as a number of 128 bits."""
-        op, before, after = image
-        text = msgspec.json.encode([*spot, table, op, before, after], order="deterministic")
-        return int.from_bytes(blake2b(text, digest_size=16, key=self.key).digest(), "big")
+    def _add(self, part: Part, number: int, count: int) -> None:
+        found = self.parts.setdefault(part, [0, 0])
+        found[0] = (found[0] + number) & _SUM
+        found[1] += count
 
     def differing(self, other: Sums) -> list[Part]:
         """The parts in which these are not the same."""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from math import inf
+from typing import IO, Final
 
 from consumer.audit.rows import UNREAD, Row, Spot, Value, Values
 from consumer.capture import CAPTURED
 from consumer.settings import MySQLAddress, PasswordCommandFailed
 
+SILENT_SECONDS: Final = 120.0
+"""How long the tool may show nothing."""
 NAMES: Final = {"mysql": ("mysqlbinlog",), "mariadb": ("mariadb-binlog", "mysqlbinlog")}
 """By the server's flavor: each reads its own server's events only."""
 
@@ -60,15 +66,36 @@ def rows(
         assert process.stdout is not None
         try:
             with process.stdout as lines:
-                yield from shown(file, database, (line.decode("utf-8", "surrogateescape") for line in lines))
+                yield from shown(file, database, _decoded(lines, process))
             code = process.wait()
         finally:
             process.kill()
             process.wait()
         said.seek(0)
         reason = said.read(2000).decode("utf-8", "replace").strip().splitlines()
+        if code == -signal.SIGKILL:
+            raise ToolFailed(f"{tool} showed nothing for {SILENT_SECONDS:g} s, or somebody killed it; audit again")
         if code:
             raise ToolFailed(f"{tool} ended with exit code {code}: {reason[-1] if reason else 'it says nothing'}")
+
+
+def _decoded(lines: IO[bytes], process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The tool's lines; it is killed where it shows none for SILENT_SECONDS: a server may be gone without a word."""
+    waiting, ended = time.monotonic(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(min(1.0, SILENT_SECONDS)):
+            if time.monotonic() - waiting > SILENT_SECONDS:
+                process.kill()
+
+    threading.Thread(target=watch, name="watch mysqlbinlog", daemon=True).start()
+    try:
+        for line in lines:
+            waiting = inf  # as long as somebody else is at work on the line
+            yield line.decode("utf-8", "surrogateescape")
+            waiting = time.monotonic()
+    finally:
+        ended.set()
 
 
 def _tls(address: MySQLAddress, flavor: str) -> list[str]:

@@ -22,7 +22,7 @@ from consumer.progress import Progress
 from consumer.store import lookups, rule_changes
 from consumer.store import rules as store_rules
 from consumer.store.conflicts import again_if_in_the_way
-from consumer.store.connection import Connection, classified, watchful
+from consumer.store.connection import Connection, classified, open_session
 from consumer.store.errors import StoreError
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
@@ -88,10 +88,7 @@ class Tally:
 @contextmanager
 def session(conninfo: str) -> Iterator[Connection]:
     """A session in autocommit mode for what goes through whole tables. Raises StoreUnavailable, NotPrepared."""
-    with (
-        classified(conninfo),
-        psycopg.connect(watchful(conninfo, "leadstream rules"), autocommit=True) as connection,
-    ):
+    with classified(conninfo), open_session(conninfo, "leadstream rules", autocommit=True) as connection:
         connection.execute("SET TimeZone = 'UTC'; SET lock_timeout = '20s'")
         yield connection
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -125,44 +126,46 @@ def counts(found: Audit) -> dict[str, int]:
     return numbers
 
 
-def record(found: Audit, started: datetime) -> None:
-    """Writes the outcome to the log of runs where DATABASE_URL is set. Raises StoreError."""
-    with suppress(SettingsError):
-        settings = load(DatabaseSettings)
-        outcome = {0: "ok", DIFFERENT: "drift", INCOMPLETE: "failed"}[exit_code(found)]
-        error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:2000]
-        window = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.since_ms, found.until_ms))
-        record_audit(settings.conninfo, started, tuple(window), outcome, counts(found), error)  # type: ignore[arg-type]
+def log_of_runs() -> str | None:
+    """The database whose log of runs gets the outcome; None where DATABASE_URL is not set. Raises SettingsError."""
+    try:
+        return load(DatabaseSettings).conninfo
+    except SettingsError as error:
+        wrong = error.__cause__
+        if isinstance(wrong, ValidationError) and all(problem["type"] == "missing" for problem in wrong.errors()):
+            return None
+        raise
+
+
+def record(found: Audit, started: datetime, conninfo: str) -> None:
+    """Writes the outcome to the log of runs. Raises StoreError."""
+    outcome = {0: "ok", DIFFERENT: "drift", INCOMPLETE: "failed"}[exit_code(found)]
+    error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:2000]
+    since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.since_ms, found.until_ms))
+    record_audit(conninfo, started, (since, until), outcome, counts(found), error)
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on a terminal, a log line every few seconds elsewhere."""
-    if console.is_terminal:
-        with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console) as bar:
-            tasks: dict[str, Any] = {}
-            shown = 0.0
-
-            def move(what: str, done: int, total: int) -> None:
-                nonlocal shown
-                if time.monotonic() - shown < BAR_SECONDS:
-                    return
-                shown = time.monotonic()
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=None)
-                bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
-
-            yield move
-        return
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    tasks: dict[str, Any] = {}
     said = time.monotonic()
 
-    def line(what: str, done: int, total: int) -> None:
+    def tell(what: str, done: int, total: int) -> None:
         nonlocal said
-        if time.monotonic() - said >= LINE_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - said < (BAR_SECONDS if console.is_terminal else LINE_SECONDS):
+            return
+        said = time.monotonic()
+        if not console.is_terminal:
             log.info("progress", run="audit", of=what, done=done, total=total)
+            return
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=None)
+        bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
 
-    yield line
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield tell
 
 
 def _place(place: tuple[str, int]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from consumer.ending import paper
 
 if TYPE_CHECKING:  # the reader, which shares this program, never speaks to PostgreSQL
     from consumer.store.connection import Connection
@@ -20,13 +20,14 @@ if TYPE_CHECKING:  # the reader, which shares this program, never speaks to Post
 
 LISTED: Final = 200
 """Dead letters shown at once where nobody asks for more."""
-PAPER: Final = 160
-"""Characters in a line where the table does not go to a terminal."""
 
-Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers as `list` shows them.")]
+HIGHEST: Final = 2**63 - 1
+"""No dead letter has a higher number."""
+
+Numbers = Annotated[list[int] | None, typer.Argument(min=1, max=HIGHEST, help="Numbers as `list` shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to show, oldest first.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=HIGHEST, help="How many to show, oldest first.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +70,7 @@ def list_unresolved(as_json: AsJson = False, limit: Limit = LISTED) -> None:
             str(letter.offset),
             letter.detail,
         )
-    console = Console() if sys.stdout.isatty() else Console(width=PAPER)
+    console = paper()
     if found:
         console.print(table)
     console.print(", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "no dead letters")
@@ -78,7 +79,7 @@ def list_unresolved(as_json: AsJson = False, limit: Limit = LISTED) -> None:
 
 
 @app.command(epilog="Example: consumer dead-letters show 3")
-def show(number: Annotated[int, typer.Argument(help="A number as `list` shows it.")]) -> None:
+def show(number: Annotated[int, typer.Argument(min=1, max=HIGHEST, help="A number as `list` shows it.")]) -> None:
     """Show one dead letter with its original bytes: as text, or as {"base64": …} where they are not UTF-8."""
     from consumer.store import dead_letters
 

@@ -34,8 +34,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
             found = read_lead(replica, user_id)
     except SourceError as error:
         return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
-    found_drift = [] if held.lead is None else differences(held.lead, found.state, rules)
-    drift = sorted({difference.kind.value for difference in found_drift})
+    drift = sorted({difference.kind.value for difference in differences(held.lead, found.state, rules)})
     as_of = datetime.fromtimestamp(found.as_of / 1e6, UTC)
     live = Live(found.state.user is not None, verdict(lead_of(user_id, found.state), rules), as_of, drift)
     return explain(held, live, rules)

@@ -102,8 +102,4 @@ def _newest(ours: Sequence[Tail]) -> Newest | None:
 
 
 def _newest_of_lanes(ours: Sequence[Tail]) -> dict[int, Tail]:
-    newest_of: dict[int, Tail] = {}
-    for tail in ours:
-        if tail.lane not in newest_of or tail.seq > newest_of[tail.lane].seq:
-            newest_of[tail.lane] = tail
-    return newest_of
+    return {tail.lane: tail for tail in sorted(ours, key=lambda tail: tail.seq)}

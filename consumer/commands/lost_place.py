@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from consumer.binlog.events import Begin, Commit, Event, RowChange, Single
+from consumer.binlog.events import Begin, Commit, RowChange, Single
 from consumer.binlog.position import PreparedGroup, place
+from consumer.binlog.stream import BinlogStream
 from consumer.commands.lost_checkpoint import Known, Newest
 from consumer.commands.tails import Tail
 from consumer.stream.envelope import transaction_id
@@ -19,20 +20,7 @@ class Stood(NamedTuple):
     prepared: list[PreparedGroup]
 
 
-class Binlog(Protocol):
-    """What is used of a BinlogStream."""
-
-    @property
-    def file(self) -> str: ...
-    @property
-    def pos(self) -> int: ...
-    @property
-    def file_started(self) -> int: ...
-    def read(self) -> list[Event]: ...
-    def prepared(self) -> tuple[PreparedGroup, ...]: ...
-
-
-def read_to(stream: Binlog, sought: Known, end: tuple[str, int]) -> Stood | None:
+def read_to(stream: BinlogStream, sought: Known, end: tuple[str, int]) -> Stood | None:
     """Reads on until what is sought; None where it is not there before `end`, or the binlog is of another history.
 
     An XA transaction that is prepared before the place and decided soon behind it may be missing in what is returned:

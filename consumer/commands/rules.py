@@ -5,15 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import signal
 import socket
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.ending import FAILED, INTERRUPTED, WRONG_SETTINGS
+from consumer.ending import FAILED, leave, wrong
 from consumer.stopping import Stop
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def adopt(
     from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, load
 
     if (file is None) is not resume:
-        _wrong("name a file to adopt, or go on with --resume, not both")
+        wrong("name a file to adopt, or go on with --resume, not both")
     rules = None if file is None else read_file(file)
     discovery, database = load(DiscoverySettings), load(DatabaseSettings)
     if not discovery.smart_discovery_enabled:
@@ -122,10 +121,7 @@ def adopt(
         typer.echo(json.dumps({"adopted": tally is not None, "done": ended, **counts}, indent=2))
     else:
         typer.echo(_what_was_done(tally, ended=ended))
-    if stop.by == signal.SIGINT:
-        raise typer.Exit(INTERRUPTED)
-    if tally is not None and tally.refused:
-        raise typer.Exit(FAILED)
+    leave(stop, failed=tally is not None and tally.refused > 0)
 
 
 def _heading(held: Adopted) -> list[str]:
@@ -232,9 +228,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        _wrong(f"{file} cannot be read ({error.strerror}); name a file of rules, such as `consumer rules show` prints")
+        wrong(f"{file} cannot be read ({error.strerror}); name a file of rules, such as `consumer rules show` prints")
     except UnicodeDecodeError as error:
-        _wrong(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8, as TOML demands")
+        wrong(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8, as TOML demands")
 
 
 def _report(file: Path, problems: list[str]) -> None:
@@ -248,8 +244,3 @@ def _whoever() -> str:
     except (KeyError, OSError):  # a container's user need not have a name
         user = f"uid {os.getuid()}"
     return f"{user} on {socket.gethostname()}"
-
-
-def _wrong(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(WRONG_SETTINGS)

@@ -59,7 +59,5 @@ class Unreachable(Exception):
 class Unfit(Exception):
     """Preconditions of this process do not hold; the message says of each how to fix it."""
 
-
-def unfit(checks: list[Check]) -> Unfit:
-    """The error that checks which failed amount to."""
-    return Unfit("; ".join(f"{check.server}: {check.sentence}; {check.hint}" for check in checks))
+    def __init__(self, failed: list[Check]) -> None:
+        super().__init__("; ".join(f"{check.server}: {check.sentence}; {check.hint}" for check in failed))

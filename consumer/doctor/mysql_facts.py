@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -128,9 +128,15 @@ class MySQLFacts:
 
 def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
     """Asks the server; no answer may take longer than `seconds`. Raises Unreachable, SettingsError."""
+    with _session(address, seconds) as connection:
+        return _collect(address, connection)
+
+
+@contextmanager
+def _session(address: MySQLAddress, seconds: float) -> Iterator[Connection[Cursor]]:
     try:
         with closing(login(address, seconds, seconds)) as connection:
-            return _collect(address, connection)
+            yield connection
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         refused = isinstance(named(error, address, "ask"), LoginRefused)
         said = error.args[-1] if error.args else error
@@ -225,13 +231,10 @@ def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQL
     tables = [table for table in CREATED if {"id", "created_at"} <= facts.columns.get(table, {}).keys()]
     if not first_seen or not tables:
         return []
-    try:
-        with closing(login(address, seconds, seconds)) as connection, connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00'")
-            cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
-            rows = cursor.fetchall()
-    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
-        raise Unreachable(f"{address} cannot be asked: {error.args[-1] if error.args else error}") from error
+    with _session(address, seconds) as connection, connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
+        rows = cursor.fetchall()
     return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
 
 

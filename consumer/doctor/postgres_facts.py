@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -19,7 +19,7 @@ from consumer.store.call_centre import attribution, tables
 from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
 from consumer.store.call_centre.needs import TABLES
-from consumer.store.connection import place, watchful
+from consumer.store.connection import Connection, open_session, place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint, lanes
 from consumer.store.pooler import Pooling, pooling
@@ -27,7 +27,9 @@ from consumer.store.rules import Adopted, newest
 from consumer.store.schema import migrations
 from consumer.store.sql import FIRST_SEEN
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+T = TypeVar("T")
+
+NAME: Final = "leadstream doctor"
 
 SERVER: Final = """
 SELECT current_user::text, current_setting('server_version_num')::int, current_setting('server_encoding'),
@@ -89,7 +91,7 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
     """Asks the server; connecting and each answer may take `seconds`. Raises Unreachable."""
     address = ""
     try:
-        address = watchful(conninfo, "leadstream doctor")
+        address = watchful(conninfo, NAME)
         if "connect_timeout" not in conninfo_to_dict(conninfo):
             address = make_conninfo(address, connect_timeout=max(2, round(seconds)))
         with psycopg.connect(address, autocommit=True) as connection:
@@ -103,26 +105,24 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
         raise Unreachable(f"{place(conninfo)} cannot be asked: {said}", refused=is_refused(error, address)) from error
 
 
+def asked(conninfo: str, seconds: float, ask: Callable[[Connection], T]) -> T | None:
+    """What is answered besides; None where nobody can say, of which `collect` tells the reason. Limits as there."""
+    try:
+        with open_session(conninfo, NAME, autocommit=True, seconds=max(2, round(seconds))) as connection:
+            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
+            return ask(connection)
+    except (psycopg.Error, NotPrepared):
+        return None
+
+
 def first_seen(conninfo: str, seconds: float) -> dict[int, float]:
     """The newest customers that the stream brought, and when (s) their row was committed; none where nobody can say."""
-    try:
-        address = make_conninfo(watchful(conninfo, "leadstream doctor"), connect_timeout=max(2, round(seconds)))
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
-            return dict(_rows(connection, FIRST_SEEN))
-    except psycopg.Error:
-        return {}  # the other checks say what is wrong with the server
+    return asked(conninfo, seconds, lambda connection: dict(_rows(connection, FIRST_SEEN))) or {}
 
 
 def points(conninfo: str, seconds: float) -> dict[int, LanePoint]:
     """Where each lane stands; none where nobody can say."""
-    try:
-        address = make_conninfo(watchful(conninfo, "leadstream doctor"), connect_timeout=max(2, round(seconds)))
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
-            return lanes(connection)
-    except psycopg.Error:
-        return {}  # the other checks say what is wrong with the server
+    return asked(conninfo, seconds, lanes) or {}
 
 
 def newest_revision() -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from consumer.doctor.check import Check, State, Unreachable, away, unfit
+from consumer.doctor.check import Check, State, Unfit, Unreachable, away
 from consumer.settings import DatabaseSettings, DiscoverySettings, KafkaSettings, ReplicaSettings
 
 QUICK_SECONDS: Final = 1.0
@@ -32,7 +32,7 @@ def before_setup(replica: ReplicaSettings, stream: KafkaSettings, server_id: int
     try:
         facts = mysql_facts.collect(replica.address, SETUP_SECONDS)
     except Unreachable as error:
-        raise unfit([away(mysql.SERVER, "REPLICA_DATABASE_URL", error)]) from error
+        raise Unfit([away(mysql.SERVER, "REPLICA_DATABASE_URL", error)]) from error
     _demand(mysql.judge_quick(facts, mysql.Reader(server_id, None, time.time())))
 
 
@@ -60,18 +60,14 @@ def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery
 
     from consumer.doctor import postgres, postgres_facts
 
-    def of_postgres() -> list[Check]:
-        facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
-        return postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode)
-
     try:
-        checks = of_postgres()
+        facts = postgres_facts.collect(database.conninfo, QUICK_SECONDS)
     except Unreachable as error:
         if error.refused:
-            raise unfit([away(postgres.SERVER, "DATABASE_URL", error)]) from error
+            raise Unfit([away(postgres.SERVER, "DATABASE_URL", error)]) from error
         log.debug("not_examined", reason=str(error))
     else:
-        _demand(checks)
+        _demand(postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode))
 
 
 def _present(step: Callable[[], list[Check]]) -> list[Check]:
@@ -89,4 +85,4 @@ def _demand(checks: list[Check]) -> None:
             log.warning(event, server=check.server, reason=check.sentence, hint=check.hint)
     failed = [check for check in checks if check.state is State.FAILED]
     if failed:
-        raise unfit(failed)
+        raise Unfit(failed)

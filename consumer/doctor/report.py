@@ -11,15 +11,8 @@ from rich.table import Table
 
 from consumer.doctor.check import Check, State
 
-PAPER: Final = 160
-"""Characters in a line where the table does not go to a terminal."""
 WEIGHT: Final = {State.FAILED: 0, State.WARNING: 1, State.OK: 2}
 COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
-
-
-def has_failed(checks: Sequence[Check]) -> bool:
-    """Whether any check has."""
-    return any(check.state is State.FAILED for check in checks)
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, object]:
@@ -31,16 +24,12 @@ def as_json(checks: Sequence[Check]) -> dict[str, object]:
     }
 
 
-def worst_first(checks: Sequence[Check]) -> list[Check]:
-    """What failed, then what may, then what is well; each in the order of the servers."""
-    return sorted(checks, key=lambda check: WEIGHT[check.state])
-
-
 def show(checks: Sequence[Check], console: Console, *, problems: bool = False) -> None:
     """A table, worst first, and below it the statements alone, whole and ready to be copied; `problems` leaves out what
     is well."""
     counts = Counter(check.state for check in checks)
-    checks = [check for check in worst_first(checks) if not (problems and check.state is State.OK)]
+    checks = sorted(checks, key=lambda check: WEIGHT[check.state])  # of one state in the order of the servers
+    checks = [check for check in checks if not (problems and check.state is State.OK)]
     table = Table("server", "check", "state", "what is")
     for check in checks:
         state = f"[{COLOURS[check.state]}]{check.state}[/]"

@@ -12,9 +12,10 @@ from typing import Final
 import psycopg
 
 from consumer.doctor.check import Check, State, judged
+from consumer.doctor.postgres_facts import asked
 from consumer.leads.rule_file import RuleFile
 from consumer.store import rules
-from consumer.store.connection import watchful
+from consumer.store.connection import Connection
 from consumer.store.errors import NotPrepared
 from consumer.store.rules import Adopted, Comparisons
 
@@ -26,21 +27,16 @@ _NO_TABLE: Final = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaNa
 _check = partial(judged, SERVER)
 
 
-def collect(conninfo: str, seconds: float) -> Adopted | str:
-    """The rules in force, or why there are none. Raises psycopg.Error where PostgreSQL cannot be asked."""
-    address = psycopg.conninfo.make_conninfo(
-        watchful(conninfo, "leadstream doctor"), connect_timeout=max(2, round(seconds))
-    )
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
-        try:
-            return rules.newest(connection)
-        except NotPrepared as error:
-            return str(error)
-        except _NO_TABLE:
-            return "there is no table leadstream.rules, so no rules are in force"
-        except psycopg.errors.InsufficientPrivilege as error:
-            return str(error.diag.message_primary)
+def collect(connection: Connection) -> Adopted | str:
+    """The rules in force, or why there are none. Raises psycopg.Error."""
+    try:
+        return rules.newest(connection)
+    except NotPrepared as error:
+        return str(error)
+    except _NO_TABLE:
+        return "there is no table leadstream.rules, so no rules are in force"
+    except psycopg.errors.InsufficientPrivilege as error:
+        return str(error.diag.message_primary)
 
 
 def judge(held: Adopted | str, present: Comparisons | None) -> list[Check]:
@@ -68,18 +64,12 @@ def judge(held: Adopted | str, present: Comparisons | None) -> list[Check]:
 
 def mentioned(conninfo: str, seconds: float) -> frozenset[str]:
     """The columns that only the rules in force look at; none where PostgreSQL cannot be asked."""
-    try:
-        held = collect(conninfo, seconds)
-    except psycopg.Error:
-        return frozenset()
-    looks = not isinstance(held, str) and any(exclusion.reason is not None for exclusion in held.file.excluded)
+    held = asked(conninfo, seconds, collect)
+    looks = isinstance(held, Adopted) and any(exclusion.reason is not None for exclusion in held.file.excluded)
     return frozenset({REASON}) if looks else frozenset()
 
 
 def examine(conninfo: str, seconds: float, ask: Callable[[RuleFile], Comparisons | None]) -> list[Check]:
     """Reads and judges. Nothing where PostgreSQL cannot be asked: its own checks report that."""
-    try:
-        held = collect(conninfo, seconds)
-    except psycopg.Error:
-        return []
-    return judge(held, None if isinstance(held, str) else ask(held.file))
+    held = asked(conninfo, seconds, collect)
+    return [] if held is None else judge(held, ask(held.file) if isinstance(held, Adopted) else None)

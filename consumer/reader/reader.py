@@ -129,7 +129,7 @@ class Reader:
         try:
             self._patience(self._begin)
             owners = claim_owners(self._replica, self._source, self._settings, self._foldings)
-            with metrics.lanes_sent(self._next_seqs):
+            with measures.registered(metrics.Sent(self._next_seqs)):
                 self._patience(self._follow, owners)
         except PASSING:
             if not self._stop:

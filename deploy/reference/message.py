@@ -19,7 +19,7 @@ in [the design](../explanation/design.md#the-message).
 """
 _SIGNED_AT: Final = 1_790_000_000_123_456
 _GTID: Final = "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
-_BEFORE: Final = {
+_BEFORE: Final[dict[str, object]] = {
     "id": 8911,
     "current_signature_file_id": None,
     "is_enabled": 1,

@@ -23,10 +23,11 @@ from consumer.store.errors import NotPrepared, StoreError
 from consumer.store.lanes import LanePoint
 from consumer.versions import moment
 from reconciler.monitor.lags import Lags
-from reconciler.monitor.today import SinceMidnight, clock, since_midnight
-from reconciler.postgres import Postgres
+from reconciler.monitor.today import SinceMidnight, since_midnight
+from reconciler.names import NAMES
+from reconciler.postgres import Postgres, clock
 from reconciler.replica import Known, Replica, ReplicaError
-from reconciler.runs.run_log import NAMES, WHOLE
+from reconciler.runs.run_log import WHOLE
 from reconciler.runs.sessions import Settings
 
 log = structlog.get_logger(__name__)

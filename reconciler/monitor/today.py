@@ -13,14 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-import psycopg
-
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
 from consumer.store.processes import Known, processes
 from reconciler.monitor.lags import HourLag, hours
-from reconciler.postgres import Postgres
-from reconciler.runs.run_log import NAMES, Record, Runs
+from reconciler.names import NAMES
+from reconciler.postgres import Postgres, clock
+from reconciler.runs.run_log import Record, Runs
 
 CONVERSIONS: Final = """
 SELECT extract(hour FROM closed_at AT TIME ZONE %(zone)s)::int, closed_at >= %(today)s, conversion_type,
@@ -52,9 +51,6 @@ WHERE conversion_type IS NOT NULL AND closed_at >= %(week)s ORDER BY closed_at D
 """The newest conversions of the last seven days."""
 
 LATEST_SHOWN: Final = 6
-
-NOW: Final = "SELECT now()"
-"""The time by PostgreSQL's clock."""
 
 CONVERTED: Final = """
 SELECT conversion_type, source, count(*) FROM leadstream.stints
@@ -148,14 +144,6 @@ def days(rows: list[tuple[Any, ...]]) -> Days:
         elif before:
             by_now += count
     return Days(found.today, found.yesterday, by_now, found.types)
-
-
-def clock(connection: psycopg.Connection[tuple[Any, ...]]) -> datetime:
-    """The time by PostgreSQL's clock."""
-    row = connection.execute(NOW).fetchone()
-    if row is None or not isinstance(row[0], datetime):
-        raise TypeError("now() is no time")
-    return row[0].astimezone(UTC)
 
 
 def since_midnight(postgres: Postgres, zone: ZoneInfo) -> SinceMidnight:

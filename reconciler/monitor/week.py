@@ -13,8 +13,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from consumer.store.call_centre.attribution import collect
-from reconciler.monitor.today import Calendar, calendar, clock
-from reconciler.postgres import Postgres
+from reconciler.monitor.today import Calendar, calendar
+from reconciler.postgres import Postgres, clock
 from reconciler.runs.attribution import Earned, by_agent
 
 DAYS: Final = 7

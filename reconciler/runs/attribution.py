@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from threading import Event
 from typing import Final, NamedTuple
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -113,14 +112,8 @@ class Attributed:
         return {"checked": self.looked_at, "filled": self.filled, "failed": self.refused, "locked": self.locked}
 
 
-class NotOurs(NamedTuple):
-    """Nothing is attributed, and nothing is wrong with that; why."""
-
-    reason: str
-
-
-def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | NotOurs:
-    """Attributes what was recorded since the last run, and what that one left.
+def attribute(postgres: Postgres, runs: Runs, stop: Event) -> Attributed | str:
+    """Attributes what was recorded since the last run, and what that one left; or why that is others' to do.
 
     Goes on where a run was cut off. Raises AlreadyRunning, StoreError and psycopg.Error; what was filled in until then
     stays. A row that PostgreSQL refuses, or that somebody holds, is in nobody's way.
@@ -184,19 +177,14 @@ class Filling:
         numbers = {one.id: one.event_number for one in part}
         parameters = {"id": list(numbers), "talk_seconds": self._rules.talk_seconds, "days": self._rules.days}
         try:
-            filled, locked = self._execute(parameters)
+            with self.postgres.session() as connection, connection.transaction():
+                connection.execute(LOCK_SECONDS)
+                ((filled, locked),) = connection.execute(self._statement, parameters)
         except RowLocked:  # a whole table, or an agent that is being deleted
             held += numbers.values()
             return
         self.done.filled += filled
         held += (numbers[one] for one in locked)
-
-    def _execute(self, parameters: dict[str, object]) -> tuple[int, list[UUID]]:
-        with self.postgres.session() as connection, connection.transaction():
-            connection.execute(LOCK_SECONDS)
-            row = connection.execute(self._statement, parameters).fetchone()
-        assert row is not None
-        return row[0], row[1]
 
     def _refused(self, held: list[int], one: Recorded, error: psycopg.Error | TransactionConflict) -> None:
         if isinstance(error, TransactionConflict):
@@ -208,14 +196,12 @@ class Filling:
         self.done.refused += 1
 
 
-def _not_ours(facts: AttributionFacts) -> NotOurs | None:
+def _not_ours(facts: AttributionFacts) -> str | None:
     if not facts.has_calls:
         absent = SESSIONS if SESSIONS not in facts.names else CONVERSIONS
-        return NotOurs(f"there is no table {absent}, so there are no calls to attribute conversions by")
+        return f"there is no table {absent}, so there are no calls to attribute conversions by"
     if not facts.has_rights:
-        return NotOurs(
-            f"{facts.role} has no right to attribute conversions, so others do; to change that, {facts.grants}"
-        )
+        return f"{facts.role} has no right to attribute conversions, so others do; to change that, {facts.grants}"
     return None
 
 

@@ -20,7 +20,7 @@ from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.progress import Progress
-from consumer.store.errors import StoreError, TransactionConflict
+from consumer.store.errors import TransactionConflict
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
 from consumer.store.runs import Run, Window
@@ -28,8 +28,8 @@ from reconciler.postgres import Postgres
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
 from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Runs
-from reconciler.runs.sweeps import Report, ended
-from reconciler.runs.wait_for_stream import has_moved, lanes_ahead
+from reconciler.runs.sweeps import Report, carried_out, ended
+from reconciler.runs.wait_for_stream import Stopped, has_moved, lanes_ahead
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +46,6 @@ class Page(NamedTuple):
     """How far the lanes had come before it."""
 
 
-class Resumed(NamedTuple):
-    """Where a backfill begins: the primary key it had come to, and the span of time it answers for."""
-
-    cursor: int
-    window: Window
-
-
 class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
@@ -67,6 +60,8 @@ class Backfill:
         self._batch_size = batch_size
         self._stop = stop
         self._tally = Tally()
+        self._run: Run | None = None
+        self._window: Window | None = None
         self._ends: dict[str, int] = {}
 
     def run(self, progress: Progress, *, restart: bool = False) -> Report:
@@ -76,45 +71,36 @@ class Backfill:
         """
         with self._runs.alone(NAME):
             queries = self._replica.queries
-            outcome, error = "ok", None
-            begin, run = None, None
-            try:
-                present = self._replica.present()
-                self._demand_clock(self._postgres.lanes(), present.clock)
-                begin = self._begin(present, restart=restart)
-                run = self._runs.start(NAME, begin.window, begin.cursor)
-                self._tally.unheld = present.beyond
-                self._ends = {"first_user": present.first_user, "last_user": present.last_user}
-                progress.start(begin.cursor, present.last_user)
-                if not self._batches(begin.cursor, run, progress, queries):
-                    outcome = "stopped"
-            except (ReplicaError, StoreError, psycopg.Error) as problem:
-                outcome, error = "failed", why(problem)
-            outcome, error = ended(outcome, error, self._tally)
-            spent = self._replica.queries - queries
-            milliseconds = 0
-            if run is not None:
-                run.finish(outcome, self._counts(), spent, error)
-                milliseconds = run.milliseconds
-            return Report(NAME, outcome, begin.window if begin else None, self._tally, spent, milliseconds, error)
+            outcome, error = ended(*carried_out(lambda: self._fill(progress, queries, restart=restart)), self._tally)
+            spent, milliseconds = self._replica.queries - queries, 0
+            if self._run is not None:
+                self._run.finish(outcome, self._counts(), spent, error)
+                milliseconds = self._run.milliseconds
+            return Report(NAME, outcome, self._window, self._tally, spent, milliseconds, error)
 
-    def _begin(self, present: Present, *, restart: bool) -> Resumed:
-        last = self._runs.last(NAME)
-        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
-            return Resumed(present.first_user - 1, Window(0, present.clock))
-        log.info("backfill_resumed", after_user=last.cursor)
-        return Resumed(last.cursor, last.window)
-
-    def _batches(self, cursor: int, run: Run, progress: Progress, queries: int) -> bool:
-        """Every batch after this primary key; False where it was asked to stop."""
+    def _fill(self, progress: Progress, queries: int, *, restart: bool) -> None:
+        present = self._replica.present()
+        self._demand_clock(self._postgres.lanes(), present.clock)
+        cursor, self._window = self._begin(present, restart=restart)
+        run = self._run = self._runs.start(NAME, self._window, cursor)
+        self._tally.unheld = present.beyond
+        self._ends = {"first_user": present.first_user, "last_user": present.last_user}
+        progress.start(cursor, present.last_user)
         for page in self._pages(cursor):
             self._take(page)
             last = page.users[-1]
             run.move(last, self._counts(), self._replica.queries - queries)
             progress.advance(last, len(page.users))
             if self._stop.is_set():
-                return False
-        return True
+                raise Stopped
+
+    def _begin(self, present: Present, *, restart: bool) -> tuple[int, Window]:
+        """Where it begins: the primary key it had come to, and the span of time it answers for."""
+        last = self._runs.last(NAME)
+        if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
+            return present.first_user - 1, Window(0, present.clock)
+        log.info("backfill_resumed", after_user=last.cursor)
+        return last.cursor, last.window
 
     def _counts(self) -> dict[str, object]:
         """What is recorded: what it did, and between which users, so that everybody can see how far it is."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from math import isinf
 from threading import Event
@@ -30,7 +31,7 @@ from consumer.store.refusal import reason_of
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs.drift import confirmed, entry_kinds
-from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved
+from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved, lanes_ahead
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -320,7 +321,8 @@ class Repairer:
         if self.dry_run:
             self._count_entries(wrong)
             return
-        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._entries_refused):
+        refuse = partial(self.refuse, event="entries_refused")
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], refuse):
             self._count_entries(found)
             if found:
                 users = [one.user_id for one in found]
@@ -341,9 +343,6 @@ class Repairer:
         """Logs and counts a lead whose rows PostgreSQL refused."""
         log.error(event, user_id=user_id, reason=why(error))
         self.tally.refuse(why(error))
-
-    def _entries_refused(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
-        self.refuse(user_id, error, "entries_refused")
 
     def settle(self) -> None:
         """Waits for the stream, reads the candidates again, and repairs what still differs.
@@ -431,7 +430,7 @@ class Repairer:
 
     def _confirm(self, candidates: Sequence[Candidate], live: LiveRead) -> list[Candidate]:
         """Repairs the candidates whose drift a second read confirms; returns those to be looked at once more."""
-        ahead = self._watch.ahead(self.replica.clock())  # of the clock that the read has just shown
+        ahead = lanes_ahead(self.postgres.lanes(), self.replica.clock())  # of the clock that the read has just shown
         if ahead:
             log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
             self._leave(candidates, PUT_BACK)

@@ -11,16 +11,11 @@ from zlib import crc32
 
 from consumer.store.runs import ABANDON, START, Run, Window
 from consumer.versions import moment
-from reconciler.names import SWEEPS
+from reconciler.names import NAMES
 from reconciler.postgres import Postgres, microseconds
 
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
-AUDIT: Final = "audit"
-"""What `consumer audit` records: it is run by nothing of ours here."""
-NAMES: Final = (*SWEEPS, "rechecks", "verify", "backfill", "age", "attribution", AUDIT)
-"""Every run there is, in the order people look for them."""
-
 LOCK_SPACE: Final = 0x1EAD
 """First key of our advisory locks; the second is derived from the run's name."""
 
@@ -39,7 +34,7 @@ WHERE name = %s AND outcome IN ('ok', 'refused') AND window_from IS NOT NULL ORD
 """What was looked at, newest first."""
 
 LAST: Final = """
-SELECT id, started_at, outcome, cursor, window_from, window_to
+SELECT started_at, outcome, cursor, window_from, window_to
 FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 """
 """The newest run of a name."""
@@ -77,7 +72,6 @@ class AlreadyRunning(Exception):
 class LastRun(NamedTuple):
     """The newest run of a name; `cursor` is how far it came."""
 
-    run_id: int
     started: int
     outcome: str
     cursor: int | None
@@ -111,13 +105,8 @@ class Runs:
         `started_by` is who starts runs here.
         """
         self.started_by = started_by
+        self.kept_days = kept_days
         self._postgres = postgres
-        self._kept_days = kept_days
-
-    @property
-    def kept_days(self) -> int:
-        """For how long records are kept."""
-        return self._kept_days
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -132,7 +121,7 @@ class Runs:
         try:
             with self._postgres.session() as connection:
                 connection.execute(ABANDON, [name])
-                connection.execute(FORGET, {"name": name, "days": self._kept_days})
+                connection.execute(FORGET, {"name": name, "days": self.kept_days})
             yield
         finally:
             if self._postgres.is_open():
@@ -153,9 +142,9 @@ class Runs:
             row = connection.execute(LAST, [name]).fetchone()
         if row is None:
             return None
-        run_id, started, outcome, cursor, start, end = row
+        started, outcome, cursor, start, end = row
         window = None if start is None else Window(microseconds(start), microseconds(end))
-        return LastRun(run_id, microseconds(started), outcome, cursor, window)
+        return LastRun(microseconds(started), outcome, cursor, window)
 
     def newest(self) -> list[Record]:
         """The newest run of each name."""

@@ -8,6 +8,7 @@ repaired by `reconciler.runs.repair`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import isinf
 from typing import Final, NamedTuple
 
@@ -84,6 +85,17 @@ class Report(NamedTuple):
         return self.outcome == "failed" or self.tally.failed > 0
 
 
+def carried_out(work: Callable[[], None]) -> tuple[str, str | None]:
+    """How a run's work ended, and the sentence about what it failed by."""
+    try:
+        work()
+    except Stopped:
+        return "stopped", None
+    except (ReplicaError, StoreError, psycopg.Error) as problem:
+        return "failed", why(problem)
+    return "ok", None
+
+
 def ended(outcome: str, error: str | None, tally: Tally) -> tuple[str, str | None]:
     """How a run ended, and the sentence about it: PostgreSQL may have refused leads, and MySQL may have users
     whom it cannot hold."""
@@ -104,7 +116,7 @@ def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: Swe
     if name == RECHECKS or (scope.everyone and name in CONVERSION_SWEEPS):
         return None
     if scope.since is not None:
-        return Window(max(0, scope.since), now)
+        return Window(min(max(0, scope.since), now), now)
     if scope.hours_back is not None:
         return Window(max(0, now - round(scope.hours_back * HOUR)), now)
     if name in CONVERSION_SWEEPS:
@@ -125,6 +137,7 @@ class Sweeper:
         self._repairer = repairer
         self._plan = plan
         self._warnings: tuple[str, ...] = ()
+        self._looked_at: Window | None = None
 
     def run(self, name: str, scope: Scope) -> Report:
         """Processes due rechecks, then looks at the users the sweep is about; records the run.
@@ -133,42 +146,24 @@ class Sweeper:
         that the next window begins where it should.
         """
         with self._runs.alone(name):
-            self._repairer.tally = Tally()
-            self._warnings = ()
-            queries = self._replica.queries
-            if self._repairer.dry_run:
-                return self._dry(name, scope, queries)
-            run = self._runs.start(name)
-            outcome, error = "ok", None
-            window: Window | None = None
-            try:
-                window = self._sweep(name, scope, run)
-            except Stopped:
-                outcome = "stopped"
-            except (ReplicaError, StoreError, psycopg.Error) as problem:
-                outcome, error = "failed", why(problem)
-            outcome, error = ended(outcome, error, self._repairer.tally)
-            counts, spent = self._repairer.tally.as_counts(), self._replica.queries - queries
-            run.finish(outcome, counts, spent, error)
-            warnings = self._warnings
-            return Report(name, outcome, window, self._repairer.tally, spent, run.milliseconds, error, warnings)
+            tally = self._repairer.tally = Tally()
+            self._warnings, self._looked_at = (), None
+            queries, began = self._replica.queries, time.monotonic()
+            run = None if self._repairer.dry_run else self._runs.start(name)
+            outcome, error = carried_out(lambda: self._sweep(name, scope, run))
+            if run is None and outcome == "ok":
+                outcome = "dry-run"
+            outcome, error = ended(outcome, error, tally)
+            spent, milliseconds = self._replica.queries - queries, round((time.monotonic() - began) * 1000)
+            if run is not None:
+                run.finish(outcome, tally.as_counts(), spent, error)
+            return Report(name, outcome, self._looked_at, tally, spent, milliseconds, error, self._warnings)
 
-    def _dry(self, name: str, scope: Scope, queries: int) -> Report:
-        began = time.monotonic()
-        outcome, window = "dry-run", None
-        try:
-            window = self._sweep(name, scope, None)
-        except Stopped:
-            outcome = "stopped"
-        milliseconds = round((time.monotonic() - began) * 1000)
-        spent = self._replica.queries - queries
-        return Report(name, outcome, window, self._repairer.tally, spent, milliseconds, None, self._warnings)
-
-    def _sweep(self, name: str, scope: Scope, run: Run | None) -> Window | None:
+    def _sweep(self, name: str, scope: Scope, run: Run | None) -> None:
         self._repairer.recheck_due()
         if name == RECHECKS:
-            return None
-        window = self._window(name, scope)
+            return
+        window = self._looked_at = self._window(name, scope)
         if run is not None and window is not None:
             run.set_window(window)
         table = CREATION_SWEEPS.get(name)
@@ -186,7 +181,6 @@ class Sweeper:
                 self._look(new.users, new.checksums)
                 if run is not None and new.last_id is not None:
                     run.set_cursor(new.last_id)
-        return window
 
     def _misdated(self) -> tuple[str, ...]:
         """Sentences on tables whose `created_at` is no UTC, so that a window of it misses their rows."""

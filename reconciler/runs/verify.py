@@ -14,29 +14,28 @@ from threading import Event
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from consumer.lane import lane_of
 from consumer.leads.model import Conversion, QueueChange, QueueType, Reason
 from consumer.leads.outcome import Outcome
 from consumer.progress import Progress
-from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.leads import id_of
 from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
-from reconciler.mysql_statements import SMALLEST
-from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica, ReplicaError
-from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise, why
+from reconciler.mysql_statements import LARGEST, SMALLEST
+from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica
+from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise
 from reconciler.runs.run_log import Runs
-from reconciler.runs.sweeps import Report, ended
+from reconciler.runs.sweeps import Report, carried_out, ended
 from reconciler.runs.wait_for_stream import Stopped
 
 log = structlog.get_logger(__name__)
 
 NAME: Final = "verify"
-LAST_ID: Final = 2**63 - 1
 SAMPLE_AT_ONCE: Final = 100
+LOOKS_IN_VAIN: Final = 1000
+"""A sample ends when so many places in a row had nobody new: hardly anybody is left, or ids lie far apart."""
 CONVERSIONS_AT_ONCE: Final = 10_000
 DIFFERING: Final = (
     "conversions hold another customer, type or time than what earned them: somebody changed these rows; the log names"
@@ -95,13 +94,13 @@ class Verification:
         with self._runs.alone(NAME):
             tally = self._repairer.tally = Tally()
             run = self._runs.start(NAME)
-            outcome, error = "ok", None
             queries = self._queries()
-            try:
+
+            def work() -> None:
                 present = self._repairer.replica.present()
                 tally.unheld = present.beyond
-                progress.start(present.first_user - 1, present.last_user)
                 if sample is None:
+                    progress.start(present.first_user - 1, present.last_user)
                     self._everyone(progress, run)
                     self._repairer.settle()
                     self._entries()
@@ -109,10 +108,8 @@ class Verification:
                 else:
                     self._some(sample, present, progress)
                 self._repairer.settle()
-            except Stopped:
-                outcome = "stopped"
-            except (ReplicaError, StoreError, psycopg.Error) as problem:
-                outcome, error = "failed", why(problem)
+
+            outcome, error = carried_out(work)
             left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
             if outcome == "ok" and (left if self._repairer.dry_run else ConversionKind.DIFFERS.value in left):
                 outcome = "drift"
@@ -136,7 +133,7 @@ class Verification:
             if self._stop.is_set():
                 raise Stopped
             users = self._compare(part)
-            if part.upto < LAST_ID:
+            if part.upto < LARGEST:
                 progress.advance(part.upto, users)
             run.move(part.upto, self._repairer.tally.as_counts(), self._queries())
 
@@ -146,16 +143,16 @@ class Verification:
             ahead = pool.submit(self._condense, SMALLEST)
             while True:
                 part = ahead.result()
-                if part.upto < LAST_ID:
+                if part.upto < LARGEST:
                     ahead = pool.submit(self._condense, part.upto)
                 yield part
-                if part.upto == LAST_ID:
+                if part.upto == LARGEST:
                     return
 
     def _condense(self, after: int) -> Range:
         upto = self._condenser.end_of_range(after, self._range_users)
         if upto is None:
-            return Range(after, LAST_ID, NO_ROWS)
+            return Range(after, LARGEST, NO_ROWS)
         return Range(after, upto, self._condenser.fingerprints(after, upto))
 
     def _compare(self, part: Range) -> int:
@@ -178,8 +175,10 @@ class Verification:
 
     def _some(self, sample: int, present: Present, progress: Progress) -> None:
         """Users after random places of the primary key, SAMPLE_AT_ONCE at most at each; none who is gone from MySQL."""
+        progress.start(0, sample)
         seen: set[int] = set()
-        for _ in range(2 * sample):
+        in_vain = 0
+        while len(seen) < sample and in_vain < LOOKS_IN_VAIN:
             if self._stop.is_set():
                 raise Stopped
             place = random.randint(present.first_user - 1, max(present.first_user, present.last_user) - 1)  # noqa: S311 (chance, not secrecy)
@@ -189,9 +188,8 @@ class Verification:
             self._repairer.check(fresh)
             if not self._shadow:
                 self._repairer.check_entries(fresh)
-            progress.advance(0, len(fresh))
-            if len(seen) >= sample:
-                return
+            progress.advance(len(seen), len(fresh))
+            in_vain = 0 if fresh else in_vain + 1
 
     def _entries(self) -> None:
         """Puts the call centre's entries right, of everybody in one look at its table."""
@@ -258,15 +256,13 @@ class Verification:
         self._name(kind, {id_of(one): one.user_id for one in earned})
         if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
-                self._repairer.tally.conversions_published += sum(piecewise(self._add, batch, self._unpublished))
+                added = piecewise(self._add, batch, lambda one, error: self._repairer.refuse(one.user_id, error))
+                self._repairer.tally.conversions_published += sum(added)
 
     def _add(self, earned: Sequence[Conversion]) -> int:
         with self._repairer.store.transaction() as tx:
             tx.load(one.user_id for one in earned)
             return tx.publish(earned)
-
-    def _unpublished(self, earned: Conversion, error: psycopg.Error | TransactionConflict) -> None:
-        self._repairer.refuse(earned.user_id, error)
 
     def _tune(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""

@@ -53,10 +53,6 @@ class LaneWatch:
         self._poll = poll_seconds
         self._seen: dict[int, tuple[tuple[int, int] | None, float]] = {}
 
-    def ahead(self, clock: int) -> float:
-        """As `lanes_ahead`, of the lanes as they are now."""
-        return lanes_ahead(self._read(), clock)
-
     def wait(self, marks: Mapping[int, int]) -> Waited:
         """Waits until each lane has passed its version (µs) or stands still.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
@@ -29,9 +30,10 @@ from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
+from reconciler.names import STARTABLE
 from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
-from reconciler.runner import NAMES, Jobs, NotAllowed
+from reconciler.runner import Jobs, NotAllowed
 from reconciler.runs.report import as_dict
 from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
@@ -51,7 +53,7 @@ log = structlog.get_logger(__name__)
 NOBODY: Final = "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
 WAIT_SECONDS: Final = 2.0
 """How long a request waits for the run it started; then it answers 202 and the run goes on."""
-RUNS_AT_ONCE: Final = len(NAMES) + 2
+RUNS_AT_ONCE: Final = len(STARTABLE) + 2
 
 ABOUT: Final = """
 The safety net of leadstream. `GET /v1/leads/{user_id}/precall` is for the dialler, `GET /v1/leads/{user_id}` for
@@ -106,11 +108,8 @@ def create_app(
     _leads(app, precalls)
     _health(app, jobs, watch)
     by = _authorised(tokens)
-    _runs(app, jobs, _Starter(pool), by)
-    routers = [
-        dead_letters.router(jobs, by, _REFUSED),
-        conversions.router(jobs),
-    ]
+    _runs(app, jobs, partial(_start, pool), by)
+    routers = [dead_letters.router(jobs, by, _REFUSED), conversions.router(jobs)]
     for router in routers:
         app.include_router(router)
     settings = jobs.settings
@@ -152,7 +151,8 @@ def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool
                         told = document["paths"][route.path][method.lower()]["responses"][str(status)]
                         for kind, media in answer.get("content", {}).items():
                             told["content"][kind].update(media)
-        for answer in _answers(document):
+        operations = (operation for methods in document["paths"].values() for operation in methods.values())
+        for answer in (answer for operation in operations for answer in operation["responses"].values()):
             media = answer.get("content", {})
             if "application/json" in media and _is_problem(media["application/json"]):
                 media[problems.KIND] = media.pop("application/json")
@@ -164,12 +164,6 @@ def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _answers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for methods in document["paths"].values():
-        for operation in methods.values():
-            yield from operation["responses"].values()
 
 
 def _is_problem(media: dict[str, Any]) -> bool:
@@ -345,23 +339,20 @@ def failed(report: dict[str, Any]) -> dict[str, Any]:
     return problems.problem(502, str(report["error"] or "its report says why"), "run-failed") | report
 
 
-class _Starter:
-    """Runs in threads of their own, each waited for a little."""
+async def _start(pool: ThreadPoolExecutor, name: str, work: Callable[[], Report]) -> JSONResponse:
+    """A run in a thread of its own: 200 with the report of one that ended in a little while, else 202.
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-
-    async def __call__(self, name: str, work: Callable[[], Report]) -> JSONResponse:
-        """200 with the report of a run that has ended, else 202. Raises what the run raised until then."""
-        run = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        run.add_done_callback(lambda done: _tell(name, done))
-        await asyncio.wait({run}, timeout=WAIT_SECONDS)
-        if run.done():
-            report = as_dict(run.result())
-            if report["outcome"] != "failed":
-                return JSONResponse(report)
-            return JSONResponse(failed(report), 502, media_type=problems.KIND)
-        return JSONResponse({"detail": f"{name} is under way; GET /v1/runs tells how it ends"}, 202)
+    Raises what the run raised until then.
+    """
+    run = asyncio.get_running_loop().run_in_executor(pool, work)
+    run.add_done_callback(lambda done: _tell(name, done))
+    await asyncio.wait({run}, timeout=WAIT_SECONDS)
+    if run.done():
+        report = as_dict(run.result())
+        if report["outcome"] != "failed":
+            return JSONResponse(report)
+        return JSONResponse(failed(report), 502, media_type=problems.KIND)
+    return JSONResponse({"detail": f"{name} is under way; GET /v1/runs tells how it ends"}, 202)
 
 
 def _tell(name: str, done: asyncio.Future[Report]) -> None:
@@ -389,7 +380,9 @@ def _authorised(tokens: Tokens) -> Any:
     return Depends(authorised)
 
 
-def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
+def _runs(
+    app: FastAPI, jobs: Jobs, start: Callable[[str, Callable[[], Report]], Awaitable[JSONResponse]], by: Any
+) -> None:
     answers: Answers = {
         200: {"description": "The run has ended.", **models.examples(ended=models.REPORT)},
         202: models.accepted("The run is under way.", "new-users is under way; GET /v1/runs tells how it ends"),
@@ -410,19 +403,19 @@ def _runs(app: FastAPI, jobs: Jobs, start: _Starter, by: Any) -> None:
         responses={
             **answers,
             404: models.refusal(
-                404, "There is no such run.", f"there is no run x; there are {', '.join(NAMES)}", "unknown-run"
+                404, "There is no such run.", f"there is no run x; there are {', '.join(STARTABLE)}", "unknown-run"
             ),
         },
         response_model=None,
     )
     async def sweep(
-        name: Annotated[str, Path(description=f"One of {', '.join(NAMES)}.")],
+        name: Annotated[str, Path(description=f"One of {', '.join(STARTABLE)}.")],
         request: Annotated[SweepRequest, Body(default_factory=SweepRequest)],
         caller: str = by,
     ) -> JSONResponse:
         """Runs a sweep, or the rechecks that are due; never two of the same name at once."""
-        if name not in NAMES:
-            raise NoSuchRun(f"there is no run {name[:40]}; there are {', '.join(NAMES)}")
+        if name not in STARTABLE:
+            raise NoSuchRun(f"there is no run {name[:40]}; there are {', '.join(STARTABLE)}")
         jobs.allow(name)
         return await start(name, lambda: jobs.sweep(name, request.scope, dry_run=request.dry_run, by=caller))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from consumer.store import dead_letters
 from consumer.store.dead_letters import Unresolved
@@ -17,6 +17,7 @@ from reconciler.web.models import Answers, Resolved
 LISTED: Final = 200
 """Dead letters on one page, and in one answer where nobody asks for more."""
 ANSWER_SECONDS: Final = 5.0
+Number = Annotated[int, Path(ge=1, lt=2**63, description="Its number, as the list has it.")]
 
 
 def listed(conninfo: str, limit: int = LISTED, after: int = 0) -> list[Unresolved]:
@@ -52,7 +53,7 @@ def router(jobs: Jobs, by: Any, refusals: Answers) -> APIRouter:
         summary="Read its customer live",
         responses=resolving,
     )
-    def retry(number: int, caller: str = by) -> Resolved:
+    def retry(number: Number, caller: str = by) -> Resolved:
         """Queues its customer to be read live, and resolves it; one that names no customer stays."""
         return Resolved(resolved=jobs.retry_dead_letter(number, caller))
 
@@ -62,7 +63,7 @@ def router(jobs: Jobs, by: Any, refusals: Answers) -> APIRouter:
         summary="Resolve it without doing anything",
         responses=resolving,
     )
-    def discard(number: int, caller: str = by) -> Resolved:
+    def discard(number: Number, caller: str = by) -> Resolved:
         """Notes that nothing is left to be done about it."""
         jobs.discard_dead_letter(number, caller)
         return Resolved(resolved=True)

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from consumer.store.refusal import REFUSED
 from consumer.versions import moment
-from reconciler.monitor.today import calendar, clock
-from reconciler.postgres import Postgres, microseconds
-from reconciler.runs.run_log import NAMES
+from reconciler.monitor.today import calendar
+from reconciler.names import NAMES
+from reconciler.postgres import Postgres, clock, microseconds
 
 ROWS: Final = 100
 """On a page of a list."""

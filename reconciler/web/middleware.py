@@ -213,15 +213,18 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
+def refusal(
+    status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an error of the one shape, after which we hang up."""
+    body = json.dumps(problem(status, sentence)).encode()
+    kind, length = (b"content-type", KIND.encode()), (b"content-length", b"%d" % len(body))
+    return [kind, length, (b"connection", b"close"), *more], body
+
+
 async def refuse(send: Send, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Answers with an error of the one shape, and hangs up."""
-    body = json.dumps(problem(status, sentence)).encode()
-    headers = [
-        (b"content-type", KIND.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-        *more,
-    ]
+    headers, body = refusal(status, sentence, more)
     if status == 503:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -6,8 +6,11 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from consumer.store.runs import Window
 from reconciler.postgres import microseconds
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.repair import Tally
+from reconciler.runs.report import as_dict
+from reconciler.runs.sweeps import Report, Scope
 from reconciler.web.problems import problem, sentence
 
 UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
@@ -101,8 +104,9 @@ class Readiness(BaseModel):
     replica: str
 
 
-def invalid(errors: list[Example]) -> Example:
-    """The answer to a question with these faults."""
+def invalid(kind: str, place: list[str], said: str) -> Example:
+    """The answer to a question with this fault."""
+    errors = [{"type": kind, "loc": place, "msg": said}]
     return problem(422, sentence(errors), "invalid-request", errors=errors)
 
 
@@ -112,7 +116,7 @@ NOT_READY: Final[Example] = {
     "store": "PostgreSQL at db:5432 does not answer (connection refused); start it or correct DATABASE_URL",
     "replica": "up",
 }
-WRONG: Final[Example] = invalid([{"type": "missing", "loc": ["query", "expected"], "msg": "Field required"}])
+WRONG: Final[Example] = invalid("missing", ["query", "expected"], "Field required")
 SILENT: Final = "PostgreSQL does not answer; ask again in a moment"
 NO_DEAD_LETTER: Final = "there is no unresolved dead letter 3; see `consumer dead-letters list`"
 RETRIED: Final[Example] = {"resolved": True}
@@ -131,22 +135,12 @@ DEAD_LETTERS: Final[list[Example]] = [
 ]
 QUEUED: Final = "the customer is queued to be read live; GET /v1/leads/{user_id} shows when that is done"
 WRONG_ID: Final[Example] = invalid(
-    [{"type": "greater_than_equal", "loc": ["path", "user_id"], "msg": "Input should be greater than or equal to 1"}]
+    "int_parsing", ["path", "user_id"], "Input should be a valid integer, unable to parse string as an integer"
 )
 WRONG_CURSOR: Final[Example] = invalid(
-    [
-        {
-            "type": "string_pattern_mismatch",
-            "loc": ["query", "after"],
-            "msg": "String should match pattern '^[0-9]{1,18}$'",
-        }
-    ]
+    "string_pattern_mismatch", ["query", "after"], "String should match pattern '^[0-9]{1,18}$'"
 )
-WRONG_BODY: Final[Example] = invalid(
-    [
-        {"type": "extra_forbidden", "loc": ["body", "hour_back"], "msg": "Extra inputs are not permitted"},
-    ]
-)
+WRONG_BODY: Final[Example] = invalid("extra_forbidden", ["body", "hour_back"], "Extra inputs are not permitted")
 
 PRECALL: Final[Example] = {
     "user_id": 8911,
@@ -162,26 +156,24 @@ PRECALL: Final[Example] = {
 }
 
 PRECALL_FROM_STATE: Final[Example] = {
-    "user_id": 8911,
-    "expected": "unsigned_users",
+    **PRECALL,
     "queue_type": "unsigned_users",
     "agrees": True,
     "because": "the customer has not signed (current_signature_file_id is empty)",
     "source": "state",
     "as_of": "2026-03-02T09:14:06.904511Z",
-    "drift": [],
-    "recheck_queued": False,
     "note": "This is what we hold: the replica did not answer within 200 ms.",
 }
 
+_VERDICT: Final[Example] = {
+    "queue_type": "requirements_outstanding",
+    "rule": "requirement_outstanding",
+    "because": "the customer signed and still owes requirement 77120",
+}
 EXPLANATION: Final[Example] = {
     "user_id": 8911,
     "queue_type": "requirements_outstanding",
-    "verdict": {
-        "queue_type": "requirements_outstanding",
-        "rule": "requirement_outstanding",
-        "because": "the customer signed and still owes requirement 77120",
-    },
+    "verdict": _VERDICT,
     "since": "2026-03-01T14:00:05.120443Z",
     "as_of": "2026-03-02T09:14:06.904511Z",
     "stints": [
@@ -231,11 +223,7 @@ EXPLANATION: Final[Example] = {
     ],
     "live": {
         "exists": True,
-        "verdict": {
-            "queue_type": "requirements_outstanding",
-            "rule": "requirement_outstanding",
-            "because": "the customer signed and still owes requirement 77120",
-        },
+        "verdict": _VERDICT,
         "as_of": "2026-03-02T09:14:07.318200Z",
         "drift": [],
     },
@@ -253,38 +241,10 @@ EXPLANATION: Final[Example] = {
     ],
 }
 
-REPORT: Final[Example] = {
-    "name": "new-users",
-    "outcome": "ok",
-    "window": {"from": "2026-03-02T07:49:58Z", "to": "2026-03-02T09:00:00Z"},
-    "checked": 87,
-    "in_step": 87,
-    "brought_by_stream": 0,
-    "repaired": 0,
-    "settled": 0,
-    "first_seen": 0,
-    "queue_changes": 0,
-    "left_to_recheck": 0,
-    "failed": 0,
-    "refused": {},
-    "rechecks": 0,
-    "drift": {},
-    "conversions": {},
-    "queries": 3,
-    "milliseconds": 41,
-    "error": None,
-}
-
-FAILED: Final[Example] = {
-    **REPORT,
-    "outcome": "failed",
-    "window": None,
-    "checked": 0,
-    "in_step": 0,
-    "queries": 0,
-    "milliseconds": 60_112,
-    "error": "db:3306 does not answer (timed out); start it or correct REPLICA_DATABASE_URL",
-}
+_WINDOW: Final = Window(1_772_437_798_000_000, 1_772_442_000_000_000)
+_AWAY: Final = "db:3306 does not answer (timed out); start it or correct REPLICA_DATABASE_URL"
+REPORT: Final[Example] = as_dict(Report("new-users", "ok", _WINDOW, Tally(checked=87, in_step=87), 3, 41))
+FAILED: Final[Example] = as_dict(Report("new-users", "failed", None, Tally(), 0, 60_112, _AWAY))
 
 RUNS: Final[list[Example]] = [
     {
@@ -296,6 +256,7 @@ RUNS: Final[list[Example]] = [
         "queries": 1,
         "counts": {"checked": 87, "in_step": 87, "repaired": 0},
         "error": None,
+        "started_by": "schedule",
     }
 ]
 

@@ -28,7 +28,7 @@ from reconciler import metrics
 from reconciler.monitor.servers import Watch
 from reconciler.postgres import Held, Postgres
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.runs.repair import state_of
+from reconciler.runs.repair import ask_for_rechecks, state_of
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -114,7 +114,8 @@ class PrecallService:
         books = [Postgres(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
         self._held = Reads("store", books, self._read_store)
         self._dossiers = Reads("dossiers", [Postgres(conninfo, 5.0)], _read_dossiers)
-        self._rechecks = Reads("rechecks", [_store(settings)], _queue_rechecks)
+        store = LeadStore(conninfo, 1, settings.discovery.shadow_mode, "sweep")
+        self._rechecks = Reads("rechecks", [store], _queue_rechecks)
         self._queued: dict[int, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._strikes = 0
@@ -171,35 +172,32 @@ class PrecallService:
         expected = _queue(named, rules)
         lead = None if held is None else held.leads.get(user_id)
         outcome = None if held is None else held.outcomes.get(user_id)
-        never = f"the customer must not be called: the last call ended with {outcome}"
+        drift: list[str] = []
+        note: str | None
         if live is not None:
             state = live.leads[user_id]
             if state.user is None and lead is None and store_away is None:
                 raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
+            if store_away is None:
+                drift = _drift(lead, live, user_id, rules)
             now = verdict(lead_of(user_id, state_of(state)), rules)
-            drift = _drift(lead, live, user_id, rules) if store_away is None else []
-            queued = bool(drift) and self._queue_recheck(user_id)
             queue_type, because = now.queue_type, now.because
-            if said_never(outcome, rules):
-                queue_type, because = QueueType.NONE, never
-            return Precall(
-                user_id, expected, queue_type, queue_type is expected, because, Source.REPLICA,
-                self._as_of(live), drift, queued, self._note(),
-            )  # fmt: skip
-        if store_away is not None:
+            source, at, note = Source.REPLICA, self._as_of(live), self._note()
+        elif store_away is not None:
             raise NoAnswer(f"{away}, and {store_away}")
-        if lead is None or lead.queue_type is None:
+        elif lead is None or lead.queue_type is None:
             raise UnknownUser(f"we hold nothing of user {user_id} that was ever judged, and {away}")
-        own = verdict(lead, rules)
-        queue_type = lead.queue_type
-        because = own.because if own.queue_type is queue_type else "that is the open stint"
+        else:
+            own, queue_type, known_at = verdict(lead, rules), lead.queue_type, self._known_at(lead)
+            because = own.because if own.queue_type is queue_type else "that is the open stint"
+            at = moment(known_at) if known_at else None
+            source, note = Source.STATE, f"This is what we hold: {away}."
         if said_never(outcome, rules):
-            queue_type, because = QueueType.NONE, never
-        known_at = self._known_at(lead)
-        return Precall(
-            user_id, expected, queue_type, queue_type is expected, because, Source.STATE,
-            moment(known_at) if known_at else None, [], False, f"This is what we hold: {away}.",
-        )  # fmt: skip
+            queue_type = QueueType.NONE
+            because = f"the customer must not be called: the last call ended with {outcome}"
+        queued = bool(drift) and self._queue_recheck(user_id)
+        agrees = queue_type is expected
+        return Precall(user_id, expected, queue_type, agrees, because, source, at, drift, queued, note)
 
     async def _read_live(self, user_id: int) -> tuple[LiveRead | None, str]:
         """A live read, or why there is none."""
@@ -306,10 +304,6 @@ def _drift(lead: Lead | None, live: LiveRead, user_id: int, rules: Rules) -> lis
     return sorted({difference.kind.value for difference in differences(lead, state_of(live.leads[user_id]), rules)})
 
 
-def _store(settings: Settings) -> LeadStore:
-    return LeadStore(settings.database.conninfo, 1, settings.discovery.shadow_mode, "sweep")
-
-
 def _read_live(replica: Replica, user_ids: list[int]) -> LiveRead:
     return _twice(replica, lambda: replica.read_users(user_ids))
 
@@ -335,8 +329,4 @@ def _read_dossiers(postgres: Postgres, user_ids: list[int]) -> Mapping[int, tupl
 
 
 def _queue_rechecks(store: LeadStore, user_ids: list[int]) -> None:
-    def write() -> None:
-        with store.transaction() as tx:
-            tx.queue_rechecks(dict.fromkeys(user_ids, "a pre-call check saw that MySQL has something else"))
-
-    again_if_in_the_way(write)
+    again_if_in_the_way(ask_for_rechecks, store, user_ids, "a pre-call check saw that MySQL has something else")

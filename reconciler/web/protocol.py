@@ -3,7 +3,6 @@ itself: that is told as every other error is."""
 
 from __future__ import annotations
 
-import json
 import sys
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,8 +12,7 @@ import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reconciler.web.middleware import HEADERS, refuse
-from reconciler.web.problems import KIND, problem
+from reconciler.web.middleware import HEADERS, refusal, refuse
 
 MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
 LINGER_SECONDS: Final = 1.0
@@ -45,10 +43,7 @@ class Protocol(H11Protocol):
     def __init__(self, *given: Any, **more: Any) -> None:
         """As uvicorn makes it."""
         super().__init__(*given, **more)
-        most, self.limit_concurrency = (
-            self.limit_concurrency,
-            None,
-        )  # beyond it uvicorn would answer in words of its own
+        most, self.limit_concurrency = self.limit_concurrency, None  # uvicorn would refuse in words of its own
         asked = self.app
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,13 +78,7 @@ class Protocol(H11Protocol):
             return
         status = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
         too_large = status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        body = json.dumps(problem(status, TOO_LARGE if too_large else MALFORMED)).encode()
-        headers = [
-            (b"content-type", KIND.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *HEADERS,
-        ]
+        headers, body = refusal(status, TOO_LARGE if too_large else MALFORMED, HEADERS)
         reason = HTTPStatus(status).phrase.encode()
         for event in (
             h11.Response(status_code=status, headers=headers, reason=reason),

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from consumer import metrics
 from consumer.leads.model import Conversion, ConversionType, QueueType, Reason, Stint
 from consumer.leads.outcome import Outcome
-from consumer.measures import CATALOGUE, EXPOSED, RECONCILER, Durations, Measure, begin, exposition
+from consumer.measures import CATALOGUE, EXPOSED, RECONCILER, Durations, Measure, begin, exposition, registered
 from consumer.mysql.retention import retention_seconds
 from consumer.reader.lag import rows_in
 from consumer.store.dead_letters import Defect
@@ -110,7 +110,8 @@ def test_until_loss_is_what_retention_leaves_of_the_age_of_what_waits() -> None:
 def reconciler_told(snapshot: Snapshot, *streams: StreamSeen, off: Sequence[str] = ()) -> Iterator[list[list[str]]]:
     """What is told with this snapshot, for each of these looks at Kafka."""
     looks = [streams[0]]
-    with reconciler_metrics.watched(lambda: snapshot, lambda: looks[-1], {reconciler_metrics.SHADOW: True}, off):
+    modes = {reconciler_metrics.SHADOW: True}
+    with registered(reconciler_metrics.Watched(lambda: snapshot, lambda: looks[-1], modes, off, lambda: None)):
         told = []
         for stream in streams:
             looks.append(stream)

@@ -12,15 +12,15 @@ import structlog
 from typer.testing import CliRunner
 
 from consumer.cli import app as consumer
-from reconciler.cli import NAMES
 from reconciler.cli import app as reconciler
+from reconciler.names import STARTABLE
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 WRITTEN: Final = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 COMMANDS: Final = sorted(
     {found for page in WRITTEN for found in re.findall(r"`((?:consumer|reconciler) [^`<]+)`", page.read_text())}
 )
-RUNS: Final = {*NAMES, "all"}
+RUNS: Final = {*STARTABLE, "all"}
 
 
 @pytest.fixture(autouse=True)

@@ -53,23 +53,22 @@ def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int], l
             _held(connection, conninfo, epoch, next_seqs)
 
 
-def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, lanes: int) -> int:
+def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, lanes: int) -> None:
     """From the drained lanes of `epoch`, which end at `next_seqs` and `version`, to `lanes` lanes of the next epoch.
 
-    Every lane that was there is read on where it stopped, under its new numbers. Returns how many lanes there were; 0
-    where all this was done before. Raises NotDrained, StoreUnavailable; then nothing was changed.
+    Every lane that was there is read on where it stopped, under its new numbers. Does nothing where all this was done
+    before. Raises NotDrained, StoreUnavailable; then nothing was changed.
     """
     with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
         connection.execute("SET LOCAL lock_timeout = '20s'")
         if _is_done(connection, epoch + 1, lanes):
-            return 0
+            return
         offsets = _held(connection, conninfo, epoch, next_seqs)
         _move_leads(connection, lanes)
         connection.execute("DELETE FROM leadstream.lanes")
         for lane in range(lanes):
             reached = offsets[lane] if lane < len(offsets) else {}
             connection.execute(ADD_LANE, (lane, epoch + 1, version, Jsonb(reached)))
-    return len(offsets)
 
 
 def _is_done(connection: Connection, epoch: int, lanes: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import timedelta
 from math import isinf
 from typing import Final
@@ -51,57 +51,55 @@ def _brief(sentence: str) -> str:
     return said if first != first.capitalize() else said[:1].lower() + said[1:]
 
 
-def alerts(facts: Facts) -> list[Alert]:
+def alerts(facts: Facts) -> Iterator[Alert]:
     """Everything worth knowing, in the order in which it is told."""
-    found: list[Alert] = []
-
-    def add(state: State, sentence: str) -> None:
-        found.append(Alert(state, sentence))
-
     seen = facts.snapshot
     if not seen.store_up:
-        add(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))
+        yield Alert(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))
         if facts.today is not None and seen.store_failed:
-            add(State.NOTICE, f"What follows is as of {clock(facts.today.seen_at, facts.now, facts.policy.zone)}.")
+            yield Alert(
+                State.NOTICE, f"What follows is as of {clock(facts.today.seen_at, facts.now, facts.policy.zone)}."
+            )
     if not seen.replica_up:
-        add(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
+        yield Alert(State.BAD if seen.replica_failed else State.UNKNOWN, sentence(seen.replica_error))
     elif seen.replica_lag is not None and seen.replica_lag >= LATE_SECONDS:
-        add(State.BAD, _replica_lag(seen.replica_lag))
+        yield Alert(State.BAD, _replica_lag(seen.replica_lag))
     since = facts.stream.reader_silent_since
     if since is not None:
         at = clock(since, facts.now, facts.policy.zone)
-        add(
+        yield Alert(
             State.BAD,
             f"The reader is not running since {at}: it has written nothing to Kafka; look at `consumer read`.",
         )
     if facts.stream.failed:
-        add(State.BAD, sentence(facts.stream.problem))
+        yield Alert(State.BAD, sentence(facts.stream.problem))
     if seen.store_up and facts.today is not None:
-        _stream_alerts(facts, facts.today, add)
-        _run_alerts(facts, facts.today, add)
+        yield from _stream_alerts(facts, facts.today)
+        yield from _run_alerts(facts, facts.today)
     if dead_letters := sum(seen.dead_letters.values()):
         count = counted(dead_letters, "message")
-        add(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
+        yield Alert(State.BAD, f"{count} could not be applied; see `consumer dead-letters list`.")
     if seen.rechecks_refused:
         count = counted(seen.rechecks_refused, "lead")
-        add(State.BAD, f"PostgreSQL refuses the rows of {count}; their own pages say why.")
+        yield Alert(State.BAD, f"PostgreSQL refuses the rows of {count}; their own pages say why.")
     if facts.policy.shadow:
-        add(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
+        yield Alert(State.NOTICE, "SHADOW_MODE is on: the call centre's tables are left alone.")
     if not facts.policy.writes:
-        add(State.NOTICE, "SMART_DISCOVERY_ENABLED is false: no sweep runs.")
-    return found
+        yield Alert(State.NOTICE, "SMART_DISCOVERY_ENABLED is false: no sweep runs.")
 
 
-def _stream_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]) -> None:
+def _stream_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
     lags = {number: lag for number, lane in today.lanes.items() if (lag := lag_of(lane, today.seen_at)) is not None}
     if not lags:
-        add(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
+        yield Alert(State.NOTICE, "The stream has not run yet; start `consumer read` and `consumer apply`.")
         return
     reader = facts.stream.reader_lag
     if facts.stream.reader_silent_since is not None:
         return  # a dead reader is no late one, and every lane waits for it
     if reader is not None and reader >= LATE_SECONDS:
-        add(lag_state(reader), f"`consumer read` is {span(reader)} behind MySQL, and everything after it with it.")
+        yield Alert(
+            lag_state(reader), f"`consumer read` is {span(reader)} behind MySQL, and everything after it with it."
+        )
         return
     late = {lane: lag for lane, lag in lags.items() if lag >= LATE_SECONDS}
     if not late:
@@ -109,7 +107,7 @@ def _stream_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]
     still = stalled(today.lanes, facts.stream.next_seqs)
     if len(still) == len(lags) and facts.policy.writes:
         since = clock(today.seen_at - timedelta(seconds=min(still.values())), facts.now, facts.policy.zone)
-        add(
+        yield Alert(
             State.BAD,
             f"Nothing is applied since {since}: no applier is running, or none gets through; look at `consumer apply`.",
         )
@@ -117,34 +115,36 @@ def _stream_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]
     worst = max(late.values())
     state = State.BAD if worst >= VERY_LATE_SECONDS else State.NOTICE
     if len(late) == len(lags) and worst - min(late.values()) < UNEVEN_SECONDS:
-        add(state, f"Every lane is {span(worst)} behind: look at `consumer read`, then at `consumer apply`.")
+        yield Alert(state, f"Every lane is {span(worst)} behind: look at `consumer read`, then at `consumer apply`.")
     else:
         names = ", ".join(map(str, sorted(late)[:6])) + (" …" if len(late) > 6 else "")
         lane = "Lane" if len(late) == 1 else "Lanes"
-        add(state, f"{lane} {names} up to {span(worst)} behind: look at `consumer apply`.")
+        yield Alert(state, f"{lane} {names} up to {span(worst)} behind: look at `consumer apply`.")
 
 
-def _run_alerts(facts: Facts, today: Today, add: Callable[[State, str], None]) -> None:
+def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
     for name in SWEEPS:
         record = today.newest.get(name)
         if name not in facts.policy.switched_on or not facts.policy.writes:
             continue
         title = TITLES[name][0]
         if record is not None and record.outcome in ("failed", "refused", "aborted"):
-            add(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
+            yield Alert(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
         success = facts.snapshot.last_runs.get(name)
         if success is not None and facts.now - success.started_at > OVERDUE:
-            add(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
+            yield Alert(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
     verified = today.newest.get("verify")
     if verified is not None and verified.outcome in ("failed", "refused", "aborted", "drift"):
         said = "found drift that is left" if verified.outcome == "drift" else "ended badly"
         why = f": {sentence(verified.error)}" if verified.error else "."
-        add(State.BAD, f"The last verify, {ago(verified.started_at, facts.now)}, {said}{why}")
+        yield Alert(State.BAD, f"The last verify, {ago(verified.started_at, facts.now)}, {said}{why}")
     if today.oldest_recheck is not None and facts.now - today.oldest_recheck > RECHECKS_LATE:
-        add(State.NOTICE, f"A recheck has been due for {span((facts.now - today.oldest_recheck).total_seconds())}.")
+        yield Alert(
+            State.NOTICE, f"A recheck has been due for {span((facts.now - today.oldest_recheck).total_seconds())}."
+        )
     repaired = sum(today.repaired.values())
     if repaired:
-        add(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
+        yield Alert(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
 
 
 def _replica_lag(lag: float) -> str:

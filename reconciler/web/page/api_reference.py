@@ -14,16 +14,6 @@ METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """What a question takes."""
-
-    name: str
-    place: str
-    required: bool
-    about: str
-
-
-@dataclass(frozen=True)
 class Answer:
     """How it may be answered; `example` is JSON, empty where there is none."""
 
@@ -34,14 +24,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One question: `token` says that it takes a token that may run."""
+    """One question: `token` says that it takes a token that may run; `parameters` are as in the document."""
 
     method: str
     path: str
     summary: str
     about: str
     token: bool
-    parameters: list[Parameter]
+    parameters: list[Mapping[str, Any]]
     answers: list[Answer]
 
 
@@ -57,10 +47,6 @@ def operations(document: Mapping[str, Any]) -> dict[str, list[Operation]]:
 
 
 def _operation(method: str, path: str, told: Mapping[str, Any]) -> Operation:
-    parameters = [
-        Parameter(one["name"], one["in"], one.get("required", False), one.get("description", ""))
-        for one in told.get("parameters", [])
-    ]
     answers = [
         Answer(str(status), answer.get("description", ""), _example(answer))
         for status, answer in told.get("responses", {}).items()
@@ -71,7 +57,7 @@ def _operation(method: str, path: str, told: Mapping[str, Any]) -> Operation:
         told.get("summary", ""),
         told.get("description", ""),
         bool(told.get("security")),
-        parameters,
+        told.get("parameters", []),
         answers,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from math import isinf
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -39,6 +39,11 @@ def clock(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
     local = moment.astimezone(zone)
     same_day = local.date() == now.astimezone(zone).date()
     return f"{local:%H:%M}" if same_day else f"{local:%-d %b %H:%M}"
+
+
+def named(day: date) -> str:
+    """A day of these weeks."""
+    return f"{day:%a %-d %b}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from datetime import date
 
 from reconciler.monitor.lags import HourLag
 from reconciler.web.page.chart import share
-from reconciler.web.page.formatting import span
+from reconciler.web.page.formatting import named, span
 from reconciler.web.page.view_model import VERY_LATE_SECONDS, Facts, LagRow, lag_state
 
 
@@ -19,7 +19,7 @@ def notes(facts: Facts) -> tuple[str, ...]:
         found.append(f"today at worst {span(worst.seconds)}, after {worst.hour:02}:00")
     if days:
         day, seconds = max(days.items(), key=lambda one: one[1])
-        found.append(f"seven days at worst {span(seconds)}, on {_named(day)}")
+        found.append(f"seven days at worst {span(seconds)}, on {named(day)}")
     return tuple(found)
 
 
@@ -30,7 +30,7 @@ def by_hour(facts: Facts) -> list[LagRow]:
 
 def by_day(facts: Facts) -> list[LagRow]:
     """Seven days, today first."""
-    return [_row(_named(day), seconds) for day, seconds in sorted(_days(facts).items(), reverse=True)]
+    return [_row(named(day), seconds) for day, seconds in sorted(_days(facts).items(), reverse=True)]
 
 
 def _today(facts: Facts) -> list[HourLag]:
@@ -49,7 +49,3 @@ def _days(facts: Facts) -> dict[date, float]:
 
 def _row(when: str, seconds: float) -> LagRow:
     return LagRow(when, span(seconds), share(seconds, VERY_LATE_SECONDS), lag_state(seconds))
-
-
-def _named(day: date) -> str:
-    return f"{day:%a %-d %b}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
-from reconciler.runner import NAMES as STARTABLE
+from reconciler.names import ATTRIBUTION, NAMES, RECHECKS, STARTABLE, SWEEPS
 from reconciler.runner import SCHEDULE
-from reconciler.runs.run_log import NAMES, Record
+from reconciler.runs.run_log import Record
 from reconciler.schedule import last_slot
 from reconciler.web.page.formatting import ago, counted, span
 from reconciler.web.page.view_model import Facts, RunRow, State, sentence

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from reconciler.web.lists import SEVEN_DAYS, SINCE_MIDNIGHT, Extract, Kind
-
-
-@dataclass(frozen=True)
-class Row:
-    """A customer, and since when, in local time."""
-
-    user_id: int
-    at: datetime
-    when: str
+from reconciler.web.lists import SEVEN_DAYS, SINCE_MIDNIGHT, Entry, Extract, Kind
 
 
 @dataclass(frozen=True)
 class ListPage:
-    """One page of a list. `further` and `first` are addresses, empty where there is no such page; `spans` are those of
-    the other days that can be asked for, with their words."""
+    """One page of a list, times in local time. `further` and `first` are addresses, empty where there is no such page;
+    `spans` are those of the other days that can be asked for, with their words."""
 
     title: str
     about: str
     when: str
     empty: str
-    rows: list[Row]
+    rows: list[Entry]
     further: str
     first: str
     spans: list[tuple[str, str, bool]]
@@ -49,12 +39,8 @@ def list_page(name: str, kind: Kind, days: str, found: Extract, zone: ZoneInfo, 
         kind.about,
         kind.when,
         kind.empty if is_first else "There is nobody further.",
-        [_row(entry.user_id, entry.at.astimezone(zone)) for entry in found.entries],
+        [entry._replace(at=entry.at.astimezone(zone)) for entry in found.entries],
         f"{address}{chosen}{'&' if chosen else '?'}after={found.further}" if found.further else "",
         "" if is_first else f"{address}{chosen}",
         spans if kind.days else [],
     )
-
-
-def _row(user_id: int, at: datetime) -> Row:
-    return Row(user_id, at, f"{at:%Y-%m-%d %H:%M:%S}")

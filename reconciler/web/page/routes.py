@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -27,19 +27,19 @@ from markupsafe import Markup, escape
 from consumer.explain import Explanation
 from consumer.measures import RECONCILER
 from consumer.process import myself, release
-from consumer.store.dead_letters import Unresolved
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today, week
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Watch
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
+from reconciler.mysql_statements import LARGEST
 from reconciler.postgres import Postgres
 from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
 from reconciler.web.page.list_page import list_page
 from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
-from reconciler.web.page.view_model import Facts, Policy
+from reconciler.web.page.view_model import Facts, Policy, sentence
 from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.reads import Busy, Turns
 
@@ -52,16 +52,8 @@ WEEK_FRESH_SECONDS: Final = 60.0
 WEEK_WAIT_SECONDS: Final = 1.0
 WEEK_ANSWER_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
-LARGEST_ID: Final = 2**63 - 1
 HERE: Final = Path(__file__).parent
-STATIC: Final = {
-    "page.css": "text/css",
-    "page.js": "text/javascript",
-    "token.js": "text/javascript",
-    "customer.js": "text/javascript",
-    "letters.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+STATIC: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 WORDS: Final = {
     **{f"in {code}": f"in the queue “{title}”" for code, title in QUEUES},
@@ -82,11 +74,15 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Asset:
-    """A static file, and the name that changes with its content."""
+    """A static file."""
 
     content: bytes
     kind: str
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """The name that changes with its content."""
+        return sha256(self.content).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -130,27 +126,6 @@ def for_people(sentence: str, zone: ZoneInfo) -> str:
     for code, words in WORDS.items():
         sentence = re.sub(rf"{re.escape(code)}\b", words, sentence)
     return OUTCOME.sub(lambda found: f"the last call ended with “{found[1].replace('_', ' ')}”", sentence)
-
-
-class LetterRow(NamedTuple):
-    """A dead letter on its page; `place` is where its message lies."""
-
-    number: int
-    at: datetime
-    when: str
-    reason: str
-    detail: str
-    user_id: int | None
-    place: str
-
-
-def letter_row(letter: Unresolved, zone: ZoneInfo) -> LetterRow:
-    """A dead letter in local time."""
-    at = letter.set_aside_at.astimezone(zone)
-    place = f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
-    return LetterRow(
-        letter.number, at, f"{at:%Y-%m-%d %H:%M}", letter.reason.replace("_", " "), letter.detail, letter.user_id, place
-    )
 
 
 class TodayCache:
@@ -213,7 +188,8 @@ class Pages:
     """Templates and static files, read once."""
 
     def __init__(self, policy: Policy) -> None:
-        self._assets = {name: _asset(HERE / "static" / name, kind) for name, kind in STATIC.items()}
+        files = [path for path in (HERE / "static").iterdir() if path.suffix in STATIC]
+        self._assets = {path.name: Asset(path.read_bytes(), STATIC[path.suffix]) for path in files}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -244,11 +220,6 @@ def commands(sentence: str) -> Markup:
     parts = sentence.split("`")
     marked = (Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
     return Markup("").join(marked) if len(parts) % 2 else escape(sentence)
-
-
-def _asset(path: Path, kind: str) -> Asset:
-    content = path.read_bytes()
-    return Asset(content, kind, sha256(content).hexdigest()[:12])
 
 
 def add_pages(
@@ -285,12 +256,12 @@ def add_pages(
         try:
             explanation = await precalls.explain(number)
         except UnknownUser as error:
-            return pages.html("customer.html", 404, title=title, asked=number, wrong=_sentence(str(error)))
+            return pages.html("customer.html", 404, title=title, asked=number, wrong=sentence(str(error)))
         except StoreError as error:
             log.warning("customer_not_explained", reason=str(error))
             wrong = "PostgreSQL does not answer, so nothing can be said of any customer now. Try again in a moment."
             if isinstance(error, NotPrepared):
-                wrong = _sentence(str(error))
+                wrong = sentence(str(error))
             return pages.html("customer.html", 503, title=title, asked=number, wrong=wrong)
         return pages.html(
             "customer.html",
@@ -318,7 +289,7 @@ def add_pages(
             return busy
         except (StoreError, psycopg.Error) as error:
             log.warning("list_not_shown", reason=str(error))
-            return _no_list(pages, _sentence(str(error)), 503)
+            return _no_list(pages, sentence(str(error)), 503)
         shown = list_page(name, kind, span, found, zone, is_first=behind is None)
         return pages.html("list.html", list=shown, title=shown.title)
 
@@ -327,14 +298,17 @@ def add_pages(
         return pages.html("docs.html", about=app.description, groups=operations(app.openapi()))
 
     @app.get("/dead-letters", include_in_schema=False)
-    async def letters(after: int = Query(0, ge=0, le=LARGEST_ID)) -> HTMLResponse:
+    async def letters(after: int = Query(0, ge=0, le=LARGEST)) -> HTMLResponse:
         startable = policy().may_start
         try:
             found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
         except StoreError as error:
-            wrong = _sentence(str(error))
+            wrong = sentence(str(error))
             return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
-        rows = [letter_row(letter, zone) for letter in found[: dead_letters.LISTED]]
+        rows = [
+            replace(letter, set_aside_at=letter.set_aside_at.astimezone(zone))
+            for letter in found[: dead_letters.LISTED]
+        ]
         further = rows[-1].number if len(found) > len(rows) else 0
         return pages.html("dead_letters.html", letters=rows, startable=startable, further=further, begun=after > 0)
 
@@ -353,13 +327,9 @@ def _user_id(text: str) -> int | None:
     if not digits.isascii() or not digits.removeprefix("-").isdigit():
         return None
     number = int(digits[:21])
-    return number if -LARGEST_ID <= number <= LARGEST_ID else None
+    return number if -LARGEST <= number <= LARGEST else None
 
 
 def _no_number(pages: Pages, asked: str) -> HTMLResponse:
     wrong = "Give the customer's id in MySQL (users.id), a number such as 8911."
     return pages.html("customer.html", 422, title="That is no customer's id", asked=asked[:40], wrong=wrong)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

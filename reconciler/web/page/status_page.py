@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from math import isinf
 from typing import Final
 
 from reconciler.monitor.lags import lag_of, stream_lag
-from reconciler.monitor.today import Today
+from reconciler.monitor.today import Days
 from reconciler.monitor.week import Week
 from reconciler.web.page.alerts import alerts, headline
 from reconciler.web.page.chart import Chart, chart, share
-from reconciler.web.page.formatting import clock, counted, difference, span
+from reconciler.web.page.formatting import clock, counted, difference, named, span
 from reconciler.web.page.lag_history import by_day, by_hour, notes
 from reconciler.web.page.last_runs import runs
 from reconciler.web.page.processes import missing, processes
@@ -44,7 +44,8 @@ def page(facts: Facts) -> Page:
     """The page of this moment."""
     found = sorted(alerts(facts), key=lambda alert: WEIGHT[alert.state], reverse=True)
     state = max((alert.state for alert in found), key=WEIGHT.__getitem__, default=State.GOOD)
-    drawn = chart(*_hours(facts.today))
+    days = Days() if facts.today is None else facts.today.days
+    drawn = chart(days.today, days.yesterday)
     conversions, words = _conversions(facts, drawn)
     return Page(
         now=facts.now,
@@ -75,10 +76,6 @@ def page(facts: Facts) -> Page:
     )
 
 
-def _hours(today: Today | None) -> tuple[dict[int, int], dict[int, int]]:
-    return ({}, {}) if today is None else (today.days.today, today.days.yesterday)
-
-
 def _conversions(facts: Facts, drawn: Chart) -> tuple[Figure, str]:
     if facts.today is None:
         return Figure("conversions", "Conversions today", "—", "not known yet"), "No conversions are known yet."
@@ -103,7 +100,7 @@ def _won(facts: Facts) -> list[Figure]:
         label = f"{words[:1].upper()}{words[1:]}"
         value = None if days is None else days.types[kind]
         figures.append(Figure(f"won-{kind}", label, _number(value), note, link=f"/lists/{kind}"))
-    since = "" if week is None else f"since {_day(week.days[-1][0])}"
+    since = "" if week is None else f"since {named(week.days[-1][0])}"
     total = None if week is None else types.total()
     return [*figures, Figure("won-week", "In seven days", _number(total), since, link="/lists/conversions?days=week")]
 
@@ -118,7 +115,7 @@ def _latest(facts: Facts) -> list[WonRow]:
 
 def _days(week: Week | None) -> list[DayRow]:
     return [
-        DayRow(_day(day), types.total(), [types[kind] for kind, _ in CONVERSIONS])
+        DayRow(named(day), types.total(), [types[kind] for kind, _ in CONVERSIONS])
         for day, types in ([] if week is None else week.days)
     ]
 
@@ -134,10 +131,6 @@ def _agents(week: Week | None) -> list[AgentRow] | None:
         )
         for one in week.agents
     ]
-
-
-def _day(day: date) -> str:
-    return f"{day:%a %-d %b}"
 
 
 def _queues(facts: Facts) -> list[Figure]:

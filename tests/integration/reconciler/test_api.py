@@ -10,6 +10,8 @@ from importlib.metadata import version
 import httpx
 import pytest
 
+from consumer.commands.explain import explanation
+from consumer.settings import DatabaseSettings, ReplicaSettings
 from reconciler.web.problems import TITLES
 from tests.integration.reconciler.serving import TOKEN, Served, serving
 from tests.integration.reconciler.world import World
@@ -40,6 +42,15 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, kind
 
 
+def test_somebody_whom_only_mysql_knows_differs_as_unknown_by_whichever_way(mysql_world: World, served: Served) -> None:
+    mysql_world.user(2)
+    settings = {"replica_database_url": mysql_world.replica_url, "database_url": mysql_world.conninfo}
+    told = explanation(2, ReplicaSettings.model_validate(settings), DatabaseSettings.model_validate(settings))
+    assert served.get("/v1/leads/2").json()["live"]["drift"] == ["unknown"]
+    assert told.live is not None
+    assert told.live.drift == ["unknown"]
+
+
 def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     post = served.client.post
     right = {"Authorization": f"Bearer {TOKEN}"}
@@ -60,6 +71,8 @@ def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     assert problem(post("/v1/sweeps/nothing", headers=right)) == (404, "unknown-run")
     assert problem(post("/v1/sweeps/new-requirements", headers=right)) == (409, "not-allowed")
     assert problem(post("/v1/dead-letters/7/discard", headers=right)) == (404, "unknown-dead-letter")
+    for number in (0, 2**63):
+        assert problem(post(f"/v1/dead-letters/{number}/retry", headers=right)) == (422, "invalid-request")
     upside_down = served.get("/v1/conversions/by-agent", **{"from": "2026-04-01T00:00Z", "to": "2026-03-01T00:00Z"})
     assert problem(upside_down) == (422, "invalid-request")
     assert problem(served.get("/static/000000000000/page.css")) == (404, "about:blank")

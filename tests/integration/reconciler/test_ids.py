@@ -69,6 +69,9 @@ def test_sweeps_find_everybody_whom_a_bigint_holds_and_report_how_many_it_does_n
         assert (report.outcome, report.tally.unheld) == ("ok", 2), report.error
     assert set(world.queues()) == {1, 2, 3, 4}
     assert world.pg("SELECT count(*) FROM leadstream.requirements") == [(2,)]
+    dry = world.sweep("new-users", dry_run=True)
+    assert (dry.outcome, dry.tally.unheld) == ("dry-run", 2)
+    assert "2 users whose id is 2^63 or more" in (dry.error or "")
 
 
 def test_a_company_of_none_but_such_users_is_an_empty_one(mysql_world: World) -> None:

@@ -29,7 +29,8 @@ from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, LATEST, TODAY, calendar, look
 from reconciler.monitor.week import WON
-from reconciler.runs.run_log import NAMES, NEWEST
+from reconciler.names import NAMES
+from reconciler.runs.run_log import NEWEST
 from reconciler.web.page.routes import for_people
 from tests.bench.kafka import Topics
 from tests.integration.reconciler.browser import axe, chromium
@@ -253,6 +254,19 @@ def test_a_customer_is_read_live_by_a_button_with_the_token(shift: Shift, page: 
     page.get_by_label("Token").press("Enter")
     expect(page.locator("#told")).to_contain_text("Queued")
     shift.world.pg("DELETE FROM leadstream.rechecks")
+
+
+def test_a_token_that_may_only_read_is_forgotten_so_that_another_can_be_entered(shift: Shift) -> None:
+    says = {"detail": "the token of anna may read only; runs take one that may run"}
+    with shift.browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/v1/**", lambda route: route.fulfill(status=403, json=says))
+        page.goto(f"{shift.url}customers/2")
+        for _ in range(2):
+            page.get_by_role("button", name="Read live").click()
+            page.get_by_label("Token").fill("reads")
+            page.get_by_label("Token").press("Enter")
+            expect(page.locator("#told")).to_contain_text("may read only")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 from consumer.store import runs
 from reconciler import schedule
 from reconciler.monitor import lags, servers, today
+from reconciler.names import NAMES
 from reconciler.postgres import microseconds
 from reconciler.runs import aging, run_log
-from reconciler.runs.run_log import NAMES, Runs
+from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import HOUR
 from tests.integration.reconciler.world import World
 
@@ -61,7 +62,6 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "TODAY": SINCE,
         "KINDS": SINCE,
         "LATEST": {"week": EARLIER, "limit": 6},
-        "NOW": [],
         "CONVERTED": [EARLIER, NOW],
         "OLDEST_RECHECK": [],
     },

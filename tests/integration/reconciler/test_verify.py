@@ -101,6 +101,13 @@ def test_a_sample_looks_at_no_more_than_it_was_asked_for(mysql_world: World) -> 
     assert world.verify(sample=100).tally.checked == 23
 
 
+def test_a_sample_larger_than_the_company_ends_when_looks_bring_nobody_new(mysql_world: World) -> None:
+    company(mysql_world)
+    report = mysql_world.verify(sample=3000)
+    assert report.tally.checked == 23
+    assert report.queries < 3000
+
+
 def test_the_command_tells_scripts_by_its_exit_code(mysql_world: World) -> None:
     world = mysql_world
     company(world, 4)

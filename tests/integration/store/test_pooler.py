@@ -8,8 +8,9 @@ from contextlib import ExitStack, closing
 import psycopg
 import pytest
 
+from consumer.commands.adoption import session
 from consumer.commands.explain import explanation
-from consumer.doctor import postgres, postgres_facts
+from consumer.doctor import postgres, postgres_facts, rules
 from consumer.doctor.check import State
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import pooler
@@ -80,6 +81,11 @@ def _explain(url: str) -> object:
     return explanation(1, replica, DatabaseSettings(database_url=url))  # type: ignore[arg-type]
 
 
+def _rules(url: str) -> object:
+    with session(url) as connection:
+        return connection.execute("SELECT 1").fetchone()
+
+
 WAYS_IN: dict[str, Callable[[str], object]] = {
     "an applier": lambda url: connect(url, "leadstream stream"),
     "a store": _store,
@@ -88,6 +94,7 @@ WAYS_IN: dict[str, Callable[[str], object]] = {
     "lanes raised": lambda url: relane(url, 1, [1] * LANES, 1, LANES + 1),
     "lanes looked at": lambda url: refuse_unless_drained(url, 1, [1] * LANES, LANES + 1),
     "explain": _explain,
+    "rules": _rules,
 }
 
 
@@ -150,6 +157,12 @@ def test_the_doctor_says_what_is_between(
     plain = settings(database)
     facts = postgres_facts.collect(url, 10)
     assert facts.pooling is found
+    asides = postgres_facts.first_seen(url, 10), postgres_facts.points(url, 10), rules.mentioned(url, 10)
+    assert asides == (
+        {},
+        {} if mode in ("transactions", "statements") else postgres_facts.points(database, 10),
+        frozenset(),
+    )
     checks = {check.name: check for check in postgres.judge(facts, LANES, shadow=False)}
     assert checks["pooler"].state is state
     assert checks["pooler"].sentence.endswith(found.value)

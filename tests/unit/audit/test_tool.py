@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from consumer.audit import tool
 from consumer.audit.rows import Spot
 from consumer.audit.tool import shown
+from consumer.settings import MySQLAddress
 
 MARIADB = """# at 339
 #261129 20:16:39 server id 11  end_log_pos 381 CRC32 0xf1578aa7 \tGTID 0-11-6684 trans thread_id=89
@@ -54,3 +58,13 @@ def test_rows_stand_where_a_replica_has_them(ends: tuple[int, ...], places: tupl
     assert [row.spot for row in shown("binlog.000004", "shop", iter(text.splitlines(keepends=True)))] == [
         Spot("binlog.000004", places[0], 0), Spot("binlog.000004", places[0], 1), Spot("binlog.000004", places[1], 0),
     ]  # fmt: skip
+
+
+def test_a_tool_that_waits_for_a_server_that_is_gone_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "SILENT_SECONDS", 0.2)
+    program = tmp_path / "mysqlbinlog"
+    program.write_text("#!/bin/sh\necho '# at 4'\nexec sleep 600\n")
+    program.chmod(0o755)
+    address = MySQLAddress("mysql://me:secret@127.0.0.1:1/shop")
+    with pytest.raises(tool.ToolFailed, match=r"showed nothing for 0\.2 s"):
+        list(tool.rows(str(program), address, "shop", "binlog.000001", 4, None, "mysql"))

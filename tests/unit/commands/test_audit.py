@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from consumer.audit.audit import Audit
 from consumer.audit.rows import order
-from consumer.commands.audit import DIFFERENT, INCOMPLETE, exit_code, moment, sentences, span
+from consumer.commands.audit import DIFFERENT, INCOMPLETE, exit_code, log_of_runs, moment, sentences, span
+from consumer.settings import SettingsError
 
 
 def an_audit(**more: object) -> Audit:
@@ -39,3 +41,16 @@ def test_spans_and_times_are_read_as_people_write_them() -> None:
 
 def test_places_are_ordered_by_the_files_number() -> None:
     assert order(("binlog.999999", 99)) < order(("binlog.1000000", 4))
+
+
+def test_an_audit_that_could_not_be_recorded_is_refused_before_it_is_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert log_of_runs() is None
+    for name, value in (("DATABASE_URL", "mysql://calls"), ("DATABASE_URL_FILE", str(tmp_path / "gone"))):
+        with monkeypatch.context() as set_wrongly:
+            set_wrongly.setenv(name, value)
+            with pytest.raises(SettingsError, match="DATABASE_URL"):
+                log_of_runs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -79,7 +79,7 @@ def decide(log: Log, number: int) -> None:
 
 
 def seek(log: Log, heartbeat: Tail | None, transaction: Newest | None, at_once: int) -> Stood | None:
-    return read_to(Packets(log, at_once), Known(heartbeat, transaction, "shop", FILE), (FILE, log.pos))
+    return read_to(cast("Any", Packets(log, at_once)), Known(heartbeat, transaction, "shop", FILE), (FILE, log.pos))
 
 
 @pytest.mark.parametrize("at_once", [1, 100])

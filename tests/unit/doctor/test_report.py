@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from consumer.doctor.check import Check, State
-from consumer.doctor.report import PAPER, show
+from consumer.doctor.report import show
 
 CHECKS = [
     Check("mysql", "reachable", State.OK, "it answers"),
@@ -18,7 +18,7 @@ CHECKS = [
 
 def printed(*, problems: bool) -> str:
     paper = io.StringIO()
-    show(CHECKS, Console(file=paper, width=PAPER), problems=problems)
+    show(CHECKS, Console(file=paper, width=160), problems=problems)
     return paper.getvalue()
 
 

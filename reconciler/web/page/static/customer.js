@@ -13,13 +13,7 @@ async function recheck() {
   if (!given) return;
   told.textContent = "Asking …";
   try {
-    const answer = await fetch(`/v1/leads/${button.dataset.user}/recheck`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${given}` },
-      signal: AbortSignal.timeout(8000),
-    });
-    const found = await answer.json().catch(() => ({}));
-    keepToken(answer.status === 401 ? "" : given);
+    const [answer, found] = await post(`/v1/leads/${button.dataset.user}/recheck`, given, 8000);
     if (answer.status === 401) told.textContent = "That token is wrong. Press “Read live” to enter another.";
     else if (answer.status === 202) told.textContent = "Queued: the customer is read live within a minute. Load this page again to see what came of it.";
     else told.textContent = found.detail || String(answer.status);

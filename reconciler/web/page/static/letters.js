@@ -13,13 +13,7 @@ async function resolveLetter(button) {
   const given = await knownToken(`${button.textContent} dead letter ${number}`);
   if (!given) return;
   try {
-    const answer = await fetch(`/v1/dead-letters/${number}/${action}`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${given}` },
-      signal: AbortSignal.timeout(8000),
-    });
-    const found = await answer.json().catch(() => ({}));
-    keepToken(answer.status === 401 ? "" : given);
+    const [answer, found] = await post(`/v1/dead-letters/${number}/${action}`, given, 8000);
     if (answer.ok) {
       document.getElementById(`letter-${number}`).remove();
       told.textContent = action === "retry" ? `Dead letter ${number} is resolved; its customer is read live within a minute.` : `Dead letter ${number} is discarded.`;

@@ -89,9 +89,7 @@ async function start(button) {
   button.setAttribute("aria-disabled", "true");
   say(told, `${title} is running …`);
   try {
-    const [sentence, kept] = await run(name, title, given);
-    keepToken(kept ? given : "");
-    say(told, sentence);
+    say(told, await run(name, title, given));
     await tick();
   } catch {
     say(told, `${title}: the server did not answer.`);
@@ -101,18 +99,13 @@ async function start(button) {
   }
 }
 
-/** Returns a sentence, and whether the token was right. */
+/** What came of it, in a sentence. */
 async function run(name, title, given) {
-  const answer = await fetch(`/sweeps/${name}`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${given}` },
-    signal: AbortSignal.timeout(FINISHED),
-  });
-  const found = await answer.json().catch(() => ({}));
-  if (answer.status === 401) return ["That token is wrong. Press “Run now” to enter another.", false];
-  if (answer.status === 202) return [`${title} is under way; its row here tells how it ends.`, true];
-  if (found.outcome === undefined) return [`${title}: ${found.detail || answer.status}`, answer.status !== 403];
-  if (found.outcome !== "ok") return [`${title} ended as ${found.outcome}${found.error ? `: ${found.error}` : ""}.`, true];
+  const [answer, found] = await post(`/v1/sweeps/${name}`, given, FINISHED);
+  if (answer.status === 401) return "That token is wrong. Press “Run now” to enter another.";
+  if (answer.status === 202) return `${title} is under way; its row here tells how it ends.`;
+  if (found.outcome === undefined) return `${title}: ${found.detail || answer.status}`;
+  if (found.outcome !== "ok") return `${title} ended as ${found.outcome}${found.error ? `: ${found.error}` : ""}.`;
   const repaired = found.repaired ? `${found.repaired} repaired` : "nothing to repair";
-  return [`${title} is done: ${found.checked} checked, ${repaired}.`, true];
+  return `${title} is done: ${found.checked} checked, ${repaired}.`;
 }

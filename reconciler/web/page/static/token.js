@@ -8,10 +8,17 @@ async function knownToken(title) {
   return sessionStorage.getItem(KEY) || (await askForToken(title));
 }
 
-/** Keeps a token that was right; "" forgets it. */
-function keepToken(given) {
-  if (given) sessionStorage.setItem(KEY, given);
-  else sessionStorage.removeItem(KEY);
+/** Posts with the token: the answer, and what it says. A token that may do this is kept, any other forgotten. */
+async function post(address, given, patience) {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${given}` },
+    signal: AbortSignal.timeout(patience),
+  });
+  const found = await answer.json().catch(() => ({}));
+  if (answer.status === 401 || answer.status === 403) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, given);
+  return [answer, found];
 }
 
 function askForToken(title) {

@@ -29,7 +29,7 @@ from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.errors import RowLocked
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import Present
-from reconciler.replica import LiveLead, LiveRead, QueryTooSlow, ReplicaAway, ReplicaUnfit
+from reconciler.replica import LiveLead, LiveRead, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs import repair
 from reconciler.runs.repair import (
     LISTED,
@@ -462,7 +462,7 @@ def test_one_that_cannot_be_shown_holds_up_nobody(world: World) -> None:
 def test_one_that_cannot_be_read_holds_up_nobody(world: World) -> None:
     for user in (1, 2, 3):
         world.customer(user, "f1", held=None)
-    world.unreadable = {2: QueryTooSlow("too slow")}
+    world.unreadable = {2: ReplicaError("too slow")}
     found = checked(world.repairer(), 1, 2, 3)
     assert (found["repaired_users"], found["failed"]) == ([1, 3], 2), "its checksum and its rows were asked for"
     assert world.postponed == {2: ("too slow", RECHECK_AGAIN_SECONDS, True)}
@@ -665,7 +665,7 @@ def test_what_is_unreadable_is_found_in_halves() -> None:
 
     def read(items: Any) -> int:
         if 3 in items:
-            raise QueryTooSlow("slow")
+            raise ReplicaError("slow")
         return sum(items)
 
     found = readable(read, [1, 2, 3, 4, 5], lambda item, error: unread.append((item, str(error))))

@@ -36,6 +36,11 @@ def test_what_somebody_asks_for_is_what_is_looked_at() -> None:
     assert window_for("new-users", Scope(hours_back=2.5), NOW, NOW, PLAN) == Window(NOW - 5 * HOUR // 2, NOW)
 
 
+def test_a_window_of_the_future_ends_now_and_covers_nothing_that_is_yet_to_come() -> None:
+    for name in ("new-users", "unsigned-conversions"):
+        assert window_for(name, Scope(since=NOW + 5 * HOUR), NOW, NOW, PLAN) == Window(NOW, NOW)
+
+
 def test_conversion_sweeps_look_at_recent_calls_or_at_everyone() -> None:
     assert window_for("unsigned-conversions", Scope(), NOW, None, PLAN) == Window(NOW - 48 * HOUR, NOW)
     assert window_for("unsigned-conversions", Scope(), NOW, NOW, PLAN) == Window(NOW - 48 * HOUR, NOW)
