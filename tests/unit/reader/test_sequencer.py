@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,44 +12,10 @@ from consumer.lane import lane_of
 from consumer.leads.model import RequirementRow
 from consumer.reader.commit_times import CommitTimes
 from consumer.reader.sequencer import Sequencer
-from consumer.stream.checkpoint import Checkpoint, decode, encode
+from consumer.stream.checkpoint import PreparedTransaction
 from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow, StreamPlace
 from consumer.stream.errors import CheckpointUnreadable
-
-LANES = 3
-
-
-class Sent(NamedTuple):
-    topic: str
-    value: dict[str, Any]
-    key: str
-    lane: int
-
-
-class Kafka:
-    """Keeps what was committed, forgets what was not."""
-
-    def __init__(self) -> None:
-        self.committed: list[Sent] = []
-        self.open: list[Sent] = []
-        self.checkpoint = Checkpoint(
-            epoch=1, flavor="mysql", server="s", gtid_set="", file="b.000001", pos=0, version=0, next_seqs=[1] * LANES
-        )
-
-    def send(self, topic: str, value: str | bytes, key: str | bytes, lane: int) -> None:
-        self.open.append(Sent(topic, json.loads(value), str(key), lane))
-
-    def sequencer(self) -> Sequencer:
-        self.open.clear()
-        writer = EnvelopeWriter("p", "mysql", "company", self.checkpoint.epoch)
-        return Sequencer(self.checkpoint, "p.{}".format, writer, self.send)
-
-    def commit(self, sequencer: Sequencer, pos: int) -> None:
-        sequencer.cut()
-        self.checkpoint = decode(encode(sequencer.checkpoint("s", "", "b.000001", pos, [])))
-        self.committed += self.open
-        self.open.clear()
-
+from tests.unit.reader.kafka import LANES, Kafka, Sent, single
 
 transactions = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=8)
 """Each transaction as the users of its rows."""
@@ -138,7 +103,9 @@ def test_a_heartbeat_moves_every_lane_past_the_servers_clock() -> None:
     assert [message.lane for message in kafka.open] == [0, 1, 2, 0, 1, 2]
     assert [message.value["lane"]["version"] for message in kafka.open] == [7_000] * 3 + [7_001] * 3
     assert all(message.value["lane"]["last"] and message.key == str(message.lane) for message in kafka.open)
-    assert sequencer.version == 7_001
+    assert [message.value["lane"]["seq"] for message in kafka.open] == [1] * 3 + [2] * 3
+    assert {message.topic for message in kafka.open} == {"p.heartbeats"}
+    assert (sequencer.version, sequencer.ts_us, sequencer.applied_us) == (7_001, 6_000, 6_000)
 
 
 def test_a_busy_servers_heartbeat_carries_the_last_transactions_version() -> None:
@@ -259,6 +226,31 @@ def test_another_transaction_than_the_one_that_was_cut_is_refused() -> None:
     resumed = kafka.sequencer()
     with pytest.raises(CheckpointUnreadable, match="transaction g:1 are in Kafka, but the server continues with g:2"):
         resumed.begin("g:2", 1, "b.000001", 4, 5_000)
+
+
+def test_without_a_gtid_a_transaction_is_told_from_another_by_its_place() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.begin(None, 1, "b.000001", 4, 5_000)
+    sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+    kafka.commit(sequencer, 4)
+    assert [sent.value["transaction"]["id"] for sent in kafka.committed] == ["b.000001:4"]
+    assert kafka.checkpoint.unfinished == "b.000001:4"
+    with pytest.raises(CheckpointUnreadable, match=r"the server continues with b\.000002:9;"):
+        kafka.sequencer().begin(None, 1, "b.000002", 9, 5_000)
+
+
+def test_a_checkpoint_between_transactions_holds_no_part_of_one_and_what_it_was_told() -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:1", 1, "b.000001", 4, 5_000)
+    sequencer.row("users", "c", None, "{}", 1, 1, 4, 0)
+    sequencer.commit()
+    undecided = [PreparedTransaction("x", "b.000001", 2)]
+    checkpoint = sequencer.checkpoint("t", "g:1", "b.000002", 7, undecided)
+    assert (checkpoint.rows, checkpoint.unfinished, checkpoint.version) == (0, "", 5_000)
+    assert (checkpoint.server, checkpoint.gtid_set, checkpoint.file, checkpoint.pos) == ("t", "g:1", "b.000002", 7)
+    assert checkpoint.prepared == undecided
 
 
 @pytest.mark.parametrize("elsewhere", [4_000, 9_000])
@@ -428,28 +420,6 @@ def test_a_notice_between_transactions_has_a_version_of_its_own() -> None:
     ] * LANES
 
 
-def single(number: int, ts_us: int, applied_us: int, server_id: int = 1) -> SingleRow:
-    return (
-        f"g:{number}",
-        server_id,
-        "b.000001",
-        number,
-        ts_us,
-        "users",
-        "c",
-        None,
-        "{}",
-        None,
-        None,
-        1,
-        1,
-        9,
-        99,
-        applied_us,
-        False,
-    )
-
-
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_row_is_dated_by_its_source_and_versioned_by_the_server_that_we_read(whole: bool) -> None:
     kafka = Kafka()
@@ -466,6 +436,71 @@ def test_a_row_is_dated_by_its_source_and_versioned_by_the_server_that_we_read(w
     assert (sequencer.ts_us, sequencer.applied_us) == (2_002, 9_500)
     sequencer.heartbeat(0)
     assert {beat.value["source"]["ts_us"] for beat in kafka.open[2:]} == {9_500}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_transactions_of_the_same_microsecond_have_versions_of_their_own_and_are_all_counted(whole: bool) -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    for number in range(2):
+        play(sequencer, [single(number, 9_000, 9_000), single(number, 9_000, 9_000)], whole=whole)
+    assert [message.value["lane"]["version"] for message in kafka.open] == [9_000, 9_001, 9_002, 9_003]
+    assert sequencer.sent == 4
+
+
+def play(sequencer: Sequencer, rows: list[SingleRow], *, whole: bool) -> None:
+    """Transactions of one row each, of user 1: as many at once, or each for itself."""
+    if whole:
+        sequencer.singles(rows, [1] * len(rows))
+        return
+    for gtid, server_id, file, begun, ts_us, table, op, before, after, *_, pos, _, applied_us, _ in rows:
+        sequencer.begin(gtid, server_id, file, begun, ts_us, applied_us)
+        sequencer.row(table, op, before, after, 1, 1, pos, 0)
+        sequencer.commit()
+
+
+NOW, SECOND = 1_700_000_000_000_000, 1_000_000
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("ts_us", "applied_us"), [(NOW + 60 * SECOND, NOW + SECOND), (NOW + SECOND, NOW + 60 * SECOND)]
+)
+def test_a_time_ahead_of_the_servers_clock_is_not_taken_whichever_of_both_it_is(
+    ts_us: int, applied_us: int, whole: bool
+) -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer(CommitTimes(lambda: NOW, lambda *_: None, mariadb=False))
+    play(sequencer, [single(1, NOW, NOW), single(2, ts_us, applied_us)], whole=whole)
+    second = kafka.open[1].value
+    assert second["source"]["ts_us"] == NOW + SECOND
+    assert second["lane"]["version"] in (NOW + SECOND, NOW + 1)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_mariadbs_times_are_held_against_those_before_them_in_every_batch(whole: bool) -> None:
+    kafka = Kafka()
+    sequencer = kafka.sequencer(CommitTimes(lambda: NOW, lambda *_: None, mariadb=True))
+    play(sequencer, [single(1, NOW, NOW)], whole=whole)
+    play(sequencer, [single(2, SECOND, SECOND)], whole=whole)
+    assert [message.value["source"]["ts_us"] for message in kafka.open] == [NOW, NOW]
+
+
+@pytest.mark.parametrize(("age", "asked"), [(None, 1), (1.0, 0)])
+def test_a_heartbeats_clock_confirms_times_for_as_long_as_it_was_read_ago(age: float | None, asked: int) -> None:
+    clock: list[int] = []
+
+    def now() -> int:
+        clock.append(NOW)
+        return NOW
+
+    sequencer = Kafka().sequencer(CommitTimes(now, lambda *_: None, mariadb=False))
+    if age is None:
+        sequencer.heartbeat(NOW)
+    else:
+        sequencer.heartbeat(NOW, age_seconds=age)
+    sequencer.begin("g:1", 1, "b.000001", 4, NOW + 2 * SECOND + SECOND // 2)
+    assert len(clock) == asked
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from consumer.lane import lane_of
 from consumer.leads.model import (
     NEVER,
+    ClaimRow,
     Conversion,
     ConversionType,
     Lead,
@@ -25,6 +26,7 @@ from consumer.leads.model import (
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
+from consumer.metrics import CONVERSIONS
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.errors import RowLocked
 from consumer.store.lanes import LanePoint
@@ -273,7 +275,9 @@ def test_who_is_shown_elsewhere_and_back_where_history_has_them_is_shown_there(w
     world.refused = {}
     assert "shown" not in checked(world.repairer(dry_run=True), 1)
     world.lag = inf
-    assert "shown" not in checked(world.repairer(), 1)
+    found = checked(world.repairer(), 1)
+    assert ("shown" in found, found["left_to_recheck"]) == (False, 1)
+    assert world.postponed[1][0] == f"drift was not confirmed: {STANDS_STILL}"
     assert world.shown == []
 
 
@@ -477,6 +481,58 @@ def test_a_replica_that_is_away_ends_the_run(world: World, error: Exception) -> 
         checked(world.repairer(), 1, 2)
 
 
+def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: World) -> None:
+    for user in (1, 2):
+        world.customer(user, "f1", held=None)
+    repairer = world.repairer()
+    repairer.check([1, 2])
+    world.unreadable = {2: ReplicaError("too slow")}
+    with capture_logs() as lines:
+        repairer.settle()
+    assert (repairer.tally.repaired, dict(repairer.tally.refused)) == (1, {"too slow": 1})
+    assert world.postponed == {2: ("too slow", RECHECK_AGAIN_SECONDS, True)}
+    assert {"event": "lead_not_read", "log_level": "error", "user_id": 2, "reason": "too slow"} in lines
+
+
+def test_rows_that_change_at_every_look_are_left_for_later_in_every_batch(world: World) -> None:
+    for user in (1, 2):
+        world.customer(user, "f0", held=None)
+    world.later = [{user: LiveLead(UserRow(user, f"f{n}", True), {}, {}, {}) for user in (1, 2)} for n in range(1, 9)]
+    assert checked(world.repairer(batch_size=1), 1, 2) == {"checked": 2, "left_to_recheck": 2}
+
+
+def test_leads_are_shown_a_batch_at_a_time_and_whoever_holds_one_is_not_waited_for(world: World) -> None:
+    for user in (1, 2, 3):
+        world.customer(user, "f1", held=None)
+    world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
+    assert checked(world.repairer(batch_size=2), 1, 2, 3)["shown"] == 3
+    assert world.past_held == [True, True, False], "the last one asks for rechecks"
+
+
+def test_what_is_in_step_is_counted_over_all_that_are_condensed_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "CONDENSED_AT_ONCE", 2)
+    for user in (1, 2, 3):
+        world.customer(user)
+    assert checked(world.repairer(), 1, 2, 3) == {"checked": 3, "in_step": 3}
+
+
+def test_a_conversion_that_a_repair_finds_is_counted_as_a_sweeps(world: World) -> None:
+    counted = CONVERSIONS.labels(ConversionType.SIGNATURE_OBTAINED, "sweep")._value
+    before = counted.get()
+    world.customer(1, "f1", held=None)
+    checked(world.repairer(), 1)
+    assert counted.get() == before + 1
+
+
+def test_a_check_strikes_off_no_recheck_of_who_is_in_step(world: World) -> None:
+    world.customer(1)
+    world.misjudged = {1}
+    assert checked(world.repairer(), 1) == {"checked": 1, "in_step": 1}
+    assert world.done == []
+
+
 def test_a_run_stops_between_batches(world: World) -> None:
     world.customer(1, "f1", held=None)
     repairer = world.repairer()
@@ -512,7 +568,7 @@ def test_entries_are_put_right_and_counted(world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(repair, "ENTRIES_AT_ONCE", 2)
     world.wrong_entries = list(WRONG)
     repairer = world.repairer()
-    repairer.check_entries([1, 2, 3])
+    repairer.check_entries([1, 3, 2])
     assert counts(repairer.tally) == {"entries_repaired": 2, "drift": KINDS, "drift_users": [1, 2]}
     assert (world.wrong_entries, world.past_held) == ([], [True, True])
 
@@ -594,6 +650,11 @@ def test_a_lead_that_differs_still_is_asked_for_again() -> None:
     repair_lead(replace(lead, version=1), live, Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
     assert outcome.rechecks == {}
     assert outcome.leads[1].signature == "f1"
+    outcome = Outcome()
+    also_a_claim = live._replace(claims={"7": ClaimRow("7", 1, "open")})
+    repair_lead(lead, also_a_claim, Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    assert list(outcome.leads[1].claims) == ["7"]
+    assert outcome.rechecks == {1: "the stream wrote a row in the minute before MySQL was read"}
 
 
 def test_what_a_transaction_did_is_counted_but_conversions_that_were_there() -> None:
@@ -620,6 +681,8 @@ def test_lists_of_customers_are_bounded_and_name_each_once() -> None:
     assert tally.as_counts()["drift_users"] == [3, 1, 2]
     tally.repair(range(LISTED + 5))
     assert (tally.repaired, len(tally.repaired_users)) == (LISTED + 5, LISTED)
+    tally.repair([1, 2])
+    assert (tally.repaired, len(tally.repaired_users)) == (LISTED + 7, LISTED)
     tally.list_drift(range(10, LISTED + 10))
     assert len(tally.drift_users) == LISTED
 
