@@ -119,3 +119,35 @@ def test_a_gap_is_looked_at_when_it_has_lasted_for_as_long_as_anybody_waits() ->
     assert gaps.lost(lane, 100.0 + PATIENCE_SECONDS * 0.99) == 0
     assert ends.asked == 0
     assert gaps.lost(lane, 100.0 + PATIENCE_SECONDS) == 2
+
+
+def test_a_lane_that_was_idle_waits_as_long_as_any_for_a_number_that_is_missing() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), Lane(0, LaneState(1, 5, 0, {}), 100)
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 0.0) == 0
+    lane.merge.push(3, 7, 9, beat(7))
+    assert gaps.lost(lane, 50.0) == 0
+    assert ends.asked == 0
+
+
+def test_a_number_that_came_and_turned_out_to_be_none_of_the_lanes_is_waited_for_anew() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    read_to(gaps, 10)
+    gaps.lost(lane, 0.0)
+    lane.merge.push(0, 5, 9, beat(5))
+    gaps.lost(lane, 1.0)
+    lane.drop(5)
+    assert gaps.lost(lane, 5.0) == 0
+    assert ends.asked == 0
+
+
+def test_where_every_partition_is_past_the_number_kafka_is_not_asked() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    for partition in range(3):
+        lane.merge.push(partition, 8 + partition, 9, beat(8))
+    gaps.lost(lane, 0.0)
+    assert gaps.lost(lane, 5.0) == 2
+    assert ends.asked == 0

@@ -174,6 +174,14 @@ def test_an_item_dropped_leaves_its_offset_behind_only_once_all_before_it_are() 
     assert lane.offsets[:2] == [13, 4]
 
 
+def test_the_only_item_of_a_partition_once_dropped_is_behind_us() -> None:
+    lane = merge()
+    lane.push(0, 900, 10, 900)
+    lane.drop(900)
+    assert lane.offsets[0] == 11
+    assert not lane.holds_before(0, 99)
+
+
 def test_an_item_dropped_after_later_ones_were_taken_takes_no_offset_back() -> None:
     lane = merge()
     lane.push(0, 900, 10, 900)

@@ -138,6 +138,32 @@ def test_the_claims_that_were_left_for_an_id_lead_to_the_customer_who_comes_with
     assert [(one.user_id, one.converted_at) for one in outcome.conversions] == [(NEW, 30)]
 
 
+def test_a_customer_whose_id_changes_and_for_whom_nothing_was_left_brings_no_claim() -> None:
+    outcome = moved_to(NEW, {}, orphan(30, OWED, APPROVED))
+    assert not outcome.conversions
+    assert outcome.skipped == {"orphan of another lane": 1}
+
+
+def test_orphans_find_their_leads_between_changes_of_all_kinds() -> None:
+    signed = UserRow(USER, "s1", True)
+    other = ClaimRow("11", USER, "open")
+    outcome = outcome_of(
+        lane_of(USER, LANES),
+        [("10", USER)],
+        change(12, signed, signed),
+        change(14, None, RequirementRow("101", "11", "id", "approved", None)),
+        change(16, other, None),
+        orphan(20, OWED, APPROVED),
+    )
+    assert [conversion.converted_at for conversion in outcome.conversions] == [20]
+
+
+def test_every_orphan_of_another_lane_is_counted() -> None:
+    lane = (lane_of(USER, LANES) + 1) % LANES
+    outcome = outcome_of(lane, [("10", USER)], orphan(20, OWED, APPROVED), orphan(30, APPROVED, OWED))
+    assert outcome.skipped == {"orphan of another lane": 2}
+
+
 def test_a_refused_lead_takes_its_changes_and_is_not_judged() -> None:
     lane = lane_of(USER, LANES)
     changes = [change(20, OWED, APPROVED)]
@@ -170,7 +196,7 @@ def test_a_refused_user_of_whom_nothing_is_held_stays_set_aside_when_its_row_arr
     )  # fmt: skip
     outcome = decide(Batch(1, [part], 1), {}, (), (), lanes=LANES, rules=RULES, refused={USER: "refused"})
     lead = outcome.leads[USER]
-    assert (lead.exists, lead.judge_after, lead.stint) == (True, NEVER, 0)
+    assert (lead.user_id, lead.exists, lead.judge_after, lead.stint) == (USER, True, NEVER, 0)
     assert not outcome.stints
 
 

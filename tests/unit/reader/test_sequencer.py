@@ -181,6 +181,7 @@ def test_orders_count_all_rows_and_those_of_each_table() -> None:
     sequencer.begin(None, 1, "b.000001", 99, 6_000)
     sequencer.row("claims", "c", None, "{}", 1, 1, 99, 0)
     sequencer.commit()
+    assert sequencer.sent == len(kafka.open) == 6
     orders = [message.value["transaction"] for message in kafka.open]
     assert [order["total_order"] for order in orders] == [1, 2, 3, 4, 5, 1]
     assert [order["data_collection_order"] for order in orders] == [1, 1, 2, 2, 3, 1]
