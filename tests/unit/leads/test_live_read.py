@@ -158,6 +158,14 @@ class TestKnownLead:
         ]
         assert not books.conversions
 
+    def test_what_only_newer_rules_settled_completes_nothing_that_a_read_shows(self) -> None:
+        books = repaired(live(requirements={101: "pending", 102: "waived"}))
+        file = RuleFile(settled=("approved", "waived"))
+        books.rules = Rules(file, version=2, adopted_at=LATER + SECOND, earlier={1: books.rules})
+        books.repair(1, live(requirements={102: "waived"}), LATER + MINUTE, LATER + 2 * MINUTE)
+        assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
+        assert not books.conversions
+
     def test_the_read_sets_the_floor_and_what_the_next_judgement_waits_for(self) -> None:
         lead = repaired(live(None)).leads[1]
         assert (lead.read_floor, lead.judge_after) == (LATER - MINUTE, LATER)
@@ -261,7 +269,7 @@ class TestReadAndStream:
         books.replay(company.stream[-1:])
         books.repair(1, read, started - MINUTE, started)
         assert books.leads[1].requirements == {}
-        assert books.rechecks.keys() == {1}
+        assert books.rechecks == {1: "what was read live had been overtaken by the stream"}
         books.repair(1, company.read(1), company.now, company.now + MINUTE)
         assert books.rechecks == {}
 
@@ -413,6 +421,21 @@ class TestFloors:
         refused = self.repair(self.lead(read_floor=self.FLOOR + 1), live("file-1", claims=()))
         assert not refused.conversions
         assert refused.rechecks.keys() == {1}
+
+    @pytest.mark.parametrize(("changed_at", "judged_at"), [(START + 1, START + 1), (START, LATER), (START - 1, LATER)])
+    def test_what_the_stream_left_unjudged_is_dated_by_its_change_unless_a_read_held_it(
+        self, changed_at: int, judged_at: int
+    ) -> None:
+        waiting = self.lead(signature="file-1", judge_after=LATER - SECOND, changed_at=changed_at, read_floor=START)
+        waiting.opened_at = START - MINUTE
+        (conversion,) = self.repair(waiting, live("file-1", claims=())).conversions
+        assert conversion.converted_at == judged_at
+
+    def test_what_nothing_waits_for_is_dated_by_the_read(self) -> None:
+        (conversion,) = self.repair(
+            self.lead(signature="file-1", changed_at=START + 1, read_floor=START), live("file-1", claims=())
+        ).conversions
+        assert conversion.converted_at == LATER
 
     def test_a_lead_never_judged_is_asked_for_again_where_a_read_is_refused_though_it_shows_nothing_new(self) -> None:
         fresh = self.lead(stint=0, queue_type=None, rule=None, read_floor=self.FLOOR + 1)
