@@ -77,6 +77,17 @@ def test_characters_that_weigh_otherwise_together_are_taken_together() -> None:
     assert CZECH.key("cch") == CZECH.key("c\u200dch") != CZECH.key("chc")
 
 
+def test_of_sequences_that_begin_alike_the_longest_counts() -> None:
+    two = Comparison("two", ("0209",), CZECH.runs, (("ch", one("0EE2")), ("chh", one("0EE3"))))
+    assert two.key("chh") == (("0EE3",),)
+    assert two.key("cchch") == (("0E60", "0EE2", "0EE2"),)
+
+
+def test_a_line_end_is_a_character_like_any() -> None:
+    lines = Comparison("lines", ("0209",), (Run(0x0A, 0x0A, one("0201")), Run(0x61, 0x61, one("0E33"))))
+    assert lines.key("a\na") == (("0E33", "0201", "0E33"),)
+
+
 def test_every_level_counts_and_every_level_is_padded() -> None:
     assert AS_CS.key("a\u0301") == AS_CS.key("á") == AS_CS.key("á  ")
     assert len({AS_CS.key(word) for word in ("a", "A", "á", " a", "aa")}) == 5
@@ -94,6 +105,7 @@ def test_what_is_no_text_compares_exactly() -> None:
 
 def test_where_nobody_has_asked_case_and_blanks_at_the_end_do_not_count() -> None:
     assert PLAIN.key("Approved  ") == PLAIN.key("APPROVED")
+    assert len({PLAIN.key(word) for word in ("appro", "approX", " appro", "appro\t")}) == 4
 
 
 @pytest.mark.parametrize("comparison", [UNICODE_CI, CZECH, AS_CS, EXACT, PLAIN])
@@ -102,6 +114,17 @@ def test_a_comparison_comes_back_from_json_as_it_was(comparison: Comparison) -> 
     assert Comparison.from_json(json.loads(text)) == comparison
     assert json.dumps(Comparison.from_json(json.loads(text)).as_json()) == text
     assert "\\u0000" not in text, "PostgreSQL's jsonb refuses it"
+
+
+def test_in_json_characters_stand_by_their_weight_as_numbers_and_from_one_to_another() -> None:
+    assert UNICODE_CI.as_json()["characters"] == {
+        "": "0-8 300-362",
+        "0209": "20 a0",
+        "0E33": "41 61 e1",
+        "0FEA": "53 73",
+        "0FEA.0FEA": "df",
+        "FFFD": "10000-10ffff",
+    }
 
 
 LETTERS: Final = "aAsSßá \0\u0301\u00a0x"
