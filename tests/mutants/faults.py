@@ -81,7 +81,10 @@ def functions(module: str) -> dict[str, FunctionType]:
 
 
 def mutants_of(path: Path, most: int, seed: int) -> tuple[list[Mutant], int]:
-    """The mutants of a file, at random `most` of them where there are more; and how many there are."""
+    """The mutants of a file, at random `most` of them where there are more; and how many there are.
+
+    Of some that come to the same code there is one.
+    """
     module = ".".join(path.with_suffix("").parts)
     tree, mutations, _, _ = create_mutations(str(path), path.read_text())
     owners = _owners(tree)
@@ -92,7 +95,7 @@ def mutants_of(path: Path, most: int, seed: int) -> tuple[list[Mutant], int]:
         mutant = _mutant(module, tree, mutations[number], owners, known)
         if mutant is not None:
             found.append(mutant)
-    return found, len(mutations)
+    return list(dict.fromkeys(found)), len(mutations)
 
 
 def _owners(tree: Module) -> dict[CSTNode | None, str]:

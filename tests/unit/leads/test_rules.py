@@ -199,6 +199,17 @@ def test_each_column_compares_words_in_its_own_way() -> None:
     assert rules.settles("APPROVED")
 
 
+def test_statuses_types_and_reasons_of_requirements_compare_each_in_their_columns_way() -> None:
+    exact = ByteByByte("utf8mb4_bin")
+    file = RuleFile(excluded=(Exclusion("signature"), Exclusion(None, "ours")))
+    columns = ("status", "type", "claim_requirement_reason")
+    by_column = [Rules(file, {f"claim_requirements.{column}": exact}) for column in columns]
+    assert [rules.settles("Approved") for rules in by_column] == [False, True, True]
+    assert [rules.owes("pending", "Signature", None) for rules in by_column] == [False, True, False]
+    assert [rules.owes("pending", None, "Ours") for rules in by_column] == [False, False, True]
+    assert [rules.owes("Approved", None, None) for rules in by_column] == [True, False, False]
+
+
 def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
     old = Rules()
     rules = Rules(RuleFile(Labels("new", "open_requests", None)), version=2, earlier={1: old})
@@ -208,7 +219,7 @@ def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
     assert rules.queue_labelled("elsewhere") is None
     assert rules.labels_ever(QueueType.UNSIGNED_USERS) == ["new", "unsigned_users"]
     assert rules.labels_ever(QueueType.NONE) == ["none"]
-    assert rules.by(1) is old
+    assert (rules.by(1), rules.by(2)) == (old, rules)
 
 
 def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
