@@ -657,6 +657,16 @@ def test_a_lead_that_differs_still_is_asked_for_again() -> None:
     assert outcome.rechecks == {1: "the stream wrote a row in the minute before MySQL was read"}
 
 
+def test_a_lead_of_the_same_rows_in_another_queue_is_asked_for_again_where_the_read_was_overtaken(world: World) -> None:
+    world.customer(1, "f1")
+    claimed(world, 1, "pending")
+    lead, outcome = world.leads[1], Outcome()
+    lead.queue_type, lead.read_floor = QueueType.NONE, NOW
+    repair_lead(lead, world.live[1], Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    assert list(outcome.rechecks) == [1]
+    assert lead.queue_type is QueueType.NONE
+
+
 def test_what_a_transaction_did_is_counted_but_conversions_that_were_there() -> None:
     def change(user_id: int, *, first: bool) -> QueueChange:
         return QueueChange(user_id, QueueType.NONE, frozenset(), False, first, Reason.READ_LIVE, 1)
