@@ -58,6 +58,103 @@ def test_what_a_file_leaves_out_is_the_plans() -> None:
     assert [DEFAULT.labels.of(queue_type) for queue_type in QueueType] == [queue_type.value for queue_type in QueueType]
 
 
+def test_a_file_is_written_as_people_write_it() -> None:
+    file = RuleFile(
+        Labels("unsigned_users", "outstanding_requests", None),
+        ("cancelled", "gelöscht"),
+        None,
+        ("pending",),
+        (Exclusion("signature"), Exclusion("id_document", "withdrawn\x7f"), Exclusion(None, "by us")),
+        (),
+        Attribution(45, 7),
+    )
+    assert (
+        file.as_toml()
+        == """\
+[queues]
+unsigned = "unsigned_users"
+outstanding = "outstanding_requests"
+none = false
+
+[claims]
+closed = ["cancelled", "gelöscht"]
+
+[requirements]
+outstanding = ["pending"]
+
+[[requirements.excluded]]
+type = "signature"
+
+[[requirements.excluded]]
+type = "id_document"
+reason = "withdrawn\\u007f"
+
+[[requirements.excluded]]
+reason = "by us"
+
+[calls]
+never = []
+
+[attribution]
+talk_seconds = 45
+days = 7
+"""
+    )
+    assert from_json(file.as_json()) == parse(file.as_toml()) == file
+    assert file.labels.every() == tuple(file.labels.of(queue_type) for queue_type in QueueType)
+    assert set(file.labels.every()) == {"unsigned_users", "outstanding_requests", None}
+    assert DEFAULT.as_json() == {
+        "queues": {
+            "unsigned": DEFAULT.labels.unsigned, "outstanding": DEFAULT.labels.outstanding, "none": DEFAULT.labels.none
+        },
+        "claims": {"closed": ["cancelled"]},
+        "requirements": {"settled": ["approved"], "excluded": []},
+        "calls": {"never": ["do_not_contact"]},
+    }  # fmt: skip
+
+
+def test_a_file_without_exclusions_does_not_speak_of_them() -> None:
+    assert "excluded" not in DEFAULT.as_toml()
+
+
+def test_each_sentence_says_what_would_come_of_it() -> None:
+    assert problems("[requirements]\nsettled = []") == [
+        "requirements.settled is empty, so no document could ever complete anything; name at least one word, or leave"
+        " the key out"
+    ]
+    assert problems("[requirements]\noutstanding = []") == [
+        "requirements.outstanding is empty, so nobody could ever owe a document; name at least one word, or leave the"
+        " key out"
+    ]
+    assert problems("[calls]\nnever = [' ']") == [
+        "calls.never has a blank word, so nobody whose last call has no outcome could be called; remove it"
+    ]
+    assert problems("[claims]\nclosed = ['ä', 'ä']\n[queues]\nnone = 1\noutstanding = false\nnobody = 'x'") == [
+        'claims.closed names "ä" twice; remove one of them',
+        "queues.nobody is not a key of a rules file; the keys of [queues] are unsigned, outstanding, none",
+        'queues.outstanding should be a text (only queues.none may be false); write outstanding = "…"',
+        'queues.none should be a text, or false for SQL NULL; write none = "…"',
+    ]
+    assert problems("[attribution]\ndays = -1") == [
+        "attribution.days should be a whole number from 0 to 3650; write days = 30"
+    ]
+    nul = '[queues]\nunsigned = "a\\u0000"\n[[requirements.excluded]]\ntype = "a\\u0000"\n'
+    assert problems(nul) == [
+        'queues.unsigned is blank or holds a NUL character; write unsigned = "…"',
+        'requirements.excluded, entry 1, has a type that is not a text; write type = "…"',
+    ]
+    two = [1, {"type": 2}]
+    with pytest.raises(
+        RuleFileError, match=r"write .* below; requirements\.excluded, entry 2, has a type that"
+    ) as both:
+        from_json({"requirements": {"excluded": two}})
+    assert len(both.value.problems) == 2
+
+
+def test_a_label_of_none_is_what_the_file_says() -> None:
+    assert parse('[queues]\nnone = "nobody"').labels == Labels(none="nobody")
+
+
 def test_a_list_may_be_empty_where_that_means_something() -> None:
     file = parse("[claims]\nclosed = []\n[requirements]\nexcluded = []\n[calls]\nnever = []")
     assert file == RuleFile(closed=(), never=())
