@@ -110,7 +110,7 @@ class ReaderTransactions:
 
     Two producers take turns, with every commit. Kafka answers CONCURRENT_TRANSACTIONS to whoever begins a transaction
     while it still writes the markers of the one before under the same id, and librdkafka then waits 20 ms
-    (rd_kafka_txn_handle_AddPartitionsToTxn in rdkafka_txnmgr.c); `python -m tests.bench latency` shows the difference.
+    (rd_kafka_txn_handle_AddPartitionsToTxn in rdkafka_txnmgr.c).
     A transaction begins when the one before is known to be committed, so a partition holds them in their order, and
     what is read of it as committed ends before the first one that is not.
 
