@@ -91,8 +91,8 @@ def test_begin_and_commit_say_where_the_transaction_lies(company: Source) -> Non
     assert (company.start.file, company.start.pos) <= (begin.file, begin.pos)
     assert (commit.file, commit.pos) <= (end.file, end.pos)
     assert begin.pos < row.pos < commit.pos
-    assert company.changes(as_file(company.start)._replace(pos=begin.pos)) == [row]
-    assert transactions(company.events(as_file(company.start)._replace(pos=commit.pos))) == []
+    assert company.changes(as_file(company.start)._replace(file=begin.file, pos=begin.pos)) == [row]
+    assert transactions(company.events(as_file(company.start)._replace(file=commit.file, pos=commit.pos))) == []
     assert begin.gtid is not None
     clock = int(company.ask("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")[0][0])
     assert clock - 60_000_000 < begin.ts_us <= clock

@@ -357,12 +357,24 @@ TOO_WIDE = (
 )
 
 
-@pytest.mark.parametrize("behind", [0, 100_000, 10_000_000], ids=["at the present", "a day behind", "months behind"])
-def test_a_phone_shows_everything_without_scrolling_sideways(shift: Shift, behind: int) -> None:
-    if behind:
-        shift.reader.seconds_behind = behind
-        shift.reader.next_seqs = [1_000_000_000] * LANES
-        shift.stream_is_at(behind)
+@pytest.fixture(params=[0, 100_000, 10_000_000], ids=["at the present", "a day behind", "months behind"])
+def late_shift(shift: Shift, request: pytest.FixtureRequest) -> Iterator[Shift]:
+    """One whose stream is so many seconds behind, with much that waits."""
+    if not request.param:
+        yield shift
+        return
+    shift.reader.seconds_behind, shift.reader.next_seqs = request.param, [1_000_000_000] * LANES
+    shift.stream_is_at(request.param)
+    yield shift
+    shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
+    shift.stream_is_at(0.5)
+    with looking(shift) as page:
+        expect(page.locator("#standing")).not_to_contain_text("behind")
+    shift.world.pg("DELETE FROM leadstream.lags")
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(late_shift: Shift) -> None:
+    shift = late_shift
     with looking(shift, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
         for summary in page.locator("summary").all():
             summary.click()
