@@ -232,7 +232,6 @@ def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQL
     if not first_seen or not tables:
         return []
     with _session(address, seconds) as connection, connection.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00'")
         cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
         rows = cursor.fetchall()
     return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
