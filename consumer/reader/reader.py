@@ -579,12 +579,30 @@ def as_text(us: int) -> str:
     return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+class Bursts:
+    """Reasons that were logged less than BURST_SECONDS ago."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def begins(self, reason: str, now: float) -> bool:
+        """Whether a reason is to be logged (again); `now` in seconds of a clock that never goes back."""
+        if now - self._logged.get(reason, -BURST_SECONDS) < BURST_SECONDS:
+            return False
+        self._logged = {known: at for known, at in self._logged.items() if now - at < BURST_SECONDS}
+        self._logged[reason] = now
+        return True
+
+    def __len__(self) -> int:
+        return len(self._logged)
+
+
 def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], None]:
     """What tells of changes without readable rows; of a burst for one reason, one is logged and all are counted."""
-    logged: dict[str, float] = {}
+    bursts = Bursts()
 
     def report(event: Statement | SchemaChange | UnreadableRow) -> None:
-        table, now = event.table or "unknown", time.monotonic()
+        table = event.table or "unknown"
         verb = VERBS[event.op] if isinstance(event, UnreadableRow) else event.verb
         metrics.UNREADABLE.labels(table, verb if verb in metrics.VERBS else "OTHER").inc()
         if not isinstance(event, UnreadableRow):
@@ -592,8 +610,7 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
                 log.error("rows_not_logged", table=table, verb=verb, hint="every lead is queued to be read live")
             else:
                 log.warning("schema_changed", table=table, verb=verb)
-        elif now - logged.get(event.reason, -BURST_SECONDS) >= BURST_SECONDS:
-            logged[event.reason] = now
+        elif bursts.begins(event.reason, time.monotonic()):
             place = f"{event.file}:{event.pos}"
             log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
 
