@@ -134,9 +134,9 @@ lock: venv ## resolve the dependencies anew: everything, what the image runs and
 fuzz: venv ## damaged binlogs through the decoder (INPUTS=1000000 SEED=18)
 	@$(PYTHON) -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),18)
 
-mutants: venv ## faults put into the code on purpose: do its unit tests find them? (PART=leads MOST=200)
+mutants: venv ## faults put into the code on purpose: do its unit tests find them? (PART=leads MOST=200 EXAMPLES=1)
 	@.venv/bin/uv pip install --quiet --target .mutants --require-hashes -r tests/mutants/requirements.lock
-	@PYTHONPATH=.mutants nice -n 19 $(PYTHON) -m tests.mutants $(PART) --most $(or $(MOST),200)
+	@PYTHONPATH=.mutants nice -n 19 $(PYTHON) -m tests.mutants $(PART) --most $(or $(MOST),200) $(if $(EXAMPLES),--examples)
 
 clean: ## remove what was built, the servers' data included
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop

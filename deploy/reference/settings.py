@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -42,6 +42,14 @@ IN_WORDS: Final = {
     "METRICS_PORT": "0 (off)",
 }
 """Defaults that are told in words."""
+BOUNDS: Final = {
+    "minimum": ("at least", ""),
+    "exclusiveMinimum": ("above", ""),
+    "maximum": ("at most", ""),
+    "exclusiveMaximum": ("below", ""),
+    "minLength": ("at least", " characters"),
+}
+"""Names of JSON Schema, and how they are told."""
 AFTER: Final = {
     "Kafka": "Every other variable `KAFKA_X_Y` becomes librdkafka's property `x.y`: `KAFKA_SASL_PASSWORD_FILE`, say, "
     "names the file with `sasl.password`. What the order and exactly-once rest on cannot be changed so."
@@ -57,12 +65,19 @@ def _lines() -> Iterator[str]:
     yield ABOUT
     for concern, kind in CONCERNS.items():
         yield from (f"## {concern}", "", "| name | default | what it is |", "|---|---|---|")
+        schemas = kind.model_json_schema()["properties"]
         for name, field in kind.model_fields.items():
             what = " ".join((field.description or "").split()).replace("|", "\\|")
-            yield f"| `{name.upper()}` | {default(name.upper(), field)} | {what} |"
+            yield f"| `{name.upper()}` | {default(name.upper(), field)} | {what}{bounds(schemas[name])} |"
         yield ""
         if concern in AFTER:
             yield from (AFTER[concern], "")
+
+
+def bounds(schema: Mapping[str, Any]) -> str:
+    """What a number has to lie between, or how long a text has to be, as one more sentence; empty for any."""
+    said = [f"{word} {schema[name]:,.10g}{unit}" for name, (word, unit) in BOUNDS.items() if name in schema]
+    return f" {', '.join(said).capitalize()}." if said else ""
 
 
 def default(name: str, field: FieldInfo) -> str:

@@ -199,7 +199,7 @@ CASES: Final = (
     ),
     Case(
         "SweepLate", "10m", {'leadstream_reconciler_last_success_timestamp_seconds{run="new-users"}': "-10200x{n}"},
-        "warn", "the last successful run of new-users was 3h 0m 0s ago; it should run every hour.", RUN,
+        "warn", "the last successful run of new-users was 3h 0m 0s ago; it should run every hour at least.", RUN,
     ),
     Case(
         "AgingLate", "10m", {'leadstream_reconciler_last_success_timestamp_seconds{run="age"}': "-216000x{n}"}, "warn",

@@ -84,7 +84,11 @@ def outputs(fortress: Fortress) -> dict[str, str]:
 def _use_the_api(server: Process, said: dict[str, str]) -> None:
     """Starts a run with the token and with a wrong one."""
     port = next(line["port"] for line in server.lines() if line["event"] == "serving")
-    for name, token, expected in (("right", SECRETS["token"], 200), ("wrong", SECRETS["token"][:-1], 401)):
+    started_or_done = (200, 202)  # 202 where the run takes longer than the API waits for it
+    for name, token, expected in (
+        ("right", SECRETS["token"], started_or_done),
+        ("wrong", SECRETS["token"][:-1], (401,)),
+    ):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/sweeps/new-users", b"{}",
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -94,7 +98,7 @@ def _use_the_api(server: Process, said: dict[str, str]) -> None:
                 status, said[f"{name} token"] = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             status, said[f"{name} token"] = error.code, error.read().decode()
-        assert status == expected, said[f"{name} token"]
+        assert status in expected, said[f"{name} token"]
 
 
 def test_everything_works_over_mutual_tls_and_scram_under_the_least_grants(outputs: dict[str, str]) -> None:
