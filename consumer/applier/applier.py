@@ -100,17 +100,17 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
     """
     refused: dict[int, str] = {}
-    past_held = False
+    past_held = past_unseen = False
     for search in itertools.count(1):
         reach = Reach()
         try:
-            outcome = _apply(batch, store, refused, reach, past_held=past_held)
+            outcome = _apply(batch, store, refused, reach, past_held=past_held, past_unseen=past_unseen)
             break
         except RowLocked as error:
-            if past_held:
+            if past_unseen:
                 raise
             log.warning("row_held", reason=str(error), hint="its lead is shown to the call centre when it is free")
-            past_held = True
+            past_held, past_unseen = True, past_held
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
@@ -133,9 +133,9 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
 
 
 def _apply(
-    batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach, *, past_held: bool = False
+    batch: Batch, store: LeadStore, refused: Mapping[int, str], reach: Reach, *, past_held: bool, past_unseen: bool
 ) -> Outcome:
-    with store.transaction(past_held=past_held) as tx:
+    with store.transaction(past_held=past_held, past_unseen=past_unseen) as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
         reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
         reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
@@ -153,7 +153,7 @@ def _apply(
             refused=refused,
             left=left,
         )
-        outcome.more_wait = len(reach.waiting) >= WAITING_AT_ONCE
+        outcome.more_wait = tx.more_wait
         if missed := batch.missed:
             tx.hold_back(missed)
         tx.write(outcome)

@@ -51,6 +51,10 @@ class Lane:
         """Whether numbers are lost, and nothing stands yet in their place."""
         self._notes = _Notes()
         self._version = position.version
+        self._newest = position.version
+        """Version of the newest change that was gathered; at first, of the last whole transaction before."""
+        self._lost_version = 0
+        """That of the newest change that was lost and came nevertheless, while nothing stands in its place."""
         self._next_seq = position.next_seq
         self._offsets = list(self.starts)
         # Where the last batch ended:
@@ -75,6 +79,16 @@ class Lane:
     def comes_after(self, seq: int, others: Iterable[tuple[int, int]]) -> None:
         """Holds back a number, and all behind it, until other lanes have passed numbers of theirs: (lane, number)."""
         self._waits[seq] = list(others)
+
+    def is_news(self, change: Change) -> bool:
+        """Whether a change whose number was taken before is a later one than all that came with the lane's numbers."""
+        is_heartbeat = change.table is None and change.recheck is None
+        return change.version > self._newest and not is_heartbeat
+
+    def lose(self, change: Change) -> None:
+        """Notes a change that cannot be applied, because another one had its number: the lane's leads are read live."""
+        self._noted.lost += 1
+        self._noted.lost_version = max(self._noted.lost_version, change.version)
 
     def waiting_for(self) -> tuple[int, int] | None:
         """Another lane and its number that the next number of this one comes after."""
@@ -130,10 +144,12 @@ class Lane:
         if self._noted.lost:
             self._recheck_all.add(LOST)
             self._blind = self._lost = True
+            self._lost_version = max(self._lost_version, self._noted.lost_version)
         changes = self._pop(limit)
         if self._lost and changes:  # what is lost was committed before what comes next
-            self._changes.append(missing(changes[0].version - 1, changes[0].at))
-            self._lost = False
+            self._put_lost(changes[0].version - 1, changes[0].at)
+        if changes:
+            self._newest = changes[-1].version
         for change in reversed(changes):
             if change.last:
                 self._version = max(self._version, change.version)
@@ -165,14 +181,18 @@ class Lane:
             self._late = {seq for seq in self._late if seq >= self.merge.next_seq}
         return changes
 
+    def _put_lost(self, version: int, at: int) -> None:
+        """Has something stand where changes are lost, of this version and time (µs) at most."""
+        self._changes.append(missing(max(version, self._lost_version), max(at, self._lost_version)))
+        self._lost, self._lost_version = False, 0
+
     def take(self) -> LaneBatch | None:
         """What was gathered since the last time; None where that is nothing."""
         changes, user_ids, notes = self._changes, self._user_ids, self._notes
         if not changes and not notes:
             return None
         if self._lost:
-            changes.append(missing(self._version, self._version))
-            self._lost = False
+            self._put_lost(self._version, self._version)
         orphaned = NOBODY in user_ids
         user_ids.discard(NOBODY)
         batch = LaneBatch(
@@ -208,6 +228,7 @@ class _Notes:
     """What there is to tell of a lane besides changes."""
 
     lost: int = 0
+    lost_version: int = 0
     letters: list[DeadLetter] = field(default_factory=list)
     rechecks: dict[int, str] = field(default_factory=dict)
     unplaced: dict[int, str] = field(default_factory=dict)
@@ -217,6 +238,7 @@ class _Notes:
 
     def add(self, other: _Notes) -> None:
         self.lost += other.lost
+        self.lost_version = max(self.lost_version, other.lost_version)
         self.letters += other.letters
         self.rechecks.update(other.rechecks)
         self.unplaced.update(other.unplaced)

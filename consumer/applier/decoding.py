@@ -63,6 +63,9 @@ class Intake:
                 detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
                 self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
             elif not lane.merge.push(partition, block.seq, offset, change):
+                if block.seq < lane.merge.next_seq and lane.is_news(change):
+                    lane.lose(change)
+                    self._complaints.set_back(number)
                 if offset >= (lane.starts[partition] or 0):
                     # Below that Kafka has sent us back (a truncated log, a lost broker): what we know is no news.
                     self._set_aside(lane, partition, message, Defect.REPEATED_NUMBER, f"number {block.seq} came before")
@@ -112,14 +115,30 @@ def user_of(key: bytes | None, value: bytes | None, *, is_heartbeat: bool) -> in
 
 
 class Complaints:
-    """librdkafka's complaints, each in one line, and none over and over: it recovers by itself from what it can."""
+    """What is wrong with what Kafka gives us, each in one line, and none over and over: librdkafka recovers by itself
+    from what it can."""
 
     def __init__(self) -> None:
-        self._said: dict[int, float] = {}
+        self._said: dict[int | str, float] = {}
 
     def report(self, error: KafkaError) -> None:
-        """Logs a complaint unless the same was logged just now."""
-        now = time.monotonic()
-        if now >= self._said.get(error.code(), 0.0) + QUIET_SECONDS:
-            self._said[error.code()] = now
+        """Logs a complaint of librdkafka's unless the same was logged just now."""
+        if self._is_new(error.code()):
             log.warning("kafka_complains", name=error.name(), reason=error.str())
+
+    def set_back(self, lane: int) -> None:
+        """Logs that changes came with numbers that this lane has passed, unless that was logged just now."""
+        if self._is_new("set back"):
+            log.error(
+                "kafka_set_back",
+                lane=lane,
+                reason="Kafka lost its newest messages, and the reader gave their numbers to later changes",
+                hint="the lane's leads are queued to be read live; stop the reader and run `consumer setup --repair`",
+            )
+
+    def _is_new(self, complaint: int | str) -> bool:
+        now = time.monotonic()
+        if now < self._said.get(complaint, -QUIET_SECONDS) + QUIET_SECONDS:
+            return False
+        self._said[complaint] = now
+        return True

@@ -9,7 +9,7 @@ from typing import Final
 
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
-from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
+from consumer.commands.lost_checkpoint import Known, Newest, Reached, beyond, is_set_back, known, reached
 from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
@@ -26,6 +26,7 @@ REPAIRING: Final = "consumer setup --repair"
 """The name of this command where readers write theirs."""
 LOST: Final = "the reader's checkpoint was lost, and where it stood is not known"
 ANEW: Final = "the reader begins anew at the server's present"
+SET_BACK: Final = "Kafka lost messages that are applied, and the reader would give their numbers to other changes"
 HEARTBEAT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 60.0
 """How long a server may send nothing while its binlog is searched."""
@@ -39,23 +40,25 @@ def begin_again(
     """Writes a checkpoint where there is none, or with `anew` another one, and says what it is.
 
     Without `anew` it is the very one that was lost, found by what is in Kafka. Where that does not say it or the server
-    no longer has the place, and with `anew`, it is the server's present, and every lead is queued to be read live;
-    whatever is in Kafka is applied before. `lanes` is where PostgreSQL is. Fences a reader that still runs.
+    no longer has the place, where the newest one is behind what is applied, and with `anew`, it is the server's
+    present, and every lead is queued to be read live; whatever is in Kafka is applied before. `lanes` is where
+    PostgreSQL is. Fences a reader that still runs.
     Raises TopicMismatch, WrongDatabase, KafkaLost, ReaderFenced, and what asking and reading the server raises; then
     nothing changed.
     """
     if sorted(lanes) != list(range(kafka.lanes)):
         raise TopicMismatch(f"LANES is {kafka.lanes}, but leadstream.lanes has {len(lanes)}; set LANES={len(lanes)}")
-    if not anew and _last(kafka) is not None:
+    last = _last(kafka)
+    if not anew and last is not None and not is_set_back(last, lanes):
         return []
     with closing(ReaderTransactions(kafka, lambda: False)) as transactions:
         transactions.take_over()  # what an older reader left open is decided from here on
         last = _last(kafka)
-        if last is not None and not anew:
+        if last is not None and not anew and not is_set_back(last, lanes):
             return []
         found = ends(kafka)
-        stands = reached(found.tails, lanes) if last is None else Reached(last.epoch, last.next_seqs, last.version)
-        sought = None if anew else known(found, lanes)
+        stands = reached(found.tails, lanes) if last is None else beyond(last, lanes)
+        sought = None if anew or last is not None else known(found, lanes)
         stood = None if sought is None else _find(replica, kafka, sought)
         transactions.ready()
         if sought is not None and stood is not None:
@@ -63,8 +66,9 @@ def begin_again(
             by = "the newest heartbeat" if sought.transaction is None else f"transaction {sought.transaction.id}"
             said = f"found the lost checkpoint again by {by}: the reader goes on at"
         else:
-            checkpoint = _at_present(replica, kafka, stands, transactions, ANEW if anew else LOST)
-            said = f"{ANEW if anew else LOST}; every lead is queued to be read live, and the reader goes on at"
+            why = ANEW if anew else LOST if last is None else SET_BACK
+            checkpoint = _at_present(replica, kafka, stands, transactions, why)
+            said = f"{why}; every lead is queued to be read live, and the reader goes on at"
         transactions.commit(checkpoint)
         transactions.settle()
     return [f"{said} {checkpoint.file}:{checkpoint.pos}"]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from consumer.commands.tails import Ends, Tail
 from consumer.store.lanes import LaneState
+from consumer.stream.checkpoint import Checkpoint
 
 
 class Reached(NamedTuple):
@@ -54,6 +55,23 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
         next_seqs[tail.lane] = max(next_seqs[tail.lane], tail.seq + 1)
     version = max([tail.version for tail in ours] + [point.version for point in lanes.values()])
     return Reached(epoch, next_seqs, version)
+
+
+def is_set_back(last: Checkpoint, lanes: Mapping[int, LaneState]) -> bool:
+    """Whether PostgreSQL has applied messages of which the newest checkpoint knows nothing: Kafka lost its newest part,
+    and with it numbers that the reader would give anew to other changes."""
+    return any(
+        point.epoch == last.epoch and point.next_seq > last.next_seqs[lane]
+        for lane, point in lanes.items()
+        if lane < len(last.next_seqs)
+    )
+
+
+def beyond(last: Checkpoint, lanes: Mapping[int, LaneState]) -> Reached:
+    """Behind a checkpoint and behind everything that PostgreSQL has applied of its epoch."""
+    ours = {lane: point for lane, point in lanes.items() if point.epoch == last.epoch}
+    next_seqs = [max(seq, ours[lane].next_seq) if lane in ours else seq for lane, seq in enumerate(last.next_seqs)]
+    return Reached(last.epoch, next_seqs, max([last.version, *(point.version for point in ours.values())]))
 
 
 def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:

@@ -38,11 +38,11 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
     begun = cut_off(found)
     if begun is not None and begun != raising(kafka.lanes):
         raise TopicMismatch(f"raising the lanes was cut off before; run `{begun}` first")
-    _refuse_unless_drained(found, kafka, database)
+    _refuse_unless_drained(found, kafka, database, begun=begun is not None)
     with closing(ReaderTransactions(kafka, lambda: False)) as transactions:
         transactions.take_over()
         last = _newest(kafka) or found
-        _refuse_unless_drained(last, kafka, database)
+        _refuse_unless_drained(last, kafka, database, begun=cut_off(last) is not None)
         last = msgspec.structs.replace(last, reader=raising(kafka.lanes))
         transactions.ready()
         transactions.commit(last)  # a reader that is fenced knows by this that it has a successor
@@ -64,11 +64,11 @@ def _newest(kafka: KafkaSettings) -> Checkpoint | None:
         return checkpoints.newest()
 
 
-def _refuse_unless_drained(found: Checkpoint, kafka: KafkaSettings, database: DatabaseSettings) -> None:
+def _refuse_unless_drained(found: Checkpoint, kafka: KafkaSettings, database: DatabaseSettings, *, begun: bool) -> None:
     """Refuses while that leaves everything as it was; where an earlier attempt got further, PostgreSQL shows it."""
     if found.rows or found.lanes_open:
         raise NotDrained(
             "the reader stopped inside a large transaction; start it, stop it once `consumer status` shows that it has"
             " caught up, and try again"
         )
-    refuse_unless_drained(database.conninfo, found.epoch, found.next_seqs, kafka.lanes)
+    refuse_unless_drained(database.conninfo, found.epoch, found.next_seqs, kafka.lanes, begun=begun)

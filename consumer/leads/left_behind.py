@@ -17,6 +17,12 @@ from consumer.leads.outcome import Outcome
 INCOMPLETE: Final = "what belongs to the user or claim that came is not known whole"
 CAME_EARLIER: Final = "requirements came before their claim"
 
+MOST: Final = 1_000
+"""Requirements that are kept of one claim that nobody has: a number that no claim ever gets may stand for "none".
+
+Of more nothing is kept, and whoever gets that claim is read live.
+"""
+
 LeftBehind = dict[str, Left]
 """What was left, by `of_claim`, `of_user` or `of_gone`."""
 
@@ -172,6 +178,8 @@ def take_claimless(change: Change, left: LeftBehind, outcome: Outcome) -> None:
         kept.requirements.pop(row.id, None)
     else:
         kept.requirements[row.id] = Requirement(row.id, row.claim_id, row.type, row.status, row.reason, change.version)
+    if len(kept.requirements) > MOST:
+        kept = Left(kept.version, whole=False)
     _set(name, kept, left, outcome)
 
 

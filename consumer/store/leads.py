@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
@@ -68,6 +69,9 @@ _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 LATE: Final = "what belongs to a claim that came was left behind only later"
 
+BEFORE_ALL: Final = -(2**63)
+"""Below every user's id."""
+
 _LOAD_AT_ONCE: Final = 2_000
 """Leads per statement of a load: PostgreSQL reads the next ones while we build these."""
 
@@ -93,6 +97,13 @@ class _Shown(NamedTuple):
 
     queue_type: QueueType
     is_passed: bool
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Behind which user the next transaction looks for leads that are shown by the present."""
+
+    shown_after: int = BEFORE_ALL
 
 
 class LeadStore(AbstractContextManager["LeadStore"]):
@@ -121,6 +132,7 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         self._add_conversions = ""
         self._in_force = InForce()
         self._handed_out: dict[int, int] = {}
+        self._turn: Final = _Turn()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -132,18 +144,19 @@ class LeadStore(AbstractContextManager["LeadStore"]):
             self._connection = None
 
     @contextmanager
-    def transaction(self, *, past_held: bool = False) -> Iterator[LeadTransaction]:
+    def transaction(self, *, past_held: bool = False, past_unseen: bool = False) -> Iterator[LeadTransaction]:
         """Everything inside is committed together at the end, or, on any exception, not at all.
 
         With `past_held`, rows of the call centre that another session holds are not waited for: what becomes of their
-        leads is written, and seen there when that session is done.
+        leads is written, and seen there when that session is done. With `past_unseen` as well, so it is with leads that
+        have no row there yet: somebody may be inserting it.
         The rules in force stay so until then: what it judges, it judges by `LeadTransaction.rules`.
         Raises TransactionConflict, RowLocked, StoreUnavailable, LaneTaken, NotPrepared (see `consumer.store.errors`).
         """
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
-                tx = LeadTransaction(self, connection, past_held=past_held)
+                tx = LeadTransaction(self, connection, past_held=past_held, past_unseen=past_unseen)
                 yield tx
                 tx.confirm_lanes()
                 tx.commit()
@@ -208,13 +221,17 @@ class LeadTransaction:
     """What can be done inside `LeadStore.transaction`, in this order: take, pending, claim_owners, load, write, and
     then rechecks; `rules` at any time. Made by `LeadStore` only."""
 
-    def __init__(self, store: LeadStore, connection: Connection, *, past_held: bool) -> None:
+    def __init__(self, store: LeadStore, connection: Connection, *, past_held: bool, past_unseen: bool) -> None:
         self._connection = connection
         self._lanes = store.lane_count
         self._shadow = store.shadow
         self._source = store.source
         self._handed_out = store._handed_out
+        self._turn = store._turn
+        self.more_wait = False
+        """Whether `pending` found as many leads to be judged as it was to find."""
         self._past_held = past_held
+        self._find_held = sql.HELD_OR_UNSEEN if past_unseen else sql.HELD
         self._dead_letter_days = store.dead_letter_days
         self._add_conversions = store._add_conversions
         self._asked: set[int] = set()
@@ -274,14 +291,25 @@ class LeadTransaction:
 
     def pending(self, lane_versions: Mapping[int, int], limit: int) -> list[int]:
         """Leads that can be judged once their lane has reached the version given, `limit` at most, and as many of those
-        that are shown by the present and whose lanes, which were taken before, have passed what was read."""
+        that are shown by the present and whose lanes, which were taken before, have passed what was read.
+
+        The latter may have to stay shown, because somebody holds their rows: each call asks for the next ones.
+        """
         lanes = sorted(lane_versions)
         versions = bigints([lane_versions[lane] for lane in lanes])
-        cursors = [
-            self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit),
-            self._execute(sql.SHOWN_PASSED, lane=integers(lanes), limit=limit),
-        ]
-        return [user_id for cursor in cursors for (user_id,) in self._fetch(cursor)]
+        pending = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
+        if self._shadow:
+            passed = None
+        else:
+            after = self._turn.shown_after
+            passed = self._execute(sql.SHOWN_PASSED, lane=integers(lanes), after=after, limit=limit)
+        users = [user_id for (user_id,) in self._fetch(pending)]
+        self.more_wait = len(users) >= limit
+        if passed is not None:
+            shown = [user_id for (user_id,) in self._fetch(passed)]
+            self._turn.shown_after = shown[-1] if len(shown) >= limit else BEFORE_ALL
+            users += shown
+        return users
 
     def claim_owners(self, claim_ids: Iterable[Key]) -> list[tuple[Key, int]]:
         """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
@@ -398,7 +426,9 @@ class LeadTransaction:
 
     def _held(self, user_ids: Iterable[int]) -> set[int]:
         wanted = sorted(user_ids)
-        return {user for (user,) in self._fetch(self._execute(sql.HELD, user_id=bigints(wanted)))} if wanted else set()
+        if not wanted:
+            return set()
+        return {user for (user,) in self._fetch(self._execute(self._find_held, user_id=bigints(wanted)))}
 
     def _owe(self, changes: Sequence[QueueChange]) -> None:
         if changes:

@@ -505,10 +505,11 @@ FROM leadstream.shown
 JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
 CROSS JOIN LATERAL (SELECT stint, judge_after FROM leadstream.leads WHERE user_id = shown.user_id OFFSET 0) AS lead
 WHERE lead.stint > 0 AND lead.judge_after IS DISTINCT FROM 9223372036854775807 AND shown.lane = ANY(%(lane)s::int[])
+  AND shown.user_id > %(after)s
 ORDER BY shown.user_id
 LIMIT %(limit)s
 """
-"""Leads whose lane has passed what was read: history is shown from here on.
+"""Leads behind one, whose lane has passed what was read: history is shown from here on.
 
 OFFSET 0 keeps the planner from reading all leads for a table that is nearly always empty: 5 ms a batch at 30,000 leads.
 """
@@ -640,6 +641,15 @@ SELECT user_id FROM call_queue
 WHERE user_id = ANY(%(user_id)s::bigint[]) AND status = 'pending' AND id NOT IN (TABLE free_entries)
 """
 """Leads of whose rows at the call centre another session holds one at the moment; the others are ours from here on."""
+
+HELD_OR_UNSEEN: Final = f"""{HELD}
+UNION
+SELECT user_id FROM unnest(%(user_id)s::bigint[]) AS wanted (user_id)
+WHERE NOT EXISTS (SELECT FROM user_call_scores AS score WHERE score.user_id = wanted.user_id)
+   OR NOT EXISTS (SELECT FROM call_queue AS entry WHERE entry.user_id = wanted.user_id AND entry.status = 'pending')
+"""
+"""The same, and leads that lack a row there which another session may have inserted and not committed: nobody can see
+that, and whoever inserts the same one waits."""
 
 
 PAID_SINCE: Final = """

@@ -64,9 +64,13 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
     def last(self) -> Checkpoint | None:
         """The newest committed checkpoint; None where there is none.
 
-        Raises KafkaLost, and CheckpointUnreadable where it is not ours or has another number of lanes.
+        Raises KafkaLost, and CheckpointUnreadable where it is not ours, has another number of lanes, or stands amid the
+        raising of lanes.
         """
         found = self.newest()
+        command = None if found is None else checkpoint.cut_off(found)
+        if command is not None:
+            raise CheckpointUnreadable(f"raising the lanes was cut off; stop everything and run `{command}` again")
         if found is not None and len(found.next_seqs) != self._lanes:
             held = len(found.next_seqs)
             raising = f", or raise them with `consumer setup --lanes {self._lanes}`" if held < self._lanes else ""

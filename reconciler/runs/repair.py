@@ -464,24 +464,26 @@ class Repairer:
         return batch
 
     def _decide(self, candidates: Sequence[Candidate], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
+        """By the rows of the first read, which the lane has passed: a row that changed since is on its way in the
+        stream, and so may be a conversion that lies between two reads."""
         batch = _Batch()
-        read = self._reading(live)
         late = round(self._behind * 1_000_000)
         for user_id, first, first_read in candidates:
             second, held = live.leads[user_id], leads.get(user_id)
+            read = first_read.behind(late)
             found = differences(held, state_of(second), known.rules)
-            sure = confirmed(found, held, first, second, first_read.behind(late).floor)
+            sure = confirmed(found, held, read.floor)
             if not found:
                 batch.brought.append(user_id)
-            elif not sure:
-                batch.again.append(Candidate(user_id, second, read))
+            elif not sure or first[:3] != second[:3]:  # rows alone, in whatever order
+                batch.again.append(Candidate(user_id, second, self._reading(live)))
             else:
                 if sure[0].kind is Drift.UNSETTLED:
                     batch.settled.append(user_id)
                 else:
                     batch.repaired.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                repair_lead(held or Lead(user_id), second, read.behind(late), known, batch.outcome)
+                repair_lead(held or Lead(user_id), second, read, known, batch.outcome)
         return batch
 
     def _refused(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:

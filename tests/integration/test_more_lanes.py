@@ -14,10 +14,13 @@ from consumer.commands import raise_lanes as raise_lanes_command
 from consumer.commands.raise_lanes import raise_lanes
 from consumer.commands.status import status
 from consumer.lane import lane_of
-from consumer.settings import DatabaseSettings, KafkaSettings
+from consumer.leads.model import NEVER
+from consumer.reader.reader import Reader
+from consumer.settings import DatabaseSettings, KafkaSettings, ReaderSettings, ReplicaSettings, load
+from consumer.stopping import Stop
 from consumer.store.schema.raise_lanes import NotDrained
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.errors import TopicMismatch
+from consumer.stream.errors import CheckpointUnreadable, TopicMismatch
 from consumer.stream.producer import ReaderTransactions
 from tests.integration.reader.world import LANES, World
 from tests.support.processes import Process
@@ -32,7 +35,8 @@ CUSTOMERS = range(1, 61)
 def query(world: World, statement: str) -> list[tuple[Any, ...]]:
     """Rows of one statement at the call centre."""
     with psycopg.connect(world.database_url, autocommit=True) as connection:
-        return connection.execute(statement.encode()).fetchall()
+        found = connection.execute(statement.encode())
+        return found.fetchall() if found.description else []
 
 
 def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]:
@@ -90,7 +94,13 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
         with applier(world, LANES) as second:
             until(lambda: waiting(world, LANES) == 0, "no message waited")
 
+        shown = "user_id, lane, queue_type, until_version"
+        query(
+            world, f"INSERT INTO leadstream.shown ({shown}) SELECT user_id, lane, 'none', {NEVER} FROM leadstream.leads"
+        )
         done = world.setup("--lanes", str(MORE))
+        for user_id, lane in query(world, "DELETE FROM leadstream.shown RETURNING user_id, lane"):
+            assert lane == lane_of(user_id, MORE), "by its lane it is said when history is shown again"
         assert f"raised the lanes from {LANES} to {MORE}, epoch 2; start everything with LANES={MORE}" in done
         assert raise_lanes(*settings(world, MORE)) == []
         for command in ("read", "apply"):
@@ -137,6 +147,12 @@ def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pyt
                 raise_lanes(kafka, database)
         for lanes in (LANES, MORE):
             assert f"consumer setup --lanes {MORE}" in refused(world, "read", lanes=lanes)
+        with monkeypatch.context() as unexamined:  # as where Kafka is too slow to be examined before the start
+            for name, value in world.environment().items():
+                unexamined.setenv(name, value)
+            reader = Reader(load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), Stop())
+        with pytest.raises(CheckpointUnreadable, match=f"run `consumer setup --lanes {MORE}` again"):
+            reader.run()
         with pytest.raises(TopicMismatch, match=f"run `consumer setup --lanes {MORE}` first"):
             raise_lanes(*settings(world, MORE + 1))
         with monkeypatch.context() as cut:

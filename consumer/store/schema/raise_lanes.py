@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from consumer.lane import lane_of
@@ -23,15 +24,18 @@ WHERE datname = current_database() AND application_name IN ('leadstream stream',
 """
 """Appliers and reconcilers that are connected: they reckon with the old number of lanes."""
 
-NEXT_LEADS: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s ORDER BY user_id LIMIT %s"
-"""Leads in their order, a page at a time."""
+BY_LANE: Final = ("leads", "shown")
+"""Tables of ours that hold a user's lane."""
 
-MOVE_LEADS: Final = """
-UPDATE leadstream.leads SET lane = moved.lane
+NEXT_USERS: Final = "SELECT user_id FROM leadstream.{} WHERE user_id > %s ORDER BY user_id LIMIT %s"
+"""Users of one of them in their order, a page at a time."""
+
+MOVE_USERS: Final = """
+UPDATE leadstream.{} AS held SET lane = moved.lane
 FROM (SELECT unnest(%s::bigint[]) AS user_id, unnest(%s::smallint[]) AS lane) AS moved
-WHERE leads.user_id = moved.user_id AND leads.lane <> moved.lane
+WHERE held.user_id = moved.user_id AND held.lane <> moved.lane
 """
-"""Leads to the lanes that are theirs now."""
+"""Users to the lanes that are theirs now."""
 
 ADD_LANE: Final = """
 INSERT INTO leadstream.lanes (lane, epoch, next_seq, version, offsets, moved_at) VALUES (%s, %s, 1, %s, %s, now())
@@ -43,13 +47,16 @@ class NotDrained(NotPrepared):
     """Changes of the old lanes are still to be applied, or somebody might still write by them."""
 
 
-def refuse_unless_drained(conninfo: str, epoch: int, next_seqs: Sequence[int], lanes: int) -> None:
+def refuse_unless_drained(
+    conninfo: str, epoch: int, next_seqs: Sequence[int], lanes: int, *, begun: bool = False
+) -> None:
     """Changes nothing. Raises NotDrained where lanes of this epoch are not at these numbers, StoreUnavailable.
 
-    Where `relane` made so many lanes of them before, they were drained.
+    Where `relane` made so many lanes of them before, they were drained, if nothing was written since: `begun` says that
+    the newest checkpoint is the one that was written before it.
     """
     with classified(conninfo), open_session(conninfo, "leadstream setup") as connection:
-        if not _is_done(connection, epoch + 1, lanes):
+        if not (begun and _is_done(connection, epoch + 1, lanes)):
             _held(connection, conninfo, epoch, next_seqs)
 
 
@@ -64,7 +71,8 @@ def relane(conninfo: str, epoch: int, next_seqs: Sequence[int], version: int, la
         if _is_done(connection, epoch + 1, lanes):
             return
         offsets = _held(connection, conninfo, epoch, next_seqs)
-        _move_leads(connection, lanes)
+        for table in BY_LANE:
+            _move_users(connection, table, lanes)
         connection.execute("DELETE FROM leadstream.lanes")
         for lane in range(lanes):
             reached = offsets[lane] if lane < len(offsets) else {}
@@ -103,8 +111,9 @@ def _held(connection: Connection, conninfo: str, epoch: int, next_seqs: Sequence
     return [row[3] for row in rows]
 
 
-def _move_leads(connection: Connection, lanes: int) -> None:
+def _move_users(connection: Connection, table: str, lanes: int) -> None:
+    next_users, move = (sql.SQL(statement).format(sql.Identifier(table)) for statement in (NEXT_USERS, MOVE_USERS))
     last = -(2**63)
-    while page := [user_id for (user_id,) in connection.execute(NEXT_LEADS, (last, AT_ONCE)).fetchall()]:
-        connection.execute(MOVE_LEADS, (page, [lane_of(user_id, lanes) for user_id in page]))
+    while page := [user_id for (user_id,) in connection.execute(next_users, (last, AT_ONCE)).fetchall()]:
+        connection.execute(move, (page, [lane_of(user_id, lanes) for user_id in page]))
         last = page[-1]

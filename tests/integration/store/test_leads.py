@@ -10,7 +10,7 @@ from consumer.leads.model import NEVER, Claim, Lead, QueueType, Reason, Requirem
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained
-from tests.integration.store.databases import row, rows
+from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
 
 ODD = "back\\slash \"quote\" 'single' {curly}, comma NULL ü \U0001f600 \t\n"
@@ -172,10 +172,32 @@ def test_pending_gives_the_leads_whose_lane_has_passed_their_judge_after(store: 
     write(store, outcome_of(*(Lead(user_id, judge_after=after) for user_id, after in waits.items())))
     with store.transaction() as tx:
         assert tx.pending({lane: 99}, 10) == []
+        assert not tx.more_wait
         assert tx.pending({lane: 100}, 10) == [mates[0]]
         assert sorted(tx.pending({lane: 101}, 10)) == mates[:2]
         assert len(tx.pending({lane: 101}, 1)) == 1
+        assert tx.more_wait
         assert tx.pending({}, 10) == []
+
+
+def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looked_at(
+    store: LeadStore, desk: Desk, database: str
+) -> None:
+    """Somebody holds the rows of them all: the same ones must not be given again and again."""
+    lane = lane_of(1, LANES)
+    mates = [user_id for user_id in range(1, 100) if lane_of(user_id, LANES) == lane][:3]
+    for user_id in mates:
+        desk.register(user_id)
+    shown = "INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version) SELECT unnest({}), {}, 'none', 0"
+    run(database, shown.format(f"ARRAY{mates}::bigint[]", lane))
+    looked_at = []
+    for _ in range(3):
+        with store.transaction() as tx:
+            looked_at.append(tx.pending({lane: 1}, 2))
+            assert not tx.more_wait
+    assert looked_at == [mates[:2], mates[2:], mates[:2]]
+    with LeadStore(database, LANES, shadow=True, source="stream") as shadow, shadow.transaction() as tx:
+        assert tx.pending({lane: 1}, 2) == [], "in shadow mode nobody's row at the call centre is touched"
 
 
 def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(desk: Desk, store: LeadStore) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
-from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
+from msgspec import structs
+
+from consumer.commands.lost_checkpoint import Known, Newest, Reached, beyond, is_set_back, known, reached
 from consumer.commands.tails import Ends, Tail, as_tail
 from consumer.store.lanes import LaneState
+from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
 
 LANES = {0: LaneState(1, 5, 90, {}), 1: LaneState(1, 3, 80, {})}
@@ -99,3 +102,14 @@ def test_a_heartbeat_says_where_the_stream_stands() -> None:
     assert as_tail(0, writer.heartbeat(3, 6, 5).encode()) == Tail(0, 1, 3, 6, 5, True, "", 0, "", 0)
     stands = writer.heartbeat(3, 6, 5, StreamPlace("u-1", "b.000002", 77))
     assert as_tail(0, stands.encode()) == Tail(0, 1, 3, 6, 5, True, "", 0, "b.000002", 77, "u-1", "firm")
+
+
+def test_a_checkpoint_behind_what_is_applied_says_that_kafka_lost_its_newest_part() -> None:
+    last = Checkpoint(
+        epoch=1, flavor="mysql", server="s", gtid_set="", file="b.000002", pos=4, version=85, next_seqs=[5, 3]
+    )
+    assert not is_set_back(last, LANES)
+    assert is_set_back(structs.replace(last, next_seqs=[9, 2]), LANES)
+    assert not is_set_back(structs.replace(last, epoch=2, next_seqs=[1, 1]), LANES), "its numbers began anew"
+    assert beyond(structs.replace(last, next_seqs=[9, 2]), LANES) == Reached(1, [9, 3], 90)
+    assert beyond(structs.replace(last, epoch=2, next_seqs=[1, 1]), LANES) == Reached(2, [1, 1], 85)

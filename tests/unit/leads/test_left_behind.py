@@ -5,6 +5,7 @@ from __future__ import annotations
 from consumer.leads.ledger import replay
 from consumer.leads.left_behind import (
     INCOMPLETE,
+    MOST,
     Arrival,
     LeftBehind,
     arrival,
@@ -327,3 +328,16 @@ def test_nobodys_claim_goes_with_all_that_was_left_of_it() -> None:
     outcome = Outcome()
     take_claimless(claimless(CLAIM, None, 9), left, outcome)
     assert left == outcome.left == {"claim:10": Left(9)}
+
+
+def test_of_more_requirements_of_a_claim_that_nobody_has_than_are_kept_none_are_and_who_gets_it_is_read_live() -> None:
+    left: LeftBehind = {}
+    for number in range(MOST):
+        take_claimless(claimless(None, ASKED._replace(id=str(number)), number + 1), left, Outcome())
+    assert (len(left["claim:10"].requirements), left["claim:10"].whole) == (MOST, True)
+    outcome = Outcome()
+    take_claimless(claimless(None, ASKED._replace(id=str(MOST)), MOST + 1), left, outcome)
+    assert left == outcome.left == {"claim:10": Left(MOST + 1, whole=False)}
+    take_claimless(claimless(None, ASKED._replace(id="again"), MOST + 2), left, Outcome())
+    taker = Lead(2, exists=True, signature="s", version=3)
+    assert after(comes(MOST + 3), taker, left).rechecks == {2: INCOMPLETE}

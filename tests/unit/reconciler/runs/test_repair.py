@@ -21,6 +21,7 @@ from consumer.leads.model import (
     QueueChange,
     QueueType,
     Reason,
+    RequirementRow,
     UserRow,
 )
 from consumer.leads.outcome import Outcome
@@ -776,3 +777,23 @@ def test_a_repairer_works_by_default_on_a_hundred_and_writes() -> None:
     given: Any = world.repairer()
     plain = Repairer(given.replica, given.store, given.postgres, given._watch, stop=Event())
     assert (plain.dry_run, plain._batch_size, plain._gives_up) == (False, 100, False)
+
+
+def test_a_lead_is_repaired_by_rows_that_its_lane_has_passed_and_no_newer_ones(world: World) -> None:
+    """What changed since the first look is on its way in the stream, and may be a conversion that no look shows."""
+    world.customer(1, "f1", held=None)
+    user, claim = UserRow(1, "f1", True), ClaimRow(7, 1, "open")
+    world.later = [
+        {1: LiveLead(user, {7: claim}, {n: RequirementRow(n, 7, "id", "pending", None)}, {})}
+        for n in range(1, ROUNDS + 1)
+    ]  # fmt: skip
+    assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
+    assert not any(outcome.leads for outcome in world.written)
+
+
+def test_a_repair_is_dated_by_the_look_that_the_lane_has_passed(world: World) -> None:
+    world.customer(1, "f1", held=None)
+    world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW + SECOND, 5))
+    world.ends = [NOW + SECOND, NOW + MINUTE]
+    assert checked(world.repairer(), 1)["repaired"] == 1
+    assert world.leads[1].judge_after == NOW + SECOND
