@@ -112,7 +112,7 @@ def test_a_change_that_comes_with_a_number_that_was_taken_has_the_lane_read_live
     with capture_logs() as lines:
         batch = taken(stands, again).take()
     assert batch is not None
-    assert (batch.lost, batch.recheck_all, batch.blind) == (1, {LOST}, True)
+    assert (batch.lost, batch.recheck_all, batch.blind) == (1, frozenset({LOST}), True)
     assert batch.next_seq == stands.next_seq
     assert [change.version for change in batch.changes] == [NOW + 60 * SECOND]
     assert [line["event"] for line in lines] == ["kafka_set_back"]

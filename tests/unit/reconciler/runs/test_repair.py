@@ -782,9 +782,9 @@ def test_a_repairer_works_by_default_on_a_hundred_and_writes() -> None:
 def test_a_lead_is_repaired_by_rows_that_its_lane_has_passed_and_no_newer_ones(world: World) -> None:
     """What changed since the first look is on its way in the stream, and may be a conversion that no look shows."""
     world.customer(1, "f1", held=None)
-    user, claim = UserRow(1, "f1", True), ClaimRow(7, 1, "open")
+    user, claim = UserRow(1, "f1", True), ClaimRow("7", 1, "open")
     world.later = [
-        {1: LiveLead(user, {7: claim}, {n: RequirementRow(n, 7, "id", "pending", None)}, {})}
+        {1: LiveLead(user, {"7": claim}, {f"{n}": RequirementRow(f"{n}", "7", "id", "pending", None)}, {})}
         for n in range(1, ROUNDS + 1)
     ]  # fmt: skip
     assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
