@@ -214,3 +214,23 @@ def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World) ->
         world.reader()
         world.execute("INSERT INTO users (id) VALUES (3)")
         await_stints(world, 3, UNSIGNED)
+
+
+def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world: World) -> None:
+    with world.pipeline():
+        world.execute("INSERT INTO users (id) VALUES (1), (2)")
+        await_stints(world, 1, UNSIGNED)
+        await_stints(world, 2, UNSIGNED)
+        (reader,) = world.readers
+        reader.stop()
+        with psycopg.connect(world.database_url) as connection:  # as if Kafka had ten messages of each lane less
+            lanes = connection.execute("UPDATE leadstream.lanes SET next_seq = next_seq + 10 RETURNING lane, next_seq")
+            ahead = dict(lanes.fetchall())
+        world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
+        assert "Kafka lost messages that are applied" in world.setup("--repair")
+        assert "nothing changed" in world.setup("--repair")
+        assert all(seq > ahead[lane] for lane, seq in enumerate(world.checkpoints()[-1].next_seqs))
+        world.reader()
+        world.execute("INSERT INTO users (id) VALUES (3)")
+        await_stints(world, 3, UNSIGNED)
+        read_live(world, 2, SIGNED)
