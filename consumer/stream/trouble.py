@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.stream.errors import KafkaLost, KafkaRefused
 
-NOISE: Final = re.compile(r" \(after \d+ms in state \w+[^)]*\)|^\S+(?:/\w+)?: (?=\w)")
+NOISE: Final = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\([^()]*\))*\)|^\S+(?:/\w+)?: (?=\w)")
 """What librdkafka adds for itself: how long a connection lasted, and its own name for the broker."""
 TLS: Final = re.compile(r"SSL connection closed|PLAINTEXT broker listener|mismatch\?|connection closed by peer")
 """What it says where only one side speaks TLS, among other cases."""

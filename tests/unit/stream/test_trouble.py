@@ -30,6 +30,11 @@ def told(*complaints: KafkaError) -> Trouble:
             "Connect to ipv4#10.0.0.1:9092 failed: Connection refused",
         ),
         (
+            "kafka:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"
+            " (after 0ms in state CONNECT, 5 identical error(s) suppressed)",
+            "Connect to ipv4#10.0.0.1:9092 failed: Connection refused",
+        ),
+        (
             "ssl://kafka:9092/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?"
             " (after 3ms in state SSL_HANDSHAKE)",
             "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?; perhaps only one side"
