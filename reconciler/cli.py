@@ -218,14 +218,14 @@ def attribution() -> None:
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
 def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
-    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, demand, load
     from reconciler.runs.sessions import load_settings
     from reconciler.serve import serve as serve_forever
     from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
 
     demand(
         ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
-        StreamSettings,
+        StreamSettings, DeadLetterSettings,
     )  # fmt: skip
     with Stop() as stop:
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)

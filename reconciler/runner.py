@@ -9,7 +9,9 @@ from typing import Final
 
 import structlog
 
+from consumer.metrics import DEAD_LETTERS_EXPIRED
 from consumer.progress import LineProgress
+from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
@@ -37,9 +39,18 @@ class NotAllowed(Exception):
 class Jobs:
     """Runs that any thread may start."""
 
-    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
-        """`known` is what other sessions of the process know of the replica too."""
+    def __init__(
+        self,
+        settings: Settings,
+        aging: AgingSettings,
+        stop: Event,
+        known: Known | None = None,
+        dead_letter_days: int = DEAD_LETTER_DAYS,
+    ) -> None:
+        """`known` is what other sessions of the process know of the replica too; dead letters are kept for
+        `dead_letter_days`."""
         self.settings = settings
+        self._dead_letter_days = dead_letter_days
         self._aging = aging
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
@@ -93,6 +104,24 @@ class Jobs:
         ):
             dead_letters.resolve(connection, dead_letters.choose(connection, [number]), "discarded")
         log.info("dead_letter_resolved", number=number, resolution="discarded", by=by)
+
+    def expire_dead_letters(self) -> None:
+        """Drops dead letters that are older than they are kept, a portion at a time, until none is. Raises StoreError.
+
+        What another session holds stays for the next time.
+        """
+        days = self._dead_letter_days
+        with closing(Postgres(self.settings.database.conninfo)) as postgres:
+            while not self._stop.is_set():
+                with postgres.session() as connection:
+                    expired = dead_letters.expire(connection, days)
+                if expired.unresolved:
+                    log.error(
+                        "dead_letters_expired", count=expired.unresolved, days=days, hint="nobody had resolved them"
+                    )
+                    DEAD_LETTERS_EXPIRED.inc(expired.unresolved)
+                if not expired.dropped:
+                    return
 
     def verify(self, *, repair: bool, sample: int | None, by: str = SCHEDULE) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""

@@ -16,7 +16,7 @@ import uvicorn
 
 from consumer.measures import RECONCILER, begin, registered
 from consumer.process import release
-from consumer.settings import SettingsError, file_of, load
+from consumer.settings import DeadLetterSettings, SettingsError, file_of, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
 from reconciler import metrics
@@ -55,7 +55,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     streaming = load(StreamSettings)
     begin(RECONCILER, streaming.topic_prefix)
     watch = Watch(settings, stop.event, ZoneInfo(aging.aging_timezone))
-    jobs = Jobs(settings, aging, stop.event, watch.known)
+    jobs = Jobs(settings, aging, stop.event, watch.known, load(DeadLetterSettings).dead_letter_days)
     precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
     stream = StreamWatch(streaming, stop.event)
     publisher = _publisher(settings, streaming, stop)
