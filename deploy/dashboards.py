@@ -319,6 +319,7 @@ STREAM: Final = Dashboard(
                     "dead letter: {{reason}}": "sum by (reason) (increase(leadstream_dead_letters_total[5m]))",
                     "{{reason}}": "sum by (reason) (increase(leadstream_skipped_changes_total[5m]))",
                     "refused by PostgreSQL": "sum(increase(leadstream_refused_leads_total[5m]))",
+                    "dropped for its age, unresolved": "sum(increase(leadstream_dead_letters_expired_total[5m]))",
                 },
             ),
             Panel(
@@ -423,6 +424,14 @@ BUSINESS: Final = Dashboard(
                     " (rate(leadstream_precalls_total[$__rate_interval]))"
                 },
                 "cps",
+            ),
+            Panel(
+                "Conversions to their topic",
+                "Written in five minutes, and waiting; where PUBLISH_CONVERSIONS is true.",
+                {
+                    "written": "sum(increase(leadstream_conversion_events_published_total[5m]))",
+                    "waiting": "max(leadstream_conversion_events_waiting)",
+                },
             ),
         ],
     ],
