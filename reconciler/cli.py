@@ -21,7 +21,7 @@ from reconciler.names import ATTRIBUTION, RECHECKS, STARTABLE, SWEEPS
 
 if TYPE_CHECKING:
     from reconciler.runs.sessions import Tools
-    from reconciler.runs.sweeps import Report, Scope, Sweeper
+    from reconciler.runs.sweeps import Report, Sweeper, SweepScope
     from reconciler.settings import SweepSettings
 
 app = typer.Typer(
@@ -70,10 +70,10 @@ def run(
 ) -> None:
     """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
     from consumer.settings import load
-    from reconciler.runs.sweeps import Scope
+    from reconciler.runs.sweeps import SweepScope
     from reconciler.settings import SweepSettings
 
-    scope = Scope(_since(since), hours_back, everyone)
+    scope = SweepScope(_since(since), hours_back, everyone)
     if scope.since is not None and hours_back is not None:
         wrong("--since and --hours-back exclude each other; give one of them")
     settings = load(SweepSettings)
@@ -92,7 +92,7 @@ def run(
     leave(stop, failed=failed and interval is None)
 
 
-def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop) -> list[Report]:
+def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: Stop) -> list[Report]:
     from consumer.store.errors import StoreError
     from reconciler.replica import ReplicaError
     from reconciler.runs.run_log import AlreadyRunning
@@ -159,12 +159,12 @@ def recheck(
     from consumer.store.conflicts import again_if_in_the_way
     from reconciler.runs.repair import ask_for_rechecks
     from reconciler.runs.run_log import AlreadyRunning
-    from reconciler.runs.sweeps import Scope
+    from reconciler.runs.sweeps import SweepScope
 
     with _tools() as (tools, stop):
         again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
         try:
-            done = tools.sweeper(dry_run=False).run(RECHECKS, Scope())
+            done = tools.sweeper(dry_run=False).run(RECHECKS, SweepScope())
         except AlreadyRunning as error:
             typer.echo(f"queued; {error}", err=True)
             return

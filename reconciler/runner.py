@@ -23,7 +23,7 @@ from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
-from reconciler.runs.sweeps import Report, Scope
+from reconciler.runs.sweeps import Report, SweepScope
 from reconciler.settings import AgingSettings
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class Jobs:
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
         self._not_ours = ""
-        """Why others attribute conversions, as it was last told."""
+        """Why others attribute conversions, as it was last logged."""
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""
@@ -68,7 +68,7 @@ class Jobs:
         if name in SWEEPS and name not in self.settings.sweeps.sweeps:
             raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
 
-    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
+    def sweep(self, name: str, scope: SweepScope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
         """Runs one of STARTABLE, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
         self.allow(name)
         with open_tools(self.settings, self._stop, self._replicas, by) as tools:

@@ -27,7 +27,7 @@ from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
 from reconciler.runs import aging
 from reconciler.runs.run_log import AlreadyRunning
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 
 log = structlog.get_logger(__name__)
 
@@ -131,12 +131,12 @@ class Schedule:
         if name == aging.NAME:
             self._jobs.age(slot)
         else:
-            self._jobs.sweep(name, Scope())
+            self._jobs.sweep(name, SweepScope())
 
     def _recheck(self) -> None:
         def work() -> None:
             if self._asked(DUE):
-                self._jobs.sweep(RECHECKS, Scope())
+                self._jobs.sweep(RECHECKS, SweepScope())
 
         if self._rechecking.acquire(blocking=False):
             try:
@@ -150,7 +150,7 @@ class Schedule:
 
     @staticmethod
     def _guarded(name: str, work: Callable[[], None]) -> None:
-        """What cannot run now is told, and tried again at the next look."""
+        """Logs what cannot run now; it is tried again at the next look."""
         try:
             work()
         except AlreadyRunning:

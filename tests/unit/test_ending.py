@@ -19,7 +19,7 @@ from consumer.stopping import Stop
 from consumer.store.errors import StoreError
 from reconciler import cli
 from reconciler.runs.run_log import AlreadyRunning
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 
 SILENT = "PostgreSQL at db:5432 does not answer; start the server"
 
@@ -49,13 +49,13 @@ def test_a_person_at_a_terminal_reads_the_sentence(
 class Failing:
     """Sweeps of which none can begin."""
 
-    def run(self, name: str, _: Scope) -> Any:
+    def run(self, name: str, _: SweepScope) -> Any:
         raise AlreadyRunning(f"{name} is running already") if name == "new-users" else StoreError(SILENT)
 
 
 def test_what_keeps_a_sweep_from_beginning_is_reported_as_by_every_other_command() -> None:
     with Stop() as stop, capture_logs() as lines:
-        assert cli._sweep_all(cast(Any, Failing()), ["new-users", "new-requirements"], Scope(), stop) == []
+        assert cli._sweep_all(cast(Any, Failing()), ["new-users", "new-requirements"], SweepScope(), stop) == []
     assert [(line["event"], line["kind"]) for line in lines] == [("failed", "AlreadyRunning"), ("failed", "StoreError")]
 
 
