@@ -252,7 +252,7 @@ def test_old_dead_letters_are_dropped_though_no_new_one_comes(mysql_world: World
         " resolved_at = CASE message_offset WHEN 0 THEN now() END WHERE message_offset < 3 RETURNING id"
     )
     with serving(world, DEAD_LETTER_DAYS="30") as served:
-        until(lambda: len(world.pg("SELECT FROM leadstream.dead_letters")) == 1, "what is older was dropped")
+        until(lambda: len(world.pg("SELECT id FROM leadstream.dead_letters")) == 1, "what is older was dropped")
         assert [one["offset"] for one in served.get("/v1/dead-letters").json()] == [3]
         expired = 'leadstream_dead_letters_expired_total{deployment="leadstream"} 2.0'
         until(lambda: expired in served.get("/metrics").text, "the unresolved ones were counted")
