@@ -774,5 +774,5 @@ def test_what_ended_a_run_is_said_without_a_word_of_a_row() -> None:
 def test_a_repairer_works_by_default_on_a_hundred_and_writes() -> None:
     world = World()
     given: Any = world.repairer()
-    plain = Repairer(given.replica, given.store, given.postgres, given._watch, stop=Event())
+    plain = Repairer(given.replica, given.store, given.postgres, given._monitor, stop=Event())
     assert (plain.dry_run, plain._batch_size, plain._gives_up) == (False, 100, False)
