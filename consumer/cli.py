@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands import dead_letters, rules
-from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, run
+from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, report, run
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
@@ -107,7 +107,8 @@ def doctor(
     problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
 ) -> None:
     """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
-    from consumer.doctor import examine, report
+    from consumer.doctor import examine
+    from consumer.doctor import report as page
     from consumer.doctor.check import State
     from consumer.reader.reader import server_id
     from consumer.settings import (
@@ -131,9 +132,9 @@ def doctor(
         server_id(replica, kafka),
     )
     if as_json:
-        typer.echo(json.dumps(report.as_json(checks)))
+        typer.echo(json.dumps(page.as_json(checks)))
     else:
-        report.show(checks, paper(), problems=problems)
+        page.show(checks, paper(), problems=problems)
     if any(check.state is State.FAILED for check in checks):
         raise typer.Exit(FAILED)
 
@@ -246,7 +247,7 @@ def show_status(
         else:
             status.show(found, console)
         for problem in found.problems:
-            typer.echo(problem, err=True)
+            report(status.SilentServer(problem))
         if not watch:
             break
         time.sleep(WATCH_SECONDS)

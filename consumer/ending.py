@@ -64,7 +64,13 @@ def leave(stop: Stop, *, failed: bool = False) -> None:
 
 
 def fail(error: Exception, code: int) -> int:
-    """Says on a terminal plainly, and elsewhere in a line of the log, what went wrong; returns the exit code."""
+    """Reports what a command ends with; returns the exit code."""
+    report(error)
+    return code
+
+
+def report(error: Exception) -> None:
+    """Says on a terminal plainly, and elsewhere in a line of the log, what went wrong."""
     if sys.stderr.isatty():
         plain = str(error)
         typer.echo(plain if os.environ.get("NO_COLOR") else typer.style(plain, fg=typer.colors.RED), err=True)
@@ -72,7 +78,6 @@ def fail(error: Exception, code: int) -> int:
         import structlog  # only who fails needs it, and `--help` is to be quick
 
         structlog.get_logger(__name__).error("failed", kind=type(error).__name__, reason=str(error))
-    return code
 
 
 def run(command: Callable[[], object], code_of: Callable[[Exception], int | None]) -> int:

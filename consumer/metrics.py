@@ -174,7 +174,10 @@ DEAD_LETTERS: Final = counter(
     reason=("undecodable", "other_epoch", "repeated_number", "skipped_number"),
 )
 DEAD_LETTERS_EXPIRED: Final = counter(
-    "leadstream_dead_letters_expired", "Dead letters dropped for their age before anybody resolved them.", APPLIER
+    "leadstream_dead_letters_expired",
+    "Dead letters dropped for their age before anybody resolved them.",
+    APPLIER,
+    RECONCILER,
 )
 REFUSED: Final = counter("leadstream_refused_leads", "Leads set aside because PostgreSQL refused their rows.", APPLIER)
 RETRIES: Final = counter(

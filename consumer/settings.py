@@ -326,7 +326,15 @@ class ReaderSettings(_Settings):
     """Where the binlog we need is purged: stop with an error, or go on at the present and recheck every lead."""
 
 
-class ApplierSettings(_Settings):
+class DeadLetterSettings(_Settings):
+    """How long dead letters are kept: by appliers and by the reconciler, who both drop old ones."""
+
+    dead_letter_days: int = Field(default=DEAD_LETTER_DAYS, ge=1)
+    """How long messages that could not be applied are kept, resolved or not; they hold rows of customers. `reconciler
+    serve` drops older ones every hour while SMART_DISCOVERY_ENABLED is true, and appliers when new ones come."""
+
+
+class ApplierSettings(DeadLetterSettings):
     """How an applier batches."""
 
     applier_batch_rows: int = Field(default=10_000, ge=1)
@@ -335,8 +343,6 @@ class ApplierSettings(_Settings):
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
-    dead_letter_days: int = Field(default=DEAD_LETTER_DAYS, ge=1)
-    """How long messages that could not be applied are kept, resolved or not; they hold rows of customers."""
 
 
 class DiscoverySettings(_Settings):

@@ -1,4 +1,4 @@
-"""Imports every module of both packages, so that Python writes the bytecode of what a start needs, and no more."""
+"""The bytecode of what a start needs, and no more: Python writes it as every module of both packages is imported."""
 
 import importlib
 import pkgutil

@@ -41,7 +41,7 @@ class Panel:
     stacked: bool = False
     yes_or_no: bool = False
 
-    def as_json(self, number: int, place: Mapping[str, int]) -> dict[str, Any]:
+    def as_json(self, number: int, position: Mapping[str, int]) -> dict[str, Any]:
         """What Grafana reads."""
         steps = self._steps()
         defaults: dict[str, Any] = {"unit": self.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
@@ -64,12 +64,17 @@ class Panel:
             "title": self.title,
             "description": self.about,
             "datasource": DATASOURCE,
-            "gridPos": dict(place),
+            "gridPos": dict(position),
             "fieldConfig": {"defaults": defaults, "overrides": []},
             "options": options,
             "targets": [
-                {"refId": chr(ord("A") + place), "datasource": DATASOURCE, "expr": scoped(expr), "legendFormat": legend}
-                for place, (legend, expr) in enumerate(self.queries.items())
+                {
+                    "refId": chr(ord("A") + nth),
+                    "datasource": DATASOURCE,
+                    "expr": scoped(expr),
+                    "legendFormat": legend,
+                }
+                for nth, (legend, expr) in enumerate(self.queries.items())
             ],
         }
 
@@ -174,7 +179,7 @@ def stat(title: str, about: str, query: str, unit: str = "short", limits: tuple[
 
 
 OF_PROCESS: Final = "{} * on (job, instance) group_left (process) leadstream_build_info"
-"""What Prometheus's client tells of a process, with our name for it."""
+"""What Prometheus's client measures of a process, with our name for it."""
 PRESENT: Final = 'count(leadstream_build_info{{process="{}"}}) > bool 0 or vector(0)'
 """Whether a process is there; 0, not nothing, where none is."""
 
@@ -185,7 +190,7 @@ STREAM: Final = Dashboard(
     [
         [
             *(
-                answers(f"{process.capitalize()} there", "Whether one tells its metrics.", PRESENT.format(process))
+                answers(f"{process.capitalize()} there", "Whether one is scraped.", PRESENT.format(process))
                 for process in ("reader", "applier", "reconciler")
             ),
             stat(
@@ -319,6 +324,7 @@ STREAM: Final = Dashboard(
                     "dead letter: {{reason}}": "sum by (reason) (increase(leadstream_dead_letters_total[5m]))",
                     "{{reason}}": "sum by (reason) (increase(leadstream_skipped_changes_total[5m]))",
                     "refused by PostgreSQL": "sum(increase(leadstream_refused_leads_total[5m]))",
+                    "dropped for its age, unresolved": "sum(increase(leadstream_dead_letters_expired_total[5m]))",
                 },
             ),
             Panel(
@@ -357,12 +363,12 @@ STREAM: Final = Dashboard(
 
 MIDNIGHT: Final = "Since midnight of AGING_TIMEZONE, as on the status page."
 CONVERTED: Final = "sum(max by (type, source) (leadstream_conversions_today{}))"
-"""Conversions of today; each reconciler tells all of them."""
+"""Conversions of today; each reconciler has all of them."""
 
 BUSINESS: Final = Dashboard(
     "leadstream-business",
     "Conversions",
-    "What the call centre wins, how long it takes, and who waits in the queues.",
+    "What converts, how long it takes, and who waits in the queues.",
     [
         [
             stat("Conversions today", MIDNIGHT, CONVERTED.format("")),
@@ -423,6 +429,14 @@ BUSINESS: Final = Dashboard(
                     " (rate(leadstream_precalls_total[$__rate_interval]))"
                 },
                 "cps",
+            ),
+            Panel(
+                "Conversions to their topic",
+                "Written in five minutes, and waiting; where PUBLISH_CONVERSIONS is true.",
+                {
+                    "written": "sum(increase(leadstream_conversion_events_published_total[5m]))",
+                    "waiting": "max(leadstream_conversion_events_waiting)",
+                },
             ),
         ],
     ],

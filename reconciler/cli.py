@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, wrong
+from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, report, wrong
 from consumer.ending import run as run_app
 from consumer.stopping import Stop
 from reconciler.names import ATTRIBUTION, RECHECKS, STARTABLE, SWEEPS
 
 if TYPE_CHECKING:
     from reconciler.runs.sessions import Tools
-    from reconciler.runs.sweeps import Report, Scope, Sweeper
+    from reconciler.runs.sweeps import Report, Sweeper, SweepScope
     from reconciler.settings import SweepSettings
 
 app = typer.Typer(
@@ -70,10 +70,10 @@ def run(
 ) -> None:
     """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
     from consumer.settings import load
-    from reconciler.runs.sweeps import Scope
+    from reconciler.runs.sweeps import SweepScope
     from reconciler.settings import SweepSettings
 
-    scope = Scope(_since(since), hours_back, everyone)
+    scope = SweepScope(_since(since), hours_back, everyone)
     if scope.since is not None and hours_back is not None:
         wrong("--since and --hours-back exclude each other; give one of them")
     settings = load(SweepSettings)
@@ -88,11 +88,11 @@ def run(
                 stop.wait(interval)
             if interval is None or stop:
                 break
-        failed = any(report.has_failed for report in reports) or (not stop and len(reports) < len(chosen))
+        failed = any(one.has_failed for one in reports) or (not stop and len(reports) < len(chosen))
     leave(stop, failed=failed and interval is None)
 
 
-def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop) -> list[Report]:
+def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: Stop) -> list[Report]:
     from consumer.store.errors import StoreError
     from reconciler.replica import ReplicaError
     from reconciler.runs.run_log import AlreadyRunning
@@ -104,7 +104,7 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: Scope, stop: Stop)
         try:
             reports.append(sweeper.run(name, scope))
         except (AlreadyRunning, StoreError, ReplicaError) as error:
-            _print_error(str(error))
+            report(error)
     return reports
 
 
@@ -120,9 +120,9 @@ def backfill(
 
     with _tools() as (tools, stop), tools.backfill() as filling:
         with progress_for("backfill") as progress:
-            report = filling.run(progress, restart=restart)
-        _print([report], as_json_)
-    leave(stop, failed=report.has_failed)
+            done = filling.run(progress, restart=restart)
+        _print([done], as_json_)
+    leave(stop, failed=done.has_failed)
 
 
 @app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
@@ -144,10 +144,9 @@ def verify(
         if since is not None and tools.discovery.shadow_mode:
             wrong("SHADOW_MODE is on, so no conversion is published; set it to false first")
         with progress_for("verify") as progress:
-            report = verification.run(progress, sample=sample, conversions_since=since)
-        _print([report], as_json_)
-    tally = report.tally
-    in_doubt = report.outcome != "ok" or report.has_failed or bool(tally.left_to_recheck)
+            done = verification.run(progress, sample=sample, conversions_since=since)
+        _print([done], as_json_)
+    in_doubt = done.outcome != "ok" or done.has_failed or bool(done.tally.left_to_recheck)
     leave(stop, failed=in_doubt)
 
 
@@ -160,17 +159,17 @@ def recheck(
     from consumer.store.conflicts import again_if_in_the_way
     from reconciler.runs.repair import ask_for_rechecks
     from reconciler.runs.run_log import AlreadyRunning
-    from reconciler.runs.sweeps import Scope
+    from reconciler.runs.sweeps import SweepScope
 
     with _tools() as (tools, stop):
         again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
         try:
-            report = tools.sweeper(dry_run=False).run(RECHECKS, Scope())
+            done = tools.sweeper(dry_run=False).run(RECHECKS, SweepScope())
         except AlreadyRunning as error:
-            _print_error(f"queued; {error}")
+            typer.echo(f"queued; {error}", err=True)
             return
-        _print([report], as_json_)
-    leave(stop, failed=report.has_failed)
+        _print([done], as_json_)
+    leave(stop, failed=done.has_failed)
 
 
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
@@ -197,6 +196,7 @@ def age() -> None:
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
 def attribution() -> None:
     """Notes whose calls earned each conversion, where nobody else did; `attribution` in the rules says which calls."""
+    from consumer.store.errors import StoreError
     from reconciler.runs.attribution import attribute
 
     with _tools() as (tools, stop):
@@ -211,21 +211,21 @@ def attribution() -> None:
     if done.locked:
         typer.echo(f"{done.locked:,} are held by somebody else and left for the next run")
     if done.refused:
-        _print_error(f"PostgreSQL refused {done.refused:,} of them; the log says why")
+        report(StoreError(f"PostgreSQL refused {done.refused:,} of them; the log says why"))
     leave(stop, failed=bool(done.refused))
 
 
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
 def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
-    from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, demand, load
     from reconciler.runs.sessions import load_settings
     from reconciler.serve import serve as serve_forever
     from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
 
     demand(
         ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
-        StreamSettings,
+        StreamSettings, DeadLetterSettings,
     )  # fmt: skip
     with Stop() as stop:
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
@@ -259,7 +259,7 @@ def _chosen(names: Sequence[str], settings: SweepSettings) -> list[str]:
             wrong(f"there is no run {name!r}; there are {', '.join(STARTABLE)}, or all alone")
     for name in names:
         if name in SWEEPS and name not in settings.sweeps:
-            _print_error(f"{name} is switched off; name it in SWEEPS to switch it on")
+            typer.echo(f"{name} is switched off; name it in SWEEPS to switch it on", err=True)
     return [name for name in names if name == RECHECKS or name in settings.sweeps]
 
 
@@ -282,10 +282,6 @@ def _print(reports: Sequence[Report], as_json_: bool) -> None:
         typer.echo(as_json(reports))
     elif reports:
         show(paper(120), reports)
-
-
-def _print_error(sentence: str) -> None:
-    typer.echo(sentence, err=True)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ TYPE: Final = "leadstream.conversion"
 
 
 def encode(one: Recorded, prefix: str) -> bytes:
-    """The event of a deployment, `prefix` being its TOPIC_PREFIX; byte for byte the same however often it is told.
+    """The event of a deployment, `prefix` being its TOPIC_PREFIX; byte for byte the same however often it is made.
 
     Its `source` and `id` together are unique, by which whoever gets it twice knows it again.
     """

@@ -20,7 +20,7 @@ from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import Snapshot
 from reconciler.monitor.today import SinceMidnight
-from reconciler.names import NAMES, STARTABLE
+from reconciler.names import RUN_NAMES, STARTABLE
 from reconciler.runs import backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import Report
@@ -89,7 +89,7 @@ LAST_SUCCESS: Final = scraped(
     "leadstream_reconciler_last_success_timestamp_seconds",
     "When the last successful run started, by whichever process.",
     RECONCILER,
-    run=NAMES,
+    run=RUN_NAMES,
 )
 RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
 RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
@@ -100,14 +100,14 @@ RUN_OUTCOME: Final = scraped(
     "leadstream_run_outcome",
     "1 for how the last run of a name ended, by whichever process; aborted: its process was gone.",
     RECONCILER,
-    run=NAMES,
+    run=RUN_NAMES,
     outcome=(*OUTCOMES, "aborted"),
 )
 RUN_STARTED: Final = scraped(
     "leadstream_run_started_timestamp_seconds",
     "When the run started that is under way, 0 where none is; a killed process leaves it so until the next run.",
     RECONCILER,
-    run=NAMES,
+    run=RUN_NAMES,
 )
 VERIFY_DRIFT: Final = scraped(
     "leadstream_verify_drift", "What the last verify found that came to its end.", RECONCILER, kind=KINDS
@@ -225,7 +225,7 @@ def count(report: Report) -> None:
 
 
 @dataclass(eq=False)
-class Watched(Collector):
+class Monitored(Collector):
     """What was seen last of the servers and of Kafka, and which MODES are on.
 
     What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
@@ -238,10 +238,10 @@ class Watched(Collector):
     switched_off: Collection[str]
     publishing: Callable[[], Publishing | None]
     _known: StreamSeen = field(default_factory=StreamSeen, init=False)
-    """What Kafka told last: time passes for what it keeps while it is away, too."""
+    """What Kafka answered last: time passes for what it keeps while it is away, too."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """What the watch saw last."""
+        """What the monitors saw last."""
         seen = self.snapshot()
         success, queues, letters = LAST_SUCCESS.family(), QUEUE_LEADS.family(), DEAD_LETTERS.family()
         for name, run in seen.last_runs.items():

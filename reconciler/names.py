@@ -10,5 +10,5 @@ RECHECKS: Final = "rechecks"
 STARTABLE: Final = (*SWEEPS, RECHECKS)
 """What `reconciler run` and the API start by its name."""
 ATTRIBUTION: Final = "attribution"
-NAMES: Final = (*STARTABLE, "verify", "backfill", "age", ATTRIBUTION, "audit")
+RUN_NAMES: Final = (*STARTABLE, "verify", "backfill", "age", ATTRIBUTION, "audit")
 """Every run that is recorded, in the order people look for them; `audit` is what `consumer audit` records."""

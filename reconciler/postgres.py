@@ -1,6 +1,8 @@
 """The reconciler's own session with PostgreSQL: what we hold, read without locks, and which users a sweep is about.
 
-Every statement of the reconciler on our tables stands here and in `runs.py`; leads are written by `consumer.store`.
+What sweeps, verify, backfill and pre-call checks ask stands here. Records of runs, aging, attribution, the schedule,
+the monitor and the page's lists have their statements in their own modules, and `consumer.store` has those that the
+stream shares; it alone writes leads.
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND us
 
 _LABELS: Final = " ".join(f"WHEN lead.queue_type = '{name.value}' THEN %({name.value})s::text" for name in CALLED)
 
-OUT_OF_TUNE: Final = f"""
+QUEUE_MISMATCHES: Final = f"""
 SELECT lead.user_id
 FROM leadstream.leads AS lead LEFT JOIN user_call_scores AS score
      ON score.user_id = lead.user_id AND score.user_id > %(after)s AND score.user_id <= %(upto)s
@@ -291,7 +293,7 @@ class Postgres:
             rules = self._in_force.at(adoption, lambda: connection.execute(READ_RULES).fetchall())
             return Held(leads, outcomes, rules)
 
-    def dossier(self, user_id: int) -> LeadRecord:
+    def lead_record(self, user_id: int) -> LeadRecord:
         """Everything we hold about one lead, in one snapshot and without locks."""
         with self.session() as connection:
             return lookups.dossier(connection, user_id)
@@ -395,13 +397,13 @@ class Postgres:
         with self.session() as connection:
             return [user_id for (user_id,) in connection.execute(PRESENT, [after, upto])]
 
-    def out_of_tune(self, after: int, upto: int) -> list[int]:
+    def queue_mismatches(self, after: int, upto: int) -> list[int]:
         """Leads in (`after`, `upto`] for which the call centre's table says something else than their open stint."""
         with self.session() as connection:
             rules = self._in_force.read(connection)
             labels = {queue_type.value: rules.label(queue_type) for queue_type in QueueType}
             scope = {"after": after, "upto": upto, "never": list(rules.never)}
-            return [user_id for (user_id,) in connection.execute(OUT_OF_TUNE, {**scope, **labels})]
+            return [user_id for (user_id,) in connection.execute(QUEUE_MISMATCHES, {**scope, **labels})]
 
     def entries_wrong(self, user_ids: Sequence[int]) -> list[EntryDrift]:
         """What is wrong with the call centre's entries of these leads."""

@@ -39,7 +39,7 @@ AT_ONCE: Final = 1000
 class Publisher:
     """A thread of its own. Whatever goes wrong in it, it is tried again until `stop`, and nothing else suffers.
 
-    An error that nobody foresaw is told with its place; the process goes on, for pre-call checks need no events.
+    An error that nobody foresaw is logged with its traceback; the process goes on, for pre-call checks need no events.
     """
 
     def __init__(self, settings: StreamSettings, conninfo: str, stop: Event) -> None:
@@ -80,7 +80,7 @@ class Publisher:
             self._publish(postgres)
 
     def _failed(self, error: BaseException, _attempt: int, _pause: float) -> None:
-        """Tells of it, once for each kind of error."""
+        """Logs it, once for each kind of error."""
         since, before = self._failing or (time.monotonic(), None)
         self._failing = since, type(error)
         if before is type(error):

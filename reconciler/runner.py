@@ -9,7 +9,9 @@ from typing import Final
 
 import structlog
 
+from consumer.metrics import DEAD_LETTERS_EXPIRED
 from consumer.progress import LineProgress
+from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from reconciler import metrics
@@ -21,7 +23,7 @@ from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
-from reconciler.runs.sweeps import Report, Scope
+from reconciler.runs.sweeps import Report, SweepScope
 from reconciler.settings import AgingSettings
 
 log = structlog.get_logger(__name__)
@@ -37,14 +39,23 @@ class NotAllowed(Exception):
 class Jobs:
     """Runs that any thread may start."""
 
-    def __init__(self, settings: Settings, aging: AgingSettings, stop: Event, known: Known | None = None) -> None:
-        """`known` is what other sessions of the process know of the replica too."""
+    def __init__(
+        self,
+        settings: Settings,
+        aging: AgingSettings,
+        stop: Event,
+        known: Known | None = None,
+        dead_letter_days: int = DEAD_LETTER_DAYS,
+    ) -> None:
+        """`known` is what other sessions of the process know of the replica too; dead letters are kept for
+        `dead_letter_days`."""
         self.settings = settings
+        self._dead_letter_days = dead_letter_days
         self._aging = aging
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
         self._not_ours = ""
-        """Why others attribute conversions, as it was last told."""
+        """Why others attribute conversions, as it was last logged."""
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""
@@ -57,7 +68,7 @@ class Jobs:
         if name in SWEEPS and name not in self.settings.sweeps.sweeps:
             raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
 
-    def sweep(self, name: str, scope: Scope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
+    def sweep(self, name: str, scope: SweepScope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
         """Runs one of STARTABLE, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
         self.allow(name)
         with open_tools(self.settings, self._stop, self._replicas, by) as tools:
@@ -93,6 +104,24 @@ class Jobs:
         ):
             dead_letters.resolve(connection, dead_letters.choose(connection, [number]), "discarded")
         log.info("dead_letter_resolved", number=number, resolution="discarded", by=by)
+
+    def expire_dead_letters(self) -> None:
+        """Drops dead letters that are older than they are kept, a portion at a time, until none is. Raises StoreError.
+
+        What another session holds stays for the next time.
+        """
+        days = self._dead_letter_days
+        with closing(Postgres(self.settings.database.conninfo)) as postgres:
+            while not self._stop.is_set():
+                with postgres.session() as connection:
+                    expired = dead_letters.expire(connection, days)
+                if expired.unresolved:
+                    log.error(
+                        "dead_letters_expired", count=expired.unresolved, days=days, hint="nobody had resolved them"
+                    )
+                    DEAD_LETTERS_EXPIRED.inc(expired.unresolved)
+                if not expired.dropped:
+                    return
 
     def verify(self, *, repair: bool, sample: int | None, by: str = SCHEDULE) -> Report:
         """Compares every user, or a sample. Raises NotAllowed, AlreadyRunning and StoreError."""

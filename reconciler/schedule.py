@@ -1,4 +1,4 @@
-"""When what runs: each sweep's minute, what was missed while nobody ran, and rechecks as they fall due.
+"""When what runs: each sweep's minute, what was missed while nobody ran, rechecks as they fall due, old dead letters.
 
 Every run asks the records first whether its slot was seen to already, so that several processes may keep the same
 schedule, a restart repeats nothing, and a slot that was missed or failed is made up for within minutes.
@@ -27,16 +27,20 @@ from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
 from reconciler.runs import aging
 from reconciler.runs.run_log import AlreadyRunning
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 
 log = structlog.get_logger(__name__)
 
+DEAD_LETTERS: Final = "dead-letters"
+"""What the log calls the dropping of old dead letters; it is no run, and none is recorded."""
 MINUTES: Final = dict(zip(SWEEPS, (0, 15, 30, 45), strict=True))
 """The minute of the hour of each sweep."""
 AGING_HOUR: Final = 2
 """The local hour of the daily aging."""
 QUARTERS: Final = "5/15"
 """The minutes of the hour at which conversions are attributed; a run looks back to the last one, however long ago."""
+EXPIRY: Final = timedelta(hours=1)
+"""How often dead letters are dropped for their age."""
 CATCH_UP: Final = timedelta(minutes=5)
 """How often slots that were missed, or whose run failed, are looked for."""
 
@@ -72,7 +76,7 @@ class Schedule:
         self.names = [name for name in SWEEPS if name in chosen] + [aging.NAME]
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(len(self.names) + 2)},
+            executors={"default": ThreadPoolExecutor(len(self.names) + 3)},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
 
@@ -91,6 +95,10 @@ class Schedule:
         self._scheduler.add_job(
             self._guarded, CronTrigger(minute=QUARTERS, timezone=UTC), args=[ATTRIBUTION, self._jobs.attribute],
             id=ATTRIBUTION,
+        )  # fmt: skip
+        self._scheduler.add_job(
+            self._guarded, IntervalTrigger(seconds=EXPIRY.seconds), id=DEAD_LETTERS, next_run_time=now,
+            args=[DEAD_LETTERS, self._jobs.expire_dead_letters],
         )  # fmt: skip
         self._scheduler.start()
 
@@ -123,12 +131,12 @@ class Schedule:
         if name == aging.NAME:
             self._jobs.age(slot)
         else:
-            self._jobs.sweep(name, Scope())
+            self._jobs.sweep(name, SweepScope())
 
     def _recheck(self) -> None:
         def work() -> None:
             if self._asked(DUE):
-                self._jobs.sweep(RECHECKS, Scope())
+                self._jobs.sweep(RECHECKS, SweepScope())
 
         if self._rechecking.acquire(blocking=False):
             try:
@@ -142,7 +150,7 @@ class Schedule:
 
     @staticmethod
     def _guarded(name: str, work: Callable[[], None]) -> None:
-        """What cannot run now is told, and tried again at the next look."""
+        """Logs what cannot run now; it is tried again at the next look."""
         try:
             work()
         except AlreadyRunning:

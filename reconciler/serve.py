@@ -1,4 +1,4 @@
-"""`reconciler serve`: the schedule, the watch and the HTTP API in one process, until it is told to stop."""
+"""`reconciler serve`: the schedule, the monitor and the HTTP API in one process, until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import uvicorn
 
 from consumer.measures import RECONCILER, begin, registered
 from consumer.process import release
-from consumer.settings import SettingsError, file_of, load
+from consumer.settings import DeadLetterSettings, SettingsError, file_of, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
 from reconciler import metrics
-from reconciler.monitor.kafka import StreamWatch
-from reconciler.monitor.servers import Watch
-from reconciler.names import ATTRIBUTION, NAMES, SWEEPS
+from reconciler.monitor.kafka import KafkaMonitor
+from reconciler.monitor.servers import ServerMonitor
+from reconciler.names import ATTRIBUTION, RUN_NAMES, SWEEPS
 from reconciler.runner import Jobs
 from reconciler.runs import aging as aging_run
 from reconciler.runs.sessions import Settings
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS: Final = 5
-"""How long answers under way have, when the process is told to stop."""
+"""How long answers under way have, when the process is stopped."""
 CONNECTIONS: Final = 1000
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SWITCH_SECONDS: Final = 0.001
@@ -54,15 +54,15 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     listening = _listen(serving)
     streaming = load(StreamSettings)
     begin(RECONCILER, streaming.topic_prefix)
-    watch = Watch(settings, stop.event, ZoneInfo(aging.aging_timezone))
-    jobs = Jobs(settings, aging, stop.event, watch.known)
-    precalls = PrecallService(settings, watch, serving.precall_deadline_ms)
-    stream = StreamWatch(streaming, stop.event)
+    monitor = ServerMonitor(settings, stop.event, ZoneInfo(aging.aging_timezone))
+    jobs = Jobs(settings, aging, stop.event, monitor.known, load(DeadLetterSettings).dead_letter_days)
+    precalls = PrecallService(settings, monitor, serving.precall_deadline_ms)
+    stream = KafkaMonitor(streaming, stop.event)
     publisher = _publisher(settings, streaming, stop)
     app = create_app(
         precalls,
         jobs,
-        watch,
+        monitor,
         tokens(serving.api_token, serving.api_tokens, _token_files()),
         stream.seen,
         aging.aging_timezone,
@@ -85,10 +85,13 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
     )
     http = threading.Thread(target=_serve_http, args=(server, listening, stop), name="http")
     schedule = Schedule(jobs, aging.aging_timezone, serving.recheck_seconds) if _writes(settings) else None
-    beside: list[Watch | StreamWatch | Publisher] = [watch, stream] if publisher is None else [watch, stream, publisher]
+    beside: list[ServerMonitor | KafkaMonitor | Publisher] = (
+        [monitor, stream] if publisher is None else [monitor, stream, publisher]
+    )
     publishing = publisher.state if publisher is not None else lambda: None
+    monitored = metrics.Monitored(monitor.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)
     with (
-        registered(metrics.Watched(watch.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)),
+        registered(monitored),
         _presence(settings),
     ):
         for one in beside:
@@ -117,7 +120,7 @@ def _token_files() -> dict[str, Path]:
 
 
 def _presence(settings: Settings) -> AbstractContextManager[object]:
-    """Tells of this process in PostgreSQL, where anything is written there."""
+    """Reports this process in PostgreSQL, where anything is written there."""
     if not settings.discovery.smart_discovery_enabled:
         return nullcontext()
     return Presence(settings.database.conninfo, RECONCILER)
@@ -145,7 +148,7 @@ def _hosts(serving: ServeSettings) -> frozenset[str] | None:
 
 def _switched_off(settings: Settings) -> frozenset[str]:
     if not settings.discovery.smart_discovery_enabled:
-        return frozenset(NAMES)
+        return frozenset(RUN_NAMES)
     aging = {aging_run.NAME, ATTRIBUTION} if settings.discovery.shadow_mode else set()
     return frozenset(aging.union(SWEEPS) - settings.sweeps.sweeps)
 

@@ -47,7 +47,7 @@ class Tokens:
         return any(caller.may_run for caller, _ in self._now())
 
     def caller(self, given: str | None) -> Caller | None:
-        """Whose token this is, told in a time that does not depend on how much of it is right; None: nobody's."""
+        """Whose token this is, found in a time that does not depend on how much of it is right; None: nobody's."""
         wanted = (given or "").encode()
         found = [caller for caller, token in self._now() if hmac.compare_digest(wanted, token)]
         return found[0] if found else None
@@ -73,7 +73,7 @@ class TokenFiles:
         """What each file was like when it was looked at."""
 
     def renewed(self) -> list[tuple[Caller, str]] | None:
-        """The tokens as they are now; None where they are as before, or where a file is broken, which is said once."""
+        """The tokens as they are now; None where they are as before, or a file is broken, which is logged once."""
         states = {name: _state(path) for name, path in self._files.items()}
         changed = [name for name, state in states.items() if name not in self._seen or state != self._seen[name]]
         if not changed:

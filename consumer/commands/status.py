@@ -71,6 +71,10 @@ class Status:
     stalled_seconds: float | None = None
 
 
+class SilentServer(Exception):
+    """A server that is silent; the message says why, as far as it is known."""
+
+
 class _Reader(NamedTuple):
     checkpoint: Checkpoint
     written_at: float

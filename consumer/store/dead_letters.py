@@ -19,6 +19,9 @@ LONGEST_BYTES: Final = 16 * 1024 * 1024
 KEPT_BYTES: Final = 1024 * 1024
 """What is kept of a longer one: one that was compressed, or whose topic takes larger messages than ours."""
 
+EXPIRED_AT_ONCE: Final = 10_000
+"""Dead letters that one statement drops for their age."""
+
 
 class Defect(StrEnum):
     """Why a message cannot be applied."""
@@ -65,6 +68,13 @@ class Unresolved:
     partition: int
     offset: int
     size: int
+
+
+class Expired(NamedTuple):
+    """How many dead letters were dropped for their age, and how many of them nobody had resolved."""
+
+    dropped: int
+    unresolved: int
 
 
 class Content(NamedTuple):
@@ -115,6 +125,13 @@ def columns(letters: Sequence[DeadLetter]) -> dict[str, Array]:
 def add(connection: Connection, letters: Sequence[DeadLetter]) -> int:
     """Adds dead letters over a session that `connect` made; how many of them were not there before."""
     return connection.execute(sql.ADD_DEAD_LETTERS, columns(letters)).rowcount
+
+
+def expire(connection: Connection, days: int, limit: int = EXPIRED_AT_ONCE) -> Expired:
+    """Drops the oldest dead letters of more than so many days, `limit` at most, that no other session holds."""
+    row = connection.execute(sql.EXPIRE_DEAD_LETTERS, {"days": days, "limit": limit}).fetchone()
+    assert row is not None
+    return Expired(*row)
 
 
 def unresolved(connection: Connection, limit: int, after: int = 0) -> list[Unresolved]:

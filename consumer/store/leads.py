@@ -56,7 +56,7 @@ from consumer.store.columns import (
     stint_columns,
 )
 from consumer.store.connection import Connection, Cursor, Rows, classified, connect, place, roll_back
-from consumer.store.dead_letters import DeadLetter, Unresolved, choose, columns, resolve
+from consumer.store.dead_letters import EXPIRED_AT_ONCE, DeadLetter, Unresolved, choose, columns, resolve
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LanePoint, LaneState
 from consumer.store.rules import LOCK, InForce
@@ -490,7 +490,8 @@ class LeadTransaction:
         """Adds dead letters, and drops those that are older than the store keeps them."""
         if letters:
             added = self._execute(sql.ADD_DEAD_LETTERS, **columns(letters))
-            self._set_aside = added, self._execute(sql.EXPIRE_DEAD_LETTERS, days=self._dead_letter_days)
+            expired = self._execute(sql.EXPIRE_DEAD_LETTERS, days=self._dead_letter_days, limit=EXPIRED_AT_ONCE)
+            self._set_aside = added, expired
 
     def retry_dead_letters(self, numbers: Sequence[int] | None) -> list[Unresolved]:
         """Has the leads of dead letters read live, and resolves these; those that name no lead stay as they are.
@@ -588,7 +589,7 @@ class LeadTransaction:
         if self._set_aside is not None:
             added_letters, expired = self._set_aside
             self.dead_letters_added = len(added_letters.fetchall())
-            ((self.dead_letters_expired,),) = expired.fetchall()
+            ((_, self.dead_letters_expired),) = expired.fetchall()
 
     def _tell_of_others(self, there: Sequence[Conversion]) -> None:
         """Logs conversions whose ids belong to other ones: they are recorded as stints, and not where they are paid."""

@@ -147,11 +147,11 @@ EXPIRE_DEAD_LETTERS: Final = """
 WITH gone AS (
     DELETE FROM leadstream.dead_letters WHERE id IN (
         SELECT id FROM leadstream.dead_letters WHERE set_aside_at < now() - make_interval(days => %(days)s)
-        ORDER BY set_aside_at LIMIT 10000 FOR UPDATE SKIP LOCKED)
+        ORDER BY set_aside_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING resolved_at IS NULL AS unresolved)
-SELECT count(*) FILTER (WHERE unresolved) FROM gone
+SELECT count(*), count(*) FILTER (WHERE unresolved) FROM gone
 """
-"""Drops dead letters of a certain age; how many of them nobody had resolved."""
+"""Drops the oldest dead letters of a certain age; how many, and how many of them nobody had resolved."""
 
 DEAD_LETTERS: Final = """
 SELECT id, set_aside_at, reason, detail, user_id, topic, partition, message_offset, size

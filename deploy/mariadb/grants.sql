@@ -1,4 +1,4 @@
--- As deploy/mysql/10-grants.sql, in MariaDB's words: BINLOG MONITOR tells where the binlog ends, SLAVE MONITOR how far
+-- As deploy/mysql/10-grants.sql, in MariaDB's words: BINLOG MONITOR shows where the binlog ends, SLAVE MONITOR how far
 -- the replica is behind its source. REFERENCES shows the foreign keys, and no data.
 CREATE USER IF NOT EXISTS 'leadstream'@'%' IDENTIFIED BY 'leadstream';
 GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'leadstream'@'%';

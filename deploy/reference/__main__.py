@@ -1,4 +1,4 @@
-"""Writes every page of docs/reference: `python -m deploy.reference`."""
+"""The command `python -m deploy.reference`, which writes every page of docs/reference."""
 
 from __future__ import annotations
 

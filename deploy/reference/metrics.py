@@ -11,7 +11,7 @@ from reconciler import metrics as _reconciler_metrics  # noqa: F401 (declares)
 ABOUT = """# Metrics
 
 Made by `make reference` from the declarations in the code; not edited by hand. `consumer read` and `consumer apply`
-tell theirs at `METRICS_PORT`, `reconciler serve` at `/metrics` of its HTTP port. Counts are of
+have theirs at `METRICS_PORT`, `reconciler serve` at `/metrics` of its HTTP port. Counts are of
 the process since its start; a label has the values listed and no others, and none names a customer. Histograms also
 have `_bucket`, `_sum` and `_count`. Runs of `reconciler` from a shell or a cron job count in last-success times and
 outcomes, which are those of `leadstream.runs`. Beside the labels listed, every sample has `deployment`: TOPIC_PREFIX.
@@ -38,10 +38,10 @@ def _lines() -> Iterator[str]:
         if title == "Applier":
             chosen += [m for m in CATALOGUE if set(m.processes) == {APPLIER, RECONCILER} and m not in chosen + written]
         written += chosen
-        yield from (f"## {title}", "", "| metric | kind | what it tells | labels |", "|---|---|---|---|")
+        yield from (f"## {title}", "", "| metric | kind | what it measures | labels |", "|---|---|---|---|")
         for measure in chosen:
             labels = "; ".join(_label(name, values) for name, values in measure.labels.items()) or "none"
-            also = " Told by the reconciler too." if RECONCILER in measure.processes and title != "Reconciler" else ""
+            also = " The reconciler has it too." if RECONCILER in measure.processes and title != "Reconciler" else ""
             yield f"| `{measure.name}` | {measure.kind} | {measure.what}{also} | {labels} |"
         yield ""
 

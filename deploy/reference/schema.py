@@ -44,7 +44,7 @@ TABLES: Final = {
     " them once.",
     "lags": "How far the slowest lane was behind MySQL at its worst, by quarter of an hour, for eight days; a quarter"
     " in which nobody measured has no row.",
-    "processes": "Appliers and reconcilers, as they tell of themselves every 15 s; the reader, which needs no"
+    "processes": "Appliers and reconcilers, as they report themselves every 15 s; the reader, which needs no"
     " PostgreSQL, does so in Kafka, beside its checkpoints.",
 }
 """What each table is for."""

@@ -41,7 +41,7 @@ IN_WORDS: Final = {
     "SWEEPS": "all four",
     "METRICS_PORT": "0 (off)",
 }
-"""Defaults that are told in words."""
+"""Defaults that are written in words."""
 BOUNDS: Final = {
     "minimum": ("at least", ""),
     "exclusiveMinimum": ("above", ""),
@@ -49,7 +49,7 @@ BOUNDS: Final = {
     "exclusiveMaximum": ("below", ""),
     "minLength": ("at least", " characters"),
 }
-"""Names of JSON Schema, and how they are told."""
+"""Names of JSON Schema, and how they are written."""
 AFTER: Final = {
     "Kafka": "Every other variable `KAFKA_X_Y` becomes librdkafka's property `x.y`: `KAFKA_SASL_PASSWORD_FILE`, say, "
     "names the file with `sasl.password`. What the order and exactly-once rest on cannot be changed so."

@@ -48,11 +48,11 @@ def _line(name: str, outcome: dict[str, Any]) -> str:
 
 def _details(names: list[str], results: dict[str, dict[str, Any]]) -> str:
     """What was skipped and why, and what failed."""
-    told = []
+    listed = []
     for name in names:
-        told += [f"- {name}, failed: `{test}`" for test in results[name].get("failures", ())]
-        told += [f"- {name}, {count} skipped: {_cell(why)}" for why, count in results[name].get("skips", {}).items()]
-    return "\n## What did not run, and what failed\n\n" + "\n".join(told) + "\n" if told else ""
+        listed += [f"- {name}, failed: `{test}`" for test in results[name].get("failures", ())]
+        listed += [f"- {name}, {count} skipped: {_cell(why)}" for why, count in results[name].get("skips", {}).items()]
+    return "\n## What did not run, and what failed\n\n" + "\n".join(listed) + "\n" if listed else ""
 
 
 def _cell(text: str) -> str:

@@ -44,7 +44,7 @@ class StreamSeen:
     retention: float = 0.0
     """For how long (s) the lanes' topics keep changes."""
     reader: Process | None = None
-    """The reader, as it told of itself with its last checkpoint."""
+    """The reader, as it reported itself with its last checkpoint."""
 
     @property
     def reader_lag(self) -> float | None:
@@ -64,7 +64,7 @@ class StreamSeen:
 NOT_WATCHED: Final = StreamSeen("KAFKA_BOOTSTRAP_SERVERS is not set for this process", is_watched=False)
 
 
-class StreamWatch:
+class KafkaMonitor:
     """A thread of its own that asks Kafka."""
 
     def __init__(self, settings: StreamSettings, stop: Event) -> None:

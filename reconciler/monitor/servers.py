@@ -24,7 +24,7 @@ from consumer.store.lanes import LanePoint
 from consumer.versions import moment
 from reconciler.monitor.lags import Lags
 from reconciler.monitor.today import SinceMidnight, since_midnight
-from reconciler.names import NAMES
+from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
 from reconciler.replica import Known, Replica, ReplicaError
 from reconciler.runs.run_log import WHOLE
@@ -89,7 +89,7 @@ SELECT (SELECT count(*) FROM leadstream.stints
 """Users first seen and conversions of the last hour that came by the stream."""
 
 
-class Waiting(NamedTuple):
+class LongestWait(NamedTuple):
     """A customer who waits in a queue, and since when."""
 
     user_id: int
@@ -153,7 +153,7 @@ class Snapshot:
     binlog_retention: float | None = None
     """For how long (s) the server keeps its binlogs; infinite where it never purges by itself."""
     queues: Mapping[str, int] = field(default_factory=dict)
-    longest: Mapping[str, Waiting] = field(default_factory=dict)
+    longest: Mapping[str, LongestWait] = field(default_factory=dict)
     """Of each queue, who waits longest in it."""
     counted_at: datetime | None = None
     """When the queues were counted."""
@@ -163,7 +163,7 @@ class Snapshot:
     """What was brought and repaired since midnight."""
 
 
-class Watch:
+class ServerMonitor:
     """Two threads that ask the servers, one for each, so that neither waits for the other."""
 
     def __init__(self, settings: Settings, stop: Event, zone: ZoneInfo) -> None:
@@ -178,7 +178,7 @@ class Watch:
         self._lag_asked = -LAG_SECONDS
         self._retention_asked = -RETENTION_SECONDS
         self._is_recording = True
-        """Whether lag could be written the last time; said once."""
+        """Whether lag could be written the last time; logged once."""
         self._threads = [
             EssentialThread("watch store", self._watch_store, stop),
             EssentialThread("watch replica", self._watch_replica, stop),
@@ -205,7 +205,7 @@ class Watch:
     def look_at_runs(self, postgres: Postgres) -> None:
         """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
         with postgres.session() as connection:
-            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS, [list(NAMES)])}
+            runs = {name: LastSuccess(*row) for name, *row in connection.execute(LAST_RUNS, [list(RUN_NAMES)])}
         self._see(last_runs=runs)
 
     def _watch_store(self) -> None:
@@ -220,7 +220,7 @@ class Watch:
                         counted = time.monotonic()
                         self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
-                    self._tell("store", error, was_up=self._snapshot.store_up)
+                    self._log_away("store", error, was_up=self._snapshot.store_up)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
                     self._see(store_up=False, store_error=str(error), store_failed=failed)
@@ -253,7 +253,7 @@ class Watch:
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
         except ReplicaError as error:
-            self._tell("replica", error, was_up=self._snapshot.replica_up)
+            self._log_away("replica", error, was_up=self._snapshot.replica_up)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
@@ -277,7 +277,7 @@ class Watch:
             seen_at = clock(connection)
             rechecks = lookups.rechecks(connection)
             letters = dead_letters.counts(connection)
-            states = {name: RunState(*state) for name, *state in connection.execute(RUN_STATES, [list(NAMES)])}
+            states = {name: RunState(*state) for name, *state in connection.execute(RUN_STATES, [list(RUN_NAMES)])}
             drift = dict(connection.execute(VERIFIED).fetchall())
         self.look_at_runs(postgres)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
@@ -295,7 +295,7 @@ class Watch:
         today = since_midnight(postgres, self._zone)
         self._see(
             queues={queue: count for queue, count, *_ in counted},
-            longest={queue: Waiting(first[1], moment(first[0])) for queue, _, first, _ in counted if first},
+            longest={queue: LongestWait(first[1], moment(first[0])) for queue, _, first, _ in counted if first},
             counted_at=counted[0][3] if counted else datetime.now(UTC),
             streamed_users=users,
             streamed_conversions=conversions,
@@ -307,6 +307,6 @@ class Watch:
             self._snapshot = replace(self._snapshot, **seen)  # type: ignore[arg-type]
 
     @staticmethod
-    def _tell(server: str, error: Exception, *, was_up: bool) -> None:
+    def _log_away(server: str, error: Exception, *, was_up: bool) -> None:
         if was_up:
             log.warning("server_away", server=server, reason=str(error))

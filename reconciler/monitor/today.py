@@ -1,4 +1,4 @@
-"""What the status page shows beyond the watch's last look: conversions by hour, the runs of today, each lane.
+"""What the status page shows beyond the monitor's last look: conversions by hour, the runs of today, each lane.
 
 Every statement goes through an index and is bounded by two local days, by the names of runs, or by the lanes. What day
 it is, PostgreSQL says: every page shows the same day, whatever the clock of the machine says that serves it.
@@ -17,7 +17,7 @@ from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
 from consumer.store.processes import Known, processes
 from reconciler.monitor.lags import HourLag, hours
-from reconciler.names import NAMES
+from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
 from reconciler.runs.run_log import Record, Runs
 
@@ -73,7 +73,7 @@ class Days:
     """Today's by type."""
 
 
-class Won(NamedTuple):
+class LatestConversion(NamedTuple):
     """One conversion: whose, when it was committed in MySQL, and its type."""
 
     user_id: int
@@ -94,10 +94,10 @@ class Today:
     kinds: dict[str, int]
     lanes: Mapping[int, LanePoint]
     oldest_recheck: datetime | None
-    latest: list[Won] = field(default_factory=list)
+    latest: list[LatestConversion] = field(default_factory=list)
     """The newest conversions, newest first."""
     processes: list[Known] = field(default_factory=list)
-    """Appliers and reconcilers that told of themselves lately."""
+    """Appliers and reconcilers that reported themselves lately."""
     lags: list[HourLag] = field(default_factory=list)
     """The worst lag of each hour of seven days in which it was measured."""
 
@@ -151,7 +151,7 @@ def since_midnight(postgres: Postgres, zone: ZoneInfo) -> SinceMidnight:
     with postgres.session() as connection:
         moments = calendar(clock(connection), zone)
         converted = connection.execute(CONVERTED, [moments.today, moments.tomorrow]).fetchall()
-        runs = connection.execute(TODAY, [list(NAMES), moments.today]).fetchall()
+        runs = connection.execute(TODAY, [list(RUN_NAMES), moments.today]).fetchall()
     return SinceMidnight(
         {(kind, source): count for kind, source, count in converted}, sum(repaired for _, repaired, _ in runs)
     )
@@ -162,13 +162,13 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
     with postgres.session() as connection:
         now = clock(connection)
         moments = calendar(now, zone)
-        since = [list(NAMES), moments.today]
+        since = [list(RUN_NAMES), moments.today]
         conversions = connection.execute(CONVERSIONS, {"zone": zone.key, **moments._asdict()}).fetchall()
         latest = connection.execute(LATEST, {"week": moments.week, "limit": LATEST_SHOWN}).fetchall()
         today = connection.execute(TODAY, since).fetchall()
         kinds = dict(connection.execute(KINDS, since).fetchall())
         lanes = store_lanes.lanes(connection)
-        told = processes(connection)
+        there = processes(connection)
         lags = hours(connection, moments._asdict(), zone)
         oldest = connection.execute(OLDEST_RECHECK).fetchone()
     return Today(
@@ -180,7 +180,7 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Today:
         kinds,
         lanes,
         oldest[0] if oldest else None,
-        [Won(*row) for row in latest],
-        told,
+        [LatestConversion(*row) for row in latest],
+        there,
         lags,
     )

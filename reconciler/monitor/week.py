@@ -19,7 +19,7 @@ from reconciler.runs.attribution import Earned, by_agent
 
 DAYS: Final = 7
 
-WON: Final = """
+CONVERSIONS_BY_DAY: Final = """
 SELECT (closed_at AT TIME ZONE %(zone)s)::date, conversion_type, count(*)
 FROM leadstream.stints
 WHERE conversion_type IS NOT NULL AND closed_at >= %(week)s AND closed_at < %(tomorrow)s
@@ -62,15 +62,15 @@ def week(
     now: datetime,
     moments: Calendar,
     zone: ZoneInfo,
-    won: list[Any],
+    converted: list[Any],
     moved: list[Any],
     agents: list[Earned] | None = None,
 ) -> Week:
-    """Rows of WON and MOVED as seven days."""
+    """Rows of CONVERSIONS_BY_DAY and MOVED as seven days."""
     today = moments.today.astimezone(zone).date()
     found = Week(now, [(today - timedelta(days=ago), Counter()) for ago in range(DAYS)], agents=agents)
     by_day = dict(found.days)
-    for day, conversion_type, count in won:
+    for day, conversion_type, count in converted:
         by_day[day][conversion_type] += count
     for queue, before, is_today, count in moved:
         if queue == before:
@@ -89,7 +89,7 @@ def look(postgres: Postgres, zone: ZoneInfo) -> Week:
         now = clock(connection)
         moments = calendar(now, zone)
         wanted = {"zone": zone.key, **moments._asdict()}
-        won = connection.execute(WON, wanted).fetchall()
+        converted = connection.execute(CONVERSIONS_BY_DAY, wanted).fetchall()
         moved = connection.execute(MOVED, wanted).fetchall()
         agents = by_agent(connection, moments.week, moments.tomorrow) if collect(connection).is_readable else None
-    return week(now, moments, zone, won, moved, agents)
+    return week(now, moments, zone, converted, moved, agents)

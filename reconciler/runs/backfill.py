@@ -26,7 +26,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.runs import Run, Window
 from reconciler.postgres import Postgres
 from reconciler.replica import LiveRead, Present, Replica, ReplicaError
-from reconciler.runs.repair import COMMIT_SECONDS, Known, Tally, ask_later, piecewise, reading, repair_lead, why
+from reconciler.runs.repair import COMMIT_SECONDS, Basis, RunTally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
 from reconciler.runs.wait_for_stream import Stopped, has_moved, lanes_ahead
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 NAME = "backfill"
 
 
-class Page(NamedTuple):
+class UserBatch(NamedTuple):
     """The next users by primary key, those of them that were judged already, and a live read of the others."""
 
     users: list[int]
@@ -59,7 +59,7 @@ class Backfill:
         self._runs = runs
         self._batch_size = batch_size
         self._stop = stop
-        self._tally = Tally()
+        self._tally = RunTally()
         self._run: Run | None = None
         self._window: Window | None = None
         self._ends: dict[str, int] = {}
@@ -106,7 +106,7 @@ class Backfill:
         """What is recorded: what it did, and between which users, so that everybody can see how far it is."""
         return {**self._tally.as_counts(), **self._ends}
 
-    def _pages(self, cursor: int) -> Iterator[Page]:
+    def _pages(self, cursor: int) -> Iterator[UserBatch]:
         """Every page after this primary key; the next one is read while the caller is at work."""
         with ThreadPoolExecutor(1, "reads ahead") as pool:
             page = self._read(cursor)
@@ -115,14 +115,14 @@ class Backfill:
                 yield page
                 page = ahead.result()
 
-    def _read(self, after: int) -> Page:
+    def _read(self, after: int) -> UserBatch:
         users = self._replica.user_page(after, self._batch_size)
         lanes = self._postgres.lanes()
         judged = self._postgres.judged(users)
         unknown = [user_id for user_id in users if user_id not in judged]
-        return Page(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
+        return UserBatch(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
 
-    def _take(self, page: Page) -> None:
+    def _take(self, page: UserBatch) -> None:
         live = page.live
         if live is not None:
             self._demand_clock(page.lanes, live.ended)
@@ -166,13 +166,13 @@ class Backfill:
         read = reading(live, whole_seconds=self._replica.mariadb)
         with self._store.transaction(past_held=True) as tx:
             leads = tx.load(user_ids)
-            known = Known.of(tx, leads.values())
+            basis = Basis.of(tx, leads.values())
             for user_id in user_ids:
                 rows, lead = live.leads[user_id], leads.get(user_id)
                 if lead is None and rows.user is None:
                     continue
                 if lead is None or lead.stint == 0:
-                    repair_lead(lead or Lead(user_id), rows, read, known, outcome)
+                    repair_lead(lead or Lead(user_id), rows, read, basis, outcome)
             tx.write(outcome)
         return outcome
 

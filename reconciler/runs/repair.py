@@ -31,7 +31,7 @@ from consumer.store.refusal import reason_of
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs.drift import confirmed, entry_kinds
-from reconciler.runs.wait_for_stream import LaneWatch, Stopped, has_moved, lanes_ahead
+from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, has_moved, lanes_ahead
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,10 +43,10 @@ COMMIT_SECONDS: Final = 60
 """Longer than any commit takes from its timestamp to being visible."""
 ROUNDS: Final = 3
 """How often a lead whose rows change between two reads is read again before it is left to a later run."""
-SUSPECTS_AT_ONCE: Final = 5000
+CANDIDATES_AT_ONCE: Final = 5000
 """Leads that wait for the stream together; bounds memory."""
-CONDENSED_AT_ONCE: Final = 5000
-"""Users that one statement condenses to checksums."""
+CHECKSUMS_AT_ONCE: Final = 5000
+"""Users whose checksums one statement computes."""
 RECHECKS_AT_ONCE: Final = 1000
 ENTRIES_AT_ONCE: Final = 2000
 """Leads whose entries are put right in one transaction."""
@@ -63,7 +63,7 @@ LISTED: Final = 1000
 
 
 @dataclass(slots=True)
-class Tally:
+class RunTally:
     """What a run found and did; counts of leads unless said otherwise."""
 
     checked: int = 0
@@ -174,7 +174,7 @@ class Candidate(NamedTuple):
     read: Reading
 
 
-class Known(NamedTuple):
+class Basis(NamedTuple):
     """What a transaction judges by: the rules in force and, where they may be newer than a lead's, how far each lane
     has come (µs)."""
 
@@ -200,8 +200,8 @@ class _Batch:
     drift: Counter[str] = field(default_factory=Counter)
     repaired: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
-    brought: list[int] = field(default_factory=list)
-    again: list[Candidate] = field(default_factory=list)
+    caught_up: list[int] = field(default_factory=list)
+    retry: list[Candidate] = field(default_factory=list)
 
 
 class Repairer:
@@ -212,7 +212,7 @@ class Repairer:
         replica: Replica,
         store: LeadStore,
         postgres: Postgres,
-        watch: LaneWatch,
+        monitor: LaneMonitor,
         *,
         stop: Event,
         batch_size: int = 100,
@@ -224,15 +224,20 @@ class Repairer:
         self.replica = replica
         self.store = store
         self.postgres = postgres
-        self.tally = Tally()
+        self.tally = RunTally()
         self.dry_run = dry_run
-        self._watch = watch
+        self._monitor = monitor
         self._stop = stop
         self._batch_size = batch_size
-        self._suspects: list[Candidate] = []
+        self._candidates: list[Candidate] = []
         self._rechecking = False
         self._behind = 0.0
         self._gives_up = gives_up
+
+    def new_tally(self) -> RunTally:
+        """Begins to count anew; what is found and done from now on is counted in what this returns."""
+        self.tally = RunTally()
+        return self.tally
 
     def recheck_due(self) -> None:
         """Processes every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
@@ -248,20 +253,20 @@ class Repairer:
                 left = len(there) if self.dry_run else len(there) - len(due)
                 seen.update(due)
                 self._compare(due)
-                self.settle()
+                self.resolve()
                 self.tally.rechecks += len(due)
         finally:
             self._rechecking = False
 
     def check(self, user_ids: Iterable[int], known: Checksums | None = None) -> None:
-        """Compares these users: their checksums first, row by row where that differs; what differs waits for `settle`.
+        """Compares these users: their checksums first, row by row where that differs; what differs waits for `resolve`.
 
         `known` is what the replica holds of them, where the caller knows that already. Leads that
         the stream left to a live read are settled at once where it has brought all that the read surely holds.
 
         Raises ReplicaError, StoreError and Stopped, all between two batches.
         """
-        for chunk in batches(user_ids, CONDENSED_AT_ONCE):
+        for chunk in batches(user_ids, CHECKSUMS_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
             live: Checksums = {} if known is None else known
@@ -281,8 +286,8 @@ class Repairer:
                 raise Stopped
             for part, live in readable(self.replica.read_users, batch, self._unread):
                 self._compare_with(part, live)
-            if len(self._suspects) >= SUSPECTS_AT_ONCE:
-                self.settle()
+            if len(self._candidates) >= CANDIDATES_AT_ONCE:
+                self.resolve()
 
     def _compare_with(self, batch: Sequence[int], live: LiveRead) -> None:
         held = self.postgres.leads(batch)
@@ -300,7 +305,7 @@ class Repairer:
             elif found[0].kind is Drift.UNSETTLED:
                 unsettled.append(candidate)
             else:
-                self._suspects.append(candidate)
+                self._candidates.append(candidate)
         self.tally.checked += len(batch)
         self.tally.in_step += len(in_step)
         self._done(in_step)
@@ -309,7 +314,7 @@ class Repairer:
         if unsettled and self._replication_moves(unsettled):
             late = self._late(unsettled, read.floor)
             self._wait_for_stream([candidate for candidate in unsettled if candidate.user_id in late])
-            self._suspects += self._confirm([one for one in unsettled if one.user_id not in late], live)
+            self._candidates += self._confirm([one for one in unsettled if one.user_id not in late], live)
 
     def check_entries(self, user_ids: Iterable[int]) -> None:
         """Puts the call centre's entries of these users right, by what its agents see of them. Raises StoreError."""
@@ -344,14 +349,14 @@ class Repairer:
         log.error(event, user_id=user_id, reason=why(error))
         self.tally.refuse(why(error))
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Waits for the stream, reads the candidates again, and repairs what still differs.
 
         What a replica shows whose replication stands still may be old: nothing is repaired by it.
 
         Raises ReplicaError, StoreError and Stopped.
         """
-        candidates, self._suspects = self._suspects, []
+        candidates, self._candidates = self._candidates, []
         if not candidates or not self._replication_moves(candidates):
             return
         lanes = self.store.lane_count
@@ -362,8 +367,8 @@ class Repairer:
             for candidate in candidates:
                 lane = lane_of(candidate.user_id, lanes)
                 marks[lane] = max(marks.get(lane, 0), candidate.read.ended)
-            waited = self._watch.wait(marks)
-            behind = waited.lagging if self._gives_up else waited.lagging | waited.standing
+            waited = self._monitor.wait(marks)
+            behind = waited.lagging if self._gives_up else waited.lagging | waited.still
             self._wait_for_stream([s for s in candidates if lane_of(s.user_id, lanes) in behind])
             ready = [s for s in candidates if lane_of(s.user_id, lanes) not in behind]
             candidates = []
@@ -385,7 +390,7 @@ class Repairer:
             return set()
         late = {lane for lane, point in points.items() if point.version < floor}
         if self._gives_up:
-            late -= self._watch.look(dict.fromkeys(late, floor)).standing
+            late -= self._monitor.look(dict.fromkeys(late, floor)).still
         return {one.user_id for one in candidates if lane_of(one.user_id, self.store.lane_count) in late}
 
     def _wait_for_stream(self, candidates: Sequence[Candidate]) -> None:
@@ -437,7 +442,7 @@ class Repairer:
             return []
         if self.dry_run:
             leads = self.postgres.leads(candidate.user_id for candidate in candidates)
-            parts = [self._decide(candidates, live, leads, Known(self.postgres.rules(), {}))]
+            parts = [self._decide(candidates, live, leads, Basis(self.postgres.rules(), {}))]
         else:
             parts = piecewise(lambda part: self._repair(part, live), candidates, self._refused)
         for batch in parts:
@@ -445,25 +450,25 @@ class Repairer:
             self.tally.settled += len(batch.settled)
             self.tally.repair(batch.repaired)
             self.tally.list_drift(batch.repaired)
-            self.tally.brought_by_stream += len(batch.brought)
+            self.tally.brought_by_stream += len(batch.caught_up)
             if not self.dry_run:
                 self.tally.take(batch.outcome)
                 count_conversions(batch.outcome, "sweep")
                 if batch.repaired:
                     log.warning("drift_repaired", leads=len(batch.repaired), **batch.drift)
-        return [candidate for batch in parts for candidate in batch.again]
+        return [candidate for batch in parts for candidate in batch.retry]
 
     def _repair(self, candidates: Sequence[Candidate], live: LiveRead) -> _Batch:
         with self.store.transaction(past_held=True) as tx:
             leads = tx.load(candidate.user_id for candidate in candidates)
-            batch = self._decide(candidates, live, leads, Known.of(tx, leads.values()))
+            batch = self._decide(candidates, live, leads, Basis.of(tx, leads.values()))
             tx.write(batch.outcome)
             asked = batch.outcome.rechecks
-            tx.done_rechecks({*batch.repaired, *batch.settled, *batch.brought} - asked.keys())
+            tx.done_rechecks({*batch.repaired, *batch.settled, *batch.caught_up} - asked.keys())
             tx.postpone_rechecks(asked, "too fresh to be repaired", RECHECK_AGAIN_SECONDS)
         return batch
 
-    def _decide(self, candidates: Sequence[Candidate], live: LiveRead, leads: dict[int, Lead], known: Known) -> _Batch:
+    def _decide(self, candidates: Sequence[Candidate], live: LiveRead, leads: dict[int, Lead], basis: Basis) -> _Batch:
         """By the rows of the first read, which the lane has passed: a row that changed since is on its way in the
         stream, and so may be a conversion that lies between two reads."""
         batch = _Batch()
@@ -471,19 +476,19 @@ class Repairer:
         for user_id, first, first_read in candidates:
             second, held = live.leads[user_id], leads.get(user_id)
             read = first_read.behind(late)
-            found = differences(held, state_of(second), known.rules)
+            found = differences(held, state_of(second), basis.rules)
             sure = confirmed(found, held, read.floor)
             if not found:
-                batch.brought.append(user_id)
+                batch.caught_up.append(user_id)
             elif not sure or first[:3] != second[:3]:  # rows alone, in whatever order
-                batch.again.append(Candidate(user_id, second, self._reading(live)))
+                batch.retry.append(Candidate(user_id, second, self._reading(live)))
             else:
                 if sure[0].kind is Drift.UNSETTLED:
                     batch.settled.append(user_id)
                 else:
                     batch.repaired.append(user_id)
                     batch.drift.update(difference.kind.value for difference in sure)
-                repair_lead(held or Lead(user_id), second, read, known, batch.outcome)
+                repair_lead(held or Lead(user_id), second, read, basis, batch.outcome)
         return batch
 
     def _refused(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
@@ -524,11 +529,11 @@ def _queue_of(candidate: Candidate, rules: Rules) -> QueueType:
     return queue_for(lead_of(candidate.user_id, state_of(candidate.first)), rules)[0]
 
 
-def repair_lead(lead: Lead, live: LiveLead, read: Reading, known: Known, outcome: Outcome) -> None:
+def repair_lead(lead: Lead, live: LiveLead, read: Reading, basis: Basis, outcome: Outcome) -> None:
     """Repairs one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
     state = state_of(live)
-    repair(lead, state, read.floor, read.ended, known.rules, outcome, known.until(lead.user_id))
-    if differences(lead, state, known.rules):
+    repair(lead, state, read.floor, read.ended, basis.rules, outcome, basis.until(lead.user_id))
+    if differences(lead, state, basis.rules):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
 
 
@@ -565,7 +570,7 @@ def piecewise(
     """Does work on all items at once; where PostgreSQL refuses that, or somebody holds a row of one, in halves.
 
     So one does not hold up others.
-    Returns what each piece of work returned; `refused` is told of the items that are refused alone.
+    Returns what each piece of work returned; `refused` is called with each item that is refused alone.
     """
     try:
         return [again_if_in_the_way(work, items)]

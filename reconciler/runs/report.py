@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.versions import moment
-from reconciler.runs.repair import Tally
+from reconciler.runs.repair import RunTally
 from reconciler.runs.sweeps import Report
 
 
@@ -67,7 +67,7 @@ def show(console: Console, reports: Sequence[Report]) -> None:
             console.print(f"{report.name}: {warning}", style="yellow", markup=False)
 
 
-def _done(tally: Tally) -> list[str]:
+def _done(tally: RunTally) -> list[str]:
     """What a run did beside checking and repairing, only what there was of it."""
     kinds = ", ".join(tally.conversions)
     counts = (

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from consumer.store.runs import ABANDON, START, Run, Window
 from consumer.versions import moment
-from reconciler.names import NAMES
+from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, microseconds
 
 COMPLETE: Final = ("ok", "refused")
@@ -69,7 +69,7 @@ class AlreadyRunning(Exception):
     """A run of the same name is under way elsewhere."""
 
 
-class LastRun(NamedTuple):
+class NewestRun(NamedTuple):
     """The newest run of a name; `cursor` is how far it came."""
 
     started: int
@@ -136,7 +136,7 @@ class Runs:
         assert row is not None
         return Run(self._postgres.session, row[0])
 
-    def last(self, name: str) -> LastRun | None:
+    def last(self, name: str) -> NewestRun | None:
         """The newest run of a name."""
         with self._postgres.session() as connection:
             row = connection.execute(LAST, [name]).fetchone()
@@ -144,12 +144,12 @@ class Runs:
             return None
         started, outcome, cursor, start, end = row
         window = None if start is None else Window(microseconds(start), microseconds(end))
-        return LastRun(microseconds(started), outcome, cursor, window)
+        return NewestRun(microseconds(started), outcome, cursor, window)
 
     def newest(self) -> list[Record]:
         """The newest run of each name."""
         with self._postgres.session() as connection:
-            return [Record(*row) for row in connection.execute(NEWEST, [list(NAMES)])]
+            return [Record(*row) for row in connection.execute(NEWEST, [list(RUN_NAMES)])]
 
     def cursor_before(self, name: str, time: int) -> int | None:
         """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""

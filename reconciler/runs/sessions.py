@@ -16,7 +16,7 @@ from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Sweeper, SweepPlan
 from reconciler.runs.verify import Verification
-from reconciler.runs.wait_for_stream import LaneWatch
+from reconciler.runs.wait_for_stream import LaneMonitor
 from reconciler.settings import SweepSettings
 
 
@@ -60,14 +60,14 @@ class Tools:
 
     def repairer(self, *, dry_run: bool, gives_up: bool = False) -> Repairer:
         """What compares and repairs."""
-        watch = LaneWatch(
+        monitor = LaneMonitor(
             self.postgres.lanes, self.discovery.recheck_wait_seconds, self.settings.sweeps.patience_seconds, self.stop
         )
         return Repairer(
             self.replica,
             self.store,
             self.postgres,
-            watch,
+            monitor,
             stop=self.stop,
             batch_size=self.discovery.discovery_batch_size,
             dry_run=dry_run,
@@ -100,10 +100,10 @@ class Tools:
     def verification(self, *, repair: bool, gives_up: bool = False) -> Iterator[Verification]:
         """What compares everybody, with the second session that it needs."""
         replica = self.settings.replica
-        with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
+        with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as checksum_session:
             yield Verification(
                 self.repairer(dry_run=not repair, gives_up=gives_up),
-                condenser,
+                checksum_session,
                 self.runs,
                 stop=self.stop,
                 shadow=self.discovery.shadow_mode,

@@ -23,7 +23,7 @@ from reconciler.mysql_statements import UNHELD
 from reconciler.names import RECHECKS
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
-from reconciler.runs.repair import Repairer, Tally, batches, piecewise, why
+from reconciler.runs.repair import Repairer, RunTally, batches, piecewise, why
 from reconciler.runs.run_log import Runs
 from reconciler.runs.wait_for_stream import Stopped
 
@@ -48,7 +48,7 @@ CONVERSION_SWEEPS: Final = {
 """The queue whose leads each conversion sweep looks at."""
 
 
-class Scope(NamedTuple):
+class SweepScope(NamedTuple):
     """What somebody asked for instead of the usual window; times in µs, spans in hours."""
 
     since: int | None = None
@@ -72,7 +72,7 @@ class Report(NamedTuple):
     name: str
     outcome: str
     window: Window | None
-    tally: Tally
+    tally: RunTally
     queries: int
     milliseconds: int
     error: str | None = None
@@ -96,7 +96,7 @@ def carried_out(work: Callable[[], None]) -> tuple[str, str | None]:
     return "ok", None
 
 
-def ended(outcome: str, error: str | None, tally: Tally) -> tuple[str, str | None]:
+def ended(outcome: str, error: str | None, tally: RunTally) -> tuple[str, str | None]:
     """How a run ended, and the sentence about it: PostgreSQL may have refused leads, and MySQL may have users
     whom it cannot hold."""
     unheld = f"{tally.unheld:,} {UNHELD}" if tally.unheld else None
@@ -106,7 +106,7 @@ def ended(outcome: str, error: str | None, tally: Tally) -> tuple[str, str | Non
     return outcome, "; ".join(filter(None, (error, refusal, unheld))) or None
 
 
-def window_for(name: str, scope: Scope, now: int, covered: int | None, plan: SweepPlan) -> Window | None:
+def window_for(name: str, scope: SweepScope, now: int, covered: int | None, plan: SweepPlan) -> Window | None:
     """The span of time that a sweep looks at; None where it looks at everyone, or at rechecks.
 
     `covered` (µs) is up to where earlier runs looked at everything. A window begins there, less the overlap, and never
@@ -139,18 +139,18 @@ class Sweeper:
         self._warnings: tuple[str, ...] = ()
         self._looked_at: Window | None = None
 
-    def run(self, name: str, scope: Scope) -> Report:
+    def run(self, name: str, scope: SweepScope) -> Report:
         """Processes due rechecks, then looks at the users the sweep is about; records the run.
 
         Raises AlreadyRunning. What fails is in the report and recorded; a run that was stopped is no successful one, so
         that the next window begins where it should.
         """
         with self._runs.alone(name):
-            tally = self._repairer.tally = Tally()
+            tally = self._repairer.new_tally()
             self._warnings, self._looked_at = (), None
             queries, began = self._replica.queries, time.monotonic()
             run = None if self._repairer.dry_run else self._runs.start(name)
-            outcome, error = carried_out(lambda: self._sweep(name, scope, run))
+            outcome, error = carried_out(lambda: self._sweep(name, scope, run, tally))
             if run is None and outcome == "ok":
                 outcome = "dry-run"
             outcome, error = ended(outcome, error, tally)
@@ -159,7 +159,7 @@ class Sweeper:
                 run.finish(outcome, tally.as_counts(), spent, error)
             return Report(name, outcome, self._looked_at, tally, spent, milliseconds, error, self._warnings)
 
-    def _sweep(self, name: str, scope: Scope, run: Run | None) -> None:
+    def _sweep(self, name: str, scope: SweepScope, run: Run | None, tally: RunTally) -> None:
         self._repairer.recheck_due()
         if name == RECHECKS:
             return
@@ -177,7 +177,7 @@ class Sweeper:
             self._warnings = self._misdated()
             after = self._runs.cursor_before(name, window.start - SETTLED)
             for new in self._replica.created(table, window.start, PAGE, after):
-                self._repairer.tally.unheld = new.unheld
+                tally.unheld = new.unheld
                 self._look(new.users, new.checksums)
                 if run is not None and new.last_id is not None:
                     run.set_cursor(new.last_id)
@@ -204,7 +204,7 @@ class Sweeper:
 
     def _look(self, user_ids: list[int], known: Checksums | None = None) -> None:
         self._repairer.check(user_ids, known)
-        self._repairer.settle()
+        self._repairer.resolve()
         if not self._plan.shadow:
             self._repairer.check_entries(user_ids)
 
@@ -213,7 +213,7 @@ class Sweeper:
             for batch in batches(user_ids, MARKED_AT_ONCE):
                 piecewise(self._postgres.mark_checked, batch, _unmarked)
 
-    def _window(self, name: str, scope: Scope) -> Window | None:
+    def _window(self, name: str, scope: SweepScope) -> Window | None:
         """Rows carry the replica's time, calls that of the call centre's database.
 
         A window of created rows ends where what the replica holds does: what comes later, the next window looks at.

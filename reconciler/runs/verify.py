@@ -1,6 +1,6 @@
 """Every user compared between MySQL and PostgreSQL, and the call centre's table with our open stints.
 
-Both servers condense a range of users to a count and a checksum a table, at the same time; only ranges that differ are
+Both servers compute a count and a checksum a table of a range of users, at the same time; only ranges that differ are
 read row by row, confirmed, and reported or repaired as any drift is.
 """
 
@@ -25,7 +25,7 @@ from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import LARGEST, SMALLEST
 from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica
-from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, Tally, batches, piecewise
+from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, RunTally, batches, piecewise
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
 from reconciler.runs.wait_for_stream import Stopped
@@ -48,7 +48,7 @@ UNEARNED: Final = (
 )
 KEPT: Final = (
     "of them lie behind where the stream stands, so no stint will earn them: they are noted in"
-    " leadstream.kept_conversions, and not told again"
+    " leadstream.kept_conversions, and not reported again"
 )
 CALL_CENTRE: Final = "call_centre_queue"
 """The kind of drift where user_call_scores says another queue, or activity, than the open stint."""
@@ -68,22 +68,23 @@ class Verification:
     def __init__(
         self,
         repairer: Repairer,
-        condenser: Replica,
+        checksum_session: Replica,
         runs: Runs,
         *,
         stop: Event,
         shadow: bool,
         range_users: int = 2000,
     ) -> None:
-        """`condenser` is a second session on the replica, on which MySQL works while PostgreSQL does."""
+        """`checksum_session` is a second session on the replica, on which MySQL works while PostgreSQL does."""
         self._repairer = repairer
-        self._condenser = condenser
+        self._checksum_session = checksum_session
         self._runs = runs
         self._stop = stop
         self._shadow = shadow
         self._range_users = range_users
+        self._tally = RunTally()
         self._kept = 0
-        """Conversions of no stint that were noted, to be told no more."""
+        """Conversions of no stint that were noted, to be reported no more."""
 
     def run(self, progress: Progress, *, sample: int | None = None, conversions_since: int | None = None) -> Report:
         """Runs to the end, or until asked to stop: then the next run begins anew, for a report is about everybody.
@@ -92,7 +93,7 @@ class Verification:
         What was repaired until then stays repaired. Raises AlreadyRunning; what fails is in the report and recorded.
         """
         with self._runs.alone(NAME):
-            tally = self._repairer.tally = Tally()
+            tally = self._tally = self._repairer.new_tally()
             run = self._runs.start(NAME)
             queries = self._queries()
 
@@ -102,12 +103,12 @@ class Verification:
                 if sample is None:
                     progress.start(present.first_user - 1, present.last_user)
                     self._everyone(progress, run)
-                    self._repairer.settle()
+                    self._repairer.resolve()
                     self._entries()
                     self._conversions(conversions_since)
                 else:
                     self._some(sample, present, progress)
-                self._repairer.settle()
+                self._repairer.resolve()
 
             outcome, error = carried_out(work)
             left = set(tally.drift) - {ConversionKind.WITHOUT_STINT.value}
@@ -126,7 +127,7 @@ class Verification:
             return Report(NAME, outcome, None, tally, spent, run.milliseconds, error, tuple(warnings))
 
     def _queries(self) -> int:
-        return self._repairer.replica.queries + self._condenser.queries
+        return self._repairer.replica.queries + self._checksum_session.queries
 
     def _everyone(self, progress: Progress, run: Run) -> None:
         for part in self._ranges():
@@ -135,29 +136,29 @@ class Verification:
             users = self._compare(part)
             if part.upto < LARGEST:
                 progress.advance(part.upto, users)
-            run.move(part.upto, self._repairer.tally.as_counts(), self._queries())
+            run.move(part.upto, self._tally.as_counts(), self._queries())
 
     def _ranges(self) -> Iterator[Range]:
-        """Ranges of users, the last one without end; MySQL condenses the next one while the caller is at work."""
-        with ThreadPoolExecutor(1, "condenser") as pool:
-            ahead = pool.submit(self._condense, SMALLEST)
+        """Ranges of users, the last one without end; MySQL computes the next one's checksums while the caller works."""
+        with ThreadPoolExecutor(1, "checksums") as pool:
+            ahead = pool.submit(self._checksums, SMALLEST)
             while True:
                 part = ahead.result()
                 if part.upto < LARGEST:
-                    ahead = pool.submit(self._condense, part.upto)
+                    ahead = pool.submit(self._checksums, part.upto)
                 yield part
                 if part.upto == LARGEST:
                     return
 
-    def _condense(self, after: int) -> Range:
-        upto = self._condenser.end_of_range(after, self._range_users)
+    def _checksums(self, after: int) -> Range:
+        upto = self._checksum_session.end_of_range(after, self._range_users)
         if upto is None:
             return Range(after, LARGEST, NO_ROWS)
-        return Range(after, upto, self._condenser.fingerprints(after, upto))
+        return Range(after, upto, self._checksum_session.fingerprints(after, upto))
 
     def _compare(self, part: Range) -> int:
         """Compares one range; returns how many users MySQL has in it."""
-        postgres, tally = self._repairer.postgres, self._repairer.tally
+        postgres, tally = self._repairer.postgres, self._tally
         users = part.live.users[0]
         if postgres.fingerprints(part.after, part.upto) == part.live:
             candidates = postgres.misjudged_in_range(part.after, part.upto)
@@ -170,7 +171,7 @@ class Verification:
         if candidates:
             self._repairer.check(candidates)
         if not self._shadow:
-            self._tune(part.after, part.upto)
+            self._repair_mismatches(part.after, part.upto)
         return users
 
     def _some(self, sample: int, present: Present, progress: Progress) -> None:
@@ -246,9 +247,8 @@ class Verification:
     def _name(self, kind: ConversionKind, conversions: Mapping[UUID, int]) -> None:
         """Counts and names conversions, each by its id, of the user it belongs to."""
         if conversions:
-            tally = self._repairer.tally
-            tally.drift[kind.value] += len(conversions)
-            tally.list_drift(conversions.values())
+            self._tally.drift[kind.value] += len(conversions)
+            self._tally.list_drift(conversions.values())
             log.error(kind.value, count=len(conversions), conversions=[*map(str, conversions)][:NAMED])
 
     def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
@@ -257,25 +257,24 @@ class Verification:
         if not self._repairer.dry_run:
             for batch in batches(earned, self._range_users):
                 added = piecewise(self._add, batch, lambda one, error: self._repairer.refuse(one.user_id, error))
-                self._repairer.tally.conversions_published += sum(added)
+                self._tally.conversions_published += sum(added)
 
     def _add(self, earned: Sequence[Conversion]) -> int:
         with self._repairer.store.transaction() as tx:
             tx.load(one.user_id for one in earned)
             return tx.publish(earned)
 
-    def _tune(self, after: int, upto: int) -> None:
+    def _repair_mismatches(self, after: int, upto: int) -> None:
         """Puts the call centre's table right where others wrote something else than the open stint into it."""
-        users = self._repairer.postgres.out_of_tune(after, upto)
+        users = self._repairer.postgres.queue_mismatches(after, upto)
         if not users:
             return
-        tally = self._repairer.tally
-        tally.drift[CALL_CENTRE] += len(users)
-        tally.list_drift(users)
+        self._tally.drift[CALL_CENTRE] += len(users)
+        self._tally.list_drift(users)
         if not self._repairer.dry_run:
             for batch in batches(users, self._range_users):
                 for repaired in piecewise(self._put_right, batch, self._repairer.refuse):
-                    tally.repair(repaired)
+                    self._tally.repair(repaired)
 
     def _put_right(self, user_ids: Sequence[int]) -> Sequence[int]:
         outcome = Outcome()

@@ -30,11 +30,14 @@ class Waited(NamedTuple):
     """Lanes that have not passed what was waited for: those that move but lag, and those that stand still."""
 
     lagging: set[int]
-    standing: set[int]
+    still: set[int]
 
 
-class LaneWatch:
-    """Watches how far the lanes have come; remembers between calls since when each has been standing still."""
+class LaneMonitor:
+    """How far the lanes have come, looked at until they have passed or stand still.
+
+    Remembers between calls since when each has been standing still.
+    """
 
     def __init__(
         self,
@@ -75,12 +78,12 @@ class LaneWatch:
         found = Waited(set(), set())
         for lane, mark in marks.items():
             point = points.get(lane)
-            place = None if point is None else (point.version, point.next_seq)
-            if lane not in self._seen or self._seen[lane][0] != place:
-                self._seen[lane] = place, now
-            standing = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
+            position = None if point is None else (point.version, point.next_seq)
+            if lane not in self._seen or self._seen[lane][0] != position:
+                self._seen[lane] = position, now
+            is_still = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
             if point is None or point.version < mark:
-                (found.standing if standing else found.lagging).add(lane)
+                (found.still if is_still else found.lagging).add(lane)
         return found
 
 

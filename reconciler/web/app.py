@@ -29,7 +29,7 @@ from consumer.process import release
 from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
 from reconciler.monitor.kafka import StreamSeen
-from reconciler.monitor.servers import Watch
+from reconciler.monitor.servers import ServerMonitor
 from reconciler.names import STARTABLE
 from reconciler.postgres import Postgres
 from reconciler.replica import ReplicaError
@@ -67,7 +67,7 @@ BEARER: Final = HTTPBearer(auto_error=False, description="A token of API_TOKENS_
 def create_app(
     precalls: PrecallService,
     jobs: Jobs,
-    watch: Watch,
+    monitor: ServerMonitor,
     tokens: Tokens,
     stream: Callable[[], StreamSeen],
     zone: str,
@@ -106,7 +106,7 @@ def create_app(
     app.add_middleware(Guard)
     _answer_errors(app)
     _leads(app, precalls)
-    _health(app, jobs, watch)
+    _health(app, jobs, monitor)
     by = _authorised(tokens)
     _runs(app, jobs, partial(_start, pool), by)
     routers = [dead_letters.router(jobs, by, _REFUSED), conversions.router(jobs)]
@@ -126,7 +126,7 @@ def create_app(
     add_pages(
         app,
         precalls,
-        watch,
+        monitor,
         TodayCache(settings.database.conninfo, policy.zone),
         stream,
         lambda: replace(policy, token=tokens.may_run),
@@ -136,8 +136,8 @@ def create_app(
 
 
 def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool) -> None:
-    """Has the OpenAPI document say what FastAPI leaves out: examples as they are, nulls included, how errors are told,
-    and that reads take a token where they do."""
+    """Has the OpenAPI document say what FastAPI leaves out: examples as they are, nulls included, how errors look, and
+    that reads take a token where they do."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -148,9 +148,9 @@ def _complete(app: FastAPI, routers: Sequence[APIRouter], *, protect_reads: bool
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for status, answer in route.responses.items():
                     for method in route.methods or ():
-                        told = document["paths"][route.path][method.lower()]["responses"][str(status)]
+                        described = document["paths"][route.path][method.lower()]["responses"][str(status)]
                         for kind, media in answer.get("content", {}).items():
-                            told["content"][kind].update(media)
+                            described["content"][kind].update(media)
         operations = (operation for methods in document["paths"].values() for operation in methods.values())
         for answer in (answer for operation in operations for answer in operation["responses"].values()):
             media = answer.get("content", {})
@@ -191,7 +191,7 @@ def _answer_errors(app: FastAPI) -> None:
     }
 
     async def ours(_: Request, error: Exception) -> JSONResponse:
-        status, kind = next(told for cause, told in statuses.items() if isinstance(error, cause))
+        status, kind = next(answer for cause, answer in statuses.items() if isinstance(error, cause))
         return problems.answer(status, str(error) or "the process is being stopped; ask again in a moment", kind)
 
     async def plain(request: Request, error: Exception) -> JSONResponse:
@@ -273,7 +273,7 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
         return await precalls.explain(user_id)
 
 
-def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
+def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
     @app.get("/healthz", include_in_schema=False)
     @app.get(
         "/health/live",
@@ -297,7 +297,7 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
     )
     async def ready(response: Response) -> models.Readiness:
         """Ready as long as PostgreSQL answers; without the replica, pre-call checks answer from what we hold."""
-        seen = watch.snapshot()
+        seen = monitor.snapshot()
         response.status_code = 200 if seen.store_up else 503
         return models.Readiness(
             status="ready" if seen.store_up else "not ready",
@@ -315,19 +315,19 @@ def _health(app: FastAPI, jobs: Jobs, watch: Watch) -> None:
     async def discovery() -> SmartDiscovery:
         """When each sweep last ran with success, and what was found lately by the stream and the sweeps together."""
         try:
-            await asyncio.to_thread(_look_at_runs, watch, jobs)
+            await asyncio.to_thread(_look_at_runs, monitor, jobs)
         except (StoreError, psycopg.Error) as error:
             log.warning("health_from_memory", reason=str(error))
-        return smart_discovery(watch.snapshot())
+        return smart_discovery(monitor.snapshot())
 
     @app.get("/metrics", operation_id="showMetrics", tags=["health"], summary="For Prometheus", response_class=Response)
     async def metrics() -> Response:
         return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _look_at_runs(watch: Watch, jobs: Jobs) -> None:
+def _look_at_runs(monitor: ServerMonitor, jobs: Jobs) -> None:
     with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=1.0)) as postgres:
-        watch.look_at_runs(postgres)
+        monitor.look_at_runs(postgres)
 
 
 class NoSuchRun(Exception):

@@ -132,8 +132,8 @@ def router(jobs: Jobs) -> APIRouter:
         writes = settings.discovery.smart_discovery_enabled
         work = partial(page, settings.database.conninfo, int(after), limit, writes=writes)
         found, more = await turns.read(work)
-        told = [Conversion.model_validate(as_data(one)) for one in found]
-        return Conversions(conversions=told, next=told[-1].cursor if told else str(int(after)), more=more)
+        listed = [Conversion.model_validate(as_data(one)) for one in found]
+        return Conversions(conversions=listed, next=listed[-1].cursor if listed else str(int(after)), more=more)
 
     @routes.get(
         "/v1/conversions/by-agent",

@@ -64,7 +64,7 @@ class SmartDiscovery(BaseModel):
 
 
 def smart_discovery(seen: Snapshot) -> SmartDiscovery:
-    """The page from what the watch saw last."""
+    """The page from what the monitor saw last."""
     runs = {key: seen.last_runs.get(name) for key, name in KEYS.items()}
     times = {key: run and f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}" for key, run in runs.items()}
     ran = [run for run in runs.values() if run is not None]

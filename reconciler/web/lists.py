@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from consumer.store.refusal import REFUSED
 from consumer.versions import moment
 from reconciler.monitor.today import calendar
-from reconciler.names import NAMES
+from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock, microseconds
 
 ROWS: Final = 100
@@ -28,7 +28,7 @@ ORDER BY opened_at, user_id LIMIT %(limit)s
 """
 """Who is in a queue, whoever waits longest first."""
 
-WON: Final = """
+CONVERSIONS: Final = """
 SELECT user_id, closed_at, number FROM leadstream.stints
 WHERE conversion_type IS NOT NULL AND closed_at >= %(since)s
   AND (%(word)s::text IS NULL OR conversion_type = %(word)s)
@@ -67,7 +67,7 @@ SEVEN_DAYS: Final = "week"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ListKind:
     """A list: its title, what it holds, what its times are, what is said where it is empty, and how it is asked for.
 
     `word` is what the statement looks for; `days` says that the list is of SINCE_MIDNIGHT, or of SEVEN_DAYS where
@@ -84,36 +84,46 @@ class Kind:
 
 
 _OLDEST: Final = "Whoever waits longest stands first."
-_WON: Final = "By the time at which the change was committed in MySQL, newest first."
+_BY_COMMIT: Final = "By the time at which the change was committed in MySQL, newest first."
 _FIRST: Final = "A run lists the first 1,000 customers it meets."
-KINDS: Final[Mapping[str, Kind]] = {
-    "unsigned_users": Kind(
+KINDS: Final[Mapping[str, ListKind]] = {
+    "unsigned_users": ListKind(
         "Have not signed", _OLDEST, "In the queue since", "Nobody is in this queue.", IN_QUEUE, "unsigned_users"
     ),
-    "requirements_outstanding": Kind(
+    "requirements_outstanding": ListKind(
         "Owe documents", _OLDEST, "In the queue since", "Nobody is in this queue.", IN_QUEUE, "requirements_outstanding"
     ),
-    "none": Kind("In no queue", "Longest first.", "In no queue since", "Everybody is in a queue.", IN_QUEUE, "none"),
-    "conversions": Kind("Conversions", _WON, "Converted", "There was none.", WON, days=True),
-    "signature_obtained": Kind("Signed", _WON, "Signed", "Nobody signed.", WON, "signature_obtained", days=True),
-    "requirements_completed": Kind(
-        "Handed in the last document", _WON, "Handed in", "Nobody did.", WON, "requirements_completed", days=True
+    "none": ListKind(
+        "In no queue", "Longest first.", "In no queue since", "Everybody is in a queue.", IN_QUEUE, "none"
     ),
-    "rechecks": Kind(
+    "conversions": ListKind("Conversions", _BY_COMMIT, "Converted", "There was none.", CONVERSIONS, days=True),
+    "signature_obtained": ListKind(
+        "Signed", _BY_COMMIT, "Signed", "Nobody signed.", CONVERSIONS, "signature_obtained", days=True
+    ),
+    "requirements_completed": ListKind(
+        "Handed in the last document",
+        _BY_COMMIT,
+        "Handed in",
+        "Nobody did.",
+        CONVERSIONS,
+        "requirements_completed",
+        days=True,
+    ),
+    "rechecks": ListKind(
         "Rechecks waiting",
         "Customers queued to be read live, by when that is due.",
         "Due",
         "Nobody waits to be read live.",
         RECHECKS,
     ),
-    "refused": Kind(
+    "refused": ListKind(
         "Leads refused",
         "Customers whose rows PostgreSQL refused: they are read live and tried again. Their own pages say why.",
         "Refused first",
         "PostgreSQL refused nobody's rows.",
         REFUSED_LEADS,
     ),
-    "drift": Kind(
+    "drift": ListKind(
         "Drift found",
         f"Customers who differed from MySQL, or from the call centre's tables, by the run that found them. {_FIRST}",
         "Found by the run of",
@@ -122,7 +132,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "drift_users",
         days=True,
     ),
-    "repaired": Kind(
+    "repaired": ListKind(
         "Repaired",
         f"Customers whom the stream had missed, by the run that put them right. {_FIRST}",
         "Repaired by the run of",
@@ -168,14 +178,14 @@ def cursor(text: str) -> Entry | None:
         raise ValueError(text[:80]) from error
 
 
-def extract(conninfo: str, kind: Kind, zone: ZoneInfo, days: str, after: Entry | None) -> Extract:
+def extract(conninfo: str, kind: ListKind, zone: ZoneInfo, days: str, after: Entry | None) -> Extract:
     """A page of a list, behind an entry. Raises StoreError."""
     with closing(Postgres(conninfo, answer_seconds=ANSWER_SECONDS)) as postgres, postgres.session() as connection:
         moments = calendar(clock(connection), zone)
         wanted: dict[str, Any] = {
             "word": kind.word,
             "since": moments.week if days == SEVEN_DAYS else moments.today,
-            "names": list(NAMES),
+            "names": list(RUN_NAMES),
             "refused": REFUSED,
             "further": after is not None,
             "at": moments.today if after is None else after.at,

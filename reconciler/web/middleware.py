@@ -44,10 +44,8 @@ HEADERS: Final = [
 class Guard:
     """Refuses what is too large (413) or too much (503), and adds security headers to everything."""
 
-    def __init__(self, app: ASGIApp, max_body: int = MAX_BODY, max_requests: int = MAX_REQUESTS) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_body = max_body
-        self._max_requests = max_requests
         self._under_way = self._with_body = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +61,7 @@ class Guard:
             await send(message)
 
         brings_body = scope["method"] not in BODILESS
-        if self._under_way >= self._max_requests or (brings_body and self._with_body >= self._max_requests // 4):
+        if self._under_way >= MAX_REQUESTS or (brings_body and self._with_body >= MAX_REQUESTS // 4):
             await refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
             return
         self._under_way += 1
@@ -87,7 +85,7 @@ class Guard:
             await refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:g} s; send it at once")
             return
         if body is None:
-            await refuse(send, 413, f"the body is larger than {self._max_body:,} bytes; send less")
+            await refuse(send, 413, f"the body is larger than {MAX_BODY:,} bytes; send less")
         else:
             await self._app(scope, _replayed(body, receive), send)
 
@@ -99,7 +97,7 @@ class Guard:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             body += bytes(message.get("body", b""))
-            if len(body) > self._max_body:
+            if len(body) > MAX_BODY:
                 return None
             if not message.get("more_body", False):
                 return body

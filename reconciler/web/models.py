@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from consumer.store.runs import Window
 from reconciler.postgres import microseconds
-from reconciler.runs.repair import Tally
+from reconciler.runs.repair import RunTally
 from reconciler.runs.report import as_dict
-from reconciler.runs.sweeps import Report, Scope
+from reconciler.runs.sweeps import Report, SweepScope
 from reconciler.web.problems import problem, sentence
 
 UserId = Annotated[int, Field(ge=-(2**63), lt=2**63, description="`users.id` in MySQL.")]
@@ -40,10 +40,10 @@ class SweepRequest(BaseModel):
         return self
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> SweepScope:
         """As sweeps take it."""
         since = None if self.since is None else microseconds(self.since)
-        return Scope(since, self.hours_back, self.everyone)
+        return SweepScope(since, self.hours_back, self.everyone)
 
 
 class VerifyRequest(BaseModel):
@@ -243,8 +243,8 @@ EXPLANATION: Final[Example] = {
 
 _WINDOW: Final = Window(1_772_437_798_000_000, 1_772_442_000_000_000)
 _AWAY: Final = "db:3306 does not answer (timed out); start it or correct REPLICA_DATABASE_URL"
-REPORT: Final[Example] = as_dict(Report("new-users", "ok", _WINDOW, Tally(checked=87, in_step=87), 3, 41))
-FAILED: Final[Example] = as_dict(Report("new-users", "failed", None, Tally(), 0, 60_112, _AWAY))
+REPORT: Final[Example] = as_dict(Report("new-users", "ok", _WINDOW, RunTally(checked=87, in_step=87), 3, 41))
+FAILED: Final[Example] = as_dict(Report("new-users", "failed", None, RunTally(), 0, 60_112, _AWAY))
 
 RUNS: Final[list[Example]] = [
     {

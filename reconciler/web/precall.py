@@ -1,4 +1,4 @@
-"""May the dialler call? Where a customer belongs at this moment, read live from the replica while it rings."""
+"""The dialler's question before a call: where a customer belongs now, read live from the replica while it waits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.lookups import LeadRecord
 from consumer.versions import moment
 from reconciler import metrics
-from reconciler.monitor.servers import Watch
+from reconciler.monitor.servers import ServerMonitor
 from reconciler.postgres import Held, Postgres
 from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
 from reconciler.runs.repair import ask_for_rechecks, state_of
@@ -46,7 +46,7 @@ SILENT_SECONDS: Final = 1.0
 REST_SECONDS: Final = 2.0
 """After so many failures in a row, and so long without an answer, the replica is left alone for so long."""
 LAG_FRESH_SECONDS: Final = 60.0
-"""For how long the lag counts that was seen last; the watch looks again within seconds of the first check."""
+"""For how long the lag counts that was seen last; the monitor looks again within seconds of the first check."""
 QUEUED_AGAIN_SECONDS: Final = 30.0
 """A lead whose recheck was queued is not queued again for so long, however often it is asked for."""
 REMEMBERED: Final = 10_000
@@ -95,25 +95,25 @@ class Precall:
 class PrecallService:
     """The answers about one customer, from both servers at once and within a deadline; for one event loop."""
 
-    def __init__(self, settings: Settings, watch: Watch, deadline_ms: int) -> None:
+    def __init__(self, settings: Settings, monitor: ServerMonitor, deadline_ms: int) -> None:
         self._rules: Rules | None = None
         """The rules as PostgreSQL had them last; None until it has answered."""
         self._writes = settings.discovery.smart_discovery_enabled
-        self._watch = watch
+        self._monitor = monitor
         self._deadline = deadline_ms / 1000
         address, seconds = settings.replica.address, self._deadline
         self._live = Reads(
             "replica",
             [
-                Replica(address, seconds, 0.0, None, max(1.0, seconds), GRACE_SECONDS, watch.known)
+                Replica(address, seconds, 0.0, None, max(1.0, seconds), GRACE_SECONDS, monitor.known)
                 for _ in range(REPLICA_SESSIONS)
             ],
             _read_live,
         )
         conninfo = settings.database.conninfo
-        books = [Postgres(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
-        self._held = Reads("store", books, self._read_store)
-        self._dossiers = Reads("dossiers", [Postgres(conninfo, 5.0)], _read_dossiers)
+        sessions = [Postgres(conninfo, max(1.0, seconds)) for _ in range(STORE_SESSIONS)]
+        self._held = Reads("store", sessions, self._read_store)
+        self._records = Reads("records", [Postgres(conninfo, 5.0)], _read_records)
         store = LeadStore(conninfo, 1, settings.discovery.shadow_mode, "sweep")
         self._rechecks = Reads("rechecks", [store], _queue_rechecks)
         self._queued: dict[int, float] = {}
@@ -127,7 +127,7 @@ class PrecallService:
 
     def close(self) -> None:
         """Ends every session."""
-        for reads in (self._live, self._held, self._dossiers, self._rechecks):
+        for reads in (self._live, self._held, self._records, self._rechecks):
             reads.close()
 
     async def precall(self, user_id: int, expected: str) -> Precall:
@@ -142,8 +142,8 @@ class PrecallService:
 
     async def explain(self, user_id: int) -> Explanation:
         """Everything about one customer. Raises UnknownUser and StoreError."""
-        dossier, (live, away) = await asyncio.gather(self._dossiers.read(user_id), self._read_live(user_id))
-        held, rules = dossier[user_id]
+        records, (live, away) = await asyncio.gather(self._records.read(user_id), self._read_live(user_id))
+        held, rules = records[user_id]
         if live is None:
             if held.lead is None:
                 raise UnknownUser(f"we hold nothing of user {user_id}, and {away}")
@@ -239,11 +239,11 @@ class PrecallService:
             self._rests_until = now + REST_SECONDS
 
     def _as_of(self, live: LiveRead) -> datetime | None:
-        self._watch.want_lag()
-        return as_of(live.ended, self._watch.known.lag, time.monotonic())
+        self._monitor.want_lag()
+        return as_of(live.ended, self._monitor.known.lag, time.monotonic())
 
     def _note(self) -> str | None:
-        lag = self._watch.snapshot().replica_lag
+        lag = self._monitor.snapshot().replica_lag
         if lag is None or lag < 1:
             return None
         if isinf(lag):
@@ -251,7 +251,7 @@ class PrecallService:
         return f"The replica is {lag:.0f} s behind its source."
 
     def _known_at(self, lead: Lead) -> int:
-        lanes = self._watch.snapshot().lanes
+        lanes = self._monitor.snapshot().lanes
         point = lanes.get(lane_of(lead.user_id, len(lanes))) if lanes else None
         return max(lead.read_floor, point.version if point else 0)
 
@@ -320,10 +320,10 @@ def _twice(session: Replica | Postgres, work: Callable[[], T]) -> T:
     return work()
 
 
-def _read_dossiers(postgres: Postgres, user_ids: list[int]) -> Mapping[int, tuple[LeadRecord, Rules]]:
+def _read_records(postgres: Postgres, user_ids: list[int]) -> Mapping[int, tuple[LeadRecord, Rules]]:
     def read() -> Mapping[int, tuple[LeadRecord, Rules]]:
         rules = postgres.rules()
-        return {user_id: (postgres.dossier(user_id), rules) for user_id in user_ids}
+        return {user_id: (postgres.lead_record(user_id), rules) for user_id in user_ids}
 
     return _twice(postgres, read)
 

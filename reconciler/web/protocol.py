@@ -1,5 +1,7 @@
-"""HTTP/1 as uvicorn speaks it, except for whole addresses as targets, which it does not know, and for what it refuses
-itself: that is told as every other error is."""
+"""HTTP/1 as uvicorn speaks it, and whole addresses as targets, which it does not know.
+
+What uvicorn refuses itself is answered in the shape of every other error.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_watching_says_each_time_why_a_half_is_missing() -> None:
     command = [str(ours.SCRIPTS / "consumer"), "status", "--watch"]
     with subprocess.Popen(command, env={**os.environ, **nobody}, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = [process.stderr.readline() for _ in range(4)]
+        said = [json.loads(process.stderr.readline())["reason"] for _ in range(4)]
         process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert "127.0.0.1:1" in said[0]

@@ -11,7 +11,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from consumer.measures import CATALOGUE
+from deploy.alerts import FILES, RULES
 from deploy.dashboards import DASHBOARDS, FOLDER, scoped, stat, write
+from reconciler.metrics import EVENTS_WAITING
 
 PROVISIONING: Final = FOLDER.with_name("provisioning")
 COMPOSE: Final = Path(__file__).parents[2] / "docker-compose.yml"
@@ -79,6 +82,15 @@ def test_the_deployment_is_added_to_every_series_of_a_query() -> None:
         'sum by (run) (rate(leadstream_rows_total{deployment="$deployment"}[5m]))'
         ' / leadstream:x:y{deployment="$deployment", of="a"} or vector(0)'
     )
+
+
+def test_every_metric_is_shown_somewhere_or_alerted_on() -> None:
+    asked = [panel["targets"] for name in DASHBOARDS for panel in dashboard(name)["panels"]]
+    rules = [(RULES / file).read_text() for file in FILES]
+    names = set(re.findall(r"\bleadstream_\w+", json.dumps(asked) + "".join(rules)))
+    shown = names | {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+    assert EVENTS_WAITING in CATALOGUE, "the reconciler's metrics are among them"
+    assert [measure.name for measure in CATALOGUE if measure.name not in shown] == []
 
 
 def test_grafana_finds_the_dashboards_where_compose_mounts_them() -> None:

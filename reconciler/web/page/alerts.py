@@ -52,7 +52,7 @@ def _brief(sentence: str) -> str:
 
 
 def alerts(facts: Facts) -> Iterator[Alert]:
-    """Everything worth knowing, in the order in which it is told."""
+    """Everything worth knowing, in the order of the page."""
     seen = facts.snapshot
     if not seen.store_up:
         yield Alert(State.BAD if seen.store_failed else State.UNKNOWN, sentence(seen.store_error))

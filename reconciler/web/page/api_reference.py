@@ -14,7 +14,7 @@ METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ListedAnswer:
     """How it may be answered; `example` is JSON, empty where there is none."""
 
     status: str
@@ -32,7 +32,7 @@ class Operation:
     about: str
     token: bool
     parameters: list[Mapping[str, Any]]
-    answers: list[Answer]
+    answers: list[ListedAnswer]
 
 
 def operations(document: Mapping[str, Any]) -> dict[str, list[Operation]]:
@@ -41,23 +41,25 @@ def operations(document: Mapping[str, Any]) -> dict[str, list[Operation]]:
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
-                told = item[method]
-                groups.setdefault((told.get("tags") or ["other"])[0], []).append(_operation(method, path, told))
+                operation = item[method]
+                groups.setdefault((operation.get("tags") or ["other"])[0], []).append(
+                    _operation(method, path, operation)
+                )
     return groups
 
 
-def _operation(method: str, path: str, told: Mapping[str, Any]) -> Operation:
+def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Operation:
     answers = [
-        Answer(str(status), answer.get("description", ""), _example(answer))
-        for status, answer in told.get("responses", {}).items()
+        ListedAnswer(str(status), answer.get("description", ""), _example(answer))
+        for status, answer in operation.get("responses", {}).items()
     ]
     return Operation(
         method.upper(),
         path,
-        told.get("summary", ""),
-        told.get("description", ""),
-        bool(told.get("security")),
-        told.get("parameters", []),
+        operation.get("summary", ""),
+        operation.get("description", ""),
+        bool(operation.get("security")),
+        operation.get("parameters", []),
         answers,
     )
 

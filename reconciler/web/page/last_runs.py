@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.names import ATTRIBUTION, NAMES, RECHECKS, STARTABLE, SWEEPS
+from reconciler.names import ATTRIBUTION, RECHECKS, RUN_NAMES, STARTABLE, SWEEPS
 from reconciler.runner import SCHEDULE
 from reconciler.runs.run_log import Record
 from reconciler.schedule import last_slot
@@ -28,7 +28,7 @@ TITLES: Final = {
 
 def runs(facts: Facts) -> list[RunRow]:
     newest = facts.today.newest if facts.today else {}
-    shown = [name for name in NAMES if name in STARTABLE or name == "age" or name in newest]
+    shown = [name for name in RUN_NAMES if name in STARTABLE or name == "age" or name in newest]
     return [_run(facts, name, newest.get(name)) for name in shown]
 
 
@@ -92,8 +92,8 @@ def _detail(record: Record) -> str:
     ):
         if number := _count(counts, key):
             parts.append(f"{number:,} {word}")
-    won = counts.get("conversions")
-    if isinstance(won, dict) and (total := sum(won.values())):
+    converted = counts.get("conversions")
+    if isinstance(converted, dict) and (total := sum(converted.values())):
         parts.append(counted(total, "conversion"))
     if record.started_by and record.started_by != SCHEDULE:
         parts.append(f"by {record.started_by}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from reconciler.web.lists import SEVEN_DAYS, SINCE_MIDNIGHT, Entry, Extract, Kind
+from reconciler.web.lists import SEVEN_DAYS, SINCE_MIDNIGHT, Entry, Extract, ListKind
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ListPage:
     spans: list[tuple[str, str, bool]]
 
 
-def list_page(name: str, kind: Kind, days: str, found: Extract, zone: ZoneInfo, *, is_first: bool) -> ListPage:
+def list_page(name: str, kind: ListKind, days: str, found: Extract, zone: ZoneInfo, *, is_first: bool) -> ListPage:
     """The page of what was found."""
     address = f"/lists/{name}"
     chosen = f"?days={days}" if days == SEVEN_DAYS else ""

@@ -13,14 +13,14 @@ from reconciler.web.page.view_model import Facts, ProcessRow, State
 
 def processes(facts: Facts) -> list[ProcessRow]:
     """The reader, the appliers, and who else serves this page beside the process that does."""
-    told = [] if facts.today is None else facts.today.processes
+    there = [] if facts.today is None else facts.today.processes
     held = Counter() if facts.today is None else Counter(lane.owner for lane in facts.today.lanes.values())
     rows = []
     if facts.stream.reader is not None:
         silent = facts.stream.reader_silent_since
         gone = "" if silent is None else f"silent since {clock(silent, facts.now, facts.policy.zone)}"
         rows.append(_row(facts, facts.stream.reader, gone, "reads", State.BAD))
-    for process, seconds in told:
+    for process, seconds in there:
         if facts.here is not None and (process.kind, process.name) == (facts.here.kind, facts.here.name):
             continue
         since = facts.now - timedelta(seconds=seconds)
@@ -38,7 +38,7 @@ def processes(facts: Facts) -> list[ProcessRow]:
 def missing(facts: Facts) -> str:
     """Why a process may not be among the rows; empty where they are all there."""
     if not facts.stream.is_watched:
-        return "The reader tells of itself in Kafka, and KAFKA_BOOTSTRAP_SERVERS is not set for this process."
+        return "The reader reports itself in Kafka, and KAFKA_BOOTSTRAP_SERVERS is not set for this process."
     return ""
 
 

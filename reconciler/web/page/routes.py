@@ -30,7 +30,7 @@ from consumer.process import myself, release
 from consumer.store.errors import NotPrepared, StoreError
 from reconciler.monitor import today, week
 from reconciler.monitor.kafka import StreamSeen
-from reconciler.monitor.servers import Watch
+from reconciler.monitor.servers import ServerMonitor
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.mysql_statements import LARGEST
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 FRESH_SECONDS: Final = 1.0
 """However many look at the page, PostgreSQL is asked once in so long."""
 WEEK_FRESH_SECONDS: Final = 60.0
-"""The same of what is told of seven days, at the least."""
+"""The same of what the page says of seven days, at the least."""
 WEEK_WAIT_SECONDS: Final = 1.0
 WEEK_ANSWER_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
@@ -64,7 +64,7 @@ OUTCOME: Final = re.compile(r"the last call ended with (\w+)")
 """How a call ended, which the call centre writes as a key."""
 
 
-class Seen(NamedTuple):
+class StoreSeen(NamedTuple):
     """What the status page knows of PostgreSQL, None where it has never answered; `now` is by its clock."""
 
     now: datetime
@@ -86,33 +86,33 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Stint:
-    """One stay in one queue, told; `converted` where it ended as a conversion."""
+class StintLine:
+    """One stay in one queue, in a sentence; `converted` where it ended as a conversion."""
 
     sentence: str
     converted: bool
 
 
 @dataclass(frozen=True)
-class Told:
+class CustomerView:
     """An explanation in the order of the page: what is, the history, what else there is to say."""
 
     lead: str
     before: list[str]
-    stints: list[Stint]
+    stints: list[StintLine]
     after: list[str]
 
 
-def told(explanation: Explanation, zone: ZoneInfo) -> Told:
+def customer_view(explanation: Explanation, zone: ZoneInfo) -> CustomerView:
     """The sentences of `consumer explain`, all of them, in local time and people's words, with the stints apart."""
     sentences = [for_people(sentence, zone) for sentence in explanation.sentences]
     first = next((at for at, text in enumerate(sentences) if text.startswith("Stint ")), len(sentences))
     last = first + len(explanation.stints)
     stints = [
-        Stint(sentence, stint.conversion_type is not None)
+        StintLine(sentence, stint.conversion_type is not None)
         for sentence, stint in zip(sentences[first:last], explanation.stints, strict=True)
     ]
-    return Told(sentences[0], sentences[1:first], stints, sentences[last:])
+    return CustomerView(sentences[0], sentences[1:first], stints, sentences[last:])
 
 
 def for_people(sentence: str, zone: ZoneInfo) -> str:
@@ -141,12 +141,12 @@ class TodayCache:
         self._ahead = timedelta()
         """PostgreSQL's clock, less our own."""
 
-    def newest(self) -> Seen:
+    def newest(self) -> StoreSeen:
         """The newest that could be had, perhaps old. Never raises."""
         with self._lock:
             if time.monotonic() >= self._due:
                 self._look()
-            return Seen(datetime.now(UTC) + self._ahead, self._newest, self._week)
+            return StoreSeen(datetime.now(UTC) + self._ahead, self._newest, self._week)
 
     def _look(self) -> None:
         try:
@@ -225,7 +225,7 @@ def commands(sentence: str) -> Markup:
 def add_pages(
     app: FastAPI,
     precalls: PrecallService,
-    watch: Watch,
+    monitor: ServerMonitor,
     cache: TodayCache,
     stream: Callable[[], StreamSeen],
     policy: Callable[[], Policy],
@@ -237,7 +237,7 @@ def add_pages(
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
         seen = await asyncio.to_thread(cache.newest)
-        facts = Facts(seen.now, watch.snapshot(), seen.today, stream(), policy(), seen.week, myself(RECONCILER))
+        facts = Facts(seen.now, monitor.snapshot(), seen.today, stream(), policy(), seen.week, myself(RECONCILER))
         return pages.html("status.html", page=page(facts))
 
     @app.get("/customers", include_in_schema=False)
@@ -267,7 +267,7 @@ def add_pages(
             "customer.html",
             title=title,
             asked=number,
-            told=told(explanation, zone),
+            view=customer_view(explanation, zone),
             startable=policy().may_start,
         )
 

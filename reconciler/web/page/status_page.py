@@ -20,13 +20,13 @@ from reconciler.web.page.processes import missing, processes
 from reconciler.web.page.view_model import (
     VERY_LATE_SECONDS,
     AgentRow,
+    ConversionRow,
     DayRow,
     Facts,
     Figure,
     LaneRow,
-    Page,
     State,
-    WonRow,
+    StatusPage,
     lag_state,
 )
 
@@ -40,14 +40,14 @@ WEIGHT: Final = {State.GOOD: 0, State.NOTICE: 1, State.UNKNOWN: 2, State.BAD: 3}
 """Of what there is to know, the worst makes the headline."""
 
 
-def page(facts: Facts) -> Page:
+def page(facts: Facts) -> StatusPage:
     """The page of this moment."""
     found = sorted(alerts(facts), key=lambda alert: WEIGHT[alert.state], reverse=True)
     state = max((alert.state for alert in found), key=WEIGHT.__getitem__, default=State.GOOD)
     days = Days() if facts.today is None else facts.today.days
     drawn = chart(days.today, days.yesterday)
     conversions, words = _conversions(facts, drawn)
-    return Page(
+    return StatusPage(
         now=facts.now,
         clock=f"{facts.now.astimezone(facts.policy.zone):%H:%M:%S}",
         zone=facts.policy.zone.key,
@@ -105,10 +105,12 @@ def _won(facts: Facts) -> list[Figure]:
     return [*figures, Figure("won-week", "In seven days", _number(total), since, link="/lists/conversions?days=week")]
 
 
-def _latest(facts: Facts) -> list[WonRow]:
+def _latest(facts: Facts) -> list[ConversionRow]:
     words, zone = dict(CONVERSIONS), facts.policy.zone
     return [
-        WonRow(one.user_id, one.at.astimezone(zone), clock(one.at, facts.now, zone), words.get(one.conversion_type, ""))
+        ConversionRow(
+            one.user_id, one.at.astimezone(zone), clock(one.at, facts.now, zone), words.get(one.conversion_type, "")
+        )
         for one in ([] if facts.today is None else facts.today.latest)
     ]
 

@@ -103,7 +103,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class WonRow:
+class ConversionRow:
     """One of the latest conversions."""
 
     user_id: int
@@ -183,7 +183,7 @@ class LagRow:
 
 
 @dataclass(frozen=True)
-class Page:
+class StatusPage:
     """The whole page."""
 
     now: datetime
@@ -196,7 +196,7 @@ class Page:
     queues_note: str
     conversions: Figure
     won: list[Figure]
-    latest: list[WonRow]
+    latest: list[ConversionRow]
     days: list[DayRow]
     agents: list[AgentRow] | None
     """None: there are no calls to tell by, or nobody knows yet."""

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from consumer.leads.model import UserRow
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 from tests.integration.call_centre import everything, guard, unguard
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.world import World
@@ -164,7 +164,7 @@ class TestShown:
     def world(self, world: World) -> World:
         world.pass_lanes(now() - 120_000_000)
         world.sql("UPDATE users SET current_signature_file_id = 7 WHERE id = 3")
-        world.sweep("unsigned-conversions", Scope(everyone=True))
+        world.sweep("unsigned-conversions", SweepScope(everyone=True))
         assert world.queues()[3] == UNSIGNED
         assert world.scores()[3] == "none"
         assert entries(world) == [RIGHT[0], (3, UNSIGNED, "closed")]
@@ -181,7 +181,7 @@ class TestShown:
     def test_a_queue_shown_is_queued_once_however_often_it_is_shown(self, world: World, stream: Played) -> None:
         world.sql("INSERT INTO claims (id, user_id, status) VALUES (30, 3, 'open')")
         world.requirement(300, 30)
-        everyone = Scope(everyone=True)
+        everyone = SweepScope(everyone=True)
         world.sweep("unsigned-conversions", everyone)
         mine = [(3, OUTSTANDING, "pending"), (3, UNSIGNED, "closed")]
         assert entries(world)[1:] == mine
@@ -203,7 +203,7 @@ def test_a_sweep_puts_its_own_users_right(world: World) -> None:
     report = world.sweep("new-users")
     assert (report.outcome, report.tally.drift, report.tally.entries_repaired) == ("ok", {"entry_missing": 1}, 1)
     assert entries(world) == [(4, UNSIGNED, "pending")]
-    world.sweep("unsigned-conversions", Scope(everyone=True))
+    world.sweep("unsigned-conversions", SweepScope(everyone=True))
     assert entries(world) == [*RIGHT, (4, UNSIGNED, "pending")]
 
 

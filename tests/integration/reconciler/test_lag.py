@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from reconciler.runs.run_log import Runs
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 from tests.integration.reconciler.world import World, open_world
 from tests.servers import PrivateServer, ensure
 from tests.support.waiting import until
 
-EVERYONE = Scope(everyone=True)
+EVERYONE = SweepScope(everyone=True)
 HOUR = 3600
 
 

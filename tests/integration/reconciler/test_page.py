@@ -28,8 +28,8 @@ from consumer.stream.checkpoint import Start
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.producer import ReaderTransactions
 from reconciler.monitor.today import CONVERSIONS, KINDS, LATEST, TODAY, calendar, look
-from reconciler.monitor.week import WON
-from reconciler.names import NAMES
+from reconciler.monitor.week import CONVERSIONS_BY_DAY
+from reconciler.names import RUN_NAMES
 from reconciler.runs.run_log import NEWEST
 from reconciler.web.page.routes import for_people
 from tests.bench.kafka import Topics
@@ -248,11 +248,11 @@ def test_a_customer_is_read_live_by_a_button_with_the_token(shift: Shift, page: 
     page.get_by_role("button", name="Read live").click()
     page.get_by_label("Token").fill("wrong")
     page.get_by_label("Token").press("Enter")
-    expect(page.locator("#told")).to_contain_text("That token is wrong")
+    expect(page.locator("#result")).to_contain_text("That token is wrong")
     page.get_by_role("button", name="Read live").click()
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_label("Token").press("Enter")
-    expect(page.locator("#told")).to_contain_text("Queued")
+    expect(page.locator("#result")).to_contain_text("Queued")
     shift.world.pg("DELETE FROM leadstream.rechecks")
 
 
@@ -266,7 +266,7 @@ def test_a_token_that_may_only_read_is_forgotten_so_that_another_can_be_entered(
             page.get_by_role("button", name="Read live").click()
             page.get_by_label("Token").fill("reads")
             page.get_by_label("Token").press("Enter")
-            expect(page.locator("#told")).to_contain_text("may read only")
+            expect(page.locator("#result")).to_contain_text("may read only")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_the_search_says_what_is_wrong(shift: Shift, page: Page, asked: str, sta
 
 def test_a_sweep_runs_with_the_right_token_only_and_the_tab_remembers_it(shift: Shift, page: Page) -> None:
     run = page.get_by_role("button", name="Run Rechecks now")
-    told = page.locator("#told")
+    told = page.locator("#result")
     run.click()
     page.get_by_label("Token").fill("wrong")
     page.get_by_label("Token").press("Enter")
@@ -481,7 +481,7 @@ def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> Non
     row.get_by_role("button", name="Discard").click()
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Go on").click()
-    expect(page.locator("#told")).to_contain_text("is discarded")
+    expect(page.locator("#result")).to_contain_text("is discarded")
     expect(row).to_have_count(0)
 
 
@@ -632,10 +632,11 @@ def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
     )
     world.pg("ANALYZE leadstream.runs, leadstream.stints")
     moments = calendar(datetime.now(UTC), ZoneInfo("Europe/London"))
-    names = list(NAMES)
+    names = list(RUN_NAMES)
     for statement, parameters in (
         (CONVERSIONS, {"zone": "Europe/London", **moments._asdict()}),
-        (WON, {"zone": "Europe/London", **moments._asdict()}), (LATEST, {"week": moments.week, "limit": 6}),
+        (CONVERSIONS_BY_DAY, {"zone": "Europe/London", **moments._asdict()}),
+        (LATEST, {"week": moments.week, "limit": 6}),
         (NEWEST, [names]), (TODAY, [names, moments.today]), (KINDS, [names, moments.today]),
     ):  # fmt: skip
         plan = "\n".join(line for (line,) in world.centre.execute("EXPLAIN " + statement, parameters))

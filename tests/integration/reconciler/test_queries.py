@@ -23,13 +23,13 @@ from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from reconciler import mysql_statements
 from reconciler import replica as replica_module
-from reconciler.monitor.servers import Watch
+from reconciler.monitor.servers import ServerMonitor
 from reconciler.mysql_statements import Queries
 from reconciler.names import SWEEPS
 from reconciler.replica import Replica
 from reconciler.runner import Jobs
 from reconciler.runs.sessions import load_settings
-from reconciler.runs.sweeps import HOUR, Scope
+from reconciler.runs.sweeps import HOUR, SweepScope
 from reconciler.settings import AgingSettings
 from reconciler.web.precall import PrecallService
 from tests.integration.company_tables import key
@@ -44,7 +44,7 @@ CALLED_AN_HOUR = 100
 OLD_BATCH = 100
 OLD_SCANS = 24 * 4
 LOOKS_IN_A_QUARTER = 15
-"""Looks of the watch that are played; it looks more often, but most looks are pings, which run nothing."""
+"""Looks of the monitor that are played; it looks more often, but most looks are pings, which run nothing."""
 
 
 def customers(world: World, *, numbers: bool = False) -> None:
@@ -92,7 +92,7 @@ def an_hour_passes(world: World, hour: int) -> None:
     world.requirement(first, first, ago=1800)
     repairer = world.repairer(batch_size=100)
     repairer.check(range(first, first + NEW_AN_HOUR))
-    repairer.settle()
+    repairer.resolve()
     world.pg(
         "UPDATE user_call_scores SET last_call_at = now() AT TIME ZONE 'utc'"
         " WHERE user_id IN (SELECT user_id FROM user_call_scores ORDER BY hashint8(user_id + %s) LIMIT %s)",
@@ -159,20 +159,20 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
             world.pass_lanes()
             world.sweep(name)
     before = ran(world, account)
-    watch = Watch(settings, world.stop, ZoneInfo("UTC"))
-    jobs = Jobs(settings, AgingSettings(), world.stop, watch.known)
-    replica = Replica(MySQLAddress(account), known=watch.known)
-    asyncio.run(opens_and_closes(PrecallService(settings, watch, 2000)))
+    monitor = ServerMonitor(settings, world.stop, ZoneInfo("UTC"))
+    jobs = Jobs(settings, AgingSettings(), world.stop, monitor.known)
+    replica = Replica(MySQLAddress(account), known=monitor.known)
+    asyncio.run(opens_and_closes(PrecallService(settings, monitor, 2000)))
     checked = 0
     for hour in range(STARTING, STARTING + HOURS):
         an_hour_passes(world, hour)
         for quarter, name in enumerate(SWEEPS):
             world.pass_lanes()
-            report = jobs.sweep(name, Scope())
+            report = jobs.sweep(name, SweepScope())
             assert (report.outcome, report.tally.drift) == ("ok", {})
             checked += report.tally.checked
             for look in range(LOOKS_IN_A_QUARTER):
-                watch.look_at_replica(replica, hour * 3600 + quarter * 900 + look * 60)
+                monitor.look_at_replica(replica, hour * 3600 + quarter * 900 + look * 60)
     jobs.close()
     replica.close()
     day = ran(world, account) - before

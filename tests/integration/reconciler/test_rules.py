@@ -26,7 +26,7 @@ from consumer.store.errors import NotPrepared
 from reconciler.names import SWEEPS
 from reconciler.runs import aging
 from reconciler.runs.run_log import Runs
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 from reconciler.settings import AgingSettings
 from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
@@ -365,7 +365,7 @@ class TestNever:
         world.sql("UPDATE users SET current_signature_file_id = NULL WHERE id = 1")
         world.age_everything(60)
         world.pass_lanes()
-        assert world.sweep("requirements-conversions", Scope(everyone=True)).tally.repaired == 1
+        assert world.sweep("requirements-conversions", SweepScope(everyone=True)).tally.repaired == 1
         assert world.queues()[1] == "unsigned_users"
         assert desk(world)[0] == (1, "none", False, [])
 

@@ -12,7 +12,7 @@ import pytest
 from consumer.store import runs
 from reconciler import schedule
 from reconciler.monitor import lags, servers, today
-from reconciler.names import NAMES
+from reconciler.names import RUN_NAMES
 from reconciler.postgres import microseconds
 from reconciler.runs import aging, run_log
 from reconciler.runs.run_log import Runs
@@ -25,7 +25,7 @@ DAYS = {
     "zone": "Europe/London", "today": EARLIER, "yesterday": EARLIER - timedelta(days=1), "tomorrow": NOW,
     "same_time": EARLIER - timedelta(days=1),
 }  # fmt: skip
-SINCE = [list(NAMES), EARLIER]
+SINCE = [list(RUN_NAMES), EARLIER]
 DAY = {"midnight": EARLIER, "next_midnight": NOW}
 BEGIN = {"ABANDON": ["rechecks"], "START": ["age", None, None, None, None]}
 ASKED: dict[ModuleType, dict[str, Any]] = {
@@ -41,14 +41,14 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
         "WINDOWS": ["new-users"],
         "LAST": ["rechecks"],
-        "NEWEST": [list(NAMES)],
+        "NEWEST": [list(RUN_NAMES)],
         "FORGET": {"name": "verify", "days": 400},
     },
     servers: {
         "QUEUES": [],
-        "LAST_RUNS": [list(NAMES)],
+        "LAST_RUNS": [list(RUN_NAMES)],
         "STREAMED": [],
-        "RUN_STATES": [list(NAMES)],
+        "RUN_STATES": [list(RUN_NAMES)],
         "VERIFIED": [],
     },
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
@@ -90,7 +90,7 @@ def old_world(mysql_world: World) -> World:
         " SELECT name, now() - make_interval(mins => n * 30), now(), CASE WHEN n %% 50 = 3 THEN 'failed' ELSE 'ok' END,"
         " now() - make_interval(mins => n * 30 + 60), now() - make_interval(mins => n * 30), n, '{\"drift\": {}}'"
         " FROM unnest(%s::text[]) AS name, generate_series(1, 8000) AS n",
-        list(NAMES),
+        list(RUN_NAMES),
     )
     world.pg(
         "INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, closed_at,"

@@ -241,6 +241,25 @@ def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> No
         assert served.get("/v1/dead-letters").json() == []
 
 
+def test_old_dead_letters_are_dropped_though_no_new_one_comes(mysql_world: World) -> None:
+    world = mysql_world
+    letters = [dead_letter("ls.users", 0, at, "undecodable", "?", None, Content(b"1", b"{")) for at in range(4)]
+    with connect(world.conninfo, "a test") as session:
+        add(session, letters)
+        session.commit()
+    world.pg(
+        "UPDATE leadstream.dead_letters SET set_aside_at = now() - interval '31 days',"
+        " resolved_at = CASE message_offset WHEN 0 THEN now() END WHERE message_offset < 3 RETURNING id"
+    )
+    with serving(world, DEAD_LETTER_DAYS="30") as served:
+        until(lambda: len(world.pg("SELECT id FROM leadstream.dead_letters")) == 1, "what is older was dropped")
+        assert [one["offset"] for one in served.get("/v1/dead-letters").json()] == [3]
+        expired = 'leadstream_dead_letters_expired_total{deployment="leadstream"} 2.0'
+        until(lambda: expired in served.get("/metrics").text, "the unresolved ones were counted")
+        (line,) = (line for line in served.process.lines() if line["event"] == "dead_letters_expired")
+        assert (line["count"], line["days"]) == (2, 30)
+
+
 def test_one_customer_is_read_live_by_a_command(mysql_world: World) -> None:
     world = mysql_world
     world.user(1, ago=90 * 24 * 3600)

@@ -14,11 +14,11 @@ from consumer.leads.model import NEVER
 from consumer.store.leads import LeadStore, Recheck
 from reconciler.replica import LiveRead
 from reconciler.runs.run_log import AlreadyRunning, Runs
-from reconciler.runs.sweeps import Scope
+from reconciler.runs.sweeps import SweepScope
 from tests.integration.reconciler.world import World, refuse
 from tests.support.waiting import until
 
-EVERYONE = Scope(everyone=True)
+EVERYONE = SweepScope(everyone=True)
 
 
 def called(world: World, user_id: int, hours_ago: int) -> None:
@@ -238,7 +238,7 @@ def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World
 
     repairer.replica.read_users = read_and_change  # type: ignore[method-assign]
     repairer.check([1])
-    repairer.settle()
+    repairer.resolve()
     assert (repairer.tally.left_to_recheck, repairer.tally.repaired) == (1, 0)
 
 
@@ -254,7 +254,7 @@ def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stre
     now = repairer.replica.clock()
     world.pg("UPDATE leadstream.leads SET signature = '98', version = %s, queue_type = 'none'", now)
     world.sql("UPDATE users SET current_signature_file_id = 99")
-    repairer.settle()
+    repairer.resolve()
     assert (repairer.tally.left_to_recheck, repairer.tally.repaired) == (1, 0)
     assert world.pg("SELECT judge_after FROM leadstream.leads") == [(None,)]
 
@@ -287,7 +287,7 @@ def test_a_window_begins_where_the_last_successful_run_ended(mysql_world: World)
         "UPDATE leadstream.runs SET window_from = window_from - interval '6 hours',"
         " window_to = window_to - interval '6 hours'"
     )
-    world.sweep("new-users", Scope(hours_back=1))
+    world.sweep("new-users", SweepScope(hours_back=1))
     assert world.queues() == {}
     world.sweep("new-users")
     assert world.queues() == {1: "unsigned_users"}

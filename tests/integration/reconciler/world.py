@@ -30,9 +30,9 @@ from reconciler.replica import Replica
 from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
-from reconciler.runs.sweeps import Report, Scope, Sweeper, SweepPlan
+from reconciler.runs.sweeps import Report, Sweeper, SweepPlan, SweepScope
 from reconciler.runs.verify import Verification
-from reconciler.runs.wait_for_stream import LaneWatch
+from reconciler.runs.wait_for_stream import LaneMonitor
 from tests.integration.company_tables import call_centre_tables, company_tables, key
 from tests.support.environments import environment
 from tests.support.processes import Process, Processes, log_folder
@@ -131,7 +131,7 @@ class World:
     def repairer(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
         book = self.book()
-        watch = LaneWatch(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
+        watch = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
         store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
         return Repairer(
             replica or self.replica(),
@@ -143,12 +143,12 @@ class World:
             dry_run=dry_run,
         )
 
-    def sweep(self, name: str, scope: Scope | None = None, *, dry_run: bool = False) -> Report:
+    def sweep(self, name: str, scope: SweepScope | None = None, *, dry_run: bool = False) -> Report:
         """Runs one sweep in this process."""
         repairer = self.repairer(dry_run)
         plan = SweepPlan(600, 48, self.shadow)
         return Sweeper(repairer.replica, repairer.postgres, Runs(repairer.postgres), repairer, plan).run(
-            name, scope or Scope()
+            name, scope or SweepScope()
         )
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:

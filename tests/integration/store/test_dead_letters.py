@@ -7,7 +7,15 @@ import pytest
 from consumer.leads.outcome import Outcome
 from consumer.store import dead_letters
 from consumer.store.connection import open_session
-from consumer.store.dead_letters import KEPT_BYTES, LONGEST_BYTES, Content, DeadLetter, NoSuchDeadLetter, dead_letter
+from consumer.store.dead_letters import (
+    KEPT_BYTES,
+    LONGEST_BYTES,
+    Content,
+    DeadLetter,
+    Expired,
+    NoSuchDeadLetter,
+    dead_letter,
+)
 from consumer.store.errors import LaneTaken
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
@@ -86,6 +94,22 @@ def test_dead_letters_of_a_certain_age_are_dropped_and_those_are_counted_that_no
         assert write(store, letter(9)) == (1, 2)
     with open_session(database, "a test") as session:
         assert [one.offset for one in dead_letters.unresolved(session, 10)] == [3, 9]
+
+
+def test_old_dead_letters_are_dropped_in_portions_the_oldest_first_and_no_other_session_waits(
+    store: LeadStore, database: str
+) -> None:
+    write(store, *(letter(offset) for offset in range(5)))
+    age = "UPDATE leadstream.dead_letters SET set_aside_at = now() - make_interval(days => 31 + id::int) WHERE id < 5"
+    with open_session(database, "a test", autocommit=True) as session, open_session(database, "another") as other:
+        session.execute(age)
+        dead_letters.resolve(session, dead_letters.choose(session, [3]), "discarded")
+        dead_letters.choose(other, [1])
+        portions = [dead_letters.expire(session, 30, 2) for _ in range(3)]
+        assert portions == [Expired(2, 1), Expired(1, 1), Expired(0, 0)]
+        assert [one.number for one in dead_letters.unresolved(session, 10)] == [1, 5]
+        other.rollback()
+        assert dead_letters.expire(session, 30, 2) == Expired(1, 1)
 
 
 def test_of_a_message_that_is_too_long_the_first_bytes_are_kept(store: LeadStore, database: str) -> None:

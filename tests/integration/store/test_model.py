@@ -40,7 +40,7 @@ from reconciler.replica import NO_ROWS, Checksums, Fingerprints, LiveLead, LiveR
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
 from reconciler.runs.verify import Verification
-from reconciler.runs.wait_for_stream import LaneWatch
+from reconciler.runs.wait_for_stream import LaneMonitor
 from tests.integration.store.accounts import PLAN, Books
 from tests.integration.store.databases import wipe
 from tests.integration.store.desk import LANES
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
     def swept(self, user_id: int) -> None:
         repairer = self._repairer()
         repairer.check([user_id])
-        repairer.settle()
+        repairer.resolve()
         self._seen_live(user_id)
         assert not repairer.tally.drift
         assert not repairer.tally.repaired
@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
 
     def _repairer(self) -> Repairer:
         stop = Event()
-        watch = LaneWatch(self.postgres.lanes, 0.0, 0.0, stop)
+        watch = LaneMonitor(self.postgres.lanes, 0.0, 0.0, stop)
         return Repairer(self.replica, self.sweeps, self.postgres, watch, stop=stop)
 
     def _seen_live(self, user_id: int) -> None:

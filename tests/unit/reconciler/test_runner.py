@@ -1,8 +1,8 @@
-"""What the log says of runs that are others' work."""
+"""What the log says of runs that are others' work, and of what is dropped for its age."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,9 +10,66 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from consumer.metrics import DEAD_LETTERS_EXPIRED
+from consumer.store import dead_letters
+from consumer.store.dead_letters import Expired
 from reconciler import runner
 from reconciler.runs import attribution
 from reconciler.runs.attribution import Attributed
+
+
+class NoServer:
+    """A session that nothing is asked of."""
+
+    def __init__(self, _: str) -> None:
+        pass
+
+    def session(self) -> AbstractContextManager[object]:
+        return nullcontext(object())
+
+    def close(self) -> None:
+        pass
+
+
+def expiring(
+    monkeypatch: pytest.MonkeyPatch, stop: Event, *portions: Expired
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """What the log says while these portions of dead letters are dropped, and after how many days each was."""
+    left = iter(portions)
+    days: list[int] = []
+
+    def expire(_: object, kept: int) -> Expired:
+        days.append(kept)
+        return next(left)
+
+    monkeypatch.setattr(runner, "Postgres", NoServer)
+    monkeypatch.setattr(dead_letters, "expire", expire)
+    settings = cast(Any, SimpleNamespace(replica=None, database=SimpleNamespace(conninfo="")))
+    with capture_logs() as logs:
+        runner.Jobs(settings, cast(Any, None), stop, dead_letter_days=30).expire_dead_letters()
+    return [dict(line) for line in logs], days
+
+
+def counted() -> float:
+    (family,) = DEAD_LETTERS_EXPIRED.collect()
+    return next(sample.value for sample in family.samples if sample.name.endswith("_total"))
+
+
+def test_dead_letters_are_dropped_until_none_is_old_and_the_unresolved_ones_are_logged_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = counted()
+    logs, days = expiring(monkeypatch, Event(), Expired(9, 7), Expired(9, 0), Expired(1, 1), Expired(0, 0))
+    assert [(line["event"], line["count"], line["days"]) for line in logs] == [
+        ("dead_letters_expired", 7, 30), ("dead_letters_expired", 1, 30),
+    ]  # fmt: skip
+    assert (counted() - before, days) == (8, [30] * 4)
+
+
+def test_whoever_is_told_to_stop_drops_no_further_portion(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Event()
+    stop.set()
+    assert expiring(monkeypatch, stop, Expired(9, 9)) == ([], [])
 
 
 def test_that_others_attribute_conversions_is_said_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:

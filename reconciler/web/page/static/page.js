@@ -3,7 +3,7 @@
 
 const EVERY = 2000, PATIENCE = 8000, FINISHED = 120000;
 const at = (id) => document.getElementById(id);
-const pause = at("pause"), lost = at("lost"), told = at("told");
+const pause = at("pause"), lost = at("lost"), result = at("result");
 let timer = 0, lastSeen = at("clock").textContent;
 
 /* ---- live updates: every part with data-live is replaced when it says something else ---- */
@@ -87,12 +87,12 @@ async function start(button) {
   if (!given) return;
   button.dataset.asked = "yes";
   button.setAttribute("aria-disabled", "true");
-  say(told, `${title} is running …`);
+  say(result, `${title} is running …`);
   try {
-    say(told, await run(name, title, given));
+    say(result, await run(name, title, given));
     await tick();
   } catch {
-    say(told, `${title}: the server did not answer.`);
+    say(result, `${title}: the server did not answer.`);
   } finally {
     delete button.dataset.asked;
     markBusy();

@@ -17,7 +17,7 @@ from consumer.store.lanes import LanePoint
 from consumer.store.leads import Present, Recheck
 from reconciler.replica import Checksums, LiveLead, LiveRead
 from reconciler.runs.repair import Repairer
-from reconciler.runs.wait_for_stream import LaneWatch
+from reconciler.runs.wait_for_stream import LaneMonitor
 
 LANES: Final = 4
 SECOND: Final = 1_000_000
@@ -62,7 +62,7 @@ class World:
         self, *, batch_size: int = 100, dry_run: bool = False, gives_up: bool = False, still: float = 0.0
     ) -> Repairer:
         """A repairer at work here, that waits for nobody."""
-        watch = LaneWatch(lambda: self.lanes, still, 0.0, self.stop)
+        watch = LaneMonitor(lambda: self.lanes, still, 0.0, self.stop)
         return Repairer(
             cast("Any", FakeReplica(self)), cast("Any", FakeStore(self)), cast("Any", FakePostgres(self)), watch,
             stop=self.stop, batch_size=batch_size, dry_run=dry_run, gives_up=gives_up,

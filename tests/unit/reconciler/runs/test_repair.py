@@ -40,10 +40,10 @@ from reconciler.runs.repair import (
     RECHECK_AGAIN_SECONDS,
     ROUNDS,
     STANDS_STILL,
-    Known,
+    Basis,
     Reading,
     Repairer,
-    Tally,
+    RunTally,
     ask_for_rechecks,
     ask_later,
     batches,
@@ -60,7 +60,7 @@ MINUTE = 60 * SECOND
 UNPASSED = "drift was not confirmed: the stream has yet to pass what was read"
 
 
-def counts(tally: Tally) -> dict[str, object]:
+def counts(tally: RunTally) -> dict[str, object]:
     """What a run counted, less what is nothing."""
     return {name: count for name, count in tally.as_counts().items() if count}
 
@@ -68,7 +68,7 @@ def counts(tally: Tally) -> dict[str, object]:
 def checked(repairer: Repairer, *users: int) -> dict[str, object]:
     """What a check of these users finds, up to its end."""
     repairer.check(users)
-    repairer.settle()
+    repairer.resolve()
     return counts(repairer.tally)
 
 
@@ -129,7 +129,7 @@ def test_what_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     repairer = world.repairer()
     repairer.check([1])
     world.customer(1, None)
-    repairer.settle()
+    repairer.resolve()
     assert counts(repairer.tally) == {"checked": 1, "brought_by_stream": 1}
 
 
@@ -144,7 +144,7 @@ def test_counts_of_a_run_add_up_over_its_batches(world: World) -> None:
         repairer.check([late, *soon])
         for user in soon:
             world.customer(user)
-        repairer.settle()
+        repairer.resolve()
     assert counts(repairer.tally) == {
         "checked": 6, "brought_by_stream": 4, "shown": 2, "left_to_recheck": 2,
         "conversions_waiting": {"signature_obtained": 2},
@@ -156,7 +156,7 @@ def test_a_recheck_of_what_the_stream_brought_is_struck_off(world: World) -> Non
     repairer = world.repairer()
     repairer.check([1])
     world.customer(1)
-    repairer.settle()
+    repairer.resolve()
     assert world.done == [1]
 
 
@@ -489,7 +489,7 @@ def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: World) -> None
     repairer.check([1, 2])
     world.unreadable = {2: ReplicaError("too slow")}
     with capture_logs() as lines:
-        repairer.settle()
+        repairer.resolve()
     assert (repairer.tally.repaired, dict(repairer.tally.refused)) == (1, {"too slow": 1})
     assert world.postponed == {2: ("too slow", RECHECK_AGAIN_SECONDS, True)}
     assert {"event": "lead_not_read", "log_level": "error", "user_id": 2, "reason": "too slow"} in lines
@@ -513,7 +513,7 @@ def test_leads_are_shown_a_batch_at_a_time_and_whoever_holds_one_is_not_waited_f
 def test_what_is_in_step_is_counted_over_all_that_are_condensed_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repair, "CONDENSED_AT_ONCE", 2)
+    monkeypatch.setattr(repair, "CHECKSUMS_AT_ONCE", 2)
     for user in (1, 2, 3):
         world.customer(user)
     assert checked(world.repairer(), 1, 2, 3) == {"checked": 3, "in_step": 3}
@@ -539,25 +539,25 @@ def test_a_run_stops_between_batches(world: World) -> None:
     repairer = world.repairer()
     repairer.check([1])
     world.stop.set()
-    for step in (repairer.settle, lambda: repairer.check([1]), repairer.recheck_due):
+    for step in (repairer.resolve, lambda: repairer.check([1]), repairer.recheck_due):
         world.due = [1]
         with pytest.raises(Stopped):
             step()
 
 
 def test_leads_are_read_and_written_a_batch_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repair, "SUSPECTS_AT_ONCE", 4)
-    monkeypatch.setattr(repair, "CONDENSED_AT_ONCE", 5)
+    monkeypatch.setattr(repair, "CANDIDATES_AT_ONCE", 4)
+    monkeypatch.setattr(repair, "CHECKSUMS_AT_ONCE", 5)
     for user in range(1, 7):
         world.customer(user, "f1", held=None)
     repairer = world.repairer(batch_size=2)
     repairer.check(range(1, 7))
     assert world.asked_checksums == [[1, 2, 3, 4, 5], [6]]
     assert world.read == [[1, 2], [3, 4], [1, 2], [3, 4], [5], [6]]
-    repairer.settle()
+    repairer.resolve()
     assert world.read[6:] == [[5, 6]]
     assert len(world.written) == 3
-    repairer.settle()
+    repairer.resolve()
     assert len(world.read) == 7, "nothing is left"
 
 
@@ -616,14 +616,14 @@ def test_versions_of_whole_seconds_have_passed_a_read_only_behind_its_second(wor
 
 def test_how_far_lanes_have_come_is_asked_only_where_rules_changed(world: World) -> None:
     tx: Any = FakeStore(world).transaction().__enter__()
-    assert Known.of(tx, [Lead(1)]) == Known(world.rules, {})
+    assert Basis.of(tx, [Lead(1)]) == Basis(world.rules, {})
     world.rules = Rules(RuleFile(), version=2, earlier={1: world.rules})
     world.lanes = {lane: LanePoint(100 + lane, 5) for lane in range(LANES)}
     tx = FakeStore(world).transaction().__enter__()
-    known = Known.of(tx, [Lead(1)])
+    known = Basis.of(tx, [Lead(1)])
     assert known.lane_versions == {lane: 100 + lane for lane in range(LANES)}
     assert [known.until(user) for user in range(9)] == [100 + lane_of(user, LANES) for user in range(9)]
-    assert Known.of(tx, [Lead(1, rules_version=2)]).until(1) == 0
+    assert Basis.of(tx, [Lead(1, rules_version=2)]).until(1) == 0
 
 
 def test_newer_rules_are_dated_by_the_lane_and_earn_nothing(world: World) -> None:
@@ -645,15 +645,15 @@ def test_a_lead_that_differs_still_is_asked_for_again() -> None:
     lead = Lead(1, exists=True, stint=1, queue_type=QueueType.UNSIGNED_USERS, version=NOW)
     outcome = Outcome()
     live = LiveLead(UserRow(1, "f1", True), {}, {}, {})
-    repair_lead(lead, live, Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    repair_lead(lead, live, Reading(NOW - MINUTE, NOW), Basis(Rules(), {}), outcome)
     assert list(outcome.rechecks) == [1]
     outcome = Outcome()
-    repair_lead(replace(lead, version=1), live, Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    repair_lead(replace(lead, version=1), live, Reading(NOW - MINUTE, NOW), Basis(Rules(), {}), outcome)
     assert outcome.rechecks == {}
     assert outcome.leads[1].signature == "f1"
     outcome = Outcome()
     also_a_claim = live._replace(claims={"7": ClaimRow("7", 1, "open")})
-    repair_lead(lead, also_a_claim, Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    repair_lead(lead, also_a_claim, Reading(NOW - MINUTE, NOW), Basis(Rules(), {}), outcome)
     assert list(outcome.leads[1].claims) == ["7"]
     assert outcome.rechecks == {1: "the stream wrote a row in the minute before MySQL was read"}
 
@@ -663,7 +663,7 @@ def test_a_lead_of_the_same_rows_in_another_queue_is_asked_for_again_where_the_r
     claimed(world, 1, "pending")
     lead, outcome = world.leads[1], Outcome()
     lead.queue_type, lead.read_floor = QueueType.NONE, NOW
-    repair_lead(lead, world.live[1], Reading(NOW - MINUTE, NOW), Known(Rules(), {}), outcome)
+    repair_lead(lead, world.live[1], Reading(NOW - MINUTE, NOW), Basis(Rules(), {}), outcome)
     assert list(outcome.rechecks) == [1]
     assert lead.queue_type is QueueType.NONE
 
@@ -679,14 +679,14 @@ def test_what_a_transaction_did_is_counted_but_conversions_that_were_there() -> 
     outcome = Outcome(queue_changes={user: change(user, first=user < 3) for user in range(1, 6)})
     outcome.conversions = [conversion(1, 1), conversion(2, 1), conversion(2, 2)]
     outcome.there = {(2, 1)}
-    tally = Tally()
+    tally = RunTally()
     tally.take(outcome)
     tally.take(outcome)
     assert counts(tally) == {"first_seen": 4, "queue_changes": 6, "conversions": {"signature_obtained": 4}}
 
 
 def test_lists_of_customers_are_bounded_and_name_each_once() -> None:
-    tally = Tally()
+    tally = RunTally()
     tally.list_drift([3, 1, 3])
     tally.list_drift([2])
     assert tally.as_counts()["drift_users"] == [3, 1, 2]
@@ -699,7 +699,7 @@ def test_lists_of_customers_are_bounded_and_name_each_once() -> None:
 
 
 def test_refusals_are_a_sentence() -> None:
-    tally = Tally(checked=3)
+    tally = RunTally(checked=3)
     assert tally.refusal() is None
     for _ in range(1200):
         tally.refuse("a")
@@ -707,7 +707,7 @@ def test_refusals_are_a_sentence() -> None:
 
 
 def test_every_count_is_reported() -> None:
-    tally = Tally(
+    tally = RunTally(
         checked=1, in_step=2, brought_by_stream=3, conversions_published=4, entries_repaired=5, repaired=6, settled=7,
         first_seen=8, queue_changes=9, shown=10, left_to_recheck=11, failed=12, unheld=13, rechecks=14,
     )  # fmt: skip
@@ -775,7 +775,7 @@ def test_what_ended_a_run_is_said_without_a_word_of_a_row() -> None:
 def test_a_repairer_works_by_default_on_a_hundred_and_writes() -> None:
     world = World()
     given: Any = world.repairer()
-    plain = Repairer(given.replica, given.store, given.postgres, given._watch, stop=Event())
+    plain = Repairer(given.replica, given.store, given.postgres, given._monitor, stop=Event())
     assert (plain.dry_run, plain._batch_size, plain._gives_up) == (False, 100, False)
 
 

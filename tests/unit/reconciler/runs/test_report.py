@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.runs.repair import REASONS, Tally
+from reconciler.runs.repair import REASONS, RunTally
 from reconciler.runs.sweeps import Report, ended
 
 
-def tally(*reasons: str) -> Tally:
+def tally(*reasons: str) -> RunTally:
     """What a run counts that met these refusals among ten leads."""
-    found = Tally(checked=10)
+    found = RunTally(checked=10)
     for reason in reasons:
         found.refuse(reason)
     return found

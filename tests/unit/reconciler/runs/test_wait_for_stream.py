@@ -8,17 +8,17 @@ from threading import Event
 import pytest
 
 from consumer.store.lanes import LanePoint
-from reconciler.runs.wait_for_stream import LaneWatch, Stopped, Waited
+from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, Waited
 
 
 def test_a_lane_that_has_passed_is_not_waited_for() -> None:
     patience = 0.0  # one look, no more
-    assert LaneWatch(lambda: {0: LanePoint(10, 1)}, 30, patience, Event()).wait({0: 10}) == Waited(set(), set())
-    assert LaneWatch(lambda: {0: LanePoint(9, 1)}, 30, patience, Event()).wait({0: 10}) == Waited({0}, set())
+    assert LaneMonitor(lambda: {0: LanePoint(10, 1)}, 30, patience, Event()).wait({0: 10}) == Waited(set(), set())
+    assert LaneMonitor(lambda: {0: LanePoint(9, 1)}, 30, patience, Event()).wait({0: 10}) == Waited({0}, set())
 
 
 def test_where_no_lane_has_ever_moved_nothing_is_waited_for() -> None:
-    assert LaneWatch(lambda: {0: LanePoint(0, 1)}, 30, 30.0, Event()).wait({0: 10}) == Waited(set(), set())
+    assert LaneMonitor(lambda: {0: LanePoint(0, 1)}, 30, 30.0, Event()).wait({0: 10}) == Waited(set(), set())
 
 
 def test_a_lane_that_stands_still_is_waited_for_once() -> None:
@@ -28,7 +28,7 @@ def test_a_lane_that_stands_still_is_waited_for_once() -> None:
         looks.append(1)
         return {0: LanePoint(5, 1)}
 
-    watch = LaneWatch(look, 0.2, 30, Event(), poll_seconds=0.02)
+    watch = LaneMonitor(look, 0.2, 30, Event(), poll_seconds=0.02)
     assert watch.wait({0: 10, 1: 10}) == Waited(set(), {0, 1})
     first = len(looks)
     assert first > 1
@@ -37,13 +37,13 @@ def test_a_lane_that_stands_still_is_waited_for_once() -> None:
 
 
 def test_a_lane_that_has_stood_still_for_long_already_is_not_waited_for() -> None:
-    assert LaneWatch(lambda: {0: LanePoint(5, 1, 29.9)}, 30, 0.0, Event()).wait({0: 10}) == Waited({0}, set())
-    assert LaneWatch(lambda: {0: LanePoint(5, 1, 30.0)}, 30, 0.0, Event()).wait({0: 10}) == Waited(set(), {0})
+    assert LaneMonitor(lambda: {0: LanePoint(5, 1, 29.9)}, 30, 0.0, Event()).wait({0: 10}) == Waited({0}, set())
+    assert LaneMonitor(lambda: {0: LanePoint(5, 1, 30.0)}, 30, 0.0, Event()).wait({0: 10}) == Waited(set(), {0})
 
 
 def test_a_lane_that_moves_but_lags_is_named_when_patience_ends() -> None:
     moving = itertools.count(1)
-    watch = LaneWatch(
+    watch = LaneMonitor(
         lambda: {0: LanePoint(1, next(moving)), 1: LanePoint(99, 1)}, 0.2, 0.5, Event(), poll_seconds=0.02
     )
     assert watch.wait({0: 50, 1: 50}) == Waited({0}, set())
@@ -53,4 +53,4 @@ def test_a_wait_ends_when_the_run_is_stopped() -> None:
     stop = Event()
     stop.set()
     with pytest.raises(Stopped):
-        LaneWatch(lambda: {0: LanePoint(1, 2)}, 30, 30, stop).wait({0: 5})
+        LaneMonitor(lambda: {0: LanePoint(1, 2)}, 30, 30, stop).wait({0: 5})

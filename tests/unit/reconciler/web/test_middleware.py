@@ -49,15 +49,18 @@ def test_a_body_arrives_whole_and_answers_carry_security_headers() -> None:
     assert {name: answer.headers[name] for name in given} == {**given, "cache-control": "max-age=5"}
 
 
-def test_a_body_that_is_too_large_is_refused_however_it_is_sent() -> None:
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.web.middleware.MAX_BODY", 39)
     for content in (b"x" * 40, pieces(4)):
-        answer = post(Guard(echo, max_body=39), content)
+        answer = post(Guard(echo), content)
         assert answer.status_code == 413
         assert answer.json()["detail"] == "the body is larger than 39 bytes; send less"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
+def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.web.middleware.MAX_REQUESTS", 2)
+
     async def scenario() -> list[int]:
         release = asyncio.Event()
 
@@ -65,7 +68,7 @@ def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not() -> None:
             await release.wait()
             await echo(scope, receive, send)
 
-        transport = httpx.ASGITransport(Guard(slow, max_requests=2))
+        transport = httpx.ASGITransport(Guard(slow))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             first = [asyncio.create_task(client.get("/")) for _ in range(2)]
             await asyncio.sleep(0.05)
@@ -106,6 +109,7 @@ def test_a_body_that_does_not_arrive_in_time_is_refused_and_keeps_nobody_from_as
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("reconciler.web.middleware.BODY_SECONDS", 1.0)
+    monkeypatch.setattr("reconciler.web.middleware.MAX_REQUESTS", 8)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -125,7 +129,7 @@ def test_a_body_that_does_not_arrive_in_time_is_refused_and_keeps_nobody_from_as
         return answers
 
     async def scenario() -> list[int]:
-        guard = Guard(answer, max_requests=8)
+        guard = Guard(answer)
         slow = [asyncio.create_task(stuck(guard)) for _ in range(3)]
         await asyncio.sleep(0.05)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as client:

@@ -20,8 +20,8 @@ from consumer.store.lanes import LanePoint
 from consumer.store.processes import Known
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.lags import HourLag
-from reconciler.monitor.servers import LastSuccess, Snapshot, Waiting
-from reconciler.monitor.today import Days, Today, Won, calendar, days
+from reconciler.monitor.servers import LastSuccess, LongestWait, Snapshot
+from reconciler.monitor.today import Days, LatestConversion, Today, calendar, days
 from reconciler.monitor.week import week
 from reconciler.names import SWEEPS
 from reconciler.postgres import microseconds
@@ -251,7 +251,7 @@ def test_seven_days_are_told_by_queue_by_day_and_in_all() -> None:
         ("unsigned_users", None, False, 7), ("unsigned_users", "unsigned_users", True, 1),
     ]  # fmt: skip
     seven = week(NOW, calendar(NOW, LONDON), LONDON, won, moved)
-    longest = {"unsigned_users": Waiting(8911, NOW - timedelta(days=9))}
+    longest = {"unsigned_users": LongestWait(8911, NOW - timedelta(days=9))}
     shown = page(replace(facts(snapshot=replace(WELL, longest=longest)), week=seven))
     assert shown.queues[0].notes == ("today 0 came, 2 left", "seven days 7 came, 5 left")
     assert shown.queues[0].longest == (8911, "since 21 Feb 14:10")
@@ -283,7 +283,7 @@ def test_lag_is_told_by_hour_and_by_day_and_nothing_where_it_was_not_measured() 
 
 
 def test_the_latest_conversions_name_customers_and_local_times() -> None:
-    shown = page(facts(some_day(latest=[Won(8911, NOW, "signature_obtained")])))
+    shown = page(facts(some_day(latest=[LatestConversion(8911, NOW, "signature_obtained")])))
     assert [(row.user_id, row.when, row.words) for row in shown.latest] == [(8911, "14:10", "signed")]
 
 
@@ -308,7 +308,7 @@ def test_an_applier_that_went_is_noticed_and_a_reader_that_did_is_bad() -> None:
         ("applier", "silent since 13:55", "—", "142 MB", State.NOTICE),
         ("reconciler", "serves this page", "3 min", "—", State.GOOD),
     ]
-    assert page(replace(facts(), stream=NOT_WATCHED)).processes_note.startswith("The reader tells of itself in Kafka")
+    assert page(replace(facts(), stream=NOT_WATCHED)).processes_note.startswith("The reader reports itself in Kafka")
 
 
 def test_every_number_leads_to_its_list() -> None:

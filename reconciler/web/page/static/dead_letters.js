@@ -1,7 +1,7 @@
 // Resolves dead letters. Without it the page is whole.
 "use strict";
 
-const told = document.getElementById("told");
+const result = document.getElementById("result");
 
 for (const button of document.querySelectorAll("[data-letter]")) {
   button.hidden = false;
@@ -16,10 +16,10 @@ async function resolveLetter(button) {
     const [answer, found] = await post(`/v1/dead-letters/${number}/${action}`, given, 8000);
     if (answer.ok) {
       document.getElementById(`letter-${number}`).remove();
-      told.textContent = action === "retry" ? `Dead letter ${number} is resolved; its customer is read live within a minute.` : `Dead letter ${number} is discarded.`;
-    } else if (answer.status === 401) told.textContent = "That token is wrong. Try again to enter another.";
-    else told.textContent = found.detail || String(answer.status);
+      result.textContent = action === "retry" ? `Dead letter ${number} is resolved; its customer is read live within a minute.` : `Dead letter ${number} is discarded.`;
+    } else if (answer.status === 401) result.textContent = "That token is wrong. Try again to enter another.";
+    else result.textContent = found.detail || String(answer.status);
   } catch {
-    told.textContent = "The server did not answer.";
+    result.textContent = "The server did not answer.";
   }
 }

@@ -1,0 +1,70 @@
+"""How a command says what went wrong: a sentence to a person at a terminal, a line of the log to a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
+
+from consumer.cli import app as consumer
+from consumer.commands import status
+from consumer.ending import FAILED, fail
+from consumer.stopping import Stop
+from consumer.store.errors import StoreError
+from reconciler import cli
+from reconciler.runs.run_log import AlreadyRunning
+from reconciler.runs.sweeps import SweepScope
+
+SILENT = "PostgreSQL at db:5432 does not answer; start the server"
+
+
+@pytest.fixture(autouse=True)
+def logs_of_a_command() -> Iterator[None]:
+    """Ends with the test: a command logs to a stderr that is closed behind it."""
+    yield
+    structlog.reset_defaults()
+
+
+def test_a_program_reads_an_error_as_a_line_of_the_log() -> None:
+    with capture_logs() as lines:
+        assert fail(StoreError(SILENT), FAILED) == FAILED
+    assert [(line["event"], line["kind"], line["reason"]) for line in lines] == [("failed", "StoreError", SILENT)]
+
+
+def test_a_person_at_a_terminal_reads_the_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert fail(StoreError(SILENT), FAILED) == FAILED
+    assert capsys.readouterr().err == f"{SILENT}\n"
+
+
+class Failing:
+    """Sweeps of which none can begin."""
+
+    def run(self, name: str, _: SweepScope) -> Any:
+        raise AlreadyRunning(f"{name} is running already") if name == "new-users" else StoreError(SILENT)
+
+
+def test_what_keeps_a_sweep_from_beginning_is_reported_as_by_every_other_command() -> None:
+    with Stop() as stop, capture_logs() as lines:
+        assert cli._sweep_all(cast(Any, Failing()), ["new-users", "new-requirements"], SweepScope(), stop) == []
+    assert [(line["event"], line["kind"]) for line in lines] == [("failed", "AlreadyRunning"), ("failed", "StoreError")]
+
+
+def test_status_reports_a_silent_server_as_every_other_command_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = status.Status(None, None, None, None, None, None, None, None, None, [], [SILENT])
+    monkeypatch.setattr(status, "status", lambda *_: found)
+    needed = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092", "DATABASE_URL": "postgresql://db/leads", "LOG_FORMAT": "json"}
+    result = CliRunner().invoke(consumer, ["status", "--json"], env=needed)
+    assert result.exit_code == FAILED
+    (line,) = map(json.loads, result.stderr.splitlines())
+    assert (line["event"], line["kind"], line["reason"]) == ("failed", "SilentServer", SILENT)
+    assert json.loads(result.stdout)["problems"] == [SILENT]
