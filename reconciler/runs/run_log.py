@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Event
 from typing import Final, NamedTuple
 from zlib import crc32
+
+import structlog
 
 from consumer.store.runs import ABANDON, START, Run, Window
 from consumer.versions import moment
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, microseconds
 
+log = structlog.get_logger(__name__)
+
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
 LOCK_SPACE: Final = 0x1EAD
 """First key of our advisory locks; the second is derived from the run's name."""
+LOOK_SECONDS: Final = 0.5
+"""How often whoever waits for a run looks whether it has ended."""
 
 CURSOR_BEFORE: Final = """
 SELECT cursor FROM leadstream.runs
@@ -99,25 +107,39 @@ class Record:
 class Runs:
     """The records of all runs."""
 
-    def __init__(self, postgres: Postgres, kept_days: int = 90, started_by: str | None = None) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        kept_days: int = 90,
+        started_by: str | None = None,
+        *,
+        waits: float = 0.0,
+        stop: Event | None = None,
+    ) -> None:
         """Records older than `kept_days` are deleted when their name runs again, except those that are still needed.
 
-        `started_by` is who starts runs here.
+        `started_by` is who starts runs here, and waits so many seconds for one of the same name, until `stop`.
         """
         self.started_by = started_by
+        self._waits = waits
+        self._stop = stop or Event()
         self.kept_days = kept_days
         self._postgres = postgres
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning, at once."""
+        """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning where one still does."""
         key = crc32(name.encode()) - 2**31
-        with self._postgres.session() as connection:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, key]).fetchone()
-        if row != (True,):
+        until, is_waiting = time.monotonic() + self._waits, False
+        while not self._hold(key):
             last = self.last(name)
             since = f" since {moment(last.started):%Y-%m-%d %H:%M:%S} UTC" if last else ""
-            raise AlreadyRunning(f"{name} is running already{since}; wait for it to end, or stop it")
+            if self._stop.is_set() or time.monotonic() >= until:
+                raise AlreadyRunning(f"{name} is running already{since}; wait for it to end, or stop it")
+            if not is_waiting:
+                is_waiting = True
+                log.info("run_waits", run=name, reason=f"it is running already{since}", seconds=self._waits)
+            self._stop.wait(LOOK_SECONDS)
         try:
             with self._postgres.session() as connection:
                 connection.execute(ABANDON, [name])
@@ -127,6 +149,11 @@ class Runs:
             if self._postgres.is_open():
                 with self._postgres.session() as connection:
                     connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, key])
+
+    def _hold(self, key: int) -> bool:
+        with self._postgres.session() as connection:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, key]).fetchone()
+        return row == (True,)
 
     def start(self, name: str, window: Window | None = None, cursor: int | None = None) -> Run:
         """Records that a run starts."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
+from typing import Final
 
 from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load, refuse_word_lists
 from consumer.store.leads import LeadStore
@@ -18,6 +19,11 @@ from reconciler.runs.sweeps import Sweeper, SweepPlan
 from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneMonitor
 from reconciler.settings import SweepSettings
+
+COMMAND_LINE: Final = "command line"
+"""Who starts what somebody typed."""
+WAIT_SECONDS: Final = 30.0
+"""How long that waits for a run of the same name: the schedule's own are short as a rule."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ class Replicas:
 
 @contextmanager
 def open_tools(
-    settings: Settings, stop: Event, replicas: Replicas | None = None, started_by: str = "command line"
+    settings: Settings, stop: Event, replicas: Replicas | None = None, started_by: str = COMMAND_LINE
 ) -> Iterator[Tools]:
     """Tools for one run, which `started_by` starts; `stop` ends their waiting.
 
@@ -155,5 +161,6 @@ def open_tools(
         closing(Postgres(settings.database.conninfo)) as postgres,
         LeadStore(settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep") as store,
     ):
-        runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by)
+        waits = WAIT_SECONDS if started_by == COMMAND_LINE else 0.0
+        runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by, waits=waits, stop=stop)
         yield Tools(settings, replica, store, postgres, runs, stop)

@@ -299,13 +299,24 @@ def test_the_same_sweep_never_runs_twice_at_once(mysql_world: World) -> None:
     runs = Runs(book)
     with runs.alone("new-users"):
         runs.start("new-users")
-        with pytest.raises(AlreadyRunning, match=r"new-users is running already since .* UTC"):
-            world.sweep("new-users")
+        with pytest.raises(AlreadyRunning, match=r"new-users is running already since .* UTC"), (
+            Runs(world.book()).alone("new-users")
+        ):  # fmt: skip
+            pass
         done = world.command("run", "new-users")
         assert done.returncode == 1
         assert "is running already" in done.stderr
     assert world.sweep("new-users").outcome == "ok"
     assert world.pg("SELECT outcome FROM leadstream.runs ORDER BY id") == [("aborted",), ("ok",)]
+
+
+def test_a_sweep_that_somebody_starts_waits_a_while_for_one_that_runs(mysql_world: World) -> None:
+    """The schedule's own would be in the way of every command that a person pastes."""
+    world = mysql_world
+    with Runs(world.book()).alone("new-users"):
+        process = world.start("run", "new-users")
+        process.wait_for("run_waits")
+    process.succeed()
 
 
 def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: World) -> None:
