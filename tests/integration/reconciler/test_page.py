@@ -41,7 +41,7 @@ from tests.servers import Servers, ensure
 from tests.support.waiting import until
 
 LONDON = ZoneInfo("Europe/London")
-PATIENCE = 30_000
+PATIENCE = 180_000
 UPDATE = 250
 """Milliseconds; the latter between two updates of the page in these tests."""
 HASTE = f"""
