@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from consumer.lane import lane_of
+from consumer.lane import lane_of, lane_of_key
 from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -153,7 +153,7 @@ class Sequencer:
         if total_order <= self._skip:
             return
         key_text = f"{key}"
-        lane = crc32(key_text.encode()) % self.lanes  # as consumer.lane.lane_of; a test compares them
+        lane = crc32(key_text.encode()) % self.lanes  # lane_of_key without its call; a test compares them
         seqs = self._next_seqs
         seq = seqs[lane]
         seqs[lane] = seq + 1
@@ -214,7 +214,7 @@ class Sequencer:
         """Lane and number that `row` gives next to a row with this key; None where that has its number already."""
         if self.skipping:
             return None
-        lane = crc32(f"{key}".encode()) % self.lanes
+        lane = lane_of_key(f"{key}".encode(), self.lanes)
         return lane, self._next_seqs[lane]
 
     def singles(self, rows: Iterable[SingleRow], users: Iterable[int]) -> None:
@@ -236,7 +236,7 @@ class Sequencer:
                     row = (*row[:4], ts_us, *row[5:])  # noqa: PLW2901
             version = applied_us if applied_us > version else version + 1
             key = f"{user_id}"
-            lane = crc32(key.encode()) % lanes
+            lane = crc32(key.encode()) % lanes  # as in `row`
             seq = seqs[lane]
             seqs[lane] = seq + 1
             value = write(row, version, seq, key)
@@ -275,7 +275,7 @@ class Sequencer:
         if total_order <= self._skip:
             return
         key = f"{claim_id if user_id is None else user_id}"
-        own = crc32(key.encode()) % self.lanes
+        own = lane_of_key(key.encode(), self.lanes)
         topic, named = self._topics[table], "null" if user_id is None else f"{user_id}"
         likely = "" if user_id is None else _LIKELY
         self._hold(own, topic, key, (table, op, before, after, pos, row, total_order, order), named, likely)
