@@ -338,6 +338,10 @@ class ApplierSettings(_Settings):
     dead_letter_days: int = Field(default=DEAD_LETTER_DAYS, ge=1)
     """How long messages that could not be applied are kept, resolved or not; they hold rows of customers."""
 
+    def group(self, topic_prefix: str) -> str:
+        """The name of the group of appliers."""
+        return self.consumer_group or f"{topic_prefix}.appliers"
+
 
 class DiscoverySettings(_Settings):
     """What of the safety net runs, and how far it looks."""

@@ -63,7 +63,7 @@ class LaneStream:
     def __init__(
         self, kafka: KafkaSettings, applier: ApplierSettings, positions: Positions, stop: threading.Event
     ) -> None:
-        self.group: Final = applier.consumer_group or f"{kafka.topic_prefix}.appliers"
+        self.group: Final = applier.group(kafka.topic_prefix)
         self.stop: Final = stop
         self._positions: Final = positions
         self._batch_rows: Final = applier.applier_batch_rows

@@ -7,7 +7,6 @@ Kafka behind the first one, or it is missing.
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isinf
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from confluent_kafka import KafkaException
 
@@ -43,6 +41,7 @@ from consumer.audit.rows import (
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import PreconditionFailed, SourceError
 from consumer.mysql.session import Replica
+from consumer.process import own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
@@ -172,8 +171,7 @@ class _Auditor:
     def __post_init__(self) -> None:
         self._database = self._replica.database()
         self._flavor = "mariadb" if self._replica.is_mariadb() else "mysql"
-        name = f"{self._kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}"
-        self._server_id = crc32(name.encode()) % (2**32 - 2) + 1
+        self._server_id = own_server_id(f"{self._kafka.topic_prefix}.audit.{os.getpid()}")
         self._tables = frozenset(CAPTURED)
         self._read = Read()
         self._restarts: dict[Part, Place] = {}

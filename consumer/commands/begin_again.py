@@ -14,7 +14,8 @@ from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
-from consumer.reader.reader import at_present, own_server_id
+from consumer.process import own_server_id
+from consumer.reader.reader import at_present
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction

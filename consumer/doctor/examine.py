@@ -37,7 +37,7 @@ def examine(
     server_id: int,
 ) -> list[Check]:
     """Every check on all three servers. `server_id` is our reader's. Raises SettingsError."""
-    group = applier.consumer_group or f"{stream.topic_prefix}.appliers"
+    group = applier.group(stream.topic_prefix)
 
     def of_kafka() -> list[Check]:
         return kafka.judge(kafka_facts.collect(stream, group, SECONDS), stream, group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +11,6 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
 from uuid import uuid4
-from zlib import crc32
 
 import msgspec
 import structlog
@@ -27,6 +25,7 @@ from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
 from consumer.patience import Patience
+from consumer.process import own_server_id
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
@@ -423,18 +422,17 @@ class Copy:
         metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
         self._lag.processed(self._numbering.applied_us)
         asked, queries = self._router.owners.taken_counts()
-        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - asked)
-        rows = sum(sum(counts.values()) for counts in self._router.counts.values())
+        counts = self._router.taken_counts()
+        hits = max(0, sum(counts[CLAIM_REQUIREMENTS].values()) - asked)
+        rows = sum(sum(of_table.values()) for of_table in counts.values())
         self._progress.add(rows, hits, asked, queries)
         metrics.CLAIM_HITS.inc(hits)
         metrics.CLAIMS_ASKED.inc(asked)
         metrics.CLAIM_QUERIES.inc(queries)
-        for table, counts in self._router.counts.items():
-            for op, rows in counts.items():
+        for table, of_table in counts.items():
+            for op, rows in of_table.items():
                 metrics.ROWS.labels(measures.READER, table, op).inc(rows)
-                counts[op] = 0
-        seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
-        for took in seconds:
+        for took in self._transactions.taken_commit_seconds():
             metrics.BATCH_SECONDS.labels(measures.READER).observe(took)
 
 
@@ -527,11 +525,6 @@ def open_stream(
 def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:
     """Our id among the server's replicas: the one that is set, else one of our own."""
     return source.replica_server_id or own_server_id(kafka.topic_prefix)
-
-
-def own_server_id(prefix: str) -> int:
-    """Our id among the server's replicas: the same after a restart, another one on another host or prefix."""
-    return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
 
 
 def claim_owners(

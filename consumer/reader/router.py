@@ -90,8 +90,13 @@ class Router:
         self._leaving_out = False
         self._skip_unchanged = skip_unchanged
         self._events: list[Event] = []
-        self.counts = {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
-        """Rows by table and operation, as the binlog has them."""
+        self.counts = _no_rows()
+        """Rows by table and operation, as the binlog has them, since they were last taken."""
+
+    def taken_counts(self) -> dict[str, dict[str, int]]:
+        """Rows by table and operation since this was last called."""
+        counts, self.counts = self.counts, _no_rows()
+        return counts
 
     def feed(self, events: list[Event]) -> None:
         """Routes what one read of the binlog brought. Raises RolledBack, and what asking the replica raises."""
@@ -430,6 +435,10 @@ class Router:
             owners.learn(self._events[index : index + 1], (0, 0), silent=silent)
             user_id = owners.get(claim_id)
         return user_id
+
+
+def _no_rows() -> dict[str, dict[str, int]]:
+    return {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
 
 
 def _known(user_id: int | None) -> int | None:

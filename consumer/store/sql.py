@@ -1,4 +1,8 @@
-"""Every SQL statement of the store, named, with a line that says what it does.
+"""The statements by which leads, lanes, rechecks, rules and the call centre's rows are written and locked, each named.
+
+Statements of one module alone stand in it: reads without locks (`lookups`, `lanes`, `runs`), what re-judges everybody
+under other rules (`rule_changes`, `consumer.commands.adoption`), the schema (`schema/`), what the call centre's tables
+are like and whose calls earned a conversion (`call_centre/`), and what the doctor asks (`doctor/postgres_facts`).
 
 Columns of a batch arrive as arrays (`consumer.store.arrays`), one parameter a column, and are unnested side by side:
 one statement, one round trip, any number of rows. The arrays are in user order, and so are the rows that a statement

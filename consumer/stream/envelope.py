@@ -1,4 +1,4 @@
-"""The message format, Debezium's: written and read here and nowhere else.
+"""The message format, Debezium's: written here and nowhere else, and every way to read it described here.
 
 Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a message with no row: `op` is `"h"`,
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.
@@ -452,6 +452,80 @@ def lane_block(value: bytes | None) -> LaneBlock | None:
     user_id = lane.user_id
     known = None if user_id is None or user_id > _LARGEST else user_id
     return LaneBlock(lane.epoch, lane.seq, lane.version, known, lane.last)
+
+
+class TailTransaction(msgspec.Struct):
+    """A row's number in its source transaction."""
+
+    id: str
+    total_order: int
+
+
+class TailSource(msgspec.Struct):
+    """Where a row's event starts, or where the stream stood at a heartbeat that has a `server`."""
+
+    ts_us: int
+    file: str = ""
+    pos: int = 0
+    server: str = ""
+    db: str = ""
+
+
+class TailLane(msgspec.Struct):
+    """A message's place in its lane."""
+
+    epoch: int
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    version: int
+    last: bool
+
+
+class TailMessage(msgspec.Struct):
+    """A message at a partition's end, for whoever looks for where a stream stands: without its rows."""
+
+    source: TailSource
+    lane: TailLane
+    ts_ms: int = 0
+    transaction: TailTransaction | None = None
+
+
+read_tail: Final = msgspec.json.Decoder(TailMessage).decode
+"""Reads such a message; raises ValueError where it is none of ours."""
+
+
+class AuditSource(msgspec.Struct):
+    """Where a row stands in the binlog; `row` is -1 in messages that are of no row."""
+
+    ts_us: int
+    table: str = ""
+    file: str = ""
+    pos: int = 0
+    row: int = -1
+    server: str = ""
+    db: str = ""
+
+
+class AuditLane(msgspec.Struct):
+    """Whose message it is, and what it asks for."""
+
+    epoch: int
+    user_id: int | None = None
+    recheck: str | None = None
+
+
+class AuditMessage(msgspec.Struct):
+    """A message with its images as they are: `consumer audit` holds them against the binlog."""
+
+    op: str
+    source: AuditSource
+    lane: AuditLane
+    ts_ms: int = 0
+    before: dict[str, int | str | None] | None = None
+    after: dict[str, int | str | None] | None = None
+
+
+read_audited: Final = msgspec.json.Decoder(AuditMessage).decode
+"""Reads such a message; raises ValueError where it is none of ours."""
 
 
 LANE_TABLES: Final = tuple({table.value: table for table in Table}.get(topic) for topic in LANE_TOPICS)

@@ -141,8 +141,7 @@ class ReaderTransactions:
         self._open = False
         self.broken = False
         self.committed: Checkpoint | None = None
-        self.commit_seconds: list[float] = []
-        """How long commits took since this list was last emptied."""
+        self._commit_seconds: list[float] = []
 
     @property
     def _client(self) -> _Client:
@@ -224,10 +223,15 @@ class ReaderTransactions:
         self._open = False
         self._pending = self._worker.submit(self._commit, reached)
 
+    def taken_commit_seconds(self) -> list[float]:
+        """How long each commit took since this was last called."""
+        seconds, self._commit_seconds = self._commit_seconds, []
+        return seconds
+
     def _commit(self, reached: Checkpoint) -> Checkpoint:
         began = time.perf_counter()
         self._insist(self._client.producer.commit_transaction)
-        self.commit_seconds.append(time.perf_counter() - began)
+        self._commit_seconds.append(time.perf_counter() - began)
         return reached
 
     def settle(self) -> None:
