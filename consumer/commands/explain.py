@@ -1,4 +1,4 @@
-"""Gathers what `consumer explain` tells of a customer: our tables, and MySQL live where it answers."""
+"""What `consumer explain` reads of a customer: our tables, and MySQL live where it answers."""
 
 from __future__ import annotations
 
