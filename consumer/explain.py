@@ -1,4 +1,4 @@
-"""Why a customer is, or is not, in a queue: what we hold of one lead, told in plain sentences. Pure; reads nothing."""
+"""Why a customer is, or is not, in a queue: what we hold of one lead, in plain sentences. Pure; reads nothing."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def last_changes(lead: Lead) -> list[Seen]:
 
 
 def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
-    """Tells what we hold of one lead and, where MySQL was read, whether it agrees.
+    """What we hold of one lead and, where MySQL was read, whether it agrees.
 
     `without_live` says in a sentence why MySQL was not read.
     """
@@ -132,7 +132,7 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
     behind = None if live is None or not known_at else max(0.0, (live.as_of - moment(known_at)).total_seconds())
     changes = [] if lead is None else last_changes(lead)
     sentences = [
-        *_standing(held, own),
+        *_status(held, own),
         *_past(held),
         *_seen(changes),
         *_calls(held, queue_type, rules),
@@ -180,7 +180,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
     return "the customer signed and owes no document on an open claim"
 
 
-def _standing(held: LeadRecord, own: Verdict | None) -> list[str]:
+def _status(held: LeadRecord, own: Verdict | None) -> list[str]:
     lead = held.lead
     if lead is None or own is None:
         return [f"We know nothing of user {held.user_id} yet."]
@@ -232,11 +232,11 @@ def _past(held: LeadRecord) -> list[str]:
 def _seen(changes: list[Seen]) -> list[str]:
     if not changes:
         return []
-    told = [
+    named = [
         f"{change.row} {change.id}{f' ({change.status})' if change.status else ''} at {_when(change.at)}"
         for change in changes
     ]
-    return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(told)}."]
+    return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(named)}."]
 
 
 def said_never(last_outcome: str | None, rules: Rules) -> bool:

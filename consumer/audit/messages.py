@@ -25,7 +25,7 @@ _PROMPT: Final = {"fetch.wait.max.ms": "10"}
 """Of partition after partition: the broker holds the fetch at one's end back until then, and the next one waits."""
 
 
-class Heartbeat(NamedTuple):
+class StreamBeat(NamedTuple):
     """Where the stream stood (`server`, `file`, `pos`) when the reader wrote it at `ms` (since 1970, its own clock)."""
 
     ms: int
@@ -57,7 +57,7 @@ class Stream:
         self._epoch = epoch
         self._database = database
         self._had_others = False
-        self._beats: list[Heartbeat] = []
+        self._beats: list[StreamBeat] = []
         self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, more=_PROMPT)
         topics = (*CAPTURED, HEARTBEATS)
         ends = ends_in_kafka([settings.topic(topic) for topic in topics], settings)
@@ -75,13 +75,13 @@ class Stream:
         """Ends the connection."""
         self._partitions.close()
 
-    def heartbeats(self, since_ms: int, server: str) -> list[Heartbeat]:
+    def heartbeats(self, since_ms: int, server: str) -> list[StreamBeat]:
         """Those of lane 0 that say where the stream stood on this server in this epoch, from the newest before
         `since_ms` on; without an older one, from the first that is there."""
-        found: list[Heartbeat] = []
+        found: list[StreamBeat] = []
         for minutes in LOOK_BACK_MINUTES:
             found = [
-                Heartbeat(
+                StreamBeat(
                     message.ts_ms, message.lane.epoch, message.source.server, message.source.file, message.source.pos
                 )
                 for message, _, _, _ in self._read(HEARTBEATS, 0, since_ms - minutes * 60_000)
@@ -95,7 +95,7 @@ class Stream:
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
 
-    def newest_before(self, ms: int) -> Heartbeat | None:
+    def newest_before(self, ms: int) -> StreamBeat | None:
         """Of the heartbeats that were found, the newest before a moment; without one, the first."""
         return next((beat for beat in reversed(self._beats) if beat.ms <= ms), next(iter(self._beats), None))
 

@@ -1,4 +1,4 @@
-"""`consumer setup --repair`: a stream whose checkpoint is lost, or whose binlog cannot be read on, goes on."""
+"""`consumer setup --repair`: a new start for a stream whose checkpoint is lost, or whose binlog cannot be read on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
-from consumer.commands.lost_checkpoint import Known, Newest, Reached, known, reached
+from consumer.commands.lost_checkpoint import LastKnown, Newest, StreamReached, known, reached
 from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
@@ -55,20 +55,22 @@ def begin_again(
         if last is not None and not anew:
             return []
         found = ends(kafka)
-        stands = reached(found.tails, lanes) if last is None else Reached(last.epoch, last.next_seqs, last.version)
+        stands = (
+            reached(found.tails, lanes) if last is None else StreamReached(last.epoch, last.next_seqs, last.version)
+        )
         sought = None if anew else known(found, lanes)
         stood = None if sought is None else _find(replica, kafka, sought)
         transactions.ready()
         if sought is not None and stood is not None:
             checkpoint = _where_it_stood(replica, stands, sought.transaction, stood)
             by = "the newest heartbeat" if sought.transaction is None else f"transaction {sought.transaction.id}"
-            said = f"found the lost checkpoint again by {by}: the reader goes on at"
+            how = f"found the lost checkpoint again by {by}: the reader goes on at"
         else:
             checkpoint = _at_present(replica, kafka, stands, transactions, ANEW if anew else LOST)
-            said = f"{ANEW if anew else LOST}; every lead is queued to be read live, and the reader goes on at"
+            how = f"{ANEW if anew else LOST}; every lead is queued to be read live, and the reader goes on at"
         transactions.commit(checkpoint)
-        transactions.settle()
-    return [f"{said} {checkpoint.file}:{checkpoint.pos}"]
+        transactions.await_commit()
+    return [f"{how} {checkpoint.file}:{checkpoint.pos}"]
 
 
 def _last(kafka: KafkaSettings) -> Checkpoint | None:
@@ -76,7 +78,7 @@ def _last(kafka: KafkaSettings) -> Checkpoint | None:
         return checkpoints.last()
 
 
-def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stood | None:
+def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> Stood | None:
     """The place in the server's binlog; None where it is not there. Raises WrongDatabase, SourceError.
 
     Read from the start of a file, because what is prepared there may be decided behind the place. Events that cannot
@@ -114,7 +116,9 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stoo
             start = Position("", stream.file, stream.pos, stream.prepared())
 
 
-def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newest | None, found: Stood) -> Checkpoint:
+def _where_it_stood(
+    replica: ReplicaSettings, stands: StreamReached, transaction: Newest | None, found: Stood
+) -> Checkpoint:
     """Between two transactions, or inside of the one that is in Kafka in part only."""
     info = server_info(replica.address)
     cut = transaction if transaction is not None and transaction.lanes_open else None
@@ -139,7 +143,7 @@ def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newe
 
 
 def _at_present(
-    replica: ReplicaSettings, kafka: KafkaSettings, stands: Reached, transactions: ReaderTransactions, reason: str
+    replica: ReplicaSettings, kafka: KafkaSettings, stands: StreamReached, transactions: ReaderTransactions, reason: str
 ) -> Checkpoint:
     """The server's present; sends what has every lead read live."""
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:

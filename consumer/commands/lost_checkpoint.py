@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from consumer.commands.tails import Ends, Tail
+from consumer.commands.tails import PartitionEnds, Tail
 from consumer.store.lanes import LaneState
 
 
-class Reached(NamedTuple):
+class StreamReached(NamedTuple):
     """Where a stream stands: the epoch, each lane's next number, the newest version (µs)."""
 
     epoch: int
@@ -32,7 +32,7 @@ class Newest(NamedTuple):
     lanes_open: list[int]
 
 
-class Known(NamedTuple):
+class LastKnown(NamedTuple):
     """Where the stream was for certain: at the newest heartbeat that says where, and behind a transaction.
 
     `transaction` is None where nothing came behind the heartbeat, `heartbeat` where none is in Kafka yet. `database`
@@ -45,7 +45,7 @@ class Known(NamedTuple):
     first_file: str
 
 
-def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
+def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> StreamReached:
     """Behind everything that is in Kafka and everything that PostgreSQL has; of another epoch nothing counts."""
     epoch = max((point.epoch for point in lanes.values()), default=1)
     ours = [tail for tail in found if tail.epoch == epoch]
@@ -53,10 +53,10 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
     for tail in ours:
         next_seqs[tail.lane] = max(next_seqs[tail.lane], tail.seq + 1)
     version = max([tail.version for tail in ours] + [point.version for point in lanes.values()])
-    return Reached(epoch, next_seqs, version)
+    return StreamReached(epoch, next_seqs, version)
 
 
-def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:
+def known(found: PartitionEnds, lanes: Mapping[int, LaneState]) -> LastKnown | None:
     """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
     It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
@@ -81,7 +81,7 @@ def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:
         if emptied or not all(tail.transaction for tail in cut if tail.version == transaction.version):
             return None
     first_file = heartbeat.file if heartbeat is not None else place.file
-    return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
+    return LastKnown(heartbeat, transaction, max(tail.database for tail in ours), first_file)
 
 
 def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LaneState]) -> bool:

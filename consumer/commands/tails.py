@@ -42,7 +42,7 @@ class Tail(NamedTuple):
     sent_ms: int = 0
 
 
-class Ends(NamedTuple):
+class PartitionEnds(NamedTuple):
     """The messages at the partitions' ends, and the partitions of rows in which nothing is left.
 
     Of these it is topic (without prefix), lane and the offset that comes next.
@@ -52,12 +52,12 @@ class Ends(NamedTuple):
     empty: list[tuple[str, int, int]]
 
 
-def ends(settings: KafkaSettings) -> Ends:
+def ends(settings: KafkaSettings) -> PartitionEnds:
     """The newest message of ours in every partition that has one, and the newest heartbeats with a place.
 
     Raises KafkaLost.
     """
-    found = Ends([], [])
+    found = PartitionEnds([], [])
     try:
         with Partitions(settings, "tails", ANSWER_SECONDS) as partitions:
             for topic in LANE_TOPICS:

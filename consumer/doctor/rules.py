@@ -1,5 +1,6 @@
-"""What is judged of the rules: that some are in force, that every lead was brought to them, and that words compare as
-they did when these were adopted. Reading is done by `collect`, judging by `judge`, which is pure.
+"""What is judged of the rules: whether some are in force, are every lead's, and compare words as when adopted.
+
+Reading is done by `collect`, judging by `judge`, which is pure.
 """
 
 from __future__ import annotations

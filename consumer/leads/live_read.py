@@ -94,24 +94,24 @@ def _is_unjudged(lead: Lead) -> bool:
     return lead.judge_after == NEVER or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
 
 
-def _take(lead: Lead, taken: list[_Difference], floor: int, outcome: Outcome) -> None:
+def _take(lead: Lead, taken: list[_RowToTake], floor: int, outcome: Outcome) -> None:
     """Puts rows into the lead as the read has them."""
     for difference in taken:
         write = put if difference.present else remove
         write(lead, difference.row, floor, outcome)
 
 
-class _Difference(NamedTuple):
+class _RowToTake(NamedTuple):
     """A row that MySQL has otherwise than we do (`present`), or not at all."""
 
     row: Row
     present: bool
 
 
-def _differences(lead: Lead, live: LiveState) -> list[_Difference]:
+def _differences(lead: Lead, live: LiveState) -> list[_RowToTake]:
     """What is there first; what is gone comes last, claims before requirements before the user."""
-    found = [_Difference(row, present=True) for row in _rows(live) if not holds(lead, row)]
-    return found + [_Difference(row, present=False) for row in _gone(lead, live)]
+    found = [_RowToTake(row, present=True) for row in _rows(live) if not holds(lead, row)]
+    return found + [_RowToTake(row, present=False) for row in _gone(lead, live)]
 
 
 def _rows(live: LiveState) -> Iterator[Row]:

@@ -39,7 +39,7 @@ whose `user_id` is NULL."""
 
 
 class Undecodable(ValueError):
-    """A message is not one of ours, or damaged; the text says why, without any of its values."""
+    """A message that is not one of ours, or damaged; the text says why, without any of its values."""
 
 
 _LARGEST: Final = 2**63 - 1
@@ -318,9 +318,9 @@ _TIES = ',"ties":'
 
 def ties_text(ties: Ties) -> str:
     """Ties as JSON, without what is as usual."""
-    said = {field.name: getattr(ties, field.name) for field in fields(Ties)}
+    members = {field.name: getattr(ties, field.name) for field in fields(Ties)}
     usual = Ties()
-    return _text({name: value for name, value in said.items() if value != getattr(usual, name)})
+    return _text({name: value for name, value in members.items() if value != getattr(usual, name)})
 
 
 def _text(value: object) -> str:
@@ -328,7 +328,7 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-Reader = Callable[[bytes | None], tuple[LaneBlock, Change]]
+MessageReader = Callable[[bytes | None], tuple[LaneBlock, Change]]
 """Takes a message's value apart; raises Undecodable. One per topic, because each knows its own columns."""
 
 
@@ -368,7 +368,7 @@ def _refuse(error: Exception) -> NoReturn:
     raise Undecodable(str(error)) from error
 
 
-def _row_reader(table: Table, shape: type[_Message[Any, Any]]) -> Reader:
+def _row_reader(table: Table, shape: type[_Message[Any, Any]]) -> MessageReader:
     decode = msgspec.json.Decoder(shape).decode
 
     def read(value: bytes | None) -> tuple[LaneBlock, Change]:
@@ -430,7 +430,7 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
     return lane, change
 
 
-READERS: Final[dict[str, Reader]] = {
+READERS: Final[dict[str, MessageReader]] = {
     Table.USERS.value: _row_reader(Table.USERS, _Message[Literal["users"], Users]),
     Table.CLAIMS.value: _row_reader(Table.CLAIMS, _Message[Literal["claims"], Claims]),
     Table.CLAIM_REQUIREMENTS.value: _row_reader(
@@ -534,8 +534,8 @@ LANE_TABLES: Final = tuple({table.value: table for table in Table}.get(topic) fo
 
 def unreadable(block: LaneBlock, user_id: int, table: Table | None, reason: str) -> Change:
     """What stands in a lane for a user's message whose row is unreadable: that the user has to be read live."""
-    said = f"a change in the stream was set aside: {reason}"
-    return Change(user_id, table, None, None, block.version, block.version, block.last, False, said)
+    cause = f"a change in the stream was set aside: {reason}"
+    return Change(user_id, table, None, None, block.version, block.version, block.last, False, cause)
 
 
 def end_of(block: LaneBlock) -> Change:
