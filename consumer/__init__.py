@@ -1,4 +1,4 @@
-"""The streaming side: MySQL's binlog becomes queues and conversions in PostgreSQL.
+"""The streaming side: queues and conversions in PostgreSQL out of MySQL's binlog.
 
 The reader follows the binlog of one MySQL or MariaDB server and writes every change of `users`, `claims` and
 `claim_requirements` into Kafka, numbered without gaps within each lane, in the same Kafka transaction as the

@@ -1,4 +1,4 @@
-"""`consumer`: prepares, runs and explains the streaming side.
+"""The command line of `consumer`, which prepares, runs and explains the streaming side.
 
 What a command needs is imported in it: the reader runs without PostgreSQL's client, the applier without MySQL's, and
 `--help` without either.
@@ -67,7 +67,7 @@ def setup(
 ) -> None:
     """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
     from consumer.commands.raise_lanes import raise_lanes
-    from consumer.commands.setup import prepare, remarks
+    from consumer.commands.setup import prepare, warnings
     from consumer.doctor.quick import before_setup
     from consumer.leads.rule_file import DEFAULT
     from consumer.reader.reader import server_id
@@ -97,7 +97,7 @@ def setup(
         typer.echo(sentence)
     if not done:
         typer.echo("everything is set up already; nothing changed")
-    for sentence in remarks(database, discovery):
+    for sentence in warnings(database, discovery):
         typer.echo(f"setup went well, but {sentence}", err=True)
 
 

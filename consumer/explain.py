@@ -1,4 +1,4 @@
-"""Why a customer is, or is not, in a queue: what we hold of one lead, told in plain sentences. Pure; reads nothing."""
+"""Why a customer is, or is not, in a queue: what we hold of one lead, in plain sentences. Pure; reads nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
-from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion
+from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion, ShownAhead
 from consumer.versions import moment
 
 _SHOWN: Final = 5
@@ -84,6 +84,7 @@ class Explanation:
     conversions: list[RecordedConversion]
     call_centre: CallCentreRow | None
     recheck: PendingRecheck | None
+    shown: ShownAhead | None
     changes: list[Seen]
     live: Live | None
     agrees: bool | None
@@ -119,7 +120,7 @@ def last_changes(lead: Lead) -> list[Seen]:
 
 
 def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: str | None = None) -> Explanation:
-    """Tells what we hold of one lead and, where MySQL was read, whether it agrees.
+    """What we hold of one lead and, where MySQL was read, whether it agrees.
 
     `without_live` says in a sentence why MySQL was not read.
     """
@@ -131,7 +132,7 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
     behind = None if live is None or not known_at else max(0.0, (live.as_of - moment(known_at)).total_seconds())
     changes = [] if lead is None else last_changes(lead)
     sentences = [
-        *_standing(held, own),
+        *_status(held, own),
         *_past(held),
         *_seen(changes),
         *_calls(held, queue_type, rules),
@@ -149,6 +150,7 @@ def explain(held: LeadRecord, live: Live | None, rules: Rules, *, without_live: 
         held.conversions,
         held.call_centre,
         held.recheck,
+        held.shown,
         changes,
         live,
         agrees,
@@ -178,7 +180,7 @@ def _because(lead: Lead, rule: Rule, rules: Rules) -> str:
     return "the customer signed and owes no document on an open claim"
 
 
-def _standing(held: LeadRecord, own: Verdict | None) -> list[str]:
+def _status(held: LeadRecord, own: Verdict | None) -> list[str]:
     lead = held.lead
     if lead is None or own is None:
         return [f"We know nothing of user {held.user_id} yet."]
@@ -230,11 +232,11 @@ def _past(held: LeadRecord) -> list[str]:
 def _seen(changes: list[Seen]) -> list[str]:
     if not changes:
         return []
-    told = [
+    named = [
         f"{change.row} {change.id}{f' ({change.status})' if change.status else ''} at {_when(change.at)}"
         for change in changes
     ]
-    return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(told)}."]
+    return [f"The last changes seen of the rows we hold, of each its newest: {', '.join(named)}."]
 
 
 def said_never(last_outcome: str | None, rules: Rules) -> bool:
@@ -254,17 +256,49 @@ def _calls(held: LeadRecord, queue_type: QueueType | None, rules: Rules) -> list
         if queue_type is not None:
             sentences.append("The call centre has no score for them (user_call_scores has no such row).")
         return sentences
-    told, outcome = held.call_centre.current_queue_type, held.call_centre.last_outcome
+    seen, outcome = held.call_centre.current_queue_type, held.call_centre.last_outcome
     never = said_never(outcome, rules)
     if never:
         sentences.append(f"They must not be called, whatever queue they belong in: the last call ended with {outcome}.")
+    if held.shown is not None:
+        return sentences + _shown_ahead(held.shown, held, seen, rules, never=never)
     expected = QueueType.NONE if never else queue_type
-    if expected is not None and told != rules.label(expected):
+    if expected is not None and seen != rules.label(expected):
         sentences.append(
-            f"The call centre's table says {told or 'nothing'} instead. With SHADOW_MODE=true that is the old system's"
+            f"The call centre's table says {seen or 'nothing'} instead. With SHADOW_MODE=true that is the old system's"
             " business; otherwise another program wrote it, and reconciler verify --repair puts it right."
         )
     return sentences
+
+
+def _shown_ahead(shown: ShownAhead, held: LeadRecord, seen: str | None, rules: Rules, *, never: bool) -> list[str]:
+    """Why what agents see need not be what we hold: nothing is to be repaired, and `verify` leaves it alone."""
+    queue_type = None if held.lead is None else held.lead.queue_type
+    if shown.until is not None:
+        queue_type = QueueType(shown.queue_type)
+    expected = QueueType.NONE if never else queue_type
+    differs = expected is not None and seen != rules.label(expected)
+    if shown.until is None:
+        sentence = (
+            f"Another session held their rows of the call centre at {_when(shown.since)}; an applier puts them right as"
+            " soon as they are free."
+        )
+        return [f"{sentence} The call centre's table says {seen or 'nothing'} until then." if differs else sentence]
+    if moment(held.lane_version) < shown.until:
+        when = f"when the stream has passed {_when(shown.until)}"
+    elif held.lead is None or not held.lead.stint or held.lead.judge_after == NEVER:
+        when = "when they have been read live again: the stream has passed that read"
+    else:
+        when = "as soon as an applier gets the rows of the call centre: the stream has passed that read"
+    place = "in no queue" if shown.queue_type == QueueType.NONE else f"in {shown.queue_type}"
+    sentence = (
+        f"Agents see them {place} since {_when(shown.since)}, ahead of their history, because MySQL, read live, had"
+        f" them there; what we hold is shown {when}."
+    )
+    if not differs:
+        return [sentence]
+    instead = f"The call centre's table says {seen or 'nothing'} instead, until then"
+    return [sentence, f"{instead}: another program wrote it, or held the row."]
 
 
 def _mysql(live: Live | None, agrees: bool | None, behind: float | None) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 PROGRESS: Final = "leadstream_progress_timestamp_seconds"
-LANES: Final = "leadstream_lanes"
+LANES_METRIC: Final = "leadstream_lanes"
 ANSWER_SECONDS: Final = 4.0
 
 
@@ -25,7 +25,7 @@ def complaint(metrics: str, now: float, patience: float) -> str | None:
     `now` and `patience` are in seconds. An applier that holds no lane has nothing to do, and is well.
     """
     samples = {line.split(" ")[0].split("{")[0]: line for line in metrics.splitlines() if line.startswith("leadstream")}
-    if LANES in samples and _value(samples[LANES]) == 0:
+    if LANES_METRIC in samples and _value(samples[LANES_METRIC]) == 0:
         return None
     if PROGRESS not in samples:
         return "it has not begun its work"

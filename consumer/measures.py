@@ -1,4 +1,4 @@
-"""How a metric is declared: once, with who tells it and every value that its labels can take.
+"""How a metric is declared: once, with the processes that expose it and every value that its labels can take.
 
 From the declarations come the series, which begin at zero when a process begins (an increase from nothing to one would
 be none to Prometheus), and the reference `docs/reference/metrics.md`. What is exposed has the label `deployment`
@@ -177,7 +177,7 @@ _told: Final[set[Collector]] = set()
 
 
 def begin(process: str, deployment: str = "") -> None:
-    """Lets this process tell all of its metrics, from zero on; a second time it does nothing."""
+    """Lets this process expose all of its metrics, from zero on; a second time it does nothing."""
     if deployment:
         EXPOSED.added[DEPLOYMENT] = deployment
     for measure in CATALOGUE:
@@ -202,5 +202,5 @@ def registered(collector: Collector) -> Iterator[None]:
 
 
 def exposition() -> bytes:
-    """Everything that this process tells, in Prometheus's text format."""
+    """Everything that this process exposes, in Prometheus's text format."""
     return generate_latest(EXPOSED)

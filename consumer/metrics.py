@@ -227,7 +227,7 @@ class Sent(Collector):
 
 @contextmanager
 def lanes_applied(reached: Callable[[], Mapping[int, Reached]], lanes: int) -> Iterator[None]:
-    """Tells at every scrape, inside the block, which of all `lanes` this applier has and how far each is."""
+    """Reports at every scrape, inside the block, which of all `lanes` this applier has and how far each is."""
     for lane in range(lanes):
         LOST_NUMBERS.labels(str(lane))
     with registered(_Lanes(reached)):
@@ -255,7 +255,7 @@ def count_queue_changes(outcome: Outcome) -> None:
 
 
 class Lag:
-    """The lag of one process, told from the source's commit time of what it processed last."""
+    """The lag of one process, by the source's commit time of what it processed last."""
 
     def __init__(self, process: str) -> None:
         self._ts_us = 0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, NamedTuple
+from zlib import crc32
 
 NAME: Final = f"{socket.gethostname()}:{os.getpid()}"
 """Host and process id: what lanes call their owner."""
@@ -37,6 +38,11 @@ def release() -> str:
         return version("leadstream")
     except PackageNotFoundError:
         return "unknown"
+
+
+def own_server_id(prefix: str) -> int:
+    """Our id among a MySQL server's replicas: the same after a restart, another one on another host or prefix."""
+    return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
 
 
 def resident() -> int | None:

@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the message names it and says what it should be."""
+    """A setting that is missing or wrong; the message names it and says what it should be."""
 
 
 _FILE: Final = "_FILE"
@@ -116,7 +116,7 @@ Words = Annotated[frozenset[str], NoDecode, BeforeValidator(_words)]
 
 
 class PasswordCommandFailed(Exception):
-    """A command printed no password; the message names its variable, and says how it ended but not what it printed."""
+    """A command that printed no password; the message names its variable and how it ended, not what it printed."""
 
 
 def _printed(variable: str, command: str) -> str:
@@ -343,6 +343,10 @@ class ApplierSettings(DeadLetterSettings):
     """Messages held per partition before it is paused."""
     consumer_group: str = ""
     """Kafka's consumer group; empty: `{prefix}.appliers`."""
+
+    def group(self, topic_prefix: str) -> str:
+        """The name of the group of appliers."""
+        return self.consumer_group or f"{topic_prefix}.appliers"
 
 
 class DiscoverySettings(_Settings):

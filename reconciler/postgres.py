@@ -296,7 +296,7 @@ class Postgres:
     def lead_record(self, user_id: int) -> LeadRecord:
         """Everything we hold about one lead, in one snapshot and without locks."""
         with self.session() as connection:
-            return lookups.dossier(connection, user_id)
+            return lookups.lead_record(connection, user_id)
 
     def judged(self, user_ids: Sequence[int]) -> set[int]:
         """Which of these users have a stint."""

@@ -1,4 +1,4 @@
-"""Kafka → PostgreSQL: works out what each change means for its customer, each exactly once.
+"""The applier, Kafka → PostgreSQL: what each change means for its customer, each exactly once.
 
 Any number of appliers form one group; each gets some lanes. A batch is one PostgreSQL transaction that moves its lanes
 by compare-and-set and holds every effect of their changes, so a batch is applied whole or not at all.
@@ -155,7 +155,7 @@ def _apply(
         )
         outcome.more_wait = tx.more_wait
         if missed := batch.missed:
-            tx.hold_back(missed)
+            tx.defer_judgement(missed)
         tx.write(outcome)
         for reason, lane_numbers in batch.lane_rechecks.items():
             tx.queue_lane_rechecks(lane_numbers, reason)

@@ -134,13 +134,13 @@ class Lane:
 
     @property
     def remarkable(self) -> bool:
-        """Whether there is something to tell besides changes."""
+        """Whether there is something to report besides changes."""
         return bool(self._noted)
 
     def gather(self, limit: int) -> tuple[int, bool]:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
         if self._unnumbered:
-            self._unnumbered.settle(self.merge)
+            self._unnumbered.find_ceilings(self.merge)
         if self._noted.lost:
             self._recheck_all.add(LOST)
             self._blind = self._lost = True
@@ -225,7 +225,7 @@ class Lane:
 
 @dataclass(slots=True)
 class _Notes:
-    """What there is to tell of a lane besides changes."""
+    """What there is to report of a lane besides changes."""
 
     lost: int = 0
     lost_version: int = 0

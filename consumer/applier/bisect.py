@@ -56,7 +56,7 @@ class _Group(NamedTuple):
 
 
 class _UndoneError(Exception):
-    """Ends a trial: PostgreSQL took everything, and none of it is to stay."""
+    """The end of a trial: PostgreSQL took everything, and none of it is to stay."""
 
 
 def refused_leads(

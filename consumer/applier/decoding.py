@@ -13,7 +13,7 @@ from consumer.applier.assigned_lane import Lane
 from consumer.applier.gaps import Gaps
 from consumer.lane import lane_of
 from consumer.store.dead_letters import Content, Defect, dead_letter
-from consumer.stream.envelope import LANE_TABLES, READERS, Reader, Undecodable, end_of, lane_block, unreadable
+from consumer.stream.envelope import LANE_TABLES, READERS, MessageReader, Undecodable, end_of, lane_block, unreadable
 from consumer.stream.errors import ConsumerFailed
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
 
@@ -33,7 +33,7 @@ class Intake:
         """`topics` are the full names in the order of a lane's partitions, `lanes` is how many lanes there are."""
         self._topics = topics
         self._partition_of: Final = {topic: partition for partition, topic in enumerate(topics)}
-        self._readers: Final[list[Reader]] = [READERS[topic] for topic in LANE_TOPICS]
+        self._readers: Final[list[MessageReader]] = [READERS[topic] for topic in LANE_TOPICS]
         self._lane_count = lanes
         self._gaps = gaps
         self._complaints = Complaints()
@@ -44,8 +44,8 @@ class Intake:
         readers = self._readers
         touched: set[int] = set()
         for message in messages:
-            if (told := message.error()) is not None:
-                self._event(message, told)
+            if (event := message.error()) is not None:
+                self._event(message, event)
                 continue
             number: int = message.partition()  # type: ignore[assignment]
             lane = lanes.get(number)

@@ -1,7 +1,7 @@
 """The lanes that Kafka assigns to this process, as batches in the binlog's order.
 
 A thread of its own fetches, decodes and merges the next batch while the caller is busy with the last one. Where a lane
-stands is PostgreSQL's to say: positions are asked for on every assignment, and the offsets that Kafka is told are only
+stands is PostgreSQL's to say: positions are asked for on every assignment, and the offsets that Kafka gets are only
 for lag tools. All four topics use the range assignor, so that a lane's partitions come together; that is checked.
 It is an eager one: all lanes stand still for the moment of a rebalance. The cooperative-sticky assignor, which would
 move only some, tears lanes apart: it counts partitions, whatever their numbers (of two members each got two topics).
@@ -49,7 +49,7 @@ LOOK_SECONDS: Final = 0.5
 HAND_OVER_SECONDS: Final = 20.0
 """How long a revocation waits for the batch at hand, so that the next owner finds the lane settled."""
 REPORT_SECONDS: Final = 5.0
-"""How often Kafka is told offsets, for lag tools."""
+"""How often Kafka gets offsets, for lag tools."""
 
 log: Final = structlog.get_logger()
 
@@ -57,13 +57,13 @@ log: Final = structlog.get_logger()
 class LaneStream:
     """Member of the group of appliers; a context manager that joins on entering and leaves on exit.
 
-    `positions` tells where lanes stand (asked from the stream's own thread). `batches` ends when `stop` is set.
+    `positions` gives where lanes stand (asked from the stream's own thread). `batches` ends when `stop` is set.
     """
 
     def __init__(
         self, kafka: KafkaSettings, applier: ApplierSettings, positions: Positions, stop: threading.Event
     ) -> None:
-        self.group: Final = applier.consumer_group or f"{kafka.topic_prefix}.appliers"
+        self.group: Final = applier.group(kafka.topic_prefix)
         self.stop: Final = stop
         self._positions: Final = positions
         self._batch_rows: Final = applier.applier_batch_rows

@@ -28,6 +28,7 @@ class OtherLanes:
     """Whether lanes have passed numbers: our own as far as they were emitted, others as PostgreSQL says."""
 
     def __init__(self, positions: Positions, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds and never goes back; tests have one of their own."""
         self.waiting: set[int] = set()
         """Lanes of ours that wait."""
         self._positions = positions

@@ -50,13 +50,13 @@ def decide(
         for user_id in part.unplaced:
             if user_id in leads:
                 own[user_id] = leads[user_id]
-        held_back = {**refused, **part.unplaced} if part.unplaced else refused
-        for user_id in held_back:
+        unjudged = {**refused, **part.unplaced} if part.unplaced else refused
+        for user_id in unjudged:
             if user_id in user_ids or user_id in own:
                 lead = own.setdefault(user_id, Lead(user_id))
                 lead.judge_after = NEVER
                 outcome.leads[user_id] = lead
-        replay(changes, own, part.version_before, rules, outcome, held_back, left)
+        replay(changes, own, part.version_before, rules, outcome, unjudged, left)
         for user_id in part.unplaced:  # nobody knows where among the changes their message belongs
             if (lead := own.get(user_id)) is not None:
                 lead.read_floor = max(lead.read_floor, part.version)

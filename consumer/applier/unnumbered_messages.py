@@ -41,7 +41,7 @@ class UnnumberedMessages:
 
     def add(self, merge: LaneMerge[Item], partition: int, offset: int) -> None:
         """An unnumbered message lies at `offset`."""
-        self.settle(merge)
+        self.find_ceilings(merge)
         for run in self._runs:
             if run.partition == partition and run.ceiling == _OPEN:
                 if offset > run.offset:
@@ -50,7 +50,7 @@ class UnnumberedMessages:
                 return
         self._runs.append(_Run(partition, offset, 1))
 
-    def settle(self, merge: LaneMerge[Item]) -> None:
+    def find_ceilings(self, merge: LaneMerge[Item]) -> None:
         """Looks for the messages behind unnumbered messages, before they are taken out of the merge."""
         for run in self._runs:
             if run.ceiling == _OPEN:
@@ -65,7 +65,7 @@ class UnnumberedMessages:
 
     def explain(self, merge: LaneMerge[Item], numbers: int) -> int:
         """How many numbers missing before the next one held are explained; what explains them explains no others."""
-        self.settle(merge)
+        self.find_ceilings(merge)
         left = numbers
         for run in sorted(self._runs, key=lambda run: run.ceiling):
             if merge.holds_before(run.partition, run.offset):

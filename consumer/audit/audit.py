@@ -7,7 +7,6 @@ Kafka behind the first one, or it is missing.
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,23 +14,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isinf
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from confluent_kafka import KafkaException
 
 from consumer.audit import library, tool
 from consumer.audit.library import COMPRESSED, Read, Unreadable
-from consumer.audit.messages import Heartbeat, Misplaced, Stream
+from consumer.audit.messages import Misplaced, Stream, StreamBeat
 from consumer.audit.rows import (
     PART_BYTES,
-    Comparison,
-    Difference,
     Lost,
     Mark,
     Message,
     Part,
+    PartComparison,
     Place,
     Row,
+    RowDifference,
     Spot,
     Sums,
     Undecided,
@@ -43,6 +41,7 @@ from consumer.audit.rows import (
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import PreconditionFailed, SourceError
 from consumer.mysql.session import Replica
+from consumer.process import own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
@@ -54,7 +53,7 @@ LOOKED_AT: Final = 32
 SHOWN: Final = 100
 """Differences that are kept; the others are counted."""
 SILENT_MS: Final = 300_000
-"""For how long a reader that is well may not have said where it stands."""
+"""For how long a reader that is well may not have reported where it stands."""
 AHEAD_MS: Final = 60_000
 """How much earlier than the stretch the binlog is read: an XA transaction of it may have been prepared before."""
 SKIPPED: Final = "updates of nothing but updated_at were left out on both sides (SKIP_UNCHANGED_UPDATES)"
@@ -93,7 +92,7 @@ class Audit:
     """Messages of events that nothing here could read."""
     differences: int = 0
     """How many there are; each part of the binlog that was not looked at row by row counts as one."""
-    shown: list[Difference] = field(default_factory=list)
+    shown: list[RowDifference] = field(default_factory=list)
     """The first of them."""
     noticed: int = 0
     """Messages in whose place Kafka has a notice that their leads be read live."""
@@ -117,7 +116,7 @@ class Audit:
 
 
 @dataclass
-class _Tally:
+class _BinlogSums:
     """What was added up of rows."""
 
     sums: Sums
@@ -128,13 +127,13 @@ class _Tally:
         for image in expected(row):
             self.sums.add(row.spot, row.table, image)
 
-    def add_all(self, other: _Tally) -> None:
+    def add_all(self, other: _BinlogSums) -> None:
         self.rows += other.rows
         self.sums.add_all(other.sums)
 
 
 class Nothing(PreconditionFailed):
-    """There is nothing to look at; the message says why."""
+    """A stretch in which there is nothing to look at; the message says why."""
 
 
 def audit(
@@ -172,8 +171,7 @@ class _Auditor:
     def __post_init__(self) -> None:
         self._database = self._replica.database()
         self._flavor = "mariadb" if self._replica.is_mariadb() else "mysql"
-        name = f"{self._kafka.topic_prefix}.audit.{os.getpid()}@{socket.gethostname()}"
-        self._server_id = crc32(name.encode()) % (2**32 - 2) + 1
+        self._server_id = own_server_id(f"{self._kafka.topic_prefix}.audit.{os.getpid()}")
         self._tables = frozenset(CAPTURED)
         self._read = Read()
         self._restarts: dict[Part, Place] = {}
@@ -186,7 +184,7 @@ class _Auditor:
     def audit(self, times: Times) -> Audit:
         """Bounds, binlog, tool, Kafka, and what differs."""
         found, since_ms = self._bounds(times)
-        binlog = _Tally(Sums())
+        binlog = _BinlogSums(Sums())
         self._leave_out_tables(found)
         self._add_library_rows(binlog, found)
         self._ask_tool(binlog, found)
@@ -196,7 +194,7 @@ class _Auditor:
             place = message.spot.file, message.spot.pos
             if isinstance(message, Misplaced):
                 where = f"{message.where}: {message.why}"
-                self._differ(found, [Difference("misplaced", message.table, message.spot, where)])
+                self._differ(found, [RowDifference("misplaced", message.table, message.spot, where)])
             elif order(place) < order(found.start):
                 found.unjudged += 1
             elif place in self._read.unread:
@@ -247,13 +245,13 @@ class _Auditor:
             )
         begin = beats[0]
         if begin.ms > since_ms:
-            said = f"what Kafka holds of this server's stream begins at {_text(begin.ms)}"
+            sentence = f"what Kafka holds of this server's stream begins at {_text(begin.ms)}"
             if _is_over(times, begin):
-                raise Nothing(f"{said}, and the stretch ends before; ask for a later one")
+                raise Nothing(f"{sentence}, and the stretch ends before; ask for a later one")
             if self._stream.had_earlier:
-                gaps.append(f"{said}; what is older cannot be judged")
+                gaps.append(f"{sentence}; what is older cannot be judged")
             else:
-                notes.append(said)
+                notes.append(sentence)
         self._asked = begin.file, begin.pos
         begin = self._not_purged(begin, beats, times, gaps)
         end, until_ms = self._end(times, beats)
@@ -264,7 +262,7 @@ class _Auditor:
         found = Audit(begin.ms, until_ms, (begin.file, begin.pos), end, notes=notes, gaps=gaps)
         return found, begin.ms - SLACK_MS
 
-    def _not_purged(self, begin: Heartbeat, beats: list[Heartbeat], times: Times, gaps: list[str]) -> Heartbeat:
+    def _not_purged(self, begin: StreamBeat, beats: list[StreamBeat], times: Times, gaps: list[str]) -> StreamBeat:
         """Where the binlog that is still there begins; `gaps` gets what to say of it."""
         self._sizes = {str(name): int(size) for name, size, *_ in self._replica.query("SHOW BINARY LOGS")}
         if begin.file in self._sizes:
@@ -274,13 +272,13 @@ class _Auditor:
             raise Nothing(
                 f"{begin.file} and what follows is purged on {self._source.address}: there is no binlog to read"
             )
-        said = f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged"
+        sentence = f"the binlog before {there[0].file}:{there[0].pos} ({_text(there[0].ms)}) is purged"
         if _is_over(times, there[0]):
-            raise Nothing(f"{said}, and the stretch ends before; ask for a later one")
-        gaps.append(f"{said}; what is older cannot be judged")
+            raise Nothing(f"{sentence}, and the stretch ends before; ask for a later one")
+        gaps.append(f"{sentence}; what is older cannot be judged")
         return there[0]
 
-    def _end(self, times: Times, beats: list[Heartbeat]) -> tuple[Place, int]:
+    def _end(self, times: Times, beats: list[StreamBeat]) -> tuple[Place, int]:
         stands = self._checkpoint.file, self._checkpoint.pos
         later = [beat for beat in beats if times.until is not None and beat.ms >= times.until]
         if later and order((later[0].file, later[0].pos)) < order(stands):
@@ -305,7 +303,7 @@ class _Auditor:
 
     # The binlog.
 
-    def _add_library_rows(self, binlog: _Tally, found: Audit) -> None:
+    def _add_library_rows(self, binlog: _BinlogSums, found: Audit) -> None:
         """The rows of the stretch that count; where the library fails, that ends there."""
         ahead = self._stream.newest_before(found.since_ms - AHEAD_MS)
         first = found.start if ahead is None or ahead.file not in self._sizes else (ahead.file, ahead.pos)
@@ -315,7 +313,7 @@ class _Auditor:
             self._progress("binlog", self._bytes_between(first, place), total)
 
         end = order(found.end)
-        undecided: Undecided[_Tally] = Undecided(lambda: _Tally(Sums(binlog.sums.key)), _Tally.add_all)
+        undecided: Undecided[_BinlogSums] = Undecided(lambda: _BinlogSums(Sums(binlog.sums.key)), _BinlogSums.add_all)
         items = self._library(first, found.start, lambda place: order(place) < end, self._read, begun)
         try:
             for item in items:
@@ -353,7 +351,7 @@ class _Auditor:
         names = [name for name in self._sizes if order((start[0], 0)) <= order((name, 0)) < order((end[0], 0))]
         return sum(self._sizes[name] for name in names) - start[1] + end[1]
 
-    def _ask_tool(self, binlog: _Tally, found: Audit) -> None:
+    def _ask_tool(self, binlog: _BinlogSums, found: Audit) -> None:
         """Has mysqlbinlog read what is compressed; what it read is no longer unread."""
         unread = self._read.unread
         places = sorted((place for place, why in unread.items() if why == COMPRESSED), key=order)
@@ -361,7 +359,7 @@ class _Auditor:
         path = tool.installed(self._flavor) if places else None
         if path is not None:
             self._tool = path
-            theirs = _Tally(Sums(binlog.sums.key))
+            theirs = _BinlogSums(Sums(binlog.sums.key))
             try:
                 for row in self._tool_rows(found, places):
                     theirs.add(row)
@@ -377,7 +375,7 @@ class _Auditor:
         for why, count in sorted(kinds.items()):
             if why == COMPRESSED:
                 what = f"{count} compressed transactions, which mysql-replication cannot read"
-                name = tool.NAMES[self._flavor][0]
+                name = tool.TOOL_NAMES[self._flavor][0]
                 hint = "" if path is not None else f"; install {name}, which checks them"
                 found.gaps.append(f"{what}, were not checked{hint}")
             else:
@@ -432,15 +430,15 @@ class _Auditor:
             is_known = place not in self._read.unread and order(place) >= order(found.start)
             if isinstance(message, Message) and part_of(*place) in wanted and is_known:
                 messages.setdefault(message.spot, []).append(message)
-        comparison = Comparison(self._kafka.lanes, self._stream.notices(since_ms), lost)
+        comparison = PartComparison(self._kafka.lanes, self._stream.notices(since_ms), lost)
         compared = comparison.compare(rows, messages)
         found.noticed, found.unread_values = compared.noticed, compared.unread_values
         found.unjudged += compared.unjudged
         self._differ(found, compared.differences)
-        self._tell_of_others(found, left, doubtful, are_differences=bool(compared.differences))
+        self._note_unexamined(found, left, doubtful, are_differences=bool(compared.differences))
 
-    def _tell_of_others(self, found: Audit, parts: list[Part], doubtful: set[Part], *, are_differences: bool) -> None:
-        """What is to be said of parts that differ and were not looked at."""
+    def _note_unexamined(self, found: Audit, parts: list[Part], doubtful: set[Part], *, are_differences: bool) -> None:
+        """What there is to report of parts that differ and were not looked at."""
         more = f"more parts of {PART_BYTES >> 20} MiB of the binlog"
         if gone := len(doubtful.intersection(parts)):
             found.gaps.append(f"{gone} {more} cannot be judged: Kafka has deleted messages of them")
@@ -479,12 +477,12 @@ class _Auditor:
                     undecided.newest.append(item)
         return rows
 
-    def _differ(self, found: Audit, differences: list[Difference]) -> None:
+    def _differ(self, found: Audit, differences: list[RowDifference]) -> None:
         found.differences += len(differences)
         found.shown.extend(differences[: SHOWN - len(found.shown)])
 
 
-def _is_over(times: Times, first: Heartbeat) -> bool:
+def _is_over(times: Times, first: StreamBeat) -> bool:
     """Whether a stretch is over by the first moment that there is anything of."""
     return times.until is not None and times.until <= first.ms
 

@@ -76,7 +76,7 @@ MAX_UNREAD: Final = 200_000
 
 
 class Unreadable(Exception):
-    """The library cannot go on; `place` is where the transaction begins that it failed in."""
+    """An event at which the library cannot go on; `place` is where the transaction begins that it failed in."""
 
     def __init__(self, message: str, place: tuple[str, int]) -> None:
         super().__init__(message)
@@ -102,7 +102,7 @@ class Read:
 class Ends:
     """Where the last event ended that the server sent, those included that the library keeps to itself.
 
-    Inside a transaction MariaDB tells no ends from 11.4 on (`binlog_legacy_event_pos` is OFF): they are counted.
+    Inside a transaction MariaDB logs no ends from 11.4 on (`binlog_legacy_event_pos` is OFF): they are counted.
     """
 
     def __init__(self, at: int) -> None:
@@ -147,7 +147,7 @@ def read(
     """The captured rows from `start` on, as long as what begins there is `before` the end, and which of them count.
 
     The binlog is read from `first` on, where a transaction begins, too: what is prepared there may be committed later.
-    `begun` is told where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
+    `begun` gets where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
     """
     connections = 0
     ends = Ends(first[1])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
-from zlib import crc32
 
-import msgspec
-
-from consumer.audit.rows import Lost, Message, Notice, Spot, Values
+from consumer.audit.rows import Lost, Message, Notice, Spot
 from consumer.capture import CAPTURED
-from consumer.lane import lane_of
+from consumer.lane import lane_of, lane_of_key
 from consumer.settings import KafkaSettings
 from consumer.stream.ends import ends_in_kafka
+from consumer.stream.envelope import AuditMessage, read_audited
 from consumer.stream.errors import KafkaLost
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import HEARTBEATS
@@ -27,36 +25,7 @@ _PROMPT: Final = {"fetch.wait.max.ms": "10"}
 """Of partition after partition: the broker holds the fetch at one's end back until then, and the next one waits."""
 
 
-class _Source(msgspec.Struct):
-    ts_us: int
-    table: str = ""
-    file: str = ""
-    pos: int = 0
-    row: int = -1
-    """-1 in messages that are of no row."""
-    server: str = ""
-    db: str = ""
-
-
-class _Lane(msgspec.Struct):
-    epoch: int
-    user_id: int | None = None
-    recheck: str | None = None
-
-
-class _Message(msgspec.Struct):
-    op: str
-    source: _Source
-    lane: _Lane
-    ts_ms: int = 0
-    before: Values | None = None
-    after: Values | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Message).decode
-
-
-class Heartbeat(NamedTuple):
+class StreamBeat(NamedTuple):
     """Where the stream stood (`server`, `file`, `pos`) when the reader wrote it at `ms` (since 1970, its own clock)."""
 
     ms: int
@@ -88,7 +57,7 @@ class Stream:
         self._epoch = epoch
         self._database = database
         self._had_others = False
-        self._beats: list[Heartbeat] = []
+        self._beats: list[StreamBeat] = []
         self._partitions = Partitions(settings, "audit", ANSWER_SECONDS, more=_PROMPT)
         topics = (*CAPTURED, HEARTBEATS)
         ends = ends_in_kafka([settings.topic(topic) for topic in topics], settings)
@@ -106,13 +75,13 @@ class Stream:
         """Ends the connection."""
         self._partitions.close()
 
-    def heartbeats(self, since_ms: int, server: str) -> list[Heartbeat]:
+    def heartbeats(self, since_ms: int, server: str) -> list[StreamBeat]:
         """Those of lane 0 that say where the stream stood on this server in this epoch, from the newest before
         `since_ms` on; without an older one, from the first that is there."""
-        found: list[Heartbeat] = []
+        found: list[StreamBeat] = []
         for minutes in LOOK_BACK_MINUTES:
             found = [
-                Heartbeat(
+                StreamBeat(
                     message.ts_ms, message.lane.epoch, message.source.server, message.source.file, message.source.pos
                 )
                 for message, _, _, _ in self._read(HEARTBEATS, 0, since_ms - minutes * 60_000)
@@ -126,7 +95,7 @@ class Stream:
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
 
-    def newest_before(self, ms: int) -> Heartbeat | None:
+    def newest_before(self, ms: int) -> StreamBeat | None:
         """Of the heartbeats that were found, the newest before a moment; without one, the first."""
         return next((beat for beat in reversed(self._beats) if beat.ms <= ms), next(iter(self._beats), None))
 
@@ -186,12 +155,12 @@ class Stream:
             if why:
                 yield Misplaced(topic, spot, where, why)
 
-    def _wrong_lane(self, message: _Message, topic: str, key: bytes, lane: int) -> str:
+    def _wrong_lane(self, message: AuditMessage, topic: str, key: bytes, lane: int) -> str:
         """Why it does not belong where it lies; "" where it does."""
         user_id, image = message.lane.user_id, message.after if message.after is not None else message.before
         if message.source.table != topic or image is None:
             return "it is of another table"
-        if crc32(key) % self._lanes != lane:
+        if lane_of_key(key, self._lanes) != lane:
             return "its key belongs to another partition"
         if user_id is not None and key != b"%d" % user_id:
             return "its key is not its user's id"
@@ -199,7 +168,7 @@ class Stream:
             return "its row is another user's"
         return ""
 
-    def _read(self, topic: str, lane: int, since_ms: int) -> Iterator[tuple[_Message | None, bytes, int, str]]:
+    def _read(self, topic: str, lane: int, since_ms: int) -> Iterator[tuple[AuditMessage | None, bytes, int, str]]:
         name, (low, high) = self._name(topic), self._bounds[topic, lane]
         start = max(low, self._partitions.offset_at(name, lane, since_ms)) if since_ms > 0 else low
         if start >= high:
@@ -209,7 +178,7 @@ class Stream:
             if offset >= high:
                 return
             try:
-                yield _decode(found.value() or b""), found.key() or b"", offset, ""
+                yield read_audited(found.value() or b""), found.key() or b"", offset, ""
             except ValueError as error:  # msgspec's errors, and UnicodeDecodeError
                 yield None, found.key() or b"", offset, f"it is no message of ours ({type(error).__name__})"
             if offset == high - 1:

@@ -200,7 +200,7 @@ class Sums:
         )
 
 
-class Difference(NamedTuple):
+class RowDifference(NamedTuple):
     """One thing that is not as it should be: `what` is missing, extra, twice, different or misplaced."""
 
     what: str
@@ -248,7 +248,7 @@ def order(place: Place) -> tuple[int, int]:
 class Compared:
     """What a look at rows and messages one by one found."""
 
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RowDifference] = field(default_factory=list)
     noticed: int = 0
     """Messages that are not there, in whose place a notice asks for their leads to be read live."""
     unjudged: int = 0
@@ -257,7 +257,7 @@ class Compared:
     """Values that the witness could not read, in rows that are equal otherwise."""
 
 
-class Comparison:
+class PartComparison:
     """Rows and messages of the same spots, held against each other."""
 
     def __init__(self, lanes: int, notices: Sequence[Notice] = (), lost: Sequence[Lost] = ()) -> None:
@@ -280,10 +280,10 @@ class Comparison:
             if spot not in rows:
                 for message in _well_placed(there):
                     where = f"{message.place}, and the binlog has no such row"
-                    self.found.differences.append(Difference("extra", message.table, spot, where))
+                    self.found.differences.append(RowDifference("extra", message.table, spot, where))
         return self.found
 
-    def _of_row(self, row: Row, messages: list[Message]) -> Iterator[Difference]:
+    def _of_row(self, row: Row, messages: list[Message]) -> Iterator[RowDifference]:
         found = self.found
         wanted = expected(row)
         if len(wanted) == 2 and len(messages) == 1 and messages[0].op == "u" and _alike(row):
@@ -307,17 +307,17 @@ class Comparison:
             left.remove(best)
             columns = _columns(best, row.table, before, after)
             if columns:
-                yield Difference("different", row.table, row.spot, best.place, columns)
+                yield RowDifference("different", row.table, row.spot, best.place, columns)
             else:
                 found.unread_values += _unread(before) + _unread(after)
         if messages or len(missing) < len(wanted):
             for op in missing:
-                yield Difference("missing", row.table, row.spot, f"no message with op {op} in Kafka")
+                yield RowDifference("missing", row.table, row.spot, f"no message with op {op} in Kafka")
         elif missing:
-            yield Difference("missing", row.table, row.spot, "no message in Kafka")
+            yield RowDifference("missing", row.table, row.spot, "no message in Kafka")
         for message in _well_placed(left):
             what = "twice" if any(message.op == op for op, _, _ in wanted) else "extra"
-            yield Difference(what, row.table, row.spot, message.place)
+            yield RowDifference(what, row.table, row.spot, message.place)
 
     def _lane(self, owner: Value) -> int | None:
         return lane_of(owner, self._lanes) if isinstance(owner, int) else None

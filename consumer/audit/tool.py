@@ -21,7 +21,7 @@ from consumer.settings import MySQLAddress, PasswordCommandFailed
 
 SILENT_SECONDS: Final = 120.0
 """How long the tool may show nothing."""
-NAMES: Final = {"mysql": ("mysqlbinlog",), "mariadb": ("mariadb-binlog", "mysqlbinlog")}
+TOOL_NAMES: Final = {"mysql": ("mysqlbinlog",), "mariadb": ("mariadb-binlog", "mysqlbinlog")}
 """By the server's flavor: each reads its own server's events only."""
 
 _AT: Final = re.compile(r"# at (\d+)")
@@ -36,12 +36,12 @@ _NUMBERS: Final = frozenset(("TINYINT", "SHORTINT", "MEDIUMINT", "INT", "LONGINT
 
 
 class ToolFailed(Exception):
-    """The tool did not come to its end; the message says how."""
+    """A tool that did not come to its end; the message says how."""
 
 
 def installed(flavor: str) -> str | None:
     """The tool's path; None where it is not installed."""
-    return next((path for name in NAMES[flavor] if (path := shutil.which(name)) is not None), None)
+    return next((path for name in TOOL_NAMES[flavor] if (path := shutil.which(name)) is not None), None)
 
 
 def rows(
@@ -113,12 +113,12 @@ def _tls(address: MySQLAddress, flavor: str) -> list[str]:
 def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
     """The rows of compressed events in the tool's output with -vv and the tables' metadata.
 
-    Where an event does not tell its end (MariaDB from 11.4 on, inside a transaction), its place is that among the
+    Where an event does not say its end (MariaDB from 11.4 on, inside a transaction), its place is that among the
     events which a replica is sent: without the statements behind rows, of which the tool shows the place first and the
     text after the next event's place.
     """
     at, number, outer = 0, 0, -1
-    unsent, headless, told = 0, False, True
+    unsent, headless, has_ends = 0, False, True
     columns: list[tuple[str, str, str]] = []
     is_compressed, table, op = False, "", ""
     images: dict[str, dict[int, tuple[str, str]]] = {}
@@ -129,7 +129,7 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
         nonlocal number
         if table and images:
             found = {name: _image(values, maps.get(table, []), table) for name, values in images.items()}
-            place = file, outer if outer >= 0 else at if told else at - unsent
+            place = file, outer if outer >= 0 else at if has_ends else at - unsent
             yield Row(Spot(*place, number), table, op, found.get("WHERE"), found.get("SET"), place, place)
             number += 1
 
@@ -162,8 +162,8 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
         elif line.startswith("# End of compressed events"):
             is_compressed, outer = False, -1
         elif line.startswith("#") and (head := _HEAD.match(line)):
-            headless, told = False, head[1] != "0"
-            if told:
+            headless, has_ends = False, head[1] != "0"
+            if has_ends:
                 unsent = 0
             if head[2] == "Transaction_Payload":
                 outer, number = at, 0
@@ -188,7 +188,7 @@ def _image(values: dict[int, tuple[str, str]], columns: list[tuple[str, str, str
 
 
 def _value(text: str, shown_as: str, kind: str, more: str) -> Value:
-    """A value as messages have it; UNREAD where what is shown does not tell."""
+    """A value as messages have it; UNREAD where what is shown leaves it open."""
     if text == "NULL":
         return None
     if shown_as in _NUMBERS and (number := re.match(r"(-?\d+)(?: \((\d+)\))?$", text)):

@@ -1,1 +1,1 @@
-"""MySQL's and MariaDB's bytes become row changes."""
+"""Row changes out of MySQL's and MariaDB's bytes."""

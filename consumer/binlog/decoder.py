@@ -1,4 +1,4 @@
-"""Binlog events become row changes: the reader's hot path, without any I/O.
+"""Row changes out of binlog events: the reader's hot path, without any I/O.
 
 `BinlogDecoder.decode` is given whatever the receive buffer holds and cuts packets and events out of it by index, in one
 loop that calls one method an event. Most transactions never get there: see `templates`.
@@ -127,7 +127,8 @@ class BinlogDecoder:
         uncaptured: dict[bytes, str] | None = None,
     ) -> None:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
-        instead of three events. With `strict`, a table that lacks a column that is needed to judge is an error.
+        instead of three events; without, which only tests ask for, the loop reads what templates would. With `strict`,
+        a table that lacks a column that is needed to judge is an error.
         `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
         `folds` says by number what folds the text keys of a collation.
         Of the events that start at the positions `skipped`, those that cannot be read are no error: each comes as an
@@ -328,7 +329,7 @@ class BinlogDecoder:
                 end = head + size
                 if end > size_of_data:
                     break
-                # From 11.4 on MariaDB tells no end of an event inside a transaction (binlog_legacy_event_pos is OFF).
+                # From 11.4 on MariaDB logs no end of an event inside a transaction (binlog_legacy_event_pos is OFF).
                 reached = position + files.base if position else reached + size
                 body = at + before_body
                 body_end = end - check

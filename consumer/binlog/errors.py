@@ -26,19 +26,19 @@ _OTHER_HISTORY: Final = (
 
 
 class BinlogPurged(SourceError):
-    """The server no longer has the binlog that we would have to read next."""
+    """A binlog that the server no longer has, and that we would have to read next."""
 
 
 class WrongServer(SourceError):
-    """The server is not the one our position belongs to."""
+    """A server that is not the one our position belongs to."""
 
 
 class BinlogCorrupt(SourceError):
-    """An event's bytes contradict their checksum, or packets their lengths."""
+    """An event whose bytes contradict their checksum, or packets that contradict their lengths."""
 
 
 class UndecodableEvent(SourceError):
-    """An event of a captured transaction holds something that we cannot read exactly."""
+    """An event of a captured transaction with something that we cannot read exactly."""
 
 
 class IdTaken(PreconditionFailed):

@@ -153,7 +153,7 @@ class Heartbeat(NamedTuple):
 
 
 class Rotate(NamedTuple):
-    """The binlog goes on in another file, at `pos`."""
+    """The step into another file, where the binlog goes on at `pos`."""
 
     file: str
     pos: int

@@ -1,4 +1,4 @@
-"""Rows become changes, and their images JSON: for each table map and NULL bitmap a function is written and compiled.
+"""Changes out of rows, JSON out of their images, by functions written and compiled per table map and NULL bitmap.
 
 Such a function knows where every column stands: runs of fixed-width columns are one addition, columns that are not
 captured are stepped over and never decoded, and the captured ones go straight into the text of a JSON object.
@@ -345,7 +345,7 @@ class TableDecoder:
     def keys(self, present: bytes, nulls: bytes, data: bytes, at: int) -> tuple[str, Id | None, Id | None, int]:
         """What an Image gives for one that cannot be read: its text says nothing, its keys are read if they can be.
 
-        Raises UndecodableEvent where not even its end can be told.
+        Raises UndecodableEvent where not even its end is known.
         """
         try:
             return self._keys_of(present, nulls, with_keys=True)(data, at)

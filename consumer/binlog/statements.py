@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final, NamedTuple
 
 from consumer.binlog.events import SchemaChange, Statement
@@ -99,14 +99,9 @@ def tokens(sql: str) -> Iterator[Token]:
             yield Token(text, text, False)
 
 
-def leading_words(sql: str, count: int = 4) -> tuple[str, ...]:
-    """The first words of a statement, in capitals (quoted names and texts as empty strings)."""
-    words = []
-    for token in tokens(sql):
-        words.append(token.word)
-        if len(words) == count:
-            break
-    return tuple(words)
+def leading_words(sql: str) -> tuple[str, ...]:
+    """The first four words of a statement, in capitals (quoted names and texts as empty strings)."""
+    return tuple(token.word for token in islice(tokens(sql), 4))
 
 
 class Scope(NamedTuple):
@@ -128,10 +123,10 @@ class Scope(NamedTuple):
 
 def effects(sql: str, default_database: str, scope: Scope) -> list[Statement | SchemaChange]:
     """What a statement may have done to the captured tables; empty where it cannot have done anything."""
-    return _Reader(sql, default_database, scope).effects()
+    return _StatementReader(sql, default_database, scope).effects()
 
 
-class _Reader:
+class _StatementReader:
     def __init__(self, sql: str, default_database: str, scope: Scope) -> None:
         self._tokens = list(tokens(sql))
         self._at = 0

@@ -1,5 +1,4 @@
-"""Transactions of one row that look like one seen before: of most of their bytes it is enough to see that they are the
-same.
+"""Templates for transactions of one row that look like one seen before: most of their bytes need only be the same.
 
 What stays the same (sizes, kinds of events, source, BEGIN, table map) is compared at once, and what differs is read at
 once. Two checksums do for four or five: over whole events and the packets' heads between them, a checksum depends on
@@ -277,7 +276,7 @@ class Templates:
                     if times & ORIGINAL_FOLLOWS:
                         ts_us = original_time(data[at + _ORIGINAL : at + gtid - check], applied_us)
                 row_pos = rows_end - rows_size
-                if mariadb and not rows_end:  # not told from 11.4 on: only the table map's packet is between
+                if mariadb and not rows_end:  # not logged from 11.4 on: only the table map's packet is between
                     row_pos = pos + rows - at - gtid - 2 * FRAME
                 single = (
                     f"{prefix}{number}",

@@ -26,7 +26,7 @@ _NONE: Final = -1
 
 
 class PreparedFound(Exception):
-    """An XA transaction is prepared here, and only that was asked for."""
+    """An XA transaction that is prepared here, where only that was asked for."""
 
 
 class _Prepared(NamedTuple):
@@ -306,7 +306,7 @@ class Transaction:
     def _xa_decided(self, xid: str, verb: str, end: int) -> None:
         prepared = self._prepared.pop(xid, None)
         if prepared is None:
-            if verb == "COMMIT":  # prepared before we began: nobody can tell its rows any more
+            if verb == "COMMIT":  # prepared before we began: nobody knows its rows any more
                 self.announce([Statement(None, "XA COMMIT")])
         else:
             if verb == "COMMIT":

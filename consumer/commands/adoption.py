@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class NotAdopted(StoreError):
-    """Rules cannot be adopted, or not brought to every lead, at present; the message says why and what to do."""
+    """Rules that cannot be adopted, or not brought to every lead, at present; the message says why and what to do."""
 
 
 class Move(NamedTuple):
@@ -69,7 +69,7 @@ class Tried:
 
 
 @dataclass
-class Tally:
+class AdoptionCounts:
     """What adopting did."""
 
     version: int
@@ -141,7 +141,9 @@ class Adoption:
         self._shadow = shadow
         self._stop = stop
 
-    def adopt(self, file: RuleFile, comparisons: Comparisons, by: str, progress: Progress) -> tuple[Tally | None, bool]:
+    def adopt(
+        self, file: RuleFile, comparisons: Comparisons, by: str, progress: Progress
+    ) -> tuple[AdoptionCounts | None, bool]:
         """Puts rules in force and brings every lead to them; None where that was done before.
 
         Also returns whether all is done: not where it was asked to stop. Raises NotAdopted and other StoreErrors.
@@ -156,7 +158,7 @@ class Adoption:
             log.info("rules_adopted", version=version, fingerprint=file.fingerprint, by=by)
             return self._go_on(connection, store_rules.newest(connection), progress)
 
-    def resume(self, progress: Progress) -> tuple[Tally | None, bool]:
+    def resume(self, progress: Progress) -> tuple[AdoptionCounts | None, bool]:
         """Brings every lead to the rules in force where that was begun and not ended; as `adopt`."""
         with session(self._conninfo) as connection:
             self._take_turn(connection)
@@ -171,11 +173,11 @@ class Adoption:
         if not rule_changes.take_turn(connection):
             raise NotAdopted("rules are being adopted already; wait for that to end, or stop it")
 
-    def _go_on(self, connection: Connection, held: Adopted, progress: Progress) -> tuple[Tally | None, bool]:
+    def _go_on(self, connection: Connection, held: Adopted, progress: Progress) -> tuple[AdoptionCounts | None, bool]:
         if held.rejudged_at is not None:
             return None, True
         after = rule_changes.cursor(connection, held.version)
-        run, tally = rule_changes.start(connection, held.version, after), Tally(held.version)
+        run, tally = rule_changes.start(connection, held.version, after), AdoptionCounts(held.version)
         try:
             ended = self._pages(connection, after, run, tally, progress)
             if ended:
@@ -194,7 +196,7 @@ class Adoption:
             ) from error
         return tally, ended
 
-    def _pages(self, connection: Connection, after: int, run: Run, tally: Tally, progress: Progress) -> bool:
+    def _pages(self, connection: Connection, after: int, run: Run, tally: AdoptionCounts, progress: Progress) -> bool:
         rules = InForce().read(connection)
         words = rule_changes.words_changed(connection, rules)
         relabelling = Relabelling(rules)
@@ -222,7 +224,7 @@ class Adoption:
                 progress.advance(min(after, last), page.leads)
         return True
 
-    def _rejudge(self, store: LeadStore, user_ids: Sequence[int], version: int, tally: Tally) -> None:
+    def _rejudge(self, store: LeadStore, user_ids: Sequence[int], version: int, tally: AdoptionCounts) -> None:
         """Brings leads to the rules in force; where PostgreSQL refuses one, it alone is left to a recheck."""
         try:
             outcome = again_if_in_the_way(_rejudged, store, user_ids, version, locked=True)
@@ -240,7 +242,7 @@ class Adoption:
         tally.moved += len(outcome.queue_changes)
 
     @staticmethod
-    def _refused(store: LeadStore, user_id: int, reason: str, tally: Tally) -> None:
+    def _refused(store: LeadStore, user_id: int, reason: str, tally: AdoptionCounts) -> None:
         log.error("lead_refused", user_id=user_id, reason=reason)
         tally.refused += 1
         with store.transaction() as tx:

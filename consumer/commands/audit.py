@@ -27,7 +27,7 @@ INCOMPLETE: Final = 4
 
 LINE_SECONDS: Final = 5.0
 BAR_SECONDS: Final = 0.1
-"""How often a terminal is told, and everything else."""
+"""How often progress is shown on a terminal, and logged elsewhere."""
 _SPAN: Final = re.compile(r"(\d+)(s|m|h|d)")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -66,31 +66,33 @@ def sentences(found: Audit) -> list[str]:
     verdict = "equal" if found.is_equal else f"{found.differences:,} differences"
     if found.is_equal and found.gaps:
         verdict = "equal as far as could be looked at"
-    said = [
+    lines = [
         f"{found.rows:,} rows, {found.messages:,} messages: {verdict}",
         f"binlog {_place(found.start)} to {_place(found.end)}, {_text(found.since_ms)} to {_text(found.until_ms)}",
         *(str(difference) for difference in found.shown),
     ]
     left = found.differences - len(found.shown)
     if left > 0:
-        said.append(f"… and {left:,} more")
+        lines.append(f"… and {left:,} more")
     if found.compressed:
-        said.append(
+        lines.append(
             f"{found.compressed:,} compressed transactions, of which mysqlbinlog read {found.by_tool:,} rows of ours"
         )
     if found.unverified:
-        said.append(f"{found.unverified:,} messages are of transactions that could not be read")
+        lines.append(f"{found.unverified:,} messages are of transactions that could not be read")
     if found.noticed:
-        said.append(f"{found.noticed:,} messages have a notice in their place: their leads are read live")
+        lines.append(f"{found.noticed:,} messages have a notice in their place: their leads are read live")
     if found.rolled_back:
-        said.append(f"{found.rolled_back:,} transactions were logged and rolled back: every lead is read live for them")
+        lines.append(
+            f"{found.rolled_back:,} transactions were logged and rolled back: every lead is read live for them"
+        )
     if found.unread_values:
-        said.append(f"{found.unread_values:,} values could not be read and were held against nothing")
+        lines.append(f"{found.unread_values:,} values could not be read and were held against nothing")
     if found.undecided:
-        said.append(f"{found.undecided:,} rows are of XA transactions that are not decided yet")
+        lines.append(f"{found.undecided:,} rows are of XA transactions that are not decided yet")
     for what, count in found.statements.items():
-        said.append(f"{count:,} statements ({what}), whose rows are not in the binlog")
-    return [*said, *(f"to know: {note}" for note in found.notes), *(f"not looked at: {gap}" for gap in found.gaps)]
+        lines.append(f"{count:,} statements ({what}), whose rows are not in the binlog")
+    return [*lines, *(f"to know: {note}" for note in found.notes), *(f"not looked at: {gap}" for gap in found.gaps)]
 
 
 def as_json(found: Audit) -> dict[str, Any]:
@@ -150,13 +152,13 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on a terminal, a log line every few seconds elsewhere."""
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     tasks: dict[str, Any] = {}
-    said = time.monotonic()
+    reported_at = time.monotonic()
 
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said < (BAR_SECONDS if console.is_terminal else LINE_SECONDS):
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at < (BAR_SECONDS if console.is_terminal else LINE_SECONDS):
             return
-        said = time.monotonic()
+        reported_at = time.monotonic()
         if not console.is_terminal:
             log.info("progress", run="audit", of=what, done=done, total=total)
             return
@@ -165,7 +167,7 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         bar.update(tasks[what], completed=done, total=total or None, description=f"{what} {done:,}")
 
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield tell
+        yield report
 
 
 def _place(place: tuple[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""`consumer setup --repair`: a stream whose checkpoint is lost, or whose binlog cannot be read on, goes on."""
+"""`consumer setup --repair`: a new start for a stream whose checkpoint is lost, or whose binlog cannot be read on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from typing import Final
 
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
-from consumer.commands.lost_checkpoint import Known, Newest, Reached, beyond, is_set_back, known, reached
+from consumer.commands.lost_checkpoint import (
+    LastKnown,
+    Newest,
+    StreamReached,
+    beyond,
+    is_set_back,
+    known,
+    reached,
+)
 from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
-from consumer.reader.reader import at_present, own_server_id
+from consumer.process import own_server_id
+from consumer.reader.reader import at_present
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -64,14 +73,14 @@ def begin_again(
         if sought is not None and stood is not None:
             checkpoint = _where_it_stood(replica, stands, sought.transaction, stood)
             by = "the newest heartbeat" if sought.transaction is None else f"transaction {sought.transaction.id}"
-            said = f"found the lost checkpoint again by {by}: the reader goes on at"
+            how = f"found the lost checkpoint again by {by}: the reader goes on at"
         else:
             why = ANEW if anew else LOST if last is None else SET_BACK
             checkpoint = _at_present(replica, kafka, stands, transactions, why)
-            said = f"{why}; every lead is queued to be read live, and the reader goes on at"
+            how = f"{why}; every lead is queued to be read live, and the reader goes on at"
         transactions.commit(checkpoint)
-        transactions.settle()
-    return [f"{said} {checkpoint.file}:{checkpoint.pos}"]
+        transactions.await_commit()
+    return [f"{how} {checkpoint.file}:{checkpoint.pos}"]
 
 
 def _last(kafka: KafkaSettings) -> Checkpoint | None:
@@ -79,7 +88,7 @@ def _last(kafka: KafkaSettings) -> Checkpoint | None:
         return checkpoints.last()
 
 
-def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stood | None:
+def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> Stood | None:
     """The place in the server's binlog; None where it is not there. Raises WrongDatabase, SourceError.
 
     Read from the start of a file, because what is prepared there may be decided behind the place. Events that cannot
@@ -117,7 +126,9 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: Known) -> Stoo
             start = Position("", stream.file, stream.pos, stream.prepared())
 
 
-def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newest | None, found: Stood) -> Checkpoint:
+def _where_it_stood(
+    replica: ReplicaSettings, stands: StreamReached, transaction: Newest | None, found: Stood
+) -> Checkpoint:
     """Between two transactions, or inside of the one that is in Kafka in part only."""
     info = server_info(replica.address)
     cut = transaction if transaction is not None and transaction.lanes_open else None
@@ -142,7 +153,7 @@ def _where_it_stood(replica: ReplicaSettings, stands: Reached, transaction: Newe
 
 
 def _at_present(
-    replica: ReplicaSettings, kafka: KafkaSettings, stands: Reached, transactions: ReaderTransactions, reason: str
+    replica: ReplicaSettings, kafka: KafkaSettings, stands: StreamReached, transactions: ReaderTransactions, reason: str
 ) -> Checkpoint:
     """The server's present; sends what has every lead read live."""
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:

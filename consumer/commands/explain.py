@@ -1,4 +1,4 @@
-"""Gathers what `consumer explain` tells of a customer: our tables, and MySQL live where it answers."""
+"""What `consumer explain` reads of a customer: our tables, and MySQL live where it answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
         open_session(database.conninfo, "leadstream explain", autocommit=True, seconds=CONNECT_SECONDS) as connection,
     ):
         rules = InForce().read(connection)
-        held = lookups.dossier(connection, user_id)
+        held = lookups.lead_record(connection, user_id)
     try:
         with closing(Replica(source.address, source.replica_query_seconds)) as replica:
             found = read_lead(replica, user_id)

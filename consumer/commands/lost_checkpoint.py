@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from consumer.commands.tails import Ends, Tail
+from consumer.commands.tails import PartitionEnds, Tail
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 
 
-class Reached(NamedTuple):
+class StreamReached(NamedTuple):
     """Where a stream stands: the epoch, each lane's next number, the newest version (µs)."""
 
     epoch: int
@@ -33,7 +33,7 @@ class Newest(NamedTuple):
     lanes_open: list[int]
 
 
-class Known(NamedTuple):
+class LastKnown(NamedTuple):
     """Where the stream was for certain: at the newest heartbeat that says where, and behind a transaction.
 
     `transaction` is None where nothing came behind the heartbeat, `heartbeat` where none is in Kafka yet. `database`
@@ -46,7 +46,7 @@ class Known(NamedTuple):
     first_file: str
 
 
-def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
+def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> StreamReached:
     """Behind everything that is in Kafka and everything that PostgreSQL has; of another epoch nothing counts."""
     epoch = max((point.epoch for point in lanes.values()), default=1)
     ours = [tail for tail in found if tail.epoch == epoch]
@@ -54,7 +54,7 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> Reached:
     for tail in ours:
         next_seqs[tail.lane] = max(next_seqs[tail.lane], tail.seq + 1)
     version = max([tail.version for tail in ours] + [point.version for point in lanes.values()])
-    return Reached(epoch, next_seqs, version)
+    return StreamReached(epoch, next_seqs, version)
 
 
 def is_set_back(last: Checkpoint, lanes: Mapping[int, LaneState]) -> bool:
@@ -67,14 +67,14 @@ def is_set_back(last: Checkpoint, lanes: Mapping[int, LaneState]) -> bool:
     )
 
 
-def beyond(last: Checkpoint, lanes: Mapping[int, LaneState]) -> Reached:
+def beyond(last: Checkpoint, lanes: Mapping[int, LaneState]) -> StreamReached:
     """Behind a checkpoint and behind everything that PostgreSQL has applied of its epoch."""
     ours = {lane: point for lane, point in lanes.items() if point.epoch == last.epoch}
     next_seqs = [max(seq, ours[lane].next_seq) if lane in ours else seq for lane, seq in enumerate(last.next_seqs)]
-    return Reached(last.epoch, next_seqs, max([last.version, *(point.version for point in ours.values())]))
+    return StreamReached(last.epoch, next_seqs, max([last.version, *(point.version for point in ours.values())]))
 
 
-def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:
+def known(found: PartitionEnds, lanes: Mapping[int, LaneState]) -> LastKnown | None:
     """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
     It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
@@ -99,7 +99,7 @@ def known(found: Ends, lanes: Mapping[int, LaneState]) -> Known | None:
         if emptied or not all(tail.transaction for tail in cut if tail.version == transaction.version):
             return None
     first_file = heartbeat.file if heartbeat is not None else place.file
-    return Known(heartbeat, transaction, max(tail.database for tail in ours), first_file)
+    return LastKnown(heartbeat, transaction, max(tail.database for tail in ours), first_file)
 
 
 def _are_whole(ours: Sequence[Tail], lanes: Mapping[int, LaneState]) -> bool:

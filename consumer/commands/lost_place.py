@@ -7,7 +7,7 @@ from typing import NamedTuple
 from consumer.binlog.events import Begin, Commit, RowChange, Single
 from consumer.binlog.position import PreparedGroup, place
 from consumer.binlog.stream import BinlogStream
-from consumer.commands.lost_checkpoint import Known, Newest
+from consumer.commands.lost_checkpoint import LastKnown, Newest
 from consumer.commands.tails import Tail
 from consumer.stream.envelope import transaction_id
 
@@ -20,7 +20,7 @@ class Stood(NamedTuple):
     prepared: list[PreparedGroup]
 
 
-def read_to(stream: BinlogStream, sought: Known, end: tuple[str, int]) -> Stood | None:
+def read_to(stream: BinlogStream, sought: LastKnown, end: tuple[str, int]) -> Stood | None:
     """Reads on until what is sought; None where it is not there before `end`, or the binlog is of another history.
 
     An XA transaction that is prepared before the place and decided soon behind it may be missing in what is returned:

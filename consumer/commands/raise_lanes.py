@@ -46,12 +46,12 @@ def raise_lanes(kafka: KafkaSettings, database: DatabaseSettings) -> list[str]:
         last = msgspec.structs.replace(last, reader=raising(kafka.lanes))
         transactions.ready()
         transactions.commit(last)  # a reader that is fenced knows by this that it has a successor
-        transactions.settle()
+        transactions.await_commit()
         widened = topic_repair.widen(kafka)
         relane(database.conninfo, last.epoch, last.next_seqs, last.version, kafka.lanes)
         transactions.ready()
         transactions.commit(msgspec.structs.replace(last, epoch=last.epoch + 1, next_seqs=[1] * kafka.lanes))
-        transactions.settle()
+        transactions.await_commit()
     return [
         *widened,
         f"raised the lanes from {len(last.next_seqs)} to {kafka.lanes}, epoch {last.epoch + 1};"

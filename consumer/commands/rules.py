@@ -16,7 +16,7 @@ from consumer.ending import FAILED, leave, wrong
 from consumer.stopping import Stop
 
 if TYPE_CHECKING:
-    from consumer.commands.adoption import Tally, Tried
+    from consumer.commands.adoption import AdoptionCounts, Tried
     from consumer.leads.rule_file import RuleFile
     from consumer.store.rules import Adopted
 
@@ -184,7 +184,7 @@ def _sentences(tried: Tried) -> list[str]:
     return sentences
 
 
-def _what_was_done(tally: Tally | None, *, ended: bool) -> str:
+def _what_was_done(tally: AdoptionCounts | None, *, ended: bool) -> str:
     if tally is None:
         return "these rules are in force already, and every customer was brought to them; nothing changed"
     done = (

@@ -83,7 +83,7 @@ def prepare(
     return done
 
 
-def remarks(database: DatabaseSettings, discovery: DiscoverySettings) -> list[str]:
+def warnings(database: DatabaseSettings, discovery: DiscoverySettings) -> list[str]:
     """A sentence for each thing that is in nobody's way, and that somebody will miss. Raises StoreUnavailable."""
     if discovery.shadow_mode:
         return []
@@ -116,4 +116,4 @@ def _write(kafka: KafkaSettings, first: Checkpoint) -> None:
         transactions.take_over()
         transactions.ready()
         transactions.commit(first)
-        transactions.settle()
+        transactions.await_commit()

@@ -75,12 +75,12 @@ class SilentServer(Exception):
     """A server that is silent; the message says why, as far as it is known."""
 
 
-class _Reader(NamedTuple):
+class _ReaderAnswer(NamedTuple):
     checkpoint: Checkpoint
     written_at: float
 
 
-class _Applied(NamedTuple):
+class _AppliedAnswer(NamedTuple):
     lanes: dict[int, LanePoint]
     rechecks: Rechecks
     dead_letters: int
@@ -93,8 +93,8 @@ def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
     reader, applied = (part.result() for part in asked)
     problems = [part for part in (reader, applied) if isinstance(part, str)]
     now = time.time()
-    read = reader if isinstance(reader, _Reader) else None
-    there = applied if isinstance(applied, _Applied) else None
+    read = reader if isinstance(reader, _ReaderAnswer) else None
+    there = applied if isinstance(applied, _AppliedAnswer) else None
     checkpoint = read.checkpoint if read is not None else None
     points = there.lanes if there is not None else {}
     rows = [_lane(lane, point, checkpoint, now) for lane, point in points.items()]
@@ -123,13 +123,13 @@ def show(found: Status, console: Console) -> None:
     """The status as a table."""
     if found.file is not None:
         if found.silent_seconds is not None:
-            said = (
+            state = (
                 f"has written nothing for {_seconds(found.silent_seconds)}: it is not running, or cut off from Kafka;"
                 " the last line of its log says why, and it goes on where it stood: consumer read"
             )
         else:
-            said = f"{_seconds(found.lag_seconds)} behind"
-        console.print(f"reader  {found.file}:{found.pos}, {said}", soft_wrap=True)
+            state = f"{_seconds(found.lag_seconds)} behind"
+        console.print(f"reader  {found.file}:{found.pos}, {state}", soft_wrap=True)
         if found.gtid_set:
             console.print(f"GTIDs   {found.gtid_set}", soft_wrap=True)
     if found.lanes:
@@ -159,18 +159,18 @@ def _table(rows: list[LaneStatus]) -> Table:
     return table
 
 
-def _reader(kafka: KafkaSettings) -> _Reader:
+def _reader(kafka: KafkaSettings) -> _ReaderAnswer:
     with CheckpointLog(kafka, within=ANSWER_SECONDS) as checkpoints:
-        return _Reader(checkpoints.require(), checkpoints.written_at or 0.0)
+        return _ReaderAnswer(checkpoints.require(), checkpoints.written_at or 0.0)
 
 
-def _applied(database: DatabaseSettings) -> _Applied:
+def _applied(database: DatabaseSettings) -> _AppliedAnswer:
     with (
         classified(database.conninfo),
         open_session(database.conninfo, "leadstream status", seconds=ANSWER_SECONDS) as connection,
     ):
         letters = sum(dead_letters.counts(connection).values())
-        return _Applied(lanes.lanes(connection), lookups.rechecks(connection), letters)
+        return _AppliedAnswer(lanes.lanes(connection), lookups.rechecks(connection), letters)
 
 
 def _answer(ask: Callable[[], T]) -> T | str:
@@ -198,7 +198,7 @@ def _stalled(points: dict[int, LanePoint], checkpoint: Checkpoint | None) -> flo
     return round(min(found.values()), 1) if found and len(found) == len(points) else None
 
 
-def _silent(read: _Reader | None, now: float) -> float | None:
+def _silent(read: _ReaderAnswer | None, now: float) -> float | None:
     return round(now - read.written_at, 1) if read is not None and is_silent(read.written_at, now) else None
 
 

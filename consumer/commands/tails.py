@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
 from confluent_kafka import KafkaException
 
 from consumer.settings import KafkaSettings
+from consumer.stream.envelope import read_tail
 from consumer.stream.errors import KafkaLost
 from consumer.stream.partition import Partitions
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
@@ -17,33 +17,6 @@ FIRST_LOOK_BACK: Final = 64
 """Offsets read at first, from a partition's end; doubled until what is sought is among them."""
 LONGEST_LOOK_BACK: Final = 65_536
 """Offsets in which a heartbeat that says where the stream stood is sought: there is one every two seconds or so."""
-
-
-class _Transaction(msgspec.Struct):
-    id: str
-    total_order: int
-
-
-class _Source(msgspec.Struct):
-    ts_us: int
-    file: str = ""
-    pos: int = 0
-    server: str = ""
-    db: str = ""
-
-
-class _Lane(msgspec.Struct):
-    epoch: int
-    seq: Annotated[int, msgspec.Meta(ge=1)]
-    version: int
-    last: bool
-
-
-class _Message(msgspec.Struct):
-    source: _Source
-    lane: _Lane
-    ts_ms: int = 0
-    transaction: _Transaction | None = None
 
 
 class Tail(NamedTuple):
@@ -69,7 +42,7 @@ class Tail(NamedTuple):
     sent_ms: int = 0
 
 
-class Ends(NamedTuple):
+class PartitionEnds(NamedTuple):
     """The messages at the partitions' ends, and the partitions of rows in which nothing is left.
 
     Of these it is topic (without prefix), lane and the offset that comes next.
@@ -79,12 +52,12 @@ class Ends(NamedTuple):
     empty: list[tuple[str, int, int]]
 
 
-def ends(settings: KafkaSettings) -> Ends:
+def ends(settings: KafkaSettings) -> PartitionEnds:
     """The newest message of ours in every partition that has one, and the newest heartbeats with a place.
 
     Raises KafkaLost.
     """
-    found = Ends([], [])
+    found = PartitionEnds([], [])
     try:
         with Partitions(settings, "tails", ANSWER_SECONDS) as partitions:
             for topic in LANE_TOPICS:
@@ -124,13 +97,10 @@ def _newest_from(partitions: Partitions, topic: str, lane: int, start: int) -> t
     return newest, stood
 
 
-_decode: Final = msgspec.json.Decoder(_Message).decode
-
-
 def as_tail(lane: int, value: bytes) -> Tail | None:
     """A message of a lane; None where it is not one of the reader's."""
     try:
-        message = _decode(value)
+        message = read_tail(value)
     except ValueError:  # msgspec's errors, and UnicodeDecodeError
         return None
     source, place, transaction = message.source, message.lane, message.transaction

@@ -16,7 +16,7 @@ from consumer.stream.status import is_silent
 GOES_ON: Final = "the last line of its log says why, and it goes on where it stood"
 
 
-class Standing(NamedTuple):
+class ReaderStatus(NamedTuple):
     """What Kafka says of the reader: its checkpoint (None before setup), when (s) it was written, and by whom.
 
     `problem` says why Kafka says nothing; else it is empty.
@@ -28,10 +28,10 @@ class Standing(NamedTuple):
     problem: str = ""
 
 
-def judge(found: Standing, points: Mapping[int, LanePoint], now: float, *, idle: bool) -> list[Check]:
+def judge(found: ReaderStatus, points: Mapping[int, LanePoint], now: float, *, idle: bool) -> list[Check]:
     """Reader and appliers, as far as Kafka and PostgreSQL say anything. `now` is in seconds since 1970.
 
-    `idle` is whether appliers are told to do nothing.
+    `idle` is whether appliers are set to do nothing.
     """
     if found.checkpoint is None:
         return []
@@ -39,7 +39,7 @@ def judge(found: Standing, points: Mapping[int, LanePoint], now: float, *, idle:
     return [reader, _appliers(found.checkpoint, points, now, idle=idle)] if points else [reader]
 
 
-def _reader(found: Standing, checkpoint: Checkpoint, now: float) -> Check:
+def _reader(found: ReaderStatus, checkpoint: Checkpoint, now: float) -> Check:
     check = partial(judged, "kafka", "reader")
     if not checkpoint.reader or found.written_by is None:
         return check(State.OK, "nobody has read the binlog since it was set up; consumer read does", "")

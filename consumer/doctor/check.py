@@ -49,7 +49,7 @@ def away(server: str, setting: str, error: Unreachable) -> Check:
 
 
 class Unreachable(Exception):
-    """A server cannot be asked: it is away, or `refused` to let us in; the message says why."""
+    """A server that cannot be asked: it is away, or `refused` to let us in; the message says why."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class Unreachable(Exception):
 
 
 class Unfit(Exception):
-    """Preconditions of this process do not hold; the message says of each how to fix it."""
+    """Preconditions of this process that do not hold; the message says of each how to fix it."""
 
     def __init__(self, failed: list[Check]) -> None:
         super().__init__("; ".join(f"{check.server}: {check.sentence}; {check.hint}" for check in failed))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from consumer.doctor import at_work, kafka, kafka_facts, mysql, mysql_facts, postgres, postgres_facts, rules
-from consumer.doctor.at_work import Standing
+from consumer.doctor.at_work import ReaderStatus
 from consumer.doctor.check import Check, Unreachable, away
 from consumer.leads.rule_file import RuleFile
 from consumer.mysql import comparing
@@ -37,7 +37,7 @@ def examine(
     server_id: int,
 ) -> list[Check]:
     """Every check on all three servers. `server_id` is our reader's. Raises SettingsError."""
-    group = applier.consumer_group or f"{stream.topic_prefix}.appliers"
+    group = applier.group(stream.topic_prefix)
 
     def of_kafka() -> list[Check]:
         return kafka.judge(kafka_facts.collect(stream, group, SECONDS), stream, group)
@@ -53,7 +53,7 @@ def examine(
         return [
             *mysql.judge(
                 facts,
-                mysql.Reader(server_id, standing.result().checkpoint, time.time(), standing.result().problem),
+                mysql.ReaderFacts(server_id, reader.result().checkpoint, time.time(), reader.result().problem),
                 rules.mentioned(database.conninfo, SECONDS),
             ),
             mysql.judge_times(facts, rows, time.time()),
@@ -68,7 +68,7 @@ def examine(
     def of_work() -> list[Check]:
         points = postgres_facts.points(database.conninfo, SECONDS)
         idle = not discovery.smart_discovery_enabled
-        return at_work.judge(standing.result(), points, time.time(), idle=idle)
+        return at_work.judge(reader.result(), points, time.time(), idle=idle)
 
     def of_rules() -> list[Check]:
         return rules.examine(database.conninfo, SECONDS, compared)
@@ -81,7 +81,7 @@ def examine(
         (rules.SERVER, "DATABASE_URL", of_rules),
     )
     with ThreadPoolExecutor(len(steps) + 1) as pool:
-        standing = pool.submit(_standing, stream)
+        reader = pool.submit(_reader_status, stream)
         parts = pool.map(lambda step: _asked(*step), steps)
         return [check for part in parts for check in part]
 
@@ -93,10 +93,10 @@ def _asked(server: str, setting: str, step: Callable[[], list[Check]]) -> list[C
         return [away(server, setting, error)]
 
 
-def _standing(stream: KafkaSettings) -> Standing:
-    """Where the reader stands, as far as Kafka tells."""
+def _reader_status(stream: KafkaSettings) -> ReaderStatus:
+    """Where the reader stands, as far as Kafka says."""
     try:
         with CheckpointLog(stream, within=SECONDS) as checkpoints:
-            return Standing(checkpoints.last(), checkpoints.written_at or 0.0, checkpoints.written_by)
+            return ReaderStatus(checkpoints.last(), checkpoints.written_at or 0.0, checkpoints.written_by)
     except StreamError as error:
-        return Standing(problem=str(error))
+        return ReaderStatus(problem=str(error))

@@ -100,8 +100,8 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
     if quick:
         admin = AdminClient({**kafka.librdkafka, "log_level": "0"})
     else:
-        told: dict[str, Any] = {"error_cb": trouble, "debug": "feature", "log_level": "6"}
-        admin = AdminClient({**kafka.librdkafka, **told}, logger=logger)
+        options: dict[str, Any] = {"error_cb": trouble, "debug": "feature", "log_level": "6"}
+        admin = AdminClient({**kafka.librdkafka, **options}, logger=logger)
     try:
         brokers = count(seconds) if quick else trouble.ask(admin, count, seconds)
         needed = wanted(kafka) if quick else wanted_by_setup(kafka)

@@ -31,7 +31,7 @@ ARMS: Final = 2
 """Binlogs are kept safely when they outlast the reader's lag so many times."""
 
 
-class Reader(NamedTuple):
+class ReaderFacts(NamedTuple):
     """Our reader: its id among the replicas, and where it stands (None where that is not known, `problem` says why)."""
 
     server_id: int
@@ -46,7 +46,7 @@ class Reader(NamedTuple):
         return age(self.checkpoint.version, self.now) if self.checkpoint else None
 
 
-def judge(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
+def judge(facts: MySQLFacts, reader: ReaderFacts, mentioned: Collection[str] = ()) -> list[Check]:
     """Every precondition of the server. `mentioned` as in `judge_quick`."""
     return [*judge_quick(facts, reader, mentioned), *_indexes(facts), _retention(facts, reader),
             _position(facts, reader), _database(facts, reader),
@@ -64,7 +64,7 @@ def judge_times(facts: MySQLFacts, rows: Sequence[Created], now: float) -> Check
     return _check("created_at", State.WARNING if found else State.OK, sentence, HINT)
 
 
-def judge_quick(facts: MySQLFacts, reader: Reader, mentioned: Collection[str] = ()) -> list[Check]:
+def judge_quick(facts: MySQLFacts, reader: ReaderFacts, mentioned: Collection[str] = ()) -> list[Check]:
     """What a reader cannot do without. `mentioned` are informative columns that the rules look at after all."""
     return [_version(facts), _log_bin(facts), *_row_settings(facts), _replica_updates(facts), _filters(facts),
             _privileges(facts), *_columns(facts), *mysql_types.judge(facts, mentioned),
@@ -105,8 +105,10 @@ def _replica_updates(facts: MySQLFacts) -> Check:
     follows = bool(facts.replication)
     if not follows:
         unknown = facts.replication is None and not on
-        said = f"{facts.place} follows no other server" if not unknown else f"whether {facts.place} follows is hidden"
-        return _check("log_replica_updates", State.WARNING if unknown else State.OK, said, _grant_monitor(facts))
+        sentence = (
+            f"{facts.place} follows no other server" if not unknown else f"whether {facts.place} follows is hidden"
+        )
+        return _check("log_replica_updates", State.WARNING if unknown else State.OK, sentence, _grant_monitor(facts))
     sentence = (
         f"{facts.place} is a replica and {'writes' if on else 'does not write'} its source's changes to its binlog"
     )
@@ -162,7 +164,7 @@ def _columns(facts: MySQLFacts) -> Iterator[Check]:
         yield _check(name, state, sentence, hint)
 
 
-def _server_id(facts: MySQLFacts, reader: Reader) -> Check:
+def _server_id(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     ours, name, hint = reader.server_id, "server_id", "set REPLICA_SERVER_ID to an id that no replica has"
     if facts.variables.get("server_id") == str(ours):
         return _check(name, True, f"our id {ours} is that of {facts.place} itself", hint)
@@ -182,7 +184,7 @@ def _indexes(facts: MySQLFacts) -> Iterator[Check]:
         yield _check(f"index of {table}", missing, sentence, hint)
 
 
-def _retention(facts: MySQLFacts, reader: Reader) -> Check:
+def _retention(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     seconds = retention_seconds(facts.variables)
     lag = reader.lag_seconds
     if seconds == inf:
@@ -202,7 +204,7 @@ def _retention(facts: MySQLFacts, reader: Reader) -> Check:
 _NO_POSITION: Final = "consumer setup; where Kafka lost the checkpoint, consumer setup --repair"
 
 
-def _position(facts: MySQLFacts, reader: Reader) -> Check:
+def _position(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     point, name = reader.checkpoint, "position"
     if reader.problem:
         sentence = f"where the reader stands is not known: {reader.problem}"
@@ -215,13 +217,13 @@ def _position(facts: MySQLFacts, reader: Reader) -> Check:
         gone = not MySQLGtids(point.gtid_set).contains(MySQLGtids(facts.purged_gtids))
         where = f"GTID set {point.gtid_set}"
     elif point.gtid_set and facts.mariadb:
-        gone = False  # only the server can tell, when it is asked for them
+        gone = False  # only the server knows, when it is asked for them
     sentence = f"{facts.place} {'no longer has' if gone else 'still has'} what follows {where}"
     hint = "ON_PURGED=reconcile consumer read goes on at the present and has every lead read anew"
     return _check(name, gone, sentence, hint)
 
 
-def _database(facts: MySQLFacts, reader: Reader) -> Check:
+def _database(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     theirs = reader.checkpoint.database if reader.checkpoint else ""
     other = theirs.casefold() not in ("", facts.database.casefold())
     sentence = f"the stream is that of database {theirs or facts.database}"
@@ -270,7 +272,7 @@ def _clock(facts: MySQLFacts) -> Check:
     return _check("clock", State.WARNING if off else State.OK, sentence, "chronyc makestep")
 
 
-def _versions(facts: MySQLFacts, reader: Reader) -> Check:
+def _versions(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     """Whether the clock was put back behind what the stream has seen of it."""
     version = reader.checkpoint.version if reader.checkpoint else 0
     ahead = ahead_seconds(version, reader.now + facts.clock_seconds)

@@ -37,7 +37,7 @@ SESSION: Final = """
 SELECT CURRENT_USER(), VERSION(), UNIX_TIMESTAMP(NOW(6)),
        TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone))
 """
-"""Who we are, the clock, and how far the server's zone is from UTC (NULL where it cannot tell)."""
+"""Who we are, the clock, and how far the server's zone is from UTC (NULL where it does not know)."""
 
 COLUMNS: Final = """
 SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, is_nullable, column_default,
@@ -139,8 +139,8 @@ def _session(address: MySQLAddress, seconds: float) -> Iterator[Connection[Curso
             yield connection
     except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
         refused = isinstance(named(error, address, "ask"), LoginRefused)
-        said = error.args[-1] if error.args else error
-        raise Unreachable(f"{address} cannot be asked: {said}", refused=refused) from error
+        reason = error.args[-1] if error.args else error
+        raise Unreachable(f"{address} cannot be asked: {reason}", refused=refused) from error
 
 
 def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFacts:

@@ -53,15 +53,15 @@ def judge(facts: MySQLFacts, mentioned: Collection[str] = ()) -> Iterator[Check]
 
 def _column(table: str, captured: Captured, name: str, column: Declared, mentioned: Collection[str]) -> Iterator[Check]:
     kinds, check = captured.kinds[name], f"type of {captured.table}.{name}"
-    said = f"{table}.{name} is {column.column_type}"
+    typed = f"{table}.{name} is {column.column_type}"
     if column.kind not in kinds:
         if kinds is MOMENTS:
             lacks = _WITHOUT.get((captured.table, name), _UNDATED)
-            yield _check(check, State.WARNING, f"{said}, which says no time; {lacks}", _moment(table, name, column))
+            yield _check(check, State.WARNING, f"{typed}, which says no time; {lacks}", _moment(table, name, column))
             return
-        yield _check(check, True, f"{said} and has to be {_listed(kinds)}", _other_type(table, name, column, kinds))
+        yield _check(check, True, f"{typed} and has to be {_listed(kinds)}", _other_type(table, name, column, kinds))
     elif column.kind in CHARACTERS and decoder(column.charset) is None:
-        spelled = f"{said} in charset {column.charset or 'binary'}, which cannot be turned into UTF-8 exactly"
+        spelled = f"{typed} in charset {column.charset or 'binary'}, which cannot be turned into UTF-8 exactly"
         hint = f"ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4"
         if column.charset in ("", "binary"):  # which CONVERT leaves as it is
             hint = _modify(table, name, f"{column.plain_type} CHARACTER SET utf8mb4", column)
@@ -145,19 +145,19 @@ def _claim_id(facts: MySQLFacts) -> Iterator[Check]:
     if claim is None or ref is None or claim.kind not in CAPTURED["claims"].kinds["id"]:
         return
     table = f"{facts.database}.claim_requirements"
-    said = f"{table}.claim_id is {ref.column_type} and {facts.database}.claims.id is {claim.column_type}"
+    typed = f"{table}.claim_id is {ref.column_type} and {facts.database}.claims.id is {claim.column_type}"
     as_is = claim.plain_type
     if claim.charset:
         as_is += f" CHARACTER SET {claim.charset} COLLATE {claim.collation}"
     hint, name = _modify(table, "claim_id", as_is, ref), "type of claim_requirements.claim_id"
     if ref.kind is not claim.kind:
-        yield _check(name, True, f"{said}; they have to be of one type", hint)
+        yield _check(name, True, f"{typed}; they have to be of one type", hint)
     elif ref.charset != claim.charset:
-        said = f"{table}.claim_id is written in {ref.charset} and {facts.database}.claims.id in {claim.charset}"
-        yield _check(name, State.WARNING, f"{said}, so that no index serves where they are joined", hint)
+        typed = f"{table}.claim_id is written in {ref.charset} and {facts.database}.claims.id in {claim.charset}"
+        yield _check(name, State.WARNING, f"{typed}, so that no index serves where they are joined", hint)
     elif ref.collation != claim.collation:
-        said = f"{table}.claim_id has the collation {ref.collation} and {facts.database}.claims.id {claim.collation}"
-        yield _check(name, True, f"{said}, and {facts.place} does not join them", hint)
+        typed = f"{table}.claim_id has the collation {ref.collation} and {facts.database}.claims.id {claim.collation}"
+        yield _check(name, True, f"{typed}, and {facts.place} does not join them", hint)
 
 
 def _highest_user(facts: MySQLFacts) -> Iterator[Check]:

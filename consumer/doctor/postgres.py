@@ -17,6 +17,7 @@ OLDEST: Final = 130000
 OURS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 CLOCK_SECONDS: Final = 5.0
 SETUP: Final = "consumer setup"
+WHOLE: Final = "lanes change their epoch together: restore table leadstream.lanes as a whole"
 
 
 def judge(facts: PostgresFacts, lanes: int, *, shadow: bool) -> list[Check]:
@@ -109,7 +110,7 @@ def _lanes(facts: PostgresFacts, lanes: int) -> Iterator[Check]:
     yield _check("lanes", count != lanes, sentence, f"export LANES={count}" if count else SETUP)
     if len(epochs) > 1:
         sentence = f"the lanes are at epochs {', '.join(map(str, sorted(epochs)))}"
-        yield _check("epochs", State.WARNING, sentence, "consumer status tells which lanes are being moved")
+        yield _check("epochs", State.WARNING, sentence, WHOLE)
 
 
 def _call_centre(facts: PostgresFacts, labels: Labels) -> Iterator[Check]:

@@ -52,7 +52,7 @@ WHERE class.oid IN (SELECT oid FROM theirs)
 """
 """The call centre's tables and our own: whether it is theirs, its name, what we may do with it."""
 
-LANES: Final = "SELECT count(*), array_agg(DISTINCT epoch) FROM leadstream.lanes"
+LANES_AND_EPOCHS: Final = "SELECT count(*), array_agg(DISTINCT epoch) FROM leadstream.lanes"
 REVISION: Final = "SELECT version_num FROM leadstream.alembic_version"
 
 
@@ -84,7 +84,7 @@ class PostgresFacts:
     rules: Adopted | None = None
     """The rules in force; None where there are none, or none to be seen."""
     attribution: AttributionFacts | None = None
-    """What there is to tell whose calls earned a conversion."""
+    """What there is to find out whose calls earned a conversion."""
 
 
 def collect(conninfo: str, seconds: float) -> PostgresFacts:
@@ -101,12 +101,12 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
                     connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}".encode())
                 return replace(_collect(conninfo, connection), pooling=found)
     except psycopg.Error as error:
-        said = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
-        raise Unreachable(f"{place(conninfo)} cannot be asked: {said}", refused=is_refused(error, address)) from error
+        reason = error.diag.message_primary or (str(error).strip().splitlines() or ["the connection is closed"])[0]
+        raise Unreachable(f"{place(conninfo)} cannot be asked: {reason}", refused=is_refused(error, address)) from error
 
 
 def asked(conninfo: str, seconds: float, ask: Callable[[Connection], T]) -> T | None:
-    """What is answered besides; None where nobody can say, of which `collect` tells the reason. Limits as there."""
+    """What is answered besides; None where nobody can say, of which `collect` gives the reason. Limits as there."""
     try:
         with open_session(conninfo, NAME, autocommit=True, seconds=max(2, round(seconds))) as connection:
             connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
@@ -167,7 +167,7 @@ def _rules(connection: Connection) -> Adopted | None:
 
 
 def _lanes(connection: Connection) -> tuple[int, Sequence[int]]:
-    count, epochs = _rows(connection, LANES)[0]
+    count, epochs = _rows(connection, LANES_AND_EPOCHS)[0]
     return count, epochs or []
 
 

@@ -33,7 +33,7 @@ def before_setup(replica: ReplicaSettings, stream: KafkaSettings, server_id: int
         facts = mysql_facts.collect(replica.address, SETUP_SECONDS)
     except Unreachable as error:
         raise Unfit([away(mysql.SERVER, "REPLICA_DATABASE_URL", error)]) from error
-    _demand(mysql.judge_quick(facts, mysql.Reader(server_id, None, time.time())))
+    _demand(mysql.judge_quick(facts, mysql.ReaderFacts(server_id, None, time.time())))
 
 
 def before_reading(replica: ReplicaSettings, stream: KafkaSettings, server_id: int) -> None:
@@ -43,7 +43,7 @@ def before_reading(replica: ReplicaSettings, stream: KafkaSettings, server_id: i
 
     def of_mysql() -> list[Check]:
         facts = mysql_facts.collect(replica.address, QUICK_SECONDS)
-        return mysql.judge_quick(facts, mysql.Reader(server_id, None, time.time()))
+        return mysql.judge_quick(facts, mysql.ReaderFacts(server_id, None, time.time()))
 
     def of_kafka() -> list[Check]:
         return kafka.judge_quick(kafka_facts.collect(stream, "", QUICK_SECONDS, quick=True), stream)

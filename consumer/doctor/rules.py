@@ -1,5 +1,6 @@
-"""What is judged of the rules: that some are in force, that every lead was brought to them, and that words compare as
-they did when these were adopted. Reading is done by `collect`, judging by `judge`, which is pure.
+"""What is judged of the rules: whether some are in force, are every lead's, and compare words as when adopted.
+
+Reading is done by `collect`, judging by `judge`, which is pure.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from consumer.store.rules import Adopted, Comparisons
 
 SERVER: Final = "rules"
 REASON: Final = "claim_requirement_reason"
+EDIT: Final = "consumer rules show > rules.toml; ${EDITOR:-vi} rules.toml; consumer rules adopt rules.toml"
 ADOPT: Final = "consumer rules show > rules.toml; consumer rules adopt rules.toml"
 _NO_TABLE: Final = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName
 
@@ -52,7 +54,9 @@ def judge(held: Adopted | str, present: Comparisons | None) -> list[Check]:
         missing = sorted({".".join(column) for column, words in held.file.words().items() if words} - present.keys())
         if missing:
             sentence = f"the rules look at {', '.join(missing)}, which is not there; what they say of it never matches"
-            checks.append(_check("columns", True, sentence, f"put it back, or {ADOPT}"))
+            checks.append(
+                _check("columns", True, sentence, f"put it back, or take it out of the file of rules: {EDIT}")
+            )
         before, now = rules.held_as(held.comparisons), rules.held_as(present)
         others = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         sentence = "words compare as they did when the rules were adopted"

@@ -1,4 +1,4 @@
-"""Where a judged state leaves a lead: stints closed and opened, conversions, what the call centre is told.
+"""Where a judged state leaves a lead: stints closed and opened, conversions, what the call centre is to see.
 
 Where the design leaves a choice, it is made so:
 
@@ -9,7 +9,7 @@ Where the design leaves a choice, it is made so:
   closed comes back by `claim_reopened`, even where the open claim is a new one.
 - Rules that changed move a lead without anything having happened to it: such a stint earns nothing, and what the new
   rules alone settled or excluded is forgotten, so that it can complete nothing later either.
-- A first sight resets no score. A queue entered and left within one replay is told as left only.
+- A first sight resets no score. A queue entered and left within one replay is reported as left only.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def judge(lead: Lead, at: int, rules: Rules, outcome: Outcome) -> None:
         reason, settled = _why(lead, verdict, rules)
         at = max(at, lead.opened_at + 1)
         _close(lead, at, reason, settled, outcome)
-        _tell_call_centre(lead, queue_type, at, reason, outcome)
+        _add_queue_change(lead, queue_type, at, reason, outcome)
         _open(lead, verdict, at, reason, outcome)
     elif rule is not lead.rule:
         lead.rule = rule
@@ -98,7 +98,7 @@ def rejudge(lead: Lead, at: int, old: Rules, new: Rules, outcome: Outcome) -> No
     if queue_type is not lead.queue_type:
         at = max(at, lead.opened_at + 1)
         _close(lead, at, Reason.RULES_CHANGED, (), outcome)
-        _tell_call_centre(lead, queue_type, at, Reason.RULES_CHANGED, outcome)
+        _add_queue_change(lead, queue_type, at, Reason.RULES_CHANGED, outcome)
         _open(lead, verdict, at, Reason.RULES_CHANGED, outcome)
     else:
         lead.rule = rule
@@ -198,8 +198,8 @@ def _open(lead: Lead, verdict: tuple[QueueType, Rule], at: int, reason: Reason, 
     outcome.stints[lead.user_id, lead.stint] = Stint(lead.user_id, lead.stint, verdict[0], at, reason)
 
 
-def _tell_call_centre(lead: Lead, queue_type: QueueType, at: int, reason: Reason, outcome: Outcome) -> None:
-    """Adds the move out of the lead's queue into another to what the call centre's tables are told."""
+def _add_queue_change(lead: Lead, queue_type: QueueType, at: int, reason: Reason, outcome: Outcome) -> None:
+    """Adds the move out of the lead's queue into another to what the call centre's tables get."""
     left = frozenset([lead.queue_type] if lead.queue_type else [])
     entered, first_sight = queue_type is not _NONE, False
     earlier = outcome.queue_changes.get(lead.user_id)

@@ -153,7 +153,7 @@ def _is_insert(change: Change) -> bool:
 
 
 def _meet(change: Change, outcome: Outcome) -> Lead:
-    """The working copy of a lead of which the stream brings the first we hear."""
+    """The working copy of a lead of which the stream brings the first change."""
     lead = Lead(change.user_id)
     if not _is_insert(change):
         _await_read(lead, "met in the stream before anything was known of it", outcome)

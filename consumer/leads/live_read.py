@@ -54,7 +54,8 @@ def repair(
     | no newer ones | blind, or unjudged where nothing differs | all | at the last change of the stream |
     | no newer ones | any other | all | at the end of the read |
 
-    Where none are taken, a recheck is asked for if the read showed anything new. Of a known lead two states are known,
+    Where none are taken, a recheck is asked for if the read showed anything new, or the lead was never judged, or waits
+    for a read. Of a known lead two states are known,
     the one we hold and the present one: one judgement is made, between them. What lay in between is not guessed, and no
     row's `updated_at` orders anything. A lead without differences is judged too.
     """
@@ -93,24 +94,24 @@ def _is_unjudged(lead: Lead) -> bool:
     return lead.judge_after == NEVER or (lead.judge_after is not None and lead.changed_at > lead.read_floor)
 
 
-def _take(lead: Lead, taken: list[_Difference], floor: int, outcome: Outcome) -> None:
+def _take(lead: Lead, taken: list[_RowToTake], floor: int, outcome: Outcome) -> None:
     """Puts rows into the lead as the read has them."""
     for difference in taken:
         write = put if difference.present else remove
         write(lead, difference.row, floor, outcome)
 
 
-class _Difference(NamedTuple):
+class _RowToTake(NamedTuple):
     """A row that MySQL has otherwise than we do (`present`), or not at all."""
 
     row: Row
     present: bool
 
 
-def _differences(lead: Lead, live: LiveState) -> list[_Difference]:
+def _differences(lead: Lead, live: LiveState) -> list[_RowToTake]:
     """What is there first; what is gone comes last, claims before requirements before the user."""
-    found = [_Difference(row, present=True) for row in _rows(live) if not holds(lead, row)]
-    return found + [_Difference(row, present=False) for row in _gone(lead, live)]
+    found = [_RowToTake(row, present=True) for row in _rows(live) if not holds(lead, row)]
+    return found + [_RowToTake(row, present=False) for row in _gone(lead, live)]
 
 
 def _rows(live: LiveState) -> Iterator[Row]:
@@ -121,6 +122,11 @@ def _rows(live: LiveState) -> Iterator[Row]:
 
 
 def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:
+    """What we hold and the read lacks: claims of a user who is gone, too.
+
+    To `drift.differences` those are no reason for a repair, because they put nobody into a queue; where the lead is
+    repaired for another reason, they are taken out together with it.
+    """
     claims = {claim.id for claim in live.claims}
     requirements = {requirement.id for requirement in live.requirements}
     for claim in lead.claims.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer.leads.drift import same_text
 from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement, RequirementRow, Row, UserRow
 from consumer.leads.outcome import Outcome
 
@@ -146,11 +147,17 @@ def version_held(lead: Lead, row: Row) -> int:
 
 
 def holds(lead: Lead, row: Row) -> bool:
-    """Whether the lead holds exactly this row."""
+    """Whether the lead holds this row of a live read, as far as PostgreSQL can hold its texts."""
     if isinstance(row, RequirementRow):
         requirement = lead.requirements.get(row.id)
-        return requirement is not None and _is_held(requirement, row)
+        return (
+            requirement is not None
+            and requirement.claim_id == row.claim_id
+            and same_text(requirement.status, row.status)
+            and same_text(requirement.type, row.type)
+            and same_text(requirement.reason, row.reason)
+        )
     if isinstance(row, ClaimRow):
         claim = lead.claims.get(row.id)
-        return claim is not None and claim.status == row.status
-    return lead.exists and lead.signature == row.signature and lead.enabled == row.enabled
+        return claim is not None and same_text(claim.status, row.status)
+    return lead.exists and same_text(lead.signature, row.signature) and lead.enabled == row.enabled

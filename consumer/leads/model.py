@@ -290,7 +290,7 @@ class Conversion(NamedTuple):
 
 
 class QueueChange(NamedTuple):
-    """What the call centre's tables need to be told of one lead after a replay.
+    """What the call centre's tables need to know of one lead after a replay.
 
     Also of a lead that is shown by the present while its history has yet to come (`reason` READ_LIVE).
 

@@ -1,4 +1,4 @@
-"""Whose claim is it: claim → user at the present point of the stream, from a bounded memory that the stream feeds.
+"""Claims' users at the present point of the stream, from a bounded memory that the stream feeds.
 
 An entry is what the claim's user was where the stream stands now, not what it is on the server. What is not remembered
 is first looked for in what the stream brings next (the image before a change says it exactly, and a claim that is
@@ -8,7 +8,7 @@ says so. An answer is certain where the binlog ended, after it was given, no fur
 is uncertain, until the stream itself says whose the claim is or has passed the place where the binlog ended.
 
 A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
-do not log what their foreign keys do. What was remembered of such a user's claims until then is not believed any more.
+do not log what their foreign keys do. What was remembered of such a user's claims until then counts no more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ UNKNOWN: Final = -(2**63)
 QUERY_CLAIMS: Final = 5_000
 """Claims asked for in one query."""
 
-DEPARTED_KEPT: Final = 20_000
-"""Departed users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
+DELETED_KEPT: Final = 20_000
+"""Deleted users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
 
 
 class Answer(NamedTuple):
@@ -62,14 +62,14 @@ class ClaimOwners:
         self._asked = self._queries = 0
         self.uncertain: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
-        self._unsure_until: Place = (0, 0)
+        self._uncertain_until: Place = (0, 0)
         self.trails = Trails()
         """What claims and users have left behind, so far as the stream has not said who takes it over."""
-        self.departing: set[int] = set()
+        self.users_leaving: set[int] = set()
         """Users deleted by the transaction at hand."""
         self._deleted: dict[int, set[Id]] = {}
         """Users who deleted, each with the claims that were put as theirs since then."""
-        self._believed_count = 0
+        self._confirmed_count = 0
         """How many claims that are."""
 
     def __len__(self) -> int:
@@ -89,8 +89,8 @@ class ClaimOwners:
 
     def _is_stale(self, claim_id: Id, user_id: int) -> bool:
         """Whether this was the claim's user before that user deleted."""
-        believed = self._deleted.get(user_id)
-        return believed is not None and claim_id not in believed
+        confirmed = self._deleted.get(user_id)
+        return confirmed is not None and claim_id not in confirmed
 
     def put(self, claim_id: Id, user_id: int | None) -> None:
         """The stream says whose the claim is from here on."""
@@ -107,14 +107,14 @@ class ClaimOwners:
             self._young = {}
 
     def _confirm(self, claim_id: Id, deleted: int) -> None:
-        believed = self._deleted[deleted]
-        if claim_id in believed:
+        confirmed = self._deleted[deleted]
+        if claim_id in confirmed:
             return
-        if self._believed_count >= DEPARTED_KEPT:
+        if self._confirmed_count >= DELETED_KEPT:
             self._forget_owners()
             return
-        believed.add(claim_id)
-        self._believed_count += 1
+        confirmed.add(claim_id)
+        self._confirmed_count += 1
 
     def deleted(self, claim_id: Id, user_id: int | None) -> None:
         """The claim goes, but is remembered until its transaction ends: its requirements may go after it."""
@@ -123,47 +123,47 @@ class ClaimOwners:
 
     def user_deleted(self, user_id: int) -> None:
         """The user goes; whose the claims are is remembered until the transaction ends: their rows may go after it."""
-        self.departing.add(user_id)
+        self.users_leaving.add(user_id)
 
     def user_renumbered(self, user_id: int) -> None:
         """The user has another number from here on, and so may the user's claims, whether or not the stream says so."""
-        self._depart({user_id})
+        self._forget_claims_of({user_id})
 
     def transaction_ended(self) -> None:
-        """Forgets the claims that are `leaving`, and those of users that are `departing`."""
+        """Forgets the claims that are `leaving`, and those of users that are `users_leaving`."""
         for claim_id in self.leaving:
             self._young.pop(claim_id, None)
             self._old.pop(claim_id, None)
         self.leaving.clear()
-        if self.departing:
-            self._depart(self.departing)
-            self.departing.clear()
+        if self.users_leaving:
+            self._forget_claims_of(self.users_leaving)
+            self.users_leaving.clear()
 
-    def _depart(self, users: set[int]) -> None:
-        if len(self._deleted) + len(users) > DEPARTED_KEPT:
+    def _forget_claims_of(self, users: set[int]) -> None:
+        if len(self._deleted) + len(users) > DELETED_KEPT:
             self._forget_owners()
             return
         for user_id in users:
-            self._believed_count -= len(self._deleted.get(user_id, ()))
+            self._confirmed_count -= len(self._deleted.get(user_id, ()))
             self._deleted[user_id] = set()
 
     def _forget_owners(self) -> None:
         self._young.clear()
         self._old.clear()
         self._deleted.clear()
-        self._believed_count = 0
+        self._confirmed_count = 0
 
     def forget(self) -> None:
         """Empties the memory, where the stream is taken up again at an earlier point."""
         self._forget_owners()
-        self.departing.clear()
+        self.users_leaving.clear()
         self.leaving.clear()
         self.uncertain.clear()
         self.trails.clear()
 
     def passed(self, reached: Place) -> None:
         """The stream has come here: what was uncertain before is certain now, because nothing has contradicted it."""
-        if reached < self._unsure_until:
+        if reached < self._uncertain_until:
             return
         confirmed, self.uncertain = self.uncertain, {}
         for claim_id, user_id in confirmed.items():
@@ -214,7 +214,7 @@ class ClaimOwners:
             uncertain = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
             if uncertain:
                 self.uncertain.update((claim_id, wanted[claim_id]) for claim_id in uncertain)
-                self._unsure_until = max(self._unsure_until, answer.end, reached)
+                self._uncertain_until = max(self._uncertain_until, answer.end, reached)
         for claim_id, owner in wanted.items():
             if claim_id not in self.uncertain:
                 self.put(claim_id, owner)

@@ -15,7 +15,7 @@ class Backlog:
         self._start: tuple[int, int] | None = None
 
     def measure(self, file: str, pos: int, sent: int, *, drained: bool) -> None:
-        """Tells how far `pos` in `file` is from the server's end, `sent` messages having come of what was read.
+        """Measures how far `pos` in `file` is from the server's end, `sent` messages having come of what was read.
 
         A stream that is `drained` has nothing before it, and the server is not asked. Raises ConnectionLost.
         """

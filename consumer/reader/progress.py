@@ -1,4 +1,4 @@
-"""Where the reader is, said in one line of its log every few seconds."""
+"""Where the reader is, in one line of its log every few seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 SECONDS: Final = 10.0
-"""How often it is said."""
+"""How often that is logged."""
 
 log: Final = structlog.get_logger()
 
@@ -18,7 +18,7 @@ class Progress:
     """The counts between two log lines, over any number of connections."""
 
     def __init__(self, behind: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
-        """`behind` tells how many seconds ago the server committed what was processed last."""
+        """`behind` gives how many seconds ago the server committed what was processed last."""
         self._behind = behind
         self._clock = clock
         self._since = clock()
@@ -31,7 +31,7 @@ class Progress:
         self._asked += asked
         self._queries += queries
 
-    def say(self, file: str, pos: int) -> None:
+    def log_if_due(self, file: str, pos: int) -> None:
         """Logs where the stream is, when that is due."""
         seconds = self._clock() - self._since
         if seconds < SECONDS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +11,6 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Final, TypeVar
 from uuid import uuid4
-from zlib import crc32
 
 import msgspec
 import structlog
@@ -27,6 +25,7 @@ from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
 from consumer.patience import Patience
+from consumer.process import own_server_id
 from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
@@ -82,7 +81,7 @@ T = TypeVar("T")
 
 
 class UndoneTransaction(StreamError):
-    """A transaction that is in Kafka in part was rolled back on the server."""
+    """A transaction that is in Kafka in part, and was rolled back on the server."""
 
 
 class Reader:
@@ -185,7 +184,7 @@ class Reader:
         demand_database(last.database, self._database, self._kafka.topic_prefix)
         self._transactions.ready()
         self._transactions.commit(msgspec.structs.replace(last, reader=self._id, database=self._database))
-        self._transactions.settle()
+        self._transactions.await_commit()
         self._claimed = self._in_charge = True
 
     def _look_for_successor(self, fenced: ReaderFenced) -> None:
@@ -249,7 +248,7 @@ class Reader:
             pos=now.pos,
         )
         self._transactions.commit(now)
-        self._transactions.settle()
+        self._transactions.await_commit()
 
     def _copy(self, owners: ClaimOwners) -> None:
         """Reads from the last checkpoint on, until stopped or until something fails."""
@@ -353,7 +352,7 @@ class Copy:
     ) -> None:
         self._stream = stream
         self._router = router
-        self._numbering = sequencer
+        self._sequencer = sequencer
         self._writer = writer
         self._transactions = transactions
         self._batch_rows = settings.reader_batch_rows
@@ -368,7 +367,7 @@ class Copy:
 
         Raises ConnectionLost, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
         """
-        stream, transactions, sequencer = self._stream, self._transactions, self._numbering
+        stream, transactions, sequencer = self._stream, self._transactions, self._sequencer
         while not stop:
             try:
                 events = stream.read()
@@ -382,12 +381,12 @@ class Copy:
             if self._is_full() or (sequencer.may_rest and stream.drained and sequencer.sent > self._covered):
                 self._commit()
                 yield
-            self._progress.say(stream.file, stream.pos)
+            self._progress.log_if_due(stream.file, stream.pos)
         self._finish()
 
     def _is_full(self) -> bool:
         """A batch ends with a source transaction, and inside of one only where that alone fills a batch or lasts."""
-        sequencer = self._numbering
+        sequencer = self._sequencer
         waiting = sequencer.sent - self._covered
         if waiting < self._batch_rows:
             return waiting > 0 and self._is_due()
@@ -398,17 +397,17 @@ class Copy:
         now = time.monotonic()
         if self._due == _NEVER:
             self._due = now + PATIENCE_SECONDS
-        return now >= self._due + (0 if self._numbering.may_rest else OPEN_SECONDS)
+        return now >= self._due + (0 if self._sequencer.may_rest else OPEN_SECONDS)
 
     def _finish(self) -> None:
-        self._numbering.cut()
-        if self._numbering.sent > self._covered:
+        self._sequencer.cut()
+        if self._sequencer.sent > self._covered:
             self._commit()
-        self._transactions.settle()
+        self._transactions.await_commit()
 
     def _commit(self) -> None:
         """Commits everything that `read` returned so far; inside a source transaction, its rows so far too."""
-        stream, sequencer = self._stream, self._numbering
+        stream, sequencer = self._stream, self._sequencer
         sequencer.cut()
         prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
         self._transactions.commit(
@@ -416,25 +415,24 @@ class Copy:
         )
         self._covered = sequencer.sent
         self._due = _NEVER
-        self._tell()
+        self._count()
 
-    def _tell(self) -> None:
+    def _count(self) -> None:
         """Moves the counts of the batch to the metrics."""
-        metrics.VERSIONS_AHEAD.set(self._numbering.ahead_us / 1e6)
-        self._lag.processed(self._numbering.applied_us)
+        metrics.VERSIONS_AHEAD.set(self._sequencer.ahead_us / 1e6)
+        self._lag.processed(self._sequencer.applied_us)
         asked, queries = self._router.owners.taken_counts()
-        hits = max(0, sum(self._router.counts[CLAIM_REQUIREMENTS].values()) - asked)
-        rows = sum(sum(counts.values()) for counts in self._router.counts.values())
+        counts = self._router.taken_counts()
+        hits = max(0, sum(counts[CLAIM_REQUIREMENTS].values()) - asked)
+        rows = sum(sum(of_table.values()) for of_table in counts.values())
         self._progress.add(rows, hits, asked, queries)
         metrics.CLAIM_HITS.inc(hits)
         metrics.CLAIMS_ASKED.inc(asked)
         metrics.CLAIM_QUERIES.inc(queries)
-        for table, counts in self._router.counts.items():
-            for op, rows in counts.items():
+        for table, of_table in counts.items():
+            for op, rows in of_table.items():
                 metrics.ROWS.labels(measures.READER, table, op).inc(rows)
-                counts[op] = 0
-        seconds, self._transactions.commit_seconds = self._transactions.commit_seconds, []
-        for took in seconds:
+        for took in self._transactions.taken_commit_seconds():
             metrics.BATCH_SECONDS.labels(measures.READER).observe(took)
 
 
@@ -529,11 +527,6 @@ def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:
     return source.replica_server_id or own_server_id(kafka.topic_prefix)
 
 
-def own_server_id(prefix: str) -> int:
-    """Our id among the server's replicas: the same after a restart, another one on another host or prefix."""
-    return crc32(f"{prefix}@{socket.gethostname()}".encode()) % (2**32 - 2) + 1
-
-
 def claim_owners(
     replica: Replica, source: ReplicaSettings, settings: ReaderSettings, foldings: Foldings
 ) -> ClaimOwners:
@@ -598,7 +591,7 @@ class Bursts:
 
 
 def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], None]:
-    """What tells of changes without readable rows; of a burst for one reason, one is logged and all are counted."""
+    """What reports changes without readable rows; of a burst for one reason, one is logged and all are counted."""
     bursts = Bursts()
 
     def report(event: Statement | SchemaChange | UnreadableRow) -> None:
@@ -618,7 +611,7 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
 
 
 def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
-    """Tells that something passing failed and when it is tried again."""
+    """Reports that something passing failed and when it is tried again."""
     server = "kafka" if isinstance(error, KafkaLost | KafkaRefused) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
     log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))

@@ -48,7 +48,7 @@ def _is_unchanged(before: str | None, after: str | None) -> bool:
 
 
 class RolledBack(Exception):
-    """A transaction that was passed on in part never happened; it has to be read again and left out."""
+    """A transaction that was passed on in part and never happened; it has to be read again and left out."""
 
     def __init__(self, place: tuple[str, int]) -> None:
         super().__init__(f"the transaction at {place[0]}:{place[1]} was rolled back after we had read it")
@@ -60,9 +60,9 @@ class Router:
 
     A row whose key or owner changes is a delete and a create. What belongs to a user or claim that goes, goes too,
     stays or follows, as foreign keys have it; the messages say which, and a claim that comes says after which number of
-    another lane (see Ties). A claim of which too little is known is marked as moved. `unread` is told of statements and
-    schema changes, whose rows nobody can tell; where these may have changed any, every lane is asked for a recheck. It
-    is told of rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
+    another lane (see Ties). A claim of which too little is known is marked as moved. `unread` gets statements and
+    schema changes, whose rows nobody knows; where these may have changed any, every lane is asked for a recheck. It
+    gets rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
     `left_out` are the places of transactions known to be rolled back. With `skip_unchanged`, updates that change
     nothing captured but `updated_at` are not passed on.
     """
@@ -84,21 +84,26 @@ class Router:
         self._reached: Place = (0, 0)
         self._ask_keys = foreign_keys
         self._known_keys: ForeignKeys | None = None
-        self._numbering = sequencer
+        self._sequencer = sequencer
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
         self._skip_unchanged = skip_unchanged
         self._events: list[Event] = []
-        self.counts = {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
-        """Rows by table and operation, as the binlog has them."""
+        self.counts = _no_rows()
+        """Rows by table and operation, as the binlog has them, since they were last taken."""
+
+    def taken_counts(self) -> dict[str, dict[str, int]]:
+        """Rows by table and operation since this was last called."""
+        counts, self.counts = self.counts, _no_rows()
+        return counts
 
     def feed(self, events: list[Event]) -> None:
         """Routes what one read of the binlog brought. Raises RolledBack, and what asking the replica raises."""
         if self._left_out:
             events = self._without_left_out(events)
         self._events = events
-        sequencer, owners = self._numbering, self.owners
+        sequencer, owners = self._sequencer, self.owners
         if owners.uncertain:
             owners.passed(self._reached)
         self._reached = self._ask_reached()
@@ -130,7 +135,7 @@ class Router:
                 begin(*event)
             elif kind is Commit:
                 commit()
-                if owners.leaving or owners.departing:
+                if owners.leaving or owners.users_leaving:
                     owners.transaction_ended()
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
@@ -159,13 +164,13 @@ class Router:
     def _pass_singles(self, singles: list[Single], users: list[int], unchanged: Single | None) -> None:
         """Transactions of one row; `unchanged` came behind them, and only says how far the stream is."""
         if singles:
-            self._numbering.singles(singles, users)
+            self._sequencer.singles(singles, users)
             singles.clear()
             users.clear()
         if unchanged is not None:
-            self._numbering.begin(*unchanged.begin)
-            self._numbering.unchanged(unchanged.table)
-            self._numbering.commit()
+            self._sequencer.begin(*unchanged.begin)
+            self._sequencer.unchanged(unchanged.table)
+            self._sequencer.commit()
 
     def _plain_user(self, single: Single) -> int | None:
         """The user of a transaction of one row, where that is plain: the owner is remembered and stays the same."""
@@ -192,9 +197,9 @@ class Router:
 
     def _single(self, single: Single, index: int) -> None:
         """Any other transaction of one row."""
-        self._numbering.begin(*single.begin)
+        self._sequencer.begin(*single.begin)
         self._route(single.change, index)
-        self._numbering.commit()
+        self._sequencer.commit()
         self.owners.transaction_ended()
 
     def _route(self, change: RowChange, index: int) -> None:
@@ -203,25 +208,25 @@ class Router:
         if self._skip_unchanged and op == "u" and _is_unchanged(before, after):
             if table == CLAIMS:
                 self.owners.put(after_id, after_ref)  # type: ignore[arg-type]  # as below
-            self._numbering.unchanged(table)
+            self._sequencer.unchanged(table)
             return
-        alike = op == "u" and before_ref == after_ref and before_id == after_id
+        same_keys = op == "u" and before_ref == after_ref and before_id == after_id
         if table == CLAIM_REQUIREMENTS:
-            if alike or op != "u":
+            if same_keys or op != "u":
                 row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
                 user_id = None if ref is None else self.owners.get(ref)
                 if user_id is None or user_id is UNKNOWN:
                     self._requirement(op, before, after, row_id, ref, pos, row, index)
                 else:
-                    self._numbering.row(table, op, before, after, user_id, user_id, pos, row)
+                    self._sequencer.row(table, op, before, after, user_id, user_id, pos, row)
                 return
             self._requirement("d", before, None, before_id, before_ref, pos, row, index)
             self._requirement("c", None, after, after_id, after_ref, pos, row, index)
-        elif alike:
+        elif same_keys:
             user: int | None = after_ref  # type: ignore[assignment]  # a user's id is an integer
             if table == CLAIMS:
                 self.owners.put(after_id, user)  # type: ignore[arg-type]  # a row that is there has its id
-            self._numbering.row(table, op, before, after, user, _key(user, after_id), pos, row)
+            self._sequencer.row(table, op, before, after, user, _key(user, after_id), pos, row)
         elif table == CLAIMS:
             self._claim(change)
         else:
@@ -236,7 +241,7 @@ class Router:
         stays = row.op == "u" and row.ref_kept and row.before_id == row.after_id is not None
         if not stays and row.table != CLAIM_REQUIREMENTS and (row.table, row.op) != (USERS, "c"):
             self.owners.forget()
-        self._numbering.unreadable(users, row.reason)
+        self._sequencer.unreadable(users, row.reason)
 
     def _concerned(self, row: UnreadableRow) -> set[int] | None:
         """The users whose row that is and was; None where nobody can say."""
@@ -264,7 +269,7 @@ class Router:
         index: int,
     ) -> None:
         """One requirement, to the lane of its claim's user; where that is not certain, to every lane."""
-        owners, sequencer = self.owners, self._numbering
+        owners, sequencer = self.owners, self._sequencer
         if ref is None:
             sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
             return
@@ -290,62 +295,53 @@ class Router:
 
     def _claim(self, change: RowChange) -> None:
         """A claim that comes or goes; one whose user or id changes does both."""
-        _, op, before, after, before_id, before_ref, after_id, after_ref, pos, row, explicit = change
-        owner: int | None = before_ref  # type: ignore[assignment]  # a user's id is an integer
-        heir: int | None = after_ref  # type: ignore[assignment]
-        renumbered = op == "u" and before_id != after_id
+        renumbered = change.op == "u" and change.before_id != change.after_id
         was: Id | None = None
         action = Action.NONE
-        if op != "c":
-            assert before_id is not None
-            if not explicit and (op == "d" or renumbered):
-                action = self._keys.claim_deleted if op == "d" else self._keys.claim_renumbered
-            if op == "u" and action is Action.CASCADE:
-                was = before_id
-            stays = action is Action.NONE or (was is not None and owner is not None)
-            left = _STAYS if stays else _UNKNOWN if action is Action.UNKNOWN else ""
-            self._claim_goes(before_id, owner, before, pos, row, left, stays=stays)
-        if op != "d":
-            assert after_id is not None
-            new, from_nobody = op == "c" or renumbered, op == "u" and owner is None
-            doubtful = action is Action.UNKNOWN
-            self._claim_comes(after_id, heir, after, pos, row, was, new=new, from_nobody=from_nobody, doubtful=doubtful)
+        if change.op != "c":
+            if not change.explicit and (change.op == "d" or renumbered):
+                action = self._keys.claim_deleted if change.op == "d" else self._keys.claim_renumbered
+            if change.op == "u" and action is Action.CASCADE:
+                was = change.before_id
+            self._claim_goes(
+                change, action, stays=action is Action.NONE or (was is not None and change.before_ref is not None)
+            )
+        if change.op != "d":
+            self._claim_comes(change, was, doubtful=action is Action.UNKNOWN)
 
-    def _claim_goes(
-        self, claim_id: Id, user_id: int | None, before: str | None, pos: int, row: int, left: str, *, stays: bool
-    ) -> None:
+    def _claim_goes(self, change: RowChange, action: Action, *, stays: bool) -> None:
+        """The claim is its user's no longer; what belongs to it `stays`, or goes as a foreign key's `action` has it."""
         owners, trails = self.owners, self.owners.trails
+        _, _, before, _, claim_id, owner, _, _, pos, row, _ = change
+        assert claim_id is not None
+        user_id: int | None = owner  # type: ignore[assignment]  # a user's id is an integer
         if user_id is None:
             trail = trails.get(CLAIMS, claim_id)
             key = claim_id if trail is None else trail.key
             if not stays:
                 self._trail(CLAIMS, claim_id, key, sure=True)
                 owners.deleted(claim_id, None)
-            self._numbering.row(CLAIMS, "d", before, None, None, key, pos, row, ties="" if stays else _CLAIMLESS)
+            self._sequencer.row(CLAIMS, "d", before, None, None, key, pos, row, ties="" if stays else _CLAIMLESS)
             return
         self._trail(CLAIMS, claim_id, user_id, sure=True)
         if stays:
             owners.put(claim_id, None)  # it is nobody's until the stream says whose it is
         else:
             owners.deleted(claim_id, user_id)
-        self._numbering.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)
+        left = _STAYS if stays else _UNKNOWN if action is Action.UNKNOWN else ""
+        self._sequencer.row(CLAIMS, "d", before, None, user_id, user_id, pos, row, ties=left)
 
-    def _claim_comes(
-        self,
-        claim_id: Id,
-        user_id: int | None,
-        after: str | None,
-        pos: int,
-        row: int,
-        was: Id | None,
-        *,
-        new: bool,
-        from_nobody: bool,
-        doubtful: bool,
-    ) -> None:
-        owners, trails, sequencer = self.owners, self.owners.trails, self._numbering
+    def _claim_comes(self, change: RowChange, was: Id | None, *, doubtful: bool) -> None:
+        """The claim is its user's from here on. `was` is the id that its requirements had it by, where they follow it;
+        where that is `doubtful`, too little is known of it."""
+        owners, trails, sequencer = self.owners, self.owners.trails, self._sequencer
+        _, op, _, after, before_id, before_ref, claim_id, heir, pos, row, _ = change
+        assert claim_id is not None
+        user_id: int | None = heir  # type: ignore[assignment]  # a user's id is an integer
+        from_nobody = op == "u" and before_ref is None
         names = [claim_id] if was is None else [was, claim_id]
-        unplaced = doubtful or (new and claim_id in owners.uncertain)
+        is_new = op == "c" or before_id != claim_id
+        unplaced = doubtful or (is_new and claim_id in owners.uncertain)
         owners.put(claim_id, user_id)
         if user_id is None:
             if was is not None or unplaced:
@@ -369,7 +365,7 @@ class Router:
     def _user(self, change: RowChange) -> None:
         """A user who comes or goes; one whose id changes does both."""
         _, op, before, after, before_id, _, after_id, _, pos, row, explicit = change
-        sequencer, owners = self._numbering, self.owners
+        sequencer, owners = self._sequencer, self.owners
         was: int | None = None
         action = Action.NONE
         if op != "c":
@@ -408,19 +404,19 @@ class Router:
 
     def _trail(self, table: str, id_: Id, key: Id, *, sure: bool, taken: bool = False) -> None:
         """What was left of a claim or user is spoken of next in the lane of this key."""
-        place = self._numbering.next_place(key)
+        place = self._sequencer.next_place(key)
         self.owners.trails.put(table, id_, None if place is None else Trail(key, *place, sure, not taken))
 
     def _taking_over(self, trails: list[Trail], user_id: int, was: Id | None) -> str:
         """What a user or claim says that takes over what was left."""
-        lane = lane_of(user_id, self._numbering.lanes)
+        lane = lane_of(user_id, self._sequencer.lanes)
         after = tuple((trail.lane, trail.seq) for trail in trails if trail.lane != lane)
         sure = all(trail.sure for trail in trails)
         return ties_text(Ties(was=was, after=after, sure=sure)) if after or was is not None or not sure else ""
 
     def _ask(self, claim_id: Id, index: int) -> int | None:
         """Whose a claim is that is not remembered, for the row at `index`; None where nobody knows."""
-        if self._numbering.skipping:
+        if self._sequencer.skipping:
             return None  # the row is in Kafka already
         owners, reached = self.owners, self._reached
         silent = self._keys[:2] != (Action.NONE, Action.NONE)
@@ -430,6 +426,10 @@ class Router:
             owners.learn(self._events[index : index + 1], (0, 0), silent=silent)
             user_id = owners.get(claim_id)
         return user_id
+
+
+def _no_rows() -> dict[str, dict[str, int]]:
+    return {table.value: {"c": 0, "u": 0, "d": 0} for table in Table}
 
 
 def _known(user_id: int | None) -> int | None:

@@ -1,6 +1,6 @@
 """Numbers on the way in: each lane counts its messages without gaps, over all topics.
 
-The newest row of a source transaction in each lane is held back until it is known whether another one follows, because
+The newest row of a source transaction in each lane is buffered until it is known whether another one follows, because
 `lane.last` marks the last. A transaction may be cut anywhere (`cut`) and taken up again from its checkpoint.
 """
 
@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from consumer.lane import lane_of
+from consumer.lane import lane_of, lane_of_key
 from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
@@ -63,7 +63,7 @@ class Sequencer:
         oversized: Oversized = lambda *_: None,
     ) -> None:
         """`topic` gives the full names of our topics. Without `times`, every commit time is confirmed. `largest` is
-        what Kafka's client takes as one message, in bytes; `oversized` is told of each row that is larger: whom it
+        what Kafka's client takes as one message, in bytes; `oversized` gets each row that is larger: whom it
         belongs to is asked to be read live instead."""
         self.lanes = len(checkpoint.next_seqs)
         self.version = checkpoint.version
@@ -84,7 +84,7 @@ class Sequencer:
         self._largest = largest - _OVERHEAD
         self._surely_fits = self._largest // _BYTES_A_CHARACTER
         self._oversized = oversized
-        self._held: dict[int, tuple[str, str, str]] = {}
+        self._buffered: dict[int, tuple[str, str, str]] = {}
         self._open = set(checkpoint.lanes_open)
         self._skip = checkpoint.rows
         self._orders: dict[str, int] = {}
@@ -153,14 +153,14 @@ class Sequencer:
         if total_order <= self._skip:
             return
         key_text = f"{key}"
-        lane = crc32(key_text.encode()) % self.lanes  # as consumer.lane.lane_of; a test compares them
+        lane = crc32(key_text.encode()) % self.lanes  # lane_of_key without its call; a test compares them
         seqs = self._next_seqs
         seq = seqs[lane]
         seqs[lane] = seq + 1
-        held = self._held
-        if lane in held:
-            topic, value, held_key = held[lane]
-            self._send(topic, value + MORE, held_key, lane)
+        buffered = self._buffered
+        if lane in buffered:
+            topic, value, buffered_key = buffered[lane]
+            self._send(topic, value + MORE, buffered_key, lane)
             self.sent += 1
         value = self._writer.row(
             table,
@@ -179,9 +179,9 @@ class Sequencer:
         if len(value) > self._surely_fits and self._is_oversized(value):
             self._report(table, op, self.begun[0], pos, row, value)
             notice = self._in_its_place(seq, table, pos, row, user_id)
-            held[lane] = (self._heartbeats, notice, key_text)
+            buffered[lane] = (self._heartbeats, notice, key_text)
         else:
-            held[lane] = (self._topics[table], value, key_text)
+            buffered[lane] = (self._topics[table], value, key_text)
 
     def unchanged(self, table: str) -> None:
         """One row that is not sent; it counts all the same, so that a transaction that was cut goes on where it was."""
@@ -205,7 +205,7 @@ class Sequencer:
         return len(value.encode()) > self._largest
 
     def _report(self, table: str, op: str, file: str, pos: int, row: int, value: str) -> None:
-        """Tells of a row that is not sent; whoever it belongs to is asked to be read live under its number."""
+        """Reports a row that is not sent; whoever it belongs to is asked to be read live under its number."""
         size = len(value.encode())
         limit = f"Kafka's client takes {self._largest} (message.max.bytes)"
         self._oversized(table, op, file, pos, row, f"{_too_large(table)}: {size} bytes, and {limit}")
@@ -214,7 +214,7 @@ class Sequencer:
         """Lane and number that `row` gives next to a row with this key; None where that has its number already."""
         if self.skipping:
             return None
-        lane = crc32(f"{key}".encode()) % self.lanes
+        lane = lane_of_key(f"{key}".encode(), self.lanes)
         return lane, self._next_seqs[lane]
 
     def singles(self, rows: Iterable[SingleRow], users: Iterable[int]) -> None:
@@ -236,7 +236,7 @@ class Sequencer:
                     row = (*row[:4], ts_us, *row[5:])  # noqa: PLW2901
             version = applied_us if applied_us > version else version + 1
             key = f"{user_id}"
-            lane = crc32(key.encode()) % lanes
+            lane = crc32(key.encode()) % lanes  # as in `row`
             seq = seqs[lane]
             seqs[lane] = seq + 1
             value = write(row, version, seq, key)
@@ -275,14 +275,14 @@ class Sequencer:
         if total_order <= self._skip:
             return
         key = f"{claim_id if user_id is None else user_id}"
-        own = crc32(key.encode()) % self.lanes
+        own = lane_of_key(key.encode(), self.lanes)
         topic, named = self._topics[table], "null" if user_id is None else f"{user_id}"
         likely = "" if user_id is None else _LIKELY
-        self._hold(own, topic, key, (table, op, before, after, pos, row, total_order, order), named, likely)
+        self._buffer(own, topic, key, (table, op, before, after, pos, row, total_order, order), named, likely)
         for lane in range(self.lanes):
             if lane != own or user_id is not None:
                 notice = (table, "h", before, after, pos, row, total_order, order)
-                self._hold(lane, self._heartbeats, f"{lane}", notice, "null")
+                self._buffer(lane, self._heartbeats, f"{lane}", notice, "null")
 
     def recheck(self, reason: str, *, blind: bool = True) -> None:
         """Asks every lane to have its leads read live, inside the transaction at hand; once for each reason there.
@@ -312,7 +312,7 @@ class Sequencer:
         for lane in range(self.lanes) if user_id is None else (lane_of(user_id, self.lanes),):
             seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
             notice = self._writer.recheck(seq, version, ts_us, reason, user_id, blind=blind, place=self.begun)
-            self._held[lane] = (self._heartbeats, notice, f"{lane if user_id is None else user_id}")
+            self._buffered[lane] = (self._heartbeats, notice, f"{lane if user_id is None else user_id}")
 
     def recheck_all(self, reason: str, ts_us: int) -> None:
         """Asks the same between source transactions, when the server's clock showed `ts_us`."""
@@ -323,7 +323,7 @@ class Sequencer:
             self._send(self._heartbeats, notice + LAST, f"{lane}", lane)
             self.sent += 1
 
-    def _hold(
+    def _buffer(
         self,
         lane: int,
         topic: str,
@@ -340,42 +340,42 @@ class Sequencer:
                 self._report(table, op, self.begun[0], pos, row, value)
             topic = self._heartbeats
             value = self._in_its_place(seq, table, pos, row, None)
-        self._held[lane] = (topic, value, key)
+        self._buffered[lane] = (topic, value, key)
 
     def _numbered(self, lane: int) -> int:
-        """The next number of a lane, after sending what is held there: another message follows it."""
+        """The next number of a lane, after sending what is buffered there: another message follows it."""
         seq = self._next_seqs[lane]
         self._next_seqs[lane] = seq + 1
-        if lane in self._held:
-            topic, value, key = self._held[lane]
+        if lane in self._buffered:
+            topic, value, key = self._buffered[lane]
             self._send(topic, value + MORE, key, lane)
             self.sent += 1
         return seq
 
     def commit(self) -> None:
-        """The source transaction ended: what is held back goes out as the last of its lane."""
-        held = self._held
-        for lane, (topic, value, key) in held.items():
+        """The source transaction ended: what is buffered goes out as the last of its lane."""
+        buffered = self._buffered
+        for lane, (topic, value, key) in buffered.items():
             self._send(topic, value + LAST, key, lane)
-        self.sent += len(held)
+        self.sent += len(buffered)
         self.version = self._begun_version
         self.in_transaction = False
         self._skip = 0
         if self._open:
-            self._beat(self._open.difference(held), self.version, self.applied_us)
+            self._beat(self._open.difference(buffered), self.version, self.applied_us)
             self._open.clear()
-        held.clear()
+        buffered.clear()
 
     def cut(self) -> None:
-        """Sends what is held back without knowing more, so that a checkpoint inside the transaction may follow."""
-        for lane, (topic, value, key) in self._held.items():
+        """Sends what is buffered without knowing more, so that a checkpoint inside the transaction may follow."""
+        for lane, (topic, value, key) in self._buffered.items():
             self._send(topic, value + MORE, key, lane)
-        self.sent += len(self._held)
-        self._open.update(self._held)
-        self._held.clear()
+        self.sent += len(self._buffered)
+        self._open.update(self._buffered)
+        self._buffered.clear()
 
     def heartbeat(self, ts_us: int, stands: StreamPlace | None = None, age_seconds: float = 0.0) -> None:
-        """Tells every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
+        """Notifies every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
 
         Only between source transactions. `stands` is where the stream is: behind all that was numbered. The clock was
         read so many seconds ago.

@@ -1,4 +1,4 @@
-"""Conversions as others are told of them: each once, in an order in which nothing is added behind anybody's back.
+"""Conversions as others are notified of them: each once, in an order in which nothing is added behind anybody's back.
 
 The stints are the outbox: appliers and runs write nothing more for it. A transaction that commits late would hide
 behind numbers given out when it began, so numbers are given to what is committed, by one at a time.
@@ -128,7 +128,7 @@ def waiting(connection: Connection, topic: str, before: Waiting | None = None) -
 
 
 def as_data(one: Recorded) -> dict[str, object]:
-    """What is told of a conversion: ids, words and times, and nothing of the person."""
+    """What is reported of a conversion: ids, words and times, and nothing of the person."""
     return {
         "id": str(one.id),
         "user_id": one.user_id,

@@ -8,7 +8,7 @@ class StoreError(Exception):
 
 
 class TransactionConflict(StoreError):
-    """The transaction was rolled back because another one was in its way: load, replay and write once more.
+    """A transaction that was rolled back because another one was in its way: load, replay and write once more.
 
     Raised for deadlocks, serialization failures, locks waited for too long and a lead that two writers created at once.
     """
@@ -19,14 +19,14 @@ class RowLocked(TransactionConflict):
 
 
 class StoreUnavailable(StoreError):
-    """PostgreSQL cannot be reached or refuses work at present: wait and try again; nothing was half written.
+    """A PostgreSQL that cannot be reached or refuses work at present: wait and try again; nothing was half written.
 
     Where the connection broke during a commit, that commit may have been done or not: read `LeadStore.lanes` again.
     """
 
 
 class LaneTaken(StoreError):
-    """A lane is not where this process left it: another applier moved it on, so this one must not write."""
+    """A lane that is not where this process left it: another applier moved it on, so this one must not write."""
 
     def __init__(self, lanes: list[int]) -> None:
         super().__init__(
@@ -36,4 +36,4 @@ class LaneTaken(StoreError):
 
 
 class NotPrepared(StoreError):
-    """Our tables, the call centre's or a lane are missing or do not fit; `consumer setup` fixes or explains it."""
+    """Tables, ours or the call centre's, or lanes, missing or not fitting; `consumer setup` fixes or explains it."""

@@ -131,7 +131,8 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         self._connection: Connection | None = None
         self._add_conversions = ""
         self._in_force = InForce()
-        self._handed_out: dict[int, int] = {}
+        self._emitted: dict[int, int] = {}
+        """Rechecks that `due_rechecks` gave out, user → when they were asked for."""
         self._turn: Final = _Turn()
 
     def __exit__(self, *_: object) -> None:
@@ -191,7 +192,7 @@ class LeadStore(AbstractContextManager["LeadStore"]):
     def due_rechecks(self, limit: int) -> list[Recheck]:
         """Rechecks whose time has come, longest due first. Raises StoreUnavailable, NotPrepared."""
         rows = self._read(sql.DUE_RECHECKS, limit=limit)
-        self._handed_out.update((user_id, asked_at + POSTGRES_EPOCH) for user_id, _, _, asked_at in rows)
+        self._emitted.update((user_id, asked_at + POSTGRES_EPOCH) for user_id, _, _, asked_at in rows)
         return [Recheck(user_id, reason, attempts) for user_id, reason, attempts, _ in rows]
 
     def _read(self, statement: str, **parameters: object) -> Rows:
@@ -226,7 +227,7 @@ class LeadTransaction:
         self._lanes = store.lane_count
         self._shadow = store.shadow
         self._source = store.source
-        self._handed_out = store._handed_out
+        self._emitted = store._emitted
         self._turn = store._turn
         self.more_wait = False
         """Whether `pending` found as many leads to be judged as it was to find."""
@@ -401,9 +402,9 @@ class LeadTransaction:
         )
 
     def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
-        """What the call centre is told, and whose rows there another session holds.
+        """What the call centre is to see, and whose rows there another session holds.
 
-        It is told nothing of a past that its lane has yet to replay while the present is shown, and then where history
+        It sees nothing of a past that its lane has yet to replay while the present is shown, and then where history
         has left the lead.
         """
         if not (self._shown or self._past_held):
@@ -519,12 +520,12 @@ class LeadTransaction:
         cursor = self._execute(sql.QUEUE_LANE_RECHECKS, lane=integers(sorted(lanes)), reason=reason)
         return sum(count for (count,) in self._fetch(cursor))
 
-    def hold_back(self, lanes: Mapping[int, Missed]) -> None:
+    def defer_judgement(self, lanes: Mapping[int, Missed]) -> None:
         """Has leads of lanes read live before they are judged again, but for those that are written after this."""
         numbers = sorted(lanes)
         found = [lanes[lane] for lane in numbers]
         self._execute(
-            sql.HOLD_LANES_BACK,
+            sql.DEFER_JUDGEMENT,
             lane=integers(numbers),
             above=bigints([-1 if missed.whole_until is None else missed.whole_until for missed in found]),
             everybody=integers([lane for lane in numbers if lanes[lane].whole_until is None]),
@@ -534,11 +535,11 @@ class LeadTransaction:
         )
 
     def done_rechecks(self, user_ids: Iterable[int]) -> None:
-        """Strikes off rechecks that `LeadStore.due_rechecks` handed out, unless they were asked for again since."""
-        done = sorted(self._handed_out.keys() & set(user_ids))
+        """Strikes off rechecks that `LeadStore.due_rechecks` gave out, unless they were asked for again since."""
+        done = sorted(self._emitted.keys() & set(user_ids))
         if done:
             self._handled.update(done)
-            asked_at = moments([self._handed_out[user_id] for user_id in done])
+            asked_at = moments([self._emitted[user_id] for user_id in done])
             self._execute(sql.DONE_RECHECKS, user_id=bigints(done), asked_at=asked_at)
 
     def postpone_rechecks(self, user_ids: Iterable[int], error: str, seconds: float, *, doubled: bool = False) -> None:
@@ -583,15 +584,15 @@ class LeadTransaction:
             self.conversions_there += len(there)
             outcome.there.update((one.user_id, one.stint) for one in there)
             if there:
-                self._tell_of_others(there)
+                self._log_others(there)
         for user_id in self._handled:
-            self._handed_out.pop(user_id, None)
+            self._emitted.pop(user_id, None)
         if self._set_aside is not None:
             added_letters, expired = self._set_aside
             self.dead_letters_added = len(added_letters.fetchall())
             ((_, self.dead_letters_expired),) = expired.fetchall()
 
-    def _tell_of_others(self, there: Sequence[Conversion]) -> None:
+    def _log_others(self, there: Sequence[Conversion]) -> None:
         """Logs conversions whose ids belong to other ones: they are recorded as stints, and not where they are paid."""
         try:
             found = self._connection.execute(sql.DIFFERING_CONVERSIONS, conversion_columns(there)).fetchall()

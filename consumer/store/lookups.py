@@ -12,6 +12,7 @@ import psycopg
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
 from consumer.store.refusal import REFUSED
 from consumer.store.sql import RULES_IN_FORCE
+from consumer.versions import moment
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -72,6 +73,11 @@ FROM leadstream.rechecks
 
 OUTCOMES_OF: Final = "SELECT user_id, last_outcome FROM user_call_scores WHERE user_id = ANY(%s)"
 """How the last calls of leads ended."""
+
+SHOWN_AHEAD: Final = """
+SELECT queue_type, shown_at, nullif(until_version, 0) FROM leadstream.shown WHERE user_id = %s
+"""
+"""The queue that agents see a lead in ahead of its history."""
 
 LANE_OF: Final = """
 SELECT lane.version FROM leadstream.lanes AS lane JOIN leadstream.leads AS lead ON lead.lane = lane.lane
@@ -142,8 +148,20 @@ class PendingRecheck:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownAhead:
+    """The queue that agents see a lead in ahead of its history, and since when, until its lane has passed `until`.
+
+    `until` None: nothing is ahead, but another session held the lead's rows of the call centre.
+    """
+
+    queue_type: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeadRecord:
-    """Everything we hold about one lead; `lead` None: we never heard of the user. `lane_version` in µs."""
+    """Everything we hold about one lead; `lead` None: we hold nothing of the user. `lane_version` in µs."""
 
     user_id: int
     lead: Lead | None
@@ -151,6 +169,7 @@ class LeadRecord:
     conversions: list[RecordedConversion]
     call_centre: CallCentreRow | None
     recheck: PendingRecheck | None
+    shown: ShownAhead | None
     lane_version: int
 
 
@@ -181,7 +200,7 @@ def has_centre(connection: Connection) -> bool:
     return connection.execute(HAS_CENTRE).fetchone() == (True,)
 
 
-def dossier(connection: Connection, user_id: int) -> LeadRecord:
+def lead_record(connection: Connection, user_id: int) -> LeadRecord:
     """Everything about one lead, in one snapshot; without the call centre's tables, what they would hold is left out.
 
     The connection is in autocommit mode.
@@ -190,21 +209,22 @@ def dossier(connection: Connection, user_id: int) -> LeadRecord:
     with connection.pipeline(), connection.transaction():
         connection.execute(ONE_SNAPSHOT)
         lead = _leads(connection, [user_id]).get(user_id)
-        stints, recheck, lane = (
-            connection.execute(statement, [user_id]) for statement in (STINTS_OF, RECHECK_OF, LANE_OF)
+        stints, recheck, shown, lane = (
+            connection.execute(statement, [user_id]) for statement in (STINTS_OF, RECHECK_OF, SHOWN_AHEAD, LANE_OF)
         )
         conversions = connection.execute(CONVERSIONS_OF, [user_id]) if centre else None
         score = connection.execute(SCORE_OF, [user_id]) if centre else None
-        won = [] if conversions is None else conversions.fetchall()
+        recorded = [] if conversions is None else conversions.fetchall()
         row = None if score is None else score.fetchone()
-        waiting, point = recheck.fetchone(), lane.fetchone()
+        waiting, ahead, point = recheck.fetchone(), shown.fetchone(), lane.fetchone()
         return LeadRecord(
             user_id,
             lead,
             [PastStint(*row) for row in stints.fetchall()],
-            [RecordedConversion(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in won],
+            [RecordedConversion(kind, left, _utc(at), final, calls) for kind, left, at, final, calls in recorded],
             None if row is None else _call_centre(row),
             None if waiting is None else PendingRecheck(*waiting),
+            None if ahead is None else _shown_ahead(*ahead),
             0 if point is None else point[0],
         )
 
@@ -223,8 +243,8 @@ def _leads(connection: Connection, wanted: list[int]) -> dict[int, Lead]:
 
 def _lead(row: tuple[Any, ...]) -> Lead:
     (
-        user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen, won,
-        rules_version,
+        user, present, enabled, signature, version, floor, judge_after, changed, stint, queue, rule, opened, seen,
+        converted, rules_version,
     ) = row  # fmt: skip
     return Lead(
         user_id=user,
@@ -240,7 +260,7 @@ def _lead(row: tuple[Any, ...]) -> Lead:
         rule=None if rule is None else Rule(rule),
         opened_at=opened or 0,
         outstanding_seen=frozenset(seen),
-        converted_signatures=frozenset(won),
+        converted_signatures=frozenset(converted),
         rules_version=rules_version,
     )
 
@@ -249,6 +269,10 @@ def _call_centre(row: tuple[Any, ...]) -> CallCentreRow:
     queue_type, active, score, attempts, called, outcome, pending = row
     called = None if called is None else _utc(called)
     return CallCentreRow(queue_type, active, score, attempts, called, outcome, pending)
+
+
+def _shown_ahead(queue_type: str, since: datetime, until_version: int | None) -> ShownAhead:
+    return ShownAhead(queue_type, since, None if until_version is None else moment(until_version))
 
 
 def _utc(time: datetime) -> datetime:

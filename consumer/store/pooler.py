@@ -47,7 +47,7 @@ class Pooling(Enum):
 
 
 class _Inconclusive(Exception):
-    """A probe was not answered in time."""
+    """A probe that was not answered in time."""
 
 
 _known: Final[dict[str, Pooling]] = {}

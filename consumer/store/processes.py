@@ -1,4 +1,4 @@
-"""The processes at work, in PostgreSQL: each tells of itself every few seconds, in a session of its own.
+"""The processes at work, in PostgreSQL: each reports itself every few seconds, in a session of its own.
 
 Nobody waits for it, and nothing but the status page looks at it: where PostgreSQL does not answer, the next time will
 do.
@@ -18,30 +18,30 @@ from consumer.store.connection import Connection, classified, open_session
 
 log = structlog.get_logger(__name__)
 
-TELL_SECONDS: Final = 15.0
-"""How often a process tells of itself."""
+REPORT_SECONDS: Final = 15.0
+"""How often a process reports itself."""
 SILENT_SECONDS: Final = 60.0
-"""After so long a process that told of itself is not at work any more."""
+"""A process that reported nothing for so long is not at work any more."""
 LEAVE_SECONDS: Final = 1.0
-"""How long one that ends tries to say so."""
+"""How long one that ends tries to report that."""
 KEPT_HOURS: Final = 24
-"""How long one that ended without a word is kept."""
+"""How long one that ended without reporting it is kept."""
 
 
-class Known(NamedTuple):
-    """A process that told of itself, `silent` seconds ago by PostgreSQL's clock."""
+class KnownProcess(NamedTuple):
+    """A process that reported itself, `silent` seconds ago by PostgreSQL's clock."""
 
     process: Process
     silent: float
 
 
-def processes(connection: Connection) -> list[Known]:
-    """Those that told of themselves lately, in order of kind and name."""
-    return [Known(Process(*row), silent) for *row, silent in connection.execute(sql.PROCESSES)]
+def processes(connection: Connection) -> list[KnownProcess]:
+    """Those that reported themselves lately, in order of kind and name."""
+    return [KnownProcess(Process(*row), silent) for *row, silent in connection.execute(sql.PROCESSES)]
 
 
 class Presence:
-    """A context manager in which this process tells of itself, from a thread of its own."""
+    """A context manager in which this process reports itself, from a thread of its own."""
 
     def __init__(self, conninfo: str, kind: str) -> None:
         self._conninfo = conninfo
@@ -50,14 +50,14 @@ class Presence:
         self._connection: Connection | None = None
         """The thread's own, kept while it lasts."""
         self._is_silent = False
-        """Whether telling failed the last time; said once."""
-        self._thread = threading.Thread(target=self._tell, name="presence", daemon=True)
+        """Whether the last report failed; logged once."""
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self._thread.start()
         except RuntimeError as error:  # no thread can be had: the page does without, and the work goes on
-            self._report(error)
+            self._log_failure(error)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,17 +65,17 @@ class Presence:
         if self._thread.is_alive():
             self._thread.join(LEAVE_SECONDS)
 
-    def _tell(self) -> None:
+    def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._try(self._tell_once)
-                self._stop.wait(TELL_SECONDS)
+                self._try(self._report)
+                self._stop.wait(REPORT_SECONDS)
             self._try(self._forget)
         finally:
             self._close()
 
-    def _tell_once(self) -> None:
-        self._execute(sql.TELL_PROCESS, {**myself(self._kind)._asdict(), "hours": KEPT_HOURS})
+    def _report(self) -> None:
+        self._execute(sql.REPORT_PROCESS, {**myself(self._kind)._asdict(), "hours": KEPT_HOURS})
 
     def _forget(self) -> None:
         self._execute(sql.FORGET_PROCESS, {"kind": self._kind, "name": NAME})
@@ -92,11 +92,11 @@ class Presence:
             work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next time may do, and no work depends on it
             self._close()
-            self._report(error)
+            self._log_failure(error)
         else:
             self._is_silent = False
 
-    def _report(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if not self._is_silent:
             self._is_silent = True
             log.warning("presence_not_told", reason=str(error), hint="the page lacks this process meanwhile")

@@ -1,4 +1,8 @@
-"""Every SQL statement of the store, named, with a line that says what it does.
+"""The statements by which leads, lanes, rechecks, rules and the call centre's rows are written and locked, each named.
+
+Statements of one module alone stand in it: reads without locks (`lookups`, `lanes`, `runs`), what re-judges everybody
+under other rules (`rule_changes`, `consumer.commands.adoption`), the schema (`schema/`), what the call centre's tables
+are like and whose calls earned a conversion (`call_centre/`), and what the doctor asks (`doctor/postgres_facts`).
 
 Columns of a batch arrive as arrays (`consumer.store.arrays`), one parameter a column, and are unnested side by side:
 one statement, one round trip, any number of rows. The arrays are in user order, and so are the rows that a statement
@@ -61,8 +65,8 @@ RULES_IN_FORCE: Final = """
 SELECT (SELECT concat_ws(' ', version, fingerprint, extract(epoch FROM adopted_at))
         FROM leadstream.rules ORDER BY version DESC LIMIT 1)
 """
-"""What tells the rules in force from any others; NULL before setup. After a restore, another adoption may have the
-version of one before."""
+"""What distinguishes the rules in force from any others; NULL before setup. After a restore, another adoption may have
+the version of one before."""
 
 READ_RULES: Final = """
 SELECT version, content::text, comparisons::text, (extract(epoch FROM adopted_at) * 1000000)::bigint
@@ -182,7 +186,7 @@ WHERE id = ANY(%(id)s::bigint[]) AND resolved_at IS NULL
 
 # --- processes ---------------------------------------------------------------------------------------------
 
-TELL_PROCESS: Final = """
+REPORT_PROCESS: Final = """
 WITH gone AS (
     DELETE FROM leadstream.processes
     WHERE (kind, name) <> (%(kind)s, %(name)s) AND seen_at < now() - make_interval(hours => %(hours)s))
@@ -191,7 +195,7 @@ VALUES (%(kind)s, %(name)s, %(version)s, %(started_at)s, %(memory)s)
 ON CONFLICT (kind, name) DO UPDATE
 SET version = excluded.version, started_at = excluded.started_at, memory = excluded.memory, seen_at = now()
 """
-"""A process tells of itself, and drops those that ended long ago without a word."""
+"""A process reports itself, and drops those that ended long ago without reporting it."""
 
 FORGET_PROCESS: Final = "DELETE FROM leadstream.processes WHERE kind = %(kind)s AND name = %(name)s"
 """A process ends."""
@@ -200,7 +204,7 @@ PROCESSES: Final = """
 SELECT kind, name, version, started_at, memory, extract(epoch FROM now() - seen_at)::float8
 FROM leadstream.processes WHERE seen_at > now() - interval '1 hour' ORDER BY kind, name
 """
-"""The processes that told of themselves within an hour."""
+"""The processes that reported themselves within an hour."""
 
 # --- leads ------------------------------------------------------------------------------------------------------------
 
@@ -410,8 +414,8 @@ FROM {_batch("earned", user_id="bigint", number="int", id="uuid")}
 WHERE stints.user_id = earned.user_id AND stints.number = earned.number
   AND coalesce(paid_before, false) = EXISTS (SELECT FROM conversions WHERE conversions.id = earned.id)
 """
-"""Stints whose conversions were not added, because they were paid at another moment: not told again. One that is there
-now, because what stood for it is gone, is told."""
+"""Stints whose conversions were not added, because they were paid at another moment: not reported again. One that is
+there now, because what stood for it is gone, is reported."""
 
 # --- conversions as events --------------------------------------------------------------------------------------------
 
@@ -570,7 +574,7 @@ SELECT count(*) FROM asked
 """
 """Asks for every lead of some lanes to be read live; says how many they are."""
 
-HOLD_LANES_BACK: Final = """
+DEFER_JUDGEMENT: Final = """
 WITH held AS (
     SELECT user_id, floor, at
     FROM leadstream.leads
@@ -675,17 +679,17 @@ def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
 INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conversion_reason, final_score,
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met{names})
-SELECT won.id, won.user_id, won.previous, won.type, won.reason,
-       CASE WHEN won.after_reset THEN 0
-            WHEN %(late)s AND score.last_reset_date > won.at AT TIME ZONE 'UTC' THEN NULL
+SELECT earned.id, earned.user_id, earned.previous, earned.type, earned.reason,
+       CASE WHEN earned.after_reset THEN 0
+            WHEN %(late)s AND score.last_reset_date > earned.at AT TIME ZONE 'UTC' THEN NULL
             ELSE coalesce(shown.score, score.current_score, 0) END,
        coalesce(score.total_attempts, 0),
-       CASE WHEN NOT %(late)s OR score.last_call_at <= won.at AT TIME ZONE 'UTC' THEN score.last_call_at END,
-       won.at AT TIME ZONE 'UTC', won.documents::json,
-       won.signed, won.requirements::json{times}
+       CASE WHEN NOT %(late)s OR score.last_call_at <= earned.at AT TIME ZONE 'UTC' THEN score.last_call_at END,
+       earned.at AT TIME ZONE 'UTC', earned.documents::json,
+       earned.signed, earned.requirements::json{times}
 FROM {
         _batch(
-            "won",
+            "earned",
             id="uuid",
             user_id="bigint",
             stint="int",
@@ -699,16 +703,16 @@ FROM {
             requirements="text",
         )
     }
-LEFT JOIN user_call_scores AS score ON score.user_id = won.user_id
-LEFT JOIN leadstream.shown ON shown.user_id = won.user_id
-WHERE NOT (%(once)s AND won.signed AND EXISTS (
-    SELECT FROM conversions AS paid WHERE paid.user_id = won.user_id AND paid.conversion_type = won.type
-      AND paid.documents_received::jsonb = won.documents::jsonb))
-  AND NOT (%(once)s AND won.requirements IS NOT NULL AND NOT EXISTS (
-    SELECT FROM jsonb_array_elements(won.requirements::jsonb) AS settled (id)
+LEFT JOIN user_call_scores AS score ON score.user_id = earned.user_id
+LEFT JOIN leadstream.shown ON shown.user_id = earned.user_id
+WHERE NOT (%(once)s AND earned.signed AND EXISTS (
+    SELECT FROM conversions AS paid WHERE paid.user_id = earned.user_id AND paid.conversion_type = earned.type
+      AND paid.documents_received::jsonb = earned.documents::jsonb))
+  AND NOT (%(once)s AND earned.requirements IS NOT NULL AND NOT EXISTS (
+    SELECT FROM jsonb_array_elements(earned.requirements::jsonb) AS settled (id)
     WHERE NOT EXISTS (
         SELECT FROM conversions AS paid, leadstream.stints AS stint
-        WHERE {PAID_SINCE} AND stint.user_id = won.user_id AND stint.number = won.stint
+        WHERE {PAID_SINCE} AND stint.user_id = earned.user_id AND stint.number = earned.stint
           AND paid.requirements_met::jsonb @> settled.id)))
 ON CONFLICT ({", ".join(key)}) DO NOTHING
 RETURNING id
@@ -716,19 +720,19 @@ RETURNING id
 
 
 DIFFERING_CONVERSIONS: Final = f"""
-SELECT won.id, there.id IS NOT NULL, there.user_id = won.user_id AND there.conversion_type = won.type
-       AND there.converted_at BETWEEN (won.at AT TIME ZONE 'UTC') - interval '1 second'
-                                  AND (won.at AT TIME ZONE 'UTC') + interval '1 second'
-FROM {_batch("won", id="uuid", user_id="bigint", type="text", at="timestamptz")}
-LEFT JOIN conversions AS there ON there.id = won.id
+SELECT earned.id, there.id IS NOT NULL, there.user_id = earned.user_id AND there.conversion_type = earned.type
+       AND there.converted_at BETWEEN (earned.at AT TIME ZONE 'UTC') - interval '1 second'
+                                  AND (earned.at AT TIME ZONE 'UTC') + interval '1 second'
+FROM {_batch("earned", id="uuid", user_id="bigint", type="text", at="timestamptz")}
+LEFT JOIN conversions AS there ON there.id = earned.id
 """
 """Of conversions by their ids: whether there is one, and whether it is that one; columns round the time."""
 
 PAID_SIGNATURES: Final = f"""
-SELECT DISTINCT paid.user_id, won.signature
-FROM {_batch("won", user_id="bigint", signature="text")}
-JOIN conversions AS paid ON paid.user_id = won.user_id AND paid.conversion_type = 'signature_obtained'
-     AND paid.documents_received::jsonb = jsonb_build_array(won.signature)
+SELECT DISTINCT paid.user_id, earned.signature
+FROM {_batch("earned", user_id="bigint", signature="text")}
+JOIN conversions AS paid ON paid.user_id = earned.user_id AND paid.conversion_type = 'signature_obtained'
+     AND paid.documents_received::jsonb = jsonb_build_array(earned.signature)
 """
 """Which of these signatures were paid, at whatever moment."""
 

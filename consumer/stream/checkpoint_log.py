@@ -57,7 +57,7 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
         self.written_at: float | None = None
         """When the checkpoint that was found last was written, by its writer's clock (s since 1970)."""
         self.written_by: Process | None = None
-        """The reader that wrote it, as it told of itself then; None where it did not."""
+        """The reader that wrote it, as it reported itself then; None where it did not."""
         self._patience = ANSWER_SECONDS if within is None else within
         self._partitions = Partitions(settings, CHECKPOINTS, ANSWER_SECONDS, within)
 
@@ -120,15 +120,15 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
 
     def _newest_from(self, start: int, high: int, decided: int) -> bytes | None:
         """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
-        newest = told = None
+        newest = headers = None
         for message in self._partitions.messages(self._topic, 0, start, decided):
             if message.key() == KEY:
                 newest = message.value()
                 self.written_at = message.timestamp()[1] / 1000
-                told = message.headers()
+                headers = message.headers()
                 if (message.offset() or 0) >= high:
                     break
-        self.written_by = presence.process_of(told)
+        self.written_by = presence.process_of(headers)
         return newest
 
     @property

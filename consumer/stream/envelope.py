@@ -1,4 +1,4 @@
-"""The message format, Debezium's: written and read here and nowhere else.
+"""The message format, Debezium's: written here and nowhere else, and every way to read it described here.
 
 Debezium's envelope in JSON, with one more object, `lane`. A heartbeat is a message with no row: `op` is `"h"`,
 `before` and `after` are absent, and `lane.last` is true: it says that its lane has passed `lane.version`.
@@ -39,7 +39,7 @@ whose `user_id` is NULL."""
 
 
 class Undecodable(ValueError):
-    """A message is not one of ours, or damaged; the text says why, without any of its values."""
+    """A message that is not one of ours, or damaged; the text says why, without any of its values."""
 
 
 _LARGEST: Final = 2**63 - 1
@@ -318,9 +318,9 @@ _TIES = ',"ties":'
 
 def ties_text(ties: Ties) -> str:
     """Ties as JSON, without what is as usual."""
-    said = {field.name: getattr(ties, field.name) for field in fields(Ties)}
+    members = {field.name: getattr(ties, field.name) for field in fields(Ties)}
     usual = Ties()
-    return _text({name: value for name, value in said.items() if value != getattr(usual, name)})
+    return _text({name: value for name, value in members.items() if value != getattr(usual, name)})
 
 
 def _text(value: object) -> str:
@@ -328,7 +328,7 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-Reader = Callable[[bytes | None], tuple[LaneBlock, Change]]
+MessageReader = Callable[[bytes | None], tuple[LaneBlock, Change]]
 """Takes a message's value apart; raises Undecodable. One per topic, because each knows its own columns."""
 
 
@@ -368,7 +368,7 @@ def _refuse(error: Exception) -> NoReturn:
     raise Undecodable(str(error)) from error
 
 
-def _row_reader(table: Table, shape: type[_Message[Any, Any]]) -> Reader:
+def _row_reader(table: Table, shape: type[_Message[Any, Any]]) -> MessageReader:
     decode = msgspec.json.Decoder(shape).decode
 
     def read(value: bytes | None) -> tuple[LaneBlock, Change]:
@@ -430,7 +430,7 @@ def _read_beat(value: bytes | None) -> tuple[LaneBlock, Change]:
     return lane, change
 
 
-READERS: Final[dict[str, Reader]] = {
+READERS: Final[dict[str, MessageReader]] = {
     Table.USERS.value: _row_reader(Table.USERS, _Message[Literal["users"], Users]),
     Table.CLAIMS.value: _row_reader(Table.CLAIMS, _Message[Literal["claims"], Claims]),
     Table.CLAIM_REQUIREMENTS.value: _row_reader(
@@ -454,14 +454,88 @@ def lane_block(value: bytes | None) -> LaneBlock | None:
     return LaneBlock(lane.epoch, lane.seq, lane.version, known, lane.last)
 
 
+class TailTransaction(msgspec.Struct):
+    """A row's number in its source transaction."""
+
+    id: str
+    total_order: int
+
+
+class TailSource(msgspec.Struct):
+    """Where a row's event starts, or where the stream stood at a heartbeat that has a `server`."""
+
+    ts_us: int
+    file: str = ""
+    pos: int = 0
+    server: str = ""
+    db: str = ""
+
+
+class TailLane(msgspec.Struct):
+    """A message's place in its lane."""
+
+    epoch: int
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    version: int
+    last: bool
+
+
+class TailMessage(msgspec.Struct):
+    """A message at a partition's end, for whoever looks for where a stream stands: without its rows."""
+
+    source: TailSource
+    lane: TailLane
+    ts_ms: int = 0
+    transaction: TailTransaction | None = None
+
+
+read_tail: Final = msgspec.json.Decoder(TailMessage).decode
+"""Reads such a message; raises ValueError where it is none of ours."""
+
+
+class AuditSource(msgspec.Struct):
+    """Where a row stands in the binlog; `row` is -1 in messages that are of no row."""
+
+    ts_us: int
+    table: str = ""
+    file: str = ""
+    pos: int = 0
+    row: int = -1
+    server: str = ""
+    db: str = ""
+
+
+class AuditLane(msgspec.Struct):
+    """Whose message it is, and what it asks for."""
+
+    epoch: int
+    user_id: int | None = None
+    recheck: str | None = None
+
+
+class AuditMessage(msgspec.Struct):
+    """A message with its images as they are: `consumer audit` holds them against the binlog."""
+
+    op: str
+    source: AuditSource
+    lane: AuditLane
+    ts_ms: int = 0
+    before: dict[str, int | str | None] | None = None
+    after: dict[str, int | str | None] | None = None
+
+
+read_audited: Final = msgspec.json.Decoder(AuditMessage).decode
+"""Reads such a message; raises ValueError where it is none of ours."""
+
+
 LANE_TABLES: Final = tuple({table.value: table for table in Table}.get(topic) for topic in LANE_TOPICS)
 """The tables of a lane's partitions; None for `heartbeats`."""
 
 
 def unreadable(block: LaneBlock, user_id: int, table: Table | None, reason: str) -> Change:
     """What stands in a lane for a user's message whose row is unreadable: that the user has to be read live."""
-    said = f"a change in the stream was set aside: {reason}"
-    return Change(user_id, table, None, None, block.version, block.version, block.last, False, said)
+    cause = f"a change in the stream was set aside: {reason}"
+    return Change(user_id, table, None, None, block.version, block.version, block.last, False, cause)
 
 
 def end_of(block: LaneBlock) -> Change:

@@ -1,4 +1,4 @@
-"""The reader tells of itself beside its checkpoints, in a header: it needs no other server than Kafka for that."""
+"""What the reader reports of itself, in a header of its checkpoints: for that it needs no other server than Kafka."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RENEW_SECONDS: Final = 15.0
 """How often the header is made anew: memory is asked of the kernel, and commits are many."""
 
 
-class Presence:
-    """What the reader says of itself."""
+class ProcessHeader:
+    """The header with what the reader reports of itself."""
 
     def __init__(self) -> None:
         self._made: Headers = []
@@ -33,11 +33,11 @@ class Presence:
 
 
 def process_of(headers: Mapping[str, str | bytes | None] | Headers | None) -> Process | None:
-    """Who wrote a message; None where that is not said."""
-    told = dict(headers or ()).get(HEADER)
-    if told is None:
+    """Who wrote a message; None where it does not say."""
+    encoded = dict(headers or ()).get(HEADER)
+    if encoded is None:
         return None
     try:
-        return msgspec.json.decode(told, type=Process)
+        return msgspec.json.decode(encoded, type=Process)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None

@@ -16,7 +16,7 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import KEY
 from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, TopicMismatch
-from consumer.stream.presence import Headers, Presence
+from consumer.stream.presence import Headers, ProcessHeader
 from consumer.stream.topics import CHECKPOINTS, MAX_MESSAGE_BYTES
 from consumer.stream.trouble import Trouble
 
@@ -135,14 +135,13 @@ class ReaderTransactions:
         self._turn = 0
         self._produce = self._client.producer.produce
         self.largest: Final = int({**TUNING, **settings.librdkafka}["message.max.bytes"])
-        self._presence = Presence()
+        self._header = ProcessHeader()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
         self._pending: Future[Checkpoint] | None = None
         self._open = False
         self.broken = False
         self.committed: Checkpoint | None = None
-        self.commit_seconds: list[float] = []
-        """How long commits took since this list was last emptied."""
+        self._commit_seconds: list[float] = []
 
     @property
     def _client(self) -> _Client:
@@ -163,7 +162,7 @@ class ReaderTransactions:
     def renew(self) -> None:
         """Other producers in place of broken ones; `take_over` comes next. Nothing is open, whatever was."""
         try:
-            self.settle()
+            self.await_commit()
         except (KafkaLost, ReaderFenced) as error:
             log.info("commit_outcome_unknown", reason=str(error))
         for client in self._clients:
@@ -179,7 +178,7 @@ class ReaderTransactions:
         """Waits for the last commit and opens the next transaction; nothing to do where one is open."""
         if self._open:
             return
-        self.settle()
+        self.await_commit()
         client = self._client
         client.credentials.look(client.producer)
         if client.credentials.outdated:
@@ -214,23 +213,28 @@ class ReaderTransactions:
 
     def commit(self, reached: Checkpoint) -> None:
         """Writes the checkpoint and begins to commit it together with everything sent since `ready`."""
-        value, told = checkpoint.encode(reached), self._presence.headers()
+        value, headers = checkpoint.encode(reached), self._header.headers()
         try:
-            self._produce(self._checkpoints, value, KEY, 0, headers=told)
+            self._produce(self._checkpoints, value, KEY, 0, headers=headers)
         except BufferError:
-            self._wait_and_send(self._checkpoints, value, KEY, 0, told)
+            self._wait_and_send(self._checkpoints, value, KEY, 0, headers)
         except KafkaException as error:
             raise self._named(error) from error
         self._open = False
         self._pending = self._worker.submit(self._commit, reached)
 
+    def taken_commit_seconds(self) -> list[float]:
+        """How long each commit took since this was last called."""
+        seconds, self._commit_seconds = self._commit_seconds, []
+        return seconds
+
     def _commit(self, reached: Checkpoint) -> Checkpoint:
         began = time.perf_counter()
         self._insist(self._client.producer.commit_transaction)
-        self.commit_seconds.append(time.perf_counter() - began)
+        self._commit_seconds.append(time.perf_counter() - began)
         return reached
 
-    def settle(self) -> None:
+    def await_commit(self) -> None:
         """Waits until the last commit is done."""
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -245,7 +249,7 @@ class ReaderTransactions:
         for _ in self._clients:
             self.ready()
             self.commit(self.committed)
-            self.settle()
+            self.await_commit()
 
     def abort(self) -> bool:
         """Drops everything sent since the last commit that succeeded, so that it may be sent anew.
@@ -253,7 +257,7 @@ class ReaderTransactions:
         True where there was a transaction to drop.
         """
         try:
-            self.settle()
+            self.await_commit()
         except KafkaLost as error:
             log.info("commit_taken_back", reason=str(error))
         if not self._open:

@@ -16,7 +16,7 @@ from consumer.stream.topics import retention_seconds
 
 
 class Unknown(Exception):
-    """Kafka did not tell; the message says why."""
+    """A question that Kafka did not answer; the message says why."""
 
 
 SILENT_SECONDS: Final = 30.0
@@ -39,7 +39,7 @@ class ReaderPosition(NamedTuple):
     written_at: float
 
 
-class KafkaLook(AbstractContextManager["KafkaLook"]):
+class StreamStatus(AbstractContextManager["StreamStatus"]):
     """A context manager for one thread."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -69,11 +69,11 @@ class KafkaLook(AbstractContextManager["KafkaLook"]):
             raise Unknown(f"Kafka did not answer ({error.args[0].str()})") from error
 
     def reader(self) -> Process | None:
-        """The reader that wrote what was looked at last; None where that is not said."""
+        """The reader that wrote the checkpoint read last; None where that does not say."""
         return self._checkpoints.written_by
 
     def retention(self) -> float:
-        """For how long (s) the lanes' topics keep changes; TOPIC_RETENTION_HOURS where Kafka does not tell us."""
+        """For how long (s) the lanes' topics keep changes; TOPIC_RETENTION_HOURS where Kafka does not say."""
         if time.monotonic() >= self._retention_due:
             self._retention_due = time.monotonic() + RETENTION_SECONDS
             try:

@@ -34,11 +34,11 @@ def counted(partitions: Mapping[str, int]) -> str:
     names: dict[int, list[str]] = {}
     for name, count in partitions.items():
         names.setdefault(count, []).append(name)
-    said = [
+    parts = [
         f"{', '.join(those)} {'has' if len(those) == 1 else 'have'} {count} partition{'' if count == 1 else 's'}"
         for count, those in sorted(names.items(), reverse=True)
     ]
-    return ("topic " if len(next(iter(names.values()), ())) == len(partitions) == 1 else "topics ") + "; ".join(said)
+    return ("topic " if len(next(iter(names.values()), ())) == len(partitions) == 1 else "topics ") + "; ".join(parts)
 
 
 def lowered(wanted: Mapping[str, str], actual: Mapping[str, str | None]) -> dict[str, str]:

@@ -102,8 +102,8 @@ def prepare(settings: KafkaSettings) -> list[str]:
         if missing:
             lanes = set(lane_topics(settings))
             most = max((count for name, count in partitions.items() if name in lanes), default=settings.lanes)
-            alike = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
-            _create(admin, alike, settings)
+            resized = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
+            _create(admin, resized, settings)
     return [topic.name for topic in missing]
 
 
@@ -128,13 +128,13 @@ def check(settings: KafkaSettings, stop: Event | None = None) -> Checked:
         _demand_partitions(partitions, settings)
         actual = settings_of(admin, partitions)
         _demand_settings(needed, actual)
-    said = [
+    sentences = [
         f"topic {topic.name} has {key}={actual[topic.name].get(key)}, and is to have {value}"
         for topic in needed
         if topic.name in actual
         for key, value in lowered(topic.settings, actual[topic.name]).items()
     ]
-    return Checked([topic.name for topic in needed if topic.name not in partitions], said)
+    return Checked([topic.name for topic in needed if topic.name not in partitions], sentences)
 
 
 def await_kafka(settings: KafkaSettings, stop: Event) -> None:
@@ -275,7 +275,7 @@ def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) 
 
 
 def _default_replication(admin: AdminClient) -> int:
-    """The broker's default.replication.factor; 1 where it does not tell."""
+    """The broker's default.replication.factor; 1 where it does not say."""
     cluster = admin.list_topics(timeout=ANSWER_SECONDS)
     resource = ConfigResource(ResourceType.BROKER, str(next(iter(cluster.brokers))))
     try:

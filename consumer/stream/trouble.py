@@ -89,10 +89,8 @@ class Trouble:
         behind = self._last
         if behind is None:
             return reason.str() + (TLS_HINT if reason.code() in CUT_OFF else "")
-        said = NOISE.sub("", behind.str()).strip()
-        if TLS.search(said):
-            said += TLS_HINT
-        return said
+        words = NOISE.sub("", behind.str()).strip()
+        return words + TLS_HINT if TLS.search(words) else words
 
     def lost(self, servers: str, what: str, error: KafkaException, hint: str = "") -> KafkaLost | KafkaRefused:
         """The error that a failed call amounts to: `what` is what Kafka did not do, as "give us topic x".

@@ -88,10 +88,10 @@ class KafkaMonitor:
         return self._seen
 
     def _watch(self) -> None:
-        from consumer.stream.status import KafkaLook, Unknown
+        from consumer.stream.status import StreamStatus, Unknown
 
         try:
-            look = KafkaLook(self._settings)
+            look = StreamStatus(self._settings)
         except Unknown as error:
             log.warning("stream_not_watched", reason=str(error))
             self._seen = StreamSeen(str(error), failed=True)

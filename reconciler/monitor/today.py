@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from consumer.store import lanes as store_lanes
 from consumer.store.lanes import LanePoint
-from consumer.store.processes import Known, processes
+from consumer.store.processes import KnownProcess, processes
 from reconciler.monitor.lags import HourLag, hours
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
@@ -96,7 +96,7 @@ class Today:
     oldest_recheck: datetime | None
     latest: list[LatestConversion] = field(default_factory=list)
     """The newest conversions, newest first."""
-    processes: list[Known] = field(default_factory=list)
+    processes: list[KnownProcess] = field(default_factory=list)
     """Appliers and reconcilers that reported themselves lately."""
     lags: list[HourLag] = field(default_factory=list)
     """The worst lag of each hour of seven days in which it was measured."""

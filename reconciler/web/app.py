@@ -28,6 +28,7 @@ from consumer.measures import exposition
 from consumer.process import release
 from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
+from consumer.tuning import keep_what_is_there
 from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.names import STARTABLE
@@ -88,7 +89,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await precalls.warm()
         gc.collect()
-        gc.freeze()  # what is there by now stays: going through all of it again would hold up answers by 40 ms
+        keep_what_is_there()  # what is there by now stays: going through all of it again would hold up answers by 40 ms
         yield
         await asyncio.to_thread(pool.shutdown)
         await asyncio.to_thread(precalls.close)

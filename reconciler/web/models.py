@@ -217,6 +217,7 @@ EXPLANATION: Final[Example] = {
         "pending": ["requirements_outstanding"],
     },
     "recheck": None,
+    "shown": None,
     "changes": [
         {"row": "user", "id": "8911", "status": None, "at": "2026-03-01T14:00:05.120443Z"},
         {"row": "requirement", "id": "77120", "status": "pending", "at": "2026-02-21T09:30:00.000112Z"},

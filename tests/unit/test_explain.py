@@ -21,7 +21,14 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.rules import Rules
-from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion
+from consumer.store.lookups import (
+    CallCentreRow,
+    LeadRecord,
+    PastStint,
+    PendingRecheck,
+    RecordedConversion,
+    ShownAhead,
+)
 
 RULES = Rules()
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -32,8 +39,8 @@ def lead(**fields: object) -> Lead:
     return Lead(8911, **{"exists": True, "stint": 1, "opened_at": NOON_US, **fields})  # type: ignore[arg-type]
 
 
-def dossier(held: Lead | None, **fields: object) -> LeadRecord:
-    return replace(LeadRecord(8911, held, [], [], None, None, NOON_US), **fields)  # type: ignore[arg-type]
+def record(held: Lead | None, **fields: object) -> LeadRecord:
+    return replace(LeadRecord(8911, held, [], [], None, None, None, NOON_US), **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +67,8 @@ def dossier(held: Lead | None, **fields: object) -> LeadRecord:
     ],
 )
 def test_every_rule_has_its_words(state: Lead, rule: Rule, because: str) -> None:
-    told = verdict(state, RULES)
-    assert (told.rule, told.because) == (rule, because)
+    found = verdict(state, RULES)
+    assert (found.rule, found.because) == (rule, because)
 
 
 def test_a_live_state_is_judged_as_the_ledger_would() -> None:
@@ -76,7 +83,7 @@ def test_a_live_state_is_judged_as_the_ledger_would() -> None:
 
 def test_a_life_is_told_stint_by_stint() -> None:
     later = NOON.replace(hour=14)
-    held = dossier(
+    held = record(
         lead(
             signature="9",
             stint=2,
@@ -94,9 +101,9 @@ def test_a_life_is_told_stint_by_stint() -> None:
         call_centre=CallCentreRow("none", False, 0, 3, None, None, []),
     )
     live = Live(True, verdict(lead(signature="9"), RULES), later)
-    told = explain(held, live, RULES)
-    assert told.agrees is True
-    assert told.sentences == [
+    found = explain(held, live, RULES)
+    assert found.agrees is True
+    assert found.sentences == [
         "User 8911 is in no queue since 2026-03-01 12:00:00 UTC, because the customer signed and owes no document on an"
         " open claim.",
         "Stint 1: in unsigned_users from 2026-03-01 12:00:00 UTC, because this is where we first saw them, until"
@@ -114,7 +121,7 @@ def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() ->
         claims={"5": Claim("5", "open", NOON_US + 9), "6": Claim("6", None, 0)},
         requirements={str(n): Requirement(str(n), "5", "id", "pending", None, NOON_US + n) for n in range(1, 9)},
     )
-    changes = explain(dossier(held), None, RULES).changes
+    changes = explain(record(held), None, RULES).changes
     assert [(change.row, change.id, change.at.microsecond) for change in changes] == [
         ("claim", "5", 9),
         ("requirement", "8", 8),
@@ -125,16 +132,16 @@ def test_the_last_changes_seen_are_the_newest_five_of_all_rows_newest_first() ->
 
 
 def test_what_does_not_fit_together_is_said() -> None:
-    held = dossier(
+    held = record(
         lead(queue_type=QueueType.UNSIGNED_USERS, judge_after=NEVER),
         call_centre=CallCentreRow("requirements_outstanding", True, 0, 0, None, None, []),
         recheck=PendingRecheck("its claim moved", NOON, 2, "the stream lags"),
         conversions=[RecordedConversion("signature_obtained", None, NOON, None, None)],
     )
     live = Live(True, verdict(lead(signature="9"), RULES), NOON, ["signature"])
-    told = explain(held, live, RULES)
-    assert told.agrees is False
-    text = " ".join(told.sentences)
+    found = explain(held, live, RULES)
+    assert found.agrees is False
+    text = " ".join(found.sentences)
     for part in (
         "wait to be read live from MySQL",
         "A recheck is queued since 2026-03-01 12:00:00 UTC, after 2 tries, because its claim moved.",
@@ -143,6 +150,48 @@ def test_what_does_not_fit_together_is_said() -> None:
         "because the customer signed and owes no document on an open claim: that is not what we hold.",
     ):
         assert part in text
+
+
+def shown_ahead(until: datetime | None, seen: str, **fields: object) -> list[str]:
+    """What is said of a customer who signed, where agents see `seen` and our history says unsigned_users."""
+    centre = CallCentreRow(seen, False, 0, 0, None, None, [])
+    ahead = ShownAhead("none", NOON, until)
+    held = record(lead(queue_type=QueueType.UNSIGNED_USERS, **fields), call_centre=centre, shown=ahead)
+    return explain(held, None, RULES).sentences[1:]
+
+
+AHEAD = (
+    "Agents see them in no queue since 2026-03-01 12:00:00 UTC, ahead of their history, because MySQL, read live, had"
+    " them there; what we hold is shown"
+)
+
+
+def test_a_customer_shown_ahead_of_history_is_nobody_elses_doing_and_needs_no_repair() -> None:
+    later = NOON.replace(minute=1)
+    sentence = f"{AHEAD} when the stream has passed 2026-03-01 12:01:00 UTC."
+    assert shown_ahead(later, "none") == [sentence]
+    assert shown_ahead(later, "requirements_outstanding") == [
+        sentence,
+        "The call centre's table says requirements_outstanding instead, until then: another program wrote it, or held"
+        " the row.",
+    ]
+
+
+def test_history_that_has_come_is_shown_when_the_customers_rows_are_free() -> None:
+    assert shown_ahead(NOON, "none") == [
+        f"{AHEAD} as soon as an applier gets the rows of the call centre: the stream has passed that read."
+    ]
+    assert f"{AHEAD} when they have been read live again: the stream has passed that read." in shown_ahead(
+        NOON, "none", judge_after=NEVER
+    )
+
+
+def test_rows_that_somebody_held_are_written_when_they_are_free() -> None:
+    assert shown_ahead(None, "requirements_outstanding") == [
+        "Another session held their rows of the call centre at 2026-03-01 12:00:00 UTC; an applier puts them right as"
+        " soon as they are free. The call centre's table says requirements_outstanding until then."
+    ]
+    assert shown_ahead(None, "unsigned_users")[-1].endswith("as soon as they are free.")
 
 
 @pytest.mark.parametrize(
@@ -157,24 +206,24 @@ def test_a_difference_is_told_apart_from_a_stream_that_merely_lags(
     live_at: datetime, behind: float, said: str, drift: list[str]
 ) -> None:
     state = lead(signature="9") if not drift else lead()
-    told = explain(
-        dossier(lead(queue_type=QueueType.UNSIGNED_USERS)), Live(True, verdict(state, RULES), live_at, drift), RULES
+    found = explain(
+        record(lead(queue_type=QueueType.UNSIGNED_USERS)), Live(True, verdict(state, RULES), live_at, drift), RULES
     )
-    assert told.behind_seconds == behind
-    assert said in told.sentences[-1]
+    assert found.behind_seconds == behind
+    assert said in found.sentences[-1]
 
 
 def test_a_lag_is_no_matter_where_mysql_says_the_same_or_was_not_read() -> None:
-    held = dossier(lead(queue_type=QueueType.UNSIGNED_USERS))
+    held = record(lead(queue_type=QueueType.UNSIGNED_USERS))
     same = explain(held, Live(True, verdict(lead(), RULES), NOON.replace(minute=1)), RULES)
     assert (same.agrees, same.behind_seconds, "on its way" in " ".join(same.sentences)) == (True, 60.0, False)
     assert explain(held, None, RULES).behind_seconds is None
 
 
 def test_of_a_stranger_we_say_that_we_know_nothing_and_why_mysql_was_not_read() -> None:
-    told = explain(dossier(None), None, RULES, without_live="MySQL was not read: the replica does not answer.")
-    assert told.agrees is None
-    assert told.sentences == [
+    found = explain(record(None), None, RULES, without_live="MySQL was not read: the replica does not answer.")
+    assert found.agrees is None
+    assert found.sentences == [
         "We know nothing of user 8911 yet.",
         "MySQL was not read: the replica does not answer.",
     ]
@@ -182,13 +231,13 @@ def test_of_a_stranger_we_say_that_we_know_nothing_and_why_mysql_was_not_read() 
 
 def test_of_a_stranger_it_is_told_what_mysql_has_and_no_disagreement_is_claimed() -> None:
     nobody = Live(False, verdict(lead_of(8911, LiveState(None, (), ())), RULES), NOON)
-    assert explain(dossier(None), nobody, RULES).sentences[1:] == [
+    assert explain(record(None), nobody, RULES).sentences[1:] == [
         "MySQL, read at 2026-03-01 12:00:00 UTC, has no such customer."
     ]
     somebody = Live(True, verdict(lead(), RULES), NOON)
-    told = explain(dossier(None), somebody, RULES)
-    assert told.agrees is None
-    assert told.sentences[1:] == [
+    found = explain(record(None), somebody, RULES)
+    assert found.agrees is None
+    assert found.sentences[1:] == [
         "MySQL, read at 2026-03-01 12:00:00 UTC, puts them in unsigned_users, because the customer has not signed"
         " (current_signature_file_id is empty)."
     ]

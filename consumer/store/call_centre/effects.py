@@ -43,7 +43,7 @@ def write_effects(
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
     Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
-    A change that tells only the present (READ_LIVE) puts the entries right by what our tables say, which is written.
+    A change that is only of the present (READ_LIVE) puts the entries right by what our tables say, which is written.
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
     entries by user. `add_conversions` is the statement for the table as it is; `once`: what was paid at another
@@ -53,11 +53,11 @@ def write_effects(
     if not changes and not conversions:
         return None
     connection.execute(sql.PLAN_FREELY)
-    won = None
+    added = None
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        won = insert_conversions(connection, add_conversions, conversions, rules, once=once)
+        added = insert_conversions(connection, add_conversions, conversions, rules, once=once)
     _put_scores(connection, changes, rules)
     happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
     _close_entries(connection, happened, rules)
@@ -67,7 +67,7 @@ def write_effects(
         entered = [change.user_id for change in present if change.entered or change.first_sight]
         users = [change.user_id for change in present]
         connection.execute(entries.REPAIR, entries.parameters(rules, users, entered))
-    return won
+    return added
 
 
 def insert_conversions(
@@ -80,21 +80,21 @@ def insert_conversions(
     late: bool = False,
 ) -> Cursor:
     """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
-    won = sorted(conversions)
+    ordered = sorted(conversions)
     return connection.execute(
         statement,
         {
-            "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in won]),
-            "user_id": bigints([conversion.user_id for conversion in won]),
-            "stint": integers([conversion.stint for conversion in won]),
-            "previous": texts([rules.label(conversion.previous_queue_type) for conversion in won]),
-            "type": texts([conversion.conversion_type for conversion in won]),
-            "reason": texts([_reason(conversion) for conversion in won]),
-            "after_reset": booleans([conversion.after_reset for conversion in won]),
-            "at": moments([conversion.converted_at for conversion in won]),
-            "documents": texts([_documents(conversion) for conversion in won]),
-            "signed": booleans([_signed(conversion) for conversion in won]),
-            "requirements": texts([_requirements(conversion) for conversion in won]),
+            "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in ordered]),
+            "user_id": bigints([conversion.user_id for conversion in ordered]),
+            "stint": integers([conversion.stint for conversion in ordered]),
+            "previous": texts([rules.label(conversion.previous_queue_type) for conversion in ordered]),
+            "type": texts([conversion.conversion_type for conversion in ordered]),
+            "reason": texts([_reason(conversion) for conversion in ordered]),
+            "after_reset": booleans([conversion.after_reset for conversion in ordered]),
+            "at": moments([conversion.converted_at for conversion in ordered]),
+            "documents": texts([_documents(conversion) for conversion in ordered]),
+            "signed": booleans([_signed(conversion) for conversion in ordered]),
+            "requirements": texts([_requirements(conversion) for conversion in ordered]),
             "once": once,
             "late": late,
         },

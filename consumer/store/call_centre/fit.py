@@ -1,5 +1,6 @@
-"""Whether the call centre's tables, as they are, fit what we do with them. Pure: facts in, findings out, for `setup`,
-which refuses to begin where one fails, and for `doctor`, which reports all of them.
+"""Whether the call centre's tables, as they are, fit what we do with them. Pure: facts in, findings out.
+
+`setup` refuses to begin where one fails, `doctor` reports all of them.
 """
 
 from __future__ import annotations

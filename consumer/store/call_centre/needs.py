@@ -1,6 +1,7 @@
-"""What we need of the call centre's three tables, which exist in production and are theirs: plain words, and the one
-description of these tables. `setup` creates them from it where they are absent; it and `doctor` hold existing ones
-against it (`consumer.store.call_centre.fit`).
+"""What we need of the call centre's three tables, in plain words: the one description of them.
+
+They exist in production and are theirs. `setup` creates them from this description where they are absent; it and
+`doctor` hold existing ones against it (`consumer.store.call_centre.fit`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The call centre's tables, asked of PostgreSQL's catalog, and what follows from what it says: the statement that adds
-conversions, and which columns a refusal may speak of.
+"""The call centre's tables as PostgreSQL's catalog has them, and what follows from that.
+
+It is the statement that adds conversions, and which columns a refusal may speak of.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def _add(session: Session, table: str, theirs: fit.Theirs) -> list[str]:
             session.execute(f"ALTER TABLE {table} ADD COLUMN {needs.ADDED_COLUMN} timestamp NULL".encode())
             done.append(f"added column {needs.ADDED_COLUMN} to {table}")
     if table == "call_queue" and not fit.queue_index(theirs).fits:
-        with suppress(psycopg.errors.InsufficientPrivilege), session.transaction():  # `doctor` tells its owner
+        with suppress(psycopg.errors.InsufficientPrivilege), session.transaction():  # `doctor` reports it to its owner
             session.execute(needs.index(table, needs.QUEUE_INDEX).encode())
             done.append(f"added index {needs.QUEUE_INDEX} to {table}")
     return done

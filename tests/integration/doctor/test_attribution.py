@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer.commands.setup import remarks
+from consumer.commands.setup import warnings
 from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import State
 from consumer.settings import DatabaseSettings, DiscoverySettings
@@ -43,8 +43,8 @@ def told(url: str) -> str:
     assert {check.state for check in found} <= {State.WARNING}, "nothing else waits for it"
     sentences = [f"{check.sentence}; {check.hint}" for check in found]
     settings = DatabaseSettings.model_validate({"database_url": url})
-    assert remarks(settings, DiscoverySettings(shadow_mode=False)) == sentences
-    assert remarks(settings, DiscoverySettings(shadow_mode=True)) == []
+    assert warnings(settings, DiscoverySettings(shadow_mode=False)) == sentences
+    assert warnings(settings, DiscoverySettings(shadow_mode=True)) == []
     return "".join(sentences)
 
 

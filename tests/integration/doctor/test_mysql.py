@@ -53,7 +53,7 @@ def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
 def wrong(url: str, server_id: int = 4711) -> dict[str, Check]:
     """What is not ok, but for the position, which only a stream has."""
     facts = mysql_facts.collect(MySQLAddress(url), 10)
-    checks = mysql.judge(facts, mysql.Reader(server_id, None, time.time()))
+    checks = mysql.judge(facts, mysql.ReaderFacts(server_id, None, time.time()))
     return {check.name: check for check in checks if check.state is not State.OK and check.name != "position"}
 
 
@@ -158,7 +158,7 @@ def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(b
 
     def position() -> Check:
         facts = mysql_facts.collect(MySQLAddress(badly_set.url), 10)
-        checks = mysql.judge(facts, mysql.Reader(4711, stands, time.time()))
+        checks = mysql.judge(facts, mysql.ReaderFacts(4711, stands, time.time()))
         return next(check for check in checks if check.name == "position")
 
     assert position().state is State.OK

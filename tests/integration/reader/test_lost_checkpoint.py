@@ -225,7 +225,7 @@ def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world
         reader.stop()
         with psycopg.connect(world.database_url) as connection:  # as if Kafka had ten messages of each lane less
             lanes = connection.execute("UPDATE leadstream.lanes SET next_seq = next_seq + 10 RETURNING lane, next_seq")
-            ahead = dict(lanes.fetchall())
+            ahead: dict[int, int] = dict(lanes.fetchall())
         world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
         assert "Kafka lost messages that are applied" in world.setup("--repair")
         assert "nothing changed" in world.setup("--repair")

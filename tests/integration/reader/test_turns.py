@@ -47,7 +47,7 @@ def last(kafka: KafkaSettings) -> Checkpoint:
 def committed_once(transactions: ReaderTransactions, reached: Checkpoint) -> None:
     transactions.ready()
     transactions.commit(reached)
-    transactions.settle()
+    transactions.await_commit()
 
 
 def never() -> bool:

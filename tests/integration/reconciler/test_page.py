@@ -79,7 +79,7 @@ class PlayedReader:
             version = int((time.time() - self.seconds_behind) * 1e6)
             transactions.ready()
             transactions.commit(msgspec.structs.replace(first, version=version, next_seqs=self.next_seqs))
-            transactions.settle()
+            transactions.await_commit()
             self._stop.wait(2)
         transactions.close()
 

@@ -16,7 +16,7 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from consumer.commands.adoption import Adoption, Tally, session
+from consumer.commands.adoption import Adoption, AdoptionCounts, session
 from consumer.leads.rule_file import RuleFile
 from consumer.mysql.login import login
 from consumer.progress import LineProgress, Progress
@@ -174,7 +174,7 @@ class World:
         )  # fmt: skip
         return verification.run(LineProgress("verify"), sample=sample, conversions_since=conversions_since)
 
-    def adopt(self, file: RuleFile) -> Tally | None:
+    def adopt(self, file: RuleFile) -> AdoptionCounts | None:
         """Puts rules in force in this process, and brings every lead to them."""
         adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
         return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from consumer.process import NAME, Process, myself, release
 from consumer.store import processes as store
 from consumer.store.connection import open_session
-from consumer.store.processes import Known, Presence, processes
+from consumer.store.processes import KnownProcess, Presence, processes
 from tests.integration.store.databases import run
 from tests.support.waiting import until
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.servers
 TOLD = "INSERT INTO leadstream.processes VALUES ('applier', %s, '0.0.1', now(), NULL, now() - %s::interval)"
 
 
-def there(database: str) -> list[Known]:
+def there(database: str) -> list[KnownProcess]:
     with open_session(database, "a test") as session:
         return processes(session)
 
@@ -64,7 +64,7 @@ def sessions(database: str) -> list[int]:
 
 
 def test_one_session_is_kept_and_another_taken_where_it_broke(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "TELL_SECONDS", 0.05)
+    monkeypatch.setattr(store, "REPORT_SECONDS", 0.05)
     with Presence(database, "applier"):
         until(lambda: sessions(database), "it told of itself")
         (first,) = sessions(database)
@@ -88,7 +88,7 @@ def test_whatever_fails_it_tells_again_and_says_so_once(database: str, monkeypat
         failed.set()
         return myself(kind)
 
-    monkeypatch.setattr(store, "TELL_SECONDS", 0.05)
+    monkeypatch.setattr(store, "REPORT_SECONDS", 0.05)
     monkeypatch.setattr(store, "myself", broken)
     run(database, "DELETE FROM leadstream.processes")
     with capture_logs() as logs, Presence(database, "applier"):

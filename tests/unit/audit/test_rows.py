@@ -7,11 +7,11 @@ import pytest
 from consumer.audit.rows import (
     PART_BYTES,
     UNREAD,
-    Comparison,
     Lost,
     Mark,
     Message,
     Notice,
+    PartComparison,
     Row,
     Spot,
     Sums,
@@ -47,7 +47,7 @@ def found(
     a_row: Row | None, *messages: Message, notices: tuple[Notice, ...] = (), lost: tuple[Lost, ...] = ()
 ) -> list[tuple[str, tuple[str, ...]]]:
     rows = {} if a_row is None else {SPOT: a_row}
-    compared = Comparison(LANES, notices, lost).compare(rows, {SPOT: list(messages)} if messages else {})
+    compared = PartComparison(LANES, notices, lost).compare(rows, {SPOT: list(messages)} if messages else {})
     return [(difference.what, difference.columns) for difference in compared.differences]
 
 
@@ -122,7 +122,7 @@ def test_a_notice_stands_for_a_requirement_only_where_it_names_its_row_or_comes_
     notices: list[Notice], missing: int, noticed: int, unjudged: int
 ) -> None:
     rows = {each.spot: each for each in (requirement(0), requirement(1))}
-    compared = Comparison(LANES, notices).compare(rows, {})
+    compared = PartComparison(LANES, notices).compare(rows, {})
     assert (len(compared.differences), compared.noticed, compared.unjudged) == (missing, noticed, unjudged)
 
 
@@ -138,9 +138,9 @@ def test_a_notice_that_names_a_row_stands_for_one_message_of_it() -> None:
     after: Values = {"id": "r", "claim_id": 4}
     moved = Row(SPOT, "claim_requirements", "u", before, after, BEGUN, BEGUN)
     notice = Notice(SPOT[:2], 0, 7, OF_7)
-    compared = Comparison(LANES, [notice]).compare({SPOT: moved}, {})
+    compared = PartComparison(LANES, [notice]).compare({SPOT: moved}, {})
     assert (compared.noticed, len(compared.differences)) == (1, 1)
-    assert Comparison(LANES, [notice, notice]).compare({SPOT: moved}, {}).differences == []
+    assert PartComparison(LANES, [notice, notice]).compare({SPOT: moved}, {}).differences == []
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import json
 
 from msgspec import structs
 
-from consumer.commands.lost_checkpoint import Known, Newest, Reached, beyond, is_set_back, known, reached
-from consumer.commands.tails import Ends, Tail, as_tail
+from consumer.commands.lost_checkpoint import LastKnown, Newest, StreamReached, beyond, is_set_back, known, reached
+from consumer.commands.tails import PartitionEnds, Tail, as_tail
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter, StreamPlace
@@ -23,15 +23,17 @@ def beat(lane: int, seq: int, version: int, *, pos: int = 0) -> Tail:
     return Tail(lane, 1, seq, version, version, True, "", 0, "b.000002" if pos else "", pos, "s" if pos else "", "shop")
 
 
-def place_of(found: list[Tail], lanes: dict[int, LaneState], *empty: tuple[str, int, int]) -> Known | None:
-    return known(Ends(found, list(empty)), lanes)
+def place_of(found: list[Tail], lanes: dict[int, LaneState], *empty: tuple[str, int, int]) -> LastKnown | None:
+    return known(PartitionEnds(found, list(empty)), lanes)
 
 
 def test_numbers_go_on_behind_kafka_and_postgresql() -> None:
     found = [row(0, 7, 100), beat(0, 8, 120), row(1, 1, 70)]
-    assert reached(found, LANES) == Reached(1, [9, 3], 120)
-    assert reached([], LANES) == Reached(1, [5, 3], 90)
-    assert reached([row(0, 50, 999, epoch=2)], LANES) == Reached(1, [5, 3], 90), "another epoch's number says nothing"
+    assert reached(found, LANES) == StreamReached(1, [9, 3], 120)
+    assert reached([], LANES) == StreamReached(1, [5, 3], 90)
+    assert reached([row(0, 50, 999, epoch=2)], LANES) == StreamReached(1, [5, 3], 90), (
+        "another epoch's number says nothing"
+    )
 
 
 def test_kafka_is_whole_where_it_has_what_every_lane_applied_last() -> None:
@@ -45,18 +47,18 @@ def test_kafka_is_whole_where_it_has_what_every_lane_applied_last() -> None:
 def test_the_newest_transaction_is_where_the_stream_was_if_nothing_came_behind_it() -> None:
     found = [row(0, 7, 100, order=3), row(1, 4, 100, order=2), beat(0, 3, 90, pos=50), beat(1, 5, 90, pos=50)]
     newest = Newest("g:100", "b.000002", 103, 100, 100, 3, [])
-    assert place_of(found, LANES) == Known(found[2], newest, "shop", "b.000002")
-    assert place_of(found[:2], LANES) == Known(None, newest, "shop", "b.000002")
+    assert place_of(found, LANES) == LastKnown(found[2], newest, "shop", "b.000002")
+    assert place_of(found[:2], LANES) == LastKnown(None, newest, "shop", "b.000002")
 
 
 def test_a_heartbeat_behind_it_says_where_the_stream_was() -> None:
     found = [row(0, 7, 100), beat(0, 8, 100, pos=180), row(1, 4, 100), beat(1, 5, 100, pos=180)]
-    assert place_of(found, LANES) == Known(found[1], None, "shop", "b.000002")
+    assert place_of(found, LANES) == LastKnown(found[1], None, "shop", "b.000002")
 
 
 def test_rows_that_went_from_a_topic_are_not_sent_again() -> None:
     found = [row(0, 4, 60), beat(0, 8, 120, pos=900), beat(1, 5, 120, pos=900)]
-    assert place_of(found, LANES) == Known(found[1], None, "shop", "b.000002"), "rows of after 60 may be gone since"
+    assert place_of(found, LANES) == LastKnown(found[1], None, "shop", "b.000002"), "rows of after 60 may be gone since"
     found = [row(0, 4, 60), beat(0, 8, 120), beat(1, 5, 120)]
     assert place_of(found, LANES) is None, "nothing says where it was at 120"
     found = [beat(0, 8, 120, pos=900), beat(1, 5, 120, pos=900), beat(0, 9, 130)]
@@ -66,7 +68,7 @@ def test_rows_that_went_from_a_topic_are_not_sent_again() -> None:
 def test_a_transaction_that_is_there_in_part_is_taken_up_behind_its_rows() -> None:
     found = [row(0, 7, 100, order=30, last=False), row(1, 4, 100, order=29, last=False), beat(1, 3, 90, pos=50)]
     newest = Newest("g:100", "b.000002", 130, 100, 100, 30, [0, 1])
-    assert place_of(found, LANES) == Known(found[2], newest, "shop", "b.000002")
+    assert place_of(found, LANES) == LastKnown(found[2], newest, "shop", "b.000002")
 
 
 def test_a_transaction_of_which_rows_may_have_gone_says_no_place() -> None:
@@ -111,5 +113,5 @@ def test_a_checkpoint_behind_what_is_applied_says_that_kafka_lost_its_newest_par
     assert not is_set_back(last, LANES)
     assert is_set_back(structs.replace(last, next_seqs=[9, 2]), LANES)
     assert not is_set_back(structs.replace(last, epoch=2, next_seqs=[1, 1]), LANES), "its numbers began anew"
-    assert beyond(structs.replace(last, next_seqs=[9, 2]), LANES) == Reached(1, [9, 3], 90)
-    assert beyond(structs.replace(last, epoch=2, next_seqs=[1, 1]), LANES) == Reached(2, [1, 1], 85)
+    assert beyond(structs.replace(last, next_seqs=[9, 2]), LANES) == StreamReached(1, [9, 3], 90)
+    assert beyond(structs.replace(last, epoch=2, next_seqs=[1, 1]), LANES) == StreamReached(2, [1, 1], 85)

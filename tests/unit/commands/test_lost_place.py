@@ -9,7 +9,7 @@ import pytest
 from consumer.binlog.constants import EventType
 from consumer.binlog.events import Event
 from consumer.binlog.position import PreparedGroup
-from consumer.commands.lost_checkpoint import Known, Newest
+from consumer.commands.lost_checkpoint import LastKnown, Newest
 from consumer.commands.lost_place import Stood, read_to
 from consumer.commands.tails import Tail
 from tests.unit.binlog.wirebuild import SOURCE, Log, decoder
@@ -79,7 +79,7 @@ def decide(log: Log, number: int) -> None:
 
 
 def seek(log: Log, heartbeat: Tail | None, transaction: Newest | None, at_once: int) -> Stood | None:
-    return read_to(cast("Any", Packets(log, at_once)), Known(heartbeat, transaction, "shop", FILE), (FILE, log.pos))
+    return read_to(cast("Any", Packets(log, at_once)), LastKnown(heartbeat, transaction, "shop", FILE), (FILE, log.pos))
 
 
 @pytest.mark.parametrize("at_once", [1, 100])

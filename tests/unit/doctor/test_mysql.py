@@ -12,7 +12,7 @@ import pytest
 
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Check, State
-from consumer.doctor.mysql import Reader, judge, judge_times
+from consumer.doctor.mysql import ReaderFacts, judge, judge_times
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
 from consumer.local_time import Created
 from consumer.stream.checkpoint import Checkpoint
@@ -54,7 +54,7 @@ COLUMNS = {
         **TIMES,
     },
 }
-READER = Reader(4711, checkpoint(), NOW)
+READER = ReaderFacts(4711, checkpoint(), NOW)
 WELL = MySQLFacts(
     place="replica:3306",
     database="company",
@@ -96,7 +96,7 @@ def seen(view: View, columns: Mapping[str, Mapping[str, Declared]]) -> MySQLFact
     return replace(WELL, columns=columns, views={**WELL.views, "users": view})
 
 
-def wrong(facts: MySQLFacts, reader: Reader = READER) -> list[Check]:
+def wrong(facts: MySQLFacts, reader: ReaderFacts = READER) -> list[Check]:
     return [check for check in judge(facts, reader) if check.state is not State.OK]
 
 
@@ -247,7 +247,7 @@ def test_mariadb_is_repaired_in_its_own_words() -> None:
 
 
 def test_binlogs_that_the_reader_will_hardly_reach_in_time_fail() -> None:
-    late = Reader(4711, checkpoint(behind=400_000), NOW)
+    late = ReaderFacts(4711, checkpoint(behind=400_000), NOW)
     (check,) = wrong(WELL, late)
     assert (check.name, check.state) == ("retention", State.FAILED)
     assert check.sentence == "replica:3306 keeps binlogs for 7 days; the reader is 5 days behind"
@@ -257,7 +257,7 @@ def test_binlogs_that_the_reader_will_hardly_reach_in_time_fail() -> None:
 def test_a_position_without_gtids_is_there_as_long_as_its_file() -> None:
     server = with_variables(gtid_mode="OFF")
     for file, names in (("binlog.000007", ["gtid"]), ("binlog.000006", ["position", "gtid"])):
-        found = wrong(server, Reader(4711, checkpoint(gtid_set="", file=file), NOW))
+        found = wrong(server, ReaderFacts(4711, checkpoint(gtid_set="", file=file), NOW))
         assert [check.name for check in found] == names
 
 

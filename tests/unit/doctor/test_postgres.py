@@ -101,7 +101,7 @@ def test_a_database_as_it_should_be_has_nothing_to_repair() -> None:
         (replace(WELL, lanes=(4, [1])), "lanes", "failed", "export LANES=4"),
         (
             replace(WELL, lanes=(6, [1, 2])), "epochs", "warning",
-            "consumer status tells which lanes are being moved",
+            "lanes change their epoch together: restore table leadstream.lanes as a whole",
         ),
         (
             replace(WELL, theirs={name: table for name, table in THEIRS.items() if name != "call_queue"}), "call_queue",

@@ -47,6 +47,7 @@ def test_a_column_that_the_rules_look_at_and_is_not_there_is_named() -> None:
     check = judge(lost, {**STATUS, "claim_requirements.type": Comparison("utf8mb4_bin")})[2]
     assert check.state == "failed"
     assert "claim_requirements.claim_requirement_reason, which is not there" in check.sentence
+    assert "rules.toml; ${EDITOR:-vi} rules.toml; consumer" in check.hint  # as they are, they would look at it again
 
 
 def test_where_mysql_cannot_be_asked_nothing_is_said_of_how_words_compare() -> None:

@@ -19,6 +19,7 @@ from consumer.leads.model import (
     LiveState,
     QueueType,
     Reason,
+    Requirement,
     RequirementRow,
     Rule,
     Stint,
@@ -106,6 +107,24 @@ class TestKnownLead:
             (NONE, LATER),
         ]
         assert [earned.conversion_type for earned in books.conversions.values()] == [ConversionType.SIGNATURE_OBTAINED]
+
+    def test_what_postgresql_cannot_hold_of_a_text_is_no_difference(self) -> None:
+        """A NUL is U+FFFD there, and the rows as the stream wrote them are newer than the read is sure to hold."""
+        lead = Lead(
+            1, exists=True, signature="f\ufffd", version=LATER, stint=1, queue_type=OUTSTANDING, opened_at=START
+        )
+        lead.claims["11"] = Claim("11", "o\ufffd", LATER)
+        lead.requirements["101"] = Requirement("101", "11", "p\ufffd", "pending\ufffd", "\ufffd", LATER)
+        read = LiveState(
+            UserRow(1, "f\0", True),
+            [ClaimRow("11", 1, "o\0")],
+            [RequirementRow("101", "11", "p\0", "pending\0", "\0")],
+        )
+        outcome = Outcome()
+        repair(lead, read, LATER - MINUTE, LATER, Rules(), outcome)
+        assert not outcome.rechecks
+        assert (outcome.claims, outcome.requirements) == (set(), set())
+        assert outcome.leads[1].read_floor == LATER - MINUTE
 
     def test_rows_that_are_gone_are_part_of_the_same_judgement(self) -> None:
         books = repaired(

@@ -63,13 +63,15 @@ class Kept:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.commit_seconds: list[float] = []
         self.at: list[float] = []
         self.rows: list[int] = []
 
     def ready(self) -> None: ...
 
-    def settle(self) -> None: ...
+    def await_commit(self) -> None: ...
+
+    def taken_commit_seconds(self) -> list[float]:
+        return []
 
     def commit(self, reached: Checkpoint) -> None:
         self.at.append(self.clock.now)

@@ -13,7 +13,7 @@ def test_one_line_every_ten_seconds_tells_what_was_counted_since_the_last() -> N
     with capture_logs() as lines:
         for now in (4.0, 10.0, 19.9, 20.0):
             progress.add(rows=100, hits=30, asked=4, queries=1)
-            progress.say("binlog.000007", int(now))
+            progress.log_if_due("binlog.000007", int(now))
     assert [(line["pos"], line["rows_per_second"], line["cache_hits"], line["replica_lookups"]) for line in lines] == [
         (10, 20.0, 60, 2),
         (20, 20.0, 60, 2),

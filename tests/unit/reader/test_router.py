@@ -482,14 +482,14 @@ def test_a_claim_of_nobody_is_marked_when_somebody_gets_it_unless_the_stream_kno
 
 
 def test_departed_users_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.reader.claim_owners.DEPARTED_KEPT", 10)
+    monkeypatch.setattr("consumer.reader.claim_owners.DELETED_KEPT", 10)
     trial = Trial(dict.fromkeys(range(1000), 5))
     for number in range(100):
         trial.feed(BEGIN, claim("c", number, None, number), user("d", number, None), COMMIT)
         trial.feed(BEGIN, user("c", None, number), claim("c", 500 + number, None, number), COMMIT)
         confirmed = [claim_id for claims in trial.owners._deleted.values() for claim_id in claims]
         assert len(trial.owners._deleted) <= 10
-        assert len(confirmed) == trial.owners._believed_count <= 10
+        assert len(confirmed) == trial.owners._confirmed_count <= 10
         assert trial.owners.get(number) == UNKNOWN
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from consumer.process import Process
 from consumer.store.lanes import LanePoint
-from consumer.store.processes import Known
+from consumer.store.processes import KnownProcess
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
 from reconciler.monitor.lags import HourLag
 from reconciler.monitor.servers import LastSuccess, LongestWait, Snapshot
@@ -294,8 +294,8 @@ def test_refused_leads_are_told_and_counted() -> None:
 
 
 def test_an_applier_that_went_is_noticed_and_a_reader_that_did_is_bad() -> None:
-    def known(name: str, silent: float) -> Known:
-        return Known(Process("applier", name, "0.1.0", NOW - timedelta(hours=2), 142_000_000), silent)
+    def known(name: str, silent: float) -> KnownProcess:
+        return KnownProcess(Process("applier", name, "0.1.0", NOW - timedelta(hours=2), 142_000_000), silent)
 
     here = Process("reconciler", "host:1", "0.1.0", NOW - timedelta(minutes=3), None)
     reader = replace(STREAM, reader=here._replace(kind="reader"), written_at=NOW.timestamp() - 120)
