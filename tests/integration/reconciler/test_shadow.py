@@ -100,8 +100,8 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
             assert served.get(f"/leads/{user_id}").status_code == 200
         until(lambda: world.queues() == TRUE, "what is due at the start and the rechecks of the checks repaired all")
         for name in (*SWEEPS, "rechecks"):
-            assert served.post(f"/sweeps/{name}", TOKEN, everyone=name.endswith("conversions")).status_code == 200
-        assert served.post("/verify", TOKEN, repair=True).status_code == 200
+            assert served.run(f"/sweeps/{name}", TOKEN, everyone=name.endswith("conversions"))["outcome"] != "failed"
+        assert served.run("/verify", TOKEN, repair=True)["outcome"] != "failed"
         assert served.stop() == 0
     assert won(world) == WON
     assert "lead_refused" not in served.process.text()
