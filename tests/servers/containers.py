@@ -9,7 +9,6 @@ started again is found at the same address.
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from tests.servers.kafka import brokers_known_by
 from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import ProcessId, complaint, run, run_or_raise
 from tests.servers.state import Record
+from tests.support.waiting import NeverCame, until
 
 NAME = "containers"
 PATIENCE = 120.0  # seconds to start, and to stop
@@ -148,13 +148,17 @@ class ContainerServer:
             ContainersProvider().discard(record)
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not self._answers():
+        def answers() -> bool:
+            if self._answers():
+                return True
             if not self.is_running():
                 raise ServerError(f"{self.name} ended while starting; {self._end_of_log()}")
-            if time.monotonic() > deadline:
-                raise ServerError(f"{self.name} does not answer after {PATIENCE:.0f} s; {self._end_of_log()}")
-            time.sleep(0.2)
+            return False
+
+        try:
+            until(answers, f"{self.name} answered", PATIENCE, pause=0.2)
+        except NeverCame as error:
+            raise ServerError(f"{self.name} does not answer after {PATIENCE:.0f} s; {self._end_of_log()}") from error
 
     def _answers(self) -> bool:
         if not self._plan.probe:

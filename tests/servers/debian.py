@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.servers.places import ServerError, home, locked, remove, say
 from tests.servers.postgres import PostgreSQL
 from tests.servers.processes import ProcessId, end, is_alive, spawn
 from tests.servers.state import Record
+from tests.support.waiting import NeverCame, until
 
 ENGINES: dict[str, Engine] = {engine.kind: engine for engine in (MySQL(), MariaDB(), Kafka(), PostgreSQL())}
 NAME = "debian"
@@ -127,16 +127,20 @@ class ProcessServer:
         state.save(replace(record, process=process))
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + self._engine.patience
-        while not self._engine.answers(self._site):
+        def answers() -> bool:
+            if self._engine.answers(self._site):
+                return True
             if not self.is_running():
                 raise ServerError(f"{self.name} ended while starting; {_end_of_log(self.name)}")
-            if time.monotonic() > deadline:
-                raise ServerError(
-                    f"{self.name} does not answer on 127.0.0.1:{self._site.port} "
-                    f"after {self._engine.patience:.0f} s; {_end_of_log(self.name)}"
-                )
-            time.sleep(0.1)
+            return False
+
+        try:
+            until(answers, f"{self.name} answered", self._engine.patience)
+        except NeverCame as error:
+            raise ServerError(
+                f"{self.name} does not answer on 127.0.0.1:{self._site.port} "
+                f"after {self._engine.patience:.0f} s; {_end_of_log(self.name)}"
+            ) from error
 
     def _end(self, how: signal.Signals) -> None:
         record = state.load(self.name)

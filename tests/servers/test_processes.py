@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.processes import ProcessId, complaint, end, identify, is_alive, spawn
+from tests.support.waiting import PATIENCE, until
 
 NAP = "import time; time.sleep(60)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -44,7 +44,8 @@ def test_another_process_under_the_same_pid_is_left_alone(napping: ProcessId) ->
 
 def test_a_process_of_another_boot_or_another_command_is_not_ours(napping: ProcessId) -> None:
     assert not is_alive(replace(napping, boot="another"))
-    time.sleep(0.1)  # the command line appears a moment after the process
+    command = Path(f"/proc/{napping.pid}/cmdline")
+    until(lambda: NAP.encode() in command.read_bytes(), "the command line was there, a moment after the process")
     assert not is_alive(replace(napping, marker="unmarked"))
 
 
@@ -66,11 +67,8 @@ def test_a_process_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
 def test_a_killed_process_takes_its_children_along(tmp_path: Path) -> None:
     process = spawn([sys.executable, "-c", PARENT, NAP], marker=NAP, log=tmp_path / "log")
     child = identify(int(_wait_for_text(tmp_path / "log")))
-    end(process, signal.SIGKILL, 5)
-    deadline = time.monotonic() + 5
-    while is_alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(child)
+    end(process, signal.SIGKILL, PATIENCE)
+    until(lambda: not is_alive(child), "the child was gone")
 
 
 def test_a_complaint_is_the_first_error_or_the_last_lines() -> None:
@@ -80,9 +78,5 @@ def test_a_complaint_is_the_first_error_or_the_last_lines() -> None:
 
 
 def _wait_for_text(path: Path) -> str:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if path.exists() and path.read_text().endswith("\n"):
-            return path.read_text()
-        time.sleep(0.02)
-    raise AssertionError(f"nothing was written to {path}")
+    until(lambda: path.exists() and path.read_text().endswith("\n"), f"a line was written to {path}")
+    return path.read_text()
