@@ -22,7 +22,7 @@ SHARED: Final = (
     "tests/integration/observe/",
     "tests/integration/reader/test_audit_xa.py",
     "tests/integration/reader/test_lost_checkpoint.py",
-    "tests/integration/reconciler/test_page.py",
+    "tests/integration/reconciler/web/test_page.py",
     "tests/integration/security/test_fortress.py",
     "tests/integration/security/test_mariadb.py",
     "tests/integration/store/test_pooler.py",

@@ -50,10 +50,10 @@ _POSTGRES: Final = (
     "tests/integration/applier",
     "tests/integration/store",
     "tests/integration/doctor/test_postgres.py",
-    "tests/integration/reconciler/test_api.py",
+    "tests/integration/reconciler/web/test_api.py",
     "tests/integration/reconciler/test_queries.py",
-    "tests/integration/reconciler/test_sweeps.py",
-    "tests/integration/reconciler/test_verify.py",
+    "tests/integration/reconciler/runs/test_sweeps.py",
+    "tests/integration/reconciler/runs/test_verify.py",
 )
 _KAFKA: Final = (
     "tests/integration/applier",
@@ -73,7 +73,7 @@ _PYTHON: Final = (
     "tests/integration/binlog/test_transactions.py",
     "tests/integration/binlog/test_types.py",
     f"{_READER}/test_reader.py",
-    "tests/integration/reconciler/test_serve.py",
+    "tests/integration/reconciler/web/test_serve.py",
     "tests/integration/store/test_leads.py",
     "tests/integration/store/test_renewed_passwords.py",
 )
