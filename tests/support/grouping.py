@@ -20,7 +20,7 @@ SHARED: Final = (
     "tests/integration/doctor/test_attribution.py",
     "tests/integration/doctor/test_mysql.py",
     "tests/integration/observe/",
-    "tests/integration/reader/test_audit_xa.py",
+    "tests/integration/reader/audit/test_audit_xa.py",
     "tests/integration/reader/test_lost_checkpoint.py",
     "tests/integration/reconciler/web/test_page.py",
     "tests/integration/security/test_fortress.py",

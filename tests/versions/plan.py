@@ -58,7 +58,7 @@ _POSTGRES: Final = (
 _KAFKA: Final = (
     "tests/integration/applier",
     f"{_READER}/test_reader.py",
-    f"{_READER}/test_audit.py",
+    f"{_READER}/audit/test_audit.py",
     f"{_READER}/test_lost_checkpoint.py",
     f"{_READER}/test_passed_over.py",
     f"{_READER}/test_taking_over.py",

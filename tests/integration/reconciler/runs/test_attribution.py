@@ -14,8 +14,8 @@ from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import Check, State
 from consumer.leads.rule_file import DEFAULT, parse
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.serving import serving
 from tests.integration.reconciler.runs.test_conversions import MINUTE, now, sign
+from tests.integration.reconciler.serving import serving
 from tests.integration.reconciler.world import World, adopt_only
 
 pytestmark = pytest.mark.servers

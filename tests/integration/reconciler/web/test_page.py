@@ -33,9 +33,9 @@ from reconciler.names import NAMES
 from reconciler.runs.run_log import NEWEST
 from reconciler.web.page.routes import for_people
 from tests.bench.kafka import Topics
-from tests.integration.reconciler.web.browser import axe, chromium
 from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.serving import TOKEN, Served, serving
+from tests.integration.reconciler.web.browser import axe, chromium
 from tests.integration.reconciler.world import LANES, World, close_world, open_world
 from tests.servers import Servers, ensure
 from tests.support.waiting import until

@@ -6,8 +6,8 @@ import pytest
 
 from consumer.audit import audit as auditing
 from consumer.audit.audit import Times
-from tests.integration.reader.test_audit import produce
-from tests.integration.reader.test_audit_edges import beat, look, reading
+from tests.integration.reader.audit.test_audit import produce
+from tests.integration.reader.audit.test_audit_edges import beat, look, reading
 from tests.integration.reader.world import World
 
 pytestmark = [pytest.mark.servers, pytest.mark.prepared]

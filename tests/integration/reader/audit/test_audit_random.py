@@ -1,6 +1,6 @@
 """The witness against random histories, and against whoever puts his hand to the topics at a random place.
 
-`AUDIT_SEEDS=1000:1020 pytest --timeout=0 tests/integration/reader/test_audit_random.py` explores.
+`AUDIT_SEEDS=1000:1020 pytest --timeout=0 tests/integration/reader/audit/test_audit_random.py` explores.
 """
 
 from __future__ import annotations

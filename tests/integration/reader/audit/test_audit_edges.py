@@ -19,7 +19,7 @@ from consumer.binlog.position import place
 from consumer.mysql.session import Replica
 from consumer.settings import KafkaSettings, MySQLAddress, ReplicaSettings, load
 from tests.integration.company_tables import key
-from tests.integration.reader.test_audit import audit, played, produce
+from tests.integration.reader.audit.test_audit import audit, played, produce
 from tests.integration.reader.test_moving import source_and_replica, wait_for
 from tests.integration.reader.world import World
 from tests.servers import ensure
