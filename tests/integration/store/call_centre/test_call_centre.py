@@ -24,7 +24,7 @@ from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.desk import LANES, Desk, requirement
 
-DEPLOYED = Path(__file__).parents[3] / "deploy/postgres/05-callcentre.sql"
+DEPLOYED = Path(__file__).parents[4] / "deploy/postgres/05-callcentre.sql"
 
 
 def failed(url: str) -> list[Check]:
