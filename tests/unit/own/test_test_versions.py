@@ -16,7 +16,7 @@ from tests.versions.cases import Cases
 from tests.versions.plan import COMBINATIONS
 from tests.versions.results import FILE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

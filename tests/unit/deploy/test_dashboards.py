@@ -14,7 +14,7 @@ import yaml
 from deploy.dashboards import DASHBOARDS, FOLDER, scoped, stat, write
 
 PROVISIONING: Final = FOLDER.with_name("provisioning")
-COMPOSE: Final = Path(__file__).parents[2] / "docker-compose.yml"
+COMPOSE: Final = Path(__file__).parents[3] / "docker-compose.yml"
 
 
 def dashboard(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.grouping import SHARED, group_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 NETWORK = "integration/binlog/test_network.py"
 
