@@ -31,7 +31,7 @@ LONGEST_FIRST: Final = (
     "integration/binlog/test_network.py",
     "integration/reconciler/web/test_page.py",
     "integration/binlog/test_positions.py",
-    "servers/test_private.py",
+    "servers/own/test_private.py",
     "integration/reader/test_taking_over.py",
     "integration/test_variants.py",
     "integration/reader/test_reader.py",

@@ -28,7 +28,7 @@ SHARED: Final = (
     "tests/integration/store/test_pooler.py",
     "tests/integration/test_demo.py",
     "tests/integration/test_kubernetes.py",
-    "tests/servers/test_private.py",
+    "tests/servers/own/test_private.py",
 )
 """Files, and folders, whose tests share a fixture; and those marked `prepared`, which meet each other on one server."""
 _SERVER: Final = re.compile(r"\[(mysql|mariadb)\b")

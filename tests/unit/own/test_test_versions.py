@@ -9,9 +9,9 @@ import pytest
 
 from deploy.reference.versions import page
 from tests.servers import ServerError, versions
-from tests.servers.container_plans import image
 from tests.servers.kafka import release_of
 from tests.servers.places import home
+from tests.servers.providers.container_plans import image
 from tests.versions.cases import Cases
 from tests.versions.plan import COMBINATIONS
 from tests.versions.results import FILE

@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from tests.servers import settings, state
-from tests.servers.container_plans import Plan, image, plan, plan_kafka
 from tests.servers.kafka import brokers_known_by
 from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import ProcessId, complaint, run, run_or_raise
+from tests.servers.providers.container_plans import Plan, image, plan, plan_kafka
 from tests.servers.state import Record
 from tests.support.waiting import NeverCame, until
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers import settings
-from tests.servers.container_plans import IMAGES, _variable, plan, plan_kafka
 from tests.servers.processes import ProcessId
+from tests.servers.providers.container_plans import IMAGES, _variable, plan, plan_kafka
 from tests.servers.state import Record
 
 OWNER = ProcessId(1, 0, "", "")
