@@ -16,7 +16,7 @@ from pymysql.constants import ER
 
 from tests.chaos.applier_log import gave_up_lanes, got_lanes, holds_lanes
 from tests.chaos.connections import cut
-from tests.chaos.desk import Full, Long
+from tests.chaos.caseload import Full, Long
 from tests.demo.company import Address
 from tests.support.processes import Process, ProcessFailed
 from tests.support.waiting import NeverCame

@@ -13,8 +13,8 @@ import psycopg
 from tests.chaos.trial import Ground
 from tests.demo.company import Address, Worker
 from tests.demo.compare import Clock, Verdict, compare, compare_company, compare_seen
-from tests.demo.desk import Desk
-from tests.demo.journal import Journal, Transaction
+from tests.demo.caseload import Desk
+from tests.demo.transaction_log import Journal, Transaction
 from tests.demo.oracle import Oracle
 from tests.demo.pipeline import Pipeline
 from tests.support.processes import Process, ProcessFailed

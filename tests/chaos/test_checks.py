@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.applier_log import gave_up_lanes, holds_lanes
 from tests.chaos.connections import cut
-from tests.chaos.desk import ChaosDesk, Full
+from tests.chaos.caseload import ChaosDesk, Full
 from tests.chaos.dialler import Judge
 from tests.chaos.events import Told, compare_events
 from tests.chaos.topics import Numbered, check_lane

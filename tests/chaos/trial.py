@@ -15,12 +15,12 @@ from typing import Final, Self
 
 import psycopg
 
-from tests.chaos.desk import ChaosDesk
+from tests.chaos.caseload import ChaosDesk
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
 from tests.chaos.events import check_events
 from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
-from tests.demo import journal
+from tests.demo import transaction_log
 from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import NONE, Oracle
@@ -207,7 +207,7 @@ class Trial:
         self.pipeline.stop()
         oracle = Oracle(self.pipeline.shape.words)
         for path in self.company.journals:
-            oracle.replay(journal.read(path))
+            oracle.replay(transaction_log.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
         self.say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")
         problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]

@@ -20,8 +20,8 @@ import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
 from tests.demo.company_schema import COMPANY
-from tests.demo.desk import Desk, Draft
-from tests.demo.journal import Journal, Transaction
+from tests.demo.caseload import Desk, Draft
+from tests.demo.transaction_log import Journal, Transaction
 from tests.demo.shape import CAPTURED, Shape
 
 _LOST: Final = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, ER.SERVER_SHUTDOWN, 0, 1927}

@@ -16,7 +16,7 @@ from psycopg.rows import namedtuple_row
 
 from tests.demo.company import Address
 from tests.demo.company_schema import COMPANY
-from tests.demo.journal import Key
+from tests.demo.transaction_log import Key
 from tests.demo.oracle import FAR, NONE, Oracle, Person, Span, Stay, Words
 from tests.demo.shape import Shape, canonical
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from tests.demo.journal import Key, Step, Transaction
+from tests.demo.transaction_log import Key, Step, Transaction
 
 UNSIGNED: Final = "unsigned_users"
 OUTSTANDING: Final = "requirements_outstanding"

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.demo.journal import Key
+from tests.demo.transaction_log import Key
 from tests.demo.oracle import Words
 
 CAPTURED: Final = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo import journal
+from tests.demo import transaction_log
 from tests.demo.company import Address, Company, create_tables, run
 from tests.demo.company_schema import COMPANY, MARIADB_VARIANTS, VARIANTS
 from tests.demo.compare import compare_company
@@ -65,7 +65,7 @@ def works_and_agrees(database: str, shape: Shape, folder: Path) -> None:
         company.stop()
         oracle = Oracle(shape.words)
         for path in company.journals:
-            oracle.replay(journal.read(path))
+            oracle.replay(transaction_log.read(path))
     assert compare_company(database, oracle, shape) == []
     queues = {person.queue for person in oracle.people.values()}
     assert len(queues) == 3

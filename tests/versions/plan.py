@@ -63,7 +63,7 @@ _KAFKA: Final = (
     f"{_READER}/test_passed_over.py",
     f"{_READER}/test_taking_over.py",
     f"{_READER}/test_topics_changed.py",
-    f"{_READER}/test_unsure_commits.py",
+    f"{_READER}/test_uncertain_commits.py",
     "tests/integration/doctor/test_stream.py",
     "tests/integration/reconciler/test_publisher.py",
 )
@@ -100,7 +100,7 @@ _KAFKA_CORE: Final = (
     "tests/integration/applier/test_exactly_once.py",
     "tests/integration/doctor/test_stream.py",
     f"{_READER}/test_passed_over.py",
-    f"{_READER}/test_unsure_commits.py",
+    f"{_READER}/test_uncertain_commits.py",
     "tests/integration/reconciler/test_publisher.py",
 )
 _PYTHON_CORE: Final = (

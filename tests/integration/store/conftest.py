@@ -10,7 +10,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import call_centre_tables
 from tests.integration.store.databases import new_database, run, wipe
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Desk
 from tests.servers import ensure
 
 

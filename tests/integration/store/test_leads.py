@@ -11,7 +11,7 @@ from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained
 from tests.integration.store.databases import row, rows
-from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
+from tests.integration.store.replayer import LANES, START, Desk, attempt, claim, fail, requirement, user
 
 ODD = "back\\slash \"quote\" 'single' {curly}, comma NULL ü \U0001f600 \t\n"
 

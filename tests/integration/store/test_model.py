@@ -43,7 +43,7 @@ from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneWatch
 from tests.integration.store.accounts import PLAN, Books
 from tests.integration.store.databases import wipe
-from tests.integration.store.desk import LANES
+from tests.integration.store.replayer import LANES
 from tests.unit.leads.company import MINUTE, Company
 from tests.unit.leads.histories import Transaction, busy_transactions, founding, happen, transactions
 from tests.unit.leads.naive_model import NaiveWords, State, queue_of, state_at

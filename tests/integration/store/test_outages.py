@@ -14,7 +14,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
-from tests.integration.store.desk import LANES, Desk, attempt, fail
+from tests.integration.store.replayer import LANES, Desk, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
 from tests.servers import ensure
 

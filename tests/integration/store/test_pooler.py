@@ -22,7 +22,7 @@ from consumer.store.schema.raise_lanes import refuse_unless_drained, relane
 from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Desk
 from tests.servers.pooler import pgbouncer, why_not
 
 pytestmark = [

@@ -7,7 +7,7 @@ import pytest
 from consumer.lane import lane_of
 from consumer.store.leads import LeadStore, Recheck
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, Desk, attempt, fail, requirement
+from tests.integration.store.replayer import LANES, Desk, attempt, fail, requirement
 
 
 def test_a_recheck_is_handed_out_until_it_is_done(store: LeadStore) -> None:

@@ -11,7 +11,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import run
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Desk
 
 FUNCTION = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$;

@@ -18,7 +18,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import SCHEMA, prepare
 from deploy.reference.schema import tables
 from tests.integration.store.databases import description, new_database, row, rows, run
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Desk
 
 NEWEST = newest_revision()
 PUBLIC = "-c search_path=public"

@@ -19,7 +19,7 @@ from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from tests.integration.agents import ASSIGNED, CALLED, meanwhile
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, RULES, START, Desk
+from tests.integration.store.replayer import LANES, RULES, START, Desk
 from tests.integration.store.test_leads import outcome_of
 
 T = TypeVar("T")

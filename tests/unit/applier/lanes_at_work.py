@@ -28,7 +28,7 @@ from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import READERS, EnvelopeWriter
 from consumer.stream.topics import LANE_TOPICS
-from tests.unit.leads.books import Books
+from tests.unit.leads.memory_store import Books
 
 LANES: Final = 4
 RULES: Final = Rules()

@@ -14,8 +14,8 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import parse
 from consumer.leads.rules import Rules
 from tests.demo.company_schema import COMPANY, SHAPES
-from tests.demo.desk import Desk
-from tests.demo.journal import Key, Step, Transaction
+from tests.demo.caseload import Desk
+from tests.demo.transaction_log import Key, Step, Transaction
 from tests.demo.oracle import Oracle, Stay
 from tests.demo.shape import Shape, canonical
 from tests.servers.places import PROJECT

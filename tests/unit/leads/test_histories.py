@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumer.leads.drift import differences
 from consumer.leads.model import Change, ClaimRow, Key, Lead, LiveState, RequirementRow, UserRow
-from tests.unit.leads.books import Books
+from tests.unit.leads.memory_store import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.histories import (
     RULES,

@@ -21,7 +21,7 @@ from consumer.leads.model import (
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
-from tests.unit.leads.books import Books
+from tests.unit.leads.memory_store import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
 
 UNSIGNED, OUTSTANDING, NONE = QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING, QueueType.NONE

@@ -14,7 +14,7 @@ from consumer.leads.model import NEVER, Change, ConversionType, QueueChange, Que
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
-from tests.unit.leads.books import Books
+from tests.unit.leads.memory_store import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.histories import RULES, USERS, WORDS, Transaction, founding, happen_all, transactions
 from tests.unit.leads.naive_model import (

@@ -22,7 +22,7 @@ from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, Desk, requirement
+from tests.integration.store.replayer import LANES, Desk, requirement
 
 DEPLOYED = Path(__file__).parents[4] / "deploy/postgres/05-callcentre.sql"
 

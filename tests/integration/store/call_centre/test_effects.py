@@ -15,7 +15,7 @@ from consumer.store.call_centre.effects import conversion_id
 from consumer.store.leads import LeadStore
 from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, Desk, claim, requirement, user
+from tests.integration.store.replayer import LANES, Desk, claim, requirement, user
 
 SCORE = "SELECT current_queue_type, is_active, current_score, last_reset_date FROM user_call_scores WHERE user_id = %s"
 QUEUE = "SELECT queue_type, status FROM call_queue WHERE user_id = %s ORDER BY created_at, status"

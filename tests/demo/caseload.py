@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from tests.demo.company_schema import COMPANY
-from tests.demo.journal import Key, Step
+from tests.demo.transaction_log import Key, Step
 from tests.demo.shape import Requested, Shape, literal
 
 _LONGEST_LINE: Final = 12  # customers looked at in search of one who fits

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tests.demo.desk import Customer, Desk, Draft
+from tests.demo.caseload import Customer, Desk, Draft
 
 _STATEMENTS_BEFORE_PAUSE: Final = 20
 
