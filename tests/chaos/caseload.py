@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tests.demo.caseload import Customer, Desk, Draft
+from tests.demo.caseload import Caseload, Customer, Draft
 
 _STATEMENTS_BEFORE_PAUSE: Final = 20
 
@@ -31,7 +31,7 @@ class Full(NamedTuple):
         return zlib.crc32(b"%d" % user_id) % self.lanes == self.lane
 
 
-class ChaosDesk(Desk):
+class ChaosCaseload(Caseload):
     """Writes one transaction that is large and slow where `wanted` asks for it."""
 
     wanted: Long | Full | None = None

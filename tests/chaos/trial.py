@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import psycopg
 
-from tests.chaos.caseload import ChaosDesk
+from tests.chaos.caseload import ChaosCaseload
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
 from tests.chaos.events import check_events
 from tests.chaos.net import SafetyNet
@@ -119,9 +119,9 @@ class Trial:
             catch_up=_CATCH_UP_SECONDS, patience=_PATIENCE,
         )  # fmt: skip
         workers = len(self.company.workers)
-        self.desks = [ChaosDesk(number, workers, seed) for number in range(workers)]
-        for worker, desk in zip(self.company.workers, self.desks, strict=True):
-            worker.desk = desk
+        self.caseloads = [ChaosCaseload(number, workers, seed) for number in range(workers)]
+        for worker, caseload in zip(self.company.workers, self.caseloads, strict=True):
+            worker.caseload = caseload
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
         self.net = SafetyNet(self.pipeline, seed) if load.net else None
         self.faults: Counter[str] = Counter()
@@ -206,7 +206,7 @@ class Trial:
         clock = self.pipeline.clock()
         self.pipeline.stop()
         oracle = Oracle(self.pipeline.shape.words)
-        for path in self.company.journals:
+        for path in self.company.transaction_logs:
             oracle.replay(transaction_log.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
         self.say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")

@@ -1,6 +1,6 @@
-"""One worker's desk: the customers it looks after, and what it decides to do with them next. No I/O in here.
+"""One worker's caseload: the customers it looks after, and what it decides to do with them next. No I/O in here.
 
-A customer belongs to one desk for good, so that the order of everything that happens to it is known.
+A customer belongs to one caseload for good, so that the order of everything that happens to it is known.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from random import Random
 from typing import Final
 
 from tests.demo.company_schema import COMPANY
-from tests.demo.transaction_log import Key, Step
 from tests.demo.shape import Requested, Shape, literal
+from tests.demo.transaction_log import Key, Step
 
 _LONGEST_LINE: Final = 12  # customers looked at in search of one who fits
 _UNTOUCHED: Final = 0.15  # of all changes leave `updated_at` as it was, where the application sets it
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(slots=True)
 class Customer:
-    """A customer as its desk knows it; `signatures` are the files it ever signed with."""
+    """A customer as its caseload knows it; `signatures` are the files it ever signed with."""
 
     id: int
     signature: str | None
@@ -66,7 +66,7 @@ class Draft:
     """Requirements that come without a claim."""
 
 
-class Desk:
+class Caseload:
     """Decides what happens next; `commit` tells it what did happen."""
 
     untouched = _UNTOUCHED

@@ -141,7 +141,7 @@ class Demo:
         self.pipeline.stop()
         shape = self.options.shape
         oracle = Oracle(shape.words)
-        for path in self.company.journals:
+        for path in self.company.transaction_logs:
             oracle.replay(transaction_log.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, left_behind=not shape.foreign_keys)
         for sentence in compare_company(self.pipeline.mysql_url, oracle, shape):

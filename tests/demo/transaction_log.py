@@ -46,7 +46,7 @@ class Transaction(msgspec.Struct, array_like=True, frozen=True):
     steps: list[Step]
 
 
-class Journal:
+class TransactionLog:
     """Appends one worker's transactions to a file."""
 
     def __init__(self, path: Path) -> None:

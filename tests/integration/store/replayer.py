@@ -47,7 +47,7 @@ def fail(_: object) -> None:
     raise ZeroDivisionError
 
 
-class Desk:
+class Replayer:
     """Applies transactions of one customer, each a list of (row before, row after)."""
 
     def __init__(self, store: LeadStore) -> None:

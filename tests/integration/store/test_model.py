@@ -262,14 +262,14 @@ class Machine(RuleBasedStateMachine):
             self._desk_agrees()
 
     def _desk_agrees(self) -> None:
-        desk = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(DESK).fetchall()}
+        replayer = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(DESK).fetchall()}
         expected = {}
         for user_id in {*self.books.accounts, *self.books.shown}:
             queue = self.books.queue(user_id)
             expected[user_id] = (queue, queue != "none", [] if queue == "none" else [queue])
-            if self.are_entries_closed and desk[user_id][2] == []:
+            if self.are_entries_closed and replayer[user_id][2] == []:
                 expected[user_id] = (*expected[user_id][:2], [])
-        assert desk == expected
+        assert replayer == expected
 
     def settled(self) -> None:
         """In the end everybody is where MySQL has them now, and a last look finds nothing to repair."""

@@ -24,7 +24,7 @@ def _kept(held: dict[Key, T], now: dict[Key, T], changed: set[tuple[int, Key]], 
     }
 
 
-class Books:
+class MemoryStore:
     """Leads, stints and conversions of one lane."""
 
     def __init__(self, rules: Rules | None = None) -> None:

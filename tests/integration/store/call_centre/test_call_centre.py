@@ -22,7 +22,7 @@ from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.replayer import LANES, Desk, requirement
+from tests.integration.store.replayer import LANES, Replayer, requirement
 
 DEPLOYED = Path(__file__).parents[4] / "deploy/postgres/05-callcentre.sql"
 
@@ -36,13 +36,13 @@ def failed(url: str) -> list[Check]:
 def life_of_two(url: str) -> None:
     """Two customers: one signs and then owes a document, the other hands in what is asked for."""
     with LeadStore(url, LANES, shadow=False, source="stream") as store:
-        desk = Desk(store)
-        desk.register(1)
-        desk.sign(1)
-        desk.commit(1, [(None, requirement(1, 10))])
-        desk.register(2, "file-2")
-        desk.commit(2, [(None, requirement(2, 20))])
-        tx = desk.commit(2, [(requirement(2, 20), requirement(2, 20, "approved"))])
+        replayer = Replayer(store)
+        replayer.register(1)
+        replayer.sign(1)
+        replayer.commit(1, [(None, requirement(1, 10))])
+        replayer.register(2, "file-2")
+        replayer.commit(2, [(None, requirement(2, 20))])
+        tx = replayer.commit(2, [(requirement(2, 20), requirement(2, 20, "approved"))])
         assert (tx.conversions_added, tx.conversions_there) == (1, 0)
     assert rows(url, "SELECT user_id, current_queue_type, is_active FROM user_call_scores ORDER BY 1") == [
         (1, "requirements_outstanding", True),
@@ -96,7 +96,7 @@ def test_a_conversion_is_written_once_whatever_partition_it_is_in(empty: str) ->
                    after_reset=False)
     ]  # fmt: skip
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
-        Desk(store).register(1)
+        Replayer(store).register(1)
         for added in (1, 0):
             with store.transaction() as tx:
                 tx.load([1])
@@ -112,16 +112,16 @@ def test_a_unique_index_of_their_own_hides_no_conversion_of_ours(empty: str) -> 
     run(empty, "CREATE UNIQUE INDEX once_a_day ON conversions (user_id, converted_at)")
     prepare(empty, LANES, 1)
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
-        desk = Desk(store)
-        desk.register(1)
+        replayer = Replayer(store)
+        replayer.register(1)
         run(
             empty,
             "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at)"
             " VALUES (gen_random_uuid(), 1, 'theirs', 'theirs', to_timestamp(%s) AT TIME ZONE 'UTC')",
-            desk.now // 1_000_000 + 1,
+            replayer.now // 1_000_000 + 1,
         )
         with pytest.raises(psycopg.errors.UniqueViolation) as caught:
-            desk.sign(1)
+            replayer.sign(1)
     assert "conversions_2023" in reason_of(caught.value)
 
 
@@ -290,13 +290,13 @@ def test_a_column_that_comes_while_a_session_lasts_is_filled_from_the_next_one_o
     run(empty, COMPANY)
     prepare(empty, LANES, 1)
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
-        desk = Desk(store)
-        desk.register(1)
+        replayer = Replayer(store)
+        replayer.register(1)
         run(empty, "ALTER TABLE conversions ADD COLUMN created_at timestamp(3)")
-        desk.sign(1)
+        replayer.sign(1)
         store.close()
-        desk.register(2)
-        desk.sign(2, "file-2")
+        replayer.register(2)
+        replayer.sign(2, "file-2")
     assert rows(empty, "SELECT user_id, created_at IS NULL FROM conversions ORDER BY 1") == [(1, True), (2, False)]
 
 
@@ -324,7 +324,7 @@ def test_tables_in_a_schema_that_the_search_path_does_not_name_are_asked_about(d
     url = f"{dialler}?{found[1]}"
     assert not [sentence for sentence in prepare(url, LANES, 1) if "created table" in sentence]
     with LeadStore(url, LANES, shadow=False, source="stream") as store:
-        Desk(store).register(1)
+        Replayer(store).register(1)
     assert failed(url) == []
     assert rows(dialler, "SELECT user_id FROM dialler.user_call_scores") == [(1,)]
     run(dialler, "DROP SCHEMA dialler CASCADE")
