@@ -1,4 +1,4 @@
-"""The books as the store keeps them: only what an outcome says survives from one replay to the next."""
+"""A store in memory: only what an outcome says survives from one replay to the next."""
 
 from __future__ import annotations
 

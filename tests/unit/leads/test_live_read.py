@@ -50,7 +50,7 @@ def live(
 
 
 def repaired(*reads: LiveState) -> MemoryStore:
-    """What is held after some reads, ten minutes from each other, the last of which ended LATER; no stream in between."""
+    """What is held after some reads, ten minutes apart, the last of which ended LATER; no stream in between."""
     books = MemoryStore()
     for number, read in enumerate(reads, start=1):
         ended = LATER - (len(reads) - number) * 10 * MINUTE
