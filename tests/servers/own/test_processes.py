@@ -25,14 +25,14 @@ PARENT = (
 def napping(tmp_path: Path) -> Iterator[ProcessId]:
     process = spawn([sys.executable, "-c", NAP, "marked"], marker="marked", log=tmp_path / "log")
     yield process
-    end(process, signal.SIGKILL, 5)
+    end(process, signal.SIGKILL, PATIENCE)
 
 
 def test_a_process_is_alive_until_it_is_ended(napping: ProcessId) -> None:
     assert is_alive(napping)
-    assert end(napping, signal.SIGTERM, 5)
+    assert end(napping, signal.SIGTERM, PATIENCE)
     assert not is_alive(napping)
-    assert end(napping, signal.SIGTERM, 5), "a second time there is nothing to do"
+    assert end(napping, signal.SIGTERM, PATIENCE), "a second time there is nothing to do"
 
 
 def test_another_process_under_the_same_pid_is_left_alone(napping: ProcessId) -> None:
