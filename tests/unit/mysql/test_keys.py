@@ -4,32 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.mysql.keys import HeldColumn, KeyKind, among, as_text, columns_there, kind_of
-
-
-@pytest.mark.parametrize(
-    ("data_type", "length", "kind"),
-    [
-        ("bigint", None, KeyKind.INTEGER),
-        ("char", 36, KeyKind.TEXT),
-        ("binary", 16, KeyKind.UUID_BYTES),
-        ("binary", 8, KeyKind.BYTES),
-        ("varbinary", 16, KeyKind.BYTES),
-        ("uuid", None, KeyKind.UUID),
-    ],
-)
-def test_the_type_and_its_length_say_what_a_column_of_ids_holds(
-    data_type: str, length: int | None, kind: KeyKind
-) -> None:
-    assert kind_of(data_type, length) is kind
-
-
-def test_columns_are_known_by_their_names_in_small_letters() -> None:
-    rows = [("Claims", "ID", "BIGINT", None, "", ""), ("users", "x", "varchar", 9, "latin1_bin", "latin1")]
-    assert columns_there(lambda *_: rows) == {
-        ("claims", "id"): HeldColumn(KeyKind.INTEGER),
-        ("users", "x"): HeldColumn(KeyKind.TEXT, "latin1_bin", "latin1"),
-    }
+from consumer.mysql.keys import KeyKind, among, as_text
 
 
 def test_sixteen_bytes_are_read_with_the_dashes_of_a_uuid_and_others_as_their_digits() -> None:

@@ -9,17 +9,19 @@ CHARSET = "latin1"
 COLLATION = "latin1_toy_ci"
 
 _TEXT = re.compile(rf"SELECT (\d+) n, CONVERT\(x'([0-9a-f]*)' USING {CHARSET}\) c")
+_NAMES = re.compile(r"\b(?:table|column|character|collation|data|is|extra)(?:_[a-z_]+)?\b")
+"""Columns of information_schema.columns."""
 _LETTERS = re.compile(b"ch|.", re.IGNORECASE | re.DOTALL)
 
 
 class ToyServer:
-    """What `consumer.mysql.weights` asks of a server, answered from Python; `rows` answers everything else.
+    """What `consumer.mysql` asks of a server about texts, answered from Python; `columns` are those of its tables.
 
     One that `lies` calls no two texts equal, whatever their weights are.
     """
 
-    def __init__(self, rows: list[tuple[Any, ...]] | None = None, *, lies: bool = False) -> None:
-        self.rows = rows or []
+    def __init__(self, *columns: dict[str, str], lies: bool = False) -> None:
+        self.columns = columns
         self.lies = lies
         self.asked: list[str] = []
 
@@ -38,7 +40,17 @@ class ToyServer:
         if statement.startswith("WITH x AS"):
             equal = [(x, y) for (x, a), (y, b) in _pairs(statement) if weight(a).rstrip(b" ") == weight(b).rstrip(b" ")]
             return [] if self.lies else equal
-        return self.rows
+        asked = _NAMES.findall(statement.partition("FROM")[0])
+        return [tuple(column.get(name, "") for name in asked) for column in self.columns]
+
+
+def column(table: str, name: str, *, text: bool) -> dict[str, str]:
+    """A column as information_schema.columns has it: of the toy collation, or of numbers."""
+    held = {"table_name": table, "column_name": name, "data_type": "bigint", "column_type": "bigint"}
+    if text:
+        held |= {"data_type": "varchar", "column_type": "varchar(20)"}
+        held |= {"character_set_name": CHARSET, "collation_name": COLLATION}
+    return held
 
 
 def weight(text: bytes) -> bytes:
