@@ -29,9 +29,9 @@ LONGEST_FIRST: Final = (
     "integration/reader/test_ways_on.py",
     "integration/reader/test_topics_changed.py",
     "integration/binlog/test_network.py",
-    "integration/reconciler/test_page.py",
+    "integration/reconciler/web/test_page.py",
     "integration/binlog/test_positions.py",
-    "servers/test_private.py",
+    "servers/own/test_private.py",
     "integration/reader/test_taking_over.py",
     "integration/test_variants.py",
     "integration/reader/test_reader.py",
@@ -45,7 +45,7 @@ LONGEST_FIRST: Final = (
     "integration/test_ids.py",
     "integration/reconciler/test_lag.py",
     "integration/doctor/test_mysql.py",
-    "integration/reconciler/test_serve.py",
+    "integration/reconciler/web/test_serve.py",
 )
 """Where tests are that take long by themselves or share what is long in setting up: begun last, one of them would keep
 the other workers waiting."""

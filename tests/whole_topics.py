@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tests.support.waiting import until
 
 PATIENCE_SECONDS: Final = 60.0
 _SHOWN: Final = 5
@@ -66,11 +67,14 @@ def partitions_of(properties: dict[str, Any], topics: Iterable[str]) -> list[tup
 
 def _end(consumer: Consumer, topic: str, partition: int) -> int:
     """The offset behind a partition's last message that may be read; asked again while a broker starts to lead it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
+
+    def found() -> tuple[int, ...]:
         try:
-            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1])
+            return (int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1]),)
         except KafkaException as error:
-            if error.args[0].code() not in _LEADERLESS or time.monotonic() >= deadline:
+            if error.args[0].code() not in _LEADERLESS:
                 raise
-            time.sleep(0.2)
+            return ()
+
+    (end,) = until(found, f"a broker led {topic}/{partition}")
+    return end

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
@@ -31,6 +32,7 @@ from tests.bench.measure import BenchFailed, Command
 from tests.bench.postgres import database
 from tests.bench.sizes import Sizes
 from tests.servers import Servers
+from tests.support.waiting import until
 
 _LOADERS = 2
 _RATE = 1000
@@ -252,11 +254,12 @@ def _stages(probes: Sequence[_Probe], arrivals: tuple[_Arrivals, _Arrivals]) -> 
 
 
 def _wait(target: psycopg.Connection, query: str, user: int, seconds: float = _AFTER_PROBE) -> None:
-    deadline = time.monotonic() + seconds
-    while target.execute(query, [user], prepare=True).fetchone() is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"user {user} was not visible within {seconds} s")
-        time.sleep(0.0005)
+    found = partial(_first_row, target, query, user)
+    until(found, f"user {user} was visible", seconds, pause=0.0005)
+
+
+def _first_row(target: psycopg.Connection, query: str, user: int) -> tuple[object, ...] | None:
+    return target.execute(query, [user], prepare=True).fetchone()
 
 
 def _load(

@@ -34,6 +34,7 @@ from tests.bench.measure import BenchFailed
 from tests.bench.sizes import Sizes
 from tests.servers import Servers
 from tests.support import environments
+from tests.support.waiting import until
 
 NAME = "bench_sweeps"
 """Of the databases on both servers."""
@@ -300,7 +301,7 @@ def _checks(company: Company, seconds: float) -> list[results.Entry]:
     environment = {**company.environment, "HTTP_PORT": str(port), "LOG_LEVEL": "ERROR", "SWEEPS": ""}
     process = subprocess.Popen(command, env=environment)
     try:
-        _until_ready(port)
+        until(lambda: _is_ready(port), "the API was ready")
         asked = partial(precall.figures, host="127.0.0.1", port=port, users=company.users, rate=200, seconds=seconds)
         fresh = asked("pre-call checks at 200/s, just started")
         alone = asked("pre-call checks at 200/s")
@@ -316,17 +317,12 @@ def _checks(company: Company, seconds: float) -> list[results.Entry]:
         process.wait(30)
 
 
-def _until_ready(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)
+def _is_ready(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _rss(process: psutil.Process) -> int:

@@ -158,7 +158,7 @@ def _verdict(seed: int, problems: list[str], folder: Path) -> bool:
     for problem in problems:
         typer.echo(problem)
     if problems:
-        typer.echo(f"wrong with seed {seed}; logs and journals are below {folder}")
+        typer.echo(f"wrong with seed {seed}; logs of processes and transactions are below {folder}")
         return False
     typer.echo(f"seed {seed}: right")
     shutil.rmtree(folder)

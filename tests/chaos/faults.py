@@ -15,8 +15,8 @@ import pymysql
 from pymysql.constants import ER
 
 from tests.chaos.applier_log import gave_up_lanes, got_lanes, holds_lanes
+from tests.chaos.caseload import Full, Long
 from tests.chaos.connections import cut
-from tests.chaos.desk import Full, Long
 from tests.demo.company import Address
 from tests.support.processes import Process, ProcessFailed
 from tests.support.waiting import NeverCame
@@ -192,13 +192,13 @@ def drop_kafka(trial: Trial, _: Random) -> None:
 def slow_transaction(trial: Trial, random: Random) -> None:
     """One transaction fills one lane far beyond what an applier takes in of it, and takes its time."""
     lanes = trial.pipeline.lanes
-    random.choice(trial.desks).wanted = Full(_LANE_ROWS, random.uniform(0.5, 2), random.randrange(lanes), lanes)
+    random.choice(trial.caseloads).wanted = Full(_LANE_ROWS, random.uniform(0.5, 2), random.randrange(lanes), lanes)
 
 
 def wide_transaction(trial: Trial, random: Random) -> None:
     """One transaction changes very many customers at once, in every lane, and takes its time."""
-    desk = random.choice(trial.desks)
-    desk.wanted = Long(min(500, len(desk.customers) // 2), random.uniform(0.5, 2))
+    caseload = random.choice(trial.caseloads)
+    caseload.wanted = Long(min(500, len(caseload.customers) // 2), random.uniform(0.5, 2))
 
 
 def hold_stream(trial: Trial, random: Random) -> None:

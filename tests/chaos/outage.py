@@ -11,20 +11,20 @@ from typing import Literal, Self
 import psycopg
 
 from tests.chaos.trial import Ground
+from tests.demo.caseload import Caseload
 from tests.demo.company import Address, Worker
 from tests.demo.compare import Clock, Verdict, compare, compare_company, compare_seen
-from tests.demo.desk import Desk
-from tests.demo.journal import Journal, Transaction
 from tests.demo.oracle import Oracle
 from tests.demo.pipeline import Pipeline
+from tests.demo.transaction_log import Transaction, TransactionLog
 from tests.support.processes import Process, ProcessFailed
 
 Part = Literal["reader", "kafka", "appliers"]
 """What may be away: nobody reads the binlog, nothing keeps messages, or nobody applies them."""
 
 
-class Diary(Journal):
-    """A journal that also keeps what is to be told the oracle."""
+class Diary(TransactionLog):
+    """A transaction log that also keeps what is to be told the oracle."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -44,9 +44,9 @@ class Outage:
         self.oracle = Oracle(self.pipeline.shape.words)
         self._ground = ground
         self._away = away
-        self._diary = Diary(self.pipeline.folder / "journal-0.jsonl")
-        desk = Desk(0, 1, seed, moves=False)
-        self._worker = Worker(Address.of(self.pipeline.mysql_url), desk, 1.0, self._diary, compressed=False)
+        self._diary = Diary(self.pipeline.folder / "transactions-0.jsonl")
+        caseload = Caseload(0, 1, seed, moves=False)
+        self._worker = Worker(Address.of(self.pipeline.mysql_url), caseload, 1.0, self._diary, compressed=False)
         self._since = 0
         self._say = say
 

@@ -81,7 +81,7 @@ def main(
         typer.echo(problem)
     typer.echo(f"the report, samples and plots lie in {results}")
     if problems:
-        typer.echo(f"wrong with seed {seed}; logs and journals are below {trial.pipeline.folder}")
+        typer.echo(f"wrong with seed {seed}; logs of processes and transactions are below {trial.pipeline.folder}")
         raise typer.Exit(1)
     shutil.rmtree(trial.pipeline.folder)
 

@@ -10,8 +10,8 @@ import zlib
 import pytest
 
 from tests.chaos.applier_log import gave_up_lanes, holds_lanes
+from tests.chaos.caseload import ChaosCaseload, Full
 from tests.chaos.connections import cut
-from tests.chaos.desk import ChaosDesk, Full
 from tests.chaos.dialler import Judge
 from tests.chaos.events import Told, compare_events
 from tests.chaos.topics import Numbered, check_lane
@@ -125,15 +125,15 @@ def test_an_applier_that_only_goes_on_has_not_noticed_that_it_was_overtaken() ->
 
 
 def test_a_full_lane_has_the_rows_asked_for_and_no_other_lane_has_any() -> None:
-    desk = ChaosDesk(0, 8, 1)
+    caseload = ChaosCaseload(0, 8, 1)
     for _ in range(375):
-        desk.commit(desk.initial())
-    desk.wanted = Full(1000, 0.5, 3, 12)
-    draft = desk.next()
+        caseload.commit(caseload.initial())
+    caseload.wanted = Full(1000, 0.5, 3, 12)
+    draft = caseload.next()
     assert len(draft.steps) >= 1000
-    assert {zlib.crc32(str(desk._owner(step)).encode()) % 12 for step in draft.steps} == {3}
+    assert {zlib.crc32(str(caseload._owner(step)).encode()) % 12 for step in draft.steps} == {3}
     assert "DO SLEEP(0.5)" in draft.statements
-    assert desk.next().name != draft.name
+    assert caseload.next().name != draft.name
 
 
 def test_events_that_are_missing_or_not_earned_or_out_of_order_are_found() -> None:

@@ -15,12 +15,12 @@ from typing import Final, Self
 
 import psycopg
 
-from tests.chaos.desk import ChaosDesk
+from tests.chaos.caseload import ChaosCaseload
 from tests.chaos.dialler import AUDIT, Dialler, check_writes
 from tests.chaos.events import check_events
 from tests.chaos.net import SafetyNet
 from tests.chaos.topics import check_topics
-from tests.demo import journal
+from tests.demo import transaction_log
 from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import NONE, Oracle
@@ -119,9 +119,9 @@ class Trial:
             catch_up=_CATCH_UP_SECONDS, patience=_PATIENCE,
         )  # fmt: skip
         workers = len(self.company.workers)
-        self.desks = [ChaosDesk(number, workers, seed) for number in range(workers)]
-        for worker, desk in zip(self.company.workers, self.desks, strict=True):
-            worker.desk = desk
+        self.caseloads = [ChaosCaseload(number, workers, seed) for number in range(workers)]
+        for worker, caseload in zip(self.company.workers, self.caseloads, strict=True):
+            worker.caseload = caseload
         self.diallers = [Dialler(self.pipeline.postgres_url, seed, number) for number in range(2 * load.dialler)]
         self.net = SafetyNet(self.pipeline, seed) if load.net else None
         self.faults: Counter[str] = Counter()
@@ -206,8 +206,8 @@ class Trial:
         clock = self.pipeline.clock()
         self.pipeline.stop()
         oracle = Oracle(self.pipeline.shape.words)
-        for path in self.company.journals:
-            oracle.replay(journal.read(path))
+        for path in self.company.transaction_logs:
+            oracle.replay(transaction_log.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, other_writers=bool(self.diallers))
         self.say(f"{time.monotonic() - self._began:6.1f} s  {verdict.sentence}")
         problems = [] if verdict.right else [verdict.sentence, *verdict.lines()]

@@ -33,7 +33,7 @@ def main() -> None:
     # Nobody compares afterwards, so that nothing is written down.
     with Company(os.environ["COMPANY_DATABASE_URL"], None, rate=rate) as company:
         for worker in company.workers:
-            worker.desk.first_user = first_user
+            worker.caseload.first_user = first_user
         company.load(customers)
         company.start()
         print(f"{company.customers:,} customers, {rate:g} transactions a second", flush=True)

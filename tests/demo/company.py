@@ -1,6 +1,6 @@
-"""The simulated claims company: several people at their desks, each with a connection of its own to MySQL.
+"""The simulated claims company: several people with their customers, each with a connection of its own to MySQL.
 
-Every committed transaction goes into the worker's journal with the time before and after its COMMIT. Where a
+Every committed transaction goes into the worker's transaction log with the time before and after its COMMIT. Where a
 connection is lost during a COMMIT, the row it left in `activity_log` tells afterwards whether it happened.
 """
 
@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlsplit
 import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
+from tests.demo.caseload import Caseload, Draft
 from tests.demo.company_schema import COMPANY
-from tests.demo.desk import Desk, Draft
-from tests.demo.journal import Journal, Transaction
 from tests.demo.shape import CAPTURED, Shape
+from tests.demo.transaction_log import Transaction, TransactionLog
 
 _LOST: Final = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, ER.SERVER_SHUTDOWN, 0, 1927}
 _REFUSED: Final = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
@@ -104,20 +104,20 @@ def create_tables(address: Address, shape: Shape) -> None:
 
 
 class Worker(threading.Thread):
-    """One desk, one connection, one journal."""
+    """One caseload, one connection, one transaction log."""
 
     def __init__(
         self,
         address: Address,
-        desk: Desk,
+        caseload: Caseload,
         rate: float,
-        journal: Journal,
+        log: TransactionLog,
         compressed: bool,
         catch_up: float = 1.0,
         patience: float = _PATIENCE,
     ) -> None:
-        super().__init__(name=f"worker {desk.worker}", daemon=True)
-        self.desk = desk
+        super().__init__(name=f"worker {caseload.worker}", daemon=True)
+        self.caseload = caseload
         self.rate = rate
         self.catch_up = catch_up
         self.committed = 0
@@ -127,29 +127,29 @@ class Worker(threading.Thread):
         self.failure: BaseException | None = None
         self.recent: deque[tuple[int, str]] = deque(maxlen=8)
         self._address = address
-        self._journal = journal
+        self._log = log
         self._compressed = compressed
         self._number = 0
         self._patience = patience
         self._over = threading.Event()
-        self._pause = Random(f"{desk.worker}")
+        self._pause = Random(f"{caseload.worker}")
         self._connection: pymysql.Connection[pymysql.cursors.Cursor] | None = None
 
     def load(self, customers: int) -> None:
         """Creates customers who are there from the beginning, each whole within one transaction."""
         while customers > 0:
-            drafts = [self.desk.initial() for _ in range(min(customers, _INITIAL_BATCH))]
+            drafts = [self.caseload.initial() for _ in range(min(customers, _INITIAL_BATCH))]
             customers -= len(drafts)
             connection = self._connected()
             run(connection, ";".join(["BEGIN", *(sql for draft in drafts for sql in draft.statements), "COMMIT"]))
             for draft in drafts:
-                self.desk.commit(draft)
+                self.caseload.commit(draft)
                 self._number += 1
-                self._journal.write(Transaction(self._number, 0, now(), True, draft.steps))
+                self._log.write(Transaction(self._number, 0, now(), True, draft.steps))
 
     def act(self) -> None:
         """One transaction, at once; for those who do not start the thread."""
-        self._transact(self.desk.next())
+        self._transact(self.caseload.next())
 
     def finish(self) -> None:
         """Asks the worker to stop after the transaction at hand."""
@@ -173,8 +173,8 @@ class Worker(threading.Thread):
             self.close()
 
     def close(self) -> None:
-        """Ends connection and journal."""
-        self._journal.close()
+        """Ends connection and log."""
+        self._log.close()
         if self._connection is not None and self._connection.open:
             self._connection.close()
 
@@ -182,7 +182,7 @@ class Worker(threading.Thread):
         self._number += 1
         # Not first: InnoDB keeps the order of locks by primary key where every transaction starts with the customer.
         activity = (
-            f"INSERT INTO activity_log (worker, number, details) VALUES ({self.desk.worker}, {self._number},"
+            f"INSERT INTO activity_log (worker, number, details) VALUES ({self.caseload.worker}, {self._number},"
             f' \'{{"action": "{draft.name}", "by": "pii-agent"}}\')'
         )
         try:
@@ -207,8 +207,8 @@ class Worker(threading.Thread):
             happened = self._happened()
         high = now()
         if happened:
-            self.desk.commit(draft)
-            self._journal.write(Transaction(self._number, low, high, False, draft.steps))
+            self.caseload.commit(draft)
+            self._log.write(Transaction(self._number, low, high, False, draft.steps))
             self.committed += 1
             self.recent.append((high, draft.name))
 
@@ -229,7 +229,7 @@ class Worker(threading.Thread):
         """Whether the transaction at hand is in the tables; waits for a session of the server that still holds it."""
         with self._connected().cursor() as cursor:
             cursor.execute(
-                f"SELECT 1 FROM activity_log WHERE worker = {self.desk.worker} AND number = {self._number}"
+                f"SELECT 1 FROM activity_log WHERE worker = {self.caseload.worker} AND number = {self._number}"
                 " LOCK IN SHARE MODE"
             )
             return cursor.fetchone() is not None
@@ -274,20 +274,21 @@ class Company:
         self.address = Address.of(url)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self.journals = [
-            folder / f"journal-{worker}.jsonl" if folder is not None else Path(os.devnull) for worker in range(workers)
+        self.transaction_logs = [
+            folder / f"transactions-{worker}.jsonl" if folder is not None else Path(os.devnull)
+            for worker in range(workers)
         ]
         self.workers = [
             Worker(
                 self.address,
-                Desk(worker, workers, seed, moves=moves, shape=shape),
+                Caseload(worker, workers, seed, moves=moves, shape=shape),
                 rate / workers,
-                Journal(path),
+                TransactionLog(path),
                 compressed and worker == 0,
                 catch_up,
                 patience,
             )
-            for worker, path in enumerate(self.journals)
+            for worker, path in enumerate(self.transaction_logs)
         ]
 
     def load(self, customers: int) -> None:
@@ -318,7 +319,7 @@ class Company:
                 ) from worker.failure
 
     def stop(self) -> None:
-        """Everybody finishes the transaction at hand and writes out the journal. Raises CompanyFailed."""
+        """Everybody finishes the transaction at hand and writes out the log. Raises CompanyFailed."""
         for worker in self.workers:
             worker.finish()
         for worker in self.workers:
@@ -341,7 +342,7 @@ class Company:
     @property
     def customers(self) -> int:
         """Customers there are now."""
-        return sum(len(worker.desk.customers) for worker in self.workers)
+        return sum(len(worker.caseload.customers) for worker in self.workers)
 
     def __enter__(self) -> Self:
         return self

@@ -16,9 +16,9 @@ from psycopg.rows import namedtuple_row
 
 from tests.demo.company import Address
 from tests.demo.company_schema import COMPANY
-from tests.demo.journal import Key
 from tests.demo.oracle import FAR, NONE, Oracle, Person, Span, Stay, Words
 from tests.demo.shape import Shape, canonical
+from tests.demo.transaction_log import Key
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = timedelta(microseconds=500)
@@ -147,7 +147,7 @@ def compare(
 
 
 def compare_company(url: str, oracle: Oracle, shape: Shape = COMPANY) -> list[str]:
-    """Sentences on customers whose rows in MySQL are not what the journal says; a fault of the company, not of ours.
+    """Sentences on customers whose rows in MySQL are not what the log says; a fault of the company, not of ours.
 
     Rows that belong to nobody are passed over. Raises pymysql.MySQLError where the tables cannot be read.
     """
@@ -179,10 +179,10 @@ def compare_company(url: str, oracle: Oracle, shape: Shape = COMPANY) -> list[st
         ),
     )
     return [
-        f"{table} {key}: MySQL holds {rows.get(key)}, the journal says {journal.get(key)}"
-        for table, rows, journal in expected
-        for key in sorted(rows.keys() | journal.keys(), key=str)
-        if rows.get(key) != journal.get(key)
+        f"{table} {key}: MySQL holds {rows.get(key)}, the log says {logged.get(key)}"
+        for table, rows, logged in expected
+        for key in sorted(rows.keys() | logged.keys(), key=str)
+        if rows.get(key) != logged.get(key)
     ]
 
 

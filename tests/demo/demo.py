@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.demo import journal
+from tests.demo import transaction_log
 from tests.demo.call_centre import CallCentre
 from tests.demo.company import Company
 from tests.demo.company_schema import COMPANY
@@ -141,8 +141,8 @@ class Demo:
         self.pipeline.stop()
         shape = self.options.shape
         oracle = Oracle(shape.words)
-        for path in self.company.journals:
-            oracle.replay(journal.read(path))
+        for path in self.company.transaction_logs:
+            oracle.replay(transaction_log.read(path))
         verdict = compare(self.pipeline.postgres_url, oracle, clock, left_behind=not shape.foreign_keys)
         for sentence in compare_company(self.pipeline.mysql_url, oracle, shape):
             verdict.notes[0].append(sentence)

@@ -1,4 +1,4 @@
-"""What must have become of every customer, computed from the company's own journal.
+"""What must have become of every customer, computed from the company's own transaction log.
 
 Written from design section 3 alone: it imports nothing of what it judges.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from tests.demo.journal import Key, Step, Transaction
+from tests.demo.transaction_log import Key, Step, Transaction
 
 UNSIGNED: Final = "unsigned_users"
 OUTSTANDING: Final = "requirements_outstanding"
@@ -145,7 +145,7 @@ class Oracle:
         self._claim: dict[Key, Key] = {}
 
     def replay(self, transactions: Iterable[Transaction]) -> None:
-        """Plays a journal."""
+        """Plays a transaction log."""
         for transaction in transactions:
             self.play(transaction)
 

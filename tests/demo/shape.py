@@ -13,8 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.demo.journal import Key
 from tests.demo.oracle import Words
+from tests.demo.transaction_log import Key
 
 CAPTURED: Final = {
     "users": {"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"},

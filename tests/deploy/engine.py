@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,8 +19,9 @@ from tests.servers.mysql import MySQL, mysql_tool
 from tests.servers.packages import install
 from tests.servers.places import PROJECT, ServerError, built, home, locked, say, socket_folder
 from tests.servers.processes import ProcessId, end, is_alive, run, run_or_raise, spawn
+from tests.support.waiting import NeverCame, until
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds an engine has to start, and to stop with all its containers."""
 
 
@@ -91,12 +91,13 @@ def _start() -> ProcessId:
     say("docker: starting an engine")
     process = spawn(["dockerd", data, *where], marker=data, log=log)
     note.write_text(json.dumps(asdict(process)))
-    deadline = time.monotonic() + PATIENCE
-    while run(["/usr/bin/docker", "--host", f"unix://{_socket()}", "info"]).returncode:
-        if not is_alive(process) or time.monotonic() > deadline:
-            end(process, signal.SIGTERM, PATIENCE)
-            raise ServerError(f"dockerd does not answer at {_socket()}: {_last_word(log)}; see {log}")
-        time.sleep(0.3)
+    client = ["/usr/bin/docker", "--host", f"unix://{_socket()}", "info"]
+    try:
+        until(lambda: run(client).returncode == 0 or not is_alive(process), "dockerd answered", PATIENCE, pause=0.3)
+    except NeverCame:
+        end(process, signal.SIGTERM, PATIENCE)
+    if not is_alive(process):
+        raise ServerError(f"dockerd does not answer at {_socket()}: {_last_word(log)}; see {log}")
     return process
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from tests.demo.pipeline import Addresses, Pipeline
 from tests.demo.shape import CAPTURED, PERSONAL_DATA
 from tests.demo.view import LineView
 from tests.servers import ensure
+from tests.support.environments import environment
 from tests.whole_topics import messages_of, partitions_of
 
 pytestmark = pytest.mark.servers
@@ -125,7 +125,7 @@ def demo(seconds: float, **settings: str) -> tuple[int, str]:
     """Exit code and output of the command."""
     command = [sys.executable, "-m", "tests.demo"]
     with subprocess.Popen(
-        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment() | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             output, _ = process.communicate(timeout=seconds)
@@ -167,8 +167,8 @@ def test_a_demo_that_is_terminated_leaves_nothing_behind() -> None:
 
 def trial_of(process: psutil.Process) -> str | None:
     """The TOPIC_PREFIX that a process runs with, of those that we may look at."""
-    environment: dict[str, str] = process.info["environ"] or {}
-    return environment.get("TOPIC_PREFIX")
+    told: dict[str, str] = process.info["environ"] or {}
+    return told.get("TOPIC_PREFIX")
 
 
 def test_a_wrong_setting_ends_the_demo_with_a_sentence() -> None:

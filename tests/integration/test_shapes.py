@@ -1,4 +1,4 @@
-"""The simulated company on real servers, in every shape: its tables hold what its journal says."""
+"""The simulated company on real servers, in every shape: its tables hold what its transaction log says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo import journal
+from tests.demo import transaction_log
 from tests.demo.company import Address, Company, create_tables, run
 from tests.demo.company_schema import COMPANY, MARIADB_VARIANTS, VARIANTS
 from tests.demo.compare import compare_company
@@ -44,13 +44,15 @@ def database(server: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("shape", EVERYWHERE, ids=lambda shape: shape.name)
-def test_the_tables_hold_what_the_journal_says(database: str, shape: Shape, tmp_path: Path) -> None:
+def test_the_tables_hold_what_the_transaction_log_says(database: str, shape: Shape, tmp_path: Path) -> None:
     works_and_agrees(database, shape, tmp_path)
 
 
 @pytest.mark.parametrize("shape", MARIADB_VARIANTS, ids=lambda shape: shape.name)
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_the_tables_hold_what_the_journal_says_in_types_of_mariadb(database: str, shape: Shape, tmp_path: Path) -> None:
+def test_the_tables_hold_what_the_transaction_log_says_in_types_of_mariadb(
+    database: str, shape: Shape, tmp_path: Path
+) -> None:
     works_and_agrees(database, shape, tmp_path)
 
 
@@ -64,8 +66,8 @@ def works_and_agrees(database: str, shape: Shape, folder: Path) -> None:
                 worker.act()
         company.stop()
         oracle = Oracle(shape.words)
-        for path in company.journals:
-            oracle.replay(journal.read(path))
+        for path in company.transaction_logs:
+            oracle.replay(transaction_log.read(path))
     assert compare_company(database, oracle, shape) == []
     queues = {person.queue for person in oracle.people.values()}
     assert len(queues) == 3

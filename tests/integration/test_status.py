@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -23,6 +22,7 @@ from tests.bench.kafka import Topics
 from tests.bench.postgres import database
 from tests.integration.binlog.proxy import Proxy
 from tests.servers import ensure
+from tests.support.environments import environment
 from tests.support.waiting import PATIENCE
 
 
@@ -98,9 +98,9 @@ def test_status_counts_what_waits_and_explain_says_why_and_whether_mysql_agrees(
 
 
 def test_watching_says_each_time_why_a_half_is_missing() -> None:
-    nobody = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    nobody = environment(kafka="127.0.0.1:1", postgres="postgresql://nobody@127.0.0.1:1/nothing")
     command = [str(ours.SCRIPTS / "consumer"), "status", "--watch"]
-    with subprocess.Popen(command, env={**os.environ, **nobody}, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=nobody, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = [json.loads(process.stderr.readline())["reason"] for _ in range(4)]
         process.send_signal(signal.SIGINT)

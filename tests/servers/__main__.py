@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tests.servers import choice, state
 from tests.servers.api import ensure, running
 from tests.servers.places import ServerError, locked, say
-from tests.servers.provider import KINDS
+from tests.servers.providers.provider import KINDS
 
 _VARIABLES = {
     "mysql": "REPLICA_DATABASE_URL",

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from tests.servers import choice, state
 from tests.servers.places import ServerError, home, locked, say
 from tests.servers.processes import identify
-from tests.servers.provider import KINDS, Provider, Server
+from tests.servers.providers.provider import KINDS, Provider, Server
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -3,10 +3,10 @@
 import os
 
 from tests.servers import state
-from tests.servers.containers import ContainersProvider
-from tests.servers.debian import DebianProvider
 from tests.servers.places import ServerError, home, say
-from tests.servers.provider import Provider
+from tests.servers.providers.containers import ContainersProvider
+from tests.servers.providers.debian import DebianProvider
+from tests.servers.providers.provider import Provider
 from tests.servers.state import Record
 
 _PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (ContainersProvider(), DebianProvider())}

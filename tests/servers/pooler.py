@@ -5,8 +5,7 @@ import shutil
 import signal
 import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,10 +13,11 @@ from urllib.parse import urlsplit
 from tests.servers import state
 from tests.servers.packages import install
 from tests.servers.places import ServerError, locked, own
-from tests.servers.processes import end, is_alive, spawn
+from tests.servers.processes import ProcessId, end, is_alive, spawn
+from tests.support.waiting import NeverCame, until
 
 _USER = "nobody"  # PgBouncer refuses root
-_PATIENCE = 20.0
+_PATIENCE = 120.0
 
 
 def why_not() -> str | None:
@@ -45,7 +45,7 @@ def pgbouncer(postgres_url: str, mode: str, *, servers: int = 3) -> Iterator[str
     command = [_program() or "pgbouncer", str(folder / "pgbouncer.ini")]
     process = spawn(command, marker=str(folder), log=folder / "log", user=_USER)
     try:
-        _wait(port, folder, lambda: is_alive(process))
+        _wait_until_it_answers(process, port, folder)
         yield parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
     finally:
         end(process, signal.SIGTERM, _PATIENCE)
@@ -56,14 +56,17 @@ def _program() -> str | None:
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def _wait(port: int, folder: Path, runs: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
+def _wait_until_it_answers(process: ProcessId, port: int, folder: Path) -> None:
+    def answers() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError as error:
-            if not runs() or time.monotonic() > deadline:
-                raise ServerError(f"PgBouncer does not start: {(folder / 'log').read_text()[-500:]}") from error
-            time.sleep(0.05)
-        else:
-            return
+            if is_alive(process):
+                return False
+            raise ServerError(f"PgBouncer ended while starting: {(folder / 'log').read_text()[-500:]}") from error
+        return True
+
+    try:
+        until(answers, "PgBouncer answered", _PATIENCE)
+    except NeverCame as error:
+        raise ServerError(f"PgBouncer does not start: {(folder / 'log').read_text()[-500:]}") from error

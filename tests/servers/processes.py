@@ -5,12 +5,12 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.places import ServerError
+from tests.support.waiting import NeverCame, until
 
 _UMASK = 0o022  # whoever calls us: what we install must be readable by the servers' own accounts
 
@@ -154,12 +154,10 @@ def _group_of(user: str | None) -> int | None:
 
 
 def _gone_within(process: ProcessId, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not is_alive(process):
-            return True
-        time.sleep(0.05)
-    return False
+    try:
+        return until(lambda: not is_alive(process), f"process {process.pid} was gone", seconds)
+    except NeverCame:
+        return False
 
 
 def _start_time(pid: int) -> int:

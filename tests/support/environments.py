@@ -1,12 +1,14 @@
-"""What our programs are told in tests: the one place that makes an environment for them."""
+"""What our programs are told in tests: the one place that makes environments for them."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 _OURS: Final = ("KAFKA_",)
 """Settings that a shell may have from `make servers-env`, and that are about servers other than a trial's own."""
+_ROOT: Final = Path(__file__).parents[2]
 
 
 def environment(
@@ -29,3 +31,8 @@ def environment(
         "PYTHONUNBUFFERED": "1",
     }
     return inherited | {name: value for name, value in told.items() if value is not None} | more
+
+
+def bare(**settings: str) -> dict[str, str]:
+    """Nothing of this process's environment but where programs are found, and these settings."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT), "TERM": "xterm", **settings}

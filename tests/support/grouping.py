@@ -20,15 +20,15 @@ SHARED: Final = (
     "tests/integration/doctor/test_attribution.py",
     "tests/integration/doctor/test_mysql.py",
     "tests/integration/observe/",
-    "tests/integration/reader/test_audit_xa.py",
+    "tests/integration/reader/audit/test_audit_xa.py",
     "tests/integration/reader/test_lost_checkpoint.py",
-    "tests/integration/reconciler/test_page.py",
+    "tests/integration/reconciler/web/test_page.py",
     "tests/integration/security/test_fortress.py",
     "tests/integration/security/test_mariadb.py",
     "tests/integration/store/test_pooler.py",
     "tests/integration/test_demo.py",
     "tests/integration/test_kubernetes.py",
-    "tests/servers/test_private.py",
+    "tests/servers/own/test_private.py",
 )
 """Files, and folders, whose tests share a fixture; and those marked `prepared`, which meet each other on one server."""
 _SERVER: Final = re.compile(r"\[(mysql|mariadb)\b")

@@ -19,6 +19,7 @@ from rich.text import Text
 import consumer.cli
 import reconciler.cli
 from consumer import ending
+from tests.support.environments import bare
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
@@ -42,13 +43,9 @@ def commands() -> list[tuple[str, object]]:
 def run(line: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = line.split()
     return subprocess.run(
-        [str(BIN / program), *arguments], env=clean(settings), cwd=folder, capture_output=True, text=True, check=False,
+        [str(BIN / program), *arguments], env=bare(**settings), cwd=folder, capture_output=True, text=True, check=False,
         timeout=60,
     )  # fmt: skip
-
-
-def clean(settings: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", **settings}
 
 
 @pytest.mark.parametrize(("line", "command"), commands())
@@ -128,7 +125,7 @@ def test_ctrl_c_ends_with_130_while_a_server_is_silent(tmp_path: Path, line: str
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2"  # as long as libpq waits
         process = subprocess.Popen(
-            [str(BIN / program), *arguments], env=clean({**WELL, "DATABASE_URL": url}), cwd=tmp_path,
+            [str(BIN / program), *arguments], env=bare(**{**WELL, "DATABASE_URL": url}), cwd=tmp_path,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         connection, _ = silent.accept()
@@ -142,7 +139,7 @@ def test_errors_are_a_plain_sentence_on_a_terminal_and_coloured_unless_no_color(
     master, slave = pty.openpty()
     settings = {"NO_COLOR": "1"} if quiet else {}
     line = [str(BIN / "consumer"), "status"]
-    assert subprocess.run(line, env=clean(settings), cwd=tmp_path, stderr=slave, check=False).returncode == 2
+    assert subprocess.run(line, env=bare(**settings), cwd=tmp_path, stderr=slave, check=False).returncode == 2
     os.close(slave)
     text = os.read(master, 10_000).decode()
     os.close(master)

@@ -16,7 +16,6 @@ from consumer import metrics
 from consumer.leads.model import Conversion, ConversionType, QueueType, Reason, Stint
 from consumer.leads.outcome import Outcome
 from consumer.measures import CATALOGUE, EXPOSED, RECONCILER, Durations, Measure, begin, exposition, registered
-from consumer.mysql.retention import retention_seconds
 from consumer.reader.lag import rows_in
 from consumer.store.dead_letters import Defect
 from consumer.store.lanes import LanePoint
@@ -155,19 +154,6 @@ def test_what_kafka_told_last_stands_while_it_is_away() -> None:
 def test_without_kafka_nothing_is_told_of_it() -> None:
     with reconciler_told(Snapshot(), NOT_WATCHED) as (told,):
         assert not any(line.startswith(("leadstream_kafka_up ", "leadstream_reader_checkpoint")) for line in told)
-
-
-@pytest.mark.parametrize(
-    ("variables", "seconds"),
-    [
-        ({"binlog_expire_logs_seconds": "3600"}, 3600),
-        ({"binlog_expire_logs_seconds": "0", "expire_logs_days": "2"}, 172_800),
-        ({"expire_logs_days": "0.000000"}, inf),
-        ({"binlog_expire_logs_seconds": "3600", "binlog_expire_logs_auto_purge": "OFF"}, inf),
-    ],
-)
-def test_how_long_a_server_keeps_binlogs_is_what_its_variables_say(variables: dict[str, str], seconds: float) -> None:
-    assert retention_seconds(variables) == seconds
 
 
 def test_a_conversion_is_counted_with_its_source_and_how_long_the_customer_stood_in_the_queue() -> None:

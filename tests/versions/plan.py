@@ -50,20 +50,20 @@ _POSTGRES: Final = (
     "tests/integration/applier",
     "tests/integration/store",
     "tests/integration/doctor/test_postgres.py",
-    "tests/integration/reconciler/test_api.py",
+    "tests/integration/reconciler/web/test_api.py",
     "tests/integration/reconciler/test_queries.py",
-    "tests/integration/reconciler/test_sweeps.py",
-    "tests/integration/reconciler/test_verify.py",
+    "tests/integration/reconciler/runs/test_sweeps.py",
+    "tests/integration/reconciler/runs/test_verify.py",
 )
 _KAFKA: Final = (
     "tests/integration/applier",
     f"{_READER}/test_reader.py",
-    f"{_READER}/test_audit.py",
+    f"{_READER}/audit/test_audit.py",
     f"{_READER}/test_lost_checkpoint.py",
     f"{_READER}/test_passed_over.py",
     f"{_READER}/test_taking_over.py",
     f"{_READER}/test_topics_changed.py",
-    f"{_READER}/test_unsure_commits.py",
+    f"{_READER}/test_uncertain_commits.py",
     "tests/integration/doctor/test_stream.py",
     "tests/integration/reconciler/test_publisher.py",
 )
@@ -73,7 +73,7 @@ _PYTHON: Final = (
     "tests/integration/binlog/test_transactions.py",
     "tests/integration/binlog/test_types.py",
     f"{_READER}/test_reader.py",
-    "tests/integration/reconciler/test_serve.py",
+    "tests/integration/reconciler/web/test_serve.py",
     "tests/integration/store/test_leads.py",
     "tests/integration/store/test_renewed_passwords.py",
 )
@@ -100,7 +100,7 @@ _KAFKA_CORE: Final = (
     "tests/integration/applier/test_exactly_once.py",
     "tests/integration/doctor/test_stream.py",
     f"{_READER}/test_passed_over.py",
-    f"{_READER}/test_unsure_commits.py",
+    f"{_READER}/test_uncertain_commits.py",
     "tests/integration/reconciler/test_publisher.py",
 )
 _PYTHON_CORE: Final = (

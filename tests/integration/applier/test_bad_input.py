@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -488,7 +487,7 @@ def command(world: World, *arguments: str) -> str:
     """What `consumer dead-letters` prints."""
     ended = subprocess.run(
         [sys.executable, "-c", "from consumer.cli import main; main()", "dead-letters", *arguments],
-        env={**os.environ, **world.settings},
+        env=world.settings,
         capture_output=True,
         text=True,
         check=False,

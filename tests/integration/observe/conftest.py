@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from tests.demo.company import Company
 from tests.demo.pipeline import Addresses, Pipeline
 from tests.integration.observe.prometheus import Prometheus
+from tests.integration.reconciler.serving import run_to_its_end
 from tests.servers import ensure
 from tests.support.ports import free_port
 from tests.support.processes import Process
@@ -90,7 +91,7 @@ def _live_through(pipeline: Observed, company: Company) -> None:
         pipeline.drain()
         with psycopg.connect(pipeline.postgres_url, autocommit=True) as connection:
             connection.execute(FALSIFY)
-        reconciler.post("/verify", headers={"Authorization": f"Bearer {TOKEN}"}, json={"repair": True})
+        run_to_its_end(reconciler, "/verify", TOKEN, repair=True)
 
 
 def _set_one_aside(pipeline: Observed) -> None:

@@ -21,9 +21,9 @@ from consumer.store import conversion_events
 from consumer.stream import topics
 from reconciler.web import conversions
 from tests.integration.reconciler.played import Played
+from tests.integration.reconciler.runs.test_conversions import MINUTE, ask, hand_in, now, sign
+from tests.integration.reconciler.runs.test_sweeps import EVERYONE
 from tests.integration.reconciler.serving import Served, serving
-from tests.integration.reconciler.test_conversions import MINUTE, ask, hand_in, now, sign
-from tests.integration.reconciler.test_sweeps import EVERYONE
 from tests.integration.reconciler.world import World
 from tests.servers import ensure
 from tests.support.waiting import until

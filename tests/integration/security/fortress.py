@@ -88,7 +88,7 @@ class Fortress:
 
     def administer(self, command: str) -> None:
         """Runs one of Kafka's commands as its administrator; `$BROKERS` is where."""
-        env = {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}", "BROKERS": self.brokers}
+        env = environment(PATH=f"{self.tools}{os.pathsep}{os.environ['PATH']}", BROKERS=self.brokers)
         done = subprocess.run(["bash", "-ec", command], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

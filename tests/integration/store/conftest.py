@@ -10,7 +10,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from tests.integration.company_tables import call_centre_tables
 from tests.integration.store.databases import new_database, run, wipe
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Replayer
 from tests.servers import ensure
 
 
@@ -53,6 +53,6 @@ def store(database: str) -> Iterator[LeadStore]:
 
 
 @pytest.fixture
-def desk(store: LeadStore) -> Desk:
+def replayer(store: LeadStore) -> Replayer:
     """Customers who do things, and a store that hears of it."""
-    return Desk(store)
+    return Replayer(store)

@@ -10,7 +10,7 @@ from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from tests.integration.store.databases import row, rows
-from tests.integration.store.desk import LANES, attempt, fail
+from tests.integration.store.replayer import LANES, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
 
 

@@ -11,7 +11,7 @@ from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, START, Desk, attempt, claim, fail, requirement, user
+from tests.integration.store.replayer import LANES, START, Replayer, attempt, claim, fail, requirement, user
 
 ODD = "back\\slash \"quote\" 'single' {curly}, comma NULL ü \U0001f600 \t\n"
 
@@ -45,12 +45,12 @@ def write(store: LeadStore, outcome: Outcome) -> None:
         tx.write(outcome)
 
 
-def test_a_lead_comes_back_as_it_was_written(store: LeadStore, desk: Desk) -> None:
+def test_a_lead_comes_back_as_it_was_written(store: LeadStore, replayer: Replayer) -> None:
     write(store, outcome_of(whole_lead(1), Lead(2)))
-    assert desk.load(1, 2) == {1: whole_lead(1), 2: Lead(2)}
+    assert replayer.load(1, 2) == {1: whole_lead(1), 2: Lead(2)}
 
 
-def test_a_lead_that_is_written_again_comes_back_as_it_is_now(store: LeadStore, desk: Desk) -> None:
+def test_a_lead_that_is_written_again_comes_back_as_it_is_now(store: LeadStore, replayer: Replayer) -> None:
     write(store, outcome_of(Lead(1, True), whole_lead(2)))
     write(store, outcome_of(whole_lead(1)))
     second = whole_lead(2)
@@ -61,22 +61,22 @@ def test_a_lead_that_is_written_again_comes_back_as_it_is_now(store: LeadStore, 
     outcome.claims.add((2, "7"))
     outcome.requirements.add((2, "70"))
     write(store, outcome)
-    assert desk.load(1, 2) == {1: whole_lead(1), 2: second}
+    assert replayer.load(1, 2) == {1: whole_lead(1), 2: second}
 
 
-def test_leads_nobody_knows_are_absent_and_leave_no_row_behind(desk: Desk, database: str) -> None:
-    assert desk.load(1, 2) == {}
+def test_leads_nobody_knows_are_absent_and_leave_no_row_behind(replayer: Replayer, database: str) -> None:
+    assert replayer.load(1, 2) == {}
     assert rows(database, "SELECT * FROM leadstream.leads") == []
 
 
-def test_a_lead_lies_in_the_lane_of_its_user(desk: Desk, database: str) -> None:
+def test_a_lead_lies_in_the_lane_of_its_user(replayer: Replayer, database: str) -> None:
     for user_id in range(1, 20):
-        desk.register(user_id)
+        replayer.register(user_id)
     found = dict(rows(database, "SELECT user_id, lane FROM leadstream.leads"))
     assert found == {user_id: lane_of(user_id, LANES) for user_id in range(1, 20)}
 
 
-def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore, desk: Desk) -> None:
+def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore, replayer: Replayer) -> None:
     many = []
     for user_id in range(1, 5001):
         lead = Lead(user_id, True)
@@ -85,15 +85,17 @@ def test_a_load_of_many_leads_returns_each_with_what_is_its_own(store: LeadStore
         lead.requirements[requirement_id] = Requirement(requirement_id, claim_id, "passport", "pending", None, user_id)
         many.append(lead)
     write(store, outcome_of(*many))
-    assert desk.load(*range(5001, 0, -1)) == {lead.user_id: lead for lead in many}
+    assert replayer.load(*range(5001, 0, -1)) == {lead.user_id: lead for lead in many}
 
 
-def test_text_that_postgresql_cannot_hold_is_stored_with_replacement_characters(store: LeadStore, desk: Desk) -> None:
+def test_text_that_postgresql_cannot_hold_is_stored_with_replacement_characters(
+    store: LeadStore, replayer: Replayer
+) -> None:
     lead = Lead(1, True, signature="nul\0here")
     lead.claims["7"] = Claim("7", "half \ud83d pair", 1)
     lead.converted_signatures = frozenset({"nul\0here"})
     write(store, outcome_of(lead))
-    held = desk.load(1)[1]
+    held = replayer.load(1)[1]
     assert held.signature == "nul\ufffdhere"
     assert held.converted_signatures == {"nul\ufffdhere"}
     assert held.claims["7"].status == "half \ufffd pair"
@@ -105,31 +107,33 @@ def test_a_lead_that_was_not_loaded_cannot_be_written(store: LeadStore, database
     assert rows(database, "SELECT * FROM leadstream.leads") == []
 
 
-def test_two_writes_in_one_transaction_both_count(store: LeadStore, desk: Desk) -> None:
+def test_two_writes_in_one_transaction_both_count(store: LeadStore, replayer: Replayer) -> None:
     first, second = Lead(1, True), Lead(1, True, stint=1, queue_type=QueueType.NONE, rule=Rule.NOTHING_OWED)
     with store.transaction() as tx:
         tx.load([1])
         tx.write(outcome_of(first))
         tx.write(outcome_of(second))
-    assert desk.load(1) == {1: second}
+    assert replayer.load(1) == {1: second}
 
 
-def test_an_exception_inside_a_transaction_leaves_nothing_behind(store: LeadStore, desk: Desk, database: str) -> None:
+def test_an_exception_inside_a_transaction_leaves_nothing_behind(
+    store: LeadStore, replayer: Replayer, database: str
+) -> None:
     with pytest.raises(ZeroDivisionError):
         attempt(store, lambda tx: tx.load([1]), lambda tx: tx.write(outcome_of(whole_lead(1))), fail)
     assert rows(database, "SELECT * FROM leadstream.leads") == []
-    desk.register(1)
-    assert desk.load(1)[1].stint == 1
+    replayer.register(1)
+    assert replayer.load(1)[1].stint == 1
 
 
-def test_stints_tell_the_history_with_commit_times_and_source(desk: Desk, database: str) -> None:
-    desk.register(1)
+def test_stints_tell_the_history_with_commit_times_and_source(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
     with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps:
-        sweep = Desk(sweeps)
-        sweep.now = desk.now
+        sweep = Replayer(sweeps)
+        sweep.now = replayer.now
         sweep.sign(1)
-    desk.now = sweep.now
-    desk.commit(1, [(None, requirement(1, 10))], [(requirement(1, 10), requirement(1, 10, "approved"))])
+    replayer.now = sweep.now
+    replayer.commit(1, [(None, requirement(1, 10))], [(requirement(1, 10), requirement(1, 10, "approved"))])
     found = rows(
         database,
         "SELECT number, queue_type, (extract(epoch FROM opened_at) * 1000000)::bigint, opened_reason,"
@@ -147,17 +151,17 @@ def test_stints_tell_the_history_with_commit_times_and_source(desk: Desk, databa
     ]  # fmt: skip
 
 
-def test_a_deleted_customer_keeps_a_lead_and_loses_claims_and_requirements(desk: Desk, database: str) -> None:
-    desk.register(1, "file-1")
-    desk.commit(1, [(None, requirement(1, 10))])
-    desk.commit(1, [(user(1, "file-1"), None)])
-    assert desk.load(1)[1].exists is False
+def test_a_deleted_customer_keeps_a_lead_and_loses_claims_and_requirements(replayer: Replayer, database: str) -> None:
+    replayer.register(1, "file-1")
+    replayer.commit(1, [(None, requirement(1, 10))])
+    replayer.commit(1, [(user(1, "file-1"), None)])
+    assert replayer.load(1)[1].exists is False
     assert rows(database, "SELECT * FROM leadstream.claims") == []
     assert rows(database, "SELECT * FROM leadstream.requirements") == []
 
 
-def test_the_database_refuses_a_second_open_stint(desk: Desk, store: LeadStore) -> None:
-    desk.register(1)
+def test_the_database_refuses_a_second_open_stint(replayer: Replayer, store: LeadStore) -> None:
+    replayer.register(1)
     outcome = Outcome()
     outcome.stints[1, 2] = Stint(1, 2, QueueType.NONE, START, Reason.FIRST_SEEN)
     with pytest.raises(psycopg.errors.UniqueViolation, match="stints_open"):
@@ -181,13 +185,13 @@ def test_pending_gives_the_leads_whose_lane_has_passed_their_judge_after(store: 
 
 
 def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looked_at(
-    store: LeadStore, desk: Desk, database: str
+    store: LeadStore, replayer: Replayer, database: str
 ) -> None:
     """Somebody holds the rows of them all: the same ones must not be given again and again."""
     lane = lane_of(1, LANES)
     mates = [user_id for user_id in range(1, 100) if lane_of(user_id, LANES) == lane][:3]
     for user_id in mates:
-        desk.register(user_id)
+        replayer.register(user_id)
     shown = "INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version) SELECT unnest({}), {}, 'none', 0"
     run(database, shown.format(f"ARRAY{mates}::bigint[]", lane))
     looked_at = []
@@ -200,9 +204,11 @@ def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looke
         assert tx.pending({lane: 1}, 2) == [], "in shadow mode nobody's row at the call centre is touched"
 
 
-def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(desk: Desk, store: LeadStore) -> None:
-    desk.register(1)
-    desk.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
+def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(
+    replayer: Replayer, store: LeadStore
+) -> None:
+    replayer.register(1)
+    replayer.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
     with store.transaction() as tx:
         assert tx.claim_owners(["1", "20", "99", "20"]) == [("1", 1), ("1", 2), ("20", 2)]
         assert tx.claim_owners([]) == []

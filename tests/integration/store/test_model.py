@@ -43,7 +43,7 @@ from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneMonitor
 from tests.integration.store.accounts import PLAN, Books
 from tests.integration.store.databases import wipe
-from tests.integration.store.desk import LANES
+from tests.integration.store.replayer import LANES
 from tests.unit.leads.company import MINUTE, Company
 from tests.unit.leads.histories import Transaction, busy_transactions, founding, happen, transactions
 from tests.unit.leads.naive_model import NaiveWords, State, queue_of, state_at
@@ -262,14 +262,14 @@ class Machine(RuleBasedStateMachine):
             self._desk_agrees()
 
     def _desk_agrees(self) -> None:
-        desk = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(DESK).fetchall()}
+        replayer = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(DESK).fetchall()}
         expected = {}
         for user_id in {*self.books.accounts, *self.books.shown}:
             queue = self.books.queue(user_id)
             expected[user_id] = (queue, queue != "none", [] if queue == "none" else [queue])
-            if self.are_entries_closed and desk[user_id][2] == []:
+            if self.are_entries_closed and replayer[user_id][2] == []:
                 expected[user_id] = (*expected[user_id][:2], [])
-        assert desk == expected
+        assert replayer == expected
 
     def settled(self) -> None:
         """In the end everybody is where MySQL has them now, and a last look finds nothing to repair."""

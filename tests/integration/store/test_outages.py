@@ -14,7 +14,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
-from tests.integration.store.desk import LANES, Desk, attempt, fail
+from tests.integration.store.replayer import LANES, Replayer, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
 from tests.servers import ensure
 
@@ -34,12 +34,12 @@ def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_a_connection_cut_between_transactions_is_opened_again(desk: Desk, database: str) -> None:
-    desk.register(1)
+def test_a_connection_cut_between_transactions_is_opened_again(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
     rows(database, OURS)
     with pytest.raises(StoreUnavailable):
-        desk.load(1)
-    assert desk.load(1)[1].stint == 1
+        replayer.load(1)
+    assert replayer.load(1)[1].stint == 1
 
 
 def test_a_connection_cut_inside_a_transaction_leaves_nothing_behind(store: LeadStore, database: str) -> None:
@@ -62,16 +62,16 @@ def test_a_cut_connection_does_not_hide_the_callers_own_error(store: LeadStore, 
 
 
 def test_a_lock_held_too_long_is_a_reason_to_try_again(
-    desk: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    replayer: Replayer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.register(1)
-    desk.store.close()
+    replayer.register(1)
+    replayer.store.close()
     monkeypatch.setattr(sql, "SESSION", sql.SESSION.replace("lock_timeout = '20s'", "lock_timeout = '50ms'"))
     with psycopg.connect(database) as other:
         other.execute("SELECT * FROM leadstream.leads FOR UPDATE")
         with pytest.raises(TransactionConflict, match="lock timeout"):
-            desk.load(1)
-    assert set(desk.load(1)) == {1}
+            replayer.load(1)
+    assert set(replayer.load(1)) == {1}
 
 
 def test_a_database_without_our_tables_names_the_way_out(empty: str) -> None:
@@ -90,21 +90,21 @@ def test_a_database_without_the_call_centres_tables_names_the_way_out(empty: str
         LeadStore(empty, LANES, shadow=False, source="stream") as store,
         pytest.raises(NotPrepared, match="user_call_scores"),
     ):
-        Desk(store).register(1)
+        Replayer(store).register(1)
 
 
-def test_a_session_that_stays_read_only_is_opened_again(desk: Desk, database: str) -> None:
-    desk.register(1)
-    session = desk.store._session()
+def test_a_session_that_stays_read_only_is_opened_again(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
+    session = replayer.store._session()
     session.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")  # as one of a primary that was demoted
     session.commit()
     with pytest.raises(StoreUnavailable, match="read-only"):
-        desk.load(1)
-    assert desk.load(1)[1].stint == 1
+        replayer.load(1)
+    assert replayer.load(1)[1].stint == 1
 
 
-def test_a_book_whose_session_stays_read_only_is_opened_again(desk: Desk, database: str) -> None:
-    desk.register(1)
+def test_a_book_whose_session_stays_read_only_is_opened_again(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
     write = "DELETE FROM leadstream.runs"
     with closing(Postgres(database)) as book:
         with book.session() as connection:
@@ -129,8 +129,8 @@ def test_a_server_killed_in_mid_transaction_comes_back_with_what_was_committed()
     try:
         prepare(server.url, LANES, 1)
         with LeadStore(server.url, LANES, shadow=False, source="sweep") as store:
-            desk = Desk(store)
-            desk.register(1)
+            replayer = Replayer(store)
+            replayer.register(1)
             with pytest.raises(StoreUnavailable):
                 attempt(
                     store,
@@ -143,8 +143,8 @@ def test_a_server_killed_in_mid_transaction_comes_back_with_what_was_committed()
                 store.lanes([0])
             server.start()
             assert store.lanes([0])[0].next_seq == 1
-            assert set(desk.load(1, 2)) == {1}
-            desk.sign(1)
+            assert set(replayer.load(1, 2)) == {1}
+            replayer.sign(1)
         assert rows(server.url, "SELECT user_id FROM conversions") == [(1,)]
     finally:
         server.discard()

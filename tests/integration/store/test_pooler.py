@@ -22,7 +22,7 @@ from consumer.store.schema.raise_lanes import refuse_unless_drained, relane
 from consumer.store.schema.setup import prepare
 from reconciler.postgres import Postgres
 from tests.integration.store.databases import rows
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Replayer
 from tests.servers.pooler import pgbouncer, why_not
 
 pytestmark = [
@@ -120,9 +120,9 @@ def test_a_pooler_of_statements_is_refused_by_name(statements: str) -> None:
 
 def test_a_pooler_of_sessions_does_as_well_as_none(sessions: str, database: str) -> None:
     with LeadStore(sessions, LANES, shadow=False, source="stream") as store:
-        desk = Desk(store)
-        desk.register(1)
-        desk.sign(1)
+        replayer = Replayer(store)
+        replayer.register(1)
+        replayer.sign(1)
     assert rows(database, "SELECT conversion_type FROM conversions") == [("signature_obtained",)]
     with closing(Postgres(sessions)) as book:
         assert book.lane_count() == LANES

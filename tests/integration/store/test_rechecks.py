@@ -7,7 +7,7 @@ import pytest
 from consumer.lane import lane_of
 from consumer.store.leads import LeadStore, Recheck
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, Desk, attempt, fail, requirement
+from tests.integration.store.replayer import LANES, Replayer, attempt, fail, requirement
 
 
 def test_a_recheck_is_handed_out_until_it_is_done(store: LeadStore) -> None:
@@ -80,14 +80,14 @@ def test_the_longest_due_comes_first(store: LeadStore) -> None:
     assert [recheck.user_id for recheck in store.due_rechecks(1)] == [9]
 
 
-def test_a_lead_met_in_the_stream_is_queued_for_a_recheck(desk: Desk, store: LeadStore) -> None:
-    desk.commit(5, [(None, requirement(50, 500))])
+def test_a_lead_met_in_the_stream_is_queued_for_a_recheck(replayer: Replayer, store: LeadStore) -> None:
+    replayer.commit(5, [(None, requirement(50, 500))])
     assert [recheck.user_id for recheck in store.due_rechecks(10)] == [5]
 
 
-def test_a_lane_that_lost_changes_queues_all_its_leads(desk: Desk, store: LeadStore) -> None:
+def test_a_lane_that_lost_changes_queues_all_its_leads(replayer: Replayer, store: LeadStore) -> None:
     for user_id in range(1, 30):
-        desk.register(user_id)
+        replayer.register(user_id)
     lost = {user_id for user_id in range(1, 30) if lane_of(user_id, LANES) in (0, 2)}
     with store.transaction() as tx:
         assert tx.queue_lane_rechecks([2, 0], "a change was lost") == len(lost)

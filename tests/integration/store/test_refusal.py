@@ -11,7 +11,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.refusal import is_refusal, reason_of
 from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import run
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Replayer
 
 FUNCTION = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$;
@@ -125,7 +125,7 @@ def test_what_the_call_centres_columns_refuse_is_named_with_column_and_type_and_
     run(empty, alteration)
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
         with pytest.raises(psycopg.Error) as caught:
-            Desk(store).register(123_456)
+            Replayer(store).register(123_456)
         assert is_refusal(caught.value)
         assert reason_of(caught.value) == f"PostgreSQL refused it with {reason}"
         assert store.lanes([0])[0].next_seq == 1, "the session goes on"

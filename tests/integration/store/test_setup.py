@@ -18,7 +18,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import SCHEMA, prepare
 from deploy.reference.schema import tables
 from tests.integration.store.databases import description, new_database, row, rows, run
-from tests.integration.store.desk import LANES, Desk
+from tests.integration.store.replayer import LANES, Replayer
 
 NEWEST = newest_revision()
 PUBLIC = "-c search_path=public"
@@ -200,11 +200,11 @@ def test_effects_fit_the_tables_of_production(empty: str) -> None:
     run(empty, PRODUCTION)
     prepare(empty, LANES, 1)
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
-        desk = Desk(store)
-        desk.register(1)
-        desk.register(2)
-        desk.sign(1)
-        desk.sign(2, "file-2")
+        replayer = Replayer(store)
+        replayer.register(1)
+        replayer.register(2)
+        replayer.sign(1)
+        replayer.sign(2, "file-2")
     assert rows(empty, "SELECT user_id, current_score, is_active, region FROM user_call_scores ORDER BY 1") == [
         (1, 33, False, "uk"),
         (2, 0, False, "uk"),

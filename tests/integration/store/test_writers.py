@@ -19,7 +19,7 @@ from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
 from tests.integration.agents import ASSIGNED, CALLED, meanwhile
 from tests.integration.store.databases import row, rows, run
-from tests.integration.store.desk import LANES, RULES, START, Desk
+from tests.integration.store.replayer import LANES, RULES, START, Replayer
 from tests.integration.store.test_leads import outcome_of
 
 T = TypeVar("T")
@@ -57,13 +57,13 @@ def test_two_writers_that_create_the_same_lead_at_once_are_told_apart(database: 
 
 
 def test_a_lead_is_loaded_only_when_its_writer_is_done(store: LeadStore, database: str) -> None:
-    desk = Desk(store)
-    desk.register(1)
+    replayer = Replayer(store)
+    replayer.register(1)
     seen: list[str | None] = []
 
     def load() -> None:
         with store_of(database) as other:
-            seen.append(Desk(other).load(1)[1].claims["1"].status)
+            seen.append(Replayer(other).load(1)[1].claims["1"].status)
 
     thread = threading.Thread(target=load)
     with store.transaction() as tx:
@@ -129,10 +129,10 @@ def _counted_up(store: LeadStore, wanted: list[int], rnd: random.Random) -> str 
     return None
 
 
-def test_a_deadlock_with_another_program_can_be_repeated(desk: Desk, database: str) -> None:
+def test_a_deadlock_with_another_program_can_be_repeated(replayer: Replayer, database: str) -> None:
     """An agent's program takes scores against the order of users; the server picks whom to stop."""
-    desk.register(1)
-    desk.register(2)
+    replayer.register(1)
+    replayer.register(2)
     repeated: list[TransactionConflict] = []
 
     def sign() -> None:
@@ -161,24 +161,30 @@ def test_a_deadlock_with_another_program_can_be_repeated(desk: Desk, database: s
     assert rows(database, "SELECT user_id FROM conversions ORDER BY 1") == [(1,), (2,)]
 
 
-def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_batch(desk: Desk, database: str) -> None:
+def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_a_batch(
+    replayer: Replayer, database: str
+) -> None:
     """Only some of the leads whose queue changes convert: their scores may not be taken before the others'."""
     for user_id in (1, 5, 9):
-        desk.register(user_id)
-    meanwhile(database, CALLED, [1, 5, 9], lambda: _sign_some_and_close_others(desk.store, signed=[5, 9], closed=[1]))
+        replayer.register(user_id)
+    meanwhile(
+        database, CALLED, [1, 5, 9], lambda: _sign_some_and_close_others(replayer.store, signed=[5, 9], closed=[1])
+    )
     assert rows(database, "SELECT user_id FROM conversions ORDER BY 1") == [(5,), (9,)]
     outcomes = "SELECT DISTINCT last_outcome, current_queue_type FROM user_call_scores"
     assert rows(database, outcomes) == [("busy", "none")]
 
 
-def test_an_agent_who_takes_entries_in_user_order_never_deadlocks_with_a_batch(desk: Desk, database: str) -> None:
+def test_an_agent_who_takes_entries_in_user_order_never_deadlocks_with_a_batch(
+    replayer: Replayer, database: str
+) -> None:
     """Whatever order the table itself has, and though it lacks an index on its users."""
     run(database, "DROP INDEX idx_call_queue_user_status")
     for user_id in (9, 5, 1):
-        desk.register(user_id)
+        replayer.register(user_id)
     indexes = rows(database, "SELECT indexdef FROM pg_indexes WHERE tablename = 'call_queue'")
     assert not [index for (index,) in indexes if "user_id" in index]
-    meanwhile(database, ASSIGNED, [1, 5, 9], lambda: _sign_some_and_close_others(desk.store, signed=[1, 5, 9]))
+    meanwhile(database, ASSIGNED, [1, 5, 9], lambda: _sign_some_and_close_others(replayer.store, signed=[1, 5, 9]))
     assert rows(database, "SELECT DISTINCT status, assigned_to_agent_id FROM call_queue") == [("closed", 7)]
 
 
@@ -205,27 +211,27 @@ def _sign_both(store: LeadStore) -> None:
         tx.write(outcome)
 
 
-def _held_by_an_agent(database: str, statement: str, desk: Desk) -> None:
+def _held_by_an_agent(database: str, statement: str, replayer: Replayer) -> None:
     """The customer signs while an agent's transaction holds what `statement` locks."""
     with psycopg.connect(database) as agent:
         agent.execute(sql.SQL(statement))
-        thread = threading.Thread(target=desk.sign, args=(1,))
+        thread = threading.Thread(target=replayer.sign, args=(1,))
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
     thread.join(10)
 
 
-def test_an_agent_who_holds_an_entry_delays_us_and_nothing_is_lost(desk: Desk, database: str) -> None:
-    desk.register(1)
-    _held_by_an_agent(database, "UPDATE call_queue SET status = 'assigned' WHERE user_id = 1", desk)
+def test_an_agent_who_holds_an_entry_delays_us_and_nothing_is_lost(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
+    _held_by_an_agent(database, "UPDATE call_queue SET status = 'assigned' WHERE user_id = 1", replayer)
     assert rows(database, "SELECT status FROM call_queue") == [("assigned",)]
     assert rows(database, "SELECT conversion_type FROM conversions") == [("signature_obtained",)]
 
 
-def test_a_call_that_ends_while_we_wait_is_counted_in_the_conversion(desk: Desk, database: str) -> None:
-    desk.register(1)
-    _held_by_an_agent(database, "UPDATE user_call_scores SET current_score = 55, total_attempts = 4", desk)
+def test_a_call_that_ends_while_we_wait_is_counted_in_the_conversion(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
+    _held_by_an_agent(database, "UPDATE user_call_scores SET current_score = 55, total_attempts = 4", replayer)
     assert rows(database, "SELECT final_score, total_call_attempts FROM conversions") == [(55, 4)]
 
 

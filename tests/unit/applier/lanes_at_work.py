@@ -28,7 +28,7 @@ from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import READERS, EnvelopeWriter
 from consumer.stream.topics import LANE_TOPICS
-from tests.unit.leads.books import Books
+from tests.unit.leads.memory_store import MemoryStore
 
 LANES: Final = 4
 RULES: Final = Rules()
@@ -274,7 +274,7 @@ def _comparable(conversions: Sequence[Conversion]) -> list[Conversion]:
     return sorted(conversion._replace(after_reset=False) for conversion in conversions)
 
 
-class Store(Books):
+class Store(MemoryStore):
     """What PostgreSQL holds: leads, what was left behind, where the lanes stand."""
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ from consumer.leads.model import Change, ClaimRow, Lead, RequirementRow, Row, St
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import parse
 from consumer.leads.rules import Rules
+from tests.demo.caseload import Caseload
 from tests.demo.company_schema import COMPANY, SHAPES
-from tests.demo.desk import Desk
-from tests.demo.journal import Key, Step, Transaction
 from tests.demo.oracle import Oracle, Stay
 from tests.demo.shape import Shape, canonical
+from tests.demo.transaction_log import Key, Step, Transaction
 from tests.servers.places import PROJECT
 
 CUSTOMERS = 30
@@ -88,13 +88,13 @@ class Binlog:
 
 
 def history(seed: int, shape: Shape) -> Iterator[Transaction]:
-    desk = Desk(0, 1, seed, moves=False, shape=shape)
+    caseload = Caseload(0, 1, seed, moves=False, shape=shape)
     number = 0
     while number < TRANSACTIONS:
         number += 1
-        draft = desk.initial() if number <= CUSTOMERS else desk.next()
+        draft = caseload.initial() if number <= CUSTOMERS else caseload.next()
         if not draft.rollback:
-            desk.commit(draft)
+            caseload.commit(draft)
             yield Transaction(number, number * 100, number * 100 + 50, False, draft.steps)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.demo.company_schema import COMPANY
 from tests.demo.former_schema import FORMER
-from tests.demo.journal import Step, Transaction
 from tests.demo.oracle import FAR, Exclusion, Oracle, Span, Words
 from tests.demo.shape import Shape
+from tests.demo.transaction_log import Step, Transaction
 
 WORDS = Words(excluded=(Exclusion("photo"),))
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from consumer.leads.drift import differences
 from consumer.leads.model import Change, ClaimRow, Key, Lead, LiveState, RequirementRow, UserRow
-from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.histories import (
     RULES,
@@ -23,6 +22,7 @@ from tests.unit.leads.histories import (
     happen_all,
     transactions,
 )
+from tests.unit.leads.memory_store import MemoryStore
 from tests.unit.leads.naive_model import (
     NaiveRead,
     NaiveStint,
@@ -39,7 +39,7 @@ cuts = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 """Sizes of batches, used over and over."""
 
 
-def in_batches(books: Books, changes: list[Change], sizes: list[int]) -> None:
+def in_batches(books: MemoryStore, changes: list[Change], sizes: list[int]) -> None:
     """Replays changes cut after so many, and so many, anywhere."""
     start = number = 0
     while start < len(changes):
@@ -49,7 +49,7 @@ def in_batches(books: Books, changes: list[Change], sizes: list[int]) -> None:
         number += 1
 
 
-def as_naive(books: Books, user_id: int) -> list[NaiveStint]:
+def as_naive(books: MemoryStore, user_id: int) -> list[NaiveStint]:
     """Our stints in the words of the naive model."""
     found = []
     for stint in books.stints_of(user_id):
@@ -75,7 +75,7 @@ def as_naive(books: Books, user_id: int) -> list[NaiveStint]:
     return found
 
 
-def assert_gapless(books: Books) -> None:
+def assert_gapless(books: MemoryStore) -> None:
     """Stints are numbered from 1, each opens when and why the one before closed, and one is open."""
     for user_id, lead in books.leads.items():
         stints = books.stints_of(user_id)
@@ -90,7 +90,7 @@ def assert_gapless(books: Books) -> None:
         assert (stints[-1].queue_type, stints[-1].opened_at) == (lead.queue_type, lead.opened_at)
 
 
-def assert_paid_once(books: Books, company: Company) -> None:
+def assert_paid_once(books: MemoryStore, company: Company) -> None:
     """No signature file is paid twice, and no requirement more often than it was settled."""
     signatures = Counter(
         (conversion.user_id, conversion.signature)
@@ -126,7 +126,7 @@ def test_any_history_in_any_batches_gives_what_the_naive_model_gives(
 ) -> None:
     company = Company()
     happen_all(company, [founding, *history] if founded else history, moves=True)
-    books = Books(RULES)
+    books = MemoryStore(RULES)
     in_batches(books, company.stream, sizes)
     assert_gapless(books)
     for user_id in USERS:
@@ -142,7 +142,7 @@ def test_the_batches_make_no_difference_to_what_is_kept(history: list[Transactio
     company = Company()
     happen_all(company, [founding, *history], moves=True)
     company.heartbeat()
-    one, many = Books(RULES), Books(RULES)
+    one, many = MemoryStore(RULES), MemoryStore(RULES)
     one.replay(company.stream)
     in_batches(many, company.stream, sizes)
     many.replay([])
@@ -165,7 +165,7 @@ def test_a_backfill_and_then_the_stream_from_any_moment_before_it_give_every_lat
     happen_all(company, after, moves=False)
     company.heartbeat(after=2 * MINUTE)
 
-    books = Books(RULES)
+    books = MemoryStore(RULES)
     for user_id, live in reads.items():
         books.repair(user_id, live, floor, ended)
     assert not books.conversions
@@ -214,7 +214,7 @@ def rounds(happening: st.SearchStrategy[Transaction], users: tuple[int, ...]) ->
 class Consumer:
     """Reads a company's stream piece by piece into books, or loses some of it."""
 
-    def __init__(self, company: Company, books: Books) -> None:
+    def __init__(self, company: Company, books: MemoryStore) -> None:
         self.company = company
         self.books = books
         self._done = 0
@@ -236,7 +236,7 @@ class Consumer:
 class Witness:
     """Remembers every state a customer was ever in, between source transactions, and how far we got in them."""
 
-    def __init__(self, company: Company, books: Books) -> None:
+    def __init__(self, company: Company, books: MemoryStore) -> None:
         self._company = company
         self._books = books
         self._states: dict[int, list[State]] = {user_id: [] for user_id in USERS}
@@ -284,7 +284,7 @@ def as_rows(lead: Lead) -> State:
 def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_right_queue(
     script: list[Round], lossy: bool
 ) -> None:
-    company, books = Company(), Books(RULES)
+    company, books = Company(), MemoryStore(RULES)
     consumer, witness = Consumer(company, books), Witness(company, books)
 
     def happens(history: list[Transaction]) -> None:
@@ -336,7 +336,7 @@ def test_live_reads_at_any_moment_pay_nothing_twice_and_leave_everyone_in_the_ri
 @given(rounds(transactions, USERS))
 def test_a_safety_net_at_work_all_the_time_changes_no_history_that_the_stream_brings(script: list[Round]) -> None:
     """Repairs are made where the lane has passed the read (`reconciler.runs.repair`); the rest is only shown."""
-    company, alone, both = Company(), Books(RULES), Books(RULES)
+    company, alone, both = Company(), MemoryStore(RULES), MemoryStore(RULES)
     consumers = Consumer(company, alone), Consumer(company, both)
 
     def takes(count: int) -> None:

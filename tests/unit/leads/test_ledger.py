@@ -21,8 +21,8 @@ from consumer.leads.model import (
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
-from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
+from tests.unit.leads.memory_store import MemoryStore
 
 UNSIGNED, OUTSTANDING, NONE = QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING, QueueType.NONE
 
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self) -> None:
         self.company = Company()
-        self.books = Books()
+        self.books = MemoryStore()
         self._taken = 0
 
     def catch_up(self) -> Outcome:
@@ -701,7 +701,7 @@ class TestJudgeAfter:
         with world.company.transaction():
             world.company.delete_user(1)
         for change in world.company.stream[1:]:
-            books = Books()
+            books = MemoryStore()
             books.replay([change])
             assert books.leads[1].judge_after == NEVER
             assert books.rechecks.keys() == {1}
@@ -808,14 +808,14 @@ class TestJudgeAfter:
 def test_a_lead_is_judged_on_its_own_rows_whatever_the_order_of_others_in_the_transaction() -> None:
     rows = [UserRow(id_, None, True) for id_ in (3, 1, 2)]
     changes = [Change(row.id, Table.USERS, None, row, START, START, last=row is rows[-1]) for row in rows]
-    books = Books()
+    books = MemoryStore()
     books.replay(changes)
     assert all(isinstance(lead, Lead) and lead.queue_type is UNSIGNED for lead in books.leads.values())
     assert books.leads.keys() == {1, 2, 3}
 
 
 def test_a_signature_file_is_paid_once_whatever_others_were_paid_since() -> None:
-    company, books = Company(), Books()
+    company, books = Company(), MemoryStore()
     for signature in (None, "f1", None, "f2", None, "f1"):
         with company.transaction():
             company.user(1, signature)
@@ -825,7 +825,7 @@ def test_a_signature_file_is_paid_once_whatever_others_were_paid_since() -> None
 
 
 def test_documents_that_complete_together_are_named_in_the_order_of_their_numbers() -> None:
-    company, books = Company(), Books()
+    company, books = Company(), MemoryStore()
     with company.transaction():
         company.user(1, "f1")
         company.claim(11, 1)

@@ -28,8 +28,8 @@ from consumer.leads.model import (
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
-from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, START, Company
+from tests.unit.leads.memory_store import MemoryStore
 
 UNSIGNED, OUTSTANDING, NONE = QueueType.UNSIGNED_USERS, QueueType.REQUIREMENTS_OUTSTANDING, QueueType.NONE
 LATER = START + 60 * MINUTE
@@ -50,9 +50,9 @@ def live(
     )
 
 
-def repaired(*reads: LiveState) -> Books:
-    """Books after some reads, ten minutes from each other, the last of which ended LATER; no stream in between."""
-    books = Books()
+def repaired(*reads: LiveState) -> MemoryStore:
+    """What is held after some reads, ten minutes apart, the last of which ended LATER; no stream in between."""
+    books = MemoryStore()
     for number, read in enumerate(reads, start=1):
         ended = LATER - (len(reads) - number) * 10 * MINUTE
         books.repair(1, read, ended - MINUTE, ended)
@@ -76,7 +76,7 @@ class TestFirstSight:
         assert [(stint.queue_type, stint.opened_reason) for stint in books.stints_of(1)] == [(NONE, Reason.FIRST_SEEN)]
 
     def test_it_settles_a_lead_that_the_stream_met_before_anything_was_known(self) -> None:
-        company, books = Company(), Books()
+        company, books = Company(), MemoryStore()
         with company.transaction():
             company.user(1)
             company.claim(11, 1)
@@ -209,13 +209,13 @@ class TestReadAndStream:
         return company
 
     @pytest.fixture
-    def books(self, company: Company) -> Books:
-        books = Books()
+    def books(self, company: Company) -> MemoryStore:
+        books = MemoryStore()
         books.replay(company.stream)
         return books
 
     def test_what_was_repaired_is_not_recorded_again_when_the_stream_brings_it(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         taken = len(company.stream)
         for status in ("rejected", "approved"):
@@ -230,7 +230,7 @@ class TestReadAndStream:
         assert books.leads[1].judge_after is None
 
     def test_what_was_under_way_during_the_read_is_still_taken_from_the_stream(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         taken = len(company.stream)
         read = company.read(1)
@@ -243,12 +243,12 @@ class TestReadAndStream:
         assert books.conversions[1, 1].converted_at == company.now - SECOND
 
     def test_a_change_older_than_the_floor_is_skipped(self, company: Company) -> None:
-        books = Books()
+        books = MemoryStore()
         books.repair(1, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE)
         assert books.replay(company.stream).skipped == {"read live already": 3}
 
     def test_a_read_that_shows_nothing_but_what_the_stream_has_passed_leaves_every_judgement_to_it(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         taken = len(company.stream)
         read, started = company.read(1), company.now
@@ -266,7 +266,7 @@ class TestReadAndStream:
         assert books.conversions.keys() == {(1, 1), (1, 3), (1, 5)}
 
     def test_a_row_that_the_stream_wrote_after_the_read_stays_and_the_judgement_waits(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         read, started = company.read(1), company.now
         with company.transaction():
@@ -280,7 +280,7 @@ class TestReadAndStream:
         assert len(books.stints_of(1)) == 2
 
     def test_a_read_from_before_a_removal_in_the_stream_is_refused_and_asked_for_again(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         read, started = company.read(1), company.now
         with company.transaction():
@@ -292,7 +292,7 @@ class TestReadAndStream:
         books.repair(1, company.read(1), company.now, company.now + MINUTE)
         assert books.rechecks == {}
 
-    def test_a_read_older_than_another_one_is_refused(self, company: Company, books: Books) -> None:
+    def test_a_read_older_than_another_one_is_refused(self, company: Company, books: MemoryStore) -> None:
         read, started = company.read(1), company.now
         with company.transaction(after=10 * MINUTE):
             company.user(1, None)
@@ -302,7 +302,7 @@ class TestReadAndStream:
         assert books.rechecks.keys() == {1}
 
     def test_a_read_from_before_a_claim_moved_in_does_not_settle_its_new_lead(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         with company.transaction():
             company.user(2, "file-2")
@@ -318,7 +318,7 @@ class TestReadAndStream:
         assert books.rechecks == {}
 
     def test_a_read_in_the_middle_of_a_transaction_of_the_stream_is_judged_whole(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         with company.transaction():
             company.requirement(101, 11, "approved")
@@ -331,7 +331,9 @@ class TestReadAndStream:
         assert len(books.stints_of(1)) == 1
         assert books.leads[1].judge_after is None
 
-    def test_a_moment_in_which_the_stream_had_gone_back_is_not_judged(self, company: Company, books: Books) -> None:
+    def test_a_moment_in_which_the_stream_had_gone_back_is_not_judged(
+        self, company: Company, books: MemoryStore
+    ) -> None:
         taken = len(company.stream)
         with company.transaction():
             company.requirement(101, 11, "rejected")
@@ -347,7 +349,9 @@ class TestReadAndStream:
         assert len(books.stints_of(1)) == 1
         assert not books.conversions
 
-    def test_an_overtaken_read_that_shows_nothing_new_asks_for_nothing(self, company: Company, books: Books) -> None:
+    def test_an_overtaken_read_that_shows_nothing_new_asks_for_nothing(
+        self, company: Company, books: MemoryStore
+    ) -> None:
         started = company.now
         with company.transaction():
             company.delete_requirement(101)
@@ -356,7 +360,9 @@ class TestReadAndStream:
         assert books.rechecks == {}
         assert books.leads[1].read_floor > started - MINUTE
 
-    def test_what_only_the_read_completes_is_dated_by_what_came_last(self, company: Company, books: Books) -> None:
+    def test_what_only_the_read_completes_is_dated_by_what_came_last(
+        self, company: Company, books: MemoryStore
+    ) -> None:
         with company.transaction():
             company.user(2, "file-2")
         with company.transaction():
@@ -367,7 +373,7 @@ class TestReadAndStream:
         assert books.stints_of(2)[1].opened_at == moved_at
 
     def test_a_mixed_state_is_judged_only_when_the_stream_has_made_it_whole(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         with company.transaction():
             company.requirement(102, 11, "approved")
@@ -383,7 +389,7 @@ class TestReadAndStream:
         assert len(books.stints_of(1)) == 1
 
     def test_what_waited_is_dated_by_the_change_that_the_stream_brought_although_the_read_had_it(
-        self, company: Company, books: Books
+        self, company: Company, books: MemoryStore
     ) -> None:
         with company.transaction():
             company.claim(12, 1, "new")
@@ -399,7 +405,7 @@ class TestReadAndStream:
         books.replay(company.stream[-3:])
         assert books.conversions[1, 1].converted_at == approved_at
 
-    def test_a_stint_never_closes_before_it_opened(self, company: Company, books: Books) -> None:
+    def test_a_stint_never_closes_before_it_opened(self, company: Company, books: MemoryStore) -> None:
         taken = len(company.stream)
         started = company.now
         with company.transaction():

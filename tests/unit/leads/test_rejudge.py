@@ -14,9 +14,9 @@ from consumer.leads.model import NEVER, Change, ConversionType, QueueChange, Que
 from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules
-from tests.unit.leads.books import Books
 from tests.unit.leads.company import MINUTE, SECOND, Company
 from tests.unit.leads.histories import RULES, USERS, WORDS, Transaction, founding, happen_all, transactions
+from tests.unit.leads.memory_store import MemoryStore
 from tests.unit.leads.naive_model import (
     NaiveStint,
     NaiveWords,
@@ -45,13 +45,13 @@ OTHERS = (
 )
 
 
-def adopted(books: Books, file: RuleFile, at: int) -> Rules:
+def adopted(books: MemoryStore, file: RuleFile, at: int) -> Rules:
     """The rules of a file as the next version of those in force."""
     old = books.rules
     return Rules(file, version=old.version + 1, adopted_at=at, earlier={**old.earlier, old.version: old})
 
 
-def adopt(books: Books, file: RuleFile, at: int, *, eagerly: bool) -> Outcome:
+def adopt(books: MemoryStore, file: RuleFile, at: int, *, eagerly: bool) -> Outcome:
     """Puts rules in force; where that is done eagerly, leads that do not wait are brought to them at once."""
     books.rules = adopted(books, file, at)
     outcome = Outcome()
@@ -75,14 +75,14 @@ class TestOneCustomer:
         return company
 
     @pytest.fixture
-    def books(self, company: Company) -> Books:
-        books = Books()
+    def books(self, company: Company) -> MemoryStore:
+        books = MemoryStore()
         company.heartbeat(after=MINUTE)
         books.replay(company.stream)
         company.stream.clear()
         return books
 
-    def test_documents_that_the_rules_settle_earn_nothing(self, books: Books, company: Company) -> None:
+    def test_documents_that_the_rules_settle_earn_nothing(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("approved", "pending", "waived")), company.now, eagerly=True)
         owed, over = books.stints_of(1)
         assert (owed.closed_reason, owed.conversion_type) == (Reason.RULES_CHANGED, None)
@@ -92,7 +92,7 @@ class TestOneCustomer:
         left = frozenset({QueueType.REQUIREMENTS_OUTSTANDING})
         assert books.told(1) == QueueChange(1, QueueType.NONE, left, False, False, Reason.RULES_CHANGED, company.now)
 
-    def test_what_they_ask_for_completes_when_it_is_handed_in(self, books: Books, company: Company) -> None:
+    def test_what_they_ask_for_completes_when_it_is_handed_in(self, books: MemoryStore, company: Company) -> None:
         with company.transaction():
             company.delete_requirement(101)
             company.requirement(102, 11, "approved")
@@ -111,7 +111,7 @@ class TestOneCustomer:
         assert [earned.requirements for earned in books.conversions.values()][earlier:] == [("102",)]
 
     def test_what_keeps_a_customer_in_none_is_what_the_new_rules_say(self, company: Company) -> None:
-        books = Books(Rules(RuleFile(settled=("pending", "waived"))))
+        books = MemoryStore(Rules(RuleFile(settled=("pending", "waived"))))
         books.replay(company.stream)
         company.stream.clear()
         assert (books.leads[1].queue_type, books.leads[1].rule) == (QueueType.NONE, Rule.NOTHING_OWED)
@@ -123,7 +123,7 @@ class TestOneCustomer:
         assert books.stints_of(1)[-1].opened_reason is Reason.CLAIM_REOPENED
 
     def test_a_document_that_only_the_rules_settled_completes_nothing_later(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         adopt(books, RuleFile(settled=("approved", "waived")), company.now, eagerly=True)
         with company.transaction():
@@ -132,7 +132,7 @@ class TestOneCustomer:
         assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
         assert not books.conversions
 
-    def test_nor_does_one_that_only_the_rules_excluded(self, books: Books, company: Company) -> None:
+    def test_nor_does_one_that_only_the_rules_excluded(self, books: MemoryStore, company: Company) -> None:
         with company.transaction():
             company.requirement(103, 11, type_="newsletter")
         books.replay(company.stream)
@@ -146,7 +146,7 @@ class TestOneCustomer:
         assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
 
     def test_nor_does_one_that_they_settled_while_it_did_not_count(self, company: Company) -> None:
-        books = Books(Rules(RuleFile(excluded=(Exclusion("newsletter"),))))
+        books = MemoryStore(Rules(RuleFile(excluded=(Exclusion("newsletter"),))))
         for type_ in ("passport", "newsletter"):
             with company.transaction():
                 company.requirement(103, 11, "requested", type_=type_)
@@ -160,7 +160,7 @@ class TestOneCustomer:
         books.replay(company.stream)
         assert books.stints_of(1)[0].closed_reason is Reason.REQUIREMENTS_WITHDRAWN
 
-    def test_a_document_handed_in_after_that_does(self, books: Books, company: Company) -> None:
+    def test_a_document_handed_in_after_that_does(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("approved", "waived")), company.now, eagerly=True)
         with company.transaction():
             company.requirement(101, 11, "approved")
@@ -168,7 +168,7 @@ class TestOneCustomer:
         assert [earned.requirements for earned in books.conversions.values()] == [("101",)]
 
     def test_a_document_that_the_rules_ask_for_completes_when_it_is_handed_in(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         adopt(books, RuleFile(settled=("handed in",)), company.now, eagerly=True)
         with company.transaction():
@@ -177,7 +177,9 @@ class TestOneCustomer:
         books.replay(company.stream)
         assert [earned.requirements for earned in books.conversions.values()] == [("101", "102")]
 
-    def test_rules_that_change_nothing_for_a_lead_leave_its_stint_alone(self, books: Books, company: Company) -> None:
+    def test_rules_that_change_nothing_for_a_lead_leave_its_stint_alone(
+        self, books: MemoryStore, company: Company
+    ) -> None:
         before = books.stints_of(1)
         adopt(books, RuleFile(closed=("lost",)), company.now, eagerly=True)
         assert books.stints_of(1) == before
@@ -185,7 +187,7 @@ class TestOneCustomer:
         assert not books.last.queue_changes
 
     def test_what_was_handed_in_before_rules_that_settle_nothing_new_still_completes(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         with company.transaction():
             company.requirement(102, 11, "approved")
@@ -197,7 +199,7 @@ class TestOneCustomer:
         books.replay(company.stream)
         assert [earned.requirements for earned in books.conversions.values()] == [("102",)]
 
-    def test_so_does_what_was_gone_when_they_came_and_is_back(self, books: Books, company: Company) -> None:
+    def test_so_does_what_was_gone_when_they_came_and_is_back(self, books: MemoryStore, company: Company) -> None:
         with company.transaction():
             company.delete_requirement(102)
         books.replay(company.stream)
@@ -209,12 +211,12 @@ class TestOneCustomer:
         books.replay(company.stream)
         assert [earned.requirements for earned in books.conversions.values()] == [("102",)]
 
-    def test_the_stint_is_dated_by_the_adoption(self, books: Books, company: Company) -> None:
+    def test_the_stint_is_dated_by_the_adoption(self, books: MemoryStore, company: Company) -> None:
         at = company.now - SECOND // 2
         adopt(books, RuleFile(settled=("pending", "waived")), at, eagerly=True)
         assert books.stints_of(1)[1].opened_at == at
 
-    def test_but_no_later_than_the_lane_has_come_to(self, books: Books, company: Company) -> None:
+    def test_but_no_later_than_the_lane_has_come_to(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("pending", "waived")), company.now + MINUTE, eagerly=True)
         assert books.stints_of(1)[1].opened_at == books.lane_version
         with company.transaction():
@@ -222,13 +224,13 @@ class TestOneCustomer:
         books.replay(company.stream)
         assert books.stints_of(1)[2].opened_at == company.now
 
-    def test_but_always_after_the_stint_opened(self, books: Books, company: Company) -> None:
+    def test_but_always_after_the_stint_opened(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("pending", "waived")), company.now - 5 * MINUTE, eagerly=True)
         first, second = books.stints_of(1)
         assert second.opened_at == first.opened_at + 1
 
     def test_a_change_is_judged_by_the_new_rules_after_the_lead_was_brought_to_them(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         adopt(books, RuleFile(settled=("approved", "waived")), company.now, eagerly=False)
         with company.transaction():
@@ -238,7 +240,7 @@ class TestOneCustomer:
         assert [earned.requirements for earned in books.conversions.values()] == [("101",)]
 
     def test_a_lead_that_waits_is_judged_by_its_old_rules_and_then_by_the_new_ones(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         with company.transaction():
             company.requirement(101, 11, "approved")
@@ -258,7 +260,9 @@ class TestOneCustomer:
         ]
         assert books.leads[1].rules_version == 2
 
-    def test_a_lead_first_judged_after_the_adoption_knows_no_other_rules(self, books: Books, company: Company) -> None:
+    def test_a_lead_first_judged_after_the_adoption_knows_no_other_rules(
+        self, books: MemoryStore, company: Company
+    ) -> None:
         adopt(books, RuleFile(settled=("pending",)), company.now, eagerly=True)
         with company.transaction():
             company.user(2, "file-2")
@@ -266,7 +270,7 @@ class TestOneCustomer:
         assert books.leads[2].rules_version == 2
         assert len(books.stints_of(2)) == 1
 
-    def test_a_live_read_is_held_against_the_state_by_the_new_rules(self, books: Books, company: Company) -> None:
+    def test_a_live_read_is_held_against_the_state_by_the_new_rules(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("approved", "pending", "waived")), company.now, eagerly=False)
         read = company.read(1)
         books.repair(1, read, company.now + MINUTE, company.now + 2 * MINUTE)
@@ -274,7 +278,7 @@ class TestOneCustomer:
         assert not books.conversions
 
     def test_a_lead_that_waits_for_a_read_is_judged_by_its_old_rules_first(
-        self, books: Books, company: Company
+        self, books: MemoryStore, company: Company
     ) -> None:
         books.leads[1].judge_after = NEVER
         with company.transaction():
@@ -287,7 +291,7 @@ class TestOneCustomer:
         assert outcome.stints[1, 3].opened_reason is Reason.RULES_CHANGED
         assert lead.rules_version == 2
 
-    def test_and_by_the_new_ones_no_later_than_its_lane_has_come_to(self, books: Books, company: Company) -> None:
+    def test_and_by_the_new_ones_no_later_than_its_lane_has_come_to(self, books: MemoryStore, company: Company) -> None:
         books.leads[1].judge_after = NEVER
         with company.transaction():
             company.requirement(101, 11, "approved")
@@ -297,7 +301,9 @@ class TestOneCustomer:
         repair(lead, company.read(1), company.now + MINUTE, company.now + 2 * MINUTE, rules, outcome, until)
         assert (outcome.stints[1, 3].opened_reason, outcome.stints[1, 3].opened_at) == (Reason.RULES_CHANGED, until)
 
-    def test_one_that_new_rules_leave_where_it_is_has_them_after_its_read(self, books: Books, company: Company) -> None:
+    def test_one_that_new_rules_leave_where_it_is_has_them_after_its_read(
+        self, books: MemoryStore, company: Company
+    ) -> None:
         books.leads[1].judge_after = NEVER
         adopt(books, RuleFile(closed=("lost",)), company.now, eagerly=True)
         assert books.leads[1].rules_version == 1
@@ -305,7 +311,7 @@ class TestOneCustomer:
         assert books.leads[1].rules_version == 2
         assert len(books.stints_of(1)) == 1
 
-    def test_one_first_read_after_the_adoption_knows_no_other_rules(self, books: Books, company: Company) -> None:
+    def test_one_first_read_after_the_adoption_knows_no_other_rules(self, books: MemoryStore, company: Company) -> None:
         adopt(books, RuleFile(settled=("pending",)), company.now, eagerly=True)
         with company.transaction():
             company.user(2, "file-2")
@@ -390,7 +396,7 @@ def test_any_history_is_judged_by_the_old_rules_up_to_an_adoption_anywhere_and_b
     company = Company()
     happen_all(company, [founding, *history], moves=False)
     company.heartbeat()
-    books, (file, words) = Books(RULES), others
+    books, (file, words) = MemoryStore(RULES), others
     place = data.draw(st.integers(1, len(company.stream) - 1), label="changes before the adoption")
     in_batches(books, company.stream[:place], sizes)
     earned = dict(books.conversions)

@@ -1,0 +1,1 @@
+"""What runs against real servers: sweeps, verify, backfill, aging, attribution, and what they repair."""

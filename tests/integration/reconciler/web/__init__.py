@@ -1,0 +1,1 @@
+"""What `reconciler serve` answers over HTTP, and the page in a real browser."""

@@ -1,0 +1,1 @@
+"""Ways of having servers: processes of this machine, or containers."""

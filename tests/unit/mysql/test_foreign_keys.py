@@ -1,0 +1,54 @@
+"""What a server's foreign keys do, as it tells of them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from consumer.mysql.errors import PreconditionFailed
+from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
+from consumer.mysql.session import Replica
+
+
+class Server:
+    """One that answers with rows, or with the definitions of its tables."""
+
+    def __init__(self, rows: list[tuple[Any, ...]] | None = None, definitions: dict[str, str] | None = None) -> None:
+        self.rows, self.definitions = rows, definitions
+
+    def is_mariadb(self) -> bool:
+        return self.definitions is not None
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        if self.definitions is not None:
+            table = statement.removeprefix("SHOW CREATE TABLE ")
+            return [(table, self.definitions[table])]
+        if self.rows is None:
+            raise PreconditionFailed("the account may not see it")
+        return self.rows
+
+
+def found(**server: Any) -> ForeignKeys:
+    return foreign_keys(cast(Replica, Server(**server)))
+
+
+def test_of_several_keys_on_a_column_the_one_that_takes_rows_away_counts() -> None:
+    rows = [("claims", "SET NULL", "NO ACTION"), ("CLAIMS", "cascade", "RESTRICT")]
+    assert found(rows=rows) == ForeignKeys(Action.CASCADE, Action.NONE, Action.NONE, Action.NONE)
+
+
+def test_without_foreign_keys_everything_stays() -> None:
+    assert found(rows=[]) == ForeignKeys(*[Action.NONE] * 4)
+
+
+def test_what_the_account_may_not_see_nobody_knows() -> None:
+    assert found() == ForeignKeys(*[Action.UNKNOWN] * 4)
+
+
+def test_mariadb_says_it_in_its_tables_definitions() -> None:
+    definitions = {
+        "claims": "KEY a, CONSTRAINT x FOREIGN KEY (`user_id`) REFERENCES `users` (`id`) ON DELETE CASCADE",
+        "claim_requirements": "CONSTRAINT y FOREIGN KEY (`claim_id`) REFERENCES `claims` (`id`)"
+        " ON DELETE SET NULL ON UPDATE CASCADE, CONSTRAINT z FOREIGN KEY (`file_id`) REFERENCES `files` (`id`)",
+    }
+    keys = found(definitions=definitions)
+    assert keys == ForeignKeys(Action.CASCADE, Action.NONE, Action.SET_NULL, Action.CASCADE)
