@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from consumer.leads.drift import Difference
 from consumer.leads.model import Claim, Key, Lead, Requirement, Row, Table
+from consumer.mysql.live_read import LiveLead
 from consumer.store.call_centre.entries import EntryDrift
-from reconciler.replica import LiveLead
 
 
 class EntryKind(StrEnum):

@@ -10,7 +10,7 @@ from threading import Event
 from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load, refuse_word_lists
 from consumer.store.leads import LeadStore
 from reconciler.postgres import Postgres
-from reconciler.replica import Known, Replica
+from reconciler.replica import Known, ReplicaReads
 from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
@@ -42,7 +42,7 @@ class Tools:
     """Sessions that open when first used; for one thread."""
 
     settings: Settings
-    replica: Replica
+    replica: ReplicaReads
     store: LeadStore
     postgres: Postgres
     runs: Runs
@@ -100,7 +100,7 @@ class Tools:
     def verification(self, *, repair: bool, gives_up: bool = False) -> Iterator[Verification]:
         """What compares everybody, with the second session that it needs."""
         replica = self.settings.replica
-        with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
+        with closing(ReplicaReads(replica.address, replica.replica_query_seconds, stop=self.stop)) as condenser:
             yield Verification(
                 self.repairer(dry_run=not repair, gives_up=gives_up),
                 condenser,
@@ -118,16 +118,16 @@ class Replicas:
         self._settings = settings
         self._stop = stop
         self._known = known or Known()
-        self._idle: list[Replica] = []
+        self._idle: list[ReplicaReads] = []
 
     @contextmanager
-    def one(self) -> Iterator[Replica]:
+    def one(self) -> Iterator[ReplicaReads]:
         """A session for one run; any thread may ask. One that a run failed with is ended."""
         try:
             replica = self._idle.pop()
         except IndexError:
             seconds = self._settings.replica_query_seconds
-            replica = Replica(self._settings.address, seconds, stop=self._stop, known=self._known)
+            replica = ReplicaReads(self._settings.address, seconds, stop=self._stop, known=self._known)
         try:
             yield replica
         except BaseException:

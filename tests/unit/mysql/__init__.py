@@ -1,0 +1,1 @@
+"""The company's server, asked by query: what needs no server."""
