@@ -15,7 +15,7 @@ The rooms, in the order of a change's way:
 - `leads`: what a change means for a customer. Pure; imports nothing of ours.
 - `store`: PostgreSQL: our schema, and in `call_centre` their tables.
 
-Beside them `mysql` (the company's server asked by query: login, keys, collations), `audit` (a stretch of the binlog, by
-another's decoder, held against Kafka), `commands` (one command a module), and `doctor` (whether the servers are as we
-need them). At the top is what every process has.
+Beside them `mysql` (the company's server asked by query: sessions and their errors, columns, live reads, collations),
+`audit` (a stretch of the binlog, by another's decoder, held against Kafka), `commands` (one command a module), and
+`doctor` (whether the servers are as we need them). At the top is what every process has.
 """

@@ -3,6 +3,6 @@
 - `runs`: the work itself: each sweep, backfill, verify, aging, and the repair of what they find.
 - `monitor`: what is looked at every few seconds: servers, Kafka, today's figures.
 - `web`: HTTP: pre-call checks, runs, the status page.
-- `replica` and `postgres`: what is asked of the two servers; `mysql_statements` has every statement for MySQL.
+- `replica` and `postgres`: what is asked of the two servers; `mysql_statements` has the statements for MySQL.
 - `runner`, `schedule`, `serve`: one run with its sessions; what runs when; the process.
 """

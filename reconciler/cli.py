@@ -93,8 +93,8 @@ def run(
 
 
 def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: Stop) -> list[Report]:
+    from consumer.mysql.errors import SourceError
     from consumer.store.errors import StoreError
-    from reconciler.replica import ReplicaError
     from reconciler.runs.run_log import AlreadyRunning
 
     reports = []
@@ -103,7 +103,7 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: 
             break
         try:
             reports.append(sweeper.run(name, scope))
-        except (AlreadyRunning, StoreError, ReplicaError) as error:
+        except (AlreadyRunning, StoreError, SourceError) as error:
             report(error)
     return reports
 
@@ -234,8 +234,8 @@ def serve() -> None:
 
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
+    from consumer.mysql.errors import SourceError
     from consumer.store.errors import StoreError
-    from reconciler.replica import ReplicaError
     from reconciler.runs.sessions import load_settings, open_tools
 
     settings = load_settings()
@@ -246,7 +246,7 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
         try:
             with open_tools(settings, stop.event) as tools:
                 yield tools, stop
-        except (StoreError, ReplicaError):
+        except (StoreError, SourceError):
             leave(stop)
             raise
 
@@ -293,16 +293,16 @@ def _code_of(error: Exception) -> int | None:
     """The exit code of a command that failed, after its sentence was reported; None for an error of our own making."""
     import psycopg
 
+    from consumer.mysql.errors import SourceError
     from consumer.settings import SettingsError
     from consumer.store.errors import StoreError
     from consumer.store.refusal import reason_of
-    from reconciler.replica import ReplicaError
     from reconciler.runs.run_log import AlreadyRunning
     from reconciler.runs.wait_for_stream import Stopped
 
     if isinstance(error, SettingsError):
         return fail(error, WRONG_SETTINGS)
-    if isinstance(error, StoreError | ReplicaError | AlreadyRunning | OSError):
+    if isinstance(error, StoreError | SourceError | AlreadyRunning | OSError):
         return fail(error, FAILED)
     if isinstance(error, psycopg.Error):
         return fail(StoreError(reason_of(error)), FAILED)

@@ -1,5 +1,6 @@
-"""Every statement that the reconciler sends to MySQL, in the words of the tables that the server really has.
+"""The reconciler's own statements for MySQL, in the words of the tables that the server really has.
 
+Those that others send, too, are in `consumer.mysql`: the columns (`schema`) and the live read (`live_read`).
 Each is one read-only statement, reads by key ranges or indexed columns, and is a consistent read by itself: InnoDB
 takes one snapshot for all parts of a statement. `reconciler.replica` runs them, each with a time limit.
 """
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
-from consumer.capture import CAPTURED
 from consumer.leads.model import Table
-from consumer.mysql.keys import KeyKind, as_text, kind_of
+from consumer.mysql import live_read
+from consumer.mysql.live_read import CLAIMS, CLOCK, ENDED, REQUIREMENTS, USERS
+from consumer.mysql.schema import Schema
 
 UNHELD: Final = "users whose id is 2^63 or more cannot be leads: the call centre's user_id is a bigint"
 LARGEST: Final = 2**63 - 1
@@ -22,23 +24,8 @@ LARGEST: Final = 2**63 - 1
 SMALLEST: Final = -(2**63)
 """Below every id."""
 
-USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
-"""First column of the parts of statements that tell of several tables; 0 is what stands before them."""
-
-_CAPTURED = ", ".join(f"'{table}'" for table in CAPTURED)
-SCHEMA = f"""
-    SELECT 'column', table_name, column_name, data_type, character_octet_length, column_type,
-           collation_name, character_set_name
-      FROM information_schema.columns
-     WHERE table_schema = DATABASE() AND table_name IN ({_CAPTURED})
-    UNION ALL
-    SELECT 'index', table_name, column_name, '', NULL, '', NULL, NULL FROM information_schema.statistics
-     WHERE table_schema = DATABASE() AND table_name IN ({_CAPTURED}) AND seq_in_index = 1
-"""
 REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
 """How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
-CLOCK = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
-CLOCK_NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
 
 
 def _checksum(*values: str) -> str:
@@ -50,24 +37,6 @@ def _checksum(*values: str) -> str:
 def _beyond() -> str:
     """How many users no bigint can hold."""
     return f"(SELECT COUNT(*) FROM users WHERE id > {LARGEST})"
-
-
-class Schema(NamedTuple):
-    """Which columns the company's tables have, their data types, sizes (bytes of texts and binaries), collations and
-    character sets, and which columns lead an index."""
-
-    columns: dict[tuple[str, str], str]
-    indexed: frozenset[tuple[str, str]]
-    sizes: Mapping[tuple[str, str], int | None] = MappingProxyType({})
-    collations: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
-
-    def kind(self, table: str, column: str) -> KeyKind:
-        """What a column holds, if it is one of ids."""
-        return kind_of(self.columns.get((table, column), "bigint"), self.sizes.get((table, column)))
-
-    def has_numbers(self, table: Table = Table.CLAIM_REQUIREMENTS) -> bool:
-        """Whether the ids of a table are integers, which rise as rows are created."""
-        return self.kind(table, "id") is KeyKind.INTEGER
 
 
 class Folds(NamedTuple):
@@ -109,28 +78,8 @@ class Queries:
         )
 
     def read_users(self, user_ids: Iterable[int]) -> str:
-        """Everything about these users in one snapshot, between two looks at the clock."""
-        ids = ",".join(map(str, user_ids))
-        return f"""
-            SELECT 0, {CLOCK}, NULL, NULL, NULL, NULL, NULL, NULL
-            UNION ALL
-            SELECT {USERS}, t.id, NULL, {self._signature()}, NULL, NULL,
-                   {self._enabled()}, {self._moment("users", "created_at")}
-              FROM users t WHERE t.id IN ({ids})
-            UNION ALL
-            SELECT {CLAIMS}, {self._key("claims", "id")}, t.user_id, {self._words("claims", "status")}, NULL, NULL,
-                   NULL, {self._moment("claims", "created_at")}
-              FROM claims t WHERE t.user_id IN ({ids})
-            UNION ALL
-            SELECT {REQUIREMENTS}, {self._key("claim_requirements", "id")},
-                   {self._key("claim_requirements", "claim_id")}, {self._words("claim_requirements", "type")},
-                   {self._words("claim_requirements", "status")},
-                   {self._words("claim_requirements", "claim_requirement_reason")},
-                   NULL, {self._moment("claim_requirements", "created_at")}
-              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids})
-            UNION ALL
-            SELECT {ENDED}, {CLOCK_NOW}, NULL, NULL, NULL, NULL, NULL, NULL
-        """
+        """As `consumer.mysql.live_read.statement`."""
+        return live_read.statement(self.schema, user_ids)
 
     def user_page(self, after: int, limit: int) -> str:
         """The next users by primary key."""
@@ -143,12 +92,12 @@ class Queries:
         checksum) for the users of those that were created at or after `since` (µs), or nobody knows when; at last
         (ENDED, users that no bigint holds, highest id, None).
         """
-        made = self._moment(table, "created_at")
+        made = self.schema.moment(table, "created_at")
         if table is Table.USERS:
             fresh = f"SELECT t.id, {made} AS made, t.id AS user_id FROM users t WHERE {condition} AND t.id <= {LARGEST}"
             fresh += f" ORDER BY {order} LIMIT {limit}"
         else:
-            fresh = f"SELECT {self._key(table, 'id')} AS id, {made} AS made, c.user_id"
+            fresh = f"SELECT {self.schema.key(table, 'id')} AS id, {made} AS made, c.user_id"
             fresh += " FROM (SELECT t.id, t.created_at, t.claim_id"
             fresh += f" FROM claim_requirements t WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
             fresh += " LEFT JOIN claims c ON c.id = t.claim_id"
@@ -176,7 +125,7 @@ class Queries:
 
     def newest_from(self, table: Table, row_id: int, limit: int) -> str:
         """When the newest of the next rows was created, and the last of their ids: one probe of a bisection."""
-        created_at = self._moment(table, "created_at")
+        created_at = self.schema.moment(table, "created_at")
         held = f" AND id <= {LARGEST}" if table is Table.USERS else ""
         return (
             f"SELECT MAX({created_at}), MAX(t.id) FROM"
@@ -218,42 +167,18 @@ class Queries:
     def _checksums(self) -> tuple[str, str, str]:
         claim, requirement = self._folded("claims", "id"), self._folded("claim_requirements", "id")
         of_claim = self._folded("claim_requirements", "claim_id")
-        enabled = f"IFNULL({self._enabled()}, 1) <> 0"
-        kind, status = self._words("claim_requirements", "type"), self._words("claim_requirements", "status")
-        reason = self._words("claim_requirements", "claim_requirement_reason")
+        enabled = f"IFNULL({self.schema.enabled()}, 1) <> 0"
+        kind = self.schema.words("claim_requirements", "type")
+        status = self.schema.words("claim_requirements", "status")
+        reason = self.schema.words("claim_requirements", "claim_requirement_reason")
         return (
-            _checksum("t.id", self._signature(), enabled),
-            _checksum(claim, "t.user_id", self._words("claims", "status")),
+            _checksum("t.id", self.schema.signature(), enabled),
+            _checksum(claim, "t.user_id", self.schema.words("claims", "status")),
             _checksum(requirement, "c.user_id", of_claim, kind, status, reason),
         )
 
-    def _words(self, table: str, column: str) -> str:
-        if (table, column) not in self.schema.columns:
-            return "NULL"
-        return self._key(table, column)
-
-    def _key(self, table: str, column: str) -> str:
-        return as_text(f"t.{column}", self.schema.kind(table, column))
-
     def _folded(self, table: str, column: str) -> str:
-        return self._folds.get((table, column), _AS_SPELLED).folded(self._key(table, column))
-
-    def _signature(self) -> str:
-        """A signature file as text, or NULL where there is none: a text of nothing but blanks, or the number 0."""
-        column = "users", "current_signature_file_id"
-        none = "'0'" if self.schema.kind(*column) is KeyKind.INTEGER else "''"
-        return f"NULLIF({self._words(*column)}, {none})"
-
-    def _enabled(self) -> str:
-        """Whether a user is enabled, as a number; of an ENUM it is the member that counts, not its place."""
-        data_type = self.schema.columns.get(("users", "is_enabled"))
-        if data_type is None:
-            return "1"
-        return "CAST(CAST(t.is_enabled AS CHAR) AS SIGNED)" if data_type == "enum" else "t.is_enabled + 0"
-
-    def _moment(self, table: str, column: str) -> str:
-        known = (table, column) in self.schema.columns
-        return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
+        return self._folds.get((table, column), _AS_SPELLED).folded(self.schema.key(table, column))
 
 
 def since(moment: int) -> str:

@@ -1,6 +1,7 @@
 """Every query that the reconciler makes on the replica, by name; nothing else of it talks to MySQL.
 
-The session is read-only, and each statement of `reconciler.mysql_statements` has a time limit.
+The session is that of `consumer.mysql.session`, read-only; each statement of `reconciler.mysql_statements` has a time
+limit, and is put again while the replica is away.
 """
 
 from __future__ import annotations
@@ -10,123 +11,61 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from math import inf
 from threading import Event, RLock
-from types import MappingProxyType
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-import pymysql
 import structlog
-from pymysql.connections import Connection
-from pymysql.cursors import Cursor
 
-from consumer.capture import CAPTURED, MOMENTS, REFS, Declared
-from consumer.leads.model import ClaimRow, Key, RequirementRow, Table, UserRow
+from consumer.capture import REFS
+from consumer.leads.model import Table
 from consumer.mysql import retention
-from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
-from consumer.mysql.keys import KeyKind
-from consumer.mysql.login import login
-from consumer.mysql.session import is_of_tls, limited
-from consumer.mysql.weights import UnsupportedCollation
+from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, Sentences, SourceError
+from consumer.mysql.key_folding import Foldings, KeyFolding
+from consumer.mysql.live_read import ENDED, LiveRead, folding_of_column, live_read
+from consumer.mysql.schema import Schema, readable, schema_of
+from consumer.mysql.session import Replica
 from consumer.patience import Patience
 from consumer.settings import MySQLAddress
 from reconciler import mysql_statements
-from reconciler.mysql_statements import (
-    CLAIMS,
-    ENDED,
-    LARGEST,
-    REPLICATION,
-    REQUIREMENTS,
-    SCHEMA,
-    USERS,
-    Folds,
-    Queries,
-    Schema,
-)
+from reconciler.mysql_statements import LARGEST, REPLICATION, Folds, Queries
 
 log = structlog.get_logger(__name__)
 
-TABLES: Final = tuple(table.value for table in Table)
 KEYS: Final = (("claims", "id"), ("claim_requirements", "id"), ("claim_requirements", "claim_id"))
-UNLIMITED: Final = ("SHOW", "WITH")
-"""How statements begin that no hint of MySQL's fits into; the second ask for weights of a few hundred texts."""
-CONNECTION_LOST: Final = (
-    2002,
-    2003,
-    2006,
-    2013,
-    2055,
-    1053,
-    1077,
-    1079,
-    1080,
-    1152,
-    1158,
-    1159,
-    1160,
-    1161,
-    1927,
-    4031,
-)
-"""Client errors of a connection that is gone, and server errors of one that is ending."""
-TOO_SLOW: Final = (3024, 1969)
-"""ER_QUERY_TIMEOUT of MySQL, ER_STATEMENT_TIMEOUT of MariaDB."""
-REFUSED: Final = (1044, 1045, 1049, 1227, 1698, 3118)
-"""Access denied to account or database, or there is no such database."""
-NOT_THERE: Final = (1054, 1142, 1143, 1146)
-"""There is no such table or column, or we may not see it, which with grants on single columns is the same answer."""
 SCHEMA_SECONDS: Final = 60.0
 """How long the tables are taken for what they were: a column that comes back breaks no statement that does without."""
 
 
-class ReplicaError(Exception):
-    """A query on the replica failed."""
-
-
-class ReplicaAway(ReplicaError):
-    """The replica does not answer."""
-
-
-class ReplicaUnfit(ReplicaError):
-    """The replica lacks a table, column, index or privilege that we need."""
-
-
-class TablesChanged(ReplicaUnfit):
-    """A statement names a table or column that is not there, or not for us."""
+SENTENCES: Final = Sentences(
+    lost="{address} does not answer ({reason}); start it or correct REPLICA_DATABASE_URL",
+    silent="{address} does not answer ({reason}); start it or correct REPLICA_DATABASE_URL",
+    failed="a query on {address} failed with error {code} ({reason})",
+    too_slow="a query on {address} took longer than {seconds} s;"
+    " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE",
+    of_tls="{address} refuses us ({reason}); correct ssl_mode and ssl_ca in REPLICA_DATABASE_URL",
+    refused="{address} refuses us ({reason}); correct REPLICA_DATABASE_URL or our account's grants",
+    not_understood="a query on {address} failed with error {code} ({reason})",
+    not_there="{address} lacks what a query names ({reason}); consumer doctor says what is missing",
+)
+"""What goes wrong, as runs and the page say it."""
 
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _of_present_tables(ask: Callable[Concatenate[Replica, P], R]) -> Callable[Concatenate[Replica, P], R]:
+def _of_present_tables(ask: Callable[Concatenate[ReplicaReads, P], R]) -> Callable[Concatenate[ReplicaReads, P], R]:
     """A question that is put once more, in the words of the tables as they are now, where they have changed."""
 
     @wraps(ask)
-    def put(replica: Replica, /, *arguments: P.args, **named: P.kwargs) -> R:
+    def put(replica: ReplicaReads, /, *arguments: P.args, **named: P.kwargs) -> R:
         try:
             return ask(replica, *arguments, **named)
-        except TablesChanged as error:
+        except NotThere as error:
             log.info("tables_changed", replica=str(replica.address), reason=str(error))
             replica.look_again()
             return ask(replica, *arguments, **named)
 
     return put
-
-
-class LiveLead(NamedTuple):
-    """What MySQL holds of one user; when rows were created (µs, None where unknown) is by table and row id."""
-
-    user: UserRow | None
-    claims: dict[Key, ClaimRow]
-    requirements: dict[Key, RequirementRow]
-    created_at: Mapping[tuple[Table, Key | int], int | None] = MappingProxyType({})
-
-
-class LiveRead(NamedTuple):
-    """One consistent read of many users: the server's clock (µs) before and after it, and every user asked for."""
-
-    started: int
-    ended: int
-    leads: dict[int, LiveLead]
 
 
 class Present(NamedTuple):
@@ -226,32 +165,19 @@ NO_ROWS: Final = Fingerprints(*[(0, 0)] * len(Fingerprints._fields))
 """Of a range without users."""
 
 
-def user_row(user_id: int, signature: object, enabled: object) -> UserRow:
-    """A row of `users` as the stream's messages are read (consumer.stream.envelope.Users.row)."""
-    return UserRow(user_id, _text(signature), enabled != 0)
-
-
-def claim_row(claim_id: Key, user_id: int, status: object) -> ClaimRow:
-    """A row of `claims` as the stream's messages are read (consumer.stream.envelope.Claims.row)."""
-    return ClaimRow(claim_id, user_id, _text(status))
-
-
-def requirement_row(requirement_id: Key, claim_id: Key, kind: object, status: object, reason: object) -> RequirementRow:
-    """A row of `claim_requirements` as the stream's messages are read (consumer.stream.envelope.ClaimRequirements)."""
-    return RequirementRow(requirement_id, claim_id, _text(kind), _text(status), _text(reason))
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
 THREADS = ("Replica_IO_Running", "Replica_SQL_Running", "Slave_IO_Running", "Slave_SQL_Running")
+PROBED_ROWS: Final = 20
+"""Rows that one probe of a bisection looks at."""
 CLOCK_SECONDS: Final = 600
 """How long the server's clock is reckoned before it is asked for again."""
 
 
-class Replica:
-    """A read-only session on the replica that reconnects by itself; `queries` counts the statements sent."""
+class ReplicaReads:
+    """What the reconciler asks of the replica, in a read-only session that is opened again while the replica is away.
+
+    Where a docstring says SourceError: ConnectionLost is a replica that stays away, LoginRefused and PreconditionFailed
+    are one that cannot serve us, and QueryFailed and Refused are about the statement alone.
+    """
 
     def __init__(
         self,
@@ -267,44 +193,52 @@ class Replica:
         `stop` ends such waiting. `connect_seconds` limits logging in, and a server that says nothing for
         `grace_seconds` longer than a statement may take is away. `known` is what other sessions know too.
         """
-        self._stop = stop or Event()
         self.address = address
-        self.queries = 0
         self.mariadb = False
         self.query_seconds = query_seconds
         self._retry_seconds = retry_seconds
-        self._connect_seconds = connect_seconds
-        self._grace_seconds = grace_seconds
-        self._connection: Connection[Cursor] | None = None
+        self._patience = Patience(
+            lambda error: isinstance(error, ConnectionLost), stop or Event(), self._report_away, retry_seconds
+        )
+        self._session = Replica(
+            address,
+            query_seconds + grace_seconds,
+            connect_seconds=connect_seconds,
+            limit_seconds=query_seconds,
+            read_only=True,
+            sentences=SENTENCES,
+        )
         self._clock: ClockReading | None = None
         self._known = known or Known()
-        self._names: list[str] = []
-        self._foldings = Foldings(self._ask, self._known.foldings)
+        self._foldings = Foldings(self._run, self._known.foldings)
 
     def close(self) -> None:
         """Ends the session."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._session.close()
 
     def is_open(self) -> bool:
         """Whether there is a session already, which may have died since."""
-        return self._connection is not None
+        return self._session.is_open()
+
+    @property
+    def queries(self) -> int:
+        """How many statements were sent."""
+        return self._session.queries
 
     def lag(self) -> float | None:
         """Seconds that the replica is behind its own source; None where it has no source, or does not tell us.
 
-        Infinite where replication stands still: one of its threads does not run. Raises ReplicaAway.
+        Infinite where replication stands still: one of its threads does not run. Raises ConnectionLost.
         """
         behind = self._lag()
         self._known.lag = LagReading(behind, time.monotonic())
         return behind
 
     def binlog_retention(self) -> float | None:
-        """For how long (s) the server keeps its binlogs; None where it does not tell. Raises ReplicaAway."""
+        """For how long (s) the server keeps its binlogs; None where it does not tell. Raises ConnectionLost."""
         try:
             return retention.retention_seconds(dict(self._run(retention.STATEMENT)))
-        except ReplicaUnfit:
+        except (LoginRefused, NotThere):
             return None
 
     def lag_lately(self, seconds: float) -> LagReading | None:
@@ -316,98 +250,63 @@ class Replica:
         if not self.is_open():
             self.ping()
         try:
-            rows = self._run(REPLICATION[self.mariadb])
-        except ReplicaUnfit:
+            channels = self._records(REPLICATION[self.mariadb])
+        except (LoginRefused, NotThere):
             return None
-        if not rows:
+        if not channels:
             return None
-        channels = [dict(zip(self._names, row, strict=True)) for row in rows]
         if any(channel[name] != "Yes" for channel in channels for name in THREADS if name in channel):
             return inf
         return max(_seconds_behind(channel) for channel in channels)
 
     def ping(self) -> None:
-        """Finds out whether the replica answers; no statement is run. Raises ReplicaAway, ReplicaUnfit."""
-        try:
-            self._open().ping(reconnect=False)
-        except (pymysql.err.MySQLError, TimeoutError, ConnectionError) as error:
-            self._drop()
-            found = self._named(error) if isinstance(error, pymysql.err.MySQLError) else None
-            if isinstance(found, ReplicaUnfit):
-                raise found from error
-            raise self._away(error.args[-1] if error.args else error) from error
+        """Finds out whether the replica answers; no statement is run. Raises SourceError."""
+        self._attempt(self._session.ping)
 
     @_of_present_tables
     def present(self) -> Present:
-        """The server's clock and the highest ids. Raises ReplicaError."""
+        """The server's clock and the highest ids. Raises SourceError."""
         ((clock, *counts),) = self._run(self.texts.present())
         self._clock = ClockReading(int(clock), time.monotonic())
         return Present(int(clock), *map(int, counts))
 
     def read_users(self, user_ids: Iterable[int]) -> LiveRead:
-        """What the replica holds of these users, all in one snapshot. Raises ReplicaError."""
+        """What the replica holds of these users, all in one snapshot. Raises SourceError."""
         return self._read_users(sorted(set(user_ids)))
 
     @_of_present_tables
     def _read_users(self, wanted: list[int]) -> LiveRead:
-        fold_claim, fold_requirement = self._fold("claims"), self._fold("claim_requirements")
-        started = ended = 0
-        users: dict[int, UserRow] = {}
-        claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in wanted}
-        requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in wanted}
-        created: dict[int, dict[tuple[Table, Key | int], int | None]] = {user_id: {} for user_id in wanted}
-        owners: dict[Key, int] = {}
-        for part, row_id, parent, first, second, third, enabled, made in self._run(self.texts.read_users(wanted)):
-            key: Key | int
-            if part == USERS:
-                key = owner = int(row_id)
-                table = Table.USERS
-                users[key] = user_row(key, first, enabled)
-            elif part == CLAIMS:
-                key, owner, table = fold_claim(str(row_id)), int(parent), Table.CLAIMS
-                owners[key] = owner
-                claims[owner][key] = claim_row(key, owner, first)
-            elif part == REQUIREMENTS:
-                key, claim = fold_requirement(str(row_id)), fold_claim(str(parent))
-                owner, table = owners[claim], Table.CLAIM_REQUIREMENTS
-                requirements[owner][key] = requirement_row(key, claim, first, second, third)
-            else:
-                started, ended = (started, int(row_id)) if part == ENDED else (int(row_id), ended)
-                continue
-            created[owner][table, key] = int(made) if made else None
-        if ended <= started:  # the server runs with sysdate-is-now
-            ended = self.present().clock
-        self._clock = ClockReading(ended, time.monotonic())
-        leads = {
-            user_id: LiveLead(users.get(user_id), claims[user_id], requirements[user_id], created[user_id])
-            for user_id in wanted
-        }
-        return LiveRead(started, ended, leads)
+        folds = self._fold("claims"), self._fold("claim_requirements")
+        read = live_read(self._run(self.texts.read_users(wanted)), wanted, *folds)
+        if read.ended <= read.started:  # the server runs with sysdate-is-now
+            read = read._replace(ended=self.present().clock)
+        self._clock = ClockReading(read.ended, time.monotonic())
+        return read
 
     @_of_present_tables
     def user_page(self, after: int, limit: int) -> list[int]:
-        """Ids of the next `limit` users above `after`, ascending. Raises ReplicaError."""
+        """Ids of the next `limit` users above `after`, ascending. Raises SourceError."""
         return [int(user_id) for (user_id,) in self._run(self.texts.user_page(after, limit))]
 
     @_of_present_tables
     def end_of_range(self, after: int, users: int) -> int | None:
-        """The highest id among the next `users` users above `after`; None where there are none. Raises ReplicaError."""
+        """The highest id among the next `users` users above `after`; None where there are none. Raises SourceError."""
         ((last,),) = self._run(self.texts.end_of_range(after, users))
         return None if last is None else int(last)
 
     @_of_present_tables
     def fingerprints(self, after: int, upto: int) -> Fingerprints:
-        """What the replica holds of the users in (`after`, `upto`] as checksums. Raises ReplicaError."""
+        """What the replica holds of the users in (`after`, `upto`] as checksums. Raises SourceError."""
         rows = self._run(self.texts.fingerprints(after, upto))
         return Fingerprints(*((int(count), int(checksum)) for _, count, checksum in sorted(rows)))
 
     @_of_present_tables
     def checksums(self, user_ids: Sequence[int]) -> Checksums:
-        """What the replica holds of these users as checksums, user by user. Raises ReplicaError."""
+        """What the replica holds of these users as checksums, user by user. Raises SourceError."""
         return checksums_of(self._run(self.texts.checksums(user_ids)))
 
     def clock(self) -> int:
-        """The server's clock (µs), asked for or reckoned from an answer of the last minutes. Raises ReplicaError."""
+        """The server's clock (µs), asked for or reckoned from an answer of the last minutes. Raises SourceError."""
         if self._clock is None or time.monotonic() - self._clock.seen > CLOCK_SECONDS:
             return self.present().clock
         return self._clock.server + round((time.monotonic() - self._clock.seen) * 1_000_000)
@@ -417,10 +316,10 @@ class Replica:
 
         `limit` rows at a time, by the index on `created_at`, or where there is none by primary key: from `after` on,
         where the caller knows that no row up to it is so young, or else from where a bisection finds the first one.
-        Raises ReplicaError.
+        Raises SourceError.
         """
         if (table, "created_at") not in self.texts.schema.columns:
-            raise ReplicaUnfit(
+            raise PreconditionFailed(
                 f"{table} on {self.address} has no created_at that is a time, so a window cannot be found;"
                 " use reconciler verify"
             )
@@ -494,17 +393,17 @@ class Replica:
         return present.first_requirement, present.last_requirement
 
     @_of_present_tables
-    def first_created(self, table: Table, since: int, probe: int = 20) -> int:
+    def first_created(self, table: Table, since: int) -> int:
         """The primary key from which on rows were created at or after `since` (µs): found by bisecting it.
 
-        Each probe looks at the next `probe` rows, so that a few rows out of order do not mislead it.
-        One above the highest where there is no such row. Raises ReplicaError.
+        Each probe looks at the next PROBED_ROWS, so that a few rows out of order do not mislead it.
+        One above the highest where there is no such row. Raises SourceError.
         """
         low, high = self._ends(table)
         high += 1
         while low < high:
             middle = (low + high) // 2
-            ((newest, last),) = self._run(self.texts.newest_from(table, middle, probe))
+            ((newest, last),) = self._run(self.texts.newest_from(table, middle, PROBED_ROWS))
             if last is None or (newest is not None and int(newest) >= since):
                 high = middle
             else:
@@ -526,7 +425,7 @@ class Replica:
 
     def _learn_texts(self) -> Queries:
         schema = self._schema()
-        folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if key in schema.collations}
+        folds = {key: Folds.of(self._folding(schema, key)) for key in KEYS if schema.columns[key].collation}
         texts = self._known.texts = Queries(schema, folds)
         self._known.texts_until = time.monotonic() + SCHEMA_SECONDS
         return texts
@@ -536,142 +435,43 @@ class Replica:
         self._known.texts = None
 
     def _schema(self) -> Schema:
-        columns: dict[tuple[str, str], str] = {}
-        sizes: dict[tuple[str, str], int | None] = {}
-        collations: dict[tuple[str, str], tuple[str, str]] = {}
-        indexed: set[tuple[str, str]] = set()
-        for kind, table, column, data_type, size, column_type, collation, charset in self._run(SCHEMA):
-            if kind == "column":
-                declared = Declared(data_type.lower(), str(column_type))
-                if self._is_readable(table.lower(), column.lower(), declared):
-                    columns[table.lower(), column.lower()] = declared.data_type
-                    sizes[table.lower(), column.lower()] = size
-                    if collation:
-                        collations[table.lower(), column.lower()] = str(collation), str(charset)
-            elif column is not None:
-                indexed.add((table.lower(), column.lower()))
-        for table in TABLES:
-            if (table, "id") not in columns:
-                raise ReplicaUnfit(
-                    f"there is no table {table} in {self.address.database} on {self.address} that we may read;"
-                    f" run GRANT SELECT ON {self.address.database}.* TO our account"
-                )
-            for column in CAPTURED[table].needed:
-                if (table, column) not in columns:
-                    raise ReplicaUnfit(
-                        f"{self.address.database}.{table} on {self.address} has no column {column} that we may read,"
-                        " without which no lead can be judged; put it back, or run"
-                        f" GRANT SELECT ({column}) ON {self.address.database}.{table} TO our account"
-                    )
+        found = schema_of(self._run)
+        columns = readable(found.columns, self.address)
         for table, column in REFS:
-            if (table, column) not in indexed:
-                raise ReplicaUnfit(
+            if (table, column) not in found.indexed:
+                raise PreconditionFailed(
                     f"{table}.{column} has no index on {self.address}, so every look at a user would read the whole"
                     f" table; run CREATE INDEX {table}_{column} ON {table} ({column}) on the primary server"
                 )
-        return Schema(columns, frozenset(indexed), sizes, collations)
+        return found._replace(columns=columns)
 
     def _fold(self, table: str) -> KeyFolding:
         """What folds the ids of a table."""
         return self._folding(self.texts.schema, (table, "id"))
 
     def _folding(self, schema: Schema, column: tuple[str, str]) -> KeyFolding:
-        collation = schema.collations.get(column)
-        if collation is None or schema.kind(*column) is not KeyKind.TEXT:
-            return unchanged
+        return folding_of_column(self._foldings, schema, column, self.address)
+
+    def _run(self, text: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._patience(self._attempt, self._session.once, text, arguments)
+
+    def _records(self, text: str) -> list[dict[str, Any]]:
+        return self._patience(self._attempt, self._session.records, text)
+
+    def _attempt(self, ask: Callable[..., R], *arguments: object) -> R:
+        """One question; whatever it fails of, the next one begins a session of its own."""
         try:
-            return self._foldings.of(*collation)
-        except UnsupportedCollation as error:
-            raise ReplicaUnfit(f"{'.'.join(column)} on {self.address}: {error}") from error
-
-    def _ask(self, text: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._open().cursor() as cursor:
-            weights = cursor.mogrify(text, arguments)
-        return list(self._run(weights))
-
-    def _is_readable(self, table: str, column: str, declared: Declared) -> bool:
-        """False for a time that is none, which is done without. Raises ReplicaUnfit where a value would be guessed."""
-        kinds = CAPTURED[table].kinds.get(column)
-        if kinds is None or declared.kind in kinds:
-            return True
-        if kinds is MOMENTS:
-            return False
-        raise ReplicaUnfit(
-            f"{self.address.database}.{table}.{column} on {self.address} is {declared.column_type}, which cannot be"
-            " read exactly; run consumer doctor, which says what it has to be and how"
-        )
-
-    def _run(self, text: str) -> Sequence[tuple[Any, ...]]:
-        return Patience(
-            lambda error: isinstance(error, ReplicaAway), self._stop, self._report_away, self._retry_seconds
-        )(self._run_once, text)
+            answer = ask(*arguments)
+        except SourceError:
+            self.look_again()  # the tables may have changed
+            self._session.close()
+            raise
+        self.mariadb = self._session.is_mariadb()
+        return answer
 
     def _report_away(self, _error: BaseException, attempt: int, _pause: float) -> None:
         if attempt == 1:
             log.warning("replica_away", replica=str(self.address), retry_seconds=self._retry_seconds)
-
-    def _run_once(self, text: str) -> Sequence[tuple[Any, ...]]:
-        try:
-            connection = self._open()
-            with connection.cursor() as cursor:
-                self.queries += 1
-                cursor.execute(self._limited(text))
-                self._names = [column[0] for column in cursor.description or ()]
-                return cursor.fetchall()
-        except (pymysql.err.InterfaceError, TimeoutError, ConnectionError) as error:
-            self._drop()
-            raise self._away(error) from error
-        except pymysql.err.MySQLError as error:
-            self._drop()
-            raise self._named(error) from error
-
-    def _named(self, error: pymysql.err.MySQLError) -> ReplicaError:
-        code, said = (error.args[0], error.args[-1]) if error.args else (0, error)
-        if is_of_tls(error):
-            return ReplicaUnfit(
-                f"{self.address} refuses us ({said}); correct ssl_mode and ssl_ca in REPLICA_DATABASE_URL"
-            )
-        if code in CONNECTION_LOST:
-            return self._away(said)
-        if code in TOO_SLOW:
-            return ReplicaError(
-                f"a query on {self.address} took longer than {self.query_seconds:g} s;"
-                " raise REPLICA_QUERY_SECONDS or lower DISCOVERY_BATCH_SIZE"
-            )
-        if code in NOT_THERE:
-            return TablesChanged(
-                f"{self.address} lacks what a query names ({said}); consumer doctor says what is missing"
-            )
-        if code in REFUSED:
-            return ReplicaUnfit(
-                f"{self.address} refuses us ({said}); correct REPLICA_DATABASE_URL or our account's grants"
-            )
-        return ReplicaError(f"a query on {self.address} failed with error {code} ({said})")
-
-    def _away(self, said: object) -> ReplicaAway:
-        return ReplicaAway(f"{self.address} does not answer ({said}); start it or correct REPLICA_DATABASE_URL")
-
-    def _limited(self, text: str) -> str:
-        text = text.strip()
-        return text if text.startswith(UNLIMITED) else limited(text, self.query_seconds, mariadb=self.mariadb)
-
-    def _open(self) -> Connection[Cursor]:
-        if self._connection is None:
-            answer_seconds = self.query_seconds + self._grace_seconds
-            connection = login(self.address, self._connect_seconds, answer_seconds)
-            self.mariadb = "mariadb" in connection.get_server_info().lower()  # type: ignore[no-untyped-call]
-            with connection.cursor() as cursor:
-                self.queries += 1
-                read_only = "tx_read_only" if self.mariadb else "transaction_read_only"
-                cursor.execute(f"SET SESSION {read_only} = 1")
-            self._connection = connection
-        return self._connection
-
-    def _drop(self) -> None:
-        self.look_again()  # the tables may have changed
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _seconds_behind(channel: Mapping[str, Any]) -> float:

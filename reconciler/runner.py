@@ -69,7 +69,7 @@ class Jobs:
             raise NotAllowed(f"{name} is switched off; name it in SWEEPS to switch it on")
 
     def sweep(self, name: str, scope: SweepScope, *, dry_run: bool = False, by: str = SCHEDULE) -> Report:
-        """Runs one of STARTABLE, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and ReplicaError."""
+        """Runs one of STARTABLE, started by whom. Raises NotAllowed, AlreadyRunning, StoreError and SourceError."""
         self.allow(name)
         with open_tools(self.settings, self._stop, self._replicas, by) as tools:
             return self._done(tools.sweeper(dry_run=dry_run).run(name, scope))

@@ -20,10 +20,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from consumer.mysql.errors import SourceError
 from consumer.store.errors import StoreError
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
-from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs
 from reconciler.runs import aging
 from reconciler.runs.run_log import AlreadyRunning
@@ -155,5 +155,5 @@ class Schedule:
             work()
         except AlreadyRunning:
             log.debug("runs_elsewhere", run=name)
-        except (StoreError, ReplicaError, psycopg.Error) as error:
+        except (StoreError, SourceError, psycopg.Error) as error:
             log.warning("run_failed", run=name, reason=str(error))

@@ -40,6 +40,7 @@ from consumer.audit.rows import (
 )
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import PreconditionFailed, SourceError
+from consumer.mysql.schema import columns_of
 from consumer.mysql.session import Replica
 from consumer.process import own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
@@ -286,19 +287,14 @@ class _Auditor:
         return stands, beats[-1].ms
 
     def _leave_out_tables(self, found: Audit) -> None:
-        rows = self._replica.query(
-            "SELECT table_name, column_name, data_type, column_type FROM information_schema.columns"
-            " WHERE table_schema = DATABASE()"
-        )
-        for table, column, data_type, column_type in rows:
-            name = str(table)
-            if name in self._tables and (
-                str(data_type).lower() in _UNREADABLE_TYPES or "COMPRESSED" in str(column_type).upper()
+        for (table, column), declared in columns_of(self._replica.query).items():
+            if table in self._tables and (
+                declared.data_type in _UNREADABLE_TYPES or "COMPRESSED" in declared.column_type.upper()
             ):
-                self._tables -= {name}
-                kind = str(data_type).upper()
+                self._tables -= {table}
+                kind = declared.data_type.upper()
                 found.gaps.append(
-                    f"{name} was not looked at: mysql-replication cannot read its column {column} ({kind})"
+                    f"{table} was not looked at: mysql-replication cannot read its column {column} ({kind})"
                 )
 
     # The binlog.

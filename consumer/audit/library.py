@@ -30,9 +30,8 @@ from pymysqlreplication.row_event import DeleteRowsEvent, PartialUpdateRowsEvent
 
 from consumer.audit.rows import UNREAD, Mark, Place, Row, Spot, Value, Values, counted, order
 from consumer.capture import CAPTURED
-from consumer.mysql.errors import ConnectionLost, SourceError
+from consumer.mysql.errors import ConnectionLost, SourceError, named
 from consumer.mysql.login import Session, tls_arguments
-from consumer.mysql.session import named
 from consumer.settings import MySQLAddress, PasswordCommandFailed
 
 _ROWS: Final = (WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent, PartialUpdateRowsEvent)

@@ -27,9 +27,9 @@ from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
 from consumer.binlog.transaction import PreparedFound
 from consumer.capture import CAPTURED
-from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, SourceError
+from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, Refused, SourceError, named
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.session import Refused, Replica, log_in, named
+from consumer.mysql.session import Replica, log_in
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import MySQLAddress
 

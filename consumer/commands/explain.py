@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
-from consumer.commands.live_read import read_lead
 from consumer.explain import Explanation, Live, explain, lead_of, verdict
 from consumer.leads.drift import differences
 from consumer.mysql.errors import SourceError
+from consumer.mysql.live_read import read_leads
 from consumer.mysql.session import Replica
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from consumer.store import lookups
@@ -31,10 +31,11 @@ def explanation(user_id: int, source: ReplicaSettings, database: DatabaseSetting
         held = lookups.lead_record(connection, user_id)
     try:
         with closing(Replica(source.address, source.replica_query_seconds)) as replica:
-            found = read_lead(replica, user_id)
+            read = read_leads(replica, [user_id])
     except SourceError as error:
         return explain(held, None, rules, without_live=f"MySQL was not read: {error}.")
-    drift = sorted({difference.kind.value for difference in differences(held.lead, found.state, rules)})
-    as_of = datetime.fromtimestamp(found.as_of / 1e6, UTC)
-    live = Live(found.state.user is not None, verdict(lead_of(user_id, found.state), rules), as_of, drift)
+    state = read.leads[user_id].state
+    drift = sorted({difference.kind.value for difference in differences(held.lead, state, rules)})
+    as_of = datetime.fromtimestamp(read.started / 1e6, UTC)
+    live = Live(state.user is not None, verdict(lead_of(user_id, state), rules), as_of, drift)
     return explain(held, live, rules)

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-import pymysql
-from pymysql.connections import Connection
 from pymysql.constants import COMMAND, ER
-from pymysql.cursors import Cursor, DictCursor
 
 from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
-from consumer.mysql.errors import LoginRefused
-from consumer.mysql.login import login
-from consumer.mysql.session import named
+from consumer.mysql.errors import LoginRefused, Sentences, SourceError
+from consumer.mysql.schema import schema_of
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 
 Row = Mapping[str, Any]
@@ -39,21 +36,8 @@ SELECT CURRENT_USER(), VERSION(), UNIX_TIMESTAMP(NOW(6)),
 """
 """Who we are, the clock, and how far the server's zone is from UTC (NULL where it does not know)."""
 
-COLUMNS: Final = """
-SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, is_nullable, column_default,
-       extra
-FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN %s
-"""
-"""The columns that our account may see."""
-
 HIGHEST_USER: Final = ("SELECT MAX(id) AS highest FROM users",)
 """One look into the primary key."""
-
-INDEXED: Final = """
-SELECT table_name, column_name FROM information_schema.statistics
-WHERE table_schema = DATABASE() AND table_name IN %s AND seq_in_index = 1
-"""
-"""The columns that an index begins with."""
 
 STATUS: Final = ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")
 LOGS: Final = ("SHOW BINARY LOGS",)
@@ -61,7 +45,8 @@ REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS")
 REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
 """Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
 
-_OTHER_WORDS: Final = ER.PARSE_ERROR
+SENTENCES: Final = Sentences(*["{address} cannot be asked: {reason}"] * len(Sentences._fields))
+"""The check says what to do about it."""
 _DENIED: Final = (
     ER.SPECIFIC_ACCESS_DENIED_ERROR,
     ER.ACCESS_DENIED_ERROR,
@@ -128,43 +113,33 @@ class MySQLFacts:
 
 def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
     """Asks the server; no answer may take longer than `seconds`. Raises Unreachable, SettingsError."""
-    with _session(address, seconds) as connection:
-        return _collect(address, connection)
+    with _session(address, seconds) as replica:
+        return _collect(address, replica)
 
 
 @contextmanager
-def _session(address: MySQLAddress, seconds: float) -> Iterator[Connection[Cursor]]:
+def _session(address: MySQLAddress, seconds: float) -> Iterator[Replica]:
     try:
-        with closing(login(address, seconds, seconds)) as connection:
-            yield connection
-    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
-        refused = isinstance(named(error, address, "ask"), LoginRefused)
-        reason = error.args[-1] if error.args else error
-        raise Unreachable(f"{address} cannot be asked: {reason}", refused=refused) from error
+        with closing(Replica(address, seconds, connect_seconds=seconds, sentences=SENTENCES)) as replica:
+            yield replica
+    except SourceError as error:
+        # The cause is the server's own error, as with the other servers: `away` looks behind it.
+        raise Unreachable(str(error), refused=isinstance(error, LoginRefused)) from (error.__cause__ or error)
 
 
-def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFacts:
-    mariadb = "mariadb" in str(connection.get_server_info()).lower()  # type: ignore[no-untyped-call]
-    tables = (tuple(CAPTURED),)
-    with connection.cursor() as cursor:
-        cursor.execute(SESSION)
-        account, version, clock, zone = cursor.fetchall()[0]
-        offset = float(clock) - time.time()
-        cursor.execute(VARIABLES)
-        variables = {str(name): str(value) for name, value in cursor.fetchall()}
-        cursor.execute(COLUMNS, tables)
-        columns: dict[str, dict[str, Declared]] = {}
-        for table, column, *declared in cursor.fetchall():
-            columns.setdefault(str(table).lower(), {})[str(column).lower()] = _declared(mariadb, *declared)
-        cursor.execute(INDEXED, tables)
-        indexed = frozenset((str(table).lower(), str(column).lower()) for table, column in cursor.fetchall())
-        purged = ""
-        if not mariadb:
-            cursor.execute("SELECT @@global.gtid_purged")
-            purged = str(cursor.fetchall()[0][0]).replace("\n", "")
-    status, logs = _ask(connection, STATUS), None
+def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
+    mariadb = replica.is_mariadb()
+    ((account, version, clock, zone),) = replica.query(SESSION)
+    offset = float(clock) - time.time()
+    variables = {str(name): str(value) for name, value in replica.query(VARIABLES)}
+    schema = schema_of(replica.query)
+    columns: dict[str, dict[str, Declared]] = {}
+    for (table, column), declared in schema.columns.items():
+        columns.setdefault(table, {})[column] = declared._replace(default=_literal(mariadb, declared))
+    purged = "" if mariadb else str(replica.value("SELECT @@global.gtid_purged")).replace("\n", "")
+    status, logs = _ask(replica, STATUS), None
     if variables.get("log_bin") == "ON":
-        logs = _ask(connection, LOGS)
+        logs = _ask(replica, LOGS)
     return MySQLFacts(
         place=str(address),
         database=address.database,
@@ -174,46 +149,32 @@ def _collect(address: MySQLAddress, connection: Connection[Cursor]) -> MySQLFact
         variables=variables,
         status=None if status is None else (status[0] if status else {}),
         columns=columns,
-        views={table: _view(connection, table) for table in CAPTURED},
-        indexed=indexed,
-        highest_user=_highest_user(connection, columns.get("users", {}).get("id")),
+        views={table: _view(replica, table) for table in CAPTURED},
+        indexed=schema.indexed,
+        highest_user=_highest_user(replica, columns.get("users", {}).get("id")),
         zone_seconds=None if zone is None else int(zone),
         clock_seconds=offset,
         logs=None if logs is None else [str(row["Log_name"]) for row in logs],
         purged_gtids=purged,
-        replication=_ask(connection, REPLICATION),
-        replicas=_registered(_ask(connection, REPLICAS)),
-        may_replicate=_may_replicate(connection),
+        replication=_ask(replica, REPLICATION),
+        replicas=_registered(_ask(replica, REPLICAS)),
+        may_replicate=_may_replicate(replica),
     )
 
 
-def _declared(
-    mariadb: bool,
-    data_type: str,
-    column_type: str,
-    charset: str | None,
-    collation: str | None,
-    nullable: str,
-    default: str | None,
-    extra: str,
-) -> Declared:
-    """A column; of defaults only the literals, which MariaDB has in quotes and MySQL has not."""
+def _literal(mariadb: bool, declared: Declared) -> str | None:
+    """A column's default if it is a literal, which MariaDB has in quotes and MySQL has not."""
+    default = declared.default
     if mariadb and default is not None:
         literal = default[1:-1].replace("''", "'") if default[:1] == "'" else default
-        default = None if default == "NULL" or (literal is default and "(" in default) else literal
-    elif "DEFAULT_GENERATED" in str(extra).upper():
-        default = None
-    # The members of an ENUM are in the column's own spelling, everything else is in lower case on both servers.
-    return Declared(
-        str(data_type).lower(), str(column_type), charset or "", collation or "", nullable == "YES", default,
-        str(extra).lower(),
-    )  # fmt: skip
+        return None if default == "NULL" or (literal is default and "(" in default) else literal
+    return None if "default_generated" in declared.extra else default
 
 
-def _highest_user(connection: Connection[Cursor], declared: Declared | None) -> int | None:
+def _highest_user(replica: Replica, declared: Declared | None) -> int | None:
     if declared is None or declared.data_type != "bigint" or "unsigned" not in declared.column_type:
         return None
-    rows = _ask(connection, HIGHEST_USER)
+    rows = _ask(replica, HIGHEST_USER)
     return int(rows[0]["highest"]) if rows and rows[0]["highest"] is not None else None
 
 
@@ -231,9 +192,9 @@ def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQL
     tables = [table for table in CREATED if {"id", "created_at"} <= facts.columns.get(table, {}).keys()]
     if not first_seen or not tables:
         return []
-    with _session(address, seconds) as connection, connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(CREATED[table] for table in tables), (tuple(first_seen),) * len(tables))
-        rows = cursor.fetchall()
+    with _session(address, seconds) as replica:
+        asked = " UNION ALL ".join(CREATED[table] for table in tables)
+        rows = replica.query(asked, (tuple(first_seen),) * len(tables))
     return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
 
 
@@ -243,29 +204,26 @@ def _quoted(account: str) -> str:
     return f"'{user}'@'{host}'"
 
 
-def _ask(connection: Connection[Cursor], spellings: Sequence[str]) -> list[Row] | None:
+def _ask(replica: Replica, spellings: Sequence[str]) -> list[Row] | None:
     """The rows of a statement in the first spelling that the server understands; None where we may not ask."""
-    with connection.cursor(DictCursor) as cursor:
-        for spelling in spellings:
-            try:
-                cursor.execute(spelling)
-                return list(cursor.fetchall())
-            except pymysql.err.MySQLError as error:
-                if error.args[0] in _DENIED:
-                    return None
-                if error.args[0] != _OTHER_WORDS:
-                    raise
+    for spelling in spellings:
+        try:
+            return list(replica.records(spelling))
+        except SourceError as error:
+            if error.code in _DENIED:
+                return None
+            if error.code != ER.PARSE_ERROR:
+                raise
     return None
 
 
-def _view(connection: Connection[Cursor], table: str) -> View:
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(f"SELECT no_such_column FROM {table} LIMIT 0")  # noqa: S608 (one of our own table names)
-        except pymysql.err.MySQLError as error:
-            if error.args[0] in _VIEWS:
-                return _VIEWS[error.args[0]]
-            raise
+def _view(replica: Replica, table: str) -> View:
+    try:
+        replica.query(f"SELECT no_such_column FROM {table} LIMIT 0")  # noqa: S608 (one of our own table names)
+    except SourceError as error:
+        if error.code in _VIEWS:
+            return _VIEWS[error.code]
+        raise
     return View.WHOLE
 
 
@@ -282,17 +240,16 @@ def _registered(rows: list[Row] | None) -> list[Registered] | None:
     ]
 
 
-def _may_replicate(connection: Connection[Cursor]) -> bool:
+def _may_replicate(replica: Replica) -> bool:
     """Whether we may register as a replica; the server forgets it when the connection ends. The last thing asked.
 
     MySQL's manual, COM_REGISTER_SLAVE: server id, then host, user and password as strings, port, rank, source's id.
     """
     request = struct.pack("<I", 2**32 - 1) + b"\x06doctor" + b"\0\0" + bytes(10)
     try:
-        connection._execute_command(COMMAND.COM_REGISTER_SLAVE, request)  # type: ignore[attr-defined]
-        connection._read_ok_packet()  # type: ignore[attr-defined]
-    except pymysql.err.MySQLError as error:
-        if error.args[0] in _DENIED:
+        replica.command(COMMAND.COM_REGISTER_SLAVE, request)
+    except SourceError as error:
+        if error.code in _DENIED:
             return False
         raise
     return True

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from consumer.leads.words import EXACT, Comparison, Run, Weight
-from consumer.mysql.keys import HeldColumn, columns_there
+from consumer.mysql.schema import HeldColumn, columns_there
 from consumer.mysql.weights import Collation, Parts, Query, UnsupportedCollation
 
 _LETTERS_OF_OTHERS: Final = 60

@@ -1,16 +1,14 @@
-"""Columns of the captured tables: what they hold, and ids of any type in SQL, as the texts that the stream has."""
+"""Ids of any type in SQL, as the texts that the stream has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-from consumer.capture import CAPTURED
-from consumer.mysql.weights import Query
+from consumer.capture import Declared, Kind
 
-UUID_BYTES: Final = 16
-BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+_BINARY_TYPES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _INTEGERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _DASHES: Final = (9, 14, 19, 24)
 
@@ -27,45 +25,15 @@ class KeyKind(StrEnum):
     """MariaDB's type."""
 
 
-BYTES: Final = frozenset({KeyKind.BYTES, KeyKind.UUID_BYTES, KeyKind.UUID})
-"""Kinds that are written in hexadecimal digits."""
-
-
-def kind_of(data_type: str, length: int | None) -> KeyKind:
-    """The kind of a column by its data type and, in bytes, its length (information_schema.columns)."""
-    if data_type in _INTEGERS:
+def kind_of(declared: Declared) -> KeyKind:
+    """The kind of a column as it is declared."""
+    if declared.data_type in _INTEGERS:
         return KeyKind.INTEGER
-    if data_type == "uuid":
+    if declared.data_type == "uuid":
         return KeyKind.UUID
-    if data_type == "binary" and length == UUID_BYTES:
+    if declared.kind is Kind.KEY_BYTES:
         return KeyKind.UUID_BYTES
-    return KeyKind.BYTES if data_type in BINARY_TYPES else KeyKind.TEXT
-
-
-class HeldColumn(NamedTuple):
-    """What a column holds; collation and charset are empty where that is no text."""
-
-    kind: KeyKind
-    collation: str = ""
-    charset: str = ""
-
-
-NUMBER: Final = HeldColumn(KeyKind.INTEGER)
-
-_COLUMNS: Final = f"""
-SELECT table_name, column_name, data_type, character_octet_length, COALESCE(collation_name, ''),
-       COALESCE(character_set_name, '')
-FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name IN ({", ".join(map(repr, CAPTURED))})
-"""  # noqa: S608
-
-
-def columns_there(query: Query) -> dict[tuple[str, str], HeldColumn]:
-    """The columns that the captured tables have for us, by table and name. Raises what `query` raises."""
-    return {
-        (str(table).lower(), str(column).lower()): HeldColumn(kind_of(str(data_type).lower(), size), *texts)
-        for table, column, data_type, size, *texts in query(_COLUMNS, ())
-    }
+    return KeyKind.BYTES if declared.data_type in _BINARY_TYPES else KeyKind.TEXT
 
 
 def as_text(column: str, kind: KeyKind) -> str:

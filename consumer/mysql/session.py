@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import re
-import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import CR, ER
 from pymysql.cursors import Cursor
+from pymysql.err import MySQLError
 
-from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, SourceError
+from consumer.mysql.errors import (
+    FAILURES,
+    PLAIN,
+    LoginRefused,
+    PreconditionFailed,
+    Refused,
+    Sentences,
+    SourceError,
+    named,
+)
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 
 _LOST_WHILE_IDLE: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 4031)
 """The last one is MySQL's ER_CLIENT_INTERACTION_TIMEOUT."""
-_REFUSED: Final = frozenset(
-    (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698)
-)
-
-_NOT_THERE: Final = frozenset(
-    (
-        ER.BAD_FIELD_ERROR,
-        ER.NO_SUCH_TABLE,
-        ER.COLUMNACCESS_DENIED_ERROR,
-        ER.TABLEACCESS_DENIED_ERROR,
-        ER.TABLE_DEF_CHANGED,
-    )
-)
-"""What a server says of columns and tables that it has not; of those of other names an account with grants on single
-columns may hear that it must not see them. The last says it of a table that was altered since our snapshot."""
-
-
-_WRONG_STATEMENT: Final = frozenset(
-    (
-        ER.UNKNOWN_CHARACTER_SET,
-        ER.UNKNOWN_SYSTEM_VARIABLE,
-        ER.COLLATION_CHARSET_MISMATCH,
-        ER.CANT_AGGREGATE_2COLLATIONS,
-        ER.CANT_AGGREGATE_3COLLATIONS,
-        ER.CANT_AGGREGATE_NCOLLATIONS,
-        ER.UNKNOWN_COLLATION,
-        ER.SP_DOES_NOT_EXIST,
-        ER.NOT_SUPPORTED_YET,
-        ER.WRONG_VALUE_FOR_VAR,
-    )
-)
-"""What a server says of a statement that it will not understand the next time either. PyMySQL raises OperationalError
-for these as for a connection that is gone (pymysql.err, `raise_mysql_exception`)."""
-
-
-_TIMED_OUT: Final = re.compile(r"\btimed out\b")
-"""In Python's words, which PyMySQL passes on, for a server that has been silent for the whole time it was given."""
+CONNECT_SECONDS: Final = 10.0
+"""How long logging in may take where nothing else is said."""
 
 
 class ServerInfo(NamedTuple):
@@ -82,33 +54,11 @@ class ClockAndPosition(NamedTuple):
 
 
 def log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
-    """A session in the URL's database, times in UTC. Raises LoginRefused, ConnectionLost, SettingsError."""
+    """A session in the URL's database, times in UTC. Raises LoginRefused, Passing, SettingsError."""
     try:
-        return login(address, min(10.0, timeout_seconds), timeout_seconds)
-    except (pymysql.err.MySQLError, OSError, EOFError, RuntimeError) as error:
+        return login(address, min(CONNECT_SECONDS, timeout_seconds), timeout_seconds)
+    except FAILURES as error:
         raise named(error, address, "log in to") from error
-
-
-def is_of_tls(error: BaseException) -> bool:
-    """Whether the two sides do not agree about TLS, which trying again does not get over."""
-    code = error.args[0] if error.args else None
-    original = getattr(error, "original_exception", None)
-    cut_off = isinstance(original, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
-    return code == CR.CR_SSL_CONNECTION_ERROR or (isinstance(original, ssl.SSLError) and not cut_off)
-
-
-def named(error: BaseException, address: MySQLAddress, doing: str) -> SourceError:
-    """What an error of PyMySQL or of the socket means to us."""
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    reason = error.args[1] if len(error.args) > 1 else str(error)
-    sentence = f"cannot {doing} {address}: {reason}"
-    if is_of_tls(error):
-        return LoginRefused(f"{sentence}; see ssl_mode and ssl_ca in REPLICA_DATABASE_URL")
-    if code in _REFUSED or isinstance(error, RuntimeError):
-        return LoginRefused(f"{sentence}; see the account and its privileges in REPLICA_DATABASE_URL")
-    if doing == "query" and _TIMED_OUT.search(str(reason)):
-        sentence += "; if the server is only busy, raise REPLICA_QUERY_SECONDS"
-    return ConnectionLost(sentence)
 
 
 def limited(select: str, seconds: float, *, mariadb: bool) -> str:
@@ -120,11 +70,32 @@ def limited(select: str, seconds: float, *, mariadb: bool) -> str:
 
 
 class Replica:
-    """A connection for queries to the server whose binlog is read; a lost one is made anew by the next call."""
+    """A session for queries on the company's server; a lost one is made anew by the next call.
 
-    def __init__(self, address: MySQLAddress, timeout_seconds: float = 30.0) -> None:
-        self._address = address
+    Every time is in UTC. `queries` counts the statements sent.
+    """
+
+    def __init__(
+        self,
+        address: MySQLAddress,
+        timeout_seconds: float = 30.0,
+        *,
+        connect_seconds: float | None = None,
+        limit_seconds: float | None = None,
+        read_only: bool = False,
+        sentences: Sentences = PLAIN,
+    ) -> None:
+        """A server that is silent for `timeout_seconds` is taken for gone; `connect_seconds` limits logging in.
+
+        With `limit_seconds` the server ends every SELECT that takes longer. Errors are said in `sentences`.
+        """
+        self.address = address
+        self.queries = 0
         self._timeout = timeout_seconds
+        self._connect = min(CONNECT_SECONDS, timeout_seconds) if connect_seconds is None else connect_seconds
+        self._limit = limit_seconds
+        self._read_only = read_only
+        self._sentences = sentences
         self._session: Connection[Cursor] | None = None
         self._in_snapshot = False
 
@@ -143,40 +114,90 @@ class Replica:
                     self.query("ROLLBACK")
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one statement in the URL's database, session time zone UTC.
-
-        Raises ConnectionLost, LoginRefused, NotThere, and PreconditionFailed where the server refuses the statement.
-        """
+        """As `once`, and once more where the session had died while nobody used it."""
         idle = self._session is not None
+        try:
+            return self.once(sql, arguments)
+        except SourceError as error:
+            if not idle or self._in_snapshot or error.code not in _LOST_WHILE_IDLE:
+                raise
+        return self.query(sql, arguments)
+
+    def once(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement in the URL's database.
+
+        Raises Passing, LoginRefused, NotThere, and Refused where the server does not execute the statement.
+        """
+        return self._sent(sql, arguments)[1]
+
+    def records(self, sql: str, arguments: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        """As `once`, each row by the names of its columns."""
+        names, rows = self._sent(sql, arguments)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def ping(self) -> None:
+        """Finds out whether the server answers; no statement is run. Raises as `once`."""
+        session = self._open()
+        try:
+            session.ping(reconnect=False)
+        except FAILURES as error:
+            raise self._failed(error) from error
+
+    def command(self, number: int, request: bytes) -> None:
+        """A command of the protocol that is no query and is answered with OK. Raises as `once`."""
+        session = self._open()
+        try:
+            session._execute_command(number, request)  # type: ignore[attr-defined]
+            session._read_ok_packet()  # type: ignore[attr-defined]
+        except FAILURES as error:
+            raise self._failed(error) from error
+
+    def _sent(self, sql: str, arguments: tuple[object, ...]) -> tuple[list[str], list[tuple[Any, ...]]]:
         session = self._open()
         try:
             with session.cursor() as cursor:
-                cursor.execute(sql, arguments or None)
-                return list(cursor.fetchall())
-        except pymysql.err.OperationalError as error:
-            if error.args[0] in _NOT_THERE or error.args[0] in _WRONG_STATEMENT:
-                raise self._refused(error) from error
+                self.queries += 1
+                cursor.execute(self._limited(sql), arguments or None)
+                return [column[0] for column in cursor.description or ()], list(cursor.fetchall())
+        except FAILURES as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> SourceError:
+        """What an error means; the session is ended unless the server answered with it."""
+        found = named(error, self.address, "query", self._sentences, self._limit or 0.0)
+        if not isinstance(found, LoginRefused | PreconditionFailed):
             self.close()
-            if idle and not self._in_snapshot and error.args[0] in _LOST_WHILE_IDLE:
-                return self.query(sql, arguments)
-            raise named(error, self._address, "query") from error
-        except (pymysql.err.InterfaceError, OSError, EOFError) as error:
-            self.close()
-            raise named(error, self._address, "query") from error
-        except pymysql.err.MySQLError as error:
-            raise self._refused(error) from error
+        return found
 
     def _open(self) -> Connection[Cursor]:
         if self._session is None:
-            self._session = log_in(self._address, self._timeout)
+            session = None
+            try:
+                session = login(self.address, self._connect, self._timeout)
+                if self._read_only:
+                    with session.cursor() as cursor:
+                        self.queries += 1
+                        name = "tx_read_only" if _is_mariadb(session) else "transaction_read_only"
+                        cursor.execute(f"SET SESSION {name} = 1")
+            except FAILURES as error:
+                if session is not None:
+                    session.close()
+                raise named(error, self.address, "log in to", self._sentences) from error
+            self._session = session
         return self._session
 
-    def _refused(self, error: pymysql.err.MySQLError) -> PreconditionFailed:
-        sentence = f"{self._address} refuses a query: {error.args[-1]}"
-        return NotThere(sentence) if error.args[0] in _NOT_THERE else Refused(sentence, error.args[0])
+    def _limited(self, sql: str) -> str:
+        """No hint of MySQL's fits into SHOW, nor into WITH, which asks for weights of a few hundred texts."""
+        if self._limit is None or not sql.lstrip().startswith("SELECT"):
+            return sql
+        return limited(sql, self._limit, mariadb=self.is_mariadb())
+
+    def is_open(self) -> bool:
+        """Whether there is a session already, which may have died since."""
+        return self._session is not None
 
     def literal(self, text: str) -> str:
-        """A text quoted for this server's statements. Raises ConnectionLost, LoginRefused."""
+        """A text quoted for this server's statements. Raises Passing, LoginRefused."""
         return str(self._open().escape(text))
 
     def value(self, sql: str) -> Any:
@@ -184,13 +205,13 @@ class Replica:
         return self.query(sql)[0][0]
 
     def clock_and_position(self) -> ClockAndPosition:
-        """The clock first, then the position. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        """The clock first, then the position. Raises Passing, LoginRefused, PreconditionFailed."""
         clock = self.clock()
         file, pos, gtid_set = self.binlog_end()
         return ClockAndPosition(clock, gtid_set, file, pos)
 
     def clock(self) -> int:
-        """The server's clock (µs since the epoch). Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+        """The server's clock (µs since the epoch). Raises Passing, LoginRefused, PreconditionFailed."""
         return int(self.value("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"))
 
     def binlog_end(self) -> tuple[str, int, str]:
@@ -215,13 +236,13 @@ class Replica:
                 raise
             rows = self.query("SHOW MASTER STATUS")
         if not rows:
-            raise PreconditionFailed(f"{self._address} writes no binlog; start it with --log-bin")
+            raise PreconditionFailed(f"{self.address} writes no binlog; start it with --log-bin")
         file, pos, *others = rows[0]
         return str(file), int(pos), *others
 
     def is_mariadb(self) -> bool:
         """Whether the server is a MariaDB."""
-        return "mariadb" in str(self._open().get_server_info()).lower()  # type: ignore[no-untyped-call]
+        return _is_mariadb(self._open())
 
     def database(self) -> str:
         """The URL's database, as the server calls it. Raises as `query`."""
@@ -234,21 +255,17 @@ class Replica:
     def close(self) -> None:
         """Ends the connection."""
         if self._session is not None:
-            with suppress(pymysql.err.MySQLError, OSError):
+            with suppress(MySQLError, OSError):
                 self._session.close()
             self._session = None
 
 
-class Refused(PreconditionFailed):
-    """A statement that the server does not execute; `code` is its error number."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+def _is_mariadb(session: Connection[Cursor]) -> bool:
+    return "mariadb" in str(session.get_server_info()).lower()  # type: ignore[no-untyped-call]
 
 
 def server_info(address: MySQLAddress) -> ServerInfo:
-    """Asks a server who it is and where it is. Raises ConnectionLost, LoginRefused, PreconditionFailed."""
+    """Asks a server who it is and where it is. Raises Passing, LoginRefused, PreconditionFailed."""
     with closing(Replica(address)) as replica:
         file, pos, gtid_set = replica.binlog_end()
         return ServerInfo("mariadb" if replica.is_mariadb() else "mysql", replica.server(), gtid_set, file, pos)

@@ -21,7 +21,8 @@ from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.keys import NUMBER, HeldColumn, KeyKind, among, as_text, columns_there
+from consumer.mysql.keys import KeyKind, among, as_text
+from consumer.mysql.schema import NUMBER, HeldColumn, columns_there
 from consumer.mysql.session import Replica, limited
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.reader.trails import Trails

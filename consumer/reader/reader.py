@@ -20,7 +20,7 @@ from consumer.binlog.errors import BinlogPurged, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
 from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.binlog.stream import BinlogStream
-from consumer.mysql.errors import ConnectionLost
+from consumer.mysql.errors import Passing
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
@@ -44,7 +44,7 @@ from consumer.tuning import collect_seldom
 
 log = structlog.get_logger()
 
-PASSING: Final = (ConnectionLost, KafkaLost, RolledBack)
+PASSING: Final = (Passing, KafkaLost, RolledBack)
 """What trying again from the last checkpoint gets over."""
 BURST_SECONDS: Final = 60.0
 """Wrong commit times with less than this between them are one burst."""
@@ -121,7 +121,7 @@ class Reader:
         """Reads until stopped.
 
         Raises ReaderFenced when another reader took over, NoCheckpoint before `consumer setup`, WrongDatabase,
-        UndoneTransaction, KafkaRefused, and what BinlogStream raises except ConnectionLost, which like KafkaLost is
+        UndoneTransaction, KafkaRefused, and what BinlogStream raises except Passing, which like KafkaLost is
         tried again.
         """
         collect_seldom()
@@ -365,13 +365,13 @@ class Copy:
     def batches(self, stop: Stop) -> Iterator[None]:
         """Copies until `stop`, and yields after each batch that it began to commit.
 
-        Raises ConnectionLost, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
+        Raises Passing, after committing what had arrived whole, KafkaLost, ReaderFenced, RolledBack.
         """
         stream, transactions, sequencer = self._stream, self._transactions, self._sequencer
         while not stop:
             try:
                 events = stream.read()
-            except ConnectionLost:
+            except Passing:
                 self._finish()
                 raise
             transactions.ready()

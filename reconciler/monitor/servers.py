@@ -17,6 +17,7 @@ import structlog
 
 from consumer.measures import RECONCILER
 from consumer.metrics import RECONNECTS
+from consumer.mysql.errors import SourceError
 from consumer.stopping import EssentialThread
 from consumer.store import dead_letters, lookups
 from consumer.store.errors import NotPrepared, StoreError
@@ -26,7 +27,7 @@ from reconciler.monitor.lags import Lags
 from reconciler.monitor.today import SinceMidnight, since_midnight
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
-from reconciler.replica import Known, Replica, ReplicaError
+from reconciler.replica import Known, ReplicaReads
 from reconciler.runs.run_log import WHOLE
 from reconciler.runs.sessions import Settings
 
@@ -229,12 +230,12 @@ class ServerMonitor:
 
     def _watch_replica(self) -> None:
         address, seconds = self._settings.replica.address, self._settings.replica.replica_query_seconds
-        with closing(Replica(address, seconds, 0.0, self._stop, known=self.known)) as replica:
+        with closing(ReplicaReads(address, seconds, 0.0, self._stop, known=self.known)) as replica:
             while not self._stop.is_set():
                 self.look_at_replica(replica, time.monotonic())
                 self._stop.wait(LOOK_SECONDS)
 
-    def look_at_replica(self, replica: Replica, now: float) -> None:
+    def look_at_replica(self, replica: ReplicaReads, now: float) -> None:
         """Finds out whether the replica answers, without a statement, and from time to time how far it is behind.
 
         `now` is any clock's seconds that only goes forward.
@@ -252,7 +253,7 @@ class ServerMonitor:
                 self._retention_asked = now
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
-        except ReplicaError as error:
+        except SourceError as error:
             self._log_away("replica", error, was_up=self._snapshot.replica_up)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)

@@ -19,13 +19,15 @@ import structlog
 from consumer.lane import lane_of
 from consumer.leads.model import Lead, Table
 from consumer.leads.outcome import Outcome
+from consumer.mysql.errors import PreconditionFailed
+from consumer.mysql.live_read import LiveRead
 from consumer.progress import Progress
 from consumer.store.errors import TransactionConflict
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import LeadStore
 from consumer.store.runs import Run, Window
 from reconciler.postgres import Postgres
-from reconciler.replica import LiveRead, Present, Replica, ReplicaError
+from reconciler.replica import Present, ReplicaReads
 from reconciler.runs.repair import COMMIT_SECONDS, Basis, RunTally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
@@ -50,7 +52,7 @@ class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
     def __init__(
-        self, replica: Replica, store: LeadStore, postgres: Postgres, runs: Runs, *, batch_size: int, stop: Event
+        self, replica: ReplicaReads, store: LeadStore, postgres: Postgres, runs: Runs, *, batch_size: int, stop: Event
     ) -> None:
         """`replica` and `postgres` are used by a thread that reads ahead, and by nobody else meanwhile."""
         self._replica = replica
@@ -138,10 +140,10 @@ class Backfill:
         self._tally.in_step += len(page.judged)
 
     def _demand_clock(self, lanes: Mapping[int, LanePoint], clock: int) -> None:
-        """Raises ReplicaError where the server's clock (µs) cannot say what the lanes have passed."""
+        """Raises PreconditionFailed where the server's clock (µs) cannot say what the lanes have passed."""
         ahead = lanes_ahead(lanes, clock)
         if ahead:
-            raise ReplicaError(
+            raise PreconditionFailed(
                 f"the clock of {self._replica.address} was put back and is {ahead:.0f} s behind the stream's versions;"
                 " run the backfill again when it has caught up"
             )

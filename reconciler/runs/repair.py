@@ -19,17 +19,19 @@ from consumer.explain import lead_of
 from consumer.lane import lane_of
 from consumer.leads.drift import Drift, differences
 from consumer.leads.live_read import repair
-from consumer.leads.model import Lead, LiveState, QueueType
+from consumer.leads.model import Lead, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
+from consumer.mysql.errors import QueryFailed, Refused
+from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore, LeadTransaction, Present
 from consumer.store.refusal import reason_of
 from reconciler.postgres import Postgres
-from reconciler.replica import Checksums, LiveLead, LiveRead, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
+from reconciler.replica import Checksums, ReplicaReads
 from reconciler.runs.drift import confirmed, entry_kinds
 from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, has_moved, lanes_ahead
 
@@ -161,11 +163,6 @@ def reading(live: LiveRead, *, whole_seconds: bool) -> Reading:
     return Reading(live.started - COMMIT_SECONDS * 1_000_000, ended)
 
 
-def state_of(live: LiveLead) -> LiveState:
-    """A live read as the ledger takes it; claims of a user that is gone are there where nothing took them along."""
-    return LiveState(live.user, list(live.claims.values()), list(live.requirements.values()))
-
-
 class Candidate(NamedTuple):
     """A lead that differed when it was read first, and that read's times."""
 
@@ -209,7 +206,7 @@ class Repairer:
 
     def __init__(
         self,
-        replica: Replica,
+        replica: ReplicaReads,
         store: LeadStore,
         postgres: Postgres,
         monitor: LaneMonitor,
@@ -240,7 +237,7 @@ class Repairer:
         return self.tally
 
     def recheck_due(self) -> None:
-        """Processes every recheck that is due, once. Raises ReplicaError, StoreError and Stopped."""
+        """Processes every recheck that is due, once. Raises SourceError, StoreError and Stopped."""
         self._rechecking = True
         seen: set[int] = set()
         left = 0  # of those seen, so many are due still: a dry run strikes none off
@@ -264,7 +261,7 @@ class Repairer:
         `known` is what the replica holds of them, where the caller knows that already. Leads that
         the stream left to a live read are settled at once where it has brought all that the read surely holds.
 
-        Raises ReplicaError, StoreError and Stopped, all between two batches.
+        Raises SourceError, StoreError and Stopped, all between two batches.
         """
         for chunk in batches(user_ids, CHECKSUMS_AT_ONCE):
             if self._stop.is_set():
@@ -297,7 +294,7 @@ class Repairer:
         in_step, unsettled, back = [], [], []
         for user_id in batch:
             candidate = Candidate(user_id, live.leads[user_id], read)
-            found = differences(held.get(user_id), state_of(candidate.first), rules)
+            found = differences(held.get(user_id), candidate.first.state, rules)
             if not found:
                 in_step.append(user_id)
                 if user_id in elsewhere:
@@ -354,7 +351,7 @@ class Repairer:
 
         What a replica shows whose replication stands still may be old: nothing is repaired by it.
 
-        Raises ReplicaError, StoreError and Stopped.
+        Raises SourceError, StoreError and Stopped.
         """
         candidates, self._candidates = self._candidates, []
         if not candidates or not self._replication_moves(candidates):
@@ -419,7 +416,7 @@ class Repairer:
             lead = leads.get(user_id)
             if lead is not None and lead.stint:
                 scratch = Outcome()
-                repair(deepcopy(lead), state_of(first), read.floor, read.ended, rules, scratch)
+                repair(deepcopy(lead), first.state, read.floor, read.ended, rules, scratch)
                 self.tally.conversions_waiting.update(one.conversion_type.value for one in scratch.conversions)
 
     def _replication_moves(self, candidates: Sequence[Candidate]) -> bool:
@@ -476,7 +473,7 @@ class Repairer:
         for user_id, first, first_read in candidates:
             second, held = live.leads[user_id], leads.get(user_id)
             read = first_read.behind(late)
-            found = differences(held, state_of(second), basis.rules)
+            found = differences(held, second.state, basis.rules)
             sure = confirmed(found, held, read.floor)
             if not found:
                 batch.caught_up.append(user_id)
@@ -494,7 +491,7 @@ class Repairer:
     def _refused(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
         self._failed(candidate.user_id, "lead_refused", why(error))
 
-    def _unread(self, user_id: int, error: ReplicaError) -> None:
+    def _unread(self, user_id: int, error: QueryFailed | Refused) -> None:
         """One customer who cannot be read holds up nobody else."""
         self._failed(user_id, "lead_not_read", str(error))
 
@@ -526,12 +523,12 @@ class Repairer:
 
 
 def _queue_of(candidate: Candidate, rules: Rules) -> QueueType:
-    return queue_for(lead_of(candidate.user_id, state_of(candidate.first)), rules)[0]
+    return queue_for(lead_of(candidate.user_id, candidate.first.state), rules)[0]
 
 
 def repair_lead(lead: Lead, live: LiveLead, read: Reading, basis: Basis, outcome: Outcome) -> None:
     """Repairs one lead with what MySQL holds; what the stream wrote too recently to be overruled is asked for again."""
-    state = state_of(live)
+    state = live.state
     repair(lead, state, read.floor, read.ended, basis.rules, outcome, basis.until(lead.user_id))
     if differences(lead, state, basis.rules):
         outcome.rechecks.setdefault(lead.user_id, "the stream wrote a row in the minute before MySQL was read")
@@ -583,19 +580,17 @@ def piecewise(
 
 
 def readable(
-    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, ReplicaError], None]
+    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, QueryFailed | Refused], None]
 ) -> list[tuple[Sequence[T], R]]:
     """Reads all items at once; where the replica does not manage that, in halves, so that one does not hold up others.
 
-    Returns pieces and what was read of each. Raises ReplicaAway and ReplicaUnfit, which are about no single item.
+    Returns pieces and what was read of each. Raises what is about no single item: any other SourceError.
     """
     if not items:
         return []
     try:
         return [(items, read(items))]
-    except (ReplicaAway, ReplicaUnfit):
-        raise
-    except ReplicaError as error:
+    except (QueryFailed, Refused) as error:
         if len(items) == 1:
             unreadable(items[0], error)
             return []

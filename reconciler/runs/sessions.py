@@ -11,7 +11,7 @@ from typing import Final
 from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load, refuse_word_lists
 from consumer.store.leads import LeadStore
 from reconciler.postgres import Postgres
-from reconciler.replica import Known, Replica
+from reconciler.replica import Known, ReplicaReads
 from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
@@ -48,7 +48,7 @@ class Tools:
     """Sessions that open when first used; for one thread."""
 
     settings: Settings
-    replica: Replica
+    replica: ReplicaReads
     store: LeadStore
     postgres: Postgres
     runs: Runs
@@ -106,7 +106,7 @@ class Tools:
     def verification(self, *, repair: bool, gives_up: bool = False) -> Iterator[Verification]:
         """What compares everybody, with the second session that it needs."""
         replica = self.settings.replica
-        with closing(Replica(replica.address, replica.replica_query_seconds, stop=self.stop)) as checksum_session:
+        with closing(ReplicaReads(replica.address, replica.replica_query_seconds, stop=self.stop)) as checksum_session:
             yield Verification(
                 self.repairer(dry_run=not repair, gives_up=gives_up),
                 checksum_session,
@@ -124,16 +124,16 @@ class Replicas:
         self._settings = settings
         self._stop = stop
         self._known = known or Known()
-        self._idle: list[Replica] = []
+        self._idle: list[ReplicaReads] = []
 
     @contextmanager
-    def one(self) -> Iterator[Replica]:
+    def one(self) -> Iterator[ReplicaReads]:
         """A session for one run; any thread may ask. One that a run failed with is ended."""
         try:
             replica = self._idle.pop()
         except IndexError:
             seconds = self._settings.replica_query_seconds
-            replica = Replica(self._settings.address, seconds, stop=self._stop, known=self._known)
+            replica = ReplicaReads(self._settings.address, seconds, stop=self._stop, known=self._known)
         try:
             yield replica
         except BaseException:

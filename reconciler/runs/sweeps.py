@@ -17,12 +17,13 @@ import structlog
 
 from consumer import local_time
 from consumer.leads.model import QueueType, Table
+from consumer.mysql.errors import SourceError
 from consumer.store.errors import StoreError, TransactionConflict
 from consumer.store.runs import Run, Window
 from reconciler.mysql_statements import UNHELD
 from reconciler.names import RECHECKS
 from reconciler.postgres import Postgres
-from reconciler.replica import Checksums, LagReading, Replica, ReplicaError
+from reconciler.replica import Checksums, LagReading, ReplicaReads
 from reconciler.runs.repair import Repairer, RunTally, batches, piecewise, why
 from reconciler.runs.run_log import Runs
 from reconciler.runs.wait_for_stream import Stopped
@@ -91,7 +92,7 @@ def carried_out(work: Callable[[], None]) -> tuple[str, str | None]:
         work()
     except Stopped:
         return "stopped", None
-    except (ReplicaError, StoreError, psycopg.Error) as problem:
+    except (SourceError, StoreError, psycopg.Error) as problem:
         return "failed", why(problem)
     return "ok", None
 
@@ -130,7 +131,9 @@ def window_for(name: str, scope: SweepScope, now: int, covered: int | None, plan
 class Sweeper:
     """The sweeps by name; never two of the same name at once, in whatever processes (`Runs.alone`)."""
 
-    def __init__(self, replica: Replica, postgres: Postgres, runs: Runs, repairer: Repairer, plan: SweepPlan) -> None:
+    def __init__(
+        self, replica: ReplicaReads, postgres: Postgres, runs: Runs, repairer: Repairer, plan: SweepPlan
+    ) -> None:
         self._replica = replica
         self._postgres = postgres
         self._runs = runs

@@ -24,7 +24,7 @@ from consumer.store.leads import id_of
 from consumer.store.runs import Run
 from reconciler.conversions import ConversionKind, is_ours, is_passed, unpublished
 from reconciler.mysql_statements import LARGEST, SMALLEST
-from reconciler.replica import NO_ROWS, Fingerprints, Present, Replica
+from reconciler.replica import NO_ROWS, Fingerprints, Present, ReplicaReads
 from reconciler.runs.repair import ENTRIES_AT_ONCE, NAMED, Repairer, RunTally, batches, piecewise
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
@@ -68,7 +68,7 @@ class Verification:
     def __init__(
         self,
         repairer: Repairer,
-        checksum_session: Replica,
+        checksum_session: ReplicaReads,
         runs: Runs,
         *,
         stop: Event,

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from consumer.explain import Explanation
 from consumer.measures import exposition
+from consumer.mysql.errors import SourceError
 from consumer.process import release
 from consumer.store.dead_letters import NoSuchDeadLetter
 from consumer.store.errors import StoreError
@@ -33,7 +34,6 @@ from reconciler.monitor.kafka import StreamSeen
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.names import STARTABLE
 from reconciler.postgres import Postgres
-from reconciler.replica import ReplicaError
 from reconciler.runner import Jobs, NotAllowed
 from reconciler.runs.report import as_dict
 from reconciler.runs.run_log import AlreadyRunning, Record, Runs
@@ -184,7 +184,7 @@ def _answer_errors(app: FastAPI) -> None:
         NoSuchDeadLetter: (404, "unknown-dead-letter"),
         NoAnswer: (503, "unavailable"),
         StoreError: (503, "unavailable"),
-        ReplicaError: (503, "unavailable"),
+        SourceError: (503, "unavailable"),
         AlreadyRunning: (409, "already-running"),
         NotAllowed: (409, "not-allowed"),
         Stopped: (503, "unavailable"),

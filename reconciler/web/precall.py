@@ -19,6 +19,8 @@ from consumer.lane import lane_of
 from consumer.leads.drift import differences
 from consumer.leads.model import Lead, QueueType
 from consumer.leads.rules import Rules
+from consumer.mysql.errors import ConnectionLost, SourceError
+from consumer.mysql.live_read import LiveRead
 from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
@@ -27,8 +29,8 @@ from consumer.versions import moment
 from reconciler import metrics
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.postgres import Held, Postgres
-from reconciler.replica import LagReading, LiveRead, Replica, ReplicaAway, ReplicaError
-from reconciler.runs.repair import ask_for_rechecks, state_of
+from reconciler.replica import LagReading, ReplicaReads
+from reconciler.runs.repair import ask_for_rechecks
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -105,7 +107,7 @@ class PrecallService:
         self._live = Reads(
             "replica",
             [
-                Replica(address, seconds, 0.0, None, max(1.0, seconds), GRACE_SECONDS, monitor.known)
+                ReplicaReads(address, seconds, 0.0, None, max(1.0, seconds), GRACE_SECONDS, monitor.known)
                 for _ in range(REPLICA_SESSIONS)
             ],
             _read_live,
@@ -154,7 +156,7 @@ class PrecallService:
         drift = _drift(held.lead, live, user_id, rules)
         now = Live(
             state.user is not None,
-            verdict(lead_of(user_id, state_of(state)), rules),
+            verdict(lead_of(user_id, state.state), rules),
             self._as_of(live) or moment(live.ended),
             drift,
         )
@@ -180,7 +182,7 @@ class PrecallService:
                 raise UnknownUser(f"there is no user {user_id} in MySQL, and never was one that we know")
             if store_away is None:
                 drift = _drift(lead, live, user_id, rules)
-            now = verdict(lead_of(user_id, state_of(state)), rules)
+            now = verdict(lead_of(user_id, state.state), rules)
             queue_type, because = now.queue_type, now.because
             source, at, note = Source.REPLICA, self._as_of(live), self._note()
         elif store_away is not None:
@@ -209,10 +211,10 @@ class PrecallService:
         except TimeoutError:
             self._strike()
             return None, f"the replica did not answer within {self._deadline * 1000:.0f} ms"
-        except ReplicaError as error:
+        except SourceError as error:
             self._strike()
             log.warning("precall_without_replica", reason=str(error))
-            return None, "the replica does not answer" if isinstance(error, ReplicaAway) else "the replica refuses"
+            return None, "the replica does not answer" if isinstance(error, ConnectionLost) else "the replica refuses"
         self._strikes, self._answered_at = 0, time.monotonic()
         return live, ""
 
@@ -301,19 +303,19 @@ def _queue(named: str, rules: Rules) -> QueueType:
 
 
 def _drift(lead: Lead | None, live: LiveRead, user_id: int, rules: Rules) -> list[str]:
-    return sorted({difference.kind.value for difference in differences(lead, state_of(live.leads[user_id]), rules)})
+    return sorted({difference.kind.value for difference in differences(lead, live.leads[user_id].state, rules)})
 
 
-def _read_live(replica: Replica, user_ids: list[int]) -> LiveRead:
+def _read_live(replica: ReplicaReads, user_ids: list[int]) -> LiveRead:
     return _twice(replica, lambda: replica.read_users(user_ids))
 
 
-def _twice(session: Replica | Postgres, work: Callable[[], T]) -> T:
+def _twice(session: ReplicaReads | Postgres, work: Callable[[], T]) -> T:
     """Does it once more on a new session where the one at hand had died meanwhile."""
     had_session = session.is_open()
     try:
         return work()
-    except (ReplicaAway, StoreUnavailable):
+    except (ConnectionLost, StoreUnavailable):
         session.close()
         if not had_session:
             raise

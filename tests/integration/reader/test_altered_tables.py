@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumer.binlog.position import place
-from consumer.commands.live_read import read_lead
 from consumer.mysql.errors import ConnectionLost, NotThere
+from consumer.mysql.live_read import LiveLead, read_leads
 from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
@@ -82,6 +82,11 @@ def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
             ask([10])
 
 
+def read_lead(replica: Replica, user_id: int) -> LiveLead:
+    """One customer, as `consumer explain` reads."""
+    return read_leads(replica, [user_id]).leads[user_id]
+
+
 class Hasty(Replica):
     """A replica that changes right after a question: by default after a look at its tables."""
 
@@ -101,7 +106,7 @@ class Hasty(Replica):
 def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(world: World) -> None:
     world.execute("INSERT INTO users (id, is_enabled, current_signature_file_id) VALUES (1, 0, 7)")
     with closing(Hasty(world, "ALTER TABLE users DROP COLUMN is_enabled")) as replica:
-        user = read_lead(replica, 1).state.user
+        user = read_lead(replica, 1).user
     assert user is not None
     assert (user.signature, user.enabled) == ("7", True)
 
@@ -109,10 +114,10 @@ def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(wo
 def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
     world.execute("INSERT INTO users (id) VALUES (1)")
     with closing(
-        Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "FROM users t")
+        Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "CONSISTENT SNAPSHOT")
     ) as replica:
-        assert read_lead(replica, 1).state.claims == []
-        assert [claim.id for claim in read_lead(replica, 1).state.claims] == ["10"]
+        assert read_lead(replica, 1).claims == {}
+        assert list(read_lead(replica, 1).claims) == ["10"]
 
 
 class Cut(Replica):
@@ -122,7 +127,7 @@ class Cut(Replica):
         rows = super().query(sql, arguments)
         if "ISOLATION LEVEL" in sql:
             number = self.value("SELECT CONNECTION_ID()")
-            with closing(Replica(self._address)) as other:
+            with closing(Replica(self.address)) as other:
                 other.query(f"KILL {number}")
                 there = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {number}"
                 until(lambda: not other.value(there), "the session is gone")
@@ -140,8 +145,9 @@ def test_a_snapshot_never_begins_in_another_session_than_the_one_that_was_told_h
 
 def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:
     world.execute("INSERT INTO users (id) VALUES (1)")
-    with closing(Hasty(world, "ALTER TABLE claims ADD COLUMN note INT, ALGORITHM=COPY", "FROM users t")) as replica:
-        assert read_lead(replica, 1).state.claims == []
+    altered = "ALTER TABLE claims ADD COLUMN note INT, ALGORITHM=COPY"
+    with closing(Hasty(world, altered, "CONSISTENT SNAPSHOT")) as replica:
+        assert read_lead(replica, 1).claims == {}
 
 
 def test_a_statement_that_names_what_is_not_there_leaves_its_session_as_it_was(world: World) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from consumer.leads.model import Table, UserRow
+from consumer.mysql.errors import PreconditionFailed
 from reconciler import replica as replica_module
-from reconciler.replica import Replica, ReplicaUnfit
+from reconciler.replica import ReplicaReads
 from tests.integration.reconciler.serving import serving
 from tests.integration.reconciler.world import World
 
@@ -16,7 +17,7 @@ GOES = {
     "renamed": "ALTER TABLE {table} RENAME COLUMN {column} TO {column}_was",
     "dropped": "ALTER TABLE {table} DROP COLUMN {column}",
 }
-QUESTIONS: dict[str, Callable[[Replica], object]] = {
+QUESTIONS: dict[str, Callable[[ReplicaReads], object]] = {
     "read_users": lambda replica: replica.read_users(iter([1, 2])),
     "fingerprints": lambda replica: replica.fingerprints(0, 10),
     "checksums": lambda replica: replica.checksums([1, 2]),
@@ -80,7 +81,7 @@ def test_what_leads_are_judged_by_is_missed_and_never_taken_for_empty(
     replica.present()
     mysql_world.sql(statement)
     for session in (replica, mysql_world.replica()):
-        with pytest.raises(ReplicaUnfit, match=said):
+        with pytest.raises(PreconditionFailed, match=said):
             session.read_users([1])
 
 
@@ -89,7 +90,7 @@ def test_what_leads_are_judged_by_is_missed_and_never_taken_for_empty(
 )
 def test_a_switch_that_is_no_number_is_never_guessed(world: World, kind: str) -> None:
     world.sql(f"ALTER TABLE users DROP COLUMN is_enabled, ADD COLUMN is_enabled {kind}")
-    with pytest.raises(ReplicaUnfit, match=r"users\.is_enabled on .* which cannot be read exactly"):
+    with pytest.raises(PreconditionFailed, match=r"users\.is_enabled on .* which cannot be read exactly"):
         world.replica().read_users([1])
 
 
@@ -112,7 +113,7 @@ def test_a_time_that_is_no_time_is_done_without(world: World) -> None:
     replica = world.replica()
     live = replica.read_users([1]).leads[1]
     assert live.created_at == {(Table.USERS, 1): None}
-    with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at that is a time"):
+    with pytest.raises(PreconditionFailed, match=r"users on .* has no created_at that is a time"):
         list(replica.created(Table.USERS, 0, 10))
 
 

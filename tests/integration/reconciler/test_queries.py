@@ -20,13 +20,14 @@ from pymysql.cursors import Cursor, DictCursor
 
 from consumer.leads.model import Table
 from consumer.mysql.login import login
+from consumer.mysql.schema import SCHEMA
 from consumer.settings import MySQLAddress
 from reconciler import mysql_statements
 from reconciler import replica as replica_module
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.mysql_statements import Queries
 from reconciler.names import SWEEPS
-from reconciler.replica import Replica
+from reconciler.replica import ReplicaReads
 from reconciler.runner import Jobs
 from reconciler.runs.sessions import load_settings
 from reconciler.runs.sweeps import HOUR, SweepScope
@@ -161,7 +162,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     before = ran(world, account)
     monitor = ServerMonitor(settings, world.stop, ZoneInfo("UTC"))
     jobs = Jobs(settings, AgingSettings(), world.stop, monitor.known)
-    replica = Replica(MySQLAddress(account), known=monitor.known)
+    replica = ReplicaReads(MySQLAddress(account), known=monitor.known)
     asyncio.run(opens_and_closes(PrecallService(settings, monitor, 2000)))
     checked = 0
     for hour in range(STARTING, STARTING + HOURS):
@@ -187,12 +188,12 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
 def test_sessions_that_begin_together_look_at_the_tables_once(mysql_world: World) -> None:
     known, begin = replica_module.Known(), threading.Barrier(4)
 
-    def asked(replica: Replica) -> int:
+    def asked(replica: ReplicaReads) -> int:
         begin.wait()
         assert replica.texts is not None
         return replica.queries
 
-    replicas = [Replica(MySQLAddress(mysql_world.replica_url), known=known) for _ in range(begin.parties)]
+    replicas = [ReplicaReads(MySQLAddress(mysql_world.replica_url), known=known) for _ in range(begin.parties)]
     with ThreadPoolExecutor(begin.parties) as pool:
         queries = sorted(pool.map(asked, replicas))
     for replica in replicas:
@@ -253,13 +254,15 @@ def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -
     constants = {
         name for name, value in vars(mysql_statements).items() if isinstance(value, str) and "SELECT" in value.upper()
     }
-    assert constants - {"__doc__"} == {"SCHEMA"}
+    assert constants - {"__doc__"} == set()
     sent = [
         ast.unparse(call.args[0])
         for call in ast.walk(ast.parse(inspect.getsource(replica_module)))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "_run"
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"_run", "_records"}
     ]
-    known = {"SCHEMA", "REPLICATION[self.mariadb]", "retention.STATEMENT", "text", "weights"}
+    known = {"REPLICATION[self.mariadb]", "retention.STATEMENT"}
     assert [text for text in sent if text not in known and not text.startswith("self.texts.")] == []
 
 
@@ -282,7 +285,7 @@ def test_no_statement_reads_a_whole_table(world: World, numbers: bool) -> None:
 
 def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world: World) -> None:
     a_customer(world)
-    replica = Replica(MySQLAddress(world.replica_url), query_seconds=12.5)
+    replica = ReplicaReads(MySQLAddress(world.replica_url), query_seconds=12.5)
     sent = []
 
     class Listening(Cursor):
@@ -290,9 +293,9 @@ def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world
             sent.append(query)
             return super().execute(query, args)
 
-    connection = replica._open()
+    connection = replica._session._open()
     connection.cursorclass = Listening
-    for text in (*statements(replica.texts).values(), mysql_statements.SCHEMA):
+    for text in (*statements(replica.texts).values(), SCHEMA):
         sent.clear()
         replica._run(text)
         limit = (
@@ -302,7 +305,7 @@ def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world
         )
         assert [" ".join(said.split())[: len(limit)] for said in sent] == [limit]
     mode = "@@tx_read_only" if replica.mariadb else "@@transaction_read_only"
-    assert replica._run(f"SELECT {mode}") == ((1,),)
+    assert replica._run(f"SELECT {mode}") == [(1,)]
     replica.close()
 
 

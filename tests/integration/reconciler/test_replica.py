@@ -12,12 +12,13 @@ import pytest
 from consumer.binlog.events import RowChange
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
-from consumer.commands.live_read import read_lead
 from consumer.leads.model import ClaimRow, RequirementRow, Table, UserRow
-from consumer.mysql.session import Replica as Live
+from consumer.mysql.errors import ConnectionLost, LoginRefused, PreconditionFailed, TooSlow
+from consumer.mysql.live_read import read_leads
+from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from consumer.stream.envelope import Users
-from reconciler.replica import Created, Replica, ReplicaAway, ReplicaError, ReplicaUnfit
+from reconciler.replica import Created, ReplicaReads
 from tests.integration.company_tables import key
 from tests.integration.reconciler.world import World, close_world, open_world
 from tests.servers import ensure
@@ -68,7 +69,7 @@ def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
     assert live.user == UserRow(1, None, True)
     assert live.created_at == {(Table.USERS, 1): None}
     world.sql("ALTER TABLE users DROP COLUMN created_at")
-    with pytest.raises(ReplicaUnfit, match=r"users on .* has no created_at"):
+    with pytest.raises(PreconditionFailed, match=r"users on .* has no created_at"):
         list(world.replica().created(Table.USERS, 0, 10))
 
 
@@ -93,14 +94,14 @@ def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(
         world.sql(
             "ALTER TABLE users DROP COLUMN current_signature_file_id, ADD COLUMN current_signature_file_id UUID NULL"
         )
-        with closing(Live(MySQLAddress(world.replica_url))) as live:
+        with closing(Replica(MySQLAddress(world.replica_url))) as live:
             start = Position("", *live.binlog_place())
             world.sql(
                 "INSERT INTO users (id, current_signature_file_id) VALUES (1, '00112233-4455-4677-8899-aabbccddeeff')"
             )
             user = UserRow(1, "00112233-4455-4677-8899-aabbccddeeff", True)
             assert world.replica().read_users([1]).leads[1].user == user
-            assert read_lead(live, 1).state.user == user
+            assert read_leads(live, [1]).leads[1].user == user
             end = live.binlog_place()
         address = MySQLAddress(world.replica_url)
         stream = BinlogStream(address, address.database, start, 77_100, 0.2, 10)
@@ -116,13 +117,13 @@ def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(
 
 
 def test_the_session_cannot_write_and_a_slow_query_is_ended(world: World) -> None:
-    replica = Replica(MySQLAddress(world.replica_url), query_seconds=0.2)
-    with pytest.raises(ReplicaError, match=r"longer than 0\.2 s"):
+    replica = ReplicaReads(MySQLAddress(world.replica_url), query_seconds=0.2)
+    with pytest.raises(TooSlow, match=r"longer than 0\.2 s"):
         replica._run(
             "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b,"
             " information_schema.columns c WHERE a.column_name <> CONCAT(b.column_name, c.column_name)"
         )
-    connection = replica._open()
+    connection = replica._session._open()
     with connection.cursor() as cursor, pytest.raises(pymysql.err.MySQLError, match=r"(?i)read.only"):
         cursor.execute("DELETE FROM users")
     replica.close()
@@ -138,17 +139,17 @@ def test_a_lost_connection_is_opened_again(world: World) -> None:
 
 def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_is(world: World) -> None:
     url = world.replica_url.rsplit("@", 1)[0] + "@127.0.0.1:1/nothing"
-    with pytest.raises(ReplicaAway, match=r"127\.0\.0\.1:1 does not answer .*REPLICA_DATABASE_URL"):
-        Replica(MySQLAddress(url), retry_seconds=0.3).present()
+    with pytest.raises(ConnectionLost, match=r"127\.0\.0\.1:1 does not answer .*REPLICA_DATABASE_URL"):
+        ReplicaReads(MySQLAddress(url), retry_seconds=0.3).present()
 
 
 def test_missing_tables_and_indexes_are_named_with_their_repair(world: World) -> None:
     world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_claim_id_foreign")
     world.sql("ALTER TABLE claim_requirements DROP INDEX claim_requirements_claim_id_index")
-    with pytest.raises(ReplicaUnfit, match="run CREATE INDEX claim_requirements_claim_id"):
+    with pytest.raises(PreconditionFailed, match="run CREATE INDEX claim_requirements_claim_id"):
         world.replica().read_users([1])
     world.sql("DROP TABLE claim_requirements")
-    with pytest.raises(ReplicaUnfit, match="there is no table claim_requirements"):
+    with pytest.raises(PreconditionFailed, match="there is no table claim_requirements"):
         world.replica().read_users([1])
 
 
@@ -206,5 +207,5 @@ def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_b
 def test_a_certificate_that_nobody_we_know_signed_is_no_server_that_is_away(world: World) -> None:
     system = ssl.get_default_verify_paths().cafile
     address = MySQLAddress(f"{world.replica_url}?ssl_mode=VERIFY_CA&ssl_ca={system}")
-    with closing(Replica(address)) as replica, pytest.raises(ReplicaUnfit, match="correct ssl_mode and ssl_ca"):
+    with closing(ReplicaReads(address)) as replica, pytest.raises(LoginRefused, match="correct ssl_mode and ssl_ca"):
         replica.ping()

@@ -26,7 +26,7 @@ from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from consumer.store.sql import OPENED, entry_id
 from reconciler.postgres import Postgres
-from reconciler.replica import Replica
+from reconciler.replica import ReplicaReads
 from reconciler.runs.backfill import Backfill
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
@@ -40,7 +40,7 @@ from tests.support.processes import Process, Processes, log_folder
 LANES = 4
 SOON = 9_000_000
 """Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
-T = TypeVar("T", Replica, Postgres, LeadStore)
+T = TypeVar("T", ReplicaReads, Postgres, LeadStore)
 _numbers = itertools.count(1)
 
 
@@ -56,7 +56,7 @@ class World:
     still_seconds: float = 0.3
     patience_seconds: float = 1.0
     shadow: bool = False
-    _open: list[Replica | Postgres | LeadStore] = field(default_factory=list)
+    _open: list[ReplicaReads | Postgres | LeadStore] = field(default_factory=list)
 
     def sql(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Runs a statement at the company."""
@@ -120,15 +120,15 @@ class World:
         """(user, type) of every conversion."""
         return self.pg("SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at")
 
-    def replica(self, retry_seconds: float = 5.0) -> Replica:
+    def replica(self, retry_seconds: float = 5.0) -> ReplicaReads:
         """A session on the company's replica."""
-        return self._keep(Replica(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
+        return self._keep(ReplicaReads(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
 
     def book(self) -> Postgres:
         """A session on what we hold."""
         return self._keep(Postgres(self.conninfo))
 
-    def repairer(self, dry_run: bool = False, replica: Replica | None = None, batch_size: int = 3) -> Repairer:
+    def repairer(self, dry_run: bool = False, replica: ReplicaReads | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
         book = self.book()
         watch = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)

@@ -31,12 +31,13 @@ from consumer.commands.adoption import Adoption
 from consumer.lane import lane_of
 from consumer.leads.model import Change
 from consumer.leads.rule_file import Exclusion, RuleFile
+from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.progress import LineProgress
 from consumer.store.errors import LaneTaken
 from consumer.store.lanes import LaneState
 from consumer.store.leads import LeadStore
 from reconciler.postgres import Postgres
-from reconciler.replica import NO_ROWS, Checksums, Fingerprints, LiveLead, LiveRead, Present, Replica
+from reconciler.replica import NO_ROWS, Checksums, Fingerprints, Present, ReplicaReads
 from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
 from reconciler.runs.verify import Verification
@@ -86,14 +87,15 @@ FROM user_call_scores AS score
 """
 
 
-class LiveCompany(Replica):
+class LiveCompany(ReplicaReads):
     """The company's server, asked by query: what it holds at this moment."""
+
+    queries = 0
 
     def __init__(self, company: Company) -> None:
         self.company = company
         self.address = cast("Any", "company")
         self.mariadb = False
-        self.queries = 0
 
     def lag(self) -> float | None:
         return None

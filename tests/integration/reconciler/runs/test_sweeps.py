@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumer.leads.model import NEVER
+from consumer.mysql.live_read import LiveRead
 from consumer.store.leads import LeadStore, Recheck
-from reconciler.replica import LiveRead
 from reconciler.runs.run_log import AlreadyRunning, Runs
 from reconciler.runs.sweeps import SweepScope
 from tests.integration.reconciler.world import World, refuse

@@ -12,10 +12,11 @@ from consumer.lane import lane_of
 from consumer.leads.model import Claim, ClaimRow, Lead, Requirement, RequirementRow, UserRow
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
+from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import Present, Recheck
-from reconciler.replica import Checksums, LiveLead, LiveRead
+from reconciler.replica import Checksums
 from reconciler.runs.repair import Repairer
 from reconciler.runs.wait_for_stream import LaneMonitor
 

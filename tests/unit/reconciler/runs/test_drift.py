@@ -20,10 +20,9 @@ from consumer.leads.model import (
     UserRow,
 )
 from consumer.leads.rules import Rules
+from consumer.mysql.live_read import LiveLead
 from consumer.store.call_centre.entries import EntryDrift
-from reconciler.replica import LiveLead
 from reconciler.runs.drift import EntryKind, confirmed, entry_kinds, written
-from reconciler.runs.repair import state_of
 
 RULES = Rules()
 USER = UserRow(1, "5", True)
@@ -46,7 +45,7 @@ def held() -> Lead:
 
 
 def kinds(lead: Lead | None, live: LiveLead) -> list[Drift]:
-    return [difference.kind for difference in differences(lead, state_of(live), RULES)]
+    return [difference.kind for difference in differences(lead, live.state, RULES)]
 
 
 def test_a_lead_like_mysqls_rows_is_in_step() -> None:
@@ -91,7 +90,7 @@ def test_a_difference_names_the_row_that_it_is_about() -> None:
         {"101": DOCUMENT._replace(id="101")},
         {},
     )
-    assert differences(held(), state_of(live), RULES) == [
+    assert differences(held(), live.state, RULES) == [
         (Drift.SIGNATURE, Table.USERS, ""),
         (Drift.ENABLED, Table.USERS, ""),
         (Drift.CLAIM_GONE, Table.CLAIMS, "10"),
@@ -102,17 +101,17 @@ def test_a_difference_names_the_row_that_it_is_about() -> None:
     changed = LIVE._replace(
         claims={"10": CLAIM._replace(status="paused")}, requirements={"100": DOCUMENT._replace(status="x", type="y")}
     )
-    assert differences(held(), state_of(changed), RULES) == [
+    assert differences(held(), changed.state, RULES) == [
         (Drift.CLAIM_STATUS, Table.CLAIMS, "10"),
         (Drift.REQUIREMENT_STATUS, Table.CLAIM_REQUIREMENTS, "100"),
     ]
     other = LIVE._replace(requirements={"100": DOCUMENT._replace(type="y")})
-    assert differences(held(), state_of(other), RULES) == [
+    assert differences(held(), other.state, RULES) == [
         (Drift.REQUIREMENT_OTHER, Table.CLAIM_REQUIREMENTS, "100"),
     ]
-    assert differences(held(), state_of(LIVE._replace(user=None)), RULES) == [(Drift.USER_GONE, Table.USERS, "")]
+    assert differences(held(), LIVE._replace(user=None).state, RULES) == [(Drift.USER_GONE, Table.USERS, "")]
     gone = Lead(1, stint=1, queue_type=QueueType.NONE)
-    assert differences(gone, state_of(LIVE), RULES)[0] == (Drift.USER_MISSING, Table.USERS, "")
+    assert differences(gone, LIVE.state, RULES)[0] == (Drift.USER_MISSING, Table.USERS, "")
 
 
 def test_an_absent_text_is_no_empty_one() -> None:
@@ -156,7 +155,7 @@ def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_
 def test_a_row_that_the_stream_wrote_after_the_first_read_may_have_changed_there_and_back(
     live: LiveLead, newer: Lead
 ) -> None:
-    found = differences(newer, state_of(live), RULES)
+    found = differences(newer, live.state, RULES)
     assert found
     assert confirmed(found, newer, floor=5) == []
     assert confirmed(found, newer, floor=6) == found
@@ -178,7 +177,7 @@ def test_what_is_wrong_with_entries_is_named() -> None:
 
 def test_a_lead_that_differs_as_a_whole_is_confirmed_however_fresh_it_is() -> None:
     waiting = Lead(1, judge_after=NEVER, read_floor=6)
-    found = differences(waiting, state_of(LIVE), RULES)
+    found = differences(waiting, LIVE.state, RULES)
     assert confirmed(found, waiting, floor=5) == found
 
 

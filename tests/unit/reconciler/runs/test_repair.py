@@ -28,11 +28,12 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
 from consumer.metrics import CONVERSIONS
+from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, TooSlow
+from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.errors import RowLocked
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import Present
-from reconciler.replica import LiveLead, LiveRead, ReplicaAway, ReplicaError, ReplicaUnfit
 from reconciler.runs import repair
 from reconciler.runs.repair import (
     LISTED,
@@ -467,13 +468,15 @@ def test_one_that_cannot_be_shown_holds_up_nobody(world: World) -> None:
 def test_one_that_cannot_be_read_holds_up_nobody(world: World) -> None:
     for user in (1, 2, 3):
         world.customer(user, "f1", held=None)
-    world.unreadable = {2: ReplicaError("too slow")}
+    world.unreadable = {2: TooSlow("too slow")}
     found = checked(world.repairer(), 1, 2, 3)
     assert (found["repaired_users"], found["failed"]) == ([1, 3], 2), "its checksum and its rows were asked for"
     assert world.postponed == {2: ("too slow", RECHECK_AGAIN_SECONDS, True)}
 
 
-@pytest.mark.parametrize("error", [ReplicaAway("away"), ReplicaUnfit("unfit")])
+@pytest.mark.parametrize(
+    "error", [ConnectionLost("away"), LoginRefused("who?"), PreconditionFailed("unfit"), NotThere("gone")]
+)
 def test_a_replica_that_is_away_ends_the_run(world: World, error: Exception) -> None:
     world.customer(1, "f1", held=None)
     world.customer(2, "f1", held=None)
@@ -487,7 +490,7 @@ def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: World) -> None
         world.customer(user, "f1", held=None)
     repairer = world.repairer()
     repairer.check([1, 2])
-    world.unreadable = {2: ReplicaError("too slow")}
+    world.unreadable = {2: TooSlow("too slow")}
     with capture_logs() as lines:
         repairer.resolve()
     assert (repairer.tally.repaired, dict(repairer.tally.refused)) == (1, {"too slow": 1})
@@ -739,7 +742,7 @@ def test_what_is_unreadable_is_found_in_halves() -> None:
 
     def read(items: Any) -> int:
         if 3 in items:
-            raise ReplicaError("slow")
+            raise TooSlow("slow")
         return sum(items)
 
     found = readable(read, [1, 2, 3, 4, 5], lambda item, error: unread.append((item, str(error))))
@@ -768,7 +771,7 @@ def test_rechecks_are_asked_for_at_once_or_later(world: World) -> None:
 
 
 def test_what_ended_a_run_is_said_without_a_word_of_a_row() -> None:
-    assert why(ReplicaAway("replica:3306 is away")) == "replica:3306 is away"
+    assert why(ConnectionLost("replica:3306 is away")) == "replica:3306 is away"
     assert "secret" not in why(psycopg.errors.CheckViolation("secret"))
 
 
