@@ -45,7 +45,7 @@ REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS")
 REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
 """Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
 
-SENTENCES: Final = Sentences(*["{address} cannot be asked: {reason}"] * len(Sentences._fields))
+_SENTENCES: Final = Sentences(*["{address} cannot be asked: {reason}"] * len(Sentences._fields))
 """The check says what to do about it."""
 _DENIED: Final = (
     ER.SPECIFIC_ACCESS_DENIED_ERROR,
@@ -120,7 +120,7 @@ def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
 @contextmanager
 def _session(address: MySQLAddress, seconds: float) -> Iterator[Replica]:
     try:
-        with closing(Replica(address, seconds, connect_seconds=seconds, sentences=SENTENCES)) as replica:
+        with closing(Replica(address, seconds, connect_seconds=seconds, sentences=_SENTENCES)) as replica:
             yield replica
     except SourceError as error:
         # The cause is the server's own error, as with the other servers: `away` looks behind it.
