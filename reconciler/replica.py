@@ -52,18 +52,22 @@ SENTENCES: Final = Sentences(
 P = ParamSpec("P")
 R = TypeVar("R")
 
+CHANGES_AT_ONCE: Final = 3
+"""How often tables may change while one question is put: columns that go, go one after the other."""
+
 
 def _of_present_tables(ask: Callable[Concatenate[ReplicaReads, P], R]) -> Callable[Concatenate[ReplicaReads, P], R]:
-    """A question that is put once more, in the words of the tables as they are now, where they have changed."""
+    """A question that is put anew, in the words of the tables as they are now, where they have changed."""
 
     @wraps(ask)
     def put(replica: ReplicaReads, /, *arguments: P.args, **named: P.kwargs) -> R:
-        try:
-            return ask(replica, *arguments, **named)
-        except NotThere as error:
-            log.info("tables_changed", replica=str(replica.address), reason=str(error))
-            replica.look_again()
-            return ask(replica, *arguments, **named)
+        for _ in range(CHANGES_AT_ONCE):
+            try:
+                return ask(replica, *arguments, **named)
+            except NotThere as error:
+                log.info("tables_changed", replica=str(replica.address), reason=str(error))
+                replica.look_again()
+        return ask(replica, *arguments, **named)
 
     return put
 
