@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from consumer.commands.tails import PartitionEnds, Tail
-from consumer.store.lanes import LaneState
+from consumer.store.lanes import LaneState, ahead_of
 from consumer.stream.checkpoint import Checkpoint
 
 
@@ -60,11 +60,7 @@ def reached(found: Sequence[Tail], lanes: Mapping[int, LaneState]) -> StreamReac
 def is_set_back(last: Checkpoint, lanes: Mapping[int, LaneState]) -> bool:
     """Whether PostgreSQL has applied messages of which the newest checkpoint knows nothing: Kafka lost its newest part,
     and with it numbers that the reader would give anew to other changes."""
-    return any(
-        point.epoch == last.epoch and point.next_seq > last.next_seqs[lane]
-        for lane, point in lanes.items()
-        if lane < len(last.next_seqs)
-    )
+    return bool(ahead_of(lanes, last.epoch, last.next_seqs))
 
 
 def beyond(last: Checkpoint, lanes: Mapping[int, LaneState]) -> StreamReached:

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 
 from consumer.doctor.check import Check, State, judged
 from consumer.process import Process
-from consumer.store.lanes import LanePoint, stalled
+from consumer.store.lanes import LanePoint, ahead_of, stalled
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.status import is_silent
 
+CLOCKS_SECONDS: Final = 10.0
+"""How far the clocks of PostgreSQL and of the reader's machine may be apart."""
 GOES_ON: Final = "the last line of its log says why, and it goes on where it stood"
 
 
@@ -35,8 +37,27 @@ def judge(found: ReaderStatus, points: Mapping[int, LanePoint], now: float, *, i
     """
     if found.checkpoint is None:
         return []
-    reader = _reader(found, found.checkpoint, now)
-    return [reader, _appliers(found.checkpoint, points, now, idle=idle)] if points else [reader]
+    checks = [_reader(found, found.checkpoint, now)]
+    if points:
+        checks.append(_appliers(found.checkpoint, points, now, idle=idle))
+    set_back = _set_back(found, found.checkpoint, points, now)
+    return checks if set_back is None else [*checks, set_back]
+
+
+def _set_back(found: ReaderStatus, checkpoint: Checkpoint, points: Mapping[int, LanePoint], now: float) -> Check | None:
+    """What is wrong where Kafka lost its newest messages. Lanes move on while we ask: what was applied just now may be
+    ahead of a checkpoint that was read before."""
+    age = now - found.written_at
+    settled = is_silent(found.written_at, now)
+    lanes = [
+        lane
+        for lane in ahead_of(points, checkpoint.epoch, checkpoint.next_seqs)
+        if settled or points[lane].still > age + CLOCKS_SECONDS
+    ]
+    if not lanes:
+        return None
+    sentence = f"lane {', '.join(map(str, lanes))}: more is applied than the checkpoint knows of; Kafka lost the rest"
+    return judged("kafka", "set back", State.FAILED, sentence, "stop the reader and run consumer setup --repair")
 
 
 def _reader(found: ReaderStatus, checkpoint: Checkpoint, now: float) -> Check:

@@ -67,6 +67,14 @@ def lanes(connection: Connection) -> dict[int, LanePoint]:
     return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANES)}
 
 
+def ahead_of(
+    points: Mapping[int, LanePoint] | Mapping[int, LaneState], epoch: int, next_seqs: Sequence[int]
+) -> list[int]:
+    """Lanes of this epoch in which more is applied than a checkpoint knows of, that has these next numbers."""
+    ours = {lane: point.next_seq for lane, point in points.items() if point.epoch == epoch and lane < len(next_seqs)}
+    return sorted(lane for lane, seq in ours.items() if seq > next_seqs[lane])
+
+
 def stalled(points: Mapping[int, LanePoint], sent: Sequence[int]) -> dict[int, float]:
     """For how long (s) nothing was applied in each lane in which something waits and nobody is at work.
 

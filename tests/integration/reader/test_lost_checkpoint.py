@@ -226,9 +226,11 @@ def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world
         with psycopg.connect(world.database_url) as connection:  # as if Kafka had ten messages of each lane less
             lanes = connection.execute("UPDATE leadstream.lanes SET next_seq = next_seq + 10 RETURNING lane, next_seq")
             ahead: dict[int, int] = dict(lanes.fetchall())
+        until(lambda: "kafka set back" in findings(world.consumer("doctor", "--json")), "the doctor noticed")
         world.execute("UPDATE users SET current_signature_file_id = 'S' WHERE id = 2")
         assert "Kafka lost messages that are applied" in world.setup("--repair")
         assert "nothing changed" in world.setup("--repair")
+        assert "kafka set back" not in findings(world.consumer("doctor", "--json"))
         assert all(seq > ahead[lane] for lane, seq in enumerate(world.checkpoints()[-1].next_seqs))
         world.reader()
         world.execute("INSERT INTO users (id) VALUES (3)")
