@@ -62,7 +62,7 @@ def asked(session: Query, collation: str, charset: str) -> Query:
 
     def query(statement: str, arguments: tuple[object, ...]) -> list[tuple[object, ...]]:
         if "information_schema.columns" in statement:
-            return [("claims", "status", "varchar", 80, collation, charset)]
+            return [("claims", "status", "varchar", "varchar(80)", charset, collation, "YES", None, "")]
         return session(statement, arguments)
 
     return query
