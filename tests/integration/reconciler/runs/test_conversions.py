@@ -130,7 +130,7 @@ class TestBothWays:
             assert (report.outcome, report.tally.drift) == ("ok", {"conversion_without_stint": 1})
             assert "no stint" in report.warnings[0]
             assert len(rows(world)) == 2
-        assert "not told again" in report.warnings[1]
+        assert "not reported again" in report.warnings[1]
         assert_in_step(world.verify())
 
     def test_a_row_that_the_stream_may_still_earn_is_told_until_it_has_passed_it(
