@@ -55,9 +55,9 @@ def repair(
     | no newer ones | any other | all | at the end of the read |
 
     Where none are taken, a recheck is asked for if the read showed anything new, or the lead was never judged, or waits
-    for a read. Of a known lead two states are known,
-    the one we hold and the present one: one judgement is made, between them. What lay in between is not guessed, and no
-    row's `updated_at` orders anything. A lead without differences is judged too.
+    for a read. Of a known lead two states are known, the one we hold and the present one: one judgement is made,
+    between them. What lay in between is not guessed, and no row's `updated_at` orders anything. A lead without
+    differences is judged too.
     """
     differences = _differences(lead, live)
     taken = [difference for difference in differences if version_held(lead, difference.row) <= floor]
