@@ -18,12 +18,11 @@ from consumer.binlog.payload import PLAIN, inflate
 from consumer.mysql.errors import SourceError
 from tests.spelled_out import spelled_out
 from tests.unit.binlog.damage import packets, without_bare_begin
-from tests.unit.binlog.test_fuzz import events_of, whole
+from tests.unit.binlog.test_fuzz import events_of, groups, whole
 from tests.unit.binlog.test_fuzz_inside import (
     COMPRESSIBLE,
     TRANSACTION_PAYLOAD,
     compressed,
-    groups,
     inner_events,
     log_of,
     one_row_transactions,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from functools import cache
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,7 @@ from consumer.binlog.events import Event, RowChange, Single
 from consumer.binlog.payload import PLAIN, inflate, pieces
 from consumer.binlog.position import Position
 from tests.unit.binlog.damage import both_ways, damaged_event, decode_all, examples, packets
-from tests.unit.binlog.test_fuzz import events_of, whole
+from tests.unit.binlog.test_fuzz import events_of, groups, whole
 from tests.unit.binlog.wirebuild import DATABASE, Log, Recording, Shape, payload
 
 COMPRESSED = {plain: kind for kind, plain in PLAIN.items()}
@@ -28,14 +27,6 @@ COMPRESSED = {plain: kind for kind, plain in PLAIN.items()}
 
 COMPRESSIBLE = {EventType.WRITE_ROWS_V1, EventType.UPDATE_ROWS_V1, EventType.DELETE_ROWS_V1, *PLAIN}
 TRANSACTION_PAYLOAD = EventType.TRANSACTION_PAYLOAD
-
-
-@cache
-def groups(name: str) -> list[tuple[bytes, ...]]:
-    """The transactions of a recording: each from its GTID to before the next."""
-    events = events_of(name)
-    starts = [n for n, event in enumerate(events) if event[4] in (EventType.GTID, EventType.MARIADB_GTID)]
-    return [events[start:end] for start, end in pairwise([*starts, len(events)])]
 
 
 def kinds(events: Iterable[bytes]) -> list[int]:
