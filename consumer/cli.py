@@ -184,7 +184,7 @@ def read(
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
-            structlog.get_logger().info("starting", process=measures.READER, version=release())
+            structlog.get_logger().info("process_starting", process=measures.READER, version=release())
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
@@ -218,7 +218,7 @@ def apply() -> None:
     )
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
-    structlog.get_logger().info("starting", process=measures.APPLIER, version=release())
+    structlog.get_logger().info("process_starting", process=measures.APPLIER, version=release())
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))

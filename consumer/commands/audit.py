@@ -160,7 +160,7 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
             return
         reported_at = time.monotonic()
         if not console.is_terminal:
-            log.info("progress", run="audit", of=what, done=done, total=total)
+            log.info("run_progressed", run="audit", of=what, done=done, total=total)
             return
         if what not in tasks:
             tasks[what] = bar.add_task(what, total=None)

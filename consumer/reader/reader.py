@@ -136,7 +136,7 @@ class Reader:
         finally:
             self._replica.close()
             self._transactions.close()
-        log.info("reader_stopped")
+        log.info("process_stopped", process=measures.READER)
 
     def _is_passing(self, error: BaseException) -> bool:
         """Whether to try again: a password that Kafka refuses may be renewed there and not yet in its file."""
@@ -157,8 +157,9 @@ class Reader:
             if place(file, pos) < place(found.file, found.pos):
                 log.warning(
                     "skip_event_passed",
-                    place=f"{file}:{pos}",
-                    hint=f"the reader is at {found.file}:{found.pos} already; leave --skip-event away",
+                    position=f"{file}:{pos}",
+                    reason=f"the reader is at {found.file}:{found.pos} already",
+                    hint="leave --skip-event away",
                 )
         try:
             open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
@@ -199,7 +200,7 @@ class Reader:
                 with CheckpointLog(self._kafka) as checkpoints:
                     found = checkpoints.newest()
             except KafkaLost as error:
-                log.info("kafka_away", reason=str(error))
+                log.warning("server_away", server="kafka", reason=str(error))
             except KafkaRefused as error:
                 if not self._transactions.may_be_let_in():
                     raise fenced from error
@@ -243,9 +244,8 @@ class Reader:
             "binlogs_purged",
             reason=str(purged),
             hint="the reader goes on at the present, and every lead is queued to be read live",
-            lost_from=f"{last.file}:{last.pos}",
-            file=now.file,
-            pos=now.pos,
+            last_position=f"{last.file}:{last.pos}",
+            position=f"{now.file}:{now.pos}",
         )
         self._transactions.commit(now)
         self._transactions.await_commit()
@@ -278,7 +278,10 @@ class Reader:
             stream.connect()
             self._connected = True
             log.info(
-                "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
+                "reader_connected",
+                address=str(self._source.address),
+                position=f"{start.file}:{start.pos}",
+                gtid_set=start.gtid_set,
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
@@ -604,8 +607,8 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
             else:
                 log.warning("schema_changed", table=table, verb=verb)
         elif bursts.begins(event.reason, time.monotonic()):
-            place = f"{event.file}:{event.pos}"
-            log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
+            position = f"{event.file}:{event.pos}"
+            log.error("row_unreadable", table=table, position=position, reason=event.reason, hint=UNREADABLE)
 
     return report
 
@@ -614,7 +617,7 @@ def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
     """Reports that something passing failed and when it is tried again."""
     server = "kafka" if isinstance(error, KafkaLost | KafkaRefused) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
-    log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))
+    log.warning("connection_lost", server=server, reason=str(error), pause_seconds=round(pause, 1))
 
 
 def print_changes(

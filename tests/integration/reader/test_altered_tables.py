@@ -34,7 +34,7 @@ def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: 
         " (20, 2, 'open', NOW() - INTERVAL 1 DAY)",
     )
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES (100, 10, 'pending')")
     world.wait_for_rows(1)
     for table, column in (

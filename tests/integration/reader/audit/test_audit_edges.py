@@ -223,7 +223,7 @@ def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: 
         done = world.consumer("audit", **there)
         assert done.returncode == 1
         assert "is not the server that the reader reads" in done.stderr
-        reader = world.reader(**there).wait_for("reading")
+        reader = world.reader(**there).wait_for("reader_connected")
         time.sleep(2)  # a few heartbeats
         world.execute("INSERT INTO users (id) VALUES (200), (201)")
         reader.until(lambda: {200, 201} <= ids(world), "the rows of the other server arrived")
