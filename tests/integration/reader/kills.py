@@ -93,7 +93,7 @@ class Committed:
 def wait_for_end(world: World) -> tuple[str, int]:
     """Lets a last reader come to where the binlog ends now, and returns where that is."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        end, server = replica.binlog_place(), replica.server()
+        end, server = replica.binlog_position(), replica.server()
     reader = world.reader().wait_for("reader_connected")
 
     def reached() -> bool:

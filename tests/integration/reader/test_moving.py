@@ -108,7 +108,7 @@ def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flav
         assert reader.stop() == 0
         wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
         with closing(Replica(MySQLAddress(second.url))) as replica:
-            server, end = replica.server(), replica.binlog_place()
+            server, end = replica.server(), replica.binlog_position()
 
             def stands() -> set[tuple[str, int]]:
                 beats = (message.value["source"] for message in world.messages() if message.lane == 0)
