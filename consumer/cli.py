@@ -22,7 +22,7 @@ from consumer.ending import FAILED, WRONG_SETTINGS, begin, fail, leave, paper, r
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Start
 
-PLACE = re.compile(r"(.+\.\d+):(\d+)")
+POSITION = re.compile(r"(.+\.\d+):(\d+)")
 """A binlog file and a position in it."""
 GTIDS = re.compile(r"[0-9a-fA-F-]{36}(:\w+(-\d+)?)+|\d+-\d+-\d+")
 """One part of a GTID set of MySQL, or of MariaDB."""
@@ -159,7 +159,7 @@ def read(
     import structlog
 
     from consumer import measures, metrics
-    from consumer.binlog.position import Position, place
+    from consumer.binlog.position import Position, ordered_position
     from consumer.doctor.quick import before_reading
     from consumer.process import release
     from consumer.reader.reader import Reader, print_changes, server_id
@@ -169,32 +169,32 @@ def read(
         raise typer.BadParameter("--from and --to need --dry-run; without it the reader goes on from its checkpoint")
     if dry_run and skip:
         raise typer.BadParameter("--skip-event is for the reader itself; leave --dry-run away")
-    skipped = frozenset(_place("--skip-event", text) for text in skip or ())
+    skipped = frozenset(_position("--skip-event", text) for text in skip or ())
     first = last = None
     if begin:
-        at = PLACE.fullmatch(begin)
+        at = POSITION.fullmatch(begin)
         if at is None and not all(GTIDS.fullmatch(part.strip()) for part in begin.split(",")):
-            raise typer.BadParameter(f"--from {begin} is neither a place like binlog.000007:4 nor a GTID set")
+            raise typer.BadParameter(f"--from {begin} is neither a position like binlog.000007:4 nor a GTID set")
         first = Position("", at[1], int(at[2])) if at else Position(begin, "", 4)
     if end:
-        last = place(*_place("--to", end))
+        last = ordered_position(*_position("--to", end))
     demand(ReplicaSettings, KafkaSettings, ReaderSettings)
     replica, kafka, settings, run = load(ReplicaSettings), load(KafkaSettings), load(ReaderSettings), load(RunSettings)
     with Stop() as stop:
         if dry_run:
             print_changes(replica, kafka, settings, stop, typer.echo, first, last)
         else:
-            structlog.get_logger().info("starting", process=measures.READER, version=release())
+            structlog.get_logger().info("process_starting", process=measures.READER, version=release())
             metrics.serve(measures.READER, run)
             before_reading(replica, kafka, server_id(replica, kafka))
             Reader(replica, kafka, settings, stop, skipped).run()
     leave(stop)
 
 
-def _place(option: str, text: str) -> tuple[str, int]:
-    at = PLACE.fullmatch(text)
+def _position(option: str, text: str) -> tuple[str, int]:
+    at = POSITION.fullmatch(text)
     if at is None:
-        raise typer.BadParameter(f"{option} {text} is no place in a binlog; give it as binlog.000007:4")
+        raise typer.BadParameter(f"{option} {text} is no position in a binlog; give it as binlog.000007:4")
     return at[1], int(at[2])
 
 
@@ -218,7 +218,7 @@ def apply() -> None:
     )
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
-    structlog.get_logger().info("starting", process=measures.APPLIER, version=release())
+    structlog.get_logger().info("process_starting", process=measures.APPLIER, version=release())
     metrics.serve(measures.APPLIER, load(RunSettings))
     with Stop() as stop:
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))

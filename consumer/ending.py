@@ -77,7 +77,7 @@ def report(error: Exception) -> None:
     else:
         import structlog  # only who fails needs it, and `--help` is to be quick
 
-        structlog.get_logger(__name__).error("failed", kind=type(error).__name__, reason=str(error))
+        structlog.get_logger(__name__).error("command_failed", kind=type(error).__name__, reason=str(error))
 
 
 def run(command: Callable[[], object], code_of: Callable[[Exception], int | None]) -> int:

@@ -1,4 +1,11 @@
-"""Structured logs to stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
+"""Structured logs to stderr: coloured lines on a terminal, one JSON object a line elsewhere.
+
+An event is what it is about and what happened to it or how it is (`lanes_lost`, `server_away`), written in the call
+itself. A field has one name wherever it stands, of FIELDS in deploy/reference/logs.py: `reason` is why, in a
+sentence; `hint` what to do, or what is done about it already; `position` is `file:pos` in the binlog; durations end
+with `_seconds`, ids with `_id` or `_ids`. `error`: something is lost, or stays wrong until somebody acts. `warning`:
+something is not as it should be, and the process copes with it. `info`: the life of the process; `debug`: the rest.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class LineProgress:
         """Says where it begins."""
         self._started = self._said = time.monotonic()
         self._begin, self._end = position, end
-        log.info("started", run=self._name, position=position, end=end)
+        log.info("run_progressed", run=self._name, done=position, total=end)
 
     def advance(self, position: int, users: int) -> None:
         """Says how far it is, how fast, and how many seconds are left."""
@@ -77,7 +77,13 @@ class LineProgress:
         left = max(self._end - position, 0) * seconds / max(position - self._begin, 1)
         rate = round(self._users / seconds)
         log.info(
-            "progress", run=self._name, position=position, users=self._users, users_per_s=rate, seconds_left=round(left)
+            "run_progressed",
+            run=self._name,
+            done=position,
+            total=self._end,
+            users=self._users,
+            users_per_second=rate,
+            left_seconds=round(left),
         )
 
     def close(self) -> None:

@@ -104,7 +104,7 @@ class Publisher:
             if self._stop.wait(PAUSE_SECONDS):
                 return
         with EventProducer(self._settings, self._topic) as producer:
-            log.info("publishing_conversions", topic=self._topic)
+            log.info("publisher_started", topic=self._topic)
             while not self._stop.is_set():
                 has_sent = self._send(postgres, producer)
                 self._went_well()

@@ -65,7 +65,7 @@ def _of_present_tables(ask: Callable[Concatenate[ReplicaReads, P], R]) -> Callab
             try:
                 return ask(replica, *arguments, **named)
             except NotThere as error:
-                log.info("tables_changed", replica=str(replica.address), reason=str(error))
+                log.info("tables_changed", address=str(replica.address), reason=str(error))
                 replica.look_again()
         return ask(replica, *arguments, **named)
 
@@ -473,9 +473,15 @@ class ReplicaReads:
         self.mariadb = self._session.is_mariadb()
         return answer
 
-    def _report_away(self, _error: BaseException, attempt: int, _pause: float) -> None:
+    def _report_away(self, error: BaseException, attempt: int, _pause: float) -> None:
         if attempt == 1:
-            log.warning("replica_away", replica=str(self.address), retry_seconds=self._retry_seconds)
+            log.warning(
+                "server_away",
+                server="mysql",
+                address=str(self.address),
+                reason=str(error),
+                wait_seconds=self._retry_seconds,
+            )
 
 
 def _seconds_behind(channel: Mapping[str, Any]) -> float:

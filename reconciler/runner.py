@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from datetime import datetime
 from threading import Event
@@ -79,7 +80,7 @@ class Jobs:
         self.allow(RECHECKS)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
             again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"asked for by {by}")
-        log.info("recheck_asked_for", user_id=user_id, by=by)
+        log.info("recheck_queued", user_id=user_id, by=by)
 
     def retry_dead_letter(self, number: int, by: str) -> bool:
         """Has the lead of a dead letter read live and resolves it; False where it names no lead.
@@ -117,7 +118,7 @@ class Jobs:
                     expired = dead_letters.expire(connection, days)
                 if expired.unresolved:
                     log.error(
-                        "dead_letters_expired", count=expired.unresolved, days=days, hint="nobody had resolved them"
+                        "dead_letters_expired", count=expired.unresolved, days=days, reason="nobody had resolved them"
                     )
                     DEAD_LETTERS_EXPIRED.inc(expired.unresolved)
                 if not expired.dropped:
@@ -149,12 +150,12 @@ class Jobs:
             done = attribution.attribute(tools.postgres, tools.runs, self._stop)
         if isinstance(done, str):
             if done != self._not_ours:
-                log.info("attribution_not_ours", reason=done)
+                log.info("attribution_skipped", reason=done)
             self._not_ours = done
             return
         self._not_ours = ""
-        say = log.error if done.refused else log.info
-        say(
+        log.log(
+            logging.ERROR if done.refused else logging.INFO,
             "run_ended",
             run=ATTRIBUTION,
             checked=done.looked_at,
@@ -168,13 +169,13 @@ class Jobs:
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
             aged = age(tools.postgres, tools.runs, self._aging, slot)
         for day, scores in aged.items():
-            log.info("aged", day=day.isoformat(), scores=scores)
+            log.info("scores_aged", day=day.isoformat(), count=scores)
 
     @staticmethod
     def _done(report: Report) -> Report:
         metrics.count(report)
-        say = log.error if report.has_failed else log.info
-        say(
+        log.log(
+            logging.ERROR if report.has_failed else logging.INFO,
             "run_ended",
             run=report.name,
             outcome=report.outcome,
@@ -184,7 +185,7 @@ class Jobs:
             left=report.tally.left_to_recheck,
             refused=report.tally.failed,
             queries=report.queries,
-            milliseconds=report.milliseconds,
+            took_seconds=report.milliseconds / 1000,
             reason=report.error,
         )
         return report

@@ -116,7 +116,7 @@ class Schedule:
 
         def work() -> None:
             if self._is_due(name, slot):
-                log.info("run_starts", run=name, slot=slot.isoformat())
+                log.info("run_started", run=name, slot=slot.isoformat())
                 self._run(name, slot)
 
         self._guarded(name, work)
@@ -154,6 +154,6 @@ class Schedule:
         try:
             work()
         except AlreadyRunning:
-            log.debug("runs_elsewhere", run=name)
+            log.debug("run_skipped", run=name, reason="another process runs it")
         except (StoreError, SourceError, psycopg.Error) as error:
             log.warning("run_failed", run=name, reason=str(error))

@@ -48,7 +48,7 @@ SWITCH_SECONDS: Final = 0.001
 
 def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop: Stop) -> bool:
     """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
-    log.info("starting", process=RECONCILER, version=release())
+    log.info("process_starting", process=RECONCILER, version=release())
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
@@ -100,7 +100,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         if schedule is not None:
             schedule.start()
         host, port = listening.getsockname()[:2]
-        log.info("serving", host=host, port=port, runs=schedule.names if schedule else [])
+        log.info("reconciler_started", address=f"{host}:{port}", runs=schedule.names if schedule else [])
         stop.event.wait()
         failed = not stop.by
         server.should_exit = True
@@ -110,7 +110,7 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         jobs.close()
         for one in beside:
             one.join()
-    log.info("stopped")
+    log.info("process_stopped", process=RECONCILER)
     return failed
 
 
@@ -166,7 +166,11 @@ def _modes(settings: Settings) -> dict[str, bool]:
 def _writes(settings: Settings) -> bool:
     writes = settings.discovery.smart_discovery_enabled
     if not writes:
-        log.warning("nothing_is_run", reason="SMART_DISCOVERY_ENABLED is false; requests are answered all the same")
+        log.warning(
+            "discovery_disabled",
+            reason="SMART_DISCOVERY_ENABLED is false",
+            hint="requests are answered; set it to true and start again to run anything",
+        )
     return writes
 
 
@@ -194,8 +198,8 @@ class _Structured(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Passes one on."""
-        line, error = record.getMessage(), record.exc_info
-        structlog.get_logger(record.name).log(record.levelno, "library", line=line, exc_info=error)
+        reason, error = record.getMessage(), record.exc_info
+        log.log(record.levelno, "library_reported", library=record.name, reason=reason, exc_info=error)
 
 
 def _log_through_structlog() -> None:

@@ -91,7 +91,7 @@ class TokenFiles:
             )
             return None
         if texts != self._texts:
-            log.info("tokens_renewed", tokens=len(known))
+            log.info("tokens_renewed", count=len(known))
         self._texts = texts
         return known
 

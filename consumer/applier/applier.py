@@ -127,7 +127,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     if refused:
         reasons = sorted(set(refused.values()))
         users = sorted(refused)
-        log.error("leads_set_aside", count=len(users), users=users[:100], reasons=reasons, hint="see the rechecks")
+        log.error("leads_set_aside", count=len(users), user_ids=users[:100], reasons=reasons, hint="see the rechecks")
         metrics.REFUSED.inc(len(refused))
     return outcome
 
@@ -162,7 +162,7 @@ def _apply(
         tx.set_aside(batch.letters)
     if tx.dead_letters_expired:
         days = store.dead_letter_days
-        log.error("dead_letters_expired", count=tx.dead_letters_expired, days=days, hint="nobody had resolved them")
+        log.error("dead_letters_expired", count=tx.dead_letters_expired, days=days, reason="nobody had resolved them")
         metrics.DEAD_LETTERS_EXPIRED.inc(tx.dead_letters_expired)
     return outcome
 
@@ -211,9 +211,9 @@ def _count(batch: Batch, outcome: Outcome, seconds: float) -> None:
     for letter in batch.letters:
         metrics.DEAD_LETTERS.labels(letter.reason).inc()
         log.error(
-            "dead_letter",
-            reason=letter.reason,
-            detail=letter.detail,
+            "dead_letter_added",
+            defect=letter.reason,
+            reason=letter.detail,
             topic=letter.topic,
             partition=letter.partition,
             offset=letter.offset,
@@ -233,7 +233,7 @@ def _patience(stop: threading.Event) -> Patience:
         if not isinstance(error, TransactionConflict):
             server = "kafka" if isinstance(error, KafkaLost) else "postgres"
             metrics.RECONNECTS.labels(measures.APPLIER, server).inc()
-        log.warning("batch_retried", attempt=attempt, in_seconds=round(pause, 2), reason=str(error))
+        log.warning("batch_retried", attempt=attempt, pause_seconds=round(pause, 2), reason=str(error))
 
     passing = TransactionConflict, StoreUnavailable, KafkaLost
     return Patience(lambda error: isinstance(error, passing), stop, report, PATIENCE_SECONDS)
@@ -263,7 +263,11 @@ def run(stop: threading.Event) -> None:
     kafka, applier, database = load(KafkaSettings), load(ApplierSettings), load(DatabaseSettings)
     discovery = load(DiscoverySettings)
     if not discovery.smart_discovery_enabled:
-        log.warning("idle", reason="SMART_DISCOVERY_ENABLED is false; set it to true and start again to apply changes")
+        log.warning(
+            "discovery_disabled",
+            reason="SMART_DISCOVERY_ENABLED is false",
+            hint="set it to true and start again to apply changes",
+        )
         stop.wait()
         return
     if not _topics_fit(kafka, stop):
@@ -281,4 +285,4 @@ def run(stop: threading.Event) -> None:
             log.info("applier_started", group=stream.group, owner=OWNER)
             with metrics.lanes_applied(stream.reached, kafka.lanes):
                 apply_forever(stream, store)
-    log.info("applier_stopped")
+    log.info("process_stopped", process=measures.APPLIER)

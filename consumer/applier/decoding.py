@@ -124,7 +124,7 @@ class Complaints:
     def report(self, error: KafkaError) -> None:
         """Logs a complaint of librdkafka's unless the same was logged just now."""
         if self._is_new(error.code()):
-            log.warning("kafka_complains", name=error.name(), reason=error.str())
+            log.warning("kafka_error_reported", kind=error.name(), reason=error.str())
 
     def set_back(self, lane: int) -> None:
         """Logs that changes came with numbers that this lane has passed, unless that was logged just now."""

@@ -287,7 +287,7 @@ class LaneStream:
             log.error(
                 "numbers_lost",
                 lane=lane.number,
-                first=first,
+                seq=first,
                 count=lost,
                 hint="the lane goes on behind them; its leads are queued to be read live",
             )

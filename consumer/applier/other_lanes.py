@@ -80,9 +80,9 @@ class OtherLanes:
                 return False
             if not passed:
                 log.warning(
-                    "lane_stands_still",
+                    "lane_stalled",
                     lane=number,
-                    number=seq,
+                    seq=seq,
                     hint=f"lane {lane.number} goes on without what it waited for; its lead is queued to be read live",
                 )
             lane.wait_no_longer(late=not passed)

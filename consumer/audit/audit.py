@@ -1,6 +1,6 @@
 """A stretch of the binlog held against Kafka: where it begins and ends, both sides added up, and what differs.
 
-Bounds are places where the stream stood, as its heartbeats say: whatever the binlog has between two of them is in
+Bounds are positions where the stream stood, as its heartbeats say: whatever the binlog has between two of them is in
 Kafka behind the first one, or it is missing.
 """
 
@@ -22,12 +22,12 @@ from consumer.audit.library import COMPRESSED, Read, Unreadable
 from consumer.audit.messages import Misplaced, Stream, StreamBeat
 from consumer.audit.rows import (
     PART_BYTES,
+    FilePosition,
     Lost,
     Mark,
     Message,
     Part,
     PartComparison,
-    Place,
     Row,
     RowDifference,
     Spot,
@@ -81,8 +81,8 @@ class Audit:
 
     since_ms: int
     until_ms: int
-    start: Place
-    end: Place
+    start: FilePosition
+    end: FilePosition
     rows: int = 0
     messages: int = 0
     by_tool: int = 0
@@ -175,11 +175,11 @@ class _Auditor:
         self._server_id = own_server_id(f"{self._kafka.topic_prefix}.audit.{os.getpid()}")
         self._tables = frozenset(CAPTURED)
         self._read = Read()
-        self._restarts: dict[Part, Place] = {}
+        self._restarts: dict[Part, FilePosition] = {}
         self._tool = ""
-        self._by_tool: list[Place] = []
+        self._by_tool: list[FilePosition] = []
         self._sizes: dict[str, int] = {}
-        self._asked: Place = ("", 0)
+        self._asked: FilePosition = ("", 0)
         """Where the stretch begins that was asked for, whatever is purged of it."""
 
     def audit(self, times: Times) -> Audit:
@@ -192,13 +192,13 @@ class _Auditor:
         found.rows = binlog.rows
         kafka = Sums(binlog.sums.key)
         for message in self._messages(found, since_ms):
-            place = message.spot.file, message.spot.pos
+            position = message.spot.file, message.spot.pos
             if isinstance(message, Misplaced):
                 where = f"{message.where}: {message.why}"
                 self._differ(found, [RowDifference("misplaced", message.table, message.spot, where)])
-            elif order(place) < order(found.start):
+            elif order(position) < order(found.start):
                 found.unjudged += 1
-            elif place in self._read.unread:
+            elif position in self._read.unread:
                 found.unverified += 1
             else:
                 found.messages += 1
@@ -279,7 +279,7 @@ class _Auditor:
         gaps.append(f"{sentence}; what is older cannot be judged")
         return there[0]
 
-    def _end(self, times: Times, beats: list[StreamBeat]) -> tuple[Place, int]:
+    def _end(self, times: Times, beats: list[StreamBeat]) -> tuple[FilePosition, int]:
         stands = self._checkpoint.file, self._checkpoint.pos
         later = [beat for beat in beats if times.until is not None and beat.ms >= times.until]
         if later and order((later[0].file, later[0].pos)) < order(stands):
@@ -305,12 +305,12 @@ class _Auditor:
         first = found.start if ahead is None or ahead.file not in self._sizes else (ahead.file, ahead.pos)
         total = self._bytes_between(first, found.end)
 
-        def begun(place: Place) -> None:
-            self._progress("binlog", self._bytes_between(first, place), total)
+        def begun(position: FilePosition) -> None:
+            self._progress("binlog", self._bytes_between(first, position), total)
 
         end = order(found.end)
         undecided: Undecided[_BinlogSums] = Undecided(lambda: _BinlogSums(Sums(binlog.sums.key)), _BinlogSums.add_all)
-        items = self._library(first, found.start, lambda place: order(place) < end, self._read, begun)
+        items = self._library(first, found.start, lambda position: order(position) < end, self._read, begun)
         try:
             for item in items:
                 if isinstance(item, Mark):
@@ -321,12 +321,17 @@ class _Auditor:
                     self._note_begin(item)
                     undecided.newest.add(item)
         except Unreadable as error:
-            found.gaps.append(f"{error}; the binlog from {error.place[0]}:{error.place[1]} on was not looked at")
-            found.end = error.place
+            found.gaps.append(f"{error}; the binlog from {error.position[0]}:{error.position[1]} on was not looked at")
+            found.end = error.position
         found.statements = self._read.statements
 
     def _library(
-        self, first: Place, start: Place, before: Callable[[Place], bool], read: Read, begun: Callable[[Place], None]
+        self,
+        first: FilePosition,
+        start: FilePosition,
+        before: Callable[[FilePosition], bool],
+        read: Read,
+        begun: Callable[[FilePosition], None],
     ) -> Iterator[Row | Mark]:
         address, database = self._source.address, self._database
         for item in library.read(address, database, self._server_id, first, start, before, read, begun):
@@ -343,30 +348,30 @@ class _Auditor:
         if known is None or order(row.begun) < order(known):
             self._restarts[part] = row.begun
 
-    def _bytes_between(self, start: Place, end: Place) -> int:
+    def _bytes_between(self, start: FilePosition, end: FilePosition) -> int:
         names = [name for name in self._sizes if order((start[0], 0)) <= order((name, 0)) < order((end[0], 0))]
         return sum(self._sizes[name] for name in names) - start[1] + end[1]
 
     def _ask_tool(self, binlog: _BinlogSums, found: Audit) -> None:
         """Has mysqlbinlog read what is compressed; what it read is no longer unread."""
         unread = self._read.unread
-        places = sorted((place for place, why in unread.items() if why == COMPRESSED), key=order)
-        found.compressed = len(places)
-        path = tool.installed(self._flavor) if places else None
+        positions = sorted((position for position, why in unread.items() if why == COMPRESSED), key=order)
+        found.compressed = len(positions)
+        path = tool.installed(self._flavor) if positions else None
         if path is not None:
             self._tool = path
             theirs = _BinlogSums(Sums(binlog.sums.key))
             try:
-                for row in self._tool_rows(found, places):
+                for row in self._tool_rows(found, positions):
                     theirs.add(row)
             except tool.ToolFailed as error:
                 found.gaps.append(str(error))
             else:
                 binlog.add_all(theirs)
                 found.by_tool = theirs.rows
-                self._by_tool = places
-                for place in places:
-                    del unread[place]
+                self._by_tool = positions
+                for position in positions:
+                    del unread[position]
         kinds = Counter(unread.values())
         for why, count in sorted(kinds.items()):
             if why == COMPRESSED:
@@ -377,16 +382,16 @@ class _Auditor:
             else:
                 found.gaps.append(f"{count} events could not be read ({why})")
 
-    def _tool_rows(self, found: Audit, places: list[Place]) -> Iterator[Row]:
-        wanted = set(places)
-        for file in sorted({file for file, _ in places}, key=lambda name: order((name, 0))):
+    def _tool_rows(self, found: Audit, positions: list[FilePosition]) -> Iterator[Row]:
+        wanted = set(positions)
+        for file in sorted({file for file, _ in positions}, key=lambda name: order((name, 0))):
             start = found.start[1] if file == found.start[0] else 4
             end = found.end[1] if file == found.end[0] else None
             address = self._source.address
             for row in tool.rows(self._tool, address, self._database, file, start, end, self._flavor):
-                place = row.spot.file, row.spot.pos
-                if place in wanted and row.table in self._tables and not self._is_skipped(row):
-                    yield row._replace(transaction=self._read.transactions[place])
+                position = row.spot.file, row.spot.pos
+                if position in wanted and row.table in self._tables and not self._is_skipped(row):
+                    yield row._replace(transaction=self._read.transactions[position])
 
     # Kafka.
 
@@ -394,11 +399,11 @@ class _Auditor:
         first, last = order(self._asked), order(found.end)
         for number, message in enumerate(self._stream.rows(since_ms), 1):
             self._progress("messages", number, 0)
-            place = order((message.spot.file, message.spot.pos))
+            position = order((message.spot.file, message.spot.pos))
             unplaced = isinstance(message, Misplaced) and not message.spot.file
             if isinstance(message, Message) and self._is_skipped(message):
                 continue
-            if unplaced or (first <= place < last and message.table in self._tables):
+            if unplaced or (first <= position < last and message.table in self._tables):
                 yield message
 
     # What differs.
@@ -417,14 +422,14 @@ class _Auditor:
                 f"{len(differing)} parts of {PART_BYTES >> 20} MiB of the binlog cannot be judged: {error}"
             )
             return
-        places = [(file, pos) for file, pos in self._by_tool if part_of(file, pos) in wanted]
-        if places:
-            rows.update((row.spot, row) for row in self._tool_rows(found, places))
+        positions = [(file, pos) for file, pos in self._by_tool if part_of(file, pos) in wanted]
+        if positions:
+            rows.update((row.spot, row) for row in self._tool_rows(found, positions))
         messages: dict[Spot, list[Message]] = {}
         for message in self._messages(found, since_ms):
-            place = message.spot.file, message.spot.pos
-            is_known = place not in self._read.unread and order(place) >= order(found.start)
-            if isinstance(message, Message) and part_of(*place) in wanted and is_known:
+            position = message.spot.file, message.spot.pos
+            is_known = position not in self._read.unread and order(position) >= order(found.start)
+            if isinstance(message, Message) and part_of(*position) in wanted and is_known:
                 messages.setdefault(message.spot, []).append(message)
         comparison = PartComparison(self._kafka.lanes, self._stream.notices(since_ms), lost)
         compared = comparison.compare(rows, messages)
@@ -460,10 +465,10 @@ class _Auditor:
                 continue
             reached = end
 
-            def before(place: Place, end: tuple[int, int] = end) -> bool:
+            def before(position: FilePosition, end: tuple[int, int] = end) -> bool:
                 nonlocal reached
-                reached = max(reached, order(place))
-                return order(place) < end
+                reached = max(reached, order(position))
+                return order(position) < end
 
             undecided: Undecided[list[Row]] = Undecided(list, list.extend)
             for item in self._library(start, start, before, Read(), lambda _: None):
@@ -485,7 +490,7 @@ def _is_over(times: Times, first: StreamBeat) -> bool:
 
 def _concerns(lost: Lost, part: Part) -> bool:
     """Whether Kafka may have deleted messages of this part's rows."""
-    return lost.place is None or order((part[0], part[1] * PART_BYTES)) <= order(lost.place)
+    return lost.position is None or order((part[0], part[1] * PART_BYTES)) <= order(lost.position)
 
 
 def _text(ms: float) -> str:

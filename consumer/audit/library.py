@@ -28,7 +28,7 @@ from pymysqlreplication.event import (
 from pymysqlreplication.exceptions import MalformedBinLogEvent, StatusVariableMismatch, TableMetadataUnavailableError
 from pymysqlreplication.row_event import DeleteRowsEvent, PartialUpdateRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
-from consumer.audit.rows import UNREAD, Mark, Place, Row, Spot, Value, Values, counted, order
+from consumer.audit.rows import UNREAD, FilePosition, Mark, Row, Spot, Value, Values, counted, order
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, SourceError, named
 from consumer.mysql.login import Session, tls_arguments
@@ -75,11 +75,11 @@ MAX_UNREAD: Final = 200_000
 
 
 class Unreadable(Exception):
-    """An event at which the library cannot go on; `place` is where the transaction begins that it failed in."""
+    """An event at which the library cannot go on; `position` is where the transaction begins that it failed in."""
 
-    def __init__(self, message: str, place: tuple[str, int]) -> None:
+    def __init__(self, message: str, position: tuple[str, int]) -> None:
         super().__init__(message)
-        self.place = place
+        self.position = position
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Read:
 
     unread: dict[tuple[str, int], str] = field(default_factory=dict)
     """Events that hold rows, perhaps of ours, which the library cannot read, and why."""
-    transactions: dict[tuple[str, int], Place] = field(default_factory=dict)
+    transactions: dict[tuple[str, int], FilePosition] = field(default_factory=dict)
     """Where the transactions of these begin."""
     statements: Counter[str] = field(default_factory=Counter)
     """Statements that name a captured table: their rows are not in the binlog."""
@@ -137,11 +137,11 @@ def read(
     address: MySQLAddress,
     database: str,
     server_id: int,
-    first: Place,
-    start: Place,
-    before: Callable[[Place], bool],
+    first: FilePosition,
+    start: FilePosition,
+    before: Callable[[FilePosition], bool],
     found: Read,
-    begun: Callable[[Place], None],
+    begun: Callable[[FilePosition], None],
 ) -> Iterator[Row | Mark]:
     """The captured rows from `start` on, as long as what begins there is `before` the end, and which of them count.
 
@@ -197,11 +197,11 @@ class _Events:
     """The events of one reading, in order; all but `_ends` is as in `read`."""
 
     _database: str
-    _transaction: Place
-    _from: Place
-    _before: Callable[[Place], bool]
+    _transaction: FilePosition
+    _from: FilePosition
+    _before: Callable[[FilePosition], bool]
     _wanted: Read
-    _begun: Callable[[Place], None]
+    _begun: Callable[[FilePosition], None]
     _ends: Ends
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ class _Events:
         self._start = order(self._from)
         self._found = self._wanted if self._transaction == self._from else Read()
         self._has_rows = False
-        self._unread_here: list[Place] = []
+        self._unread_here: list[FilePosition] = []
         """Events of the transaction at hand that could not be read."""
         self._xa_rows: list[Row | Mark] | None = None
         self._prepared: dict[str, list[Row]] = {}
@@ -258,8 +258,8 @@ class _Events:
 
     def _ended(self, what: str) -> Mark:
         if what == "rollback":
-            for place in self._unread_here:
-                del self._found.unread[place]
+            for position in self._unread_here:
+                del self._found.unread[position]
         self._has_rows = False
         self._unread_here.clear()
         return Mark(what)

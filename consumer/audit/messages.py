@@ -1,4 +1,4 @@
-"""What lies in Kafka of a stretch: rows by their place in the binlog, heartbeats, and notices in the place of rows."""
+"""What lies in Kafka of a stretch: rows by their binlog position, heartbeats, and notices in the place of rows."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ class Stream:
                 if message is None or message.lane.epoch != self._epoch or not message.source.file:
                     continue
                 if message.ts_ms >= since_ms:
-                    place = message.source.file, message.source.pos
-                    found.append(Lost("" if topic == HEARTBEATS else topic, lane, place))
+                    position = message.source.file, message.source.pos
+                    found.append(Lost("" if topic == HEARTBEATS else topic, lane, position))
                 break
             else:
                 found.append(Lost("" if topic == HEARTBEATS else topic, lane, None))

@@ -18,7 +18,7 @@ import msgspec
 from consumer.capture import CAPTURED
 from consumer.lane import lane_of
 
-Place = tuple[str, int]
+FilePosition = tuple[str, int]
 """A binlog file and a position in it."""
 
 Value = int | str | None
@@ -64,8 +64,8 @@ class Row(NamedTuple):
     op: str
     before: Values | None
     after: Values | None
-    transaction: Place
-    begun: Place
+    transaction: FilePosition
+    begun: FilePosition
 
 
 class Mark(NamedTuple):
@@ -218,30 +218,30 @@ class RowDifference(NamedTuple):
 class Notice(NamedTuple):
     """A message that asks for leads to be read live in place of rows: of one user, or with None of all of its lane.
 
-    `place` is where the transaction of these rows begins, or with a `row` the event of the one it stands for.
+    `position` is where the transaction of these rows begins, or with a `row` the event of the one it stands for.
     """
 
-    place: Place
+    position: FilePosition
     row: int | None
     user_id: int | None
     lane: int
 
 
 class Lost(NamedTuple):
-    """What Kafka deleted of a lane's messages: of rows that lie before `place` (None: wherever they lie).
+    """What Kafka deleted of a lane's messages: of rows that lie before `position` (None: wherever they lie).
 
     Without a `table` it is notices, which may have stood for rows of any.
     """
 
     table: str
     lane: int
-    place: Place | None
+    position: FilePosition | None
 
 
-def order(place: Place) -> tuple[int, int]:
-    """Places of one server in their order."""
-    number = re.search(r"(\d+)$", place[0])
-    return int(number[1]) if number else 0, place[1]
+def order(position: FilePosition) -> tuple[int, int]:
+    """Positions of one server in their order."""
+    number = re.search(r"(\d+)$", position[0])
+    return int(number[1]) if number else 0, position[1]
 
 
 @dataclass
@@ -265,12 +265,12 @@ class PartComparison:
         self._lanes = lanes
         self._lost = lost
         self._exact: dict[Spot, list[Notice]] = {}
-        self._of_transactions: dict[Place, list[Notice]] = {}
+        self._of_transactions: dict[FilePosition, list[Notice]] = {}
         for notice in notices:
             if notice.row is None:
-                self._of_transactions.setdefault(notice.place, []).append(notice)
+                self._of_transactions.setdefault(notice.position, []).append(notice)
             else:
-                self._exact.setdefault(Spot(*notice.place, notice.row), []).append(notice)
+                self._exact.setdefault(Spot(*notice.position, notice.row), []).append(notice)
 
     def compare(self, rows: dict[Spot, Row], messages: dict[Spot, list[Message]]) -> Compared:
         """Looks at all of them."""
@@ -345,7 +345,7 @@ class PartComparison:
         return any(
             lost.table in ("", row.table)
             and lane in (None, lost.lane)
-            and (lost.place is None or order((row.spot.file, row.spot.pos)) <= order(lost.place))
+            and (lost.position is None or order((row.spot.file, row.spot.pos)) <= order(lost.position))
             for lost in self._lost
         )
 

@@ -113,9 +113,9 @@ def _tls(address: MySQLAddress, flavor: str) -> list[str]:
 def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
     """The rows of compressed events in the tool's output with -vv and the tables' metadata.
 
-    Where an event does not say its end (MariaDB from 11.4 on, inside a transaction), its place is that among the
-    events which a replica is sent: without the statements behind rows, of which the tool shows the place first and the
-    text after the next event's place.
+    Where an event does not say its end (MariaDB from 11.4 on, inside a transaction), its position is that among the
+    events which a replica is sent: without the statements behind rows, of which the tool shows the position first and
+    the text after the next event's position.
     """
     at, number, outer = 0, 0, -1
     unsent, headless, has_ends = 0, False, True
@@ -129,8 +129,8 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
         nonlocal number
         if table and images:
             found = {name: _image(values, maps.get(table, []), table) for name, values in images.items()}
-            place = file, outer if outer >= 0 else at if has_ends else at - unsent
-            yield Row(Spot(*place, number), table, op, found.get("WHERE"), found.get("SET"), place, place)
+            position = file, outer if outer >= 0 else at if has_ends else at - unsent
+            yield Row(Spot(*position, number), table, op, found.get("WHERE"), found.get("SET"), position, position)
             number += 1
 
     for raw in lines:

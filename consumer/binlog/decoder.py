@@ -594,21 +594,21 @@ class BinlogDecoder:
 
         Only the first bytes of its header have to be there.
         """
-        if isinstance(error, SourceError) and error.place:
+        if isinstance(error, SourceError) and error.position:
             raise error  # an event inside this one has said it already
         kind = event[4]
-        place = self._files.current or self._files.file, start
-        what = f"the {event_name(kind)} event at {place[0]}:{start}"
+        position = self._files.current or self._files.file, start
+        what = f"the {event_name(kind)} event at {position[0]}:{start}"
         if self._is_skipped(kind, start):
             self._pass_over(event, start, end, f"{what} is skipped: {error}", isinstance(error, PreconditionFailed))
             return
         hint = (
             "consumer setup --repair --from now begins anew at the server's present"
             if kind in _STRUCTURE
-            else f"consumer read --skip-event {place[0]}:{start} goes on behind it"
+            else f"consumer read --skip-event {position[0]}:{start} goes on behind it"
         )
         named = type(error) if isinstance(error, SourceError) else UndecodableEvent
-        raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", place) from error
+        raise named(f"{what} cannot be read: {error}; {hint} and has every lead read live", position) from error
 
     def _drop_rows(self, kind: int, start: int) -> None:
         """Takes back what was emitted of an event that cannot be read; or of the rows before it, where it is no rows

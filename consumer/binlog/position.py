@@ -12,12 +12,12 @@ from uuid import UUID
 
 _TAGGED: Final = 1
 
-Place = tuple[int, int]
+OrderedPosition = tuple[int, int]
 """A binlog's number and a position in it."""
 
 
-def place(file: str, pos: int) -> Place:
-    """Orders places in a server's binlogs: by the number at the end of the file's name, which outgrows six digits."""
+def ordered_position(file: str, pos: int) -> OrderedPosition:
+    """A position by which those of one server are ordered: the number ending the file's name outgrows six digits."""
     return int(file.rpartition(".")[2]), pos
 
 

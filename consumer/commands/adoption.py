@@ -155,7 +155,7 @@ class Adoption:
             if held.fingerprint == file.fingerprint and compare_alike:
                 return self._go_on(connection, held, progress)
             version = again_if_in_the_way(self._put_in_force, connection, file, comparisons, by, locked=True)
-            log.info("rules_adopted", version=version, fingerprint=file.fingerprint, by=by)
+            log.info("rules_adopted", rules_version=version, fingerprint=file.fingerprint, by=by)
             return self._go_on(connection, store_rules.newest(connection), progress)
 
     def resume(self, progress: Progress) -> tuple[AdoptionCounts | None, bool]:

@@ -68,7 +68,8 @@ def sentences(found: Audit) -> list[str]:
         verdict = "equal as far as could be looked at"
     lines = [
         f"{found.rows:,} rows, {found.messages:,} messages: {verdict}",
-        f"binlog {_place(found.start)} to {_place(found.end)}, {_text(found.since_ms)} to {_text(found.until_ms)}",
+        f"binlog {_position(found.start)} to {_position(found.end)},"
+        f" {_text(found.since_ms)} to {_text(found.until_ms)}",
         *(str(difference) for difference in found.shown),
     ]
     left = found.differences - len(found.shown)
@@ -102,8 +103,8 @@ def as_json(found: Audit) -> dict[str, Any]:
         "complete": not found.gaps,
         "from": _text(found.since_ms),
         "to": _text(found.until_ms),
-        "start": _place(found.start),
-        "end": _place(found.end),
+        "start": _position(found.start),
+        "end": _position(found.end),
         **counts(found),
         "shown": [
             {
@@ -160,7 +161,7 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
             return
         reported_at = time.monotonic()
         if not console.is_terminal:
-            log.info("progress", run="audit", of=what, done=done, total=total)
+            log.info("run_progressed", run="audit", of=what, done=done, total=total)
             return
         if what not in tasks:
             tasks[what] = bar.add_task(what, total=None)
@@ -170,8 +171,8 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _place(place: tuple[str, int]) -> str:
-    return f"{place[0]}:{place[1]}"
+def _position(position: tuple[str, int]) -> str:
+    return f"{position[0]}:{position[1]}"
 
 
 def _text(ms: int) -> str:

@@ -18,7 +18,7 @@ from consumer.commands.lost_checkpoint import (
     known,
     reached,
 )
-from consumer.commands.lost_place import Stood, read_to
+from consumer.commands.lost_position import Stood, read_to
 from consumer.commands.tails import ends
 from consumer.mysql.errors import SourceError
 from consumer.mysql.session import Replica, database_of, server_info
@@ -49,7 +49,7 @@ def begin_again(
     """Writes a checkpoint where there is none, or with `anew` another one, and says what it is.
 
     Without `anew` it is the very one that was lost, found by what is in Kafka. Where that does not say it or the server
-    no longer has the place, where the newest one is behind what is applied, and with `anew`, it is the server's
+    no longer has the position, where the newest one is behind what is applied, and with `anew`, it is the server's
     present, and every lead is queued to be read live; whatever is in Kafka is applied before. `lanes` is where
     PostgreSQL is. Fences a reader that still runs.
     Raises TopicMismatch, WrongDatabase, KafkaLost, ReaderFenced, and what asking and reading the server raises; then
@@ -89,13 +89,13 @@ def _last(kafka: KafkaSettings) -> Checkpoint | None:
 
 
 def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> Stood | None:
-    """The place in the server's binlog; None where it is not there. Raises WrongDatabase, SourceError.
+    """The position in the server's binlog; None where it is not there. Raises WrongDatabase, SourceError.
 
-    Read from the start of a file, because what is prepared there may be decided behind the place. Events that cannot
+    Read from the start of a file, because what is prepared there may be decided behind the position. Events that cannot
     be read are passed over, as somebody had the reader do.
     """
     with closing(Replica(replica.address, replica.replica_query_seconds)) as session:
-        end = session.binlog_place()
+        end = session.binlog_position()
         files = {str(row[0]) for row in session.query("SHOW BINARY LOGS")}
         server = session.server()
     database = replica.address.database
@@ -120,9 +120,9 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> 
                 stream.connect()
                 return read_to(stream, sought, end)
         except SourceError as error:
-            if error.place is None or error.place in skipped or len(skipped) == SKIPS_AT_MOST:
+            if error.position is None or error.position in skipped or len(skipped) == SKIPS_AT_MOST:
                 raise
-            skipped.add(error.place)
+            skipped.add(error.position)
             start = Position("", stream.file, stream.pos, stream.prepared())
 
 

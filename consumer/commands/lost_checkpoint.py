@@ -74,9 +74,9 @@ def known(found: PartitionEnds, lanes: Mapping[int, LaneState]) -> LastKnown | N
     """Where the stream was at the end of what Kafka has; None where that cannot be said.
 
     It cannot where PostgreSQL applied more of a lane than Kafka has, nor where the newest message of all says nothing
-    of its place: rows that came before it may have gone from a topic since, and would be sent once more. Nor where that
-    is a transaction of which rows may have gone: a partition has nothing left, though it had something; or how many of
-    its rows are there is not said, because a lane's part of it ends in a notice.
+    of its position: rows that came before it may have gone from a topic since, and would be sent once more. Nor where
+    that is a transaction of which rows may have gone: a partition has nothing left, though it had something; or how
+    many of its rows are there is not said, because a lane's part of it ends in a notice.
     """
     epoch = reached(found.tails, lanes).epoch
     ours = [tail for tail in found.tails if tail.epoch == epoch]
@@ -86,15 +86,15 @@ def known(found: PartitionEnds, lanes: Mapping[int, LaneState]) -> LastKnown | N
     transaction = _newest(ours)
     if heartbeat is not None and transaction is not None and transaction.version <= heartbeat.version:
         transaction = None
-    place = transaction or heartbeat
-    if place is None or any(tail.version > place.version for tail in ours):
+    position = transaction or heartbeat
+    if position is None or any(tail.version > position.version for tail in ours):
         return None
     if transaction is not None:
         emptied = any(high or lanes[lane].offsets.get(topic) for topic, lane, high in found.empty)
         cut = [tail for tail in _newest_of_lanes(ours).values() if not tail.last]
         if emptied or not all(tail.transaction for tail in cut if tail.version == transaction.version):
             return None
-    first_file = heartbeat.file if heartbeat is not None else place.file
+    first_file = heartbeat.file if heartbeat is not None else position.file
     return LastKnown(heartbeat, transaction, max(tail.database for tail in ours), first_file)
 
 

@@ -23,8 +23,8 @@ class Tail(NamedTuple):
     """A message at a partition's end; `transaction` and `order` are empty for heartbeats.
 
     `order` is the row's number in its transaction, `pos` of `file` where its event starts. A heartbeat that has a
-    `server` says there where the stream stood; others have no place. `ts_us` and `version` are in µs; `sent_ms` is when
-    the reader wrote it, by its own clock.
+    `server` says there where the stream stood; others have no position. `ts_us` and `version` are in µs; `sent_ms` is
+    when the reader wrote it, by its own clock.
     """
 
     lane: int
@@ -53,7 +53,7 @@ class PartitionEnds(NamedTuple):
 
 
 def ends(settings: KafkaSettings) -> PartitionEnds:
-    """The newest message of ours in every partition that has one, and the newest heartbeats with a place.
+    """The newest message of ours in every partition that has one, and the newest heartbeats with a position.
 
     Raises KafkaLost.
     """
@@ -65,7 +65,7 @@ def ends(settings: KafkaSettings) -> PartitionEnds:
                     low, high = partitions.bounds(settings.topic(topic), lane)
                     if low < high:
                         there = settings.topic(topic), lane, low, high
-                        found.tails.extend(_newest(partitions, *there, with_place=topic == HEARTBEATS))
+                        found.tails.extend(_newest(partitions, *there, with_position=topic == HEARTBEATS))
                     elif topic != HEARTBEATS:
                         found.empty.append((topic, lane, high))
     except KafkaException as error:
@@ -75,19 +75,19 @@ def ends(settings: KafkaSettings) -> PartitionEnds:
     return found
 
 
-def _newest(partitions: Partitions, topic: str, lane: int, low: int, high: int, *, with_place: bool) -> list[Tail]:
+def _newest(partitions: Partitions, topic: str, lane: int, low: int, high: int, *, with_position: bool) -> list[Tail]:
     look_back = FIRST_LOOK_BACK
     while True:
         start = max(low, high - look_back)
         newest, stood = _newest_from(partitions, topic, lane, start)
-        enough = newest is not None and (stood is not None or not with_place or look_back >= LONGEST_LOOK_BACK)
+        enough = newest is not None and (stood is not None or not with_position or look_back >= LONGEST_LOOK_BACK)
         if enough or start == low:
             return list(dict.fromkeys(tail for tail in (stood, newest) if tail is not None))
         look_back *= 2
 
 
 def _newest_from(partitions: Partitions, topic: str, lane: int, start: int) -> tuple[Tail | None, Tail | None]:
-    """The newest message, and the newest heartbeat with a place; they may be the same."""
+    """The newest message, and the newest heartbeat with a position; they may be the same."""
     newest = stood = None
     for message in partitions.messages(topic, lane, start):
         found = as_tail(lane, message.value() or b"")

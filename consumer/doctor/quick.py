@@ -65,7 +65,7 @@ def before_applying(database: DatabaseSettings, stream: KafkaSettings, discovery
     except Unreachable as error:
         if error.refused:
             raise Unfit([away(postgres.SERVER, "DATABASE_URL", error)]) from error
-        log.debug("not_examined", reason=str(error))
+        log.debug("precondition_unknown", reason=str(error))
     else:
         _demand(postgres.judge_quick(facts, stream.lanes, shadow=discovery.shadow_mode))
 
@@ -74,15 +74,17 @@ def _present(step: Callable[[], list[Check]]) -> list[Check]:
     try:
         return step()
     except Unreachable as error:
-        log.debug("not_examined", reason=str(error))
+        log.debug("precondition_unknown", reason=str(error))
         return []
 
 
 def _demand(checks: list[Check]) -> None:
     for check in checks:
         if check.state is State.WARNING:
-            event = "topic_setting_lowered" if check.name == "retention" and check.server == "kafka" else "precondition"
-            log.warning(event, server=check.server, reason=check.sentence, hint=check.hint)
+            if check.name == "retention" and check.server == "kafka":
+                log.warning("topic_setting_lowered", reason=check.sentence, hint=check.hint)
+            else:
+                log.warning("precondition_unmet", server=check.server, reason=check.sentence, hint=check.hint)
     failed = [check for check in checks if check.state is State.FAILED]
     if failed:
         raise Unfit(failed)

@@ -18,12 +18,12 @@ from consumer.settings import MySQLAddress
 
 
 class SourceError(Exception):
-    """Asking the server failed, or reading its binlog; `place` is the file and position of the event that cannot be
+    """Asking the server failed, or reading its binlog; `position` is the file and position of the event that cannot be
     read, if it is one, and `code` the server's number of the error, 0 where it gave none."""
 
-    def __init__(self, message: str, place: tuple[str, int] | None = None, *, code: int = 0) -> None:
+    def __init__(self, message: str, position: tuple[str, int] | None = None, *, code: int = 0) -> None:
         super().__init__(message)
-        self.place = place
+        self.position = position
         self.code = code
 
 

@@ -223,7 +223,7 @@ class Replica:
             gtid_set = others[2] if len(others) > 2 else ""
         return file, pos, str(gtid_set).replace("\n", "")
 
-    def binlog_place(self) -> tuple[str, int]:
+    def binlog_position(self) -> tuple[str, int]:
         """File and position at the end of the binlog, without the look into it that MariaDB's GTIDs take."""
         file, pos, *_ = self._binlog_status()
         return file, pos

@@ -5,7 +5,7 @@ is first looked for in what the stream brings next (the image before a change sa
 inserted was nobody's before), and then asked from the replica, many claims in one query. The replica answers from its
 present, which may be ahead of the stream: then a claim may have had another user where the stream stands, and no column
 says so. An answer is certain where the binlog ended, after it was given, no further than the stream has come; else it
-is uncertain, until the stream itself says whose the claim is or has passed the place where the binlog ended.
+is uncertain, until the stream itself says whose the claim is or has passed the position where the binlog ended.
 
 A user who is deleted or gets another number may leave claims that are another's or nobody's from then on: most servers
 do not log what their foreign keys do. What was remembered of such a user's claims until then counts no more.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
-from consumer.binlog.position import Place, place
+from consumer.binlog.position import OrderedPosition, ordered_position
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
     """The users of those of the claims that exist, and where the binlog ended after they were looked for."""
 
     users: dict[Id, int | None]
-    end: Place
+    end: OrderedPosition
 
 
 Ask = Callable[[list[Id]], Answer]
@@ -63,7 +63,7 @@ class ClaimOwners:
         self._asked = self._queries = 0
         self.uncertain: dict[Id, int | None] = {}
         """Claims that the replica may have seen moved before the stream did, and their users there."""
-        self._uncertain_until: Place = (0, 0)
+        self._uncertain_until: OrderedPosition = (0, 0)
         self.trails = Trails()
         """What claims and users have left behind, so far as the stream has not said who takes it over."""
         self.users_leaving: set[int] = set()
@@ -162,7 +162,7 @@ class ClaimOwners:
         self.uncertain.clear()
         self.trails.clear()
 
-    def passed(self, reached: Place) -> None:
+    def passed(self, reached: OrderedPosition) -> None:
         """The stream has come here: what was uncertain before is certain now, because nothing has contradicted it."""
         if reached < self._uncertain_until:
             return
@@ -177,7 +177,7 @@ class ClaimOwners:
         self._asked = self._queries = 0
         return counts
 
-    def learn(self, coming: Iterable[object], reached: Place, *, silent: bool = True) -> None:
+    def learn(self, coming: Iterable[object], reached: OrderedPosition, *, silent: bool = True) -> None:
         """Finds the users of all claims that `coming` requirements name and that are not remembered.
 
         `coming` are the events from here to `reached`; their images of claims are exact and spare the question.
@@ -261,7 +261,7 @@ class ReplicaClaims:
         owners += among("id", key.kind, map(self._spelled, claim_ids), self._replica.literal)
         found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
         users = {self._id(key, claim): None if user is None else int(user) for claim, user in found}
-        return Answer(users, place(*self._replica.binlog_place()))
+        return Answer(users, ordered_position(*self._replica.binlog_position()))
 
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim

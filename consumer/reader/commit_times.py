@@ -9,8 +9,8 @@ replica's transactions carry the time of their source; any server's clock may be
   committed them in this order. A replica that lags, by however much, is dated rightly: what counts is the order of what
   one server made.
 
-What cannot be seen: a time that lies ahead of its place in the binlog but behind the server's clock, while the reader
-catches up.
+What cannot be seen: a time that lies ahead of its position in the binlog but behind the server's clock, while the
+reader catches up.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Backlog:
         self._file_bytes = self._file_bytes or int(self._replica.value("SELECT @@global.max_binlog_size"))
         here = self._offset(file, pos)
         self._start = self._start or (here, sent)
-        missing = 0 if drained else max(0, self._offset(*self._replica.binlog_place()) - here)
+        missing = 0 if drained else max(0, self._offset(*self._replica.binlog_position()) - here)
         start, sent_then = self._start
         metrics.BACKLOG_BYTES.set(missing)
         metrics.BACKLOG_ROWS.set(rows_in(missing, here - start, sent - sent_then))

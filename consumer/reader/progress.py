@@ -37,11 +37,10 @@ class Progress:
         if seconds < SECONDS:
             return
         log.info(
-            "progress",
-            file=file,
-            pos=pos,
+            "reader_progressed",
+            position=f"{file}:{pos}",
             rows_per_second=round(self._rows / seconds, 1),
-            seconds_behind=round(self._behind(), 3),
+            behind_seconds=round(self._behind(), 3),
             cache_hits=self._hits,
             claims_asked=self._asked,
             replica_lookups=self._queries,

@@ -18,7 +18,7 @@ import structlog
 from consumer import measures, metrics
 from consumer.binlog.errors import BinlogPurged, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
-from consumer.binlog.position import Place, Position, PreparedGroup, place
+from consumer.binlog.position import OrderedPosition, Position, PreparedGroup, ordered_position
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.errors import Passing
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
@@ -36,7 +36,7 @@ from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
-from consumer.stream.envelope import EnvelopeWriter, StreamPlace
+from consumer.stream.envelope import EnvelopeWriter, StreamPosition
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import await_kafka
@@ -136,7 +136,7 @@ class Reader:
         finally:
             self._replica.close()
             self._transactions.close()
-        log.info("reader_stopped")
+        log.info("process_stopped", process=measures.READER)
 
     def _is_passing(self, error: BaseException) -> bool:
         """Whether to try again: a password that Kafka refuses may be renewed there and not yet in its file."""
@@ -154,11 +154,12 @@ class Reader:
         self._database = self._replica.database()
         demand_database(found.database, self._database, self._kafka.topic_prefix)
         for file, pos in self._skipped:
-            if place(file, pos) < place(found.file, found.pos):
+            if ordered_position(file, pos) < ordered_position(found.file, found.pos):
                 log.warning(
                     "skip_event_passed",
-                    place=f"{file}:{pos}",
-                    hint=f"the reader is at {found.file}:{found.pos} already; leave --skip-event away",
+                    position=f"{file}:{pos}",
+                    reason=f"the reader is at {found.file}:{found.pos} already",
+                    hint="leave --skip-event away",
                 )
         try:
             open_stream(self._source, self._kafka, self._settings, position(found), found.server).check()
@@ -199,7 +200,7 @@ class Reader:
                 with CheckpointLog(self._kafka) as checkpoints:
                     found = checkpoints.newest()
             except KafkaLost as error:
-                log.info("kafka_away", reason=str(error))
+                log.warning("server_away", server="kafka", reason=str(error))
             except KafkaRefused as error:
                 if not self._transactions.may_be_let_in():
                     raise fenced from error
@@ -243,9 +244,8 @@ class Reader:
             "binlogs_purged",
             reason=str(purged),
             hint="the reader goes on at the present, and every lead is queued to be read live",
-            lost_from=f"{last.file}:{last.pos}",
-            file=now.file,
-            pos=now.pos,
+            last_position=f"{last.file}:{last.pos}",
+            position=f"{now.file}:{now.pos}",
         )
         self._transactions.commit(now)
         self._transactions.await_commit()
@@ -278,7 +278,10 @@ class Reader:
             stream.connect()
             self._connected = True
             log.info(
-                "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
+                "reader_connected",
+                address=str(self._source.address),
+                position=f"{start.file}:{start.pos}",
+                gtid_set=start.gtid_set,
             )
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
@@ -296,7 +299,7 @@ class Reader:
                 owners,
                 self._unread,
                 self._left_out,
-                reached=lambda: place(stream.file, stream.pos),
+                reached=lambda: ordered_position(stream.file, stream.pos),
                 foreign_keys=partial(ask_foreign_keys, self._replica),
                 skip_unchanged=self._settings.skip_unchanged_updates,
             )
@@ -327,12 +330,12 @@ class Reader:
 
     def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
         committed = self._transactions.committed or start
-        if committed.rows and (committed.file, committed.pos) == undone.place:
+        if committed.rows and (committed.file, committed.pos) == undone.position:
             raise UndoneTransaction(
                 f"{undone} and {committed.rows} of its rows are in Kafka; run consumer setup with another TOPIC_PREFIX"
                 " and reconciler verify --repair"
             ) from undone
-        self._left_out |= {undone.place}
+        self._left_out |= {undone.position}
 
 
 class Copy:
@@ -464,13 +467,15 @@ class Heart:
             else:
                 sequencer.heartbeat(0, _stands(stream))
         waiting = self._waiting
-        if waiting is not None and place(stream.file, stream.pos) >= place(waiting.file, waiting.pos):
+        if waiting is not None and ordered_position(stream.file, stream.pos) >= ordered_position(
+            waiting.file, waiting.pos
+        ):
             self._waiting = None
             sequencer.heartbeat(waiting.ts_us, _stands(stream), time.monotonic() - self._read_at)
 
 
-def _stands(stream: BinlogStream) -> StreamPlace:
-    return StreamPlace(stream.server, stream.file, stream.pos)
+def _stands(stream: BinlogStream) -> StreamPosition:
+    return StreamPosition(stream.server, stream.file, stream.pos)
 
 
 def position(checkpoint: Checkpoint) -> Position:
@@ -604,8 +609,8 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
             else:
                 log.warning("schema_changed", table=table, verb=verb)
         elif bursts.begins(event.reason, time.monotonic()):
-            place = f"{event.file}:{event.pos}"
-            log.error("row_unreadable", table=table, place=place, reason=event.reason, hint=UNREADABLE)
+            position = f"{event.file}:{event.pos}"
+            log.error("row_unreadable", table=table, position=position, reason=event.reason, hint=UNREADABLE)
 
     return report
 
@@ -614,7 +619,7 @@ def report_lost(error: BaseException, _attempt: int, pause: float) -> None:
     """Reports that something passing failed and when it is tried again."""
     server = "kafka" if isinstance(error, KafkaLost | KafkaRefused) else "mysql"
     metrics.RECONNECTS.labels(measures.READER, server).inc()
-    log.warning("connection_lost", server=server, reason=str(error), seconds=round(pause, 1))
+    log.warning("connection_lost", server=server, reason=str(error), pause_seconds=round(pause, 1))
 
 
 def print_changes(
@@ -624,7 +629,7 @@ def print_changes(
     stop: Stop,
     show: Callable[[str], None],
     begin: Position | None = None,
-    end: Place | None = None,
+    end: OrderedPosition | None = None,
 ) -> None:
     """Shows the messages that `run` would send, from the last checkpoint or `begin` on, and sends none.
 
@@ -653,7 +658,7 @@ def print_changes(
             sequencer,
             owners,
             unread_reports(),
-            reached=lambda: place(stream.file, stream.pos),
+            reached=lambda: ordered_position(stream.file, stream.pos),
             foreign_keys=partial(ask_foreign_keys, replica),
             skip_unchanged=settings.skip_unchanged_updates,
         )
@@ -663,10 +668,10 @@ def print_changes(
                 events = stream.read()
                 writer.clock(time.time_ns() // 1_000_000)
                 router.feed(events if end is None else list(takewhile(partial(is_before, end), events)))
-                if end is not None and place(stream.file, stream.pos) >= end:
+                if end is not None and ordered_position(stream.file, stream.pos) >= end:
                     return
 
 
-def is_before(end: Place, event: Event) -> bool:
+def is_before(end: OrderedPosition, event: Event) -> bool:
     """False for the start of a transaction at `end` or later."""
-    return not isinstance(event, Begin | Single) or place(event.file, event.pos) < end
+    return not isinstance(event, Begin | Single) or ordered_position(event.file, event.pos) < end

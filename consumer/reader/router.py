@@ -18,7 +18,7 @@ from consumer.binlog.events import (
     Statement,
     UnreadableRow,
 )
-from consumer.binlog.position import Place
+from consumer.binlog.position import OrderedPosition
 from consumer.lane import lane_of
 from consumer.leads.model import Table, Ties
 from consumer.mysql.foreign_keys import Action, ForeignKeys
@@ -50,9 +50,9 @@ def _is_unchanged(before: str | None, after: str | None) -> bool:
 class RolledBack(Exception):
     """A transaction that was passed on in part and never happened; it has to be read again and left out."""
 
-    def __init__(self, place: tuple[str, int]) -> None:
-        super().__init__(f"the transaction at {place[0]}:{place[1]} was rolled back after we had read it")
-        self.place = place
+    def __init__(self, position: tuple[str, int]) -> None:
+        super().__init__(f"the transaction at {position[0]}:{position[1]} was rolled back after we had read it")
+        self.position = position
 
 
 class Router:
@@ -63,7 +63,7 @@ class Router:
     another lane (see Ties). A claim of which too little is known is marked as moved. `unread` gets statements and
     schema changes, whose rows nobody knows; where these may have changed any, every lane is asked for a recheck. It
     gets rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
-    `left_out` are the places of transactions known to be rolled back. With `skip_unchanged`, updates that change
+    `left_out` are the positions of transactions known to be rolled back. With `skip_unchanged`, updates that change
     nothing captured but `updated_at` are not passed on.
     """
 
@@ -74,14 +74,14 @@ class Router:
         unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
         left_out: frozenset[tuple[str, int]] = frozenset(),
         *,
-        reached: Callable[[], Place] = lambda: (0, 0),
+        reached: Callable[[], OrderedPosition] = lambda: (0, 0),
         foreign_keys: Callable[[], ForeignKeys] = ForeignKeys,
         skip_unchanged: bool = False,
     ) -> None:
-        """`reached` gives the place behind the events fed, `foreign_keys` those that the server has now."""
+        """`reached` gives the position behind the events fed, `foreign_keys` those that the server has now."""
         self.owners = owners
         self._ask_reached = reached
-        self._reached: Place = (0, 0)
+        self._reached: OrderedPosition = (0, 0)
         self._ask_keys = foreign_keys
         self._known_keys: ForeignKeys | None = None
         self._sequencer = sequencer

@@ -22,7 +22,7 @@ from consumer.stream.envelope import (
     EnvelopeWriter,
     RowId,
     SingleRow,
-    StreamPlace,
+    StreamPosition,
     ties_text,
     transaction_id,
 )
@@ -197,7 +197,7 @@ class Sequencer:
             _too_large(table),
             user_id,
             blind=user_id is None,
-            place=(self.begun[0], pos),
+            position=(self.begun[0], pos),
             row=row,
         )
 
@@ -242,8 +242,8 @@ class Sequencer:
             value = write(row, version, seq, key)
             if len(value) > surely_fits and self._is_oversized(value):
                 self._report(row[5], row[6], row[2], row[13], 0, value)
-                reason, place = _too_large(row[5]), (row[2], row[13])
-                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, place=place, row=0)
+                reason, position = _too_large(row[5]), (row[2], row[13])
+                notice = self._writer.recheck(seq, version, ts_us, reason, user_id, position=position, row=0)
                 send(self._heartbeats, notice + LAST, key, lane)
             else:
                 send(topics[row[5]], value, key, lane)
@@ -311,7 +311,7 @@ class Sequencer:
             return
         for lane in range(self.lanes) if user_id is None else (lane_of(user_id, self.lanes),):
             seq, version, ts_us = self._numbered(lane), self._begun_version, self.ts_us
-            notice = self._writer.recheck(seq, version, ts_us, reason, user_id, blind=blind, place=self.begun)
+            notice = self._writer.recheck(seq, version, ts_us, reason, user_id, blind=blind, position=self.begun)
             self._buffered[lane] = (self._heartbeats, notice, f"{lane if user_id is None else user_id}")
 
     def recheck_all(self, reason: str, ts_us: int) -> None:
@@ -374,7 +374,7 @@ class Sequencer:
         self._open.update(self._buffered)
         self._buffered.clear()
 
-    def heartbeat(self, ts_us: int, stands: StreamPlace | None = None, age_seconds: float = 0.0) -> None:
+    def heartbeat(self, ts_us: int, stands: StreamPosition | None = None, age_seconds: float = 0.0) -> None:
         """Notifies every lane that all until `ts_us` on the server's clock was seen; 0: all until the last transaction.
 
         Only between source transactions. `stands` is where the stream is: behind all that was numbered. The clock was
@@ -388,7 +388,7 @@ class Sequencer:
                 self._times.seen(ts_us, age_seconds)
         self._beat(range(self.lanes), self.version, self.applied_us or self.version, stands)
 
-    def _beat(self, lanes: Iterable[int], version: int, ts_us: int, stands: StreamPlace | None = None) -> None:
+    def _beat(self, lanes: Iterable[int], version: int, ts_us: int, stands: StreamPosition | None = None) -> None:
         for lane in sorted(lanes):
             seq = self._next_seqs[lane]
             self._next_seqs[lane] = seq + 1

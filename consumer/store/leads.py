@@ -602,7 +602,7 @@ class LeadTransaction:
             return
         others = [str(id_) for id_, is_there, is_same in found if is_there and not is_same]
         if others:
-            log.error("conversion_id_taken", conversions=others, hint="reconciler verify reports them")
+            log.error("conversion_id_taken", conversion_ids=others, hint="reconciler verify reports them")
 
     def publish(self, conversions: Sequence[Conversion]) -> int:
         """Adds conversions to the call centre's table that stints of leads asked for by `load` had long before.

@@ -99,7 +99,7 @@ class Presence:
     def _log_failure(self, error: Exception) -> None:
         if not self._is_silent:
             self._is_silent = True
-            log.warning("presence_not_told", reason=str(error), hint="the page lacks this process meanwhile")
+            log.warning("presence_not_recorded", reason=str(error), hint="the page lacks this process meanwhile")
 
     def _close(self) -> None:
         if self._connection is not None:

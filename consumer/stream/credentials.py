@@ -70,7 +70,7 @@ class Credentials:
         now = time.monotonic()
         if self._refused_at is None:
             self._refused_at = now
-            log.warning("kafka_password_awaited", seconds=AWAIT_SECONDS, hint="write the new one to its file")
+            log.warning("kafka_password_awaited", wait_seconds=AWAIT_SECONDS, hint="write the new one to its file")
         return now < self._refused_at + AWAIT_SECONDS
 
     def look(self, client: Client) -> None:

@@ -61,7 +61,7 @@ class Source(msgspec.Struct, Generic[Name], gc=False):
     table: Name
 
 
-class StreamPlace(NamedTuple):
+class StreamPosition(NamedTuple):
     """Where the stream stands in the binlog, between two source transactions; `server` is that of Checkpoint."""
 
     server: str
@@ -188,9 +188,9 @@ SingleRow = tuple[
     int,
     bool,
 ]
-"""A source transaction of one row as the binlog's Single has it: GTID, server id, file, place and commit time in µs;
-table, operation, images before and after, ids and refs of both; the places of the row and of the end; when our server
-applied it (µs); and what the writer does not need."""
+"""A source transaction of one row as the binlog's Single has it: GTID, server id, file, position and commit time in µs;
+table, operation, images before and after, ids and refs of both; the positions of the row and of the end; when our
+server applied it (µs); and what the writer does not need."""
 
 
 class EnvelopeWriter:
@@ -221,7 +221,7 @@ class EnvelopeWriter:
         self._head = f'","ts_ms":{now_ms},"transaction":{{"total_order":'
 
     def transaction(self, gtid: str | None, server_id: int, file: str, pos: int, ts_us: int, version: int) -> None:
-        """The source transaction of the rows that follow; without a GTID, its place in the binlog is its id."""
+        """The source transaction of the rows that follow; without a GTID, its position in the binlog is its id."""
         quoted = "null" if gtid is None else f'"{gtid}"'
         self._transaction = (
             f',"id":"{transaction_id(gtid, file, pos)}"}},"source":{{"ts_ms":{ts_us // 1000},"ts_us":{ts_us}'
@@ -267,17 +267,19 @@ class EnvelopeWriter:
             f'{self._lane}{us if version == ts_us else version},"seq":{seq},"user_id":{user},"last":true}}}}'
         )
 
-    def heartbeat(self, seq: int, version: int, ts_us: int, stands: StreamPlace | None = None) -> str:
+    def heartbeat(self, seq: int, version: int, ts_us: int, stands: StreamPosition | None = None) -> str:
         """A whole message that says: this lane has passed `version`. `ts_us` is the server's time it stands for.
 
         `stands` is where the stream is then; only `consumer setup --repair` reads it.
         """
-        place = ""
+        position = ""
         if stands is not None:
-            place = f',"server":{_text(stands.server)},"file":"{stands.file}","pos":{stands.pos},"db":{self._database}'
+            position = (
+                f',"server":{_text(stands.server)},"file":"{stands.file}","pos":{stands.pos},"db":{self._database}'
+            )
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
-            f'{place},"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
+            f'{position},"table":""}},"lane":{{"epoch":{self._epoch},"seq":{seq},"version":{version},"user_id":null,"last":true}}}}'
         )
 
     def recheck(
@@ -289,16 +291,16 @@ class EnvelopeWriter:
         user_id: int | None = None,
         *,
         blind: bool = False,
-        place: tuple[str, int] | None = None,
+        position: tuple[str, int] | None = None,
         row: int | None = None,
     ) -> str:
         """A heartbeat without its ending that asks for a lead to be read live, or for every lead of the lane.
 
-        With `blind`, changes of the lane are missing here, whoever's they are. `place` is where the transaction begins
-        in the binlog, or with `row` the event whose row it stands for; only `consumer audit` reads it.
+        With `blind`, changes of the lane are missing here, whoever's they are. `position` is where the transaction
+        begins in the binlog, or with `row` the event whose row it stands for; only `consumer audit` reads it.
         """
         user = "null" if user_id is None else user_id
-        stands_for = "" if place is None else f',"file":"{place[0]}","pos":{place[1]}'
+        stands_for = "" if position is None else f',"file":"{position[0]}","pos":{position[1]}'
         stands_for += "" if row is None else f',"row":{row}'
         return (
             f'{{"op":"h","ts_ms":{self._now_ms},"source":{{"ts_us":{ts_us},"ts_ms":{ts_us // 1000},"name":{self._name}'
@@ -308,7 +310,7 @@ class EnvelopeWriter:
 
 
 def transaction_id(gtid: str | None, file: str, pos: int) -> str:
-    """What `transaction.id` says: the GTID, and without one the transaction's place in the binlog."""
+    """What `transaction.id` says: the GTID, and without one the transaction's position in the binlog."""
     return f"{file}:{pos}" if gtid is None else gtid
 
 

@@ -84,7 +84,7 @@ class _Client:
             self.producer.purge()
             self.producer.flush(1.0)
         except KafkaException as error:  # one that was fenced in the middle of a batch refuses even this
-            log.info("unsent_dropped", reason=error.args[0].str())
+            log.warning("messages_dropped", reason=error.args[0].str())
 
     def listen(self) -> None:
         """Takes in what the client has to say of its connections, or of its end."""
@@ -164,7 +164,7 @@ class ReaderTransactions:
         try:
             self.await_commit()
         except (KafkaLost, ReaderFenced) as error:
-            log.info("commit_outcome_unknown", reason=str(error))
+            log.warning("commit_outcome_unknown", reason=str(error))
         for client in self._clients:
             client.renew()
         self._take_turn(0)
@@ -259,7 +259,7 @@ class ReaderTransactions:
         try:
             self.await_commit()
         except KafkaLost as error:
-            log.info("commit_taken_back", reason=str(error))
+            log.warning("commit_failed", reason=str(error))
         if not self._open:
             return False
         self._insist(self._client.producer.abort_transaction)
@@ -273,7 +273,7 @@ class ReaderTransactions:
             try:
                 self._client.producer.abort_transaction(ANSWER_SECONDS)
             except KafkaException as error:
-                log.info("transaction_left_open", reason=error.args[0].str())
+                log.warning("transaction_left_open", reason=error.args[0].str())
         for client in self._clients:
             client.drop()
 
@@ -293,10 +293,10 @@ class ReaderTransactions:
                     client.trouble.over()
                 if not repeating:
                     repeating = True
-                    log.warning("kafka_away", servers=self._servers, reason=client.trouble.why(error))
+                    log.warning("server_away", server="kafka", address=self._servers, reason=client.trouble.why(error))
             else:
                 if repeating:
-                    log.info("kafka_answers_again", servers=self._servers)
+                    log.info("server_back", server="kafka", address=self._servers)
                 client.trouble.over()
                 client.credentials.accepted()
                 return

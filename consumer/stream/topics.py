@@ -201,7 +201,7 @@ def partitions_of(
                 raise
             if trouble is not None and not is_reported:
                 is_reported = True
-                log.warning("kafka_away", reason=trouble.why(error), hint="waiting for it")
+                log.warning("server_away", server="kafka", reason=trouble.why(error), hint="waiting for it")
             if time.monotonic() >= deadline or (stop is not None and stop.wait(LOOK_SECONDS / 4)):
                 raise
             time.sleep(LOOK_SECONDS / 4)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from consumer.capture import CAPTURED
-from consumer.stream.envelope import LAST, EnvelopeWriter, StreamPlace
+from consumer.stream.envelope import LAST, EnvelopeWriter, StreamPosition
 from consumer.stream.topics import CHECKPOINTS, HEARTBEATS, LANE_TOPICS
 
 ABOUT: Final = """# Messages
@@ -48,8 +48,8 @@ def _lines() -> Iterator[str]:
     after: dict[str, object] = {**_BEFORE, "current_signature_file_id": "7f0c", "updated_at": "2026-09-21T13:33:20Z"}
     change = writer.row("users", "u", _text(_BEFORE), _text(after), 4890, 0, 1, 1, 52_817, "8911", moved=False) + LAST
     yield from ("## A customer signs", "", "Key `8911`, in the topic `leadstream.users`:", "", *_block(change))
-    place = StreamPlace("5c1e0d3a", "binlog.000007", 5120)
-    beat = writer.heartbeat(52_818, _SIGNED_AT + 2_000_000, _SIGNED_AT + 2_000_000, place)
+    position = StreamPosition("5c1e0d3a", "binlog.000007", 5120)
+    beat = writer.heartbeat(52_818, _SIGNED_AT + 2_000_000, _SIGNED_AT + 2_000_000, position)
     yield from ("## A heartbeat", "", f"Without a key, in `leadstream.{HEARTBEATS}`:", "", *_block(beat))
 
 

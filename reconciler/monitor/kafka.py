@@ -93,7 +93,7 @@ class KafkaMonitor:
         try:
             look = StreamStatus(self._settings)
         except Unknown as error:
-            log.warning("stream_not_watched", reason=str(error))
+            log.warning("stream_not_monitored", reason=str(error))
             self._seen = StreamSeen(str(error), failed=True)
             return
         with look as kafka:

@@ -221,7 +221,7 @@ class ServerMonitor:
                         counted = time.monotonic()
                         self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
-                    self._log_away("store", error, was_up=self._snapshot.store_up)
+                    self._log_away("postgres", error, was_up=self._snapshot.store_up)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
                     self._see(store_up=False, store_error=str(error), store_failed=failed)
@@ -254,7 +254,7 @@ class ServerMonitor:
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
         except SourceError as error:
-            self._log_away("replica", error, was_up=self._snapshot.replica_up)
+            self._log_away("mysql", error, was_up=self._snapshot.replica_up)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS

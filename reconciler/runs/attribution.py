@@ -192,7 +192,7 @@ class Filling:
             return
         if not is_refusal(error):
             raise error
-        log.error("attribution_refused", user_id=one.user_id, conversion=str(one.id), reason=why(error))
+        log.error("attribution_refused", user_id=one.user_id, conversion_id=str(one.id), reason=why(error))
         self.done.refused += 1
 
 

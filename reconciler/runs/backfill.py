@@ -101,7 +101,7 @@ class Backfill:
         last = self._runs.last(NAME)
         if restart or last is None or last.outcome in COMPLETE or last.cursor is None or last.window is None:
             return present.first_user - 1, Window(0, present.clock)
-        log.info("backfill_resumed", after_user=last.cursor)
+        log.info("backfill_resumed", done=last.cursor)
         return last.cursor, last.window
 
     def _counts(self) -> dict[str, object]:

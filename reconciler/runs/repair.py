@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from functools import partial
 from itertools import islice
 from math import isinf
 from threading import Event
@@ -323,14 +322,13 @@ class Repairer:
         if self.dry_run:
             self._count_entries(wrong)
             return
-        refuse = partial(self.refuse, event="entries_refused")
-        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], refuse):
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._refuse_entries):
             self._count_entries(found)
             if found:
                 users = [one.user_id for one in found]
                 self.tally.entries_repaired += len(users)
                 kinds = Counter(kind.value for one in found for kind in entry_kinds(one))
-                log.warning("entries_repaired", leads=len(users), users=users[:NAMED], **kinds)
+                log.warning("entries_repaired", count=len(users), user_ids=users[:NAMED], kinds=dict(kinds))
 
     def _repair_entries(self, user_ids: Sequence[int]) -> list[EntryDrift]:
         with self.store.transaction(past_held=True) as tx:
@@ -341,9 +339,13 @@ class Repairer:
         self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
         self.tally.list_drift(one.user_id for one in wrong)
 
-    def refuse(self, user_id: int, error: psycopg.Error | TransactionConflict, event: str = "lead_refused") -> None:
+    def _refuse_entries(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
+        log.error("entries_refused", user_id=user_id, reason=why(error))
+        self.tally.refuse(why(error))
+
+    def refuse(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         """Logs and counts a lead whose rows PostgreSQL refused."""
-        log.error(event, user_id=user_id, reason=why(error))
+        log.error("lead_refused", user_id=user_id, reason=why(error))
         self.tally.refuse(why(error))
 
     def resolve(self) -> None:
@@ -434,7 +436,7 @@ class Repairer:
         """Repairs the candidates whose drift a second read confirms; returns those to be looked at once more."""
         ahead = lanes_ahead(self.postgres.lanes(), self.replica.clock())  # of the clock that the read has just shown
         if ahead:
-            log.warning("clock_put_back", replica=str(self.replica.address), seconds=round(ahead))
+            log.warning("clock_put_back", address=str(self.replica.address), behind_seconds=round(ahead))
             self._leave(candidates, PUT_BACK)
             return []
         if self.dry_run:
@@ -452,7 +454,7 @@ class Repairer:
                 self.tally.take(batch.outcome)
                 count_conversions(batch.outcome, "sweep")
                 if batch.repaired:
-                    log.warning("drift_repaired", leads=len(batch.repaired), **batch.drift)
+                    log.warning("drift_repaired", count=len(batch.repaired), kinds=dict(batch.drift))
         return [candidate for batch in parts for candidate in batch.retry]
 
     def _repair(self, candidates: Sequence[Candidate], live: LiveRead) -> _Batch:
@@ -489,21 +491,20 @@ class Repairer:
         return batch
 
     def _refused(self, candidate: Candidate, error: psycopg.Error | TransactionConflict) -> None:
-        self._failed(candidate.user_id, "lead_refused", why(error))
+        self.refuse(candidate.user_id, error)
+        self._postpone([candidate.user_id], why(error), doubled=True)
 
     def _unread(self, user_id: int, error: QueryFailed | Refused) -> None:
         """One customer who cannot be read holds up nobody else."""
-        self._failed(user_id, "lead_not_read", str(error))
-
-    def _failed(self, user_id: int, event: str, reason: str) -> None:
-        log.error(event, user_id=user_id, reason=reason)
+        reason = str(error)
+        log.error("lead_not_read", user_id=user_id, reason=reason)
         self.tally.refuse(reason)
         self._postpone([user_id], reason, doubled=True)
 
     def _leave(self, candidates: Sequence[Candidate], why: str) -> None:
         if candidates:
             self.tally.left_to_recheck += len(candidates)
-            log.info("drift_not_confirmed", leads=len(candidates), reason=why)
+            log.info("drift_not_confirmed", count=len(candidates), reason=why)
             self._postpone([candidate.user_id for candidate in candidates], f"drift was not confirmed: {why}")
 
     def _postpone(self, user_ids: Sequence[int], why: str, *, doubled: bool = False) -> None:

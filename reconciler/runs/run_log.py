@@ -138,7 +138,7 @@ class Runs:
                 raise AlreadyRunning(f"{name} is running already{since}; wait for it to end, or stop it")
             if not is_waiting:
                 is_waiting = True
-                log.info("run_waits", run=name, reason=f"it is running already{since}", seconds=self._waits)
+                log.info("run_waiting", run=name, reason=f"it is running already{since}", wait_seconds=self._waits)
             self._stop.wait(LOOK_SECONDS)
         try:
             with self._postgres.session() as connection:

@@ -199,7 +199,7 @@ class Sweeper:
         ]
         found = local_time.misdated(rows, live.ended / 1e6)
         for table, off in found.items():
-            log.warning("created_at_is_not_utc", table=table, seconds=round(off), hint=local_time.HINT)
+            log.warning("created_at_not_utc", table=table, off_seconds=round(off), hint=local_time.HINT)
         return tuple(
             f"{local_time.sentence(table, off)}, so this sweep misses new rows; {local_time.HINT}"
             for table, off in found.items()
@@ -246,7 +246,7 @@ class Sweeper:
         if lag.behind is None:
             return now
         if isinf(lag.behind):
-            log.warning("replication_stands_still", replica=str(self._replica.address))
+            log.warning("replication_stopped", address=str(self._replica.address))
             return 0
         return now - round((lag.behind + time.monotonic() - lag.at) * 1_000_000)
 
@@ -261,4 +261,4 @@ class Sweeper:
 
 
 def _unmarked(user_id: int, error: psycopg.Error | TransactionConflict) -> None:
-    log.error("check_not_noted", user_id=user_id, reason=why(error))
+    log.error("check_not_recorded", user_id=user_id, reason=why(error))

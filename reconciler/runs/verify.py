@@ -249,7 +249,8 @@ class Verification:
         if conversions:
             self._tally.drift[kind.value] += len(conversions)
             self._tally.list_drift(conversions.values())
-            log.error(kind.value, count=len(conversions), conversions=[*map(str, conversions)][:NAMED])
+            ids = [*map(str, conversions)][:NAMED]
+            log.error("conversions_wrong", kind=kind.value, count=len(conversions), conversion_ids=ids)
 
     def _publish(self, kind: ConversionKind, earned: Sequence[Conversion]) -> None:
         """Adds conversions of stints to the call centre's table; a dry run counts and names them."""

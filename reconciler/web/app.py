@@ -318,7 +318,7 @@ def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
         try:
             await asyncio.to_thread(_look_at_runs, monitor, jobs)
         except (StoreError, psycopg.Error) as error:
-            log.warning("health_from_memory", reason=str(error))
+            log.warning("health_outdated", reason=str(error))
         return smart_discovery(monitor.snapshot())
 
     @app.get("/metrics", operation_id="showMetrics", tags=["health"], summary="For Prometheus", response_class=Response)

@@ -213,7 +213,7 @@ class PrecallService:
             return None, f"the replica did not answer within {self._deadline * 1000:.0f} ms"
         except SourceError as error:
             self._strike()
-            log.warning("precall_without_replica", reason=str(error))
+            log.warning("precall_incomplete", server="mysql", reason=str(error))
             return None, "the replica does not answer" if isinstance(error, ConnectionLost) else "the replica refuses"
         self._strikes, self._answered_at = 0, time.monotonic()
         return live, ""
@@ -225,7 +225,7 @@ class PrecallService:
         except TimeoutError:
             return None, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
         except (StoreError, psycopg.Error) as error:
-            log.warning("precall_without_store", reason=str(error))
+            log.warning("precall_incomplete", server="postgres", reason=str(error))
             return None, "PostgreSQL does not answer"
 
     def _read_store(self, postgres: Postgres, user_ids: list[int]) -> Held:

@@ -78,7 +78,7 @@ def zombie_reader(trial: Trial, _: Random) -> None:
     zombie.check()
     zombie.send_signal(signal.SIGSTOP)
     successor.start()
-    successor.wait_for("reading")
+    successor.wait_for("reader_connected")
     trial.pipeline.reader = successor
     zombie.send_signal(signal.SIGCONT)
     _must_be_fenced(zombie)

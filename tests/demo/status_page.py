@@ -69,7 +69,9 @@ class StatusPage:
 
     def _serving(self, before: int) -> int:
         """The port that it has logged since then; 0: none yet."""
-        return next((line["port"] for line in self.process.lines()[before:] if line.get("event") == "serving"), 0)
+        lines = self.process.lines()[before:]
+        address = next((line["address"] for line in lines if line.get("event") == "reconciler_started"), ":0")
+        return int(address.rpartition(":")[2])
 
     def _answers(self) -> bool:
         try:

@@ -40,7 +40,7 @@ def test_changes_come_through_servers_that_testcontainers_started_and_one_is_fou
     assert len(docker.ask("ps", "--quiet", "--filter", "label=org.testcontainers=true").split()) == len(KINDS)
     with World("mysql") as world:
         world.setup()
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute("INSERT INTO users (id, current_signature_file_id) VALUES (1, 5)")
         world.wait_for_rows(1)
         (record,) = (record for record in state.every() if record.kind == "mysql")

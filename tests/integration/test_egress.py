@@ -119,7 +119,7 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open() 
         with ExitStack() as processes:
             for name in ("reader", "applier", "reconciler"):
                 processes.enter_context(doing[name].running())
-            doing["reader"].process.wait_for("reading")
+            doing["reader"].process.wait_for("reader_connected")
             world.execute(
                 "INSERT INTO users (id) VALUES (1)",
                 "INSERT INTO claims (id, user_id, status) VALUES (2, 1, 'open')",

@@ -69,7 +69,7 @@ def refused(world: World, *arguments: str, lanes: int) -> str:
 def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repeated() -> None:
     with World("mysql") as world:
         world.setup()
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute(*(f"INSERT INTO users (id) VALUES ({number})" for number in CUSTOMERS))
 
         def known() -> bool:
@@ -82,7 +82,7 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
             with pytest.raises(NotDrained, match="is still connected"):
                 raise_lanes(*settings(world, MORE))
 
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 1, 'open')")
         until(lambda: waiting(world, LANES) > 0, "a message waited")
         with pytest.raises(NotDrained, match="not applied yet"):
@@ -106,7 +106,7 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
         for command in ("read", "apply"):
             assert f"LANES={MORE}" in refused(world, command, lanes=LANES)
 
-        world.reader(LANES=str(MORE)).wait_for("reading")
+        world.reader(LANES=str(MORE)).wait_for("reader_connected")
         world.execute(*(f"UPDATE users SET current_signature_file_id = {n} WHERE id = {n}" for n in CUSTOMERS))
         world.execute("INSERT INTO users (id) VALUES (1001), (1002), (1003)")
         with applier(world, MORE) as last:
@@ -122,7 +122,7 @@ def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repe
             (len(CUSTOMERS) + 3, 2)
         ]
         assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
-        assert not {"numbers_lost", "dead_letter", "lane_taken"} & {
+        assert not {"numbers_lost", "dead_letter_added", "lane_taken"} & {
             line["event"] for process in (first, second, last) for line in process.lines()
         }
 

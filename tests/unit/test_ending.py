@@ -34,7 +34,9 @@ def logs_of_a_command() -> Iterator[None]:
 def test_a_program_reads_an_error_as_a_line_of_the_log() -> None:
     with capture_logs() as lines:
         assert fail(StoreError(SILENT), FAILED) == FAILED
-    assert [(line["event"], line["kind"], line["reason"]) for line in lines] == [("failed", "StoreError", SILENT)]
+    assert [(line["event"], line["kind"], line["reason"]) for line in lines] == [
+        ("command_failed", "StoreError", SILENT)
+    ]
 
 
 def test_a_person_at_a_terminal_reads_the_sentence(
@@ -56,7 +58,10 @@ class Failing:
 def test_what_keeps_a_sweep_from_beginning_is_reported_as_by_every_other_command() -> None:
     with Stop() as stop, capture_logs() as lines:
         assert cli._sweep_all(cast(Any, Failing()), ["new-users", "new-requirements"], SweepScope(), stop) == []
-    assert [(line["event"], line["kind"]) for line in lines] == [("failed", "AlreadyRunning"), ("failed", "StoreError")]
+    assert [(line["event"], line["kind"]) for line in lines] == [
+        ("command_failed", "AlreadyRunning"),
+        ("command_failed", "StoreError"),
+    ]
 
 
 def test_status_reports_a_silent_server_as_every_other_command_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,5 +71,5 @@ def test_status_reports_a_silent_server_as_every_other_command_does(monkeypatch:
     result = CliRunner().invoke(consumer, ["status", "--json"], env=needed)
     assert result.exit_code == FAILED
     (line,) = map(json.loads, result.stderr.splitlines())
-    assert (line["event"], line["kind"], line["reason"]) == ("failed", "SilentServer", SILENT)
+    assert (line["event"], line["kind"], line["reason"]) == ("command_failed", "SilentServer", SILENT)
     assert json.loads(result.stdout)["problems"] == [SILENT]

@@ -155,7 +155,7 @@ class TodayCache:
             self._ahead = self._newest.seen_at - datetime.now(UTC)
             self._look_at_week()
         except (StoreError, psycopg.Error) as error:
-            log.debug("page_from_memory", reason=str(error))
+            log.debug("page_outdated", reason=str(error))
         self._due = time.monotonic() + FRESH_SECONDS
 
     def _look_at_week(self) -> None:

@@ -15,15 +15,15 @@ NOWHERE = "127.0.0.1:1"
 
 
 def test_it_says_why_kafka_cannot_be_reached_and_ends_when_asked_to(world: World) -> None:
-    applier = world.applier(KAFKA_BOOTSTRAP_SERVERS=NOWHERE).wait_for("kafka_away")
-    (away,) = (line for line in applier.lines() if line["event"] == "kafka_away")
+    applier = world.applier(KAFKA_BOOTSTRAP_SERVERS=NOWHERE).wait_for("server_away")
+    (away,) = (line for line in applier.lines() if line["event"] == "server_away")
     assert "Connection refused" in away["reason"]
     assert applier.stop() == 0
     assert "batch_retried" not in applier.text(), "it waited for its patience with one question first"
 
 
 def test_tls_against_a_plaintext_listener_is_told_as_such(world: World) -> None:
-    applier = world.applier(KAFKA_SECURITY_PROTOCOL="SSL").wait_for("kafka_away")
+    applier = world.applier(KAFKA_SECURITY_PROTOCOL="SSL").wait_for("server_away")
     assert re.search("SSL (handshake failed|connection closed)", applier.text())
     assert "perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener" in applier.text()
     assert applier.stop() == 0
@@ -41,7 +41,7 @@ def test_a_login_that_postgresql_refuses_ends_it_with_the_reason(world: World, t
     url = f"{world.url}{told}" if told.startswith("?") else world.url.replace(f":{parts.password}@", told)
     applier = world.applier(DATABASE_URL=url)
     assert applier.wait() == 1
-    (failed,) = (line for line in applier.lines() if line["event"] == "failed")
+    (failed,) = (line for line in applier.lines() if line["event"] == "command_failed")
     assert why in failed["reason"]
     assert failed["reason"].endswith("correct DATABASE_URL, or our account there")
     assert "nobody-s-word" not in applier.text()

@@ -162,7 +162,7 @@ def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_
     beside = "ALTER TABLE" + check["hint"].rpartition("ALTER TABLE")[2].partition(", with your word")[0]
     company.execute(beside)
     company.setup()
-    reader = company.reader().wait_for("reading")
+    reader = company.reader().wait_for("reader_connected")
     company.execute("INSERT INTO users (id, is_enabled_word) VALUES (1, 'Y'), (2, 'N')")
     company.execute("UPDATE users SET is_enabled_word = 'Y' WHERE id = 2")
     rows = [message.value for message in company.finish(reader, 3) if message.value["op"] != "h"]

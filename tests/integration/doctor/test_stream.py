@@ -148,12 +148,12 @@ def test_setup_and_reader_refuse_a_server_without_metadata_and_go_on_once_the_st
             if command == "setup":
                 world.setup()
                 world.execute("SET PERSIST binlog_row_metadata = 'MINIMAL'")
-        world.reader().wait_for("reading")
+        world.reader().wait_for("reader_connected")
 
 
 def test_a_reader_that_never_rests_keeps_nobody_from_being_told_where_it_stands(world: World) -> None:
     world.setup()
-    world.reader(READER_HEARTBEAT_SECONDS="0.05").wait_for("reading")
+    world.reader(READER_HEARTBEAT_SECONDS="0.05").wait_for("reader_connected")
     for command in ("status", "doctor"):
         assert "reader" in world.consumer(command).stdout
 
@@ -189,7 +189,7 @@ def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_no
     assert said["reader"] == "nobody has read the binlog since it was set up; consumer read does"
     assert said["appliers"] == "nobody has applied anything since it was set up; consumer apply does"
     reader, applier = world.reader(), world.applier()
-    reader.wait_for("reading")
+    reader.wait_for("reader_connected")
     with psycopg.connect(world.database_url, autocommit=True) as connection:
         unmoved = "SELECT count(*) FROM leadstream.lanes WHERE owner IS NULL"
         until(lambda: connection.execute(unmoved).fetchone() == (0,), "every lane was moved")

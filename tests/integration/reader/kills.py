@@ -93,8 +93,8 @@ class Committed:
 def wait_for_end(world: World) -> tuple[str, int]:
     """Lets a last reader come to where the binlog ends now, and returns where that is."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        end, server = replica.binlog_place(), replica.server()
-    reader = world.reader().wait_for("reading")
+        end, server = replica.binlog_position(), replica.server()
+    reader = world.reader().wait_for("reader_connected")
 
     def reached() -> bool:
         newest = world.checkpoints()[-1]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.binlog.position import place
+from consumer.binlog.position import ordered_position
 from consumer.mysql.errors import ConnectionLost, NotThere
 from consumer.mysql.live_read import LiveLead, read_leads
 from consumer.mysql.session import Replica
@@ -34,7 +34,7 @@ def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: 
         " (20, 2, 'open', NOW() - INTERVAL 1 DAY)",
     )
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     world.execute("INSERT INTO claim_requirements (id, claim_id, status) VALUES (100, 10, 'pending')")
     world.wait_for_rows(1)
     for table, column in (
@@ -76,7 +76,7 @@ def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
         world.execute(GOES[how].format(table="claims", column="updated_at"))
         found = ask([10, 11])
         assert found.users == {10: 1}
-        assert (0, 0) < found.end <= place(*replica.binlog_place())
+        assert (0, 0) < found.end <= ordered_position(*replica.binlog_position())
         world.execute("DROP TABLE claims")
         with pytest.raises(NotThere, match="claims"):
             ask([10])

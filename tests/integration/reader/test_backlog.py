@@ -21,12 +21,12 @@ def told() -> tuple[float, float]:
 def test_what_is_still_to_be_read_is_told_in_bytes_and_by_experience_in_rows(world: World) -> None:
     with closing(Replica(MySQLAddress(world.url))) as replica:
         backlog = Backlog(replica)
-        start = replica.binlog_place()
+        start = replica.binlog_position()
         backlog.measure(*start, sent=0, drained=True)
         assert told() == (0, 0)
         for number in range(1, 11):
             world.execute(f"INSERT INTO users (id) VALUES ({number})")
-        half = replica.binlog_place()
+        half = replica.binlog_position()
         for number in range(11, 21):
             world.execute(f"INSERT INTO users (id) VALUES ({number})")
         backlog.measure(*half, sent=10, drained=False)
@@ -37,5 +37,5 @@ def test_what_is_still_to_be_read_is_told_in_bytes_and_by_experience_in_rows(wor
         world.execute("FLUSH BINARY LOGS")
         backlog.measure(*half, sent=10, drained=False)
         assert told()[0] > missing, "what lies behind the end of a file counts too"
-        backlog.measure(*replica.binlog_place(), sent=20, drained=True)
+        backlog.measure(*replica.binlog_position(), sent=20, drained=True)
         assert told() == (0, 0)

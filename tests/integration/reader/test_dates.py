@@ -46,7 +46,7 @@ def test_what_a_late_replica_brings_is_dated_by_its_source(flavor: str) -> None:
                 )
                 cursor.execute(f"STOP {thread}")
                 assert world.consumer("setup", REPLICA_DATABASE_URL=there).returncode == 0
-                reader = world.reader(REPLICA_DATABASE_URL=there).wait_for("reading")
+                reader = world.reader(REPLICA_DATABASE_URL=there).wait_for("reader_connected")
                 began = time.time_ns() // 1000
                 world.execute("INSERT INTO users (id) VALUES (1)", "INSERT INTO users (id) VALUES (2)")
                 world.execute("INSERT INTO users (id) VALUES (3), (4)")
@@ -64,7 +64,7 @@ def test_what_a_late_replica_brings_is_dated_by_its_source(flavor: str) -> None:
 @pytest.mark.parametrize("flavor", ["mariadb"])
 def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: World) -> None:
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     began = time.time_ns() // 1000
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.execute(f"SET timestamp = {FUTURE}", "INSERT INTO users (id) VALUES (2)", "INSERT INTO users (id) VALUES (3)")
@@ -88,7 +88,7 @@ def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: World) -> 
 @pytest.mark.parametrize("flavor", ["mysql"])
 def test_a_clients_own_time_is_no_commit_time_on_mysql(world: World) -> None:
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     began = time.time_ns() // 1000
     world.execute(f"SET timestamp = {FUTURE}", "INSERT INTO users (id) VALUES (1)")
     (message,) = rows_of(world.finish(reader, 1)).values()

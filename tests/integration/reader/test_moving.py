@@ -78,7 +78,7 @@ def stay(world: World, flavor: str, url: str) -> None:
     with closing(Replica(MySQLAddress(url))) as replica:
         server = replica.server()
     there = urlsplit(url)._replace(path=f"/{world.name}").geturl()
-    reader = world.reader(REPLICA_DATABASE_URL=there, READER_BATCH_ROWS="20").wait_for("reading")
+    reader = world.reader(REPLICA_DATABASE_URL=there, READER_BATCH_ROWS="20").wait_for("reader_connected")
     reader.until(lambda: world.checkpoints()[-1].server == server, f"a checkpoint of {server} was committed")
     time.sleep(0.5)
     reader.kill()
@@ -102,13 +102,13 @@ def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flav
     """Nothing happens there after the move, and the places of the server that was left are ahead of its own."""
     with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
         world.setup()
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1)")
         reader.until(lambda: any(message.topic == "users" for message in world.messages()), "the row arrived")
         assert reader.stop() == 0
         wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
         with closing(Replica(MySQLAddress(second.url))) as replica:
-            server, end = replica.server(), replica.binlog_place()
+            server, end = replica.server(), replica.binlog_position()
 
             def stands() -> set[tuple[str, int]]:
                 beats = (message.value["source"] for message in world.messages() if message.lane == 0)
@@ -127,7 +127,7 @@ def test_it_does_not_leave_a_mariadb_whose_prepared_xa_transaction_is_undecided(
     """Its rows lie before our place; on the other server nobody knows where."""
     with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
         world.setup()
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute("XA START 'x'", "INSERT INTO users (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
         world.execute("INSERT INTO users (id) VALUES (2)")
         reader.until(lambda: world.checkpoints()[-1].prepared != [], "the checkpoint holds what is prepared")
@@ -138,12 +138,12 @@ def test_it_does_not_leave_a_mariadb_whose_prepared_xa_transaction_is_undecided(
         assert refused.returncode == 1
         assert "was prepared at" in refused.stderr
         assert "commit it or roll it back" in refused.stderr
-        reader = world.reader().wait_for("reading")
+        reader = world.reader().wait_for("reader_connected")
         world.execute("XA COMMIT 'x'")
         reader.until(lambda: world.checkpoints()[-1].prepared == [], "what was prepared is decided")
         assert reader.stop() == 0
         wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
-        reader = world.reader(**there).wait_for("reading")
+        reader = world.reader(**there).wait_for("reader_connected")
         world.execute("INSERT INTO users (id) VALUES (3)")
         reader.until(lambda: len([m for m in world.messages() if m.topic == "users"]) == 3, "it reads on there")
         assert reader.stop() == 0

@@ -148,7 +148,7 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
         cursor.execute("COMMIT")
     for _ in range(3):
         before = len(world.checkpoints())
-        reader = world.reader(READER_BATCH_ROWS="1000").wait_for("reading")
+        reader = world.reader(READER_BATCH_ROWS="1000").wait_for("reader_connected")
         reader.until(lambda: len(world.checkpoints()) > before, "another checkpoint was committed")  # noqa: B023
         reader.kill()
     assert any(checkpoint.rows for checkpoint in world.checkpoints())
@@ -166,18 +166,18 @@ def test_a_signal_ends_it_in_good_order(world: World, how: signal.Signals, code:
     world.setup()
     load = Load(world)
     load.start()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     world.wait_for_rows(100)
     assert reader.stop(how) == code
     load.end()
-    assert reader.lines()[-1]["event"] == "reader_stopped"
+    assert reader.lines()[-1]["event"] == "process_stopped"
     check_numbers(world.messages())
 
 
 def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
     started = time.time()
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
 
     def beats() -> list[dict[str, Any]]:
         return [message.value for message in world.messages() if message.value["op"] == "h"]
@@ -195,7 +195,7 @@ def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
 
 def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
     world.setup()
-    first = world.reader().wait_for("reading")
+    first = world.reader().wait_for("reader_connected")
     second = world.reader(REPLICA_SERVER_ID="4242")
     assert first.wait() == 1
     assert "another reader took over" in first.lines()[-1]["reason"]
@@ -207,15 +207,15 @@ def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
 def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor(world: World) -> None:
     world.setup()
     rarely = {"READER_HEARTBEAT_SECONDS": "60"}  # nothing but the lost connection tells the first one
-    first = world.reader(**rarely).wait_for("reading")
+    first = world.reader(**rarely).wait_for("reader_connected")
     first.send_signal(signal.SIGSTOP)
-    second = world.reader(**rarely).wait_for("reading")
+    second = world.reader(**rarely).wait_for("reader_connected")
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 1
     assert "another reader took over" in first.lines()[-1]["reason"]
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.finish(second, 1)
-    assert len([line for line in second.lines() if line["event"] == "reading"]) == 1
+    assert len([line for line in second.lines() if line["event"] == "reader_connected"]) == 1
     assert_complete(world)
 
 
@@ -235,7 +235,7 @@ def test_without_setup_it_says_what_to_run(world: World) -> None:
     result = world.consumer("read")
     assert result.returncode == 1
     started, failed = result.stderr.splitlines()
-    assert '"event": "starting"' in started
+    assert '"event": "process_starting"' in started
     assert "run consumer setup" in failed
 
 
@@ -322,7 +322,7 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         world.wait_for_rows(4)
         kafka.kill()
         world.execute("INSERT INTO users (id) VALUES (5)")
-        reader.wait_for("kafka_away")
+        reader.wait_for("server_away")
         assert reader.stop() == 0
         kafka.start()
         world.finish(world.reader(), 5)
@@ -330,8 +330,8 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
 
 
 def test_a_reader_that_starts_while_kafka_is_away_says_why_and_ends_when_asked_to(world: World) -> None:
-    reader = world.reader(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").wait_for("kafka_away")
-    (away,) = (line for line in reader.lines() if line["event"] == "kafka_away")
+    reader = world.reader(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").wait_for("server_away")
+    (away,) = (line for line in reader.lines() if line["event"] == "server_away")
     assert "Connection refused" in away["reason"]
     assert reader.stop() == 0
 
@@ -375,7 +375,7 @@ def test_a_metrics_port_that_is_taken_ends_the_reader_with_one_sentence(world: W
 def test_prometheus_is_told_what_was_read(world: World) -> None:
     port = free_port()
     world.setup()
-    reader = world.reader(METRICS_PORT=str(port)).wait_for("reading")
+    reader = world.reader(METRICS_PORT=str(port)).wait_for("reader_connected")
     world.execute("INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET is_enabled = 0 WHERE id = 1")
     world.wait_for_rows(3)
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: World) -> None:
     world.setup()
-    first = world.reader().wait_for("reading")
+    first = world.reader().wait_for("reader_connected")
     url = urlsplit(world.url)
     wrong = url._replace(netloc=f"{url.username}:wrong@{url.hostname}:{url.port}").geturl()
     second = world.consumer("read", REPLICA_DATABASE_URL=wrong)
@@ -24,12 +24,12 @@ def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: World) 
     assert "REPLICA_DATABASE_URL" in second.stderr
     world.execute("INSERT INTO users (id) VALUES (1)")
     check_numbers(world.finish(first, 1))
-    assert len([line for line in first.lines() if line["event"] == "reading"]) == 1
+    assert len([line for line in first.lines() if line["event"] == "reader_connected"]) == 1
 
 
 def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(world: World, flavor: str) -> None:
     world.setup()
-    first = world.reader().wait_for("reading")
+    first = world.reader().wait_for("reader_connected")
     with World(flavor) as other:
         theirs = {"TOPIC_PREFIX": world.name}
         for command in ("setup", "read"):
@@ -42,7 +42,7 @@ def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(
         messages = world.finish(first, 1)
     check_numbers(messages)
     assert {message.value["after"]["id"] for message in messages if message.value["op"] != "h"} == {1}
-    assert len([line for line in first.lines() if line["event"] == "reading"]) == 1
+    assert len([line for line in first.lines() if line["event"] == "reader_connected"]) == 1
 
 
 def test_two_prefixes_follow_one_database(world: World) -> None:
@@ -52,7 +52,7 @@ def test_two_prefixes_follow_one_database(world: World) -> None:
     assert world.consumer("setup", TOPIC_PREFIX=prefix).returncode == 0
     readers = world.reader(), world.reader(TOPIC_PREFIX=prefix)
     for reader in readers:
-        reader.wait_for("reading")
+        reader.wait_for("reader_connected")
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.finish(readers[0], 1)
     assert readers[1].poll() is None
@@ -75,7 +75,7 @@ def has_open_transaction(world: World) -> bool:
 def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(world: World) -> None:
     """Kafka has ended its transaction and says that it was fenced, or takes nothing more; nobody else was there."""
     world.setup()
-    reader = world.reader(KAFKA_TRANSACTION_TIMEOUT_MS="5000").wait_for("reading")
+    reader = world.reader(KAFKA_TRANSACTION_TIMEOUT_MS="5000").wait_for("reader_connected")
     world.execute("INSERT INTO users (id) VALUES (1)")
     world.wait_for_rows(1)
     world.execute(

@@ -112,7 +112,7 @@ def warned(world: World, **more: str) -> dict[str, dict[str, Any]]:
 
 def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_work(world: World) -> None:
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     with appliers(world, 1):
         register(world, CUSTOMERS)
         await_leads(world, len(CUSTOMERS))
@@ -139,7 +139,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert f"consumer setup --lanes {MORE}" in found["kafka partitions"]["hint"]
     assert "nothing changed" in world.setup("--repair")
 
-    world.reader().wait_for("reading")
+    world.reader().wait_for("reader_connected")
     with appliers(world, 3) as processes:
         sign(world, CUSTOMERS)
         await_signed(world, len(CUSTOMERS))
@@ -150,7 +150,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert query(world, "SELECT count(*) FROM leadstream.rechecks") == [(0,)]
     held = {lane for line in lines(processes, "lanes_assigned") for lane in line["lanes"]}
     assert held == set(range(LANES))
-    assert not [line for event in ("numbers_lost", "dead_letter") for line in lines(processes, event)]
+    assert not [line for event in ("numbers_lost", "dead_letter_added") for line in lines(processes, event)]
 
 
 def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(world: World) -> None:
@@ -167,7 +167,7 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
     more = {"LANES": str(MORE)}
     for command in ("read", "apply", "setup"):
         assert f"LANES={LANES}" in world.consumer(command, **more).stderr
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     with appliers(world, 1):
         register(world, CUSTOMERS)
         await_leads(world, len(CUSTOMERS))
@@ -183,7 +183,7 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
         await_signed(world, len(CUSTOMERS))
         until(lambda: waiting(world) == 0, "no message waited")
     assert f"raised the lanes from {LANES} to {MORE}, epoch 2" in world.setup("--lanes", str(MORE))
-    world.reader(**more).wait_for("reading")
+    world.reader(**more).wait_for("reader_connected")
     with appliers(world, 1, **more):
         register(world, range(101, 131))
         sign(world, range(101, 131))
@@ -196,14 +196,14 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
 def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(world: World) -> None:
     often = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500"}
     world.setup()
-    world.reader().wait_for("reading")
+    world.reader().wait_for("reader_connected")
     with appliers(world, 2, **often) as processes:
         register(world, CUSTOMERS)
         await_leads(world, len(CUSTOMERS))
         until(lambda: query(world, "SELECT count(DISTINCT owner) FROM leadstream.lanes") == [(2,)], "both had lanes")
         add_partitions(world, MORE, "users")
         until(lambda: any(process.poll() is not None for process in processes), "an applier ended")
-    (ended, *_) = lines(processes, "failed")
+    (ended, *_) = lines(processes, "command_failed")
     assert ended["kind"] in ("NotCoPartitioned", "TopicMismatch")
     assert f"{world.name}.users has {MORE} partitions" in ended["reason"]
     world.setup(*command_in(ended["reason"])[1:])
@@ -224,7 +224,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     world: World,
 ) -> None:
     world.setup()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     with appliers(world, 1):
         world.transaction(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S')",
@@ -256,7 +256,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     assert refused.returncode == 1
     assert f"topic {world.name}.claim_requirements has retention.ms=60000" in refused.stderr
     reader.stop()
-    reader = world.reader().wait_for("reading")
+    reader = world.reader().wait_for("reader_connected")
     (line,) = [line for line in reader.lines() if line["event"] == "topic_setting_lowered"]
     assert (line["level"], line["hint"]) == ("warning", "consumer setup --repair")
     assert f"{world.name}.claim_requirements has retention.ms=60000" in line["reason"]

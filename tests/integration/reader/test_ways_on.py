@@ -104,7 +104,7 @@ def test_whose_row_a_partial_image_is_decides_who_is_read_live(world: World) -> 
     assert set(rechecks(world)) == {1, 2, None}, "of a requirement without its claim nobody can say whose it is"
     told = [line for line in reader.lines() if line["event"] == "row_unreadable"]
     assert {line["table"] for line in told} == {"users", "claims", "claim_requirements"}
-    assert all(line["place"] and line["hint"] for line in told)
+    assert all(line["position"] and line["hint"] for line in told)
 
 
 def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: World) -> None:

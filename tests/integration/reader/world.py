@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from pymysql.cursors import Cursor
 
-from consumer.binlog.position import place
+from consumer.binlog.position import ordered_position
 from consumer.leads.model import Table
 from consumer.mysql.login import login
 from consumer.mysql.session import Replica
@@ -235,11 +235,11 @@ class World:
     def wait_for_end(self) -> None:
         """Until the reader's checkpoint has come to where the server's binlog ends now."""
         with closing(Replica(MySQLAddress(self.url))) as replica:
-            end = place(*replica.binlog_place())
+            end = ordered_position(*replica.binlog_position())
 
         def there() -> bool:
             last = self.checkpoints()[-1]
-            return place(last.file, last.pos) >= end
+            return ordered_position(last.file, last.pos) >= end
 
         until(there, "the reader has read all", seen=lambda: str(self.checkpoints()[-1:]), pause=0.2)
 

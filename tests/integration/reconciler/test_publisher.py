@@ -159,11 +159,11 @@ def test_of_several_one_publishes_and_when_it_is_killed_another_goes_on(
 ) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(serving(world, **publishing(kafka)))
-        first.process.wait_for("publishing_conversions")
+        first.process.wait_for("publisher_started")
         second = stack.enter_context(serving(world, **publishing(kafka)))
         sign(world, stream, 1, now() - 20 * MINUTE)
         until(lambda: users(kafka) == [1], "the first published")
-        assert "publishing_conversions" not in second.process.text()
+        assert "publisher_started" not in second.process.text()
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
         sign(world, stream, 2, now() - 19 * MINUTE)
@@ -308,5 +308,5 @@ def test_in_shadow_mode_nothing_is_told(world: World, stream: Played) -> None:
 
 def test_who_does_not_want_it_has_no_topic_and_no_series(world: World) -> None:
     with serving(world, SWEEPS="") as served:
-        assert "publishing_conversions" not in served.process.text()
+        assert "publisher_started" not in served.process.text()
         assert series(served, "leadstream_conversion_events_waiting") is None

@@ -61,7 +61,7 @@ def outputs(fortress: Fortress) -> dict[str, str]:
         fortress.running("consumer", "apply") as applier,
         fortress.running("reconciler", "serve") as server,
     ):
-        reader.wait_for("reading")
+        reader.wait_for("reader_connected")
         fortress.company("UPDATE users SET current_signature_file_id = 5 WHERE id = 1")
         signed = [(1, "signature_obtained")]
         applier.until(
@@ -77,20 +77,20 @@ def outputs(fortress: Fortress) -> dict[str, str]:
         run("reconciler", "run", "all")
         run("reconciler", "verify")
         run("reconciler", "age")
-        _use_the_api(server.wait_for("serving"), said)
+        _use_the_api(server.wait_for("reconciler_started"), said)
     return said | {process.name: process.text() for process in (reader, applier, server)}
 
 
 def _use_the_api(server: Process, said: dict[str, str]) -> None:
     """Starts a run with the token and with a wrong one."""
-    port = next(line["port"] for line in server.lines() if line["event"] == "serving")
+    address = next(line["address"] for line in server.lines() if line["event"] == "reconciler_started")
     started_or_done = (200, 202)  # 202 where the run takes longer than the API waits for it
     for name, token, expected in (
         ("right", SECRETS["token"], started_or_done),
         ("wrong", SECRETS["token"][:-1], (401,)),
     ):
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/sweeps/new-users", b"{}",
+            f"http://{address}/sweeps/new-users", b"{}",
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:
@@ -248,9 +248,9 @@ def test_processes_go_on_when_the_passwords_of_kafka_and_postgresql_are_renewed(
         fortress.running("consumer", "apply") as applier,
         fortress.running("reconciler", "serve") as server,
     ):
-        reader.wait_for("reading")
+        reader.wait_for("reader_connected")
         applier.wait_for("lanes_assigned")
-        server.wait_for("serving")
+        server.wait_for("reconciler_started")
         try:
             with changing(fortress):  # so that a Kafka transaction is under way when its password is no longer right
                 fortress.renew_in_kafka(f"{SECRETS['kafka']}-2")
@@ -291,9 +291,9 @@ def test_a_certificate_that_is_renewed_is_read_anew(fortress: Fortress, outputs:
         fortress.running("reconciler", "serve") as server,
     ):
         applier = fortress.processes.start("consumer", "apply")
-        reader.wait_for("reading")
+        reader.wait_for("reader_connected")
         applier.wait_for("lanes_assigned")
-        server.wait_for("serving")
+        server.wait_for("reconciler_started")
         for name in ("cert.pem", "key.pem"):
             file = fortress.files / name
             renewed = file.with_suffix(".new")
@@ -302,7 +302,7 @@ def test_a_certificate_that_is_renewed_is_read_anew(fortress: Fortress, outputs:
             renewed.replace(file)
         assert applier.wait() == 1, "whoever starts it again gives it the new one"
         assert "our certificate for Kafka was renewed" in applier.text()
-        reader.until(lambda: reader.text().count('"reading"') >= 2, "the reader had gone on")
+        reader.until(lambda: reader.text().count('"reader_connected"') >= 2, "the reader had gone on")
         assert "its client is made anew" in reader.text()
         reader.check()
         server.check()

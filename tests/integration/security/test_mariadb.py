@@ -83,7 +83,7 @@ def test_changes_are_read_over_mutual_tls_under_the_least_grants_and_the_doctor_
     assert setup.returncode == 0, setup.stderr
     doctor = keep.world.consumer("doctor", "--json", **given)
     assert findings(doctor).keys() <= {"kafka replication"}
-    reader = keep.world.reader(**given).wait_for("reading")
+    reader = keep.world.reader(**given).wait_for("reader_connected")
     keep.world.execute(
         "INSERT INTO users (id, email_address, current_signature_file_id) VALUES (1, 'a@example.org', 5)"
     )

@@ -94,7 +94,7 @@ def test_whatever_fails_it_tells_again_and_says_so_once(database: str, monkeypat
     with capture_logs() as logs, Presence(database, "applier"):
         until(failed.is_set, "it failed some times")
         until(lambda: there(database), "it told of itself")
-    assert [line["event"] for line in logs] == ["presence_not_told"]
+    assert [line["event"] for line in logs] == ["presence_not_recorded"]
 
 
 def test_where_no_thread_can_be_had_the_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,4 +104,4 @@ def test_where_no_thread_can_be_had_the_work_goes_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Thread, "start", start)
     with capture_logs() as logs, Presence("postgresql://nobody@127.0.0.1:1/none", "applier"):
         pass
-    assert [line["event"] for line in logs] == ["presence_not_told"]
+    assert [line["event"] for line in logs] == ["presence_not_recorded"]

@@ -14,7 +14,7 @@ from consumer.applier.batches import Batch, claim_of
 from consumer.applier.other_lanes import OtherLanes
 from consumer.applier.replay import decide
 from consumer.binlog.events import Begin, Commit, Event, Id, RowChange
-from consumer.binlog.position import Place, place
+from consumer.binlog.position import ordered_position
 from consumer.leads.judge import judge
 from consumer.leads.left_behind import miss
 from consumer.leads.model import Claim, Conversion, Key, Lead, Left, Requirement, Stint
@@ -63,10 +63,6 @@ class Firm:
     @property
     def foreign_keys(self) -> ForeignKeys:
         return KEYLESS if self.keys == "none" else ForeignKeys()
-
-    @property
-    def place(self) -> Place:
-        return place("b.000001", self._pos)
 
     @property
     def _binding(self) -> bool:
@@ -363,7 +359,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
         EnvelopeWriter("p", "mysql", "company", 1),
         lambda topic, value, _key, lane: sent.append((topic, value, lane)),
     )
-    reached = place("b.000001", 4)
+    reached = ordered_position("b.000001", 4)
     now = reached
     claims: dict[int, Row] = {}
 
@@ -381,7 +377,7 @@ def play(firm: Firm, dice: Random, *, capacity: int = 1_000, behind: bool = Fals
     places = [event.pos for event in firm.events if isinstance(event, Commit)]
     for piece in _pieces(firm.events, dice, whole=not behind):
         ends = [event.pos for event in piece if isinstance(event, Commit)]
-        reached = max([reached, *(place("b.000001", pos) for pos in ends)])
+        reached = max([reached, *(ordered_position("b.000001", pos) for pos in ends)])
         seen = max([index for index, pos in enumerate(places) if (1, pos) <= reached], default=-1)
         if behind:
             seen = dice.randint(max(seen, 0), len(places) - 1)

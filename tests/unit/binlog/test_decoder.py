@@ -203,7 +203,7 @@ def test_unknown_events_are_errors_unless_they_may_be_ignored() -> None:
         f"the event type 99 event at {place[0]}:{place[1]} cannot be read: this kind of event is unknown;"
         f" consumer read --skip-event {place[0]}:{place[1]} goes on behind it and has every lead read live"
     )
-    assert found.value.place == place
+    assert found.value.position == place
     assert ids(decoded(log, decoder(skipped={place}))) == [1, 2]
 
 

@@ -16,7 +16,7 @@ CLAIMS = [Shape("id", ColumnType.LONGLONG), Shape("user_id", ColumnType.LONGLONG
 STATUS = Shape("status", ColumnType.VARCHAR, (40).to_bytes(2, "little"), 45)
 STRUCTURE = {EventType.ROTATE, EventType.FORMAT_DESCRIPTION, EventType.GTID}
 
-Place = tuple[str, int]
+FilePosition = tuple[str, int]
 
 
 def history(*, checksums: bool) -> Log:
@@ -29,23 +29,23 @@ def history(*, checksums: bool) -> Log:
     return log
 
 
-def read_on(log: Log, *, singles: bool, strict: bool = False) -> tuple[list[Event], list[Place], BinlogDecoder]:
+def read_on(log: Log, *, singles: bool, strict: bool = False) -> tuple[list[Event], list[FilePosition], BinlogDecoder]:
     """Everything, and which events had to be skipped for it: each is named by the error before."""
-    places: list[Place] = []
+    positions: list[FilePosition] = []
     while True:
-        target = decoder(singles=singles, strict=strict, skipped=places)
+        target = decoder(singles=singles, strict=strict, skipped=positions)
         try:
-            return decoded(log, target), places, target
+            return decoded(log, target), positions, target
         except SourceError as error:
-            places.append(named_place(error, places))
+            positions.append(named_position(error, positions))
 
 
-def named_place(error: SourceError, known: list[Place]) -> Place:
-    """The place that an error names, which is another one than before."""
-    assert error.place is not None
-    assert error.place not in known
-    assert f"consumer read --skip-event {error.place[0]}:{error.place[1]} " in str(error)
-    return error.place
+def named_position(error: SourceError, known: list[FilePosition]) -> FilePosition:
+    """The position that an error names, which is another one than before."""
+    assert error.position is not None
+    assert error.position not in known
+    assert f"consumer read --skip-event {error.position[0]}:{error.position[1]} " in str(error)
+    return error.position
 
 
 def ids(events: list[Event]) -> list[object]:
@@ -80,14 +80,14 @@ def test_a_row_that_does_not_fill_its_event_is_skipped_and_its_transaction_read_
     log.gtid(1)
     log.query("BEGIN")
     log.users(1)
-    place = ("binlog.000001", log.pos)
+    position = ("binlog.000001", log.pos)
     log.insert(2, b"\0" + (2).to_bytes(8, "little"))
     log.users(3)
     log.xid()
-    events, places, _ = read_on(log, singles=True)
+    events, positions, _ = read_on(log, singles=True)
     assert ids(events) == [1, 3]
     unread = [event for event in events if isinstance(event, UnreadableRow)]
-    assert places in ([place], [(place[0], unread[0].pos)])
+    assert positions in ([position], [(position[0], unread[0].pos)])
     assert [(event.table, event.row) for event in unread] == [(None, 0)]
     assert "is skipped" in unread[0].reason
 
@@ -108,8 +108,8 @@ def test_a_table_that_cannot_be_judged_by_is_unreadable_until_its_shape_changes(
     log.table_map([*CLAIMS, STATUS], table="claims", table_id=72)
     log.insert(3, row + b"\4open", table_id=72)
     log.xid()
-    events, places, _ = read_on(log, singles=singles, strict=True)
-    assert len(places) == 1, "one option is enough for all rows of this shape"
+    events, positions, _ = read_on(log, singles=singles, strict=True)
+    assert len(positions) == 1, "one option is enough for all rows of this shape"
     unread = [event for event in events if isinstance(event, UnreadableRow)]
     assert [event.table for event in unread] == [None, "claims", "claims"]
     assert all("no column" in event.reason for event in unread)
@@ -118,17 +118,17 @@ def test_a_table_that_cannot_be_judged_by_is_unreadable_until_its_shape_changes(
 
 def test_an_event_that_stands_alone_gets_a_transaction_of_its_own() -> None:
     log = history(checksums=False)
-    place = ("binlog.000001", log.pos)
+    position = ("binlog.000001", log.pos)
     log.add(99, b"xyz")
     log.transaction(4, 5)
-    events, places, _ = read_on(log, singles=False)
-    assert places == [place]
+    events, positions, _ = read_on(log, singles=False)
+    assert positions == [position]
     at = next(n for n, event in enumerate(events) if isinstance(event, UnreadableRow))
     begin, unread, commit = events[at - 1 : at + 2]
     assert isinstance(begin, Begin)
     assert isinstance(unread, UnreadableRow)
     assert isinstance(commit, Commit)
-    assert (begin.pos, begin.ts_us) == (place[1], 1_700_000_000_000_000)
+    assert (begin.pos, begin.ts_us) == (position[1], 1_700_000_000_000_000)
     assert ids(events) == [1, 2, 3, 4, 5]
 
 
@@ -153,12 +153,12 @@ def test_what_is_damaged_inside_a_compressed_transaction_is_skipped(damage: str)
     log.file()
     log.transaction(1, 1)
     log.gtid(2)
-    place = ("binlog.000001", log.pos)
+    position = ("binlog.000001", log.pos)
     log.add(EventType.TRANSACTION_PAYLOAD, body)
     log.transaction(3, 4)
-    events, places, target = read_on(log, singles=True)
-    assert places == [place]
-    assert any(isinstance(event, UnreadableRow) and event.pos == place[1] for event in events)
+    events, positions, target = read_on(log, singles=True)
+    assert positions == [position]
+    assert any(isinstance(event, UnreadableRow) and event.pos == position[1] for event in events)
     assert (target.file, target.pos) == ("binlog.000001", log.pos)
     read = {getattr(event, "after_id", None) for event in events}
     assert {1, 4} <= read
@@ -171,9 +171,9 @@ def test_a_large_event_with_a_wrong_checksum_is_skipped() -> None:
     log.gtid(1)
     log.query("BEGIN")
     event = log.event(EventType.WRITE_ROWS, b"x" * 50)
-    place = ("binlog.000001", log.pos - len(event))
+    position = ("binlog.000001", log.pos - len(event))
     damaged = event[:-1] + bytes((event[-1] ^ 1,))
-    for skipped in ([], [place]):
+    for skipped in ([], [position]):
         target = decoder(skipped=skipped)
         events: list[Event] = []
         target.decode(log.data, events)
@@ -198,8 +198,8 @@ def test_rows_before_an_event_that_is_skipped_stay(damaged: str, piecewise: bool
     else:
         log.xid()
     log.packets[-1] = log.packets[-1][:-1] + bytes((log.packets[-1][-1] ^ 1,))
-    place = ("binlog.000001", log.pos - (len(log.packets[-1]) - 5))
-    target = decoder(skipped=[place])
+    position = ("binlog.000001", log.pos - (len(log.packets[-1]) - 5))
+    target = decoder(skipped=[position])
     events: list[Event] = []
     for data in log.packets if piecewise else [log.data]:
         assert target.decode(data, events) == len(data)
@@ -213,14 +213,14 @@ def test_a_statement_that_is_skipped_ends_its_transaction_only_where_nothing_els
     log.gtid(1)
     log.query("BEGIN")
     log.users(1)
-    place = ("binlog.000001", log.pos)
+    position = ("binlog.000001", log.pos)
     log.query("ROLLBACK TO SAVEPOINT `nobody set it`")
     log.users(2)
     if ends:
         log.xid()
     log.transaction(2, 3)
-    events, places, target = read_on(log, singles=False)
-    assert places == [place]
+    events, positions, target = read_on(log, singles=False)
+    assert positions == [position]
     assert ids(events) == [1, 2, 3]
     assert [type(event) for event in events if isinstance(event, Begin | Commit)] == [Begin, Commit] * 2
     assert target.gtid_set().endswith(":1-2") or target.gtid_set() == ""
@@ -230,16 +230,16 @@ def test_another_decoder_knows_what_table_is_skipped() -> None:
     log = Log()
     log.file()
     row = b"\0" + (10).to_bytes(8, "little") + (1).to_bytes(8, "little")
-    places = []
+    positions = []
     for number in (1, 2):
         log.gtid(number)
         log.query("BEGIN")
-        places.append(("binlog.000001", log.pos))
+        positions.append(("binlog.000001", log.pos))
         log.table_map(CLAIMS, table="claims", table_id=71)
         log.insert(2, row, table_id=71)
         log.xid()
     uncaptured: dict[bytes, str] = {}
-    decoded(log, decoder(strict=True, skipped=places[:1], uncaptured=uncaptured))
+    decoded(log, decoder(strict=True, skipped=positions[:1], uncaptured=uncaptured))
     events = decoded(log, decoder(strict=True, uncaptured=uncaptured))
     assert [event.table for event in events if isinstance(event, UnreadableRow)] == ["claims", "claims"]
 
@@ -250,12 +250,12 @@ def test_images_without_any_column_are_no_endless_rows() -> None:
     log.gtid(1)
     log.query("BEGIN")
     log.table_map([Shape("id", ColumnType.LONG)])
-    place = ("binlog.000001", log.pos)
+    position = ("binlog.000001", log.pos)
     log.add(EventType.WRITE_ROWS, (70).to_bytes(6, "little") + b"\1\0\2\0\1\0" + b"rest")
     log.xid()
     with pytest.raises(SourceError, match="is missing from a row image") as caught:
         decoded(log, decoder())
-    assert caught.value.place == place
+    assert caught.value.position == position
 
 
 def test_a_statement_that_was_skipped_ends_no_later_transaction() -> None:

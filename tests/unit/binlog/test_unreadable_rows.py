@@ -248,4 +248,4 @@ def test_a_compressed_column_that_is_damaged_is_an_event_that_cannot_be_read() -
     log.xid()
     with pytest.raises(UndecodableEvent, match="a compressed column cannot be inflated") as caught:
         decoded(log, decoder(mariadb=True))
-    assert caught.value.place == place
+    assert caught.value.position == place

@@ -10,7 +10,7 @@ from consumer.commands.lost_checkpoint import LastKnown, Newest, StreamReached, 
 from consumer.commands.tails import PartitionEnds, Tail, as_tail
 from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
-from consumer.stream.envelope import EnvelopeWriter, StreamPlace
+from consumer.stream.envelope import EnvelopeWriter, StreamPosition
 
 LANES = {0: LaneState(1, 5, 90, {}), 1: LaneState(1, 3, 80, {})}
 
@@ -102,7 +102,7 @@ def test_what_is_no_message_of_the_readers_is_passed() -> None:
 def test_a_heartbeat_says_where_the_stream_stands() -> None:
     writer = EnvelopeWriter("shop", "mysql", "firm", 1)
     assert as_tail(0, writer.heartbeat(3, 6, 5).encode()) == Tail(0, 1, 3, 6, 5, True, "", 0, "", 0)
-    stands = writer.heartbeat(3, 6, 5, StreamPlace("u-1", "b.000002", 77))
+    stands = writer.heartbeat(3, 6, 5, StreamPosition("u-1", "b.000002", 77))
     assert as_tail(0, stands.encode()) == Tail(0, 1, 3, 6, 5, True, "", 0, "b.000002", 77, "u-1", "firm")
 
 

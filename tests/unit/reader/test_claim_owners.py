@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.binlog.events import Id, RowChange
-from consumer.binlog.position import Place
+from consumer.binlog.position import OrderedPosition
 from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
 
-NOW: Place = (7, 1_000)
+NOW: OrderedPosition = (7, 1_000)
 
 
 class Replica:
     """Answers from `users` while its binlog ends at `end`, and notes what it was asked."""
 
-    def __init__(self, users: dict[Id, int | None] | None = None, end: Place = NOW) -> None:
+    def __init__(self, users: dict[Id, int | None] | None = None, end: OrderedPosition = NOW) -> None:
         self.users = users or {}
         self.end = end
         self.asked: list[list[Id]] = []

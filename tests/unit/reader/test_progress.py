@@ -14,10 +14,10 @@ def test_one_line_every_ten_seconds_tells_what_was_counted_since_the_last() -> N
         for now in (4.0, 10.0, 19.9, 20.0):
             progress.add(rows=100, hits=30, asked=4, queries=1)
             progress.log_if_due("binlog.000007", int(now))
-    assert [(line["pos"], line["rows_per_second"], line["cache_hits"], line["replica_lookups"]) for line in lines] == [
-        (10, 20.0, 60, 2),
-        (20, 20.0, 60, 2),
+    assert [(line["position"], line["rows_per_second"], line["cache_hits"]) for line in lines] == [
+        ("binlog.000007:10", 20.0, 60),
+        ("binlog.000007:20", 20.0, 60),
     ]
-    assert {(line["event"], line["file"], line["seconds_behind"], line["claims_asked"]) for line in lines} == {
-        ("progress", "binlog.000007", 0.25, 8)
-    }
+    assert {
+        (line["event"], line["behind_seconds"], line["claims_asked"], line["replica_lookups"]) for line in lines
+    } == {("reader_progressed", 0.25, 8, 2)}

@@ -23,7 +23,7 @@ from consumer.binlog.events import (
     Statement,
     UnreadableRow,
 )
-from consumer.binlog.position import Place
+from consumer.binlog.position import OrderedPosition
 from consumer.capture import CAPTURED
 from consumer.lane import lane_of
 from consumer.mysql.foreign_keys import Action, ForeignKeys
@@ -72,7 +72,7 @@ class Trial:
         self.owners = ClaimOwners(1000, self.ask)
         self.sequencer = Sequencer(start, "p.{}".format, EnvelopeWriter("p", "mysql", "company", 1), self.keep)
         self.keys = keys or ForeignKeys()
-        self.end: Place = (9, 9) if ahead else (1, 99)
+        self.end: OrderedPosition = (9, 9) if ahead else (1, 99)
         self.router = Router(
             self.sequencer,
             self.owners,
@@ -253,7 +253,7 @@ def test_a_transaction_that_was_rolled_back_is_left_out_the_second_time() -> Non
     trial = Trial()
     with pytest.raises(RolledBack) as caught:
         trial.feed(*events)
-    again = Trial(left_out=[caught.value.place])
+    again = Trial(left_out=[caught.value.position])
     assert again.feed(*events, BEGIN._replace(pos=50, ts_us=2_000), user("c", None, 11), COMMIT) == [("users", "c", 11)]
 
 

@@ -13,7 +13,7 @@ from consumer.leads.model import RequirementRow
 from consumer.reader.commit_times import CommitTimes
 from consumer.reader.sequencer import Sequencer
 from consumer.stream.checkpoint import PreparedTransaction
-from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow, StreamPlace
+from consumer.stream.envelope import NOBODY, READERS, EnvelopeWriter, SingleRow, StreamPosition
 from consumer.stream.errors import CheckpointUnreadable
 from tests.unit.reader.kafka import LANES, Kafka, Sent, single
 
@@ -550,7 +550,7 @@ def test_a_late_replicas_rows_are_not_dated_by_those_of_another_server(whole: bo
 def test_a_heartbeat_says_in_every_lane_where_the_stream_stands() -> None:
     kafka = Kafka()
     sequencer = kafka.sequencer()
-    sequencer.heartbeat(5_000, StreamPlace("s", "b.000002", 77))
+    sequencer.heartbeat(5_000, StreamPosition("s", "b.000002", 77))
     sequencer.heartbeat(6_000)
     places = [(beat.value["source"].get("file"), beat.value["source"].get("pos")) for beat in kafka.open]
     assert places == [("b.000002", 77)] * LANES + [(None, None)] * LANES

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.audit import audit as auditing
 from consumer.audit.audit import Audit, Times
-from consumer.binlog.position import place
+from consumer.binlog.position import ordered_position
 from consumer.mysql.session import Replica
 from consumer.settings import KafkaSettings, MySQLAddress, ReplicaSettings, load
 from tests.integration.company_tables import key
@@ -42,14 +42,14 @@ def reading(world: World, **more: str) -> Iterator[None]:
 def beat(world: World) -> int:
     """When (ms since 1970) a heartbeat said that all is read that the server has now."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        end = place(*replica.binlog_place())
+        end = ordered_position(*replica.binlog_position())
 
     def stands() -> int:
         beats = (message.value for message in world.messages() if message.lane == 0)
         behind = [
             beat["ts_ms"]
             for beat in beats
-            if (at := beat["source"]).get("server") and place(at["file"], at["pos"]) >= end
+            if (at := beat["source"]).get("server") and ordered_position(at["file"], at["pos"]) >= end
         ]
         return min(behind, default=0)
 
@@ -140,7 +140,7 @@ def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: 
 
 def newest_file(world: World) -> str:
     with closing(Replica(MySQLAddress(world.url))) as replica:
-        return replica.binlog_place()[0]
+        return replica.binlog_position()[0]
 
 
 def purge(world: World) -> None:
@@ -223,7 +223,7 @@ def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: 
         done = world.consumer("audit", **there)
         assert done.returncode == 1
         assert "is not the server that the reader reads" in done.stderr
-        reader = world.reader(**there).wait_for("reading")
+        reader = world.reader(**there).wait_for("reader_connected")
         time.sleep(2)  # a few heartbeats
         world.execute("INSERT INTO users (id) VALUES (200), (201)")
         reader.until(lambda: {200, 201} <= ids(world), "the rows of the other server arrived")

@@ -315,7 +315,7 @@ def test_a_sweep_that_somebody_starts_waits_a_while_for_one_that_runs(mysql_worl
     world = mysql_world
     with Runs(world.book()).alone("new-users"):
         process = world.start("run", "new-users")
-        process.wait_for("run_waits")
+        process.wait_for("run_waiting")
     process.succeed()
 
 

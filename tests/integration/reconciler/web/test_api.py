@@ -157,7 +157,7 @@ def test_every_place_says_the_version(mysql_world: World, served: Served) -> Non
     assert served.get("/openapi.json").json()["info"]["version"] == release
     assert f'version="{release}"' in served.get("/metrics").text
     first = json.loads(served.process.text().splitlines()[0])
-    assert (first["event"], first["process"], first["version"]) == ("starting", "reconciler", release)
+    assert (first["event"], first["process"], first["version"]) == ("process_starting", "reconciler", release)
     for program in ("consumer", "reconciler"):
         done = mysql_world.processes.run(program, "--version")
         assert (done.returncode, done.stdout) == (0, f"leadstream {release}\n")
@@ -167,6 +167,6 @@ def test_every_place_says_the_version(mysql_world: World, served: Served) -> Non
 def test_the_first_line_of_a_process_says_its_version(mysql_world: World, command: str, name: str) -> None:
     nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_PREFIX": "nowhere"}
     process = mysql_world.processes.start("consumer", command, **nowhere)
-    process.wait_for("starting")
+    process.wait_for("process_starting")
     first = json.loads(process.text().splitlines()[0])
     assert (first["process"], first["version"]) == (name, version("leadstream"))

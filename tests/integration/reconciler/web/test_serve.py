@@ -212,7 +212,7 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         assert served.post("/v1/leads/1/recheck", None).status_code == 401
         asked = served.post("/v1/leads/1/recheck", TOKEN)
         assert (asked.status_code, "queued" in asked.json()["detail"]) == (202, True)
-        (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_asked_for")
+        (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_queued")
         assert (noted["user_id"], noted["by"]) == (1, "API_TOKEN"), "the recheck itself is gone once it is done"
         until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
         assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
@@ -306,7 +306,7 @@ def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_
             until(lambda: all(runs_of(world, name) for name in [*SWEEPS, "age"]), "everything missed has run")
             until(lambda: runs_of(world, "new-users") >= 2, "the sweep ran that was missed")
             assert served.stop() == 0
-        started += [line["run"] for line in served.process.lines() if line["event"] == "run_starts"]
+        started += [line["run"] for line in served.process.lines() if line["event"] == "run_started"]
     due_again = len(started) - 5
     assert due_again <= 1, "a slot may have come during the test, but no more than one"
     assert sorted(set(started)) == sorted([*SWEEPS, "age"])

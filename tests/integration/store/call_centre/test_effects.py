@@ -171,7 +171,7 @@ def test_an_id_that_is_there_with_other_content_is_an_error_that_is_told(replaye
     )
     with structlog.testing.capture_logs() as logs:
         replayer.sign(1)
-    assert [(line["event"], line["conversions"]) for line in logs] == [("conversion_id_taken", [str(taken)])]
+    assert [(line["event"], line["conversion_ids"]) for line in logs] == [("conversion_id_taken", [str(taken)])]
     assert row(database, "SELECT user_id FROM conversions") == (2,)
 
 

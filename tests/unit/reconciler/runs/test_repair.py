@@ -198,18 +198,24 @@ def test_what_is_done_about_leads_is_logged_by_their_numbers_alone(world: World,
         checked(world.repairer(), 2)
     assert lines == [
         {"event": "lead_refused", "log_level": "error", "user_id": 2, "reason": reason},
-        {"event": "drift_repaired", "log_level": "warning", "leads": 1, "signature": 1},
+        {"event": "drift_repaired", "log_level": "warning", "count": 1, "kinds": {"signature": 1}},
         {"event": "entries_refused", "log_level": "error", "user_id": 2, "reason": reason},
-        {"event": "entries_repaired", "log_level": "warning", "leads": 1, "users": [1], "entry_missing": 1},
+        {
+            "event": "entries_repaired",
+            "log_level": "warning",
+            "count": 1,
+            "user_ids": [1],
+            "kinds": {"entry_missing": 1},
+        },
         {"event": "lead_refused", "log_level": "error", "user_id": 2, "reason": "held"},
         {
             "event": "drift_not_confirmed",
             "log_level": "info",
-            "leads": 1,
+            "count": 1,
             "reason": "the stream has yet to pass what was read",
         },
-        {"event": "clock_put_back", "log_level": "warning", "replica": "replica", "seconds": 11},
-        {"event": "drift_not_confirmed", "log_level": "info", "leads": 1, "reason": PUT_BACK},
+        {"event": "clock_put_back", "log_level": "warning", "address": "replica", "behind_seconds": 11},
+        {"event": "drift_not_confirmed", "log_level": "info", "count": 1, "reason": PUT_BACK},
     ]
 
 

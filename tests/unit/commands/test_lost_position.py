@@ -1,4 +1,4 @@
-"""The place of a stream whose checkpoint is lost, sought in binlogs written by hand."""
+"""The position of a stream whose checkpoint is lost, sought in binlogs written by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumer.binlog.constants import EventType
 from consumer.binlog.events import Event
 from consumer.binlog.position import PreparedGroup
 from consumer.commands.lost_checkpoint import LastKnown, Newest
-from consumer.commands.lost_place import Stood, read_to
+from consumer.commands.lost_position import Stood, read_to
 from consumer.commands.tails import Tail
 from tests.unit.binlog.wirebuild import SOURCE, Log, decoder
 
@@ -111,7 +111,7 @@ def test_a_binlog_that_was_reset_says_nothing() -> None:
     log = new_log()
     log.transaction(1, 1)
     assert seek(log, beat(log.pos, COMMITTED - 1), None, 1) is None
-    assert seek(log, beat(log.pos + 1), None, 1) is None, "it ends before that place"
+    assert seek(log, beat(log.pos + 1), None, 1) is None, "it ends before that position"
     assert seek(log, beat(log.pos, sent_ms=COMMITTED // 1000 - 1), None, 1) is None, "its file began later"
     assert seek(log, None, wanted(1), 1) is not None
     assert seek(log, None, wanted(1)._replace(ts_us=COMMITTED - 1), 1) is None, "another one with its GTID"

@@ -1,11 +1,11 @@
-"""The place in the binlog of a stream whose checkpoint is lost, found by what Kafka knows of it."""
+"""The position in the binlog of a stream whose checkpoint is lost, found by what Kafka knows of it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from consumer.binlog.events import Begin, Commit, RowChange, Single
-from consumer.binlog.position import PreparedGroup, place
+from consumer.binlog.position import PreparedGroup, ordered_position
 from consumer.binlog.stream import BinlogStream
 from consumer.commands.lost_checkpoint import LastKnown, Newest
 from consumer.commands.tails import Tail
@@ -23,8 +23,8 @@ class Stood(NamedTuple):
 def read_to(stream: BinlogStream, sought: LastKnown, end: tuple[str, int]) -> Stood | None:
     """Reads on until what is sought; None where it is not there before `end`, or the binlog is of another history.
 
-    An XA transaction that is prepared before the place and decided soon behind it may be missing in what is returned:
-    then its end has every lead read live. Raises as BinlogStream.read.
+    An XA transaction that is prepared before the position and decided soon behind it may be missing in what is
+    returned: then its end has every lead read live. Raises as BinlogStream.read.
     """
     beat, wanted = sought.heartbeat, sought.transaction
     begin: Begin | None = None
@@ -45,12 +45,12 @@ def read_to(stream: BinlogStream, sought: LastKnown, end: tuple[str, int]) -> St
                 elif isinstance(part, Commit) and begin is not None and wanted is not None and _is(begin, wanted):
                     if not wanted.lanes_open:
                         return Stood(part.file, part.pos, _undecided(part, stream.prepared()))
-                    was_prepared = not begin.pos < row_pos < part.pos  # rows of XA have their XA COMMIT's place
+                    was_prepared = not begin.pos < row_pos < part.pos  # rows of XA have their XA COMMIT's position
                     return _inside(begin, before, stream.prepared(), was_prepared=was_prepared)
-        at = place(stream.file, stream.pos)
-        if beat is not None and wanted is None and at >= place(beat.file, beat.pos):
+        at = ordered_position(stream.file, stream.pos)
+        if beat is not None and wanted is None and at >= ordered_position(beat.file, beat.pos):
             return Stood(beat.file, beat.pos, _undecided(beat, stream.prepared()))
-        if at >= place(*end):
+        if at >= ordered_position(*end):
             return None
 
 
@@ -68,16 +68,19 @@ def _inside(
 
 
 def _undecided(there: Begin | Commit | Tail, prepared: tuple[PreparedGroup, ...]) -> list[PreparedGroup]:
-    return [group for group in prepared if place(group.file, group.pos) < place(there.file, there.pos)]
+    return [
+        group for group in prepared if ordered_position(group.file, group.pos) < ordered_position(there.file, there.pos)
+    ]
 
 
 def _is_of_later(begin: Begin, beat: Tail) -> bool:
-    """Whether a transaction that stands before a heartbeat's place was committed after it: the binlog was reset."""
+    """Whether a transaction that stands before a heartbeat's position was committed after it: the binlog was reset."""
     return (
-        place(begin.file, begin.pos) < place(beat.file, beat.pos) and (begin.applied_us or begin.ts_us) > beat.version
+        ordered_position(begin.file, begin.pos) < ordered_position(beat.file, beat.pos)
+        and (begin.applied_us or begin.ts_us) > beat.version
     )
 
 
 def _is(begin: Begin, wanted: Newest) -> bool:
-    """Whether this is the transaction, by its time too: after a reset, GTIDs and places are given once more."""
+    """Whether this is the transaction, by its time too: after a reset, GTIDs and positions are given once more."""
     return transaction_id(begin.gtid, begin.file, begin.pos) == wanted.id and begin.ts_us == wanted.ts_us
