@@ -2,8 +2,8 @@
 
 One of the two ways in which a step that failed is tried again; the other is `consumer.store.conflicts`. These loops are
 none of them, because nothing failed that would be done again: `topics.partitions_of` and `ReaderTransactions` cut a
-wait in Kafka's own client into short ones, so that a signal to stop ends it; `topic_repair.widen` waits until brokers
-show the partitions that they granted; `Reader._look_for_successor` waits until another reader's name is written.
+wait in Kafka's own client into short ones, so that a signal to stop ends it; `topic_repair.await_shown` waits until
+brokers show what was granted; `Reader._look_for_successor` waits until another reader's name is written.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -21,6 +22,9 @@ from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topic_fit import REPAIR, configure, lowered, too_few
 from consumer.stream.topics import ANSWER_SECONDS
 
+LOOK_SECONDS: Final = 0.1
+"""Between two looks whether Kafka shows what it granted."""
+
 
 def widen(settings: KafkaSettings) -> list[str]:
     """Gives the lanes' topics the same number of partitions, LANES at least; says of which it gave some.
@@ -35,11 +39,9 @@ def widen(settings: KafkaSettings) -> list[str]:
             wider = [NewPartitions(name, most) for name in names]
             for future in admin.create_partitions(wider, request_timeout=ANSWER_SECONDS).values():
                 future.result()
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while behind := [name for name, count in topics.partitions_of_lanes(settings).items() if count < most]:
-        if time.monotonic() > deadline:
-            raise KafkaLost(f"{', '.join(behind)} did not get its partitions in time; run setup again")
-        time.sleep(0.1)
+    await_shown(
+        lambda: [name for name, count in topics.partitions_of_lanes(settings).items() if count < most], "its partitions"
+    )
     return [f"topic {name} has {most} partitions now" for name in names]
 
 
@@ -58,14 +60,34 @@ def repair(settings: KafkaSettings) -> list[str]:
             raise TopicMismatch(sentence)
         done += widen(settings)
         actual = topics.settings_of(admin, partitions)
+        changed: dict[str, Mapping[str, str]] = {}
         for topic in needed:
             if topic.name in actual:
                 found = actual[topic.name]
                 wrong = {key: value for key, value in topic.fixed.items() if found.get(key) != value}
                 wrong |= lowered(topic.settings, found)
                 _alter(admin, topic.name, wrong, settings.kafka_bootstrap_servers)
+                changed[topic.name] = wrong
                 done += [f"topic {topic.name} has {key}={value} now" for key, value in wrong.items()]
+        await_shown(lambda: _unlike(changed, topics.settings_of(admin, changed)), "its settings")
     return done
+
+
+def _unlike(changed: Mapping[str, Mapping[str, str]], shown: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    """The topics that do not show all the settings that they were given."""
+    return [name for name, given in changed.items() if not given.items() <= shown[name].items()]
+
+
+def await_shown(behind: Callable[[], list[str]], what: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Waits until no topic is `behind` any more: Kafka grants a change before its brokers know of it.
+
+    Raises KafkaLost after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while names := behind():
+        if time.monotonic() > deadline:
+            raise KafkaLost(f"{', '.join(names)} did not get {what} in time; run setup again")
+        time.sleep(LOOK_SECONDS)
 
 
 def _alter(admin: AdminClient, name: str, settings: Mapping[str, str], servers: str) -> None:
