@@ -239,6 +239,22 @@ def test_the_shared_token_is_renewed_beside_those_of_persons(tmp_path: Path) -> 
     assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
 
 
+def test_a_token_that_was_taken_from_somebody_is_nobodys_whatever_the_other_file_holds(tmp_path: Path) -> None:
+    shared, listed = tmp_path / "token", tmp_path / "tokens"
+    written(shared, SHARED)
+    written(listed, LISTED.get_secret_value())
+    known = tokens(SecretStr(SHARED), LISTED, {"API_TOKEN": shared, "API_TOKENS": listed})
+    assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
+    written(listed, "board 0123456789abcdeg read\n")
+    written(shared, "short")
+    with capture_logs() as logs:
+        assert known.caller("0123456789abcdef") is None
+    assert [line.get("files", line.get("tokens")) for line in logs] == [["API_TOKEN_FILE"], 2]
+    written(shared, f"{SHARED}-zweiter")
+    assert known.caller("0123456789abcdef") is None
+    assert known.caller(f"{SHARED}-zweiter") == Caller("API_TOKEN", may_run=True)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
