@@ -235,7 +235,7 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
             422: models.wrong(models.WRONG),
             503: models.refusal(
                 503,
-                "Neither server answers, or PostgreSQL has not yet since the start.",
+                "Neither server answers, or PostgreSQL has not since the start, or it alone knows whom not to call.",
                 "the replica does not answer, and PostgreSQL does not answer",
                 "unavailable",
             ),
@@ -251,9 +251,11 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
 
         `queue_type` is the queue they belong in now, by our name, and `none` where they must not be called; `agrees`
         says whether that is the one asked about: where not, do not call. `because` says why in a sentence. `source`
-        says where the answer is from: `replica`, or `state` (what we hold) where the replica did not answer in time,
-        which `note` then says. `as_of` is the time of the data, null where nobody knows it. `drift` names what we hold
-        otherwise than MySQL; where there is any, a recheck of the customer is queued (`recheck_queued`).
+        says where the answer is from: `replica`, or `state` (what we hold, or what agents see by a newer live read)
+        where the replica did not answer in time, which `note` then says. `as_of` is the time of the data, null where
+        nobody knows it. `drift` names what we hold otherwise than MySQL; where there is any, a recheck of the customer
+        is queued (`recheck_queued`). Where PostgreSQL does not answer, nobody knows who must not be called: then no
+        queue that is called agrees, and the answer is 503.
         """
         return await precalls.precall(user_id, expected)
 
