@@ -49,10 +49,11 @@ FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 
 
 WHOLE: Final = """
-    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND outcome = 'stopped')
+    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND (
+        outcome = 'stopped' OR outcome = 'ok' AND coalesce((counts ->> 'left_to_recheck')::bigint, 0) > 0))
 """
 """What a run is that answers for everybody: neither a sample in which nothing was wrong, nor a verify that was stopped,
-heals what was found before it."""
+or that could not confirm what seemed to differ, heals what was found before it."""
 
 NEWEST: Final = f"""
 SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error,
