@@ -65,7 +65,9 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find and confirm drift, but write nothing.")] = False,
     settle: Settle = False,
-    interval: Annotated[float | None, typer.Option(min=0.1, help="Repeat every so many seconds until stopped.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(min=0.1, max=604_800.0, help="Repeat every so many seconds until stopped.")
+    ] = None,
     as_json_: JSON = False,
 ) -> None:
     """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from threading import Event
 from typing import Final
 
+import psycopg
 import structlog
 
 from consumer.metrics import DEAD_LETTERS_EXPIRED
@@ -14,6 +15,7 @@ from consumer.progress import LineProgress
 from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.errors import StoreError, StoreUnavailable
 from reconciler import metrics
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
@@ -21,7 +23,7 @@ from reconciler.replica import Known
 from reconciler.runs import attribution
 from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
-from reconciler.runs.run_log import Runs
+from reconciler.runs.run_log import AlreadyRunning, Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
 from reconciler.runs.sweeps import Report, SweepScope
 from reconciler.settings import AgingSettings
@@ -54,12 +56,16 @@ class Jobs:
         self._aging = aging
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
-        self._not_ours = ""
-        """Why others attribute conversions, as it was last logged."""
+        self._not_ours: str | None = None
+        """Why others attribute conversions, as it was last logged; "": we do, None: that was not looked at yet."""
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""
         self._replicas.close()
+
+    def left_to_others(self) -> frozenset[str]:
+        """Runs that nobody need wait for here, as far as is known."""
+        return frozenset() if self._not_ours == "" else frozenset({ATTRIBUTION})
 
     def allow(self, name: str) -> None:
         """Raises NotAllowed where settings forbid runs, or this sweep."""
@@ -145,8 +151,14 @@ class Jobs:
         """
         if self.settings.discovery.shadow_mode:
             return
-        with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
-            done = attribution.attribute(tools.postgres, tools.runs, self._stop)
+        try:
+            with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
+                done = attribution.attribute(tools.postgres, tools.runs, self._stop)
+        except StoreUnavailable:
+            raise
+        except (AlreadyRunning, StoreError, psycopg.Error):
+            self._not_ours = ""  # it was tried, here or elsewhere
+            raise
         if isinstance(done, str):
             if done != self._not_ours:
                 log.info("attribution_not_ours", reason=done)

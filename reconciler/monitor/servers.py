@@ -38,6 +38,8 @@ LAG_SECONDS: Final = 2400.0
 """How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
 LAG_CHECKED_SECONDS: Final = 10.0
 """How often while somebody does, or while it is late or was away."""
+UNANSWERED_SECONDS: Final = 60.0
+"""PostgreSQL is away where a look has not ended for so long, though the connection stands: what was seen is old."""
 RETENTION_SECONDS: Final = 21_600.0
 """How often the replica is asked how long it keeps its binlogs."""
 LATE_SECONDS: Final = 30.0
@@ -178,6 +180,7 @@ class ServerMonitor:
         self._lag_wanted = True
         self._lag_asked = -LAG_SECONDS
         self._retention_asked = -RETENTION_SECONDS
+        self._store_answered = time.monotonic()
         self._is_recording = True
         """Whether lag could be written the last time; logged once."""
         self._threads = [
@@ -201,7 +204,11 @@ class ServerMonitor:
 
     def snapshot(self) -> Snapshot:
         """What was seen last."""
-        return self._snapshot
+        seen, silent = self._snapshot, time.monotonic() - self._store_answered
+        if not seen.store_up or silent < UNANSWERED_SECONDS:
+            return seen
+        error = f"PostgreSQL has not answered for {silent:.0f} s, though the connection stands; look at its server"
+        return replace(seen, store_up=False, store_error=error, store_failed=True)
 
     def look_at_runs(self, postgres: Postgres) -> None:
         """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
@@ -216,9 +223,10 @@ class ServerMonitor:
             while not self._stop.is_set():
                 try:
                     lags.measured(*self._look_at_store(postgres))
+                    self._store_answered = time.monotonic()
                     if time.monotonic() - counted >= COUNT_SECONDS:
                         self._count(postgres)
-                        counted = time.monotonic()
+                        counted = self._store_answered = time.monotonic()
                         self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
                     self._log_away("store", error, was_up=self._snapshot.store_up)
