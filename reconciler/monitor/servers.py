@@ -229,7 +229,7 @@ class ServerMonitor:
                         counted = self._store_answered = time.monotonic()
                         self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
-                    self._log_away("store", error, was_up=self._snapshot.store_up)
+                    self._log_away("store", error, self._snapshot.store_error)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
                     self._see(store_up=False, store_error=str(error), store_failed=failed)
@@ -262,7 +262,7 @@ class ServerMonitor:
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
         except SourceError as error:
-            self._log_away("replica", error, was_up=self._snapshot.replica_up)
+            self._log_away("replica", error, self._snapshot.replica_error)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
@@ -316,6 +316,7 @@ class ServerMonitor:
             self._snapshot = replace(self._snapshot, **seen)  # type: ignore[arg-type]
 
     @staticmethod
-    def _log_away(server: str, error: Exception, *, was_up: bool) -> None:
-        if was_up:
+    def _log_away(server: str, error: Exception, before: str) -> None:
+        """Logs it where that is not what was the matter `before`."""
+        if str(error) != before:
             log.warning("server_away", server=server, reason=str(error))

@@ -10,12 +10,44 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.settings import MySQLAddress
+from consumer.store.errors import StoreUnavailable
 from consumer.store.lanes import LanePoint
 from reconciler.monitor import servers
 from reconciler.monitor.servers import ServerMonitor
 from tests.support.waiting import until
+
+
+def test_a_server_that_is_away_from_the_beginning_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look(_: ServerMonitor, __: object) -> None:
+        looks.append(1)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(ServerMonitor, "_look_at_store", look)
+    monkeypatch.setattr(servers, "LOOK_SECONDS", 0.01)
+    stop = Event()
+    monitor = ServerMonitor(settings(), stop, ZoneInfo("UTC"))
+    with capture_logs() as logs:
+        monitor.start()
+        until(lambda: len(looks) > 2 and monitor.snapshot().replica_failed, "both were asked")
+        stop.set()
+        monitor.join()
+    assert sorted(line["server"] for line in logs if line["event"] == "server_away") == ["replica", "store"]
+
+
+def settings() -> Any:
+    return cast(
+        Any,
+        SimpleNamespace(
+            replica=SimpleNamespace(address=MySQLAddress("mysql://u@127.0.0.1:1/db"), replica_query_seconds=1.0),
+            database=SimpleNamespace(conninfo=""),
+            discovery=SimpleNamespace(smart_discovery_enabled=False),
+        ),
+    )
 
 
 def test_a_postgresql_whose_answer_does_not_come_is_away_though_its_connection_stands(
@@ -33,12 +65,7 @@ def test_a_postgresql_whose_answer_does_not_come_is_away_though_its_connection_s
     monkeypatch.setattr(ServerMonitor, "_look_at_store", look)
     monkeypatch.setattr(ServerMonitor, "_count", lambda *_: None)
     monkeypatch.setattr(servers, "LOOK_SECONDS", 0.01)
-    settings = SimpleNamespace(
-        replica=SimpleNamespace(address=MySQLAddress("mysql://u@127.0.0.1:1/db"), replica_query_seconds=1.0),
-        database=SimpleNamespace(conninfo=""),
-        discovery=SimpleNamespace(smart_discovery_enabled=False),
-    )
-    monitor = ServerMonitor(cast(Any, settings), stop, ZoneInfo("UTC"))
+    monitor = ServerMonitor(settings(), stop, ZoneInfo("UTC"))
     monitor.start()
     try:
         until(lambda: monitor.snapshot().store_up, "it answered")
