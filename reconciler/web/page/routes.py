@@ -142,11 +142,14 @@ class TodayCache:
         """PostgreSQL's clock, less our own."""
 
     def newest(self) -> StoreSeen:
-        """The newest that could be had, perhaps old. Never raises."""
-        with self._lock:
-            if time.monotonic() >= self._due:
-                self._look()
-            return StoreSeen(datetime.now(UTC) + self._ahead, self._newest, self._week)
+        """The newest that could be had, perhaps old: nobody waits for a look of others without end. Never raises."""
+        if self._lock.acquire(timeout=FRESH_SECONDS):
+            try:
+                if time.monotonic() >= self._due:
+                    self._look()
+            finally:
+                self._lock.release()
+        return StoreSeen(datetime.now(UTC) + self._ahead, self._newest, self._week)
 
     def _look(self) -> None:
         try:
