@@ -184,10 +184,11 @@ def age() -> None:
     demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings)
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
-        if tools.discovery.shadow_mode:
-            typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
-            return
-        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC))
+        ours = not tools.discovery.shadow_mode
+        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC), ours=ours)
+    if not ours:
+        typer.echo("SHADOW_MODE is on: scores stay as they are, and days up to today are noted as the old system's")
+        return
     for day, scores in aged.items():
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:

@@ -139,9 +139,7 @@ class Jobs:
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
     def is_aging_due(self, postgres: Postgres, slot: datetime) -> bool:
-        """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
-        if self.settings.discovery.shadow_mode:
-            return False
+        """Whether scores are still to age for a local day up to that of this slot. Raises StoreError."""
         return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def attribute(self) -> None:
@@ -176,10 +174,14 @@ class Jobs:
         )
 
     def age(self, slot: datetime) -> None:
-        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
+        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError.
+
+        In shadow mode the old system does: its days are recorded, so that a cut-over makes up for none of them.
+        """
+        ours = not self.settings.discovery.shadow_mode
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
-            aged = age(tools.postgres, tools.runs, self._aging, slot)
-        for day, scores in aged.items():
+            aged = age(tools.postgres, tools.runs, self._aging, slot, ours=ours)
+        for day, scores in aged.items() if ours else ():
             log.info("aged", day=day.isoformat(), scores=scores)
 
     @staticmethod

@@ -83,27 +83,31 @@ def days_due(postgres: Postgres, runs: Runs, settings: AgingSettings, time: date
     return missed(last, today, settings, runs.kept_days)
 
 
-def age(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
+def age(
+    postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime, *, ours: bool = True
+) -> dict[date, int]:
     """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
 
     Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
-    AGING_TIMEZONE. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
+    AGING_TIMEZONE. Where scores are not `ours`, the days are recorded alone: others age for them, and nobody makes up
+    for them later. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
     """
     if not days_due(postgres, runs, settings, time):
         return {}
     with runs.alone(NAME):
         return {
-            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, locked=True)
+            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, ours, locked=True)
             for day in days_due(postgres, runs, settings, time)
         }
 
 
-def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None) -> int:
+def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None, ours: bool) -> int:
     """One day, recorded in the transaction that ages it; the caller holds the run's name."""
     day = day_of(date, ZoneInfo(settings.aging_timezone))
     with postgres.session() as connection, connection.transaction():
-        aged = connection.execute(
-            AGE, {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
-        ).rowcount
+        aged = 0
+        if ours:
+            wanted = {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
+            aged = connection.execute(AGE, wanted).rowcount
         connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged}), "by": by})
     return aged

@@ -123,7 +123,10 @@ def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_
     world = mysql_world
     world.user(1)
     world.backfill()
-    assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true").stdout
+    assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true", AGING_SKIPPED_WEEKDAYS="").stdout
+    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n", "the old system's day"
+    assert scores(world) == {1: 0}
+    world.pg("DELETE FROM leadstream.runs WHERE name = 'age'")
     assert (
         world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout
         == f"1 scores aged by one for {datetime.now(UTC):%Y-%m-%d}\n"
