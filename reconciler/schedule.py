@@ -26,6 +26,7 @@ from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.runs import aging
+from reconciler.runs.repair import why
 from reconciler.runs.run_log import AlreadyRunning
 from reconciler.runs.sweeps import SweepScope
 
@@ -156,4 +157,4 @@ class Schedule:
         except AlreadyRunning:
             log.debug("runs_elsewhere", run=name)
         except (StoreError, SourceError, psycopg.Error) as error:
-            log.warning("run_failed", run=name, reason=str(error))
+            log.warning("run_failed", run=name, reason=why(error))

@@ -28,6 +28,7 @@ from reconciler.monitor.today import SinceMidnight, since_midnight
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
 from reconciler.replica import Known, ReplicaReads
+from reconciler.runs.repair import why
 from reconciler.runs.run_log import WHOLE
 from reconciler.runs.sessions import Settings
 
@@ -232,7 +233,7 @@ class ServerMonitor:
                     self._log_away("store", error, self._snapshot.store_error)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
-                    self._see(store_up=False, store_error=str(error), store_failed=failed)
+                    self._see(store_up=False, store_error=why(error), store_failed=failed)
                     postgres.close()
                 self._stop.wait(LOOK_SECONDS)
 
@@ -276,7 +277,7 @@ class ServerMonitor:
             self._is_recording = True
         except (StoreError, psycopg.Error) as error:
             if self._is_recording:
-                log.warning("lag_not_recorded", reason=str(error), hint="the page lacks it meanwhile")
+                log.warning("lag_not_recorded", reason=why(error), hint="the page lacks it meanwhile")
             self._is_recording = False
 
     def _look_at_store(self, postgres: Postgres) -> tuple[Mapping[int, LanePoint], datetime]:
@@ -318,5 +319,5 @@ class ServerMonitor:
     @staticmethod
     def _log_away(server: str, error: Exception, before: str) -> None:
         """Logs it where that is not what was the matter `before`."""
-        if str(error) != before:
-            log.warning("server_away", server=server, reason=str(error))
+        if (reason := why(error)) != before:
+            log.warning("server_away", server=server, reason=reason)

@@ -35,6 +35,7 @@ from reconciler.monitor.servers import ServerMonitor
 from reconciler.names import STARTABLE
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs, NotAllowed
+from reconciler.runs.repair import why
 from reconciler.runs.report import as_dict
 from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
@@ -320,7 +321,7 @@ def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
         try:
             await asyncio.to_thread(_look_at_runs, monitor, jobs)
         except (StoreError, psycopg.Error) as error:
-            log.warning("health_from_memory", reason=str(error))
+            log.warning("health_from_memory", reason=why(error))
         return smart_discovery(monitor.snapshot())
 
     @app.get("/metrics", operation_id="showMetrics", tags=["health"], summary="For Prometheus", response_class=Response)
@@ -361,7 +362,7 @@ async def _start(pool: ThreadPoolExecutor, name: str, work: Callable[[], Report]
 def _tell(name: str, done: asyncio.Future[Report]) -> None:
     error = None if done.cancelled() else done.exception()
     if error is not None:
-        log.warning("run_refused", run=name, reason=str(error))
+        log.warning("run_refused", run=name, reason=why(error))
 
 
 def _authorised(tokens: Tokens) -> Any:

@@ -30,7 +30,7 @@ from reconciler import metrics
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.postgres import Held, Postgres
 from reconciler.replica import LagReading, ReplicaReads
-from reconciler.runs.repair import ask_for_rechecks
+from reconciler.runs.repair import ask_for_rechecks, why
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -235,7 +235,7 @@ class PrecallService:
         except TimeoutError:
             return None, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
         except (StoreError, psycopg.Error) as error:
-            log.warning("precall_without_store", reason=str(error))
+            log.warning("precall_without_store", reason=why(error))
             return None, "PostgreSQL does not answer"
 
     def _read_store(self, postgres: Postgres, user_ids: list[int]) -> Held:
@@ -296,7 +296,7 @@ class PrecallService:
             await self._rechecks.read(user_id)
         except (StoreError, psycopg.Error) as error:
             self._queued.pop(user_id, None)
-            log.warning("recheck_not_queued", reason=str(error))
+            log.warning("recheck_not_queued", reason=why(error))
 
 
 def as_of(read_ended: int, lag: LagReading | None, now: float) -> datetime | None:
