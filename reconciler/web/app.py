@@ -470,7 +470,7 @@ def _runs(
     def runs() -> list[Record]:
         """Those under way and those that ended, however they were started."""
         with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=5.0)) as postgres:
-            return Runs(postgres).newest()
+            return Runs(postgres).newest(whole=False)
 
 
 _UNREAD: Final = {
