@@ -1,8 +1,9 @@
 """Whether the process in this container does its work: `python -m consumer.health [URL]`, for container health checks.
 
 Without a URL it looks at the metrics of `consumer read` or `consumer apply` at METRICS_PORT: a process that committed
-nothing for HEALTH_SECONDS (60) is not well, for heartbeats alone make a batch every few seconds. With a URL, anything
-but an answer of 200 is not well. Standard library only, because it is started every few seconds.
+nothing for HEALTH_SECONDS (60) is not well, for heartbeats alone make a batch every few seconds; an applier that is
+switched off (SMART_DISCOVERY_ENABLED) commits nothing, and is. With a URL, anything but an answer of 200 is not well.
+Standard library only, because it is started every few seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Final
 
 PROGRESS: Final = "leadstream_progress_timestamp_seconds"
 LANES_METRIC: Final = "leadstream_lanes"
+OFF: Final = frozenset({"0", "off", "f", "false", "n", "no"})
+"""What settings take for false."""
 ANSWER_SECONDS: Final = 4.0
 
 
@@ -40,13 +43,20 @@ def check(arguments: list[str], environment: Mapping[str, str]) -> str | None:
         patience = float(given)
     except ValueError:
         return f"HEALTH_SECONDS is {given!r}; set it to a number of seconds"
+    is_off = environment.get("SMART_DISCOVERY_ENABLED", "").strip().lower() in OFF
     url = arguments[0] if arguments else f"http://127.0.0.1:{environment.get('METRICS_PORT', '0')}/metrics"
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (an address of this container)
             text = answer.read().decode()
     except (OSError, ValueError) as error:
         return f"{url}: {error}"
-    return None if arguments else complaint(text, time.time(), patience)
+    if arguments or (is_off and _is_applier(text)):
+        return None
+    return complaint(text, time.time(), patience)
+
+
+def _is_applier(metrics: str) -> bool:
+    return any(line.startswith(PROGRESS) and 'process="applier"' in line for line in metrics.splitlines())
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ class _Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
         use_attribute_docstrings=True,  # the reference of settings is made of them
     )
 
@@ -463,6 +464,7 @@ _SHOULD: Final = {
     "less_than": "it should be less than {lt:g}",
     "int_parsing": "it should be a whole number",
     "float_parsing": "it should be a number",
+    "finite_number": "it should be a number",
     "bool_parsing": "it should be true or false",
     "literal_error": "it should be {expected}",
     "string_pattern_mismatch": "it should match {pattern}",

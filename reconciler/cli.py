@@ -65,7 +65,9 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find and confirm drift, but write nothing.")] = False,
     settle: Settle = False,
-    interval: Annotated[float | None, typer.Option(min=0.1, help="Repeat every so many seconds until stopped.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(min=0.1, max=604_800.0, help="Repeat every so many seconds until stopped.")
+    ] = None,
     as_json_: JSON = False,
 ) -> None:
     """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
@@ -182,10 +184,11 @@ def age() -> None:
     demand(ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings)
     settings = load(AgingSettings)
     with _tools() as (tools, stop):
-        if tools.discovery.shadow_mode:
-            typer.echo("SHADOW_MODE is on: scores are the call centre's and stay as they are")
-            return
-        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC))
+        ours = not tools.discovery.shadow_mode
+        aged = age_scores(tools.postgres, tools.runs, settings, datetime.now(UTC), ours=ours)
+    if not ours:
+        typer.echo("SHADOW_MODE is on: scores stay as they are, and days up to today are noted as the old system's")
+        return
     for day, scores in aged.items():
         typer.echo(f"{scores:,} scores aged by one for {day}")
     if not aged:

@@ -228,26 +228,26 @@ def count(report: Report) -> None:
 class Monitored(Collector):
     """What was seen last of the servers and of Kafka, and which MODES are on.
 
-    What is `switched_off` is left out: nobody waits for it. `publishing` is how conversions get into their topic, None
-    where nobody wants that.
+    What is `switched_off` at the time is left out: nobody waits for it. `publishing` is how conversions get into their
+    topic, None where nobody wants that.
     """
 
     snapshot: Callable[[], Snapshot]
     stream: Callable[[], StreamSeen]
     modes: Mapping[str, bool]
-    switched_off: Collection[str]
+    switched_off: Callable[[], Collection[str]]
     publishing: Callable[[], Publishing | None]
     _known: StreamSeen = field(default_factory=StreamSeen, init=False)
     """What Kafka answered last: time passes for what it keeps while it is away, too."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the monitors saw last."""
-        seen = self.snapshot()
+        seen, switched_off = self.snapshot(), self.switched_off()
         success, queues, letters = LAST_SUCCESS.family(), QUEUE_LEADS.family(), DEAD_LETTERS.family()
         for name, run in seen.last_runs.items():
-            if name not in self.switched_off:  # nobody waits for it, so no alert may
+            if name not in switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
-        yield from self._runs(seen)
+        yield from self._runs(seen, switched_off)
         yield from _of_today(seen.today)
         yield from self._kept(seen, self.stream())
         modes = MODE.family()
@@ -276,11 +276,11 @@ class Monitored(Collector):
         ):
             yield _known(measure, value)
 
-    def _runs(self, seen: Snapshot) -> Iterator[GaugeMetricFamily]:
+    def _runs(self, seen: Snapshot, switched_off: Collection[str]) -> Iterator[GaugeMetricFamily]:
         """How runs ended, which are under way, what verify found, and how far a backfill is."""
         outcomes, started, drift = RUN_OUTCOME.family(), RUN_STARTED.family(), VERIFY_DRIFT.family()
         for name, state in seen.runs.items():
-            if name in self.switched_off:
+            if name in switched_off:
                 continue
             if state.outcome is not None:
                 outcomes.add_metric([name, state.outcome], 1)

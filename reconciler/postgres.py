@@ -27,7 +27,7 @@ from consumer.store.connection import Connection, classified, open_session
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint
 from consumer.store.leads import conversion_columns
-from consumer.store.lookups import LeadRecord
+from consumer.store.lookups import Ahead, LeadRecord
 from consumer.store.rule_changes import key
 from consumer.store.rules import InForce
 from consumer.store.sql import DIFFERING_CONVERSIONS, FIRST_SEEN, PAID_SIGNATURES, PAID_SINCE, READ_RULES, SAID_NEVER
@@ -229,10 +229,12 @@ WHERE NOT EXISTS (SELECT FROM conversions AS found WHERE found.id = kept.id)
 
 
 class Held(NamedTuple):
-    """What is known of some leads and what they are judged by; `outcomes` are those of their last calls."""
+    """What is known of some leads and what they are judged by; `outcomes` are those of their last calls, and `shown`
+    are those that agents see ahead of their history."""
 
     leads: Mapping[int, Lead]
     outcomes: Mapping[int, str | None]
+    shown: Mapping[int, Ahead]
     rules: Rules
 
 
@@ -285,13 +287,16 @@ class Postgres:
             return lookups.has_centre(connection)
 
     def held(self, user_ids: Iterable[int]) -> Held:
-        """These leads as we hold them, how their last calls ended, and the rules in force; without locks."""
+        """These leads as we hold them and as agents see them, how their last calls ended, and the rules in force.
+
+        Without locks.
+        """
         wanted = sorted(set(user_ids))
         with self.session() as connection:
             self._has_centre = self._has_centre or lookups.has_centre(connection)
-            leads, outcomes, adoption = lookups.called_leads(connection, wanted, centre=self._has_centre)
-            rules = self._in_force.at(adoption, lambda: connection.execute(READ_RULES).fetchall())
-            return Held(leads, outcomes, rules)
+            found = lookups.called_leads(connection, wanted, centre=self._has_centre)
+            rules = self._in_force.at(found.adoption, lambda: connection.execute(READ_RULES).fetchall())
+            return Held(found.leads, found.outcomes, found.shown, rules)
 
     def lead_record(self, user_id: int) -> LeadRecord:
         """Everything we hold about one lead, in one snapshot and without locks."""

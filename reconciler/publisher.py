@@ -24,6 +24,7 @@ from consumer.stream.event_producer import Event as Message
 from consumer.stream.event_producer import EventProducer
 from reconciler import cloud_events, metrics
 from reconciler.postgres import Postgres
+from reconciler.runs.repair import why
 from reconciler.settings import StreamSettings
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ class Publisher:
         if before is type(error):
             return
         if isinstance(error, SettingsError | StoreError | StreamError | psycopg.Error):
-            log.warning("conversions_not_published", topic=self._topic, reason=str(error))
+            log.warning("conversions_not_published", topic=self._topic, reason=why(error))
         else:
             log.error(
                 "conversions_not_published", topic=self._topic, kind=type(error).__name__, reason=str(error),

@@ -8,6 +8,7 @@ from datetime import datetime
 from threading import Event
 from typing import Final
 
+import psycopg
 import structlog
 
 from consumer.metrics import DEAD_LETTERS_EXPIRED
@@ -15,6 +16,7 @@ from consumer.progress import LineProgress
 from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.errors import StoreError, StoreUnavailable
 from reconciler import metrics
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
@@ -22,7 +24,7 @@ from reconciler.replica import Known
 from reconciler.runs import attribution
 from reconciler.runs.aging import age, days_due
 from reconciler.runs.repair import ask_for_rechecks
-from reconciler.runs.run_log import Runs
+from reconciler.runs.run_log import AlreadyRunning, Runs
 from reconciler.runs.sessions import Replicas, Settings, open_tools
 from reconciler.runs.sweeps import Report, SweepScope
 from reconciler.settings import AgingSettings
@@ -55,12 +57,16 @@ class Jobs:
         self._aging = aging
         self._stop = stop
         self._replicas = Replicas(settings.replica, stop, known)
-        self._not_ours = ""
-        """Why others attribute conversions, as it was last logged."""
+        self._not_ours: str | None = None
+        """Why others attribute conversions, as it was last logged; "": we do, None: that was not looked at yet."""
 
     def close(self) -> None:
         """Ends the sessions that no run uses; after the last run."""
         self._replicas.close()
+
+    def left_to_others(self) -> frozenset[str]:
+        """Runs that nobody need wait for here, as far as is known."""
+        return frozenset() if self._not_ours == "" else frozenset({ATTRIBUTION})
 
     def allow(self, name: str) -> None:
         """Raises NotAllowed where settings forbid runs, or this sweep."""
@@ -134,9 +140,7 @@ class Jobs:
             return self._done(verification.run(LineProgress("verify"), sample=sample))
 
     def is_aging_due(self, postgres: Postgres, slot: datetime) -> bool:
-        """Whether scores are ours, and are still to age for a local day up to that of this slot. Raises StoreError."""
-        if self.settings.discovery.shadow_mode:
-            return False
+        """Whether scores are still to age for a local day up to that of this slot. Raises StoreError."""
         return bool(days_due(postgres, Runs(postgres, self.settings.sweeps.runs_kept_days), self._aging, slot))
 
     def attribute(self) -> None:
@@ -146,8 +150,14 @@ class Jobs:
         """
         if self.settings.discovery.shadow_mode:
             return
-        with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
-            done = attribution.attribute(tools.postgres, tools.runs, self._stop)
+        try:
+            with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
+                done = attribution.attribute(tools.postgres, tools.runs, self._stop)
+        except StoreUnavailable:
+            raise
+        except (AlreadyRunning, StoreError, psycopg.Error):
+            self._not_ours = ""  # it was tried, here or elsewhere
+            raise
         if isinstance(done, str):
             if done != self._not_ours:
                 log.info("attribution_skipped", reason=done)
@@ -165,10 +175,14 @@ class Jobs:
         )
 
     def age(self, slot: datetime) -> None:
-        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError."""
+        """Ages scores for each local day up to that of this slot that was missed. Raises AlreadyRunning, StoreError.
+
+        In shadow mode the old system does: its days are recorded, so that a cut-over makes up for none of them.
+        """
+        ours = not self.settings.discovery.shadow_mode
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
-            aged = age(tools.postgres, tools.runs, self._aging, slot)
-        for day, scores in aged.items():
+            aged = age(tools.postgres, tools.runs, self._aging, slot, ours=ours)
+        for day, scores in aged.items() if ours else ():
             log.info("scores_aged", day=day.isoformat(), count=scores)
 
     @staticmethod

@@ -26,6 +26,7 @@ from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs
 from reconciler.runs import aging
+from reconciler.runs.repair import why
 from reconciler.runs.run_log import AlreadyRunning
 from reconciler.runs.sweeps import SweepScope
 
@@ -156,4 +157,4 @@ class Schedule:
         except AlreadyRunning:
             log.debug("run_skipped", run=name, reason="another process runs it")
         except (StoreError, SourceError, psycopg.Error) as error:
-            log.warning("run_failed", run=name, reason=str(error))
+            log.warning("run_failed", run=name, reason=why(error))

@@ -89,7 +89,13 @@ def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop
         [monitor, stream] if publisher is None else [monitor, stream, publisher]
     )
     publishing = publisher.state if publisher is not None else lambda: None
-    monitored = metrics.Monitored(monitor.snapshot, stream.seen, _modes(settings), _switched_off(settings), publishing)
+    monitored = metrics.Monitored(
+        monitor.snapshot,
+        stream.seen,
+        _modes(settings),
+        lambda: _switched_off(settings) | jobs.left_to_others(),
+        publishing,
+    )
     with (
         registered(monitored),
         _presence(settings),

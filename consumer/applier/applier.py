@@ -181,6 +181,7 @@ def _rest_of(batch: Batch) -> Batch:
             letters=(),
             rechecks={},
             recheck_all=frozenset(),
+            unplaced={},
             blind=False,
         )
         for part in batch.lanes

@@ -74,6 +74,11 @@ FROM leadstream.rechecks
 OUTCOMES_OF: Final = "SELECT user_id, last_outcome FROM user_call_scores WHERE user_id = ANY(%s)"
 """How the last calls of leads ended."""
 
+SHOWN_OF: Final = """
+SELECT user_id, queue_type, until_version FROM leadstream.shown WHERE user_id = ANY(%s) AND until_version > 0
+"""
+"""The queues that agents see leads in ahead of their history, and the version until which."""
+
 SHOWN_AHEAD: Final = """
 SELECT queue_type, shown_at, nullif(until_version, 0) FROM leadstream.shown WHERE user_id = %s
 """
@@ -84,6 +89,23 @@ SELECT lane.version FROM leadstream.lanes AS lane JOIN leadstream.leads AS lead 
 WHERE lead.user_id = %s
 """
 """How far the lane of a lead has come."""
+
+
+class Ahead(NamedTuple):
+    """Where a live read that ended at `until` (µs) had a lead, which agents see there ahead of its history."""
+
+    queue_type: QueueType
+    until: int
+
+
+class Called(NamedTuple):
+    """Leads, how their last calls ended, which of them agents see ahead of their history, and which rules are in force
+    (RULES_IN_FORCE)."""
+
+    leads: dict[int, Lead]
+    outcomes: dict[int, str | None]
+    shown: dict[int, Ahead]
+    adoption: str | None
 
 
 class Rechecks(NamedTuple):
@@ -181,18 +203,22 @@ def leads(connection: Connection, user_ids: Iterable[int]) -> dict[int, Lead]:
         return _leads(connection, wanted)
 
 
-def called_leads(
-    connection: Connection, user_ids: list[int], *, centre: bool
-) -> tuple[dict[int, Lead], dict[int, str | None], str | None]:
-    """These leads, how their last calls ended, where there are the call centre's tables, and which rules are in force
-    (RULES_IN_FORCE), all in one snapshot and one round trip. The connection is in autocommit mode."""
+def called_leads(connection: Connection, user_ids: list[int], *, centre: bool) -> Called:
+    """What a call takes of these leads, in one snapshot and one round trip; how their last calls ended only where there
+    are the call centre's tables. The connection is in autocommit mode."""
     with connection.pipeline(), connection.transaction():
         connection.execute(ONE_SNAPSHOT)
         in_force = connection.execute(RULES_IN_FORCE)
         called = connection.execute(OUTCOMES_OF, [user_ids]) if centre else None
+        shown = connection.execute(SHOWN_OF, [user_ids])
         leads = _leads(connection, user_ids)
         adoption = in_force.fetchone()
-        return leads, {} if called is None else dict(called.fetchall()), None if adoption is None else adoption[0]
+        return Called(
+            leads,
+            {} if called is None else dict(called.fetchall()),
+            {user_id: Ahead(QueueType(queue), until) for user_id, queue, until in shown.fetchall()},
+            None if adoption is None else adoption[0],
+        )
 
 
 def has_centre(connection: Connection) -> bool:

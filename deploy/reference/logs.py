@@ -162,6 +162,10 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "What its reason and outcome say.",
         ),
         "backfill_resumed": ("It goes on where the last one stopped.", NOTHING),
+        "aging_refused": (
+            "PostgreSQL refuses to age the scores of some customers, who are left out.",
+            "See to the reasons; their scores stay a day younger.",
+        ),
         "scores_aged": ("The scores of one local day were aged.", NOTHING),
         "attribution_skipped": ("Whose calls earned conversions is not ours to note, and why.", NOTHING),
         "attribution_refused": ("PostgreSQL refuses the note whose calls earned a conversion.", "See to the reason."),
@@ -191,7 +195,6 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         "created_at_not_utc": ("Sweeps by `created_at` miss rows, whose times are not UTC.", "As the hint says."),
         "tables_changed": ("MySQL's tables changed while they were asked; the question is put anew.", NOTHING),
-        "stream_not_monitored": ("Kafka's settings are refused, so that the page lacks the stream.", "Correct them."),
         "lag_not_recorded": ("PostgreSQL did not take the lags for the page's history.", GOES_ON),
         "health_outdated": ("PostgreSQL does not answer; the health shown is that of before.", GOES_ON),
         "page_outdated": ("PostgreSQL does not answer; the page shown is that of before.", NOTHING),

@@ -90,19 +90,24 @@ class KafkaMonitor:
     def _watch(self) -> None:
         from consumer.stream.status import StreamStatus, Unknown
 
-        try:
-            look = StreamStatus(self._settings)
-        except Unknown as error:
-            log.warning("stream_not_monitored", reason=str(error))
-            self._seen = StreamSeen(str(error), failed=True)
-            return
-        with look as kafka:
-            while not self._stop.is_set():
-                try:
-                    position, now = kafka.look(), time.time()
-                    self._seen = StreamSeen("", True, False, *position, now, kafka.retention(), kafka.reader())
-                except Unknown as error:
-                    if not self._seen.problem:
-                        log.warning("server_away", server="kafka", reason=str(error))
-                    self._seen = StreamSeen(str(error), failed=True)
+        while not self._stop.is_set():
+            try:
+                look = StreamStatus(self._settings)
+            except Unknown as error:  # perhaps a certificate that is yet to come
+                self._failed(error)
                 self._stop.wait(LOOK_SECONDS)
+                continue
+            with look as kafka:
+                while not self._stop.is_set():
+                    try:
+                        position, now = kafka.look(), time.time()
+                        self._seen = StreamSeen("", True, False, *position, now, kafka.retention(), kafka.reader())
+                    except Unknown as error:
+                        self._failed(error)
+                    self._stop.wait(LOOK_SECONDS)
+
+    def _failed(self, error: Exception) -> None:
+        """Logs it, once until Kafka answers again."""
+        if not self._seen.failed:
+            log.warning("server_away", server="kafka", reason=str(error))
+        self._seen = StreamSeen(str(error), failed=True)

@@ -28,6 +28,7 @@ from reconciler.monitor.today import SinceMidnight, since_midnight
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, clock
 from reconciler.replica import Known, ReplicaReads
+from reconciler.runs.repair import why
 from reconciler.runs.run_log import WHOLE
 from reconciler.runs.sessions import Settings
 
@@ -38,6 +39,8 @@ LAG_SECONDS: Final = 2400.0
 """How often the replica is asked how far it is behind while all is well and nobody checks before a call."""
 LAG_CHECKED_SECONDS: Final = 10.0
 """How often while somebody does, or while it is late or was away."""
+UNANSWERED_SECONDS: Final = 60.0
+"""PostgreSQL is away where a look has not ended for so long, though the connection stands: what was seen is old."""
 RETENTION_SECONDS: Final = 21_600.0
 """How often the replica is asked how long it keeps its binlogs."""
 LATE_SECONDS: Final = 30.0
@@ -178,6 +181,7 @@ class ServerMonitor:
         self._lag_wanted = True
         self._lag_asked = -LAG_SECONDS
         self._retention_asked = -RETENTION_SECONDS
+        self._store_answered = time.monotonic()
         self._is_recording = True
         """Whether lag could be written the last time; logged once."""
         self._threads = [
@@ -201,7 +205,11 @@ class ServerMonitor:
 
     def snapshot(self) -> Snapshot:
         """What was seen last."""
-        return self._snapshot
+        seen, silent = self._snapshot, time.monotonic() - self._store_answered
+        if not seen.store_up or silent < UNANSWERED_SECONDS:
+            return seen
+        error = f"PostgreSQL has not answered for {silent:.0f} s, though the connection stands; look at its server"
+        return replace(seen, store_up=False, store_error=error, store_failed=True)
 
     def look_at_runs(self, postgres: Postgres) -> None:
         """Looks at the records of runs now: somebody asks for them. Raises StoreError."""
@@ -216,15 +224,16 @@ class ServerMonitor:
             while not self._stop.is_set():
                 try:
                     lags.measured(*self._look_at_store(postgres))
+                    self._store_answered = time.monotonic()
                     if time.monotonic() - counted >= COUNT_SECONDS:
                         self._count(postgres)
-                        counted = time.monotonic()
+                        counted = self._store_answered = time.monotonic()
                         self._record(lags, postgres)
                 except (StoreError, psycopg.Error) as error:
-                    self._log_away("postgres", error, was_up=self._snapshot.store_up)
+                    self._log_away("postgres", error, self._snapshot.store_error)
                     RECONNECTS.labels(RECONCILER, "postgres").inc()
                     failed = not isinstance(error, NotPrepared)
-                    self._see(store_up=False, store_error=str(error), store_failed=failed)
+                    self._see(store_up=False, store_error=why(error), store_failed=failed)
                     postgres.close()
                 self._stop.wait(LOOK_SECONDS)
 
@@ -254,7 +263,7 @@ class ServerMonitor:
             replica.ping()
             self._see(replica_up=True, replica_error="", replica_failed=False)
         except SourceError as error:
-            self._log_away("mysql", error, was_up=self._snapshot.replica_up)
+            self._log_away("mysql", error, self._snapshot.replica_error)
             RECONNECTS.labels(RECONCILER, "mysql").inc()
             self._see(replica_up=False, replica_error=str(error), replica_failed=True, replica_lag=None)
             self._lag_wanted, self._lag_asked = True, -LAG_SECONDS
@@ -268,7 +277,7 @@ class ServerMonitor:
             self._is_recording = True
         except (StoreError, psycopg.Error) as error:
             if self._is_recording:
-                log.warning("lag_not_recorded", reason=str(error), hint="the page lacks it meanwhile")
+                log.warning("lag_not_recorded", reason=why(error), hint="the page lacks it meanwhile")
             self._is_recording = False
 
     def _look_at_store(self, postgres: Postgres) -> tuple[Mapping[int, LanePoint], datetime]:
@@ -308,6 +317,7 @@ class ServerMonitor:
             self._snapshot = replace(self._snapshot, **seen)  # type: ignore[arg-type]
 
     @staticmethod
-    def _log_away(server: str, error: Exception, *, was_up: bool) -> None:
-        if was_up:
-            log.warning("server_away", server=server, reason=str(error))
+    def _log_away(server: str, error: Exception, before: str) -> None:
+        """Logs it where that is not what was the matter `before`."""
+        if (reason := why(error)) != before:
+            log.warning("server_away", server=server, reason=reason)

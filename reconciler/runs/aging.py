@@ -1,6 +1,7 @@
 """Aging: once for each local day every active score below the ceiling grows by one, in one statement.
 
-A day that was missed, however many there are, is made up for by the next run.
+A day that was missed, however many there are, is made up for by the next run. A score that PostgreSQL refuses, because
+of a constraint or a trigger of the call centre's, stays as it is and is in nobody's way.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+import psycopg
+import structlog
 from psycopg.types.json import Jsonb
 
 from consumer.store.conflicts import again_if_in_the_way
+from consumer.store.connection import Connection
+from consumer.store.refusal import is_refusal, reason_of
 from consumer.store.sql import SAID_NEVER
 from reconciler.postgres import Postgres
+from reconciler.runs.repair import NAMED, REASONS
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
+
+log = structlog.get_logger(__name__)
 
 NAME: Final = "age"
 
@@ -25,17 +33,28 @@ WHERE name = 'age' AND outcome = 'ok' AND coalesce(window_from, started_at) < %s
 """
 """When the newest day before a moment began that was aged."""
 
-AGE: Final = f"""
-WITH held AS (
-    SELECT user_id FROM user_call_scores AS score
-    WHERE is_active AND current_score < %(ceiling)s AND NOT ({SAID_NEVER})
-    ORDER BY user_id FOR NO KEY UPDATE
-)
+AGING: Final = f"""
+SELECT user_id FROM user_call_scores AS score
+WHERE is_active AND current_score < %(ceiling)s AND NOT ({SAID_NEVER})
+"""  # noqa: S608
+"""Whose scores age: every active lead that may be called."""
+
+
+def _age_those(leads: str) -> str:
+    return f"""
+WITH held AS ({leads} ORDER BY user_id FOR NO KEY UPDATE)
 UPDATE user_call_scores AS score
 SET current_score = score.current_score + 1, updated_at = now() AT TIME ZONE 'utc'
 FROM held WHERE score.user_id = held.user_id
 """  # noqa: S608
-"""A day passes for every active lead that may be called; their scores are taken in user order, as all writers do."""
+
+
+AGE: Final = _age_those(AGING)
+"""A day passes; scores are taken in user order, as all writers do."""
+AGE_SOME: Final = _age_those(f"{AGING} AND user_id = ANY(%(users)s)")
+"""A day passes for some of them."""
+REFUSED_AT_MOST: Final = 1000
+"""Where PostgreSQL refuses the scores of more, it is not about single rows, and nobody's age."""
 
 RECORD: Final = """
 INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts,
@@ -83,27 +102,65 @@ def days_due(postgres: Postgres, runs: Runs, settings: AgingSettings, time: date
     return missed(last, today, settings, runs.kept_days)
 
 
-def age(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> dict[date, int]:
+def age(
+    postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime, *, ours: bool = True
+) -> dict[date, int]:
     """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
 
     Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
-    AGING_TIMEZONE. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
+    AGING_TIMEZONE. Where scores are not `ours`, the days are recorded alone: others age for them, and nobody makes up
+    for them later. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
     """
     if not days_due(postgres, runs, settings, time):
         return {}
     with runs.alone(NAME):
         return {
-            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, locked=True)
+            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, ours, locked=True)
             for day in days_due(postgres, runs, settings, time)
         }
 
 
-def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None) -> int:
+def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None, ours: bool) -> int:
     """One day, recorded in the transaction that ages it; the caller holds the run's name."""
     day = day_of(date, ZoneInfo(settings.aging_timezone))
     with postgres.session() as connection, connection.transaction():
-        aged = connection.execute(
-            AGE, {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
-        ).rowcount
-        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb({"aged": aged}), "by": by})
+        aged, refused = 0, dict[int, str]()
+        if ours:
+            wanted = {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
+            aged = _grow(connection, wanted, refused)
+        counts = {"aged": aged} | ({"failed": len(refused)} if refused else {})
+        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb(counts), "by": by})
+    if refused:
+        reasons = sorted(set(refused.values()))[:REASONS]
+        log.error(
+            "aging_refused", day=date.isoformat(), count=len(refused), user_ids=[*refused][:NAMED], reasons=reasons
+        )
     return aged
+
+
+def _grow(connection: Connection, wanted: dict[str, object], refused: dict[int, str]) -> int:
+    """Ages everybody at once, or, where PostgreSQL refuses that, all but those whose scores it refuses.
+
+    How many grew. Raises psycopg.Error where it refuses too many.
+    """
+    try:
+        with connection.transaction():
+            return connection.execute(AGE, wanted).rowcount
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
+    return _grow_some(connection, wanted, [user for (user,) in connection.execute(AGING, wanted)], refused)
+
+
+def _grow_some(connection: Connection, wanted: dict[str, object], users: list[int], refused: dict[int, str]) -> int:
+    try:
+        with connection.transaction():
+            return connection.execute(AGE_SOME, {**wanted, "users": users}).rowcount
+    except psycopg.Error as error:
+        if not is_refusal(error) or len(refused) >= REFUSED_AT_MOST:
+            raise
+        if len(users) == 1:
+            refused[users[0]] = reason_of(error)
+            return 0
+    middle = len(users) // 2
+    return sum(_grow_some(connection, wanted, part, refused) for part in (users[:middle], users[middle:]))

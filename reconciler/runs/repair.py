@@ -547,7 +547,7 @@ def ask_later(tx: LeadTransaction, user_ids: Sequence[int], why: str, *, doubled
     tx.postpone_rechecks(user_ids, why, RECHECK_AGAIN_SECONDS, doubled=doubled)
 
 
-def why(problem: Exception) -> str:
+def why(problem: BaseException) -> str:
     """What ended a run, in a sentence without a word of what a row holds."""
     return reason_of(problem) if isinstance(problem, psycopg.Error) else str(problem)
 

@@ -49,18 +49,20 @@ FROM leadstream.runs WHERE name = %s ORDER BY started_at DESC, id DESC LIMIT 1
 
 
 WHOLE: Final = """
-    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND outcome = 'stopped')
+    NOT (outcome = 'ok' AND coalesce(counts ? 'sample', false)) AND NOT (name = 'verify' AND (
+        outcome = 'stopped' OR outcome = 'ok' AND coalesce((counts ->> 'left_to_recheck')::bigint, 0) > 0))
 """
 """What a run is that answers for everybody: neither a sample in which nothing was wrong, nor a verify that was stopped,
-heals what was found before it."""
+or that could not confirm what seemed to differ, heals what was found before it."""
 
 NEWEST: Final = f"""
 SELECT run.name, run.outcome, run.started_at, run.finished_at, run.milliseconds, run.queries, run.counts, run.error,
        run.started_by
-FROM unnest(%s::text[]) AS wanted, LATERAL (
-    SELECT * FROM leadstream.runs WHERE name = wanted AND {WHOLE} ORDER BY started_at DESC, id DESC LIMIT 1) AS run
+FROM unnest(%(names)s::text[]) AS wanted, LATERAL (
+    SELECT * FROM leadstream.runs WHERE name = wanted AND (%(any)s OR {WHOLE})
+    ORDER BY started_at DESC, id DESC LIMIT 1) AS run
 """  # noqa: S608 (words of ours)
-"""The newest run of each name, under way or not."""
+"""The newest run of each name, under way or not, and whether or not it answers for everybody."""
 
 FORGET: Final = """
 DELETE FROM leadstream.runs WHERE name = %(name)s AND started_at < least(
@@ -173,10 +175,10 @@ class Runs:
         window = None if start is None else Window(microseconds(start), microseconds(end))
         return NewestRun(microseconds(started), outcome, cursor, window)
 
-    def newest(self) -> list[Record]:
-        """The newest run of each name."""
+    def newest(self, *, whole: bool = True) -> list[Record]:
+        """The newest run of each name; with `whole` of those that answer for everybody."""
         with self._postgres.session() as connection:
-            return [Record(*row) for row in connection.execute(NEWEST, [list(RUN_NAMES)])]
+            return [Record(*row) for row in connection.execute(NEWEST, {"names": list(RUN_NAMES), "any": not whole})]
 
     def cursor_before(self, name: str, time: int) -> int | None:
         """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""

@@ -35,6 +35,7 @@ from reconciler.monitor.servers import ServerMonitor
 from reconciler.names import STARTABLE
 from reconciler.postgres import Postgres
 from reconciler.runner import Jobs, NotAllowed
+from reconciler.runs.repair import why
 from reconciler.runs.report import as_dict
 from reconciler.runs.run_log import AlreadyRunning, Record, Runs
 from reconciler.runs.sweeps import Report
@@ -235,7 +236,7 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
             422: models.wrong(models.WRONG),
             503: models.refusal(
                 503,
-                "Neither server answers, or PostgreSQL has not yet since the start.",
+                "Neither server answers, or PostgreSQL has not since the start, or it alone knows whom not to call.",
                 "the replica does not answer, and PostgreSQL does not answer",
                 "unavailable",
             ),
@@ -251,9 +252,11 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
 
         `queue_type` is the queue they belong in now, by our name, and `none` where they must not be called; `agrees`
         says whether that is the one asked about: where not, do not call. `because` says why in a sentence. `source`
-        says where the answer is from: `replica`, or `state` (what we hold) where the replica did not answer in time,
-        which `note` then says. `as_of` is the time of the data, null where nobody knows it. `drift` names what we hold
-        otherwise than MySQL; where there is any, a recheck of the customer is queued (`recheck_queued`).
+        says where the answer is from: `replica`, or `state` (what we hold, or what agents see by a newer live read)
+        where the replica did not answer in time, which `note` then says. `as_of` is the time of the data, null where
+        nobody knows it. `drift` names what we hold otherwise than MySQL; where there is any, a recheck of the customer
+        is queued (`recheck_queued`). Where PostgreSQL does not answer, nobody knows who must not be called: then no
+        queue that is called agrees, and the answer is 503.
         """
         return await precalls.precall(user_id, expected)
 
@@ -318,7 +321,7 @@ def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
         try:
             await asyncio.to_thread(_look_at_runs, monitor, jobs)
         except (StoreError, psycopg.Error) as error:
-            log.warning("health_outdated", reason=str(error))
+            log.warning("health_outdated", reason=why(error))
         return smart_discovery(monitor.snapshot())
 
     @app.get("/metrics", operation_id="showMetrics", tags=["health"], summary="For Prometheus", response_class=Response)
@@ -359,7 +362,7 @@ async def _start(pool: ThreadPoolExecutor, name: str, work: Callable[[], Report]
 def _tell(name: str, done: asyncio.Future[Report]) -> None:
     error = None if done.cancelled() else done.exception()
     if error is not None:
-        log.warning("run_refused", run=name, reason=str(error))
+        log.warning("run_refused", run=name, reason=why(error))
 
 
 def _authorised(tokens: Tokens) -> Any:
@@ -467,7 +470,7 @@ def _runs(
     def runs() -> list[Record]:
         """Those under way and those that ended, however they were started."""
         with closing(Postgres(jobs.settings.database.conninfo, answer_seconds=5.0)) as postgres:
-            return Runs(postgres).newest()
+            return Runs(postgres).newest(whole=False)
 
 
 _UNREAD: Final = {

@@ -20,7 +20,9 @@ MAX_BODY: Final = 16 * 1024
 """Bytes in a request's body."""
 BODY_SECONDS: Final = 10.0
 MAX_REQUESTS: Final = 256
-"""Requests under way; a quarter of them may bring a body, so that slow ones keep nobody from asking."""
+"""Requests under way; a quarter of them may bring a body, so that slow ones keep nobody from asking, and a quarter is
+for checks before a call and for probes alone, whatever all others wait for."""
+PROBES: Final = frozenset({"/health/live", "/healthz", "/health/ready"})
 BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose body, if any, nobody reads."""
 
@@ -61,7 +63,8 @@ class Guard:
             await send(message)
 
         brings_body = scope["method"] not in BODILESS
-        if self._under_way >= MAX_REQUESTS or (brings_body and self._with_body >= MAX_REQUESTS // 4):
+        most = MAX_REQUESTS if _is_urgent(scope.get("path", "")) else MAX_REQUESTS - MAX_REQUESTS // 4
+        if self._under_way >= most or (brings_body and self._with_body >= MAX_REQUESTS // 4):
             await refuse(send_with_headers, 503, "too many requests are under way; ask again in a second")
             return
         self._under_way += 1
@@ -101,6 +104,11 @@ class Guard:
                 return None
             if not message.get("more_body", False):
                 return body
+
+
+def _is_urgent(path: str) -> bool:
+    """Whether an agent, or whoever starts dead processes anew, waits for the answer; it takes a moment at the most."""
+    return path.endswith("/precall") or path in PROBES
 
 
 EARLIER: Final = ("/leads/", "/sweeps/", "/runs", "/verify")

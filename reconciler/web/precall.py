@@ -17,20 +17,20 @@ import structlog
 from consumer.explain import Explanation, Live, explain, lead_of, said_never, verdict
 from consumer.lane import lane_of
 from consumer.leads.drift import differences
-from consumer.leads.model import Lead, QueueType
+from consumer.leads.model import NEVER, Lead, QueueType
 from consumer.leads.rules import Rules
 from consumer.mysql.errors import ConnectionLost, SourceError
 from consumer.mysql.live_read import LiveRead
 from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.leads import LeadStore
-from consumer.store.lookups import LeadRecord
+from consumer.store.lookups import Ahead, LeadRecord
 from consumer.versions import moment
 from reconciler import metrics
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.postgres import Held, Postgres
 from reconciler.replica import LagReading, ReplicaReads
-from reconciler.runs.repair import ask_for_rechecks
+from reconciler.runs.repair import ask_for_rechecks, why
 from reconciler.runs.sessions import Settings
 from reconciler.web.reads import Reads
 
@@ -72,7 +72,7 @@ class NoSuchQueue(Exception):
 
 
 class NoAnswer(Exception):
-    """Neither the replica nor PostgreSQL answered in time."""
+    """Neither the replica nor PostgreSQL answered in time, or PostgreSQL alone would know whether to call."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ class PrecallService:
         expected = _queue(named, rules)
         lead = None if held is None else held.leads.get(user_id)
         outcome = None if held is None else held.outcomes.get(user_id)
+        ahead = None if held is None else self._ahead(lead, held.shown.get(user_id))
         drift: list[str] = []
         note: str | None
         if live is not None:
@@ -187,6 +188,13 @@ class PrecallService:
             source, at, note = Source.REPLICA, self._as_of(live), self._note()
         elif store_away is not None:
             raise NoAnswer(f"{away}, and {store_away}")
+        elif ahead is not None:
+            queue_type, at, because = (
+                ahead.queue_type,
+                moment(ahead.until),
+                "MySQL had them there when it was read last",
+            )
+            source, note = Source.STATE, f"This is what was read last: {away}."
         elif lead is None or lead.queue_type is None:
             raise UnknownUser(f"we hold nothing of user {user_id} that was ever judged, and {away}")
         else:
@@ -199,6 +207,8 @@ class PrecallService:
             because = f"the customer must not be called: the last call ended with {outcome}"
         queued = bool(drift) and self._queue_recheck(user_id)
         agrees = queue_type is expected
+        if agrees and queue_type is not QueueType.NONE and store_away is not None and rules.never:
+            raise NoAnswer(f"{store_away}, so nobody knows whether the customer must not be called")
         return Precall(user_id, expected, queue_type, agrees, because, source, at, drift, queued, note)
 
     async def _read_live(self, user_id: int) -> tuple[LiveRead | None, str]:
@@ -225,7 +235,7 @@ class PrecallService:
         except TimeoutError:
             return None, f"PostgreSQL did not answer within {self._deadline * 1000:.0f} ms"
         except (StoreError, psycopg.Error) as error:
-            log.warning("precall_incomplete", server="postgres", reason=str(error))
+            log.warning("precall_incomplete", server="postgres", reason=why(error))
             return None, "PostgreSQL does not answer"
 
     def _read_store(self, postgres: Postgres, user_ids: list[int]) -> Held:
@@ -252,7 +262,15 @@ class PrecallService:
             return "Replication on the replica stands still, so this may be old."
         return f"The replica is {lag:.0f} s behind its source."
 
+    def _ahead(self, lead: Lead | None, shown: Ahead | None) -> Ahead | None:
+        """Where agents see a lead by a live read that is newer than what we hold; None where they do not."""
+        known_at = 0 if lead is None or lead.queue_type is None else self._known_at(lead)
+        return None if shown is None or known_at >= shown.until else shown
+
     def _known_at(self, lead: Lead) -> int:
+        """Up to when (µs) we know everything of a lead; 0 where changes of it may be missing for good."""
+        if lead.judge_after == NEVER:
+            return 0
         lanes = self._monitor.snapshot().lanes
         point = lanes.get(lane_of(lead.user_id, len(lanes))) if lanes else None
         return max(lead.read_floor, point.version if point else 0)
@@ -278,7 +296,7 @@ class PrecallService:
             await self._rechecks.read(user_id)
         except (StoreError, psycopg.Error) as error:
             self._queued.pop(user_id, None)
-            log.warning("recheck_not_queued", reason=str(error))
+            log.warning("recheck_not_queued", reason=why(error))
 
 
 def as_of(read_ended: int, lag: LagReading | None, now: float) -> datetime | None:

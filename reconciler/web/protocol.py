@@ -5,6 +5,7 @@ What uvicorn refuses itself is answered in the shape of every other error.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +20,9 @@ from reconciler.web.middleware import HEADERS, refusal, refuse
 MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
 LINGER_SECONDS: Final = 1.0
 """How long a client that was refused may go on sending."""
+REQUEST_SECONDS: Final = 30.0
+"""How long the head of a request may take, from its first byte or from the beginning of the connection, and how long an
+answer may lie unread once the connection is to end: slow clients would shut out all others."""
 SCHEMES: Final = frozenset({b"http", b"https"})
 TOO_LARGE: Final = "the address and headers of this request are too large; send less"
 
@@ -63,11 +67,51 @@ class Protocol(H11Protocol):
 
         self.app = app
         self._refused = False
+        self._waiting: asyncio.TimerHandle | None = None
+        """Ends the connection unless a whole request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client, which is to ask something."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, whoever's wish it was."""
+        self._wait_no_more()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client, dropped once it was refused."""
         if not self._refused:
             super().data_received(data)
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        """The end of an answer, as far as we are concerned."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._abort_later()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hangs up on a client that asks nothing."""
+        super().timeout_keep_alive_handler()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        """Whoever does not take the rest of an answer is hung up on all the same."""
+        self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _wait(self) -> None:
+        """Waits for a whole request, for so long; not while one is answered, which has limits of its own."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._wait_no_more()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(REQUEST_SECONDS, self.timeout_keep_alive_handler)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what cannot be read as HTTP; h11 says by the error at hand whether it is only too large.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from consumer import measures, metrics
 from consumer.health import check, complaint
+from consumer.settings import DiscoverySettings
 
 PROGRESS = 'leadstream_progress_timestamp_seconds{process="applier"} 1.7e+09'
 
@@ -23,15 +25,46 @@ class Down(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.fixture
-def down() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Down)
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def down() -> Iterator[str]:
+    with serving(Down) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(("process", "is_well"), [("applier", True), ("reader", False)])
+def test_an_applier_that_is_switched_off_is_well_and_a_reader_goes_on(process: str, is_well: bool) -> None:
+    """One that is never ready would hold up the very roll-out that switches the others off."""
+
+    class Idle(Down):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(
+                f'leadstream_progress_timestamp_seconds{{deployment="a",process="{process}"}} 0.0'.encode()
+            )
+
+    with serving(Idle) as port:
+        for word in ("false", " FALSE ", "0", "off"):
+            off = {"METRICS_PORT": str(port), "SMART_DISCOVERY_ENABLED": word}
+            assert not DiscoverySettings.model_validate(
+                {"smart_discovery_enabled": word.strip()}
+            ).smart_discovery_enabled
+            assert (check([], off) is None) == is_well
+        for on in ({}, {"SMART_DISCOVERY_ENABLED": "true"}, {"SMART_DISCOVERY_ENABLED": ""}):
+            assert check([], {"METRICS_PORT": str(port), **on}) is not None
 
 
 def test_a_process_that_committed_lately_is_well() -> None:

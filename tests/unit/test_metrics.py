@@ -110,7 +110,9 @@ def reconciler_told(snapshot: Snapshot, *streams: StreamSeen, off: Sequence[str]
     """What is told with this snapshot, for each of these looks at Kafka."""
     looks = [streams[0]]
     modes = {reconciler_metrics.SHADOW: True}
-    with registered(reconciler_metrics.Monitored(lambda: snapshot, lambda: looks[-1], modes, off, lambda: None)):
+    with registered(
+        reconciler_metrics.Monitored(lambda: snapshot, lambda: looks[-1], modes, lambda: off, lambda: None)
+    ):
         told = []
         for stream in streams:
             looks.append(stream)

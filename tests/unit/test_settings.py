@@ -87,7 +87,7 @@ def test_all_settings_that_are_wrong_are_told_at_once_and_in_plain_words(monkeyp
         "TOPIC_PREFIX": "a b",
         "SHADOW_MODE": "perhaps",
         "DISCOVERY_BATCH_SIZE": "1000000",
-        "RECHECK_WAIT_SECONDS": "0",
+        "RECHECK_WAIT_SECONDS": "inf",
         "METRICS_PORT": "99999",
         "LOG_FORMAT": "xml",
     }.items():
@@ -101,7 +101,7 @@ def test_all_settings_that_are_wrong_are_told_at_once_and_in_plain_words(monkeyp
         "DATABASE_URL is not set", "set it in the environment, in .env or by DATABASE_URL_FILE",
         "SHADOW_MODE is wrong: it should be true or false",
         "DISCOVERY_BATCH_SIZE is wrong: it should be 10000 at most",
-        "RECHECK_WAIT_SECONDS is wrong: it should be more than 0",
+        "RECHECK_WAIT_SECONDS is wrong: it should be a number",
         "METRICS_PORT is wrong: it should be less than 65536",
         "LOG_FORMAT is wrong: it should be 'auto', 'json' or 'console'",
     ]  # fmt: skip

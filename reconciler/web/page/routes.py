@@ -35,6 +35,7 @@ from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.mysql_statements import LARGEST
 from reconciler.postgres import Postgres
+from reconciler.runs.repair import why
 from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
 from reconciler.web.page.list_page import list_page
@@ -142,11 +143,14 @@ class TodayCache:
         """PostgreSQL's clock, less our own."""
 
     def newest(self) -> StoreSeen:
-        """The newest that could be had, perhaps old. Never raises."""
-        with self._lock:
-            if time.monotonic() >= self._due:
-                self._look()
-            return StoreSeen(datetime.now(UTC) + self._ahead, self._newest, self._week)
+        """The newest that could be had, perhaps old: nobody waits for a look of others without end. Never raises."""
+        if self._lock.acquire(timeout=FRESH_SECONDS):
+            try:
+                if time.monotonic() >= self._due:
+                    self._look()
+            finally:
+                self._lock.release()
+        return StoreSeen(datetime.now(UTC) + self._ahead, self._newest, self._week)
 
     def _look(self) -> None:
         try:
@@ -155,7 +159,7 @@ class TodayCache:
             self._ahead = self._newest.seen_at - datetime.now(UTC)
             self._look_at_week()
         except (StoreError, psycopg.Error) as error:
-            log.debug("page_outdated", reason=str(error))
+            log.debug("page_outdated", reason=why(error))
         self._due = time.monotonic() + FRESH_SECONDS
 
     def _look_at_week(self) -> None:
@@ -178,7 +182,7 @@ class TodayCache:
             with closing(Postgres(self._conninfo, answer_seconds=WEEK_ANSWER_SECONDS)) as postgres:
                 self._week = week.look(postgres, self._zone)
         except (StoreError, psycopg.Error) as error:
-            log.warning("week_not_read", reason=str(error))
+            log.warning("week_not_read", reason=why(error))
         finally:
             ended = time.monotonic()
             self._week_due = ended + max(WEEK_FRESH_SECONDS, 100 * (ended - began))
@@ -288,8 +292,8 @@ def add_pages(
             busy.headers["retry-after"] = str(round(lists.ANSWER_SECONDS))
             return busy
         except (StoreError, psycopg.Error) as error:
-            log.warning("list_not_shown", reason=str(error))
-            return _no_list(pages, sentence(str(error)), 503)
+            log.warning("list_not_shown", reason=why(error))
+            return _no_list(pages, sentence(why(error)), 503)
         shown = list_page(name, kind, span, found, zone, is_first=behind is None)
         return pages.html("list.html", list=shown, title=shown.title)
 

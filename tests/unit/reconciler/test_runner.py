@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 from consumer.metrics import DEAD_LETTERS_EXPIRED
 from consumer.store import dead_letters
 from consumer.store.dead_letters import Expired
+from consumer.store.errors import NotPrepared, StoreError, StoreUnavailable
 from reconciler import runner
 from reconciler.runs import attribution
 from reconciler.runs.attribution import Attributed
+from reconciler.runs.run_log import AlreadyRunning
 
 
 class NoServer:
@@ -83,3 +85,31 @@ def test_that_others_attribute_conversions_is_said_once_until_it_changes(monkeyp
         for _ in range(6):
             jobs.attribute()
     assert [line.get("reason", line["event"]) for line in logs] == [others, none, "run_ended", others]
+
+
+def test_for_attribution_somebody_waits_once_it_is_known_to_be_ours_until_others_do_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its last success would otherwise grow old for ever in the metrics, and with it an alert."""
+    found: list[str | Attributed | Exception] = [
+        "others do", StoreUnavailable("away"), AlreadyRunning("it runs"), StoreUnavailable("away"), "others do",
+        Attributed(1, 1), NotPrepared("a column is missing"), "others do",
+    ]  # fmt: skip
+
+    def attribute(*_: object) -> str | Attributed:
+        done = found.pop(0)
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    monkeypatch.setattr(runner, "open_tools", lambda *_: nullcontext(cast(Any, SimpleNamespace(postgres=0, runs=0))))
+    monkeypatch.setattr(attribution, "attribute", attribute)
+    settings = cast(Any, SimpleNamespace(replica=None, discovery=SimpleNamespace(shadow_mode=False)))
+    jobs = runner.Jobs(settings, cast(Any, None), Event())
+    assert jobs.left_to_others() == {"attribution"}, "nobody knows yet"
+    left = []
+    while found:
+        with suppress(StoreError, AlreadyRunning):
+            jobs.attribute()
+        left.append("attribution" in jobs.left_to_others())
+    assert left == [True, True, False, False, True, False, False, True]

@@ -58,6 +58,16 @@ def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: Wor
     assert scores(world)[1] == 2
 
 
+def test_a_score_that_a_constraint_refuses_is_in_nobodys_way(aging_world: World) -> None:
+    world, book = aging_world, aging_world.book()
+    world.pg("ALTER TABLE user_call_scores ADD CONSTRAINT small CHECK (user_id <> 3 OR current_score < 200) NOT VALID")
+    now = datetime.now(UTC)
+    assert age(book, Runs(book), SETTINGS, now) == 1
+    assert age(book, Runs(book), SETTINGS, now) is None
+    assert scores(world) == {1: 1, 2: 200, 3: 199, 4: 0}
+    assert world.pg("SELECT counts FROM leadstream.runs WHERE name = 'age'") == [({"aged": 1, "failed": 1},)]
+
+
 def test_the_ceiling_is_a_setting(aging_world: World) -> None:
     book = aging_world.book()
     lower = AgingSettings(aging_ceiling=1, aging_skipped_weekdays=frozenset())
@@ -123,7 +133,10 @@ def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_
     world = mysql_world
     world.user(1)
     world.backfill()
-    assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true").stdout
+    assert "SHADOW_MODE" in world.command("age", SHADOW_MODE="true", AGING_SKIPPED_WEEKDAYS="").stdout
+    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n", "the old system's day"
+    assert scores(world) == {1: 0}
+    world.pg("DELETE FROM leadstream.runs WHERE name = 'age'")
     assert (
         world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout
         == f"1 scores aged by one for {datetime.now(UTC):%Y-%m-%d}\n"

@@ -41,7 +41,7 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
         "WINDOWS": ["new-users"],
         "LAST": ["rechecks"],
-        "NEWEST": [list(RUN_NAMES)],
+        "NEWEST": {"names": list(RUN_NAMES), "any": False},
         "FORGET": {"name": "verify", "days": 400},
     },
     servers: {
@@ -54,7 +54,9 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
         "LAST_AGED": [DAY["next_midnight"]],
+        "AGING": {"ceiling": 200, "never": ["do_not_contact"]},
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
+        "AGE_SOME": {"ceiling": 200, "never": ["do_not_contact"], "users": [1]},
         "RECORD": {**DAY, "counts": "{}", "by": None},
     },
     today: {

@@ -637,7 +637,7 @@ def test_a_page_view_reads_no_table_from_end_to_end(shift: Shift) -> None:
         (CONVERSIONS, {"zone": "Europe/London", **moments._asdict()}),
         (CONVERSIONS_BY_DAY, {"zone": "Europe/London", **moments._asdict()}),
         (LATEST, {"week": moments.week, "limit": 6}),
-        (NEWEST, [names]), (TODAY, [names, moments.today]), (KINDS, [names, moments.today]),
+        (NEWEST, {"names": names, "any": False}), (TODAY, [names, moments.today]), (KINDS, [names, moments.today]),
     ):  # fmt: skip
         plan = "\n".join(line for (line,) in world.centre.execute("EXPLAIN " + statement, parameters))
         assert "Seq Scan" not in plan, plan

@@ -108,6 +108,13 @@ def test_without_the_replica_a_check_is_answered_from_what_we_hold(servers: Serv
             assert (away["source"], away["agrees"], away["queue_type"]) == ("state", True, "unsigned_users")
             assert away["note"].startswith("This is what we hold: the replica")
             assert away["as_of"] is not None
+            world.pg(
+                "INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version)"
+                " VALUES (1, 0, 'requirements_outstanding', 4000000000000000)"
+            )
+            seen = served.get("/leads/1/precall", expected="requirements_outstanding").json()
+            assert (seen["source"], seen["agrees"], seen["as_of"][:4]) == ("state", True, "2096")
+            world.pg("DELETE FROM leadstream.shown")
             told = served.get("/leads/1").json()
             assert (told["live"], told["agrees"]) == (None, None)
             assert told["sentences"][-1].startswith("MySQL was not read: the replica")
@@ -329,7 +336,7 @@ def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World) 
         world.pg("DELETE FROM leadstream.runs WHERE started_at < now() - interval '8 days'")
         page = served.get("/health/smart-discovery").json()
         assert served.stop() == 0
-    assert {name for (name,) in world.pg("SELECT name FROM leadstream.runs")} == {"new-users"}
+    assert {name for (name,) in world.pg("SELECT name FROM leadstream.runs")} - {"age"} == {"new-users"}
     assert page["lastRun"]["newUsers"].endswith("Z")
     assert page["lastRun"]["newRequirements"] is None
 
@@ -343,8 +350,10 @@ def test_it_takes_up_work_when_postgresql_comes_back(servers: Servers) -> None:
             postgres.stop()
             until(lambda: served.get("/health/ready").status_code == 503, "the outage was noticed")
             assert served.get("/health/live").status_code == 200
-            live = served.get("/leads/1/precall", expected="unsigned_users").json()
-            assert (live["source"], live["agrees"], live["recheck_queued"]) == ("replica", True, False)
+            live = served.get("/leads/1/precall", expected="requirements_outstanding").json()
+            assert (live["source"], live["agrees"], live["recheck_queued"]) == ("replica", False, False)
+            unsure = served.get("/leads/1/precall", expected="unsigned_users")
+            assert (unsure.status_code, "must not be called" in unsure.json()["detail"]) == (503, True)
             assert served.get("/leads/1").status_code == 503
             page = served.get("/")
             assert (page.status_code, "Degraded: " in page.text) == (200, True)

@@ -81,6 +81,33 @@ def test_requests_beyond_the_limit_are_refused_and_later_ones_are_not(monkeypatc
     assert asyncio.run(scenario()) == [503, 200, 200, 200]
 
 
+def test_whatever_others_wait_for_there_is_room_for_checks_before_a_call_and_for_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pages that wait for a PostgreSQL which says nothing would else stop the calls, and have the process killed."""
+    monkeypatch.setattr("reconciler.web.middleware.MAX_REQUESTS", 4)
+    urgent = ("/v1/leads/1/precall", "/leads/1/precall", "/health/live", "/healthz", "/health/ready")
+
+    async def scenario() -> list[int]:
+        release = asyncio.Event()
+
+        async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/":
+                await release.wait()
+            await echo(scope, receive, send)
+
+        transport = httpx.ASGITransport(Guard(hangs))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            pages = [asyncio.create_task(client.get("/")) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            answers = [await client.get(path) for path in ("/", "/health/smart-discovery", *urgent)]
+            release.set()
+            answers += [await page for page in pages]
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(scenario()) == [503, 503, *[200] * 8]
+
+
 def test_what_a_client_sent_who_hung_up_before_the_end_is_not_acted_on() -> None:
     async def scenario() -> list[str]:
         reached: list[str] = []
@@ -237,6 +264,22 @@ def test_the_shared_token_is_renewed_beside_those_of_persons(tmp_path: Path) -> 
     assert known.caller(SHARED) is None
     assert known.caller(second) == Caller("API_TOKEN", may_run=True)
     assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
+
+
+def test_a_token_that_was_taken_from_somebody_is_nobodys_whatever_the_other_file_holds(tmp_path: Path) -> None:
+    shared, listed = tmp_path / "token", tmp_path / "tokens"
+    written(shared, SHARED)
+    written(listed, LISTED.get_secret_value())
+    known = tokens(SecretStr(SHARED), LISTED, {"API_TOKEN": shared, "API_TOKENS": listed})
+    assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
+    written(listed, "board 0123456789abcdeg read\n")
+    written(shared, "short")
+    with capture_logs() as logs:
+        assert known.caller("0123456789abcdef") is None
+    assert [line.get("files", line.get("count")) for line in logs] == [["API_TOKEN_FILE"], 2]
+    written(shared, f"{SHARED}-zweiter")
+    assert known.caller("0123456789abcdef") is None
+    assert known.caller(f"{SHARED}-zweiter") == Caller("API_TOKEN", may_run=True)
 
 
 @pytest.mark.parametrize(

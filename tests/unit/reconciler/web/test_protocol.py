@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from asyncio import Event, Task, TimerHandle, get_event_loop, run, wait
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from unittest.mock import MagicMock
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from reconciler.tokens import tokens
+from reconciler.web import protocol
 from reconciler.web.middleware import HEADERS, Door
 from reconciler.web.protocol import MALFORMED, TOO_LARGE, Protocol
 from tests.support.waiting import PATIENCE, until
@@ -99,6 +103,64 @@ def test_beyond_the_limit_of_connections_the_shape_is_the_same() -> None:
         assert other.recv(65536)
         status, detail = refused(port, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert (status, detail) == (503, "too many are connected; ask again in a second")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: here\r\nX: "])
+def test_who_does_not_come_to_the_end_of_a_request_is_hung_up_on(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that nobody asks anything by would otherwise shut out the dialler, once there are enough of them."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.1)
+    with listening(well) as port:
+        assert asked(port, begun) == ({"status": ""}, b"")
+
+
+class Clock:
+    """A loop whose time goes on by hand."""
+
+    def __init__(self) -> None:
+        self.due: list[TimerHandle] = []
+
+    def call_later(self, _: float, callback: Callable[..., object], *given: object) -> TimerHandle:
+        timer = TimerHandle(0.0, callback, given, get_event_loop())
+        self.due.append(timer)
+        return timer
+
+    def create_task(self, work: Coroutine[None, None, None], **named: object) -> Task[None]:
+        return get_event_loop().create_task(work, **named)  # type: ignore[arg-type]
+
+    def passes(self) -> None:
+        """All that is due by now, and not what that makes due."""
+        due, self.due = self.due, []
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+
+def test_an_answer_may_take_longer_than_a_request_and_who_does_not_take_it_is_hung_up_on() -> None:
+    async def play() -> None:
+        clock, transport, answering = Clock(), MagicMock(), Event()
+        transport.is_closing.return_value = False
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await answering.wait()
+            await well(scope, receive, send)
+
+        config = uvicorn.Config(slow, lifespan="off", log_config=None)
+        one = Protocol(config, ServerState(), {}, clock)
+        one.connection_made(transport)
+        one.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n")
+        one.data_received(b"\r\n")
+        clock.passes()
+        assert not transport.close.called, "it is answered"
+        answering.set()
+        await wait(one.server_state.tasks)
+        one.data_received(b"GE")
+        clock.passes()
+        assert transport.close.called
+        assert not transport.abort.called, "it may take its answer"
+        clock.passes()
+        assert transport.abort.called
+
+    run(play())
 
 
 async def tells(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from math import inf
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from zipfile import ZipFile
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ from reconciler.web.page.formatting import ago, clock, difference, span
 from reconciler.web.page.routes import TodayCache, commands, for_people
 from reconciler.web.page.status_page import page
 from reconciler.web.page.view_model import LATE_SECONDS, Facts, Policy, State
+from tests.support.waiting import PATIENCE
 
 NOW = datetime(2026, 3, 2, 14, 10, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
@@ -175,6 +176,25 @@ def test_where_no_thread_can_be_had_the_week_is_asked_for_again_later(monkeypatc
     monkeypatch.setattr(Thread, "start", start)
     cache._look_at_week()
     assert cache._week_due < inf
+
+
+def test_nobody_waits_for_a_look_of_others_that_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, over = Event(), Event()
+
+    def look(_: TodayCache) -> None:
+        hangs.set()
+        over.wait()
+
+    monkeypatch.setattr(TodayCache, "_look", look)
+    cache = TodayCache("", LONDON)
+    first = Thread(target=cache.newest)
+    first.start()
+    try:
+        assert hangs.wait(PATIENCE)
+        assert cache.newest().today is None
+    finally:
+        over.set()
+        first.join()
 
 
 def test_what_is_to_be_known_is_the_headline_too() -> None:
