@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
@@ -60,7 +61,8 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
 def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds: int | None = None) -> Connection:
     """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
 
-    `seconds` limits connecting. Raises NotPrepared where a pooler between would hand our settings, locks and temporary
+    Transactions read what is committed when each statement begins, whatever the role's default is: a lock that was
+    waited for is of no use to whoever sees what was there before. `seconds` limits connecting. Raises NotPrepared where a pooler between would hand our settings, locks and temporary
     tables to others, psycopg.Error.
     """
     address = watchful(conninfo, name)
@@ -71,6 +73,7 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
         found = pooler.pooling(connection, address)
         if not found.keeps_sessions:
             raise NotPrepared(f"DATABASE_URL leads to {place(conninfo)}, which {found.value}; {pooler.HINT}")
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
         connection.autocommit = autocommit
     except BaseException:
         connection.close()

@@ -10,6 +10,7 @@ TransactionConflict too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
 from consumer.store.call_centre import entries, tables
-from consumer.store.call_centre.effects import conversion_id, insert_conversions, write_effects
+from consumer.store.call_centre.effects import conversion_id, insert_conversions, may_be_replayed, write_effects
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.columns import (
     claim_columns,
@@ -385,10 +386,18 @@ class LeadTransaction:
         self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
     ) -> Cursor | None:
         once = self._source == "sweep"
+        signed_once = once or may_be_replayed(conversions, time.time_ns() // 1000)
         cursor = write_effects(
-            self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
+            self._connection,
+            conversions,
+            changes,
+            self.rules,
+            self._add_conversions,
+            held,
+            once=once,
+            signed_once=signed_once,
         )
-        if once and conversions:
+        if signed_once and conversions:
             self._note_paid_before(conversions)
         return cursor
 

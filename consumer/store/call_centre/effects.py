@@ -12,7 +12,7 @@ import msgspec
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType, Reason
 from consumer.leads.rules import Rules
 from consumer.store import sql
-from consumer.store.arrays import bigints, booleans, integers, moments, texts, uuids
+from consumer.store.arrays import bigints, booleans, integers, moments, stored, texts, uuids
 from consumer.store.call_centre import entries
 from consumer.store.connection import Connection, Cursor
 
@@ -21,6 +21,9 @@ _DECIMAL: Final = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
 
+RECENT: Final = 600_000_000
+"""A conversion of the stream that is younger (µs) is its daily work, and no history that is replayed."""
+
 
 def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: int) -> UUID:
     """The id of the one conversion of a lead at a moment (µs): writing it twice is impossible, not merely avoided.
@@ -28,6 +31,14 @@ def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: i
     It says nothing of how we count stints: what was recorded is known again though our schema is of another age.
     """
     return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
+
+
+def may_be_replayed(conversions: Iterable[Conversion], now: int) -> bool:
+    """Whether a signature among these may have been paid at another moment before our schema was restored.
+
+    A read or other rules dated it then. Of the last minutes nobody asks: it would cost the stream a look at each.
+    """
+    return any(one.signature is not None and one.converted_at < now - RECENT for one in conversions)
 
 
 def write_effects(
@@ -39,6 +50,7 @@ def write_effects(
     held: Collection[int] = (),
     *,
     once: bool = False,
+    signed_once: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
@@ -47,7 +59,8 @@ def write_effects(
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
     entries by user. `add_conversions` is the statement for the table as it is; `once`: what was paid at another
-    moment is not paid again. Returns the cursor with the ids of the conversions added.
+    moment is not paid again; `signed_once`: so it is with signatures alone. Returns the cursor with the ids of the
+    conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -57,7 +70,7 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        added = insert_conversions(connection, add_conversions, conversions, rules, once=once)
+        added = insert_conversions(connection, add_conversions, conversions, rules, once=once, signed_once=signed_once)
     _put_scores(connection, changes, rules)
     happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
     _close_entries(connection, happened, rules)
@@ -77,6 +90,7 @@ def insert_conversions(
     rules: Rules,
     *,
     once: bool = False,
+    signed_once: bool = False,
     late: bool = False,
 ) -> Cursor:
     """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
@@ -96,6 +110,7 @@ def insert_conversions(
             "signed": booleans([_signed(conversion) for conversion in ordered]),
             "requirements": texts([_requirements(conversion) for conversion in ordered]),
             "once": once,
+            "signed_once": once or signed_once,
             "late": late,
         },
     )
@@ -170,11 +185,16 @@ def _documents(conversion: Conversion) -> str | None:
     """The signature file, as a JSON list."""
     if conversion.signature is None or not _signed(conversion):
         return None
-    return msgspec.json.encode([conversion.signature]).decode()
+    return _json([conversion.signature])
 
 
 def _requirements(conversion: Conversion) -> str | None:
     """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
     if _signed(conversion) or not conversion.requirements:
         return None
-    return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()
+    return _json([int(key) if _DECIMAL(key) else key for key in conversion.requirements])
+
+
+def _json(values: Sequence[int | str]) -> str:
+    """A list in JSON, which writes NUL as an escape that jsonb takes no more than a text takes NUL itself."""
+    return msgspec.json.encode([stored(value) if isinstance(value, str) else value for value in values]).decode()

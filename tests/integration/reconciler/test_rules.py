@@ -394,6 +394,15 @@ class TestNever:
         assert desk(world) == [(1, "none", False, []), (2, "none", False, [])]
         assert world.pg("SELECT user_id, status FROM call_queue ORDER BY 1") == [(1, "assigned"), (2, "closed")]
 
+    def test_another_label_of_no_queue_is_theirs_too(self, world: World) -> None:
+        world.verify(repair=True)
+        self.assert_left_alone(world)
+        tally = world.adopt(RuleFile(LABELS))
+        assert tally is not None
+        assert (tally.relabelled, tally.left_for_never) == (2, 0)
+        assert desk(world) == [(1, None, False, []), (2, None, False, [])]
+        assert world.verify().tally.drift == {}
+
     def test_nor_does_a_rule_that_moves_them(self, world: World) -> None:
         world.adopt(RuleFile(closed=("open",)))
         world.adopt(RuleFile())

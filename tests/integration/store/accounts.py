@@ -115,6 +115,8 @@ class Books:
     """Queues by a live read, and up to which version of the lane."""
     paid: set[tuple[int, str, int]] = field(default_factory=set)
     """Conversions (customer, type, time) that the call centre has."""
+    files: set[tuple[int, str | None]] = field(default_factory=set)
+    """Signature files (customer, file) that were paid, each once at whatever moment."""
 
     def copy(self) -> Books:
         """A dump."""
@@ -134,11 +136,20 @@ class Books:
                     state = state_at(user_id, stream, change.version)
                     conversion = account.judge(state, change.at)
                     if conversion is not None:
-                        self.paid.add((user_id, conversion, account.stints[-1].opened_at))
+                        self._pay(user_id, conversion, account)
                     if account.words != self.words:
                         account.rejudge(state, self.words, change.version)
                 begun.clear()
         self.upto[lane] = upto
+
+    def _pay(self, user_id: int, conversion: str, account: Account) -> None:
+        """What the stint that has just closed earned."""
+        if conversion == "signature_obtained":
+            file = user_id, account.stints[-2].signature
+            if file in self.files:
+                return
+            self.files.add(file)
+        self.paid.add((user_id, conversion, account.stints[-1].opened_at))
 
     def adopt(self, words: NaiveWords, streams: dict[int, list[Change]]) -> None:
         """Other rules for everybody who is not in the midst of a transaction; for those at its end."""

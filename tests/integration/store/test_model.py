@@ -234,9 +234,10 @@ class Machine(RuleBasedStateMachine):
                     self.connection.execute(f"DELETE FROM {table}")
                 for table in THEIRS:
                     self.connection.execute(f"INSERT INTO {table} SELECT * FROM dumped.{table}")
-        paid = set() if whole else self.books.paid
+        paid, files = (set(), set()) if whole else (self.books.paid, self.books.files)
         self.books = self.dumped.copy()
         self.books.paid |= paid
+        self.books.files |= files
         self.kept = set(self.was_kept)
         self.is_centre_ahead = self.was_centre_ahead or not whole
         if whole:

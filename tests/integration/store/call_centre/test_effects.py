@@ -202,6 +202,27 @@ def test_a_conversion_is_recorded_though_our_schema_counts_stints_anew(replayer:
     assert (tx.conversions_added, tx.conversions_there) == (1, 0)
 
 
+def test_a_signature_that_was_paid_at_another_moment_is_not_paid_again_by_a_history_that_is_replayed(
+    replayer: Replayer, database: str
+) -> None:
+    """A recheck dated it before our schema was restored, because PostgreSQL had refused the customer until then."""
+    replayer.register(1)
+    run(
+        database,
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, documents_received)"
+        " VALUES (gen_random_uuid(), 1, 'unsigned_users', 'signature_obtained', %s, '[\"file-1\"]')",
+        when(replayer.now + 9 * SECOND),
+    )
+    tx = replayer.sign(1)
+    assert (tx.conversions_added, tx.conversions_there) == (0, 1)
+    earned = "SELECT conversion_type, paid_before FROM leadstream.stints WHERE user_id = 1 AND number = %s"
+    assert row(database, earned, 1) == ("signature_obtained", True)
+    replayer.commit(1, [(user(1, "file-1"), user(1))])
+    tx = replayer.sign(1, "file-2")
+    assert (tx.conversions_added, tx.conversions_there) == (1, 0)
+    assert row(database, earned, 3) == ("signature_obtained", None)
+
+
 def test_the_database_refuses_a_second_conversion_for_one_signature_file(replayer: Replayer, database: str) -> None:
     replayer.register(1)
     replayer.sign(1)
