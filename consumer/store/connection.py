@@ -62,8 +62,8 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
     """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
 
     Transactions read what is committed when each statement begins, whatever the role's default is: a lock that was
-    waited for is of no use to whoever sees what was there before. `seconds` limits connecting. Raises NotPrepared where a pooler between would hand our settings, locks and temporary
-    tables to others, psycopg.Error.
+    waited for is of no use to whoever sees what was there before. `seconds` limits connecting. Raises NotPrepared where
+    a pooler between would hand our settings, locks and temporary tables to others, psycopg.Error.
     """
     address = watchful(conninfo, name)
     if seconds is not None:

@@ -360,11 +360,12 @@ class LeadTransaction:
             }
         return leads
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome, settled: Collection[int] = ()) -> None:
         """Writes what a replay or a repair decided; every lead in it must have been asked for by `load`.
 
         A lead that `load` did not find is created; where another writer did that first, the transaction ends with
         TransactionConflict. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.
+        Of those `settled` the call centre sees at once what is written: their lanes were given up, and never pass.
         """
         if not self._asked.issuperset(outcome.leads):
             stranger = min(outcome.leads.keys() - self._asked)
@@ -375,7 +376,7 @@ class LeadTransaction:
         self._write_stints(outcome)
         self._write_left(outcome)
         if not self._shadow:
-            changes, held = self._seen_by_callers(outcome)
+            changes, held = self._seen_by_callers(outcome, settled)
             cursor = self._write_effects(outcome.conversions, changes, held)
             if cursor is not None:
                 self._conversions.append((cursor, outcome))
@@ -410,7 +411,9 @@ class LeadTransaction:
             id=uuids([id_of(one).bytes for one in conversions]),
         )
 
-    def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
+    def _seen_by_callers(
+        self, outcome: Outcome, settled: Collection[int]
+    ) -> tuple[Collection[QueueChange], Collection[int]]:
         """What the call centre is to see, and whose rows there another session holds.
 
         It sees nothing of a past that its lane has yet to replay while the present is shown, and then where history
@@ -422,7 +425,7 @@ class LeadTransaction:
         passed: set[int] = set()
         for user_id, shown in self._shown.items():
             lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
-            if not shown.is_passed:
+            if not (shown.is_passed or (user_id in settled and user_id in outcome.leads)):
                 changes.pop(user_id, None)
             elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
                 passed.add(user_id)
@@ -452,10 +455,10 @@ class LeadTransaction:
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.
 
-        Stints, conversions and what we hold stay the stream's. Those that history has there already are left alone;
-        returns how many others there are.
+        Stints, conversions and what we hold stay the stream's. Those that history has there already, and those whose
+        lanes have passed the read meanwhile, are left alone; returns how many others there are.
         """
-        ahead = sorted(present for present in presents if self._is_ahead(present))
+        ahead = self._ahead(presents)
         if ahead and not self._shadow:
             self._execute(
                 sql.SHOW,
@@ -469,6 +472,18 @@ class LeadTransaction:
                 del changes[user_id]
             self._write_effects([], changes.values())
         return len(ahead)
+
+    def _ahead(self, presents: Iterable[Present]) -> list[Present]:
+        ahead = sorted(present for present in presents if self._is_ahead(present))
+        if all(present.user_id in self._shown for present in ahead):
+            return ahead
+        versions = self.lane_versions()
+        return [
+            present
+            for present in ahead
+            if present.user_id in self._shown
+            or versions.get(lane_of(present.user_id, self._lanes), 0) < present.until_version
+        ]
 
     def _is_ahead(self, present: Present) -> bool:
         lead = self._loaded.get(present.user_id)
