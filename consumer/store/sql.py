@@ -622,7 +622,10 @@ _NOW: Final = "now() AT TIME ZONE 'UTC'"
 PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
 
-SAID_NEVER: Final = "lower(btrim(score.last_outcome)) = ANY(%(never)s::text[]) IS TRUE"
+SAID_NEVER: Final = (
+    "(lower(btrim(score.last_outcome)) = ANY(%(never)s::text[])"
+    " OR btrim(score.last_outcome) = ANY(%(never)s::text[])) IS TRUE"
+)
 """Whether a customer must not be called, whatever queue they belong in; `score` is their row."""
 
 LOCK_SCORES: Final = """

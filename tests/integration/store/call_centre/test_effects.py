@@ -11,8 +11,11 @@ import structlog
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import RuleFile
+from consumer.leads.rules import Rules
 from consumer.store.call_centre.effects import conversion_id
 from consumer.store.leads import LeadStore
+from consumer.store.sql import SAID_NEVER
 from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
@@ -200,6 +203,15 @@ def test_a_conversion_is_recorded_though_our_schema_counts_stints_anew(replayer:
     replayer.commit(1, [(None, user(1)), (None, claim(1, 1))])
     tx = replayer.sign(1, "file-2")
     assert (tx.conversions_added, tx.conversions_there) == (1, 0)
+
+
+@pytest.mark.parametrize("outcome", ["kündigung", "KÜNDIGUNG", " Kündigung "])
+def test_who_must_not_be_called_is_known_where_postgresql_lowers_ascii_alone(database: str, outcome: str) -> None:
+    never = list(Rules(RuleFile(never=("Kündigung",))).never)
+    said = f'SELECT {SAID_NEVER} FROM (SELECT %(outcome)s::text COLLATE "C" AS last_outcome) AS score'
+    with psycopg.connect(database) as connection:
+        assert connection.execute(said.encode(), {"never": never, "outcome": outcome}).fetchone() == (True,)
+        assert connection.execute(said.encode(), {"never": never, "outcome": "gekündigt"}).fetchone() == (False,)
 
 
 def test_a_signature_that_was_paid_at_another_moment_is_not_paid_again_by_a_history_that_is_replayed(
