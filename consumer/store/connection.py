@@ -37,7 +37,7 @@ _LEADS_KEY: Final = ("leadstream", "leads_pkey")
 _MISSING: Final = ("42P01", "42703", "3F000", "42P10", "42804", "42883")
 """No such table, column, schema or unique index; a column of another type than ours, and no operator for it."""
 _FORBIDDEN: Final = "42501"
-_REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
+_REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03", "25P04")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
 

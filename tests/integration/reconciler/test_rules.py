@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from consumer.commands import adoption
@@ -233,6 +234,19 @@ def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: Wo
     assert tally is not None
     assert (tally.moved, tally.refused) == (2, 1)
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(2,)]
+
+
+def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: World) -> None:
+    world = mysql_world
+    owing(world, 1, 2)
+    with psycopg.connect(world.conninfo) as agent:
+        agent.execute("SELECT FROM user_call_scores WHERE user_id = 1 FOR UPDATE")
+        tally = world.adopt(WAIVED)
+        assert tally is not None
+        assert (tally.rejudged, tally.moved, tally.refused) == (2, 2, 0)
+        assert world.scores() == {1: "requirements_outstanding", 2: "none"}
+    world.sweep("new-users")
+    assert world.scores() == {1: "none", 2: "none"}
 
 
 def test_where_no_lane_has_ever_moved_nobody_is_waited_for(mysql_world: World) -> None:
