@@ -386,19 +386,11 @@ class LeadTransaction:
     def _write_effects(
         self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
     ) -> Cursor | None:
-        once = self._source == "sweep"
-        signed_once = once or may_be_replayed(conversions, time.time_ns() // 1000)
+        once = self._source == "sweep" or may_be_replayed(conversions, time.time_ns() // 1000)
         cursor = write_effects(
-            self._connection,
-            conversions,
-            changes,
-            self.rules,
-            self._add_conversions,
-            held,
-            once=once,
-            signed_once=signed_once,
+            self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
         )
-        if signed_once and conversions:
+        if once and conversions:
             self._note_paid_before(conversions)
         return cursor
 

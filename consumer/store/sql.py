@@ -670,9 +670,9 @@ def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
     What is written `late` holds nothing of the score that is of a later time. With `once`, what was paid already, at
-    another moment, is not paid again: history was lost, and the moment is that of a read. So it is of a signature, at
-    whatever moment it was paid (of these alone with `signed_once`), and of requirements that were each paid since the
-    stint was opened, which no stint is that this schema has seen to its end.
+    another moment, is not paid again: history was lost, and a read or other rules made the moment. So it is of a
+    signature, at whatever moment it was paid, and of requirements that were each paid since the stint was opened, which
+    no stint is that this schema has seen to its end.
 
     `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
     ON CONFLICT would hide what any other constraint of the table has against a row.
@@ -708,7 +708,7 @@ FROM {
     }
 LEFT JOIN user_call_scores AS score ON score.user_id = earned.user_id
 LEFT JOIN leadstream.shown ON shown.user_id = earned.user_id
-WHERE NOT (%(signed_once)s AND earned.signed AND EXISTS (
+WHERE NOT (%(once)s AND earned.signed AND EXISTS (
     SELECT FROM conversions AS paid WHERE paid.user_id = earned.user_id AND paid.conversion_type = earned.type
       AND paid.documents_received::jsonb = earned.documents::jsonb))
   AND NOT (%(once)s AND earned.requirements IS NOT NULL AND NOT EXISTS (

@@ -34,11 +34,11 @@ def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: i
 
 
 def may_be_replayed(conversions: Iterable[Conversion], now: int) -> bool:
-    """Whether a signature among these may have been paid at another moment before our schema was restored.
+    """Whether any of these may have been paid at another moment before our schema was restored.
 
     A read or other rules dated it then. Of the last minutes nobody asks: it would cost the stream a look at each.
     """
-    return any(one.signature is not None and one.converted_at < now - RECENT for one in conversions)
+    return any(one.converted_at < now - RECENT for one in conversions)
 
 
 def write_effects(
@@ -50,7 +50,6 @@ def write_effects(
     held: Collection[int] = (),
     *,
     once: bool = False,
-    signed_once: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
@@ -59,8 +58,7 @@ def write_effects(
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
     entries by user. `add_conversions` is the statement for the table as it is; `once`: what was paid at another
-    moment is not paid again; `signed_once`: so it is with signatures alone. Returns the cursor with the ids of the
-    conversions added.
+    moment is not paid again. Returns the cursor with the ids of the conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -70,7 +68,7 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        added = insert_conversions(connection, add_conversions, conversions, rules, once=once, signed_once=signed_once)
+        added = insert_conversions(connection, add_conversions, conversions, rules, once=once)
     _put_scores(connection, changes, rules)
     happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
     _close_entries(connection, happened, rules)
@@ -90,7 +88,6 @@ def insert_conversions(
     rules: Rules,
     *,
     once: bool = False,
-    signed_once: bool = False,
     late: bool = False,
 ) -> Cursor:
     """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
@@ -110,7 +107,6 @@ def insert_conversions(
             "signed": booleans([_signed(conversion) for conversion in ordered]),
             "requirements": texts([_requirements(conversion) for conversion in ordered]),
             "once": once,
-            "signed_once": once or signed_once,
             "late": late,
         },
     )

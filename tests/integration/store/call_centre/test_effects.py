@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -233,6 +234,26 @@ def test_a_signature_that_was_paid_at_another_moment_is_not_paid_again_by_a_hist
     tx = replayer.sign(1, "file-2")
     assert (tx.conversions_added, tx.conversions_there) == (1, 0)
     assert row(database, earned, 3) == ("signature_obtained", None)
+
+
+def test_documents_that_were_paid_at_another_moment_are_not_paid_again_by_a_history_that_is_replayed(
+    replayer: Replayer, database: str
+) -> None:
+    replayer.register(1, signature="file-1")
+    replayer.commit(1, [(None, requirement(1, 10))])
+    run(
+        database,
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, requirements_met)"
+        " VALUES (gen_random_uuid(), 1, 'requirements_outstanding', 'requirements_completed', %s, %s)",
+        when(replayer.now + 9 * SECOND),
+        json.dumps([key(10)]),
+    )
+    tx = replayer.commit(1, [(requirement(1, 10), requirement(1, 10, "approved"))])
+    assert (tx.conversions_added, tx.conversions_there) == (0, 1)
+    replayer.now += 60 * SECOND
+    replayer.commit(1, [(None, requirement(1, 11))])
+    tx = replayer.commit(1, [(requirement(1, 11), requirement(1, 11, "approved"))])
+    assert (tx.conversions_added, tx.conversions_there) == (1, 0)
 
 
 def test_the_database_refuses_a_second_conversion_for_one_signature_file(replayer: Replayer, database: str) -> None:

@@ -22,10 +22,10 @@ def completed(at: int, *requirements: Key) -> Conversion:
     return Conversion(1, 1, QueueType.REQUIREMENTS_OUTSTANDING, kind, at, None, requirements, after_reset=False)
 
 
-def test_only_signatures_of_long_ago_may_have_been_paid_before_a_restore() -> None:
+def test_only_what_happened_long_ago_may_have_been_paid_before_a_restore() -> None:
     assert not may_be_replayed([], NOW)
-    assert not may_be_replayed([signed(NOW - RECENT), completed(0, "7")], NOW)
-    assert may_be_replayed([signed(NOW), signed(NOW - RECENT - 1)], NOW)
+    assert not may_be_replayed([signed(NOW - RECENT), completed(NOW, "7")], NOW)
+    assert may_be_replayed([signed(NOW), completed(NOW - RECENT - 1, "7")], NOW)
 
 
 @pytest.mark.parametrize(("text", "written"), [("a\0b", '["a\ufffdb"]'), ("a\ud800b", '["a\ufffdb"]')])
