@@ -73,29 +73,26 @@ class TokenFiles:
         """What each file was like when it was looked at."""
 
     def renewed(self) -> list[tuple[Caller, str]] | None:
-        """The tokens as they are now; None where no file has changed.
-
-        Of a file that is broken, which is logged once, those before it stay; whatever the other one is, its own count.
-        """
+        """The tokens as they are now; None where they are as before, or a file is broken, which is logged once."""
         states = {name: _state(path) for name, path in self._files.items()}
         changed = [name for name, state in states.items() if name not in self._seen or state != self._seen[name]]
         if not changed:
             return None
         self._seen = states  # before it is read: what is written meanwhile is seen the next time
-        before = dict(self._texts)
-        for name in changed:
-            try:
-                self._texts[name] = _checked(name, _read(self._files[name]))
-            except ValueError as error:
-                log.warning(
-                    "tokens_not_renewed",
-                    files=[f"{name}_FILE"],
-                    reason=str(error),
-                    hint="the tokens before it stay in force; correct the file",
-                )
-        known = _known(self._texts[SHARED], self._texts[LISTED])
-        if self._texts != before:
+        try:
+            texts = self._texts | {name: _read(self._files[name]) for name in changed}
+            known = _known(texts[SHARED], texts[LISTED])
+        except ValueError as error:
+            log.warning(
+                "tokens_not_renewed",
+                files=[f"{name}_FILE" for name in changed],
+                reason=str(error),
+                hint="the tokens before it stay in force; correct the file",
+            )
+            return None
+        if texts != self._texts:
             log.info("tokens_renewed", tokens=len(known))
+        self._texts = texts
         return known
 
 
@@ -109,12 +106,6 @@ def _read(path: Path) -> str:
         raise ValueError("it is not in UTF-8") from None
     if not text:
         raise ValueError("it is empty")
-    return text
-
-
-def _checked(name: str, text: str) -> str:
-    """The text of a file, as it is. Raises ValueError where it holds no tokens as it should."""
-    _known(text, "") if name == SHARED else _known("", text)
     return text
 
 
