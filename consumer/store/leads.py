@@ -196,6 +196,13 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         self._emitted.update((user_id, asked_at + POSTGRES_EPOCH) for user_id, _, _, asked_at in rows)
         return [Recheck(user_id, reason, attempts) for user_id, reason, attempts, _ in rows]
 
+    def held(self, user_ids: Iterable[int]) -> set[int]:
+        """Those of whose rows at the call centre another session holds one at the moment. Raises as `transaction`."""
+        wanted = sorted(user_ids)
+        if self.shadow or not wanted:
+            return set()
+        return {user_id for (user_id,) in self._read(sql.HELD, user_id=bigints(wanted))}
+
     def _read(self, statement: str, **parameters: object) -> Rows:
         connection = self._session()
         try:
