@@ -131,7 +131,10 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
             if search > SEARCHES:
                 refused.update(dict.fromkeys(left, reason_of(error)))
             else:
-                refused.update(refused_leads(batch, reach, error, store, without=refused, wanted=wanted))
+                found = refused_leads(
+                    batch, reach, error, store, without=refused, wanted=wanted, past_unseen=past_unseen
+                )
+                refused.update(found)
     if refused:
         reasons = sorted(set(refused.values()))
         users = sorted(refused)

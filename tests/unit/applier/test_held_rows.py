@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from consumer.applier import applier
 from consumer.applier.batches import Batch, LaneBatch
-from consumer.applier.bisect import Reach
+from consumer.applier.bisect import Reach, refused_leads
+from consumer.leads.model import Lead
 from consumer.leads.outcome import Outcome
+from consumer.leads.rules import Rules
 from consumer.store.errors import RowLocked
 
 BATCH = Batch(1, [LaneBatch(0, 1, 1, 2, 0, 10, {}, [], frozenset({1, 2}), False, 0, (), {})], 1)
@@ -68,3 +72,34 @@ def test_who_was_set_aside_is_not_looked_for_again(tried: list[tuple[set[int], b
         applier.apply(BATCH, cast("Any", store))
     assert store.asked == [{1, 2}, {1}]
     assert len(tried) == 4
+
+
+def test_who_is_refused_is_looked_for_without_waiting_for_rows_that_somebody_holds() -> None:
+    """Trial after trial would wait as long as PostgreSQL lets it, and no lane of the batch would move meanwhile."""
+    how: list[tuple[bool, bool]] = []
+
+    class Transaction:
+        rules = Rules()
+
+        def load(self, _: Collection[int]) -> dict[int, Lead]:
+            return {}
+
+        def write(self, _: Outcome) -> None:
+            pass
+
+        def check_deferred(self) -> None:
+            pass
+
+        def pending(self, _: Mapping[int, int], _limit: int) -> list[int]:
+            return []
+
+    class Patient(Store):
+        @contextmanager
+        def transaction(self, *, past_held: bool = False, past_unseen: bool = False) -> Iterator[Transaction]:
+            how.append((past_held, past_unseen))
+            yield Transaction()
+
+    for past_unseen in (False, True):
+        store = cast("Any", Patient())
+        assert refused_leads(BATCH, Reach(), psycopg.DataError(), store, past_unseen=past_unseen) == {}
+    assert how == [(True, False)] * 3 + [(True, True)] * 3
