@@ -87,7 +87,8 @@ def watchful(conninfo: str, name: str) -> str:
     What a PostgresAddress says is renewed, so this is made anew for each connection. Raises psycopg.OperationalError
     where the command that prints the password prints none.
     The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.schema.raise_lanes).
-    All else that the URL says, its `options` too, stays.
+    So is the encoding, whatever role and environment say: `arrays` writes UTF-8. All else that the URL says, its
+    `options` too, stays.
     """
     if isinstance(conninfo, PostgresAddress):
         try:
@@ -96,7 +97,7 @@ def watchful(conninfo: str, name: str) -> str:
             raise psycopg.OperationalError(str(error)) from error
     given = conninfo_to_dict(conninfo)
     ours = {key: value for key, value in _OURS.items() if key not in given}
-    return make_conninfo(conninfo, **ours, application_name=name)
+    return make_conninfo(conninfo, **ours, application_name=name, client_encoding="UTF8")
 
 
 def roll_back(connection: Connection, error: BaseException | None = None) -> None:

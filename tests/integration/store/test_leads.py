@@ -234,6 +234,16 @@ def test_what_was_given_up_is_seen_though_the_lane_never_passes(replayer: Replay
     assert rows(database, "SELECT user_id FROM leadstream.shown") == []
 
 
+def test_texts_are_what_they_are_whatever_encoding_the_role_has(replayer: Replayer, database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, options="-c client_encoding=LATIN1")
+    with LeadStore(url, LANES, shadow=False, source="stream") as store:
+        write(store, outcome_of(whole_lead(1)))
+        with store.transaction() as tx:
+            assert tx.load([1]) == {1: whole_lead(1)}
+    assert replayer.load(1) == {1: whole_lead(1)}
+    assert row(database, "SELECT signature FROM leadstream.leads") == (ODD,)
+
+
 def test_transactions_see_what_was_committed_while_they_waited_whatever_the_roles_default_is(database: str) -> None:
     url = psycopg.conninfo.make_conninfo(database, options="-c default_transaction_isolation=serializable")
     with connect(url, "leadstream test") as connection:
