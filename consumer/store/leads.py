@@ -44,7 +44,7 @@ from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
 from consumer.store.call_centre import entries, tables
-from consumer.store.call_centre.effects import conversion_id, insert_conversions, may_be_replayed, write_effects
+from consumer.store.call_centre.effects import conversion_id, insert_conversions, of_long_ago, write_effects
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.columns import (
     claim_columns,
@@ -384,16 +384,36 @@ class LeadTransaction:
         self._write_left(outcome)
         if not self._shadow:
             changes, held = self._seen_by_callers(outcome, settled)
-            cursor = self._write_effects(outcome.conversions, changes, held)
+            once = self._source == "sweep" or self._is_replayed(outcome)
+            cursor = self._write_effects(outcome.conversions, changes, held, once=once)
             if cursor is not None:
                 self._conversions.append((cursor, outcome))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
+    def _is_replayed(self, outcome: Outcome) -> bool:
+        """Whether what the stream has earned may have been paid already, at another moment."""
+        earned = of_long_ago(outcome.conversions, time.time_ns() // 1000)
+        if not earned:
+            return False
+        stints = [outcome.stints.get((one.user_id, one.stint)) for one in earned]
+        self._execute(sql.PLAN_FREELY)
+        cursor = self._execute(
+            sql.PAID_ALREADY,
+            user_id=bigints([one.user_id for one in earned]),
+            opened=moments([stint.opened_at if stint else None for stint in stints]),
+            signature=texts([one.signature for one in earned]),
+        )
+        return self._fetch(cursor) == [(True,)]
+
     def _write_effects(
-        self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
+        self,
+        conversions: Sequence[Conversion],
+        changes: Iterable[QueueChange],
+        held: Collection[int] = (),
+        *,
+        once: bool = False,
     ) -> Cursor | None:
-        once = self._source == "sweep" or may_be_replayed(conversions, time.time_ns() // 1000)
         cursor = write_effects(
             self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
         )

@@ -731,6 +731,17 @@ LEFT JOIN conversions AS there ON there.id = earned.id
 """
 """Of conversions by their ids: whether there is one, and whether it is that one; columns round the time."""
 
+PAID_ALREADY: Final = f"""
+SELECT EXISTS (
+    SELECT FROM {_batch("earned", user_id="bigint", opened="timestamptz", signature="text")}
+    JOIN conversions AS paid ON paid.user_id = earned.user_id
+    WHERE paid.converted_at > (earned.opened AT TIME ZONE 'UTC') + interval '1 second'
+       OR paid.conversion_type = 'signature_obtained'
+          AND paid.documents_received::jsonb = jsonb_build_array(earned.signature))
+"""
+"""Whether anything was paid since these stints were opened, or one of their signatures at whatever moment: then a
+history is replayed. One look at the table for all of them, which need have no index by customer."""
+
 PAID_SIGNATURES: Final = f"""
 SELECT DISTINCT paid.user_id, earned.signature
 FROM {_batch("earned", user_id="bigint", signature="text")}

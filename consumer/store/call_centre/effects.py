@@ -33,12 +33,13 @@ def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: i
     return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
 
 
-def may_be_replayed(conversions: Iterable[Conversion], now: int) -> bool:
-    """Whether any of these may have been paid at another moment before our schema was restored.
+def of_long_ago(conversions: Iterable[Conversion], now: int) -> list[Conversion]:
+    """Those that may be a history that is replayed into a schema of ours that was restored.
 
-    A read or other rules dated it then. Of the last minutes nobody asks: it would cost the stream a look at each.
+    It may have been paid at another moment then, which a read or other rules made. Of the last minutes nobody asks: it
+    would cost the stream a round trip each time.
     """
-    return any(one.converted_at < now - RECENT for one in conversions)
+    return [one for one in conversions if one.converted_at < now - RECENT]
 
 
 def write_effects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.leads.model import Conversion, ConversionType, Key, QueueType
-from consumer.store.call_centre.effects import RECENT, _documents, _requirements, may_be_replayed
+from consumer.store.call_centre.effects import RECENT, _documents, _requirements, of_long_ago
 
 NOW = 1_700_000_000_000_000
 
@@ -23,9 +23,8 @@ def completed(at: int, *requirements: Key) -> Conversion:
 
 
 def test_only_what_happened_long_ago_may_have_been_paid_before_a_restore() -> None:
-    assert not may_be_replayed([], NOW)
-    assert not may_be_replayed([signed(NOW - RECENT), completed(NOW, "7")], NOW)
-    assert may_be_replayed([signed(NOW), completed(NOW - RECENT - 1, "7")], NOW)
+    recent, past = completed(NOW - RECENT, "7"), [signed(NOW - RECENT - 1), completed(0, "8")]
+    assert of_long_ago([past[0], recent, past[1]], NOW) == past
 
 
 @pytest.mark.parametrize(("text", "written"), [("a\0b", '["a\ufffdb"]'), ("a\ud800b", '["a\ufffdb"]')])
