@@ -29,6 +29,8 @@ _OURS: Final = {
 }
 """How libpq notices within half a minute that the server is gone; what the URL says goes before."""
 
+_ISO: Final = "ISO"
+"""The style of dates that psycopg reads."""
 _IN_THE_WAY: Final = "40"
 """SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks."""
 _LOCK_TIMEOUT: Final = "55P03"
@@ -73,6 +75,8 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
         found = pooler.pooling(connection, address)
         if not found.keeps_sessions:
             raise NotPrepared(f"DATABASE_URL leads to {place(conninfo)}, which {found.value}; {pooler.HINT}")
+        if not (connection.info.parameter_status("DateStyle") or "").startswith(_ISO):
+            connection.execute("SET DateStyle = 'ISO'")  # psycopg reads no time with a zone in any other
         connection.isolation_level = IsolationLevel.READ_COMMITTED
         connection.autocommit = autocommit
     except BaseException:

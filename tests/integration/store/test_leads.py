@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 
@@ -242,6 +244,13 @@ def test_texts_are_what_they_are_whatever_encoding_the_role_has(replayer: Replay
             assert tx.load([1]) == {1: whole_lead(1)}
     assert replayer.load(1) == {1: whole_lead(1)}
     assert row(database, "SELECT signature FROM leadstream.leads") == (ODD,)
+
+
+def test_times_are_read_whatever_style_of_dates_the_role_has(database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, options="-c datestyle=German")
+    with open_session(url, "leadstream test", autocommit=True) as connection:
+        ((time,),) = connection.execute("SELECT '2024-02-01 00:00:00+00'::timestamptz").fetchall()
+    assert time == datetime(2024, 2, 1, tzinfo=UTC)
 
 
 def test_transactions_see_what_was_committed_while_they_waited_whatever_the_roles_default_is(database: str) -> None:
