@@ -155,6 +155,18 @@ WHERE {scope} AND {_SHOWN_ELSEWHERE}
 """  # noqa: S608
 
 
+UNSEEN: Final = f"""
+SELECT shown.user_id
+FROM leadstream.shown
+JOIN leadstream.lanes AS lane ON lane.lane = shown.lane AND shown.until_version <= lane.version
+JOIN leadstream.leads AS lead ON lead.user_id = shown.user_id
+WHERE lead.stint > 0 AND lead.judge_after IS DISTINCT FROM {NEVER}
+ORDER BY shown.user_id
+"""  # noqa: S608
+"""Leads of which the call centre is to see what history says, and does not yet: somebody held their rows, or no applier
+has moved their lane since it passed what they are shown by."""
+
+
 PRESENT: Final = "SELECT user_id FROM leadstream.leads WHERE user_id > %s AND user_id <= %s AND present"
 """Users in a range that MySQL should have."""
 
@@ -368,6 +380,11 @@ class Postgres:
     def shown_elsewhere(self, user_ids: Sequence[int]) -> set[int]:
         """Those of these leads that agents see in another queue than their open stint's, by an earlier live read."""
         return self._shown(_AMONG, {"users": list(user_ids)})
+
+    def unseen(self) -> list[int]:
+        """Leads whose history is due to be seen by the call centre, and is not."""
+        with self.session() as connection:
+            return [user_id for (user_id,) in connection.execute(UNSEEN)]
 
     def shown_in_range(self, after: int, upto: int) -> set[int]:
         """The same of the leads in (`after`, `upto`]."""

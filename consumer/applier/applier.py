@@ -38,7 +38,7 @@ from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavail
 from consumer.store.lanes import LaneMove
 from consumer.store.leads import LeadStore
 from consumer.store.processes import Presence
-from consumer.store.refusal import is_refusal, reason_of
+from consumer.store.refusal import REFUSED, is_refusal, reason_of
 from consumer.stream import topics
 from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topic_fit import REPAIR
@@ -48,6 +48,9 @@ WAITING_AT_ONCE: Final = 5_000
 """Leads that are judged in one batch because their lane passed their `judge_after`."""
 SEARCHES: Final = 3
 """How often refused leads are looked for in one batch where others are refused without them; then all are set aside."""
+HELD: Final = f"{REFUSED}55P03 (a row of the call centre's that another session holds, and that theirs leads to)"
+"""Why leads are set aside whose rows cannot be written though those that somebody holds are passed over: a foreign key
+or a trigger of the call centre's leads from a conversion to the score."""
 PATIENCE_SECONDS: Final = 900.0
 """How long one thing is tried while a server is away, before the process gives up."""
 OWNER: Final = process.NAME
@@ -97,7 +100,8 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
     """One batch, one transaction, by the rules in force.
 
     Raises LaneTaken, TransactionConflict, StoreUnavailable; then nothing was written.
-    Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`.
+    Leads that PostgreSQL refuses are set aside, and the others go through; they are looked for while `wanted`. So are
+    those whose rows somebody holds, where what is written of them waits for these rows whatever we pass over.
     """
     refused: dict[int, str] = {}
     past_held = past_unseen = False
@@ -108,7 +112,11 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
             break
         except RowLocked as error:
             if past_unseen:
-                raise
+                held = store.held(reach.users(batch, store.lane_count) - refused.keys())
+                if not held:
+                    raise
+                refused.update(dict.fromkeys(held, HELD))
+                continue
             log.warning("row_held", reason=str(error), hint="its lead is shown to the call centre when it is free")
             past_held, past_unseen = True, past_held
         except psycopg.Error as error:
@@ -123,7 +131,10 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
             if search > SEARCHES:
                 refused.update(dict.fromkeys(left, reason_of(error)))
             else:
-                refused.update(refused_leads(batch, reach, error, store, without=refused, wanted=wanted))
+                found = refused_leads(
+                    batch, reach, error, store, without=refused, wanted=wanted, past_unseen=past_unseen
+                )
+                refused.update(found)
     if refused:
         reasons = sorted(set(refused.values()))
         users = sorted(refused)

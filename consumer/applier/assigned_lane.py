@@ -85,10 +85,14 @@ class Lane:
         is_heartbeat = change.table is None and change.recheck is None
         return change.version > self._newest and not is_heartbeat
 
-    def lose(self, change: Change) -> None:
-        """Notes a change that cannot be applied, because another one had its number: the lane's leads are read live."""
+    def lose(self, change: Change, latest: int) -> None:
+        """Notes a change that cannot be applied, because another one had its number: the lane's leads are read live.
+
+        `latest` is the newest version (µs) that there may be by now. A foreign message may have any: no read would ever
+        hold it, and what comes before it would be passed over.
+        """
         self._noted.lost += 1
-        self._noted.lost_version = max(self._noted.lost_version, change.version)
+        self._noted.lost_version = max(self._noted.lost_version, min(change.version, latest))
 
     def waiting_for(self) -> tuple[int, int] | None:
         """Another lane and its number that the next number of this one comes after."""

@@ -67,12 +67,14 @@ def refused_leads(
     *,
     without: Collection[int] = (),
     wanted: Callable[[], bool] = lambda: True,
+    past_unseen: bool = False,
 ) -> dict[int, str]:
     """user → reason of those leads of a batch, `without` some, for which PostgreSQL raised `error`. Nothing is written.
 
     Leads that are refused only together, as by a trigger that looks at whole statements, are refused all of them. Empty
-    where PostgreSQL has nothing against them any longer. Raises what `LeadStore` raises, and TransactionConflict as
-    soon as the answer is not `wanted`.
+    where PostgreSQL has nothing against them any longer. Rows that somebody holds are passed over, so that nobody is
+    waited for in trial after trial; `past_unseen` as `LeadStore.transaction` takes it. Raises what that raises, and
+    TransactionConflict as soon as the answer is not `wanted`.
     """
     refused: dict[int, str] = {}
     trials = 0
@@ -84,7 +86,7 @@ def refused_leads(
             raise TransactionConflict(
                 "refused leads are not looked for any longer: the batch is not ours now, or we are to stop"
             )
-        return again_if_in_the_way(_trial, part, users, reach, store, locked=True)
+        return again_if_in_the_way(_trial, part, users, reach, store, past_unseen, locked=True)
 
     users = sorted(reach.users(batch, store.lane_count).difference(without))
     candidates = [_Group(users, _concerning(batch, users, store.lane_count), error)]
@@ -111,13 +113,13 @@ def _halves(users: list[int]) -> tuple[list[int], list[int]]:
     return users[:middle], users[middle:]
 
 
-def _trial(part: Batch, users: list[int], reach: Reach, store: LeadStore) -> psycopg.Error | None:
+def _trial(part: Batch, users: list[int], reach: Reach, store: LeadStore, past_unseen: bool) -> psycopg.Error | None:
     """What PostgreSQL has against these users' part of the batch."""
     chosen = frozenset(users)
     waiting = [user_id for user_id in reach.waiting if user_id in chosen]
     owners = [(claim_id, user_id) for claim_id, user_id in reach.owners if user_id in chosen]
     try:
-        with store.transaction() as tx:
+        with store.transaction(past_held=True, past_unseen=past_unseen) as tx:
             outcome = decide(part, tx.load(users), waiting, owners, lanes=store.lane_count, rules=tx.rules)
             tx.write(outcome)
             tx.check_deferred()

@@ -16,6 +16,7 @@ from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.envelope import LANE_TABLES, READERS, MessageReader, Undecodable, end_of, lane_block, unreadable
 from consumer.stream.errors import ConsumerFailed
 from consumer.stream.topics import HEARTBEATS, LANE_TOPICS
+from consumer.versions import AHEAD_SECONDS
 
 QUIET_SECONDS: Final = 30.0
 """How often librdkafka's same complaint is logged."""
@@ -62,9 +63,13 @@ class Intake:
             if block.epoch != lane.epoch:
                 detail = f"epoch {block.epoch}, while the lane is in epoch {lane.epoch}"
                 self._set_aside(lane, partition, message, Defect.OTHER_EPOCH, detail)
+            elif block.ties is not None and not all(0 <= other < self._lane_count for other, _ in block.ties.after):
+                self._set_aside(
+                    lane, partition, message, Defect.UNDECODABLE, "it comes after a lane that does not exist"
+                )
             elif not lane.merge.push(partition, block.seq, offset, change):
                 if block.seq < lane.merge.next_seq and lane.is_news(change):
-                    lane.lose(change)
+                    lane.lose(change, round((time.time() + AHEAD_SECONDS) * 1e6))
                     self._complaints.set_back(number)
                 if offset >= (lane.starts[partition] or 0):
                     # Below that Kafka has sent us back (a truncated log, a lost broker): what we know is no news.

@@ -251,7 +251,7 @@ class Adoption:
 
 def _rejudged(store: LeadStore, user_ids: Sequence[int], version: int) -> Outcome:
     outcome = Outcome()
-    with store.transaction() as tx:
+    with store.transaction(past_held=True) as tx:
         leads = tx.load(user_ids)
         rules = tx.rules
         if rules.version != version:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from consumer.leads.model import NEVER, ClaimRow, Key, Lead, LiveState, RequirementRow, Table, UserRow
+from consumer.leads.model import NEVER, ClaimRow, Key, Lead, LiveState, RequirementRow, Table, UserRow, held_text
 from consumer.leads.rules import Rules, queue_for
 
 
@@ -102,5 +102,5 @@ def _requirements(held: Lead, live: dict[Key, RequirementRow]) -> list[Differenc
 
 
 def same_text(held: str | None, live: str | None) -> bool:
-    """Whether PostgreSQL holds this text; it can hold no NUL character and has U+FFFD instead."""
-    return held == live or (held is not None and live is not None and held == live.replace("\0", "\ufffd"))
+    """Whether PostgreSQL holds this text, as far as it can."""
+    return held == live or (held is not None and live is not None and held == held_text(live))

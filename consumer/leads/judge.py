@@ -26,6 +26,7 @@ from consumer.leads.model import (
     Reason,
     Rule,
     Stint,
+    held_text,
     numerically,
 )
 from consumer.leads.outcome import Outcome
@@ -174,9 +175,11 @@ def _close(lead: Lead, at: int, reason: Reason, settled: tuple[Key, ...], outcom
     conversion_type, signature = None, None
     if reason is Reason.REQUIREMENTS_COMPLETED:
         conversion_type = ConversionType.REQUIREMENTS_COMPLETED
-    elif reason is Reason.SIGNATURE_OBTAINED and lead.signature and lead.signature not in lead.converted_signatures:
-        conversion_type, signature = ConversionType.SIGNATURE_OBTAINED, lead.signature
-        lead.converted_signatures |= {signature}
+    elif reason is Reason.SIGNATURE_OBTAINED and lead.signature:
+        file = held_text(lead.signature)
+        if file not in lead.converted_signatures:
+            conversion_type, signature = ConversionType.SIGNATURE_OBTAINED, file
+            lead.converted_signatures |= {file}
     if conversion_type is not None:
         earlier = outcome.queue_changes.get(lead.user_id)
         after_reset = earlier is not None and earlier.entered

@@ -21,6 +21,11 @@ def numerically(key: Key) -> tuple[int, Key]:
     return len(key), key
 
 
+def held_text(text: str) -> str:
+    """A text as PostgreSQL holds it, which can hold no NUL character: U+FFFD stands in its place."""
+    return text.replace("\0", "\ufffd")
+
+
 NEVER: Final = 2**63 - 1
 """`judge_after` of a lead about which too little is known to judge it; a recheck is queued."""
 

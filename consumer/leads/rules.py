@@ -116,8 +116,10 @@ class Rules:
 
     @cached_property
     def never(self) -> tuple[str, ...]:
-        """Outcomes of calls, trimmed and in lower case, after which a customer must not be called."""
-        return tuple(sorted({word.strip(" ").lower() for word in self.file.never}))
+        """Outcomes of calls, trimmed, after which a customer must not be called: in lower case, in upper case and as
+        the file has them, because PostgreSQL's `lower` leaves letters beyond ASCII alone where the collation is C."""
+        words = [word.strip(" ") for word in self.file.never]
+        return tuple(sorted({spelling for word in words for spelling in (word, word.lower(), word.upper())}))
 
     @cached_property
     def mentions_reasons(self) -> bool:

@@ -164,6 +164,11 @@ def storable(value: str) -> bytes:
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
+def stored(value: str) -> str:
+    """A text as it comes back from PostgreSQL."""
+    return storable(value).decode()
+
+
 def nested_texts(value: frozenset[str]) -> str:
     """Texts as an array literal, for an array inside a column."""
     if not value:

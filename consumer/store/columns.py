@@ -9,7 +9,7 @@ import msgspec
 
 from consumer.leads.left_behind import claim_of
 from consumer.leads.model import Claim, Key, Lead, Left, Requirement, Stint
-from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, storable, texts
+from consumer.store.arrays import Array, bigints, booleans, integers, moments, nested_texts, stored, texts
 
 Columns = dict[str, Array]
 
@@ -124,8 +124,7 @@ def _content(left: Left) -> str:
 
 
 def _clean(text: str | None) -> str | None:
-    """A text as it comes back from PostgreSQL."""
-    return None if text is None else storable(text).decode()
+    return None if text is None else stored(text)
 
 
 def left_of(version: int, content: str) -> Left:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
@@ -28,6 +29,8 @@ _OURS: Final = {
 }
 """How libpq notices within half a minute that the server is gone; what the URL says goes before."""
 
+_ISO: Final = "ISO"
+"""The style of dates that psycopg reads."""
 _IN_THE_WAY: Final = "40"
 """SQLSTATEs by how they begin (PostgreSQL manual, appendix A): serialization failures, deadlocks."""
 _LOCK_TIMEOUT: Final = "55P03"
@@ -36,7 +39,7 @@ _LEADS_KEY: Final = ("leadstream", "leads_pkey")
 _MISSING: Final = ("42P01", "42703", "3F000", "42P10", "42804", "42883")
 """No such table, column, schema or unique index; a column of another type than ours, and no operator for it."""
 _FORBIDDEN: Final = "42501"
-_REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03")
+_REFUSED: Final = ("08", "53", "57", "58", "25006", "25P03", "25P04")
 """Connections broken or shut down, resources exhausted, a server that is read-only or was asked to stop."""
 
 
@@ -60,8 +63,9 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
 def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds: int | None = None) -> Connection:
     """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
 
-    `seconds` limits connecting. Raises NotPrepared where a pooler between would hand our settings, locks and temporary
-    tables to others, psycopg.Error.
+    Transactions read what is committed when each statement begins, whatever the role's default is: a lock that was
+    waited for is of no use to whoever sees what was there before. `seconds` limits connecting. Raises NotPrepared where
+    a pooler between would hand our settings, locks and temporary tables to others, psycopg.Error.
     """
     address = watchful(conninfo, name)
     if seconds is not None:
@@ -71,6 +75,9 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
         found = pooler.pooling(connection, address)
         if not found.keeps_sessions:
             raise NotPrepared(f"DATABASE_URL leads to {place(conninfo)}, which {found.value}; {pooler.HINT}")
+        if not (connection.info.parameter_status("DateStyle") or "").startswith(_ISO):
+            connection.execute("SET DateStyle = 'ISO'")  # psycopg reads no time with a zone in any other
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
         connection.autocommit = autocommit
     except BaseException:
         connection.close()
@@ -84,7 +91,8 @@ def watchful(conninfo: str, name: str) -> str:
     What a PostgresAddress says is renewed, so this is made anew for each connection. Raises psycopg.OperationalError
     where the command that prints the password prints none.
     The name is ours whatever the URL says: whoever raises the lanes looks for it (consumer.store.schema.raise_lanes).
-    All else that the URL says, its `options` too, stays.
+    So is the encoding, whatever role and environment say: `arrays` writes UTF-8. All else that the URL says, its
+    `options` too, stays.
     """
     if isinstance(conninfo, PostgresAddress):
         try:
@@ -93,7 +101,7 @@ def watchful(conninfo: str, name: str) -> str:
             raise psycopg.OperationalError(str(error)) from error
     given = conninfo_to_dict(conninfo)
     ours = {key: value for key, value in _OURS.items() if key not in given}
-    return make_conninfo(conninfo, **ours, application_name=name)
+    return make_conninfo(conninfo, **ours, application_name=name, client_encoding="UTF8")
 
 
 def roll_back(connection: Connection, error: BaseException | None = None) -> None:

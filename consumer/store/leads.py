@@ -10,6 +10,7 @@ TransactionConflict too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import sql
 from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
 from consumer.store.call_centre import entries, tables
-from consumer.store.call_centre.effects import conversion_id, insert_conversions, write_effects
+from consumer.store.call_centre.effects import conversion_id, insert_conversions, of_long_ago, write_effects
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.columns import (
     claim_columns,
@@ -194,6 +195,13 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         rows = self._read(sql.DUE_RECHECKS, limit=limit)
         self._emitted.update((user_id, asked_at + POSTGRES_EPOCH) for user_id, _, _, asked_at in rows)
         return [Recheck(user_id, reason, attempts) for user_id, reason, attempts, _ in rows]
+
+    def held(self, user_ids: Iterable[int]) -> set[int]:
+        """Those of whose rows at the call centre another session holds one at the moment. Raises as `transaction`."""
+        wanted = sorted(user_ids)
+        if self.shadow or not wanted:
+            return set()
+        return {user_id for (user_id,) in self._read(sql.HELD, user_id=bigints(wanted))}
 
     def _read(self, statement: str, **parameters: object) -> Rows:
         connection = self._session()
@@ -359,11 +367,12 @@ class LeadTransaction:
             }
         return leads
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome, settled: Collection[int] = ()) -> None:
         """Writes what a replay or a repair decided; every lead in it must have been asked for by `load`.
 
         A lead that `load` did not find is created; where another writer did that first, the transaction ends with
         TransactionConflict. In texts, NUL and unpaired surrogates become U+FFFD: PostgreSQL can hold neither.
+        Of those `settled` the call centre sees at once what is written: their lanes were given up, and never pass.
         """
         if not self._asked.issuperset(outcome.leads):
             stranger = min(outcome.leads.keys() - self._asked)
@@ -374,17 +383,37 @@ class LeadTransaction:
         self._write_stints(outcome)
         self._write_left(outcome)
         if not self._shadow:
-            changes, held = self._seen_by_callers(outcome)
-            cursor = self._write_effects(outcome.conversions, changes, held)
+            changes, held = self._seen_by_callers(outcome, settled)
+            once = self._source == "sweep" or self._is_replayed(outcome)
+            cursor = self._write_effects(outcome.conversions, changes, held, once=once)
             if cursor is not None:
                 self._conversions.append((cursor, outcome))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
+    def _is_replayed(self, outcome: Outcome) -> bool:
+        """Whether what the stream has earned may have been paid already, at another moment."""
+        earned = of_long_ago(outcome.conversions, time.time_ns() // 1000)
+        if not earned:
+            return False
+        stints = [outcome.stints.get((one.user_id, one.stint)) for one in earned]
+        self._execute(sql.PLAN_FREELY)
+        cursor = self._execute(
+            sql.PAID_ALREADY,
+            user_id=bigints([one.user_id for one in earned]),
+            opened=moments([stint.opened_at if stint else None for stint in stints]),
+            signature=texts([one.signature for one in earned]),
+        )
+        return self._fetch(cursor) == [(True,)]
+
     def _write_effects(
-        self, conversions: Sequence[Conversion], changes: Iterable[QueueChange], held: Collection[int] = ()
+        self,
+        conversions: Sequence[Conversion],
+        changes: Iterable[QueueChange],
+        held: Collection[int] = (),
+        *,
+        once: bool = False,
     ) -> Cursor | None:
-        once = self._source == "sweep"
         cursor = write_effects(
             self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
         )
@@ -401,7 +430,9 @@ class LeadTransaction:
             id=uuids([id_of(one).bytes for one in conversions]),
         )
 
-    def _seen_by_callers(self, outcome: Outcome) -> tuple[Collection[QueueChange], Collection[int]]:
+    def _seen_by_callers(
+        self, outcome: Outcome, settled: Collection[int]
+    ) -> tuple[Collection[QueueChange], Collection[int]]:
         """What the call centre is to see, and whose rows there another session holds.
 
         It sees nothing of a past that its lane has yet to replay while the present is shown, and then where history
@@ -413,7 +444,7 @@ class LeadTransaction:
         passed: set[int] = set()
         for user_id, shown in self._shown.items():
             lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
-            if not shown.is_passed:
+            if not (shown.is_passed or (user_id in settled and user_id in outcome.leads)):
                 changes.pop(user_id, None)
             elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
                 passed.add(user_id)
@@ -443,10 +474,10 @@ class LeadTransaction:
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.
 
-        Stints, conversions and what we hold stay the stream's. Those that history has there already are left alone;
-        returns how many others there are.
+        Stints, conversions and what we hold stay the stream's. Those that history has there already, and those whose
+        lanes have passed the read meanwhile, are left alone; returns how many others there are.
         """
-        ahead = sorted(present for present in presents if self._is_ahead(present))
+        ahead = self._ahead(presents)
         if ahead and not self._shadow:
             self._execute(
                 sql.SHOW,
@@ -460,6 +491,18 @@ class LeadTransaction:
                 del changes[user_id]
             self._write_effects([], changes.values())
         return len(ahead)
+
+    def _ahead(self, presents: Iterable[Present]) -> list[Present]:
+        ahead = sorted(present for present in presents if self._is_ahead(present))
+        if all(present.user_id in self._shown for present in ahead):
+            return ahead
+        versions = self.lane_versions()
+        return [
+            present
+            for present in ahead
+            if present.user_id in self._shown
+            or versions.get(lane_of(present.user_id, self._lanes), 0) < present.until_version
+        ]
 
     def _is_ahead(self, present: Present) -> bool:
         lead = self._loaded.get(present.user_id)

@@ -11,7 +11,7 @@ _OF_A_ROW: Final = ("09", "22", "23", "27", "38", "39", "44", "54", "P0", "XX000
 """SQLSTATEs by how they begin (PostgreSQL manual, appendix A) that speak of a row, whoever raised them: triggered
 actions, data exceptions, constraints, routines in other languages, check options, sizes, PL/pgSQL, and what functions
 in C raise without a code."""
-_OF_THE_SERVER: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58", "XX001", "XX002")
+_OF_THE_SERVER: Final = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58", "XX001", "XX002")
 """Those that speak of the server, or of others at work, even where they come out of a trigger: connections, read-only
 servers, deadlocks, resources, locks, shutdowns and timeouts, disks, damaged files."""
 _RAISE: Final = "exec_stmt_raise"

@@ -75,15 +75,17 @@ WITH held AS (
     FROM user_call_scores AS score
     JOIN leadstream.leads AS lead ON lead.user_id = score.user_id
     JOIN ({_LABELS}) AS new
-         ON new.queue_type = lead.queue_type AND new.former IS NOT DISTINCT FROM score.current_queue_type
-    WHERE score.user_id > %(after)s AND score.user_id <= %(upto)s AND NOT ({SAID_NEVER})
+         ON new.queue_type = CASE WHEN {SAID_NEVER} THEN 'none' ELSE lead.queue_type END
+            AND new.former IS NOT DISTINCT FROM score.current_queue_type
+    WHERE score.user_id > %(after)s AND score.user_id <= %(upto)s
     ORDER BY score.user_id
     FOR NO KEY UPDATE OF score
 )
 UPDATE user_call_scores AS score SET current_queue_type = held.label, updated_at = now() AT TIME ZONE 'utc'
 FROM held WHERE score.user_id = held.user_id
 """  # noqa: S608
-"""Rows that said where their lead belongs, by a label that is no longer that queue's."""
+"""Rows that said where their lead belongs, by a label that is no longer that queue's; who must not be called belongs in
+none."""
 
 _FORMER_ENTRIES: Final = f"""
     SELECT pending.id, pending.user_id, new.label

@@ -622,7 +622,10 @@ _NOW: Final = "now() AT TIME ZONE 'UTC'"
 PLAN_FREELY: Final = "SET LOCAL enable_hashjoin = on"
 """For the call centre's tables, of whose indexes we know little."""
 
-SAID_NEVER: Final = "lower(btrim(score.last_outcome)) = ANY(%(never)s::text[]) IS TRUE"
+SAID_NEVER: Final = (
+    "(lower(btrim(score.last_outcome)) = ANY(%(never)s::text[])"
+    " OR btrim(score.last_outcome) = ANY(%(never)s::text[])) IS TRUE"
+)
 """Whether a customer must not be called, whatever queue they belong in; `score` is their row."""
 
 LOCK_SCORES: Final = """
@@ -667,9 +670,9 @@ def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
     What is written `late` holds nothing of the score that is of a later time. With `once`, what was paid already, at
-    another moment, is not paid again: history was lost, and the moment is that of a read. So it is of a signature, at
-    whatever moment it was paid, and of requirements that were each paid since the stint was opened, which no stint is
-    that this schema has seen to its end.
+    another moment, is not paid again: history was lost, and a read or other rules made the moment. So it is of a
+    signature, at whatever moment it was paid, and of requirements that were each paid since the stint was opened, which
+    no stint is that this schema has seen to its end.
 
     `stamps` are the columns for the time of writing that the table has, `key` is its unique index: without a target,
     ON CONFLICT would hide what any other constraint of the table has against a row.
@@ -727,6 +730,17 @@ FROM {_batch("earned", id="uuid", user_id="bigint", type="text", at="timestamptz
 LEFT JOIN conversions AS there ON there.id = earned.id
 """
 """Of conversions by their ids: whether there is one, and whether it is that one; columns round the time."""
+
+PAID_ALREADY: Final = f"""
+SELECT EXISTS (
+    SELECT FROM {_batch("earned", user_id="bigint", opened="timestamptz", signature="text")}
+    JOIN conversions AS paid ON paid.user_id = earned.user_id
+    WHERE paid.converted_at > (earned.opened AT TIME ZONE 'UTC') + interval '1 second'
+       OR paid.conversion_type = 'signature_obtained'
+          AND paid.documents_received::jsonb = jsonb_build_array(earned.signature))
+"""
+"""Whether anything was paid since these stints were opened, or one of their signatures at whatever moment: then a
+history is replayed. One look at the table for all of them, which need have no index by customer."""
 
 PAID_SIGNATURES: Final = f"""
 SELECT DISTINCT paid.user_id, earned.signature

@@ -345,7 +345,7 @@ class _Message(msgspec.Struct, Generic[Name, Columns], gc=False):
 
 
 class _AnyUser(msgspec.Struct, gc=False):
-    """A lane block whose user may have an id that no bigint holds (BIGINT UNSIGNED from 2^63 on)."""
+    """A lane block whose user may have an id that no bigint holds (BIGINT UNSIGNED from 2^63 on, or a foreign one)."""
 
     epoch: int
     seq: Number
@@ -445,14 +445,14 @@ READERS: Final[dict[str, MessageReader]] = {
 def lane_block(value: bytes | None) -> LaneBlock | None:
     """Number and user of a message that is otherwise undecodable; None where not even those can be read.
 
-    A user whose id is too large for a bigint is nobody: no lead of theirs can be held.
+    A user whose id no bigint holds is nobody: no lead of theirs can be held.
     """
     try:
         lane = _decode_numbered(value).lane  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return None
     user_id = lane.user_id
-    known = None if user_id is None or user_id > _LARGEST else user_id
+    known = None if user_id is None or not NOBODY < user_id <= _LARGEST else user_id
     return LaneBlock(lane.epoch, lane.seq, lane.version, known, lane.last)
 
 

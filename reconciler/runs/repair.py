@@ -229,6 +229,8 @@ class Repairer:
         self._rechecking = False
         self._behind = 0.0
         self._gives_up = gives_up
+        self._given_up: set[int] = set()
+        """Lanes that stand still, and whose changes are taken for lost."""
 
     def new_tally(self) -> RunTally:
         """Begins to count anew; what is found and done from now on is counted in what this returns."""
@@ -312,6 +314,20 @@ class Repairer:
             self._wait_for_stream([candidate for candidate in unsettled if candidate.user_id in late])
             self._candidates += self._confirm([one for one in unsettled if one.user_id not in late], live)
 
+    def show_history(self) -> None:
+        """Shows the call centre what history says of those whose rows somebody held when it was written.
+
+        Appliers do so, too, but there may be none. Raises StoreError.
+        """
+        if not self.dry_run:
+            for batch in batches(self.postgres.unseen(), ENTRIES_AT_ONCE):
+                piecewise(self._show_history, batch, partial(self.refuse, event="history_not_shown"))
+
+    def _show_history(self, user_ids: Sequence[int]) -> None:
+        with self.store.transaction(past_held=True) as tx:
+            tx.load(user_ids)
+            tx.write(Outcome())
+
     def check_entries(self, user_ids: Iterable[int]) -> None:
         """Puts the call centre's entries of these users right, by what its agents see of them. Raises StoreError."""
         for chunk in batches(user_ids, ENTRIES_AT_ONCE):
@@ -367,7 +383,7 @@ class Repairer:
                 lane = lane_of(candidate.user_id, lanes)
                 marks[lane] = max(marks.get(lane, 0), candidate.read.ended)
             waited = self._monitor.wait(marks)
-            behind = waited.lagging if self._gives_up else waited.lagging | waited.still
+            behind = (waited.lagging | waited.still) - self._give_up(waited.still)
             self._wait_for_stream([s for s in candidates if lane_of(s.user_id, lanes) in behind])
             ready = [s for s in candidates if lane_of(s.user_id, lanes) not in behind]
             candidates = []
@@ -389,8 +405,15 @@ class Repairer:
             return set()
         late = {lane for lane, point in points.items() if point.version < floor}
         if self._gives_up:
-            late -= self._monitor.look(dict.fromkeys(late, floor)).still
+            late -= self._give_up(self._monitor.look(dict.fromkeys(late, floor)).still)
         return {one.user_id for one in candidates if lane_of(one.user_id, self.store.lane_count) in late}
+
+    def _give_up(self, still: set[int]) -> set[int]:
+        """Those of the lanes that stand still of which nothing is expected any more: all, where a person says so."""
+        if not self._gives_up:
+            return set()
+        self._given_up |= still
+        return still
 
     def _wait_for_stream(self, candidates: Sequence[Candidate]) -> None:
         """Shows where these belong now; how they came there is left to the stream, and looked at again later."""
@@ -461,7 +484,10 @@ class Repairer:
         with self.store.transaction(past_held=True) as tx:
             leads = tx.load(candidate.user_id for candidate in candidates)
             batch = self._decide(candidates, live, leads, Basis.of(tx, leads.values()))
-            tx.write(batch.outcome)
+            lanes = self.store.lane_count
+            tx.write(
+                batch.outcome, {one.user_id for one in candidates if lane_of(one.user_id, lanes) in self._given_up}
+            )
             asked = batch.outcome.rechecks
             tx.done_rechecks({*batch.repaired, *batch.settled, *batch.caught_up} - asked.keys())
             tx.postpone_rechecks(asked, "too fresh to be repaired", RECHECK_AGAIN_SECONDS)

@@ -163,6 +163,8 @@ class Sweeper:
             return Report(name, outcome, self._looked_at, tally, spent, milliseconds, error, self._warnings)
 
     def _sweep(self, name: str, scope: SweepScope, run: Run | None, tally: RunTally) -> None:
+        if not self._plan.shadow:
+            self._repairer.show_history()
         self._repairer.recheck_due()
         if name == RECHECKS:
             return

@@ -100,6 +100,8 @@ class Verification:
             def work() -> None:
                 present = self._repairer.replica.present()
                 tally.unheld = present.beyond
+                if not self._shadow:
+                    self._repairer.show_history()
                 if sample is None:
                     progress.start(present.first_user - 1, present.last_user)
                     self._everyone(progress, run)

@@ -12,7 +12,7 @@ import msgspec
 from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType, Reason
 from consumer.leads.rules import Rules
 from consumer.store import sql
-from consumer.store.arrays import bigints, booleans, integers, moments, texts, uuids
+from consumer.store.arrays import bigints, booleans, integers, moments, stored, texts, uuids
 from consumer.store.call_centre import entries
 from consumer.store.connection import Connection, Cursor
 
@@ -21,6 +21,9 @@ _DECIMAL: Final = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
 
+RECENT: Final = 600_000_000
+"""A conversion of the stream that is younger (µs) is its daily work, and no history that is replayed."""
+
 
 def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: int) -> UUID:
     """The id of the one conversion of a lead at a moment (µs): writing it twice is impossible, not merely avoided.
@@ -28,6 +31,15 @@ def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: i
     It says nothing of how we count stints: what was recorded is known again though our schema is of another age.
     """
     return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
+
+
+def of_long_ago(conversions: Iterable[Conversion], now: int) -> list[Conversion]:
+    """Those that may be a history that is replayed into a schema of ours that was restored.
+
+    It may have been paid at another moment then, which a read or other rules made. Of the last minutes nobody asks: it
+    would cost the stream a round trip each time.
+    """
+    return [one for one in conversions if one.converted_at < now - RECENT]
 
 
 def write_effects(
@@ -170,11 +182,16 @@ def _documents(conversion: Conversion) -> str | None:
     """The signature file, as a JSON list."""
     if conversion.signature is None or not _signed(conversion):
         return None
-    return msgspec.json.encode([conversion.signature]).decode()
+    return _json([conversion.signature])
 
 
 def _requirements(conversion: Conversion) -> str | None:
     """The ids of the requirements settled, as a JSON list; those of integer columns as numbers."""
     if _signed(conversion) or not conversion.requirements:
         return None
-    return msgspec.json.encode([int(key) if _DECIMAL(key) else key for key in conversion.requirements]).decode()
+    return _json([int(key) if _DECIMAL(key) else key for key in conversion.requirements])
+
+
+def _json(values: Sequence[int | str]) -> str:
+    """A list in JSON, which writes NUL as an escape that jsonb takes no more than a text takes NUL itself."""
+    return msgspec.json.encode([stored(value) if isinstance(value, str) else value for value in values]).decode()

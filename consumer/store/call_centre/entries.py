@@ -109,6 +109,7 @@ held AS (
 closed AS (
     UPDATE call_queue AS entry SET status = 'closed', updated_at = now() AT TIME ZONE 'UTC'
     FROM held WHERE entry.id = held.id
+    RETURNING entry.id
 ),
 added AS (
     INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)
@@ -119,12 +120,15 @@ added AS (
                SELECT stint.opened_reason FROM leadstream.stints AS stint
                WHERE stint.user_id = verdict.user_id AND stint.closed_at IS NULL) END,
            now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-    FROM verdict WHERE missing ORDER BY user_id
+    FROM verdict WHERE missing AND (SELECT count(*) FROM closed) >= 0 ORDER BY user_id
 )
 {_WRONG}
 """
 """Puts the entries of customers right whose leads and scores are held: surplus pending ones are closed, missing ones
-added. Returns what was wrong. What agents have taken stays theirs."""
+added. Returns what was wrong. What agents have taken stays theirs.
+
+Whoever reads what `closed` returns waits for all of it: of parts that do not look at each other, the later one may come
+first (PostgreSQL manual, 7.8.4), and a call centre may allow one pending entry a customer."""
 
 
 def parameters(rules: Rules, user_ids: Iterable[int] | None = None, entered: Collection[int] = ()) -> dict[str, object]:

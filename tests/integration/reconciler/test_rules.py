@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from consumer.commands import adoption
@@ -235,6 +236,19 @@ def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: Wo
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(2,)]
 
 
+def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: World) -> None:
+    world = mysql_world
+    owing(world, 1, 2)
+    with psycopg.connect(world.conninfo) as agent:
+        agent.execute("SELECT FROM user_call_scores WHERE user_id = 1 FOR UPDATE")
+        tally = world.adopt(WAIVED)
+        assert tally is not None
+        assert (tally.rejudged, tally.moved, tally.refused) == (2, 2, 0)
+        assert world.scores() == {1: "requirements_outstanding", 2: "none"}
+    world.sweep("new-users")
+    assert world.scores() == {1: "none", 2: "none"}
+
+
 def test_where_no_lane_has_ever_moved_nobody_is_waited_for(mysql_world: World) -> None:
     world = mysql_world
     world.user(1, signature=1)
@@ -393,6 +407,15 @@ class TestNever:
         assert tally.left_for_never == 2
         assert desk(world) == [(1, "none", False, []), (2, "none", False, [])]
         assert world.pg("SELECT user_id, status FROM call_queue ORDER BY 1") == [(1, "assigned"), (2, "closed")]
+
+    def test_another_label_of_no_queue_is_theirs_too(self, world: World) -> None:
+        world.verify(repair=True)
+        self.assert_left_alone(world)
+        tally = world.adopt(RuleFile(LABELS))
+        assert tally is not None
+        assert (tally.relabelled, tally.left_for_never) == (2, 0)
+        assert desk(world) == [(1, None, False, []), (2, None, False, [])]
+        assert world.verify().tally.drift == {}
 
     def test_nor_does_a_rule_that_moves_them(self, world: World) -> None:
         world.adopt(RuleFile(closed=("open",)))

@@ -27,6 +27,14 @@ PLAN: Final = NaiveWords(excluded=("signature",))
 """The rules that setup puts in force, as far as these histories have their words."""
 
 
+SECOND: Final = 1_000_000
+
+
+def rounded(at: int) -> int:
+    """A time (µs) as the call centre's column holds it."""
+    return (at + 500) // 1000 * 1000
+
+
 @dataclass
 class Account:
     """One customer whose history the store has met."""
@@ -36,6 +44,8 @@ class Account:
     seen: set[Key] = field(default_factory=set)
     """Requirements that were outstanding in the open stint."""
     why: str = ""
+    completed: tuple[Key, ...] = ()
+    """Requirements that were settled when the last stint closed."""
 
     def judge(self, state: State, at: int) -> str | None:
         """One judgement at the end of a transaction; returns what was converted."""
@@ -45,8 +55,8 @@ class Account:
             self._open(queue, at, "first_seen", state)
         elif queue != self.stints[-1].queue:
             stint = self.stints[-1]
-            completed = tuple(sorted(self.seen & settled_on_open_claims(state, self.words)))
-            reason = reason_for(stint.queue, queue, why, self.why, completed)
+            self.completed = tuple(sorted(self.seen & settled_on_open_claims(state, self.words)))
+            reason = reason_for(stint.queue, queue, why, self.why, self.completed)
             signature = None
             if reason == "requirements_completed":
                 conversion = reason
@@ -115,6 +125,10 @@ class Books:
     """Queues by a live read, and up to which version of the lane."""
     paid: set[tuple[int, str, int]] = field(default_factory=set)
     """Conversions (customer, type, time) that the call centre has."""
+    files: set[tuple[int, str | None]] = field(default_factory=set)
+    """Signature files (customer, file) that were paid, each once at whatever moment."""
+    documents: set[tuple[int, int, tuple[Key, ...]]] = field(default_factory=set)
+    """Requirements (customer, time, ids) that were paid; none of them twice for one stay."""
 
     def copy(self) -> Books:
         """A dump."""
@@ -134,11 +148,29 @@ class Books:
                     state = state_at(user_id, stream, change.version)
                     conversion = account.judge(state, change.at)
                     if conversion is not None:
-                        self.paid.add((user_id, conversion, account.stints[-1].opened_at))
+                        self._pay(user_id, conversion, account)
                     if account.words != self.words:
                         account.rejudge(state, self.words, change.version)
                 begun.clear()
         self.upto[lane] = upto
+
+    def _pay(self, user_id: int, conversion: str, account: Account) -> None:
+        """What the stint that has just closed earned."""
+        stint, at = account.stints[-2], account.stints[-1].opened_at
+        if conversion == "signature_obtained":
+            if (user_id, stint.signature) in self.files:
+                return
+            self.files.add((user_id, stint.signature))
+        else:
+            since = [
+                ids
+                for user, paid_at, ids in self.documents
+                if user == user_id and rounded(paid_at) > stint.opened_at + SECOND
+            ]
+            if set(account.completed) <= {id_ for ids in since for id_ in ids}:
+                return
+            self.documents.add((user_id, at, account.completed))
+        self.paid.add((user_id, conversion, at))
 
     def adopt(self, words: NaiveWords, streams: dict[int, list[Change]]) -> None:
         """Other rules for everybody who is not in the midst of a transaction; for those at its end."""

@@ -44,7 +44,7 @@ def run(url: str, statement: str, *parameters: object) -> None:
 def wipe(url: str) -> None:
     """Empties every table of a prepared database and puts its lanes back to the start."""
     with psycopg.connect(url) as connection:
-        for table in ("leads", "claims", "requirements", "stints", "rechecks", "runs", "published_events"):
+        for table in ("leads", "claims", "requirements", "stints", "rechecks", "runs", "published_events", "shown"):
             connection.execute(f"DELETE FROM leadstream.{table}")
         connection.execute("TRUNCATE leadstream.dead_letters RESTART IDENTITY")
         for table in ("call_sessions", "call_queue", "callbacks", "conversions", "user_call_scores"):

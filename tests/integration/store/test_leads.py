@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 
 from consumer.lane import lane_of
 from consumer.leads.model import NEVER, Claim, Lead, QueueType, Reason, Requirement, Rule, Stint
 from consumer.leads.outcome import Outcome
-from consumer.store.leads import LeadStore
+from consumer.store.connection import connect, open_session
+from consumer.store.leads import LeadStore, Present
 from consumer.store.schema.raise_lanes import NotDrained, refuse_unless_drained
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, START, Replayer, attempt, claim, fail, requirement, user
 
+SEEN = "SELECT current_queue_type FROM user_call_scores"
 ODD = "back\\slash \"quote\" 'single' {curly}, comma NULL ü \U0001f600 \t\n"
 
 
@@ -202,6 +206,60 @@ def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looke
     assert looked_at == [mates[:2], mates[2:], mates[:2]]
     with LeadStore(database, LANES, shadow=True, source="stream") as shadow, shadow.transaction() as tx:
         assert tx.pending({lane: 1}, 2) == [], "in shadow mode nobody's row at the call centre is touched"
+
+
+def test_a_present_that_the_lane_has_passed_since_it_was_read_is_not_shown(replayer: Replayer, database: str) -> None:
+    """Between the read and our turn the stream has brought the signature: nobody is to be called for it again."""
+    replayer.register(1)
+    replayer.sign(1)
+    run(database, "UPDATE leadstream.lanes SET version = 100")
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps, sweeps.transaction() as tx:
+        tx.load([1])
+        assert tx.show([Present(1, QueueType.UNSIGNED_USERS, 100)]) == 0
+    assert row(database, SEEN) == ("none",)
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps, sweeps.transaction() as tx:
+        tx.load([1])
+        assert tx.show([Present(1, QueueType.UNSIGNED_USERS, 101)]) == 1
+    assert row(database, SEEN) == ("unsigned_users",)
+
+
+def test_what_was_given_up_is_seen_though_the_lane_never_passes(replayer: Replayer, database: str) -> None:
+    replayer.register(1)
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps:
+        with sweeps.transaction() as tx:
+            tx.load([1])
+            assert tx.show([Present(1, QueueType.NONE, 100)]) == 1
+        for settled, seen in (((), "none"), ([2], "none"), ([1], "unsigned_users")):
+            with sweeps.transaction() as tx:
+                tx.write(Outcome(leads=tx.load([1])), settled)
+            assert row(database, SEEN) == (seen,)
+    assert rows(database, "SELECT user_id FROM leadstream.shown") == []
+
+
+def test_texts_are_what_they_are_whatever_encoding_the_role_has(replayer: Replayer, database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, options="-c client_encoding=LATIN1")
+    with LeadStore(url, LANES, shadow=False, source="stream") as store:
+        write(store, outcome_of(whole_lead(1)))
+        with store.transaction() as tx:
+            assert tx.load([1]) == {1: whole_lead(1)}
+    assert replayer.load(1) == {1: whole_lead(1)}
+    assert row(database, "SELECT signature FROM leadstream.leads") == (ODD,)
+
+
+def test_times_are_read_whatever_style_of_dates_the_role_has(database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, options="-c datestyle=German")
+    with open_session(url, "leadstream test", autocommit=True) as connection:
+        ((time,),) = connection.execute("SELECT '2024-02-01 00:00:00+00'::timestamptz").fetchall()
+    assert time == datetime(2024, 2, 1, tzinfo=UTC)
+
+
+def test_transactions_see_what_was_committed_while_they_waited_whatever_the_roles_default_is(database: str) -> None:
+    url = psycopg.conninfo.make_conninfo(database, options="-c default_transaction_isolation=serializable")
+    with connect(url, "leadstream test") as connection:
+        assert connection.execute("SHOW default_transaction_isolation").fetchone() == ("serializable",)
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+    with open_session(url, "leadstream test", autocommit=True) as connection, connection.transaction():
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
 
 
 def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(

@@ -42,7 +42,7 @@ from reconciler.runs.repair import Repairer
 from reconciler.runs.run_log import Runs
 from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneMonitor
-from tests.integration.store.accounts import PLAN, Books
+from tests.integration.store.accounts import PLAN, SECOND, Books, rounded
 from tests.integration.store.databases import wipe
 from tests.integration.store.replayer import LANES
 from tests.unit.leads.company import MINUTE, Company
@@ -52,7 +52,6 @@ from tests.unit.leads.naive_model import NaiveWords, State, queue_of, state_at
 EXAMPLES: Final = int(os.environ.get("HYPOTHESIS_EXAMPLES", "15"))
 STEPS: Final = 30
 USERS: Final = (1, 2)
-SECOND: Final = 1_000_000
 Paid = tuple[int, str, int]
 """Customer, type and time (µs) of a conversion."""
 FILES: Final = (
@@ -234,9 +233,12 @@ class Machine(RuleBasedStateMachine):
                     self.connection.execute(f"DELETE FROM {table}")
                 for table in THEIRS:
                     self.connection.execute(f"INSERT INTO {table} SELECT * FROM dumped.{table}")
-        paid = set() if whole else self.books.paid
+        before = self.books
         self.books = self.dumped.copy()
-        self.books.paid |= paid
+        if not whole:
+            self.books.paid |= before.paid
+            self.books.files |= before.files
+            self.books.documents |= before.documents
         self.kept = set(self.was_kept)
         self.is_centre_ahead = self.was_centre_ahead or not whole
         if whole:
@@ -366,13 +368,13 @@ class Machine(RuleBasedStateMachine):
         return {
             (user_id, kind, at)
             for user_id, kind, at in self.books.paid
-            if all(abs(_rounded(at) - other) > SECOND for other in earned[user_id, kind])
+            if all(abs(rounded(at) - other) > SECOND for other in earned[user_id, kind])
         }
 
     def _is_passed(self, paid: Paid) -> bool:
         """Whether the stream is beyond it, so that nothing can earn it any more."""
         user_id, _, at = paid
-        return self.books.version.get(lane_of(user_id, LANES), 0) > _rounded(at) + 500
+        return self.books.version.get(lane_of(user_id, LANES), 0) > rounded(at) + 500
 
     def _copy(self, schema: str, tables: Sequence[str], source: str) -> None:
         with self.connection.transaction():
@@ -380,11 +382,6 @@ class Machine(RuleBasedStateMachine):
             for table in tables:
                 self.connection.execute(f"DROP TABLE IF EXISTS {schema}.{table}")
                 self.connection.execute(f"CREATE TABLE {schema}.{table} AS TABLE {source}.{table}")
-
-
-def _rounded(at: int) -> int:
-    """A time as the call centre's column holds it."""
-    return (at + 500) // 1000 * 1000
 
 
 def _batch(lane: int, at: LaneState, changes: list[Change]) -> Batch:

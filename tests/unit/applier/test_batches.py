@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer.applier.applier import _rest_of
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import Batch
 from consumer.leads.model import Change, Table, UserRow
@@ -181,3 +182,19 @@ def test_a_notice_counts_only_when_the_lane_reaches_it() -> None:
     after = one.take()
     assert after is not None
     assert Batch(1, [after], 1).lane_rechecks == {}
+
+
+def test_what_is_left_of_a_batch_has_nothing_of_it_but_where_its_lanes_stand() -> None:
+    """A lead whose message had no place was set aside with its recheck; once that is done, nobody asks for another."""
+    one = lane()
+    one.merge.push(0, 5, 9, change(8, 50))
+    one.set_aside(letter("undecodable"), 5, unnumbered=(0, 30))
+    one.gather(99)
+    part = one.take()
+    assert part is not None
+    assert part.unplaced.keys() == {5}
+    rest = _rest_of(Batch(1, [part], 1))
+    (left,) = rest.lanes
+    assert (left.expected_seq, left.next_seq, left.version_before, left.version) == (6, 6, 50, 50)
+    assert (rest.user_ids, rest.letters, rest.lane_rechecks, rest.missed) == (set(), [], {}, {})
+    assert not left.rechecks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, cast
 
 from structlog.testing import capture_logs
@@ -18,6 +19,7 @@ from consumer.store.lanes import LaneState
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from consumer.stream.topics import LANE_TOPICS
+from consumer.versions import AHEAD_SECONDS
 
 TOPICS: Final = [f"p.{topic}" for topic in LANE_TOPICS]
 NOW: Final = 1_700_000_000_000_000
@@ -135,3 +137,16 @@ def test_what_is_lost_stands_before_what_comes_next_in_its_transaction() -> None
     assert batch.lost == stands.next_seq - 1
     assert [change.recheck for change in batch.changes] == [LOST, None]
     assert batch.changes[0].version == batch.changes[1].version - 1
+
+
+def test_a_foreign_message_with_a_version_that_no_clock_has_come_to_freezes_no_lead() -> None:
+    """Changes up to what is lost are passed over, and no live read would ever hold it: its leads would stand still."""
+    stands, foreign = before(), Stream()
+    foreign.change(None, UNSIGNED, NOW)
+    foreign.change(UNSIGNED, SIGNED, NOW + 10**17)
+    batch = taken(stands, foreign).take()
+    assert batch is not None
+    assert (batch.lost, batch.blind) == (1, True)
+    latest = (time.time() + AHEAD_SECONDS) * SECOND
+    assert NOW + 60 * SECOND < batch.missed.floor <= latest
+    assert batch.missed.at <= latest

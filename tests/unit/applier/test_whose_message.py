@@ -21,6 +21,8 @@ def block(user_id: int | None) -> bytes:
         (b"8", block(5), 5),
         (b"8", block(None), None),
         (b"8", block(2**63), None),
+        (b"8", block(-(2**63) - 1), None),
+        (b"8", block(-(10**30)), None),
         (b"5", None, 5),
         (None, b"?", None),
         (b"", b"?", None),

@@ -824,6 +824,17 @@ def test_a_signature_file_is_paid_once_whatever_others_were_paid_since() -> None
     assert books.leads[1].converted_signatures == {"f1", "f2"}
 
 
+def test_a_signature_file_that_postgresql_cannot_hold_is_paid_once() -> None:
+    """It comes back with U+FFFD for NUL, and a unique index would refuse the customer for ever."""
+    company, books = Company(), MemoryStore()
+    for signature in (None, "f\0", None, "f\0"):
+        with company.transaction():
+            company.user(1, signature)
+    books.replay(company.stream)
+    assert [conversion.signature for conversion in books.conversions.values()] == ["f\ufffd"]
+    assert books.leads[1].converted_signatures == {"f\ufffd"}
+
+
 def test_documents_that_complete_together_are_named_in_the_order_of_their_numbers() -> None:
     company, books = Company(), MemoryStore()
     with company.transaction():

@@ -222,5 +222,7 @@ def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
     assert (rules.by(1), rules.by(2)) == (old, rules)
 
 
-def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
-    assert Rules(RuleFile(never=("Do_Not_Contact ", "deceased"))).never == ("deceased", "do_not_contact")
+def test_words_for_never_are_trimmed_and_in_every_spelling_that_postgresql_may_meet() -> None:
+    assert Rules(RuleFile(never=("Never_Again ", "gone"))).never == (
+        "GONE", "NEVER_AGAIN", "Never_Again", "gone", "never_again",
+    )  # fmt: skip

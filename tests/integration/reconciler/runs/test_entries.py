@@ -94,6 +94,15 @@ def test_of_double_entries_the_first_one_stays(world: World) -> None:
     assert world.pg("SELECT id FROM call_queue WHERE user_id = 3 AND status = 'pending'") == [(first,)]
 
 
+def test_where_a_customer_may_have_one_pending_entry_the_wrong_one_is_closed_before_the_right_one_is_added(
+    world: World,
+) -> None:
+    world.pg("CREATE UNIQUE INDEX one_pending ON call_queue (user_id) WHERE status = 'pending'")
+    world.pg("UPDATE call_queue SET queue_type = %s WHERE user_id = 3", OUTSTANDING)
+    expected = [RIGHT[0], (3, OUTSTANDING, "closed"), RIGHT[1]]
+    assert_repaired(world, {"entry_missing": 1, "entry_stale": 1}, expected)
+
+
 @pytest.mark.parametrize("status", ["assigned", "in_progress", "completed", "closed", "no_answer"])
 def test_an_entry_that_a_dialler_has_taken_is_not_missing(world: World, status: str) -> None:
     world.pg("UPDATE call_queue SET status = %s WHERE user_id = 3", status)

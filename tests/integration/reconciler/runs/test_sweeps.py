@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from consumer.leads.model import NEVER
@@ -103,6 +104,25 @@ def test_a_signature_the_stream_missed_becomes_one_conversion(world: World) -> N
 
     world.sweep("unsigned-conversions", EVERYONE)
     assert world.conversions() == [(1, "signature_obtained"), (2, "signature_obtained")]
+
+
+def test_whose_row_an_agent_held_is_seen_by_the_next_sweep_where_sweeps_are_alone(mysql_world: World) -> None:
+    """No lane has ever moved, so no applier shows what is written when the agent is done."""
+    world = mysql_world
+    world.user(1)
+    world.backfill()
+    world.age_everything(60)
+    world.sql("UPDATE users SET current_signature_file_id = 44")
+    with psycopg.connect(world.conninfo) as agent:
+        agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+        assert world.sweep("unsigned-conversions", EVERYONE).tally.repaired == 1
+        assert (world.conversions(), world.scores()) == ([(1, "signature_obtained")], {1: "unsigned_users"})
+        world.sweep("new-users")
+        assert world.scores() == {1: "unsigned_users"}, "it is held still"
+    world.sweep("new-users")
+    assert world.scores() == {1: "none"}
+    assert world.pg("SELECT status FROM call_queue") == [("closed",)]
+    assert world.pg("SELECT * FROM leadstream.shown") == []
 
 
 def test_the_open_stint_decides_and_not_what_others_wrote_into_the_call_centre(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,8 +12,11 @@ import structlog
 
 from consumer.leads.model import Conversion, ConversionType, QueueType
 from consumer.leads.outcome import Outcome
+from consumer.leads.rule_file import RuleFile
+from consumer.leads.rules import Rules
 from consumer.store.call_centre.effects import conversion_id
 from consumer.store.leads import LeadStore
+from consumer.store.sql import SAID_NEVER
 from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
@@ -199,6 +203,56 @@ def test_a_conversion_is_recorded_though_our_schema_counts_stints_anew(replayer:
         run(database, f"DELETE FROM leadstream.{table}")
     replayer.commit(1, [(None, user(1)), (None, claim(1, 1))])
     tx = replayer.sign(1, "file-2")
+    assert (tx.conversions_added, tx.conversions_there) == (1, 0)
+
+
+@pytest.mark.parametrize("outcome", ["kündigung", "KÜNDIGUNG", " Kündigung "])
+def test_who_must_not_be_called_is_known_where_postgresql_lowers_ascii_alone(database: str, outcome: str) -> None:
+    never = list(Rules(RuleFile(never=("Kündigung",))).never)
+    said = f'SELECT {SAID_NEVER} FROM (SELECT %(outcome)s::text COLLATE "C" AS last_outcome) AS score'
+    with psycopg.connect(database) as connection:
+        assert connection.execute(said.encode(), {"never": never, "outcome": outcome}).fetchone() == (True,)
+        assert connection.execute(said.encode(), {"never": never, "outcome": "gekündigt"}).fetchone() == (False,)
+
+
+def test_a_signature_that_was_paid_at_another_moment_is_not_paid_again_by_a_history_that_is_replayed(
+    replayer: Replayer, database: str
+) -> None:
+    """A recheck dated it before our schema was restored, because PostgreSQL had refused the customer until then."""
+    replayer.register(1)
+    run(
+        database,
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, documents_received)"
+        " VALUES (gen_random_uuid(), 1, 'unsigned_users', 'signature_obtained', %s, '[\"file-1\"]')",
+        when(replayer.now + 9 * SECOND),
+    )
+    tx = replayer.sign(1)
+    assert (tx.conversions_added, tx.conversions_there) == (0, 1)
+    earned = "SELECT conversion_type, paid_before FROM leadstream.stints WHERE user_id = 1 AND number = %s"
+    assert row(database, earned, 1) == ("signature_obtained", True)
+    replayer.commit(1, [(user(1, "file-1"), user(1))])
+    tx = replayer.sign(1, "file-2")
+    assert (tx.conversions_added, tx.conversions_there) == (1, 0)
+    assert row(database, earned, 3) == ("signature_obtained", None)
+
+
+def test_documents_that_were_paid_at_another_moment_are_not_paid_again_by_a_history_that_is_replayed(
+    replayer: Replayer, database: str
+) -> None:
+    replayer.register(1, signature="file-1")
+    replayer.commit(1, [(None, requirement(1, 10))])
+    run(
+        database,
+        "INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, requirements_met)"
+        " VALUES (gen_random_uuid(), 1, 'requirements_outstanding', 'requirements_completed', %s, %s)",
+        when(replayer.now + 9 * SECOND),
+        json.dumps([key(10)]),
+    )
+    tx = replayer.commit(1, [(requirement(1, 10), requirement(1, 10, "approved"))])
+    assert (tx.conversions_added, tx.conversions_there) == (0, 1)
+    replayer.now += 60 * SECOND
+    replayer.commit(1, [(None, requirement(1, 11))])
+    tx = replayer.commit(1, [(requirement(1, 11), requirement(1, 11, "approved"))])
     assert (tx.conversions_added, tx.conversions_there) == (1, 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from threading import Event
@@ -45,6 +45,7 @@ class World:
         self.wrong_entries: list[EntryDrift] = []
         self.due: list[int] = []
         self.elsewhere: set[int] = set()
+        self.unseen: list[int] = []
         self.misjudged: set[int] = set()
         self.ends: list[int] = []
         """When reads end (µs), one after the other; the others end at once."""
@@ -56,6 +57,9 @@ class World:
         self.asked: dict[int, str] = {}
         self.shown: list[Present] = []
         self.written: list[Outcome] = []
+        self.settled: list[set[int]] = []
+        """Of whom each of them is seen at once, whatever their lanes have passed."""
+        self.loaded: list[list[int]] = []
         self.past_held: list[bool] = []
         self.stop = Event()
 
@@ -150,6 +154,9 @@ class FakePostgres:
     def shown_elsewhere(self, user_ids: Sequence[int]) -> set[int]:
         return self._world.elsewhere.intersection(user_ids)
 
+    def unseen(self) -> list[int]:
+        return self._world.unseen
+
     def entries_wrong(self, user_ids: Sequence[int]) -> list[EntryDrift]:
         return [one for one in self._world.wrong_entries if one.user_id in user_ids]
 
@@ -180,6 +187,7 @@ class FakeTransaction:
 
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         wanted = list(user_ids)
+        self._world.loaded.append(wanted)
         for user_id in wanted:
             if user_id in self._world.refused:
                 raise self._world.refused[user_id]
@@ -188,8 +196,9 @@ class FakeTransaction:
     def lane_versions(self) -> dict[int, int]:
         return {lane: point.version for lane, point in self._world.lanes.items()}
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome, settled: Collection[int] = ()) -> None:
         self._world.written.append(outcome)
+        self._world.settled.append(set(settled))
         self._world.leads.update(outcome.leads)
         self.queue_rechecks(outcome.rechecks)
 

@@ -297,6 +297,31 @@ def test_a_person_may_give_up_what_standing_lanes_have_yet_to_bring(world: World
     assert checked(world.repairer(gives_up=True, still=99.0), 2)["left_to_recheck"] == 1, "it moves"
 
 
+def test_the_call_centre_sees_at_once_what_was_given_up(world: World) -> None:
+    """Its lane never passes what the customer is shown by, so that nothing written later would ever be seen."""
+    mate, other = mates(1)
+    for user in (1, mate, other):
+        world.customer(user, "f1", held=None)
+    world.leads[mate].judge_after = NEVER
+    world.lanes[lane_of(1, LANES)] = LanePoint(NOW - 2 * MINUTE, 5)
+    world.misjudged = {mate}
+    assert checked(world.repairer(gives_up=True), 1, mate, other)["repaired"] == 2
+    assert world.settled == [{mate}, {1}]
+    assert [outcome.leads.keys() for outcome in world.written] == [{mate}, {1, other}]
+
+
+def test_whose_rows_were_held_is_seen_where_history_has_them_when_they_are_free(world: World) -> None:
+    world.unseen = [1, 2, 3]
+    world.refused = {2: RowLocked("held")}
+    repairer = world.repairer()
+    repairer.show_history()
+    assert world.loaded == [[1, 2, 3], [1], [2, 3], [2], [3]]
+    assert [outcome.leads for outcome in world.written] == [{}, {}]
+    assert counts(repairer.tally)["refused"] == {"held": 1}
+    world.repairer(dry_run=True).show_history()
+    assert len(world.loaded) == 5
+
+
 def test_by_a_replica_that_stands_still_nothing_is_repaired(world: World) -> None:
     world.customer(1, "f1", held=None)
     world.lag = inf
