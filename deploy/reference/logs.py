@@ -171,6 +171,10 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "attribution_refused": ("PostgreSQL refuses the note whose calls earned a conversion.", "See to the reason."),
         "check_not_recorded": ("PostgreSQL refuses the note that a customer was checked.", "See to the reason."),
         "lead_not_read": ("MySQL refuses the rows of one customer, who is tried again later.", "See to the reason."),
+        "history_not_shown": (
+            "PostgreSQL refuses to show the call centre what is known of a customer whose row somebody held.",
+            "See to the reason.",
+        ),
         "entries_refused": ("PostgreSQL refuses to repair the call centre's entries of a lead.", "See to the reason."),
         "drift_repaired": (
             "Leads differed from MySQL, which the stream had not brought; they are right now.",

@@ -321,7 +321,7 @@ class Repairer:
         """
         if not self.dry_run:
             for batch in batches(self.postgres.unseen(), ENTRIES_AT_ONCE):
-                piecewise(self._show_history, batch, partial(self.refuse, event="history_not_shown"))
+                piecewise(self._show_history, batch, self._refuse_history)
 
     def _show_history(self, user_ids: Sequence[int]) -> None:
         with self.store.transaction(past_held=True) as tx:
@@ -354,6 +354,10 @@ class Repairer:
     def _count_entries(self, wrong: Sequence[EntryDrift]) -> None:
         self.tally.drift.update(kind.value for one in wrong for kind in entry_kinds(one))
         self.tally.list_drift(one.user_id for one in wrong)
+
+    def _refuse_history(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
+        log.error("history_not_shown", user_id=user_id, reason=why(error))
+        self.tally.refuse(why(error))
 
     def _refuse_entries(self, user_id: int, error: psycopg.Error | TransactionConflict) -> None:
         log.error("entries_refused", user_id=user_id, reason=why(error))
