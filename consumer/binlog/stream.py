@@ -29,7 +29,7 @@ from consumer.binlog.transaction import PreparedFound
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, Refused, SourceError, named
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.session import Replica, log_in
+from consumer.mysql.session import Replica, demand_server, log_in
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import MySQLAddress
 
@@ -60,9 +60,9 @@ class _Line:
     """One connection on which a server sends its binlog, read into one buffer."""
 
     def __init__(
-        self, address: MySQLAddress, server_id: int, heartbeat_seconds: float, deadline_seconds: float
+        self, address: MySQLAddress, server: str, server_id: int, heartbeat_seconds: float, deadline_seconds: float
     ) -> None:
-        """Logs in and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
+        """Logs in to this `server` and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
         self._address = address
         self._server_id = server_id
         self._deadline = deadline_seconds
@@ -83,6 +83,7 @@ class _Line:
         ]
         name = b"leadstream"
         with self._naming_errors():
+            demand_server(self._session, server, address)
             with self._session.cursor() as cursor:
                 cursor.execute("SET " + ", ".join(settings))
             self._command(struct.pack("<BIB", _COM_REGISTER_SLAVE, server_id, len(name)) + name + b"\0\0" + bytes(10))
@@ -93,6 +94,9 @@ class _Line:
     def _naming_errors(self) -> Iterator[None]:
         try:
             yield
+        except ConnectionLost:
+            self.close()
+            raise
         except (pymysql.err.MySQLError, OSError, EOFError) as error:
             self.close()
             raise named(error, self._address, "read the binlog of") from error
@@ -368,7 +372,7 @@ class BinlogStream:
             self._line.wake()
 
     def _new_line(self) -> _Line:
-        return _Line(self._address, self._server_id, self._heartbeat, self._deadline)
+        return _Line(self._address, self.server, self._server_id, self._heartbeat, self._deadline)
 
     def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
+from consumer.binlog.events import Id, RowChange, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import Place, place
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
@@ -37,6 +37,9 @@ QUERY_CLAIMS: Final = 5_000
 
 DELETED_KEPT: Final = 20_000
 """Deleted users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
+UNCERTAIN_KEPT: Final = 100_000
+"""Uncertain claims after which all are forgotten at the next question, to be asked for again: a reader that reads days
+of history meets every claim there is before it has come to where the binlog ended."""
 
 
 class Answer(NamedTuple):
@@ -184,12 +187,17 @@ class ClaimOwners:
         `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
         raises.
         """
+        if len(self.uncertain) > UNCERTAIN_KEPT:
+            self.uncertain.clear()
         wanted: dict[Id, int | None] = {}
         fed: set[Id] = set()
-        gone = False
+        gone = hidden = False
         heirs: set[int | None] = {None}
         for one in coming:
             event = one.change if type(one) is Single else one
+            if isinstance(event, Statement | SchemaChange) and hides_rows(event):
+                hidden = True  # what images and the replica say from there on may not be so here
+                break
             if type(event) is UnreadableRow and event.table == CLAIMS:
                 fed.update(claim_id for claim_id in (event.before_id, event.after_id) if claim_id is not None)
             if type(event) is not RowChange:
@@ -212,7 +220,8 @@ class ClaimOwners:
             self._asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
-            uncertain = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            behind = hidden or answer.end > reached
+            uncertain = [one for one in asked if behind or one in fed or (gone and wanted[one] in heirs)]
             if uncertain:
                 self.uncertain.update((claim_id, wanted[claim_id]) for claim_id in uncertain)
                 self._uncertain_until = max(self._uncertain_until, answer.end, reached)

@@ -17,7 +17,7 @@ import structlog
 
 from consumer import measures, metrics
 from consumer.binlog.errors import BinlogPurged, IdTaken
-from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
+from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import Place, Position, PreparedGroup, place
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.errors import Passing
@@ -30,7 +30,7 @@ from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, Replic
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
-from consumer.reader.router import ROWS_NOT_LOGGED, RolledBack, Router
+from consumer.reader.router import RolledBack, Router
 from consumer.reader.sequencer import Send, Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
@@ -237,6 +237,7 @@ class Reader:
         if last is None:
             raise purged
         self._transactions.ready()
+        self._replica.stay_at()
         database = self._source.address.database
         now = at_present(last, self._replica, self._kafka, database, self._transactions.send, PURGED)
         log.error(
@@ -274,9 +275,13 @@ class Reader:
             self._skipped,
             self._uncaptured,
         )
+        self._replica.stay_at()
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
             self._connected = True
+            self._replica.stay_at(stream.server)  # its binlog and its answers are held against each other
+            if stream.server != start.server:
+                owners.forget()  # places that the other server's answers were given at mean nothing on this one
             log.info(
                 "reading", server=str(self._source.address), file=start.file, pos=start.pos, gtid_set=start.gtid_set
             )
@@ -599,7 +604,7 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
         verb = VERBS[event.op] if isinstance(event, UnreadableRow) else event.verb
         metrics.UNREADABLE.labels(table, verb if verb in metrics.VERBS else "OTHER").inc()
         if not isinstance(event, UnreadableRow):
-            if isinstance(event, Statement) or verb in ROWS_NOT_LOGGED:
+            if hides_rows(event):
                 log.error("rows_not_logged", table=table, verb=verb, hint="every lead is queued to be read live")
             else:
                 log.warning("schema_changed", table=table, verb=verb)
@@ -659,6 +664,7 @@ def print_changes(
         )
         with stop.waking(stream.close), closing(stream):
             stream.connect()
+            replica.stay_at(stream.server)
             while not stop:
                 events = stream.read()
                 writer.clock(time.time_ns() // 1_000_000)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from consumer.binlog.events import (
+    ALTERED,
     Begin,
     Commit,
     Event,
@@ -17,6 +18,7 @@ from consumer.binlog.events import (
     Single,
     Statement,
     UnreadableRow,
+    hides_rows,
 )
 from consumer.binlog.position import Place
 from consumer.lane import lane_of
@@ -26,12 +28,6 @@ from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, US
 from consumer.reader.sequencer import Sequencer
 from consumer.reader.trails import Trail
 from consumer.stream.envelope import ties_text
-
-ALTERED: Final = "MODIFY"
-"""A column got another type: what rows hold is converted, and mostly means what it did before."""
-ROWS_NOT_LOGGED: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
-"""Schema changes that rows come, go or change with."""
-
 
 _UPDATED_AT: Final = ',"updated_at":'
 """How the last member of an image begins; in a text, the quotation marks would be escaped."""
@@ -140,7 +136,8 @@ class Router:
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
                 self._known_keys = None
-                if type(event) is Statement or event.verb in ROWS_NOT_LOGGED:
+                if hides_rows(event):
+                    owners.forget()  # claims may have other users from here on
                     reason = f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog"
                     sequencer.recheck(reason, blind=event.verb != ALTERED)
             elif kind is UnreadableRow:
