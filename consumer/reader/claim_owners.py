@@ -13,6 +13,7 @@ do not log what their foreign keys do. What was remembered of such a user's clai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -258,6 +259,8 @@ class ReplicaClaims:
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
         """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        if self._key is not None and self._key.kind is KeyKind.INTEGER and not all(map(_is_number, claim_ids)):
+            self._key = None  # the stream has ids of another type than the table had when we looked at it
         try:
             return self._owners(claim_ids)
         except NotThere:
@@ -265,12 +268,17 @@ class ReplicaClaims:
             return self._owners(claim_ids)
 
     def _owners(self, claim_ids: list[Id]) -> Answer:
+        """An id of another type than the column's, from before or after an ALTER, is found by its text."""
         key = self._key = self._key or columns_there(self._replica.query).get(("claims", "id"), NUMBER)
-        owners = f"SELECT {as_text('id', key.kind)}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
-        owners += among("id", key.kind, map(self._spelled, claim_ids), self._replica.literal)
-        found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
-        users = {self._id(key, claim): None if user is None else int(user) for claim, user in found}
-        return Answer(users, place(*self._replica.binlog_place()))
+        wanted = [one for one in claim_ids if key.kind is not KeyKind.INTEGER or _is_number(one)]
+        users: dict[str, int | None] = {}
+        if wanted:
+            owners = f"SELECT {as_text('id', key.kind)}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
+            owners += among("id", key.kind, map(self._spelled, wanted), self._replica.literal)
+            found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
+            users = {str(self._id(key, claim)): None if user is None else int(user) for claim, user in found}
+        there = {one: users[str(one)] for one in wanted if str(one) in users}
+        return Answer(there, place(*self._replica.binlog_place()))
 
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
@@ -285,3 +293,7 @@ class ReplicaClaims:
             return self._foldings.of(key.collation, key.charset)(str(claim))
         except UnsupportedCollation as error:
             raise PreconditionFailed(f"claims.id holds texts: {error}") from error
+
+
+def _is_number(claim_id: Id) -> bool:
+    return isinstance(claim_id, int) or re.fullmatch(r"-?[0-9]+", claim_id) is not None
