@@ -193,12 +193,11 @@ class Replica:
                 if self._server:
                     self.queries += 1
                     demand_server(session, self._server, self.address)
-            except ConnectionLost:
-                session.close()
-                raise
-            except FAILURES as error:
+            except (*FAILURES, ConnectionLost) as error:
                 if session is not None:
                     session.close()
+                if isinstance(error, ConnectionLost):
+                    raise
                 raise named(error, self.address, "log in to", self._sentences) from error
             self._session = session
         return self._session

@@ -77,6 +77,9 @@ OPEN_SECONDS: Final = 120.0
 """After which it waits for the end of a source transaction no longer: Kafka ends a transaction that stays open for
 transaction.timeout.ms, and what it ended is read from the binlog once more."""
 
+SHORTEST_HEARTBEAT_SECONDS: Final = 0.001
+"""MySQL takes less for none."""
+
 T = TypeVar("T")
 
 
@@ -517,7 +520,7 @@ def open_stream(
         source.address.database,
         start,
         server_id(source, kafka),
-        settings.reader_heartbeat_seconds / 2,
+        server_heartbeat_seconds(settings),
         settings.reader_deadline_seconds,
         server,
         strict=True,
@@ -525,6 +528,11 @@ def open_stream(
         skipped=skipped,
         uncaptured=uncaptured,
     )
+
+
+def server_heartbeat_seconds(settings: ReaderSettings) -> float:
+    """How often a server with nothing to send shows that it is there: well before it would be taken for dead."""
+    return max(SHORTEST_HEARTBEAT_SECONDS, min(settings.reader_heartbeat_seconds, settings.reader_deadline_seconds) / 2)
 
 
 def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:

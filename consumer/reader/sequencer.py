@@ -36,6 +36,9 @@ _BYTES_A_CHARACTER: Final = 4
 """The most that UTF-8 takes."""
 _LIKELY: Final = ties_text(Ties(likely=True))
 
+ASKED_KEPT: Final = 50_000
+"""Users of one transaction who were asked to be read live, and are not asked for again."""
+
 Oversized = Callable[[str, str, str, int, int, str], None]
 """Takes table, operation, file, position and number of a row that is too large for Kafka, and why it is."""
 
@@ -306,6 +309,10 @@ class Sequencer:
         """A notice to a user's lane or, without one, to every lane; once for each reason in the transaction at hand."""
         if (user_id, reason) in self._asked:
             return
+        if (
+            len(self._asked) >= ASKED_KEPT
+        ):  # whoever is asked for twice is read twice; `recheck` counts its rows by these
+            self._asked = {one for one in self._asked if one[0] is None}
         self._asked.add((user_id, reason))
         if self.rows <= self._skip:
             return

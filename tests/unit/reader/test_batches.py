@@ -13,7 +13,7 @@ from consumer.binlog.stream import BinlogStream
 from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.progress import Progress
-from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy
+from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy, server_heartbeat_seconds
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Sequencer
 from consumer.settings import ReaderSettings
@@ -121,3 +121,9 @@ def test_nothing_is_committed_where_nothing_came(monkeypatch: pytest.MonkeyPatch
     kept, copied = batches(monkeypatch, [[]] * 300)
     assert not list(copied)
     assert not kept.at
+
+
+@pytest.mark.parametrize(("ours", "deadline", "theirs"), [(2, 30, 1), (300, 30, 15), (2, 0.5, 0.25), (1e-9, 30, 0.001)])
+def test_a_quiet_server_is_heard_of_before_it_is_taken_for_dead(ours: float, deadline: float, theirs: float) -> None:
+    settings = ReaderSettings(reader_heartbeat_seconds=ours, reader_deadline_seconds=deadline)
+    assert server_heartbeat_seconds(settings) == theirs
