@@ -21,8 +21,10 @@ _OTHER_HISTORY: Final = (
     "impossible position",
     "not in the master's binlog",
     "which is not in the",
+    "is missing the gtid",
     "has more gtids than",
 )
+_DAMAGED: Final = ("checksum", "crc check", "corrupt", "bogus")
 
 
 class BinlogPurged(SourceError):
@@ -62,6 +64,9 @@ def refused(packet: bytes, where: str) -> NoReturn:
             raise IdTaken(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
         if "gtid_mode" in lower:
             raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
-        if "checksum" in lower or "corrupt" in lower or "bogus" in lower:
-            raise BinlogCorrupt(said)
+        if any(words in lower for words in _DAMAGED):
+            raise BinlogCorrupt(
+                f"{said}; consumer setup --repair --from now begins anew at the server's present and has every lead"
+                " read live"
+            )
     raise ConnectionLost(said)

@@ -36,7 +36,7 @@ from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
-from consumer.stream.envelope import EnvelopeWriter, StreamPlace
+from consumer.stream.envelope import EnvelopeWriter, StreamPlace, transaction_id
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import await_kafka
@@ -110,7 +110,7 @@ class Reader:
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
         self._lag = metrics.Lag(measures.READER)
         self._progress = Progress(self._lag.seconds)
-        self._left_out: frozenset[tuple[str, int]] = frozenset()
+        self._left_out: frozenset[Begin] = frozenset()
         self._unread = unread_reports()
         self._patience = Patience(self._is_passing, stop.event, report_lost)
         self._connected = False
@@ -334,13 +334,13 @@ class Reader:
         self._unread(UnreadableRow(table, op, None, None, None, None, False, file, pos, row, reason))
 
     def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
-        committed = self._transactions.committed or start
-        if committed.rows and (committed.file, committed.pos) == undone.place:
+        committed, begin = self._transactions.committed or start, undone.begin
+        if committed.rows and committed.unfinished == transaction_id(begin.gtid, begin.file, begin.pos):
             raise UndoneTransaction(
                 f"{undone} and {committed.rows} of its rows are in Kafka; run consumer setup with another TOPIC_PREFIX"
                 " and reconciler verify --repair"
             ) from undone
-        self._left_out |= {undone.place}
+        self._left_out |= {begin}
 
 
 class Copy:

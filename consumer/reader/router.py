@@ -46,9 +46,10 @@ def _is_unchanged(before: str | None, after: str | None) -> bool:
 class RolledBack(Exception):
     """A transaction that was passed on in part and never happened; it has to be read again and left out."""
 
-    def __init__(self, place: tuple[str, int]) -> None:
-        super().__init__(f"the transaction at {place[0]}:{place[1]} was rolled back after we had read it")
-        self.place = place
+    def __init__(self, begin: Begin) -> None:
+        super().__init__(f"the transaction at {begin.file}:{begin.pos} was rolled back after we had read it")
+        self.begin = begin
+        """How it begins wherever it is read again; another server has others at the same place."""
 
 
 class Router:
@@ -59,7 +60,7 @@ class Router:
     another lane (see Ties). A claim of which too little is known is marked as moved. `unread` gets statements and
     schema changes, whose rows nobody knows; where these may have changed any, every lane is asked for a recheck. It
     gets rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
-    `left_out` are the places of transactions known to be rolled back. With `skip_unchanged`, updates that change
+    `left_out` are the beginnings of transactions known to be rolled back. With `skip_unchanged`, updates that change
     nothing captured but `updated_at` are not passed on.
     """
 
@@ -68,7 +69,7 @@ class Router:
         sequencer: Sequencer,
         owners: ClaimOwners,
         unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
-        left_out: frozenset[tuple[str, int]] = frozenset(),
+        left_out: frozenset[Begin] = frozenset(),
         *,
         reached: Callable[[], Place] = lambda: (0, 0),
         foreign_keys: Callable[[], ForeignKeys] = ForeignKeys,
@@ -84,6 +85,7 @@ class Router:
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
+        self._begun: Begin | None = None
         self._skip_unchanged = skip_unchanged
         self._events: list[Event] = []
         self.counts = _no_rows()
@@ -129,6 +131,7 @@ class Router:
                 self._single(event, index)  # type: ignore[arg-type]
             elif kind is Begin:
                 begin(*event)
+                self._begun = event  # type: ignore[assignment]
             elif kind is Commit:
                 commit()
                 if owners.leaving or owners.users_leaving:
@@ -143,15 +146,16 @@ class Router:
             elif kind is UnreadableRow:
                 self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:
-                raise RolledBack(sequencer.begun)
+                assert self._begun is not None
+                raise RolledBack(self._begun)
         if singles or unchanged is not None:
             self._pass_singles(singles, users, unchanged)
 
     def _without_left_out(self, events: list[Event]) -> list[Event]:
         kept = []
         for event in events:
-            if isinstance(event, Begin) and (event.file, event.pos) in self._left_out:
-                self._leaving_out = True
+            if isinstance(event, Begin):
+                self._leaving_out = event in self._left_out
             if not self._leaving_out:
                 kept.append(event)
             elif isinstance(event, Rollback):

@@ -547,6 +547,8 @@ def test_mariadb_transactions_are_counted_by_domain() -> None:
         (1236, "Client requested source to start replication from position > file size", WrongServer),
         (1236, "A replica with the same server_uuid/server_id as this replica has connected", PreconditionFailed),
         (1236, "bogus data in log event; some more", BinlogCorrupt),
+        (1236, "event read from binlog did not pass crc check", BinlogCorrupt),
+        (1236, "The binlog on the master is missing the GTID 0-1-5 requested by the slave (even though", WrongServer),
         (1053, "Server shutdown in progress", ConnectionLost),
     ],
 )
