@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -320,7 +320,7 @@ class Reader:
                 self._progress,
             )
             try:
-                for _ in copy.batches(self._stop):
+                for _ in proven(copy.batches(self._stop), lambda: self._transactions.committed):
                     self._patience.progressed()
             except RolledBack as undone:
                 self._leave_out(undone, start)
@@ -341,6 +341,16 @@ class Reader:
                 " and reconciler verify --repair"
             ) from undone
         self._left_out |= {begin}
+
+
+def proven(batches: Iterable[None], committed: Callable[[], Checkpoint | None]) -> Iterator[None]:
+    """Those batches by which one more is `committed` for certain: beginning to commit is nothing got on with yet."""
+    last = committed()
+    for _ in batches:
+        newest = committed()
+        if newest is not last:
+            last = newest
+            yield
 
 
 class Copy:
