@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from consumer.binlog.errors import BEGIN_ANEW
 from consumer.lane import lane_of, lane_of_key
 from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
@@ -116,7 +117,7 @@ class Sequencer:
             raise CheckpointUnreadable(
                 f"{self._skip} rows of transaction {self._checkpoint.unfinished} are in Kafka, but the server continues"
                 f" with {transaction_id(gtid, file, pos)}; read from the server of the checkpoint,"
-                f" {self._checkpoint.server}, until it is through"
+                f" {self._checkpoint.server}, until it is through, or {BEGIN_ANEW}"
             )
         applied_us = applied_us or ts_us
         times = self._times
