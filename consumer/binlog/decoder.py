@@ -413,6 +413,8 @@ class BinlogDecoder:
             raise UndecodableEvent("rows outside a transaction")
         row = first_row = self._outer_rows
         self._rows_at_hand = start
+        if len(transaction.sink) > transaction.kept:
+            transaction.spill()
         if not transaction.begun:
             transaction.begin()
         emit, new = transaction.emit, _new

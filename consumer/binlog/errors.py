@@ -21,8 +21,12 @@ _OTHER_HISTORY: Final = (
     "impossible position",
     "not in the master's binlog",
     "which is not in the",
+    "is missing the gtid",
     "has more gtids than",
 )
+BEGIN_ANEW: Final = "run consumer setup --repair --from now, which has every lead read live and goes on at the present"
+"""The way on from any position that means nothing any more."""
+_DAMAGED: Final = ("checksum", "crc check", "corrupt", "bogus")
 
 
 class BinlogPurged(SourceError):
@@ -57,11 +61,11 @@ def refused(packet: bytes, where: str) -> NoReturn:
         if any(words in lower for words in _PURGED):
             raise BinlogPurged(f"{said}; restart at the present and verify everything (ON_PURGED=reconcile)")
         if any(words in lower for words in _OTHER_HISTORY):
-            raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset")
+            raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset: {BEGIN_ANEW}")
         if "same server" in lower:
             raise IdTaken(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
         if "gtid_mode" in lower:
             raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
-        if "checksum" in lower or "corrupt" in lower or "bogus" in lower:
-            raise BinlogCorrupt(said)
+        if any(words in lower for words in _DAMAGED):
+            raise BinlogCorrupt(f"{said}; {BEGIN_ANEW}")
     raise ConnectionLost(said)

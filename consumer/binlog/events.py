@@ -6,7 +6,7 @@ Single. A source transaction that touches nothing captured produces no events at
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Id = int | str
 """An id as the column has it: a number, a text in the one spelling that stands for all equal ones, or the dashed
@@ -143,6 +143,17 @@ class SchemaChange(NamedTuple):
 
     table: str
     verb: str
+
+
+ALTERED: Final = "MODIFY"
+"""A column got another type: what rows hold is converted, and mostly means what it did before."""
+_ROWS_NOT_LOGGED: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
+"""Schema changes that rows come, go or change with."""
+
+
+def hides_rows(change: Statement | SchemaChange) -> bool:
+    """Whether rows may have come, gone or changed with it of which the binlog says nothing."""
+    return isinstance(change, Statement) or change.verb in _ROWS_NOT_LOGGED
 
 
 class Heartbeat(NamedTuple):

@@ -73,6 +73,8 @@ _NO_COLUMNS: Final = frozenset(
 )
 """What an ALTER may add or drop besides columns."""
 _WAITING: Final = frozenset(("WAIT", "NOWAIT"))
+_ANALYZED: Final = frozenset(("TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG", ""))
+"""What stands behind ANALYZE where it counts keys; on MariaDB it may also run any statement and say how that went."""
 _PARTITION_VERBS: Final = frozenset(("TRUNCATE", "DROP", "EXCHANGE", "DISCARD", "IMPORT"))
 
 
@@ -134,10 +136,9 @@ class _StatementReader:
         self._scope = scope
 
     def effects(self) -> list[Statement | SchemaChange]:
+        while self._leave_wrapping():
+            pass
         verb = self._word()
-        while verb == "(":
-            self._at += 1
-            verb = self._word()
         self._at += 1
         if not verb or verb in _HARMLESS:
             return []
@@ -151,6 +152,30 @@ class _StatementReader:
         if schema is not None:
             return list(dict.fromkeys(SchemaChange(table, how) for table, how in schema()))
         return list(self._statement(verb))
+
+    def _leave_wrapping(self) -> bool:
+        """Leaves out what stands before the statement proper, such as MariaDB's SET STATEMENT … FOR."""
+        words = [token.word for token in self._tokens[:2]] + ["", ""]
+        if words[0] == "(":
+            return self._leave_out(1)
+        if words[:2] == ["SET", "STATEMENT"]:
+            return self._leave_out(self._behind_for())
+        if words[0] == "ANALYZE" and words[1] not in _ANALYZED:
+            return self._leave_out(4 if words[1] == "FORMAT" else 1)
+        return False
+
+    def _leave_out(self, count: int) -> bool:
+        del self._tokens[:count]
+        return True
+
+    def _behind_for(self) -> int:
+        """How many tokens there are up to the FOR that the statement proper follows."""
+        depth = 0
+        for at, token in enumerate(self._tokens):
+            depth += (token.word == "(") - (token.word == ")")
+            if token.word == "FOR" and not depth:
+                return at + 1
+        return len(self._tokens)
 
     def _word(self) -> str:
         return self._tokens[self._at].word if self._at < len(self._tokens) else ""
@@ -189,6 +214,8 @@ class _StatementReader:
                 if replaced:
                     yield table, "DROP"
                 yield table, "CREATE"
+        elif replaced and self._word() in ("DATABASE", "SCHEMA"):
+            yield from self._drop()
 
     def _alter(self) -> Iterator[tuple[str, str]]:
         self._skip("ONLINE", "IGNORE")

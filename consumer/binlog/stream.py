@@ -19,17 +19,17 @@ from uuid import NAMESPACE_DNS, uuid5
 import pymysql
 
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, WrongServer
+from consumer.binlog.errors import BEGIN_ANEW, BinlogCorrupt, BinlogPurged, WrongServer
 from consumer.binlog.events import Event
 from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
-from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
+from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
 from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
 from consumer.binlog.transaction import PreparedFound
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import ConnectionLost, NotThere, PreconditionFailed, Refused, SourceError, named
 from consumer.mysql.key_folding import Foldings
-from consumer.mysql.session import Replica, log_in
+from consumer.mysql.session import Replica, demand_server, log_in
 from consumer.mysql.weights import UnsupportedCollation
 from consumer.settings import MySQLAddress
 
@@ -60,9 +60,9 @@ class _Line:
     """One connection on which a server sends its binlog, read into one buffer."""
 
     def __init__(
-        self, address: MySQLAddress, server_id: int, heartbeat_seconds: float, deadline_seconds: float
+        self, address: MySQLAddress, server: str, server_id: int, heartbeat_seconds: float, deadline_seconds: float
     ) -> None:
-        """Logs in and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
+        """Logs in to this `server` and says what a replica of ours understands. Raises LoginRefused, ConnectionLost."""
         self._address = address
         self._server_id = server_id
         self._deadline = deadline_seconds
@@ -83,6 +83,7 @@ class _Line:
         ]
         name = b"leadstream"
         with self._naming_errors():
+            demand_server(self._session, server, address)
             with self._session.cursor() as cursor:
                 cursor.execute("SET " + ", ".join(settings))
             self._command(struct.pack("<BIB", _COM_REGISTER_SLAVE, server_id, len(name)) + name + b"\0\0" + bytes(10))
@@ -93,6 +94,9 @@ class _Line:
     def _naming_errors(self) -> Iterator[None]:
         try:
             yield
+        except ConnectionLost:
+            self.close()
+            raise
         except (pymysql.err.MySQLError, OSError, EOFError) as error:
             self.close()
             raise named(error, self._address, "read the binlog of") from error
@@ -102,7 +106,7 @@ class _Line:
         if pos > _LAST_POSITION:
             raise PreconditionFailed(
                 f"{file}:{pos} lies beyond 4 GB, where MySQL's protocol finds nothing without GTIDs; "
-                "set gtid_mode=ON on the server, or set up a new starting point in the next file and verify everything"
+                f"set gtid_mode=ON on the server, or {BEGIN_ANEW}"
             )
         with self._naming_errors():
             self._command(struct.pack("<BIHI", _COM_BINLOG_DUMP, pos, 0, self._server_id) + file.encode())
@@ -282,8 +286,8 @@ class BinlogStream:
                     raise WrongServer(
                         f"{self._address} is server {self.server}, and the XA transaction {group.xid} that was prepared"
                         f" at {group.file}:{group.pos} of server {self._left} is undecided, whose rows are found there"
-                        " only; commit it or roll it back and let the reader read that at the old server, or set up a"
-                        " new starting point"
+                        " only; commit it or roll it back and let the reader read that at the old server, or"
+                        f" {BEGIN_ANEW}"
                     )
                 decoder.hold_prepared(self._read_prepared(group, mariadb))
         line = self._new_line()
@@ -327,8 +331,8 @@ class BinlogStream:
         if not by_gtid and self._expected_server not in ("", self.server):
             raise WrongServer(
                 f"{self._address} is server {self.server}, but our position {self.file}:{self.pos} is from server "
-                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or set up "
-                "a new starting point"
+                f"{self._expected_server} and without GTIDs means nothing elsewhere; go back to that server, or "
+                f"{BEGIN_ANEW}"
             )
         return mariadb, by_gtid
 
@@ -368,7 +372,7 @@ class BinlogStream:
             self._line.wake()
 
     def _new_line(self) -> _Line:
-        return _Line(self._address, self._server_id, self._heartbeat, self._deadline)
+        return _Line(self._address, self.server, self._server_id, self._heartbeat, self._deadline)
 
     def _new_decoder(self, start: Position, mariadb: bool) -> BinlogDecoder:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
@@ -415,7 +419,7 @@ class BinlogStream:
             line.close()
         raise BinlogCorrupt(
             f"{self._address} has no prepared XA transaction {group.xid} at {group.file}:{group.pos}, where our "
-            "checkpoint says it is; set up a new starting point and verify everything"
+            f"checkpoint says it is; {BEGIN_ANEW}"
         )
 
     def _collations(self, mariadb: bool) -> list[tuple[int, str, str]]:
@@ -435,16 +439,22 @@ class BinlogStream:
         text = self.gtid_set()
         if not text:
             return False
-        if mariadb:
+        try:
+            ours = MariaDBGtids(text) if mariadb else MySQLGtids(text)
+        except ValueError as error:
+            raise WrongServer(
+                f"{self._address} is a {'MariaDB' if mariadb else 'MySQL'}, and our position {text} is not one of such"
+                f" a server; connect to the one that was read, or {BEGIN_ANEW}"
+            ) from error
+        if isinstance(ours, MariaDBGtids):
             return True
         if self._replica.value("SELECT @@global.gtid_mode") != "ON":
             return False
-        ours = MySQLGtids(text)
         executed = MySQLGtids(self._replica.value("SELECT @@global.gtid_executed"))
         if not executed.contains(ours):
             raise WrongServer(
                 f"{self._address} (server {self.server}) lacks transactions that were read already: it has executed "
-                f"{executed}, we have read {ours}; connect to a server that has them, or set up a new starting point"
+                f"{executed}, we have read {ours}; connect to a server that has them, or {BEGIN_ANEW}"
             )
         purged = MySQLGtids(self._replica.value("SELECT @@global.gtid_purged"))
         if not ours.contains(purged):

@@ -23,6 +23,9 @@ from consumer.binlog.query_event import last_name, xid_of, xid_prepared
 
 _new = tuple.__new__
 _NONE: Final = -1
+BUFFERED_KEPT: Final = 50_000
+"""Rows that wait for a decision and lie in memory; of a transaction with more of them, everybody is read live where
+they prove undone, or where an XA transaction proves committed."""
 
 
 class PreparedFound(Exception):
@@ -63,11 +66,15 @@ class Transaction:
         """Where its next event goes."""
         self.emit = self.sink.append
         """Puts it there: bound once, because large transactions call it for every row."""
+        self.kept = BUFFERED_KEPT
+        """More rows than these in `sink` may be too many of them (see `spill`)."""
         self._files = files
         self._mariadb = mariadb
         self._buffered: list[Event] | None = None
         """Rows that are not emitted yet: of an XA transaction, or since a savepoint."""
         self._savepoints: list[_Savepoint] = []
+        self._spilled = False
+        """Whether rows that waited were emitted, or of an XA transaction dropped, because they were too many."""
         self._xa = False
         """Whether it is an XA transaction, whose rows arrive now."""
         self._prepared: dict[str, _Prepared] = {}
@@ -89,7 +96,21 @@ class Transaction:
         if self._buffered is not None:
             self._buffer(None)
             self._savepoints.clear()
+            self._spilled = False
             self._xa = False
+
+    def spill(self) -> None:
+        """Rows are about to come, and those that wait are too many: lets them go on, and forgets the savepoints.
+
+        By the rows alone, wherever the server's bytes were cut: a transaction that is read again has to be the same.
+        """
+        if self._buffered is None:
+            return
+        self._spilled = True
+        if not self._xa:
+            self.emitted.extend(self._buffered)
+            self._savepoints.clear()
+        self._buffered.clear()
 
     def _buffer(self, buffered: list[Event] | None) -> None:
         self._buffered = buffered
@@ -142,6 +163,7 @@ class Transaction:
     def drop_xa(self) -> None:
         """Takes back the rows of the XA transaction at hand."""
         self._buffer(None)
+        self._spilled = False
         self.begun = False
 
     def commit(self, end: int) -> None:
@@ -205,7 +227,7 @@ class Transaction:
         assert self.gtid is not None
         if self._buffered is not None:
             self._buffer(None)
-            self.begun = self._savepoints[0].begun
+            self.begun = self._spilled or self._savepoints[0].begun
         if self.begun:
             self.emitted.append(Rollback(self._files.current, end))
             self.gtid = self.gtid._replace(pos=start)
@@ -214,7 +236,8 @@ class Transaction:
         self.commit(end)
 
     def _savepoint(self, sql: str) -> None:
-        """Rows after a savepoint are buffered: only what cannot be rolled back makes a server log a savepoint."""
+        """Rows after a savepoint are buffered: what a rollback to it undoes is logged all the same where it changed
+        tables without transactions as well."""
         if not self._xa and self._buffered is None:
             self._buffer([])
         if self._buffered is not None:
@@ -233,6 +256,12 @@ class Transaction:
                 if undone and not self._xa:
                     self.announce(self._doubtful(undone))
                 return
+        if self._spilled and self._buffered is not None:
+            undone = self._buffered.copy()
+            self._buffered.clear()
+            self._savepoints.clear()
+            self.announce([*self._doubtful(undone), Statement(None, "ROLLBACK")])
+            return
         raise UndecodableEvent(f"a rollback to a savepoint {name!r} that is not in this transaction")
 
     def _doubtful(self, undone: list[Event]) -> list[Statement | SchemaChange | UnreadableRow]:
@@ -289,7 +318,8 @@ class Transaction:
         if self.gtid is None or self._buffered is None:
             raise UndecodableEvent("an XA PREPARE outside an XA transaction")
         xid, one_phase = xid_prepared(body)
-        rows, gtid, files = self._buffered, self.gtid, self._files
+        rows: list[Event] = [Statement(None, "XA COMMIT")] if self._spilled else self._buffered
+        gtid, files = self.gtid, self._files
         if one_phase:
             self.drop_xa()
             self._emit_whole(rows)

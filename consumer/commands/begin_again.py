@@ -113,6 +113,7 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> 
             own_server_id(f"{kafka.topic_prefix}.{os.getpid()}"),  # the server ends whoever comes with a taken one
             HEARTBEAT_SECONDS,
             SILENCE_SECONDS,
+            server,
             skipped=frozenset(skipped),
         )
         try:

@@ -23,6 +23,8 @@ from consumer.versions import age, ahead_seconds
 SERVER: Final = mysql_types.SERVER
 OLDEST: Final = {False: (8, 0), True: (10, 5)}
 """The oldest version that is supported, by whether it is MariaDB."""
+LOGS_CASCADES: Final = (9, 6)
+"""The MySQL from which on the binlog has what foreign keys do."""
 ROW_SETTINGS: Final = (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"))
 SHORT_RETENTION_SECONDS: Final = 24 * 3600
 LATE_REPLICA_SECONDS: Final = 60.0
@@ -48,7 +50,7 @@ class ReaderFacts(NamedTuple):
 
 def judge(facts: MySQLFacts, reader: ReaderFacts, mentioned: Collection[str] = ()) -> list[Check]:
     """Every precondition of the server. `mentioned` as in `judge_quick`."""
-    return [*judge_quick(facts, reader, mentioned), *_indexes(facts), _retention(facts, reader),
+    return [*judge_quick(facts, reader, mentioned), *_indexes(facts), _references(facts), _retention(facts, reader),
             _position(facts, reader), _database(facts, reader),
             _gtid(facts), _zone(facts), _clock(facts), _versions(facts, reader), _replication(facts)]  # fmt: skip
 
@@ -230,6 +232,22 @@ def _database(facts: MySQLFacts, reader: ReaderFacts) -> Check:
     if other:
         sentence += f", and REPLICA_DATABASE_URL names {facts.database}"
     return _check("database", other, sentence, f"set REPLICA_DATABASE_URL to {theirs}, or another TOPIC_PREFIX")
+
+
+def _references(facts: MySQLFacts) -> Check:
+    """Whether rows of captured tables go or change with rows of others, and nothing in the binlog says so."""
+    unseen = [] if _logs_cascades(facts) else [key for key in facts.references if key.acts_unseen]
+    sentence = f"rows that {facts.place} deletes or changes by foreign keys are in its binlog, or known without"
+    if unseen:
+        told = ", ".join(f"{key.table} ({key.column or 'a column'} leads to {key.parent})" for key in unseen)
+        sentence = f"what foreign keys do to {told} is not in the binlog of {facts.place}: it is found by sweeps only"
+    hint = "have the application delete or empty such rows itself, or upgrade to MySQL 9.6; see docs, limits"
+    return _check("foreign keys", State.WARNING if unseen else State.OK, sentence, hint)
+
+
+def _logs_cascades(facts: MySQLFacts) -> bool:
+    found = re.match(r"(\d+)\.(\d+)", facts.version)
+    return not facts.mariadb and found is not None and (int(found[1]), int(found[2])) >= LOGS_CASCADES
 
 
 def _gtid(facts: MySQLFacts) -> Check:

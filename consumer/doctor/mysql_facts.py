@@ -16,6 +16,7 @@ from consumer.capture import CAPTURED, Declared
 from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
 from consumer.mysql.errors import LoginRefused, Sentences, SourceError
+from consumer.mysql.foreign_keys import Reference, references
 from consumer.mysql.schema import schema_of
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
@@ -88,7 +89,8 @@ class MySQLFacts:
     `columns` maps tables to the columns we may read and their types, `views` to how much of a table that is; `indexed`
     are (table, column) that an index begins with. `highest_user` is None where every id fits 63 bits by its type, or
     cannot be read. `zone_seconds` is how far the server's zone is from UTC, `clock_seconds` how far its clock is ahead
-    of ours. `status` is one row, `replication` a row for each source that the server follows.
+    of ours. `status` is one row, `replication` a row for each source that the server follows. `references` are the
+    foreign keys of the captured tables that we may see.
     """
 
     place: str
@@ -109,6 +111,7 @@ class MySQLFacts:
     purged_gtids: str
     replication: Sequence[Row] | None
     replicas: Sequence[Registered] | None
+    references: Sequence[Reference]
 
 
 def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
@@ -158,6 +161,7 @@ def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
         purged_gtids=purged,
         replication=_ask(replica, REPLICATION),
         replicas=_registered(_ask(replica, REPLICAS)),
+        references=references(replica),
         may_replicate=_may_replicate(replica),
     )
 

@@ -11,6 +11,7 @@ import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from consumer.capture import CAPTURED
 from consumer.mysql.errors import LoginRefused, PreconditionFailed
 from consumer.mysql.session import Replica
 
@@ -87,3 +88,65 @@ def _stronger(action: Action, rule: str) -> Action:
     actions = {one.value: one for one in Action}
     order = (Action.NONE, Action.SET_NULL, Action.CASCADE)
     return max(action, actions.get(rule.upper(), Action.NONE), key=order.index)
+
+
+class Reference(NamedTuple):
+    """A foreign key of a captured table; `column` is empty where the account may not see it."""
+
+    table: str
+    column: str
+    parent: str
+    deleted: str
+    renumbered: str
+
+    @property
+    def acts_unseen(self) -> bool:
+        """Whether rows of the captured table go or change with rows of the other one, unknown to the stream.
+
+        It knows what users do to claims and claims to requirements; other columns than the captured ones matter to
+        nobody.
+        """
+        if _PARENTS.get(self.table) == (self.column, self.parent):
+            return False
+        captured = not self.column or self.column in CAPTURED[self.table].columns
+        rules = {self.deleted, self.renumbered}
+        return self.deleted == "CASCADE" or (captured and not rules.isdisjoint(("CASCADE", "SET NULL", "SET DEFAULT")))
+
+
+_NAMES: Final = ", ".join(f"'{table}'" for table in CAPTURED)
+_REFERENCES: Final = f"""
+SELECT rule.table_name, used.column_name, rule.referenced_table_name, rule.delete_rule, rule.update_rule
+FROM information_schema.referential_constraints AS rule
+LEFT JOIN information_schema.key_column_usage AS used
+  ON used.constraint_schema = rule.constraint_schema AND used.constraint_name = rule.constraint_name
+ AND used.table_name = rule.table_name
+WHERE rule.constraint_schema = DATABASE() AND rule.table_name IN ({_NAMES})
+"""  # noqa: S608 (names of ours)
+_REFERENCE: Final = re.compile(
+    r"FOREIGN KEY \(`(?P<column>[^`]+)`[^)]*\) REFERENCES (?:`[^`]+`\.)?`(?P<table>[^`]+)` \([^)]*\)"
+    r"(?: ON DELETE (?P<deleted>CASCADE|SET NULL|NO ACTION|RESTRICT|SET DEFAULT))?"
+    r"(?: ON UPDATE (?P<renumbered>CASCADE|SET NULL|NO ACTION|RESTRICT|SET DEFAULT))?",
+    re.IGNORECASE,
+)
+
+
+def references(replica: Replica) -> list[Reference]:
+    """The foreign keys of the captured tables, as far as the account may see them. Raises Passing, LoginRefused."""
+    if not replica.is_mariadb():
+        return [_reference(*row) for row in replica.query(_REFERENCES)]
+    found: list[Reference] = []
+    for table in CAPTURED:
+        try:
+            definition = str(replica.query(f"SHOW CREATE TABLE {table}")[0][1])
+        except PreconditionFailed:
+            continue
+        found += [_reference(table, *key.groups()) for key in _REFERENCE.finditer(definition)]
+    return found
+
+
+def _reference(
+    table: str, column: str | None, parent: str | None, deleted: str | None, renumbered: str | None
+) -> Reference:
+    lower = [str(name or "").lower() for name in (table, column, parent)]
+    rules = [str(rule or "NO ACTION").upper() for rule in (deleted, renumbered)]
+    return Reference(lower[0], lower[1], lower[2], rules[0], rules[1])

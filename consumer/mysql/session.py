@@ -14,6 +14,7 @@ from pymysql.err import MySQLError
 from consumer.mysql.errors import (
     FAILURES,
     PLAIN,
+    ConnectionLost,
     LoginRefused,
     PreconditionFailed,
     Refused,
@@ -98,6 +99,16 @@ class Replica:
         self._sentences = sentences
         self._session: Connection[Cursor] | None = None
         self._in_snapshot = False
+        self._server = ""
+
+    def stay_at(self, server: str = "") -> None:
+        """Ends the session. Those that follow are of this server, as `server` names it, or of any where it is empty.
+
+        Where the address leads to another one, as during a failover or behind a load balancer, asking raises
+        ConnectionLost.
+        """
+        self.close()
+        self._server = server
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -179,9 +190,14 @@ class Replica:
                         self.queries += 1
                         name = "tx_read_only" if _is_mariadb(session) else "transaction_read_only"
                         cursor.execute(f"SET SESSION {name} = 1")
-            except FAILURES as error:
+                if self._server:
+                    self.queries += 1
+                    demand_server(session, self._server, self.address)
+            except (*FAILURES, ConnectionLost) as error:
                 if session is not None:
                     session.close()
+                if isinstance(error, ConnectionLost):
+                    raise
                 raise named(error, self.address, "log in to", self._sentences) from error
             self._session = session
         return self._session
@@ -250,7 +266,7 @@ class Replica:
 
     def server(self) -> str:
         """What tells this server from others: server_uuid, on MariaDB server_id."""
-        return str(self.value("SELECT @@global.server_id" if self.is_mariadb() else "SELECT @@global.server_uuid"))
+        return str(self.value(_server_of(mariadb=self.is_mariadb())))
 
     def close(self) -> None:
         """Ends the connection."""
@@ -258,6 +274,22 @@ class Replica:
             with suppress(MySQLError, OSError):
                 self._session.close()
             self._session = None
+
+
+def _server_of(*, mariadb: bool) -> str:
+    return "SELECT @@global.server_id" if mariadb else "SELECT @@global.server_uuid"
+
+
+def demand_server(session: Connection[Cursor], server: str, address: MySQLAddress) -> None:
+    """Raises ConnectionLost where a session is not of this server, and what PyMySQL raises."""
+    with session.cursor() as cursor:
+        cursor.execute(_server_of(mariadb=_is_mariadb(session)))
+        ((found,),) = cursor.fetchall()
+    if str(found) != server:
+        raise ConnectionLost(
+            f"{address} leads to server {found} now, and the binlog is read from server {server}; REPLICA_DATABASE_URL"
+            " has to name one server, not one of several"
+        )
 
 
 def _is_mariadb(session: Connection[Cursor]) -> bool:

@@ -13,10 +13,11 @@ do not log what their foreign keys do. What was remembered of such a user's clai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from consumer.binlog.events import Id, RowChange, Single, UnreadableRow
+from consumer.binlog.events import Id, RowChange, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import OrderedPosition, ordered_position
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
@@ -37,6 +38,9 @@ QUERY_CLAIMS: Final = 5_000
 
 DELETED_KEPT: Final = 20_000
 """Deleted users that are remembered, and claims of theirs that came later, before all is forgotten instead."""
+UNCERTAIN_KEPT: Final = 100_000
+"""Uncertain claims after which all are forgotten at the next question, to be asked for again: a reader that reads days
+of history meets every claim there is before it has come to where the binlog ended."""
 
 
 class Answer(NamedTuple):
@@ -184,12 +188,17 @@ class ClaimOwners:
         `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
         raises.
         """
+        if len(self.uncertain) > UNCERTAIN_KEPT:
+            self.uncertain.clear()
         wanted: dict[Id, int | None] = {}
         fed: set[Id] = set()
-        gone = False
+        gone = hidden = False
         heirs: set[int | None] = {None}
         for one in coming:
             event = one.change if type(one) is Single else one
+            if isinstance(event, Statement | SchemaChange) and hides_rows(event):
+                hidden = True  # what images and the replica say from there on may not be so here
+                break
             if type(event) is UnreadableRow and event.table == CLAIMS:
                 fed.update(claim_id for claim_id in (event.before_id, event.after_id) if claim_id is not None)
             if type(event) is not RowChange:
@@ -212,7 +221,8 @@ class ClaimOwners:
             self._asked += len(asked)
             for claim_id in asked:
                 wanted[claim_id] = answer.users.get(claim_id)
-            uncertain = [one for one in asked if answer.end > reached or one in fed or (gone and wanted[one] in heirs)]
+            behind = hidden or answer.end > reached
+            uncertain = [one for one in asked if behind or one in fed or (gone and wanted[one] in heirs)]
             if uncertain:
                 self.uncertain.update((claim_id, wanted[claim_id]) for claim_id in uncertain)
                 self._uncertain_until = max(self._uncertain_until, answer.end, reached)
@@ -249,6 +259,8 @@ class ReplicaClaims:
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
         """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        if self._key is not None and self._key.kind is KeyKind.INTEGER and not all(map(_is_number, claim_ids)):
+            self._key = None  # the stream has ids of another type than the table had when we looked at it
         try:
             return self._owners(claim_ids)
         except NotThere:
@@ -256,12 +268,17 @@ class ReplicaClaims:
             return self._owners(claim_ids)
 
     def _owners(self, claim_ids: list[Id]) -> Answer:
+        """An id of another type than the column's, from before or after an ALTER, is found by its text."""
         key = self._key = self._key or columns_there(self._replica.query).get(("claims", "id"), NUMBER)
-        owners = f"SELECT {as_text('id', key.kind)}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
-        owners += among("id", key.kind, map(self._spelled, claim_ids), self._replica.literal)
-        found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
-        users = {self._id(key, claim): None if user is None else int(user) for claim, user in found}
-        return Answer(users, ordered_position(*self._replica.binlog_position()))
+        wanted = [one for one in claim_ids if key.kind is not KeyKind.INTEGER or _is_number(one)]
+        users: dict[str, int | None] = {}
+        if wanted:
+            owners = f"SELECT {as_text('id', key.kind)}, user_id FROM claims WHERE "  # noqa: S608 (names of ours)
+            owners += among("id", key.kind, map(self._spelled, wanted), self._replica.literal)
+            found = self._replica.query(limited(owners, self._seconds, mariadb=self._replica.is_mariadb()))
+            users = {str(self._id(key, claim)): None if user is None else int(user) for claim, user in found}
+        there = {one: users[str(one)] for one in wanted if str(one) in users}
+        return Answer(there, ordered_position(*self._replica.binlog_position()))
 
     def _spelled(self, claim: Id) -> Id:
         return self._foldings.spelled(claim) if self._foldings is not None and isinstance(claim, str) else claim
@@ -276,3 +293,7 @@ class ReplicaClaims:
             return self._foldings.of(key.collation, key.charset)(str(claim))
         except UnsupportedCollation as error:
             raise PreconditionFailed(f"claims.id holds texts: {error}") from error
+
+
+def _is_number(claim_id: Id) -> bool:
+    return isinstance(claim_id, int) or re.fullmatch(r"-?[0-9]+", claim_id) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ import structlog
 
 from consumer import measures, metrics
 from consumer.binlog.errors import BinlogPurged, IdTaken
-from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow
+from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import OrderedPosition, Position, PreparedGroup, ordered_position
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.errors import Passing
@@ -30,13 +30,13 @@ from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, Replic
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
-from consumer.reader.router import ROWS_NOT_LOGGED, RolledBack, Router
+from consumer.reader.router import RolledBack, Router
 from consumer.reader.sequencer import Send, Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
 from consumer.stopping import Stop
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction
 from consumer.stream.checkpoint_log import CheckpointLog, demand_database
-from consumer.stream.envelope import EnvelopeWriter, StreamPosition
+from consumer.stream.envelope import EnvelopeWriter, StreamPosition, transaction_id
 from consumer.stream.errors import KafkaLost, KafkaRefused, ReaderFenced, StreamError
 from consumer.stream.producer import ReaderTransactions
 from consumer.stream.topics import await_kafka
@@ -77,6 +77,9 @@ OPEN_SECONDS: Final = 120.0
 """After which it waits for the end of a source transaction no longer: Kafka ends a transaction that stays open for
 transaction.timeout.ms, and what it ended is read from the binlog once more."""
 
+SHORTEST_HEARTBEAT_SECONDS: Final = 0.001
+"""MySQL takes less for none."""
+
 T = TypeVar("T")
 
 
@@ -107,7 +110,7 @@ class Reader:
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
         self._lag = metrics.Lag(measures.READER)
         self._progress = Progress(self._lag.seconds)
-        self._left_out: frozenset[tuple[str, int]] = frozenset()
+        self._left_out: frozenset[Begin] = frozenset()
         self._unread = unread_reports()
         self._patience = Patience(self._is_passing, stop.event, report_lost)
         self._connected = False
@@ -238,6 +241,7 @@ class Reader:
         if last is None:
             raise purged
         self._transactions.ready()
+        self._replica.stay_at()
         database = self._source.address.database
         now = at_present(last, self._replica, self._kafka, database, self._transactions.send, PURGED)
         log.error(
@@ -274,9 +278,13 @@ class Reader:
             self._skipped,
             self._uncaptured,
         )
+        self._replica.stay_at()
         with self._stop.waking(stream.close), closing(stream):
             stream.connect()
             self._connected = True
+            self._replica.stay_at(stream.server)  # its binlog and its answers are held against each other
+            if stream.server != start.server:
+                owners.forget()  # places that the other server's answers were given at mean nothing on this one
             log.info(
                 "reader_connected",
                 address=str(self._source.address),
@@ -315,7 +323,7 @@ class Reader:
                 self._progress,
             )
             try:
-                for _ in copy.batches(self._stop):
+                for _ in proven(copy.batches(self._stop), lambda: self._transactions.committed):
                     self._patience.progressed()
             except RolledBack as undone:
                 self._leave_out(undone, start)
@@ -329,13 +337,23 @@ class Reader:
         self._unread(UnreadableRow(table, op, None, None, None, None, False, file, pos, row, reason))
 
     def _leave_out(self, undone: RolledBack, start: Checkpoint) -> None:
-        committed = self._transactions.committed or start
-        if committed.rows and (committed.file, committed.pos) == undone.position:
+        committed, begin = self._transactions.committed or start, undone.begin
+        if committed.rows and committed.unfinished == transaction_id(begin.gtid, begin.file, begin.pos):
             raise UndoneTransaction(
                 f"{undone} and {committed.rows} of its rows are in Kafka; run consumer setup with another TOPIC_PREFIX"
                 " and reconciler verify --repair"
             ) from undone
-        self._left_out |= {undone.position}
+        self._left_out |= {begin}
+
+
+def proven(batches: Iterable[None], committed: Callable[[], Checkpoint | None]) -> Iterator[None]:
+    """Those batches by which one more is `committed` for certain: beginning to commit is nothing got on with yet."""
+    last = committed()
+    for _ in batches:
+        newest = committed()
+        if newest is not last:
+            last = newest
+            yield
 
 
 class Copy:
@@ -517,7 +535,7 @@ def open_stream(
         source.address.database,
         start,
         server_id(source, kafka),
-        settings.reader_heartbeat_seconds / 2,
+        server_heartbeat_seconds(settings),
         settings.reader_deadline_seconds,
         server,
         strict=True,
@@ -525,6 +543,11 @@ def open_stream(
         skipped=skipped,
         uncaptured=uncaptured,
     )
+
+
+def server_heartbeat_seconds(settings: ReaderSettings) -> float:
+    """How often a server with nothing to send shows that it is there: well before it would be taken for dead."""
+    return max(SHORTEST_HEARTBEAT_SECONDS, min(settings.reader_heartbeat_seconds, settings.reader_deadline_seconds) / 2)
 
 
 def server_id(source: ReplicaSettings, kafka: KafkaSettings) -> int:
@@ -604,7 +627,7 @@ def unread_reports() -> Callable[[Statement | SchemaChange | UnreadableRow], Non
         verb = VERBS[event.op] if isinstance(event, UnreadableRow) else event.verb
         metrics.UNREADABLE.labels(table, verb if verb in metrics.VERBS else "OTHER").inc()
         if not isinstance(event, UnreadableRow):
-            if isinstance(event, Statement) or verb in ROWS_NOT_LOGGED:
+            if hides_rows(event):
                 log.error("rows_not_logged", table=table, verb=verb, hint="every lead is queued to be read live")
             else:
                 log.warning("schema_changed", table=table, verb=verb)
@@ -664,6 +687,7 @@ def print_changes(
         )
         with stop.waking(stream.close), closing(stream):
             stream.connect()
+            replica.stay_at(stream.server)
             while not stop:
                 events = stream.read()
                 writer.clock(time.time_ns() // 1_000_000)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from consumer.binlog.events import (
+    ALTERED,
     Begin,
     Commit,
     Event,
@@ -17,6 +18,7 @@ from consumer.binlog.events import (
     Single,
     Statement,
     UnreadableRow,
+    hides_rows,
 )
 from consumer.binlog.position import OrderedPosition
 from consumer.lane import lane_of
@@ -26,12 +28,6 @@ from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, US
 from consumer.reader.sequencer import Sequencer
 from consumer.reader.trails import Trail
 from consumer.stream.envelope import ties_text
-
-ALTERED: Final = "MODIFY"
-"""A column got another type: what rows hold is converted, and mostly means what it did before."""
-ROWS_NOT_LOGGED: Final = frozenset(("TRUNCATE", "DROP", "RENAME", ALTERED))
-"""Schema changes that rows come, go or change with."""
-
 
 _UPDATED_AT: Final = ',"updated_at":'
 """How the last member of an image begins; in a text, the quotation marks would be escaped."""
@@ -50,9 +46,10 @@ def _is_unchanged(before: str | None, after: str | None) -> bool:
 class RolledBack(Exception):
     """A transaction that was passed on in part and never happened; it has to be read again and left out."""
 
-    def __init__(self, position: tuple[str, int]) -> None:
-        super().__init__(f"the transaction at {position[0]}:{position[1]} was rolled back after we had read it")
-        self.position = position
+    def __init__(self, begin: Begin) -> None:
+        super().__init__(f"the transaction at {begin.file}:{begin.pos} was rolled back after we had read it")
+        self.begin = begin
+        """How it begins wherever it is read again; another server has others at the same place."""
 
 
 class Router:
@@ -63,7 +60,7 @@ class Router:
     another lane (see Ties). A claim of which too little is known is marked as moved. `unread` gets statements and
     schema changes, whose rows nobody knows; where these may have changed any, every lane is asked for a recheck. It
     gets rows that cannot be read as well; of these a recheck is asked for whomever they belong to.
-    `left_out` are the positions of transactions known to be rolled back. With `skip_unchanged`, updates that change
+    `left_out` are the beginnings of transactions known to be rolled back. With `skip_unchanged`, updates that change
     nothing captured but `updated_at` are not passed on.
     """
 
@@ -72,7 +69,7 @@ class Router:
         sequencer: Sequencer,
         owners: ClaimOwners,
         unread: Callable[[Statement | SchemaChange | UnreadableRow], None],
-        left_out: frozenset[tuple[str, int]] = frozenset(),
+        left_out: frozenset[Begin] = frozenset(),
         *,
         reached: Callable[[], OrderedPosition] = lambda: (0, 0),
         foreign_keys: Callable[[], ForeignKeys] = ForeignKeys,
@@ -88,6 +85,7 @@ class Router:
         self._unread = unread
         self._left_out = left_out
         self._leaving_out = False
+        self._begun: Begin | None = None
         self._skip_unchanged = skip_unchanged
         self._events: list[Event] = []
         self.counts = _no_rows()
@@ -133,6 +131,7 @@ class Router:
                 self._single(event, index)  # type: ignore[arg-type]
             elif kind is Begin:
                 begin(*event)
+                self._begun = event  # type: ignore[assignment]
             elif kind is Commit:
                 commit()
                 if owners.leaving or owners.users_leaving:
@@ -140,21 +139,23 @@ class Router:
             elif isinstance(event, Statement | SchemaChange):
                 self._unread(event)
                 self._known_keys = None
-                if type(event) is Statement or event.verb in ROWS_NOT_LOGGED:
+                if hides_rows(event):
+                    owners.forget()  # claims may have other users from here on
                     reason = f"{event.verb} of {event.table or 'unknown tables'}: rows not in the binlog"
                     sequencer.recheck(reason, blind=event.verb != ALTERED)
             elif kind is UnreadableRow:
                 self._unreadable(event)  # type: ignore[arg-type]
             elif kind is Rollback:
-                raise RolledBack(sequencer.begun)
+                assert self._begun is not None
+                raise RolledBack(self._begun)
         if singles or unchanged is not None:
             self._pass_singles(singles, users, unchanged)
 
     def _without_left_out(self, events: list[Event]) -> list[Event]:
         kept = []
         for event in events:
-            if isinstance(event, Begin) and (event.file, event.pos) in self._left_out:
-                self._leaving_out = True
+            if isinstance(event, Begin):
+                self._leaving_out = event in self._left_out
             if not self._leaving_out:
                 kept.append(event)
             elif isinstance(event, Rollback):

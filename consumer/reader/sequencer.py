@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from consumer.binlog.errors import BEGIN_ANEW
 from consumer.lane import lane_of, lane_of_key
 from consumer.leads.model import Table, Ties
 from consumer.reader.commit_times import CommitTimes
@@ -35,6 +36,9 @@ _OVERHEAD: Final = 1024
 _BYTES_A_CHARACTER: Final = 4
 """The most that UTF-8 takes."""
 _LIKELY: Final = ties_text(Ties(likely=True))
+
+ASKED_KEPT: Final = 50_000
+"""Users of one transaction who were asked to be read live, and are not asked for again."""
 
 Oversized = Callable[[str, str, str, int, int, str], None]
 """Takes table, operation, file, position and number of a row that is too large for Kafka, and why it is."""
@@ -113,7 +117,7 @@ class Sequencer:
             raise CheckpointUnreadable(
                 f"{self._skip} rows of transaction {self._checkpoint.unfinished} are in Kafka, but the server continues"
                 f" with {transaction_id(gtid, file, pos)}; read from the server of the checkpoint,"
-                f" {self._checkpoint.server}, until it is through"
+                f" {self._checkpoint.server}, until it is through, or {BEGIN_ANEW}"
             )
         applied_us = applied_us or ts_us
         times = self._times
@@ -306,6 +310,10 @@ class Sequencer:
         """A notice to a user's lane or, without one, to every lane; once for each reason in the transaction at hand."""
         if (user_id, reason) in self._asked:
             return
+        if (
+            len(self._asked) >= ASKED_KEPT
+        ):  # whoever is asked for twice is read twice; `recheck` counts its rows by these
+            self._asked = {one for one in self._asked if one[0] is None}
         self._asked.add((user_id, reason))
         if self.rows <= self._skip:
             return

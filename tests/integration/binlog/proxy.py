@@ -34,6 +34,15 @@ class Proxy:
         """How many clients have come so far."""
         return len(self._sockets) // 2
 
+    @property
+    def outward_ports(self) -> set[int]:
+        """The ports by which servers know its connections."""
+        return {one.getsockname()[1] for one in self._sockets[1::2] if one.fileno() != -1}
+
+    def lead_to(self, host: str, port: int) -> None:
+        """Takes connections to another server from here on; those that are there stay where they are."""
+        self._server = (host, port)
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

@@ -130,6 +130,21 @@ def test_tables_that_mariadb_replaces_or_converts_lose_their_rows(mariadb: Sourc
     ]
 
 
+def test_statements_that_mariadb_wraps_into_others_are_told(mariadb: Source) -> None:
+    """Settings of one statement stand before it in the binlog too, and a database may be replaced as a table may."""
+    mariadb.run(
+        USERS,
+        "SET STATEMENT lock_wait_timeout=50 FOR TRUNCATE TABLE users",
+        "SET STATEMENT max_statement_time=50, lock_wait_timeout=50 FOR ALTER TABLE users ADD COLUMN x INT",
+        "SET STATEMENT lock_wait_timeout=50 FOR DROP TABLE users",
+        f"CREATE OR REPLACE DATABASE {mariadb.name}",
+        f"USE {mariadb.name}",
+    )
+    found = schema_changes(mariadb)
+    assert [change.verb for change in found[:4]] == ["CREATE", "TRUNCATE", "ALTER", "DROP"]
+    assert {change.table for change in found[4:]} == {"users", "claims", "claim_requirements"}
+
+
 PERIODS = {
     "unnamed": "",
     "named": ", Since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, Until TIMESTAMP(6) GENERATED ALWAYS AS ROW END,"

@@ -240,6 +240,12 @@ def test_statement_format_is_detected_and_named(company: Source, sql: str, expec
     assert said(groups[-1])[0][0] == "users"
 
 
+@pytest.mark.parametrize("wrapping", ["ANALYZE", "ANALYZE FORMAT=JSON", "SET STATEMENT lock_wait_timeout=50 FOR"])
+def test_statement_format_is_detected_in_what_mariadb_wraps(mariadb_company: Source, wrapping: str) -> None:
+    mariadb_company.run("SET SESSION binlog_format = 'STATEMENT'", f"{wrapping} UPDATE users SET name = 'z'")
+    assert transactions(mariadb_company.events())[-1] == [Statement("users", "UPDATE")]
+
+
 def test_a_session_left_in_mixed_format_is_detected(company: Source) -> None:
     """There what is safe to repeat is logged as a statement, and what is not as rows."""
     company.run(

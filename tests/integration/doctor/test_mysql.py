@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 
 from consumer.doctor import mysql, mysql_facts
 from consumer.doctor.check import Check, State, Unreachable
+from consumer.mysql.foreign_keys import Reference
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
@@ -171,6 +173,22 @@ def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(b
 
     until(purged, "the binlogs were purged")
     assert position().hint.startswith("ON_PURGED=reconcile consumer read")
+
+
+@pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
+def test_what_foreign_keys_of_other_tables_do_unseen_is_told(flavor: str) -> None:
+    with World(flavor) as world:
+        world.execute(
+            "CREATE TABLE files LIKE users",
+            "ALTER TABLE files ADD UNIQUE KEY file (current_signature_file_id)",
+            "ALTER TABLE users ADD FOREIGN KEY (current_signature_file_id)"
+            " REFERENCES files (current_signature_file_id) ON DELETE SET NULL",
+        )
+        facts = mysql_facts.collect(MySQLAddress(world.url), 10)
+    assert facts.references == [Reference("users", "current_signature_file_id", "files", "SET NULL", "NO ACTION")]
+    older = facts if facts.mariadb else replace(facts, version="8.4.0")
+    checks = mysql.judge(older, mysql.ReaderFacts(4711, None, time.time()))
+    assert [check.state for check in checks if check.name == "foreign keys"] == [State.WARNING]
 
 
 def test_a_server_without_a_binlog_is_refused_and_told_what_to_be_started_with() -> None:

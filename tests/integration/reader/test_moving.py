@@ -12,10 +12,12 @@ import pytest
 from consumer.mysql.login import login
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
+from tests.integration.binlog.proxy import Proxy
 from tests.integration.reader.kills import compare, wait_for_end
 from tests.integration.reader.load import Load
 from tests.integration.reader.world import World
 from tests.servers import PrivateServer, ensure
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -120,6 +122,38 @@ def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flav
             assert reader.stop() == 0
             for file, pos in stands() - {tuple(end)}:
                 assert replica.query(f"SHOW BINLOG EVENTS IN '{file}' FROM {pos} LIMIT 1"), (file, pos)
+
+
+def sessions(url: str, ports: set[int]) -> dict[int, str]:
+    """The sessions of a server that come from these ports, by id, each with what it does."""
+    with closing(Replica(MySQLAddress(url))) as asked:
+        rows = asked.records("SHOW PROCESSLIST")
+    theirs = {str(port) for port in ports}
+    return {int(row["Id"]): str(row["Command"]) for row in rows if str(row["Host"]).rpartition(":")[2] in theirs}
+
+
+def test_where_a_name_leads_to_another_server_nothing_is_asked_of_the_one_that_was_left(flavor: str) -> None:
+    """The old server lives on, and only the connection that brings its binlog ends, as at a planned switch."""
+    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+        world.setup()
+        old, new = MySQLAddress(first.url), MySQLAddress(second.url)
+        with Proxy(old.host, old.port) as proxy:
+            parts = urlsplit(world.url)
+            through = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{proxy.port}").geturl()
+            reader = world.reader(REPLICA_DATABASE_URL=through).wait_for("reader_connected")
+            world.execute("INSERT INTO users (id) VALUES (1)")
+            reader.until(lambda: len(sessions(first.url, proxy.outward_ports)) > 1, "it asks beside the binlog")
+            wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
+            proxy.lead_to(new.host, new.port)
+            with closing(login(old, 10, 60)) as session, session.cursor() as cursor:
+                for number, command in sessions(first.url, proxy.outward_ports).items():
+                    if command.startswith("Binlog Dump"):
+                        cursor.execute(f"KILL {number}")
+            with closing(Replica(new)) as asked:
+                server = asked.server()
+            reader.until(lambda: world.checkpoints()[-1].server == server, "it reads the binlog of the other server")
+            until(lambda: not sessions(first.url, proxy.outward_ports), "nothing is asked of the first one any more")
+            assert reader.stop() == 0
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])

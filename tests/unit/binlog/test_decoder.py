@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
+from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, UndecodableEvent, WrongServer
 from consumer.binlog.events import (
     Begin,
@@ -146,6 +147,76 @@ def test_a_rollback_to_an_unknown_savepoint_is_an_error() -> None:
     log.query("ROLLBACK TO a")
     with pytest.raises(UndecodableEvent, match="savepoint 'a'"):
         decoded(log)
+
+
+@pytest.fixture
+def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows that wait for a decision are many."""
+    monkeypatch.setattr("consumer.binlog.transaction.BUFFERED_KEPT", 3)
+
+
+def long_transaction(log: Log, *ends: str) -> None:
+    """Rows in a nested transaction and behind it, as an application with savepoints makes them."""
+    log.gtid(1)
+    log.query("BEGIN")
+    log.query("SAVEPOINT outer_one")
+    for number in range(1, 9):
+        log.users(number)
+    log.query("SAVEPOINT inner_one")
+    log.users(9)
+    for end in ends:
+        log.query(end)
+
+
+def held(target: BinlogDecoder) -> int:
+    """How many events wait in a decoder."""
+    return len(target._transaction._buffered or ())
+
+
+@pytest.mark.usefixtures("few_kept")
+@pytest.mark.parametrize("pieces", [1, 40, 100_000])
+def test_a_long_transaction_with_savepoints_is_handed_out_as_it_comes(pieces: int) -> None:
+    log = new_log()
+    long_transaction(log, "COMMIT")
+    target, events, rest = decoder(), list[Event](), b""
+    for at in range(0, len(log.data), pieces):
+        rest += log.data[at : at + pieces]
+        rest = rest[target.decode(rest, events) :]
+        assert held(target) <= 5
+    assert ids(events) == [*range(1, 10)]
+    assert [type(event) for event in events] == [Begin, *[RowChange] * 9, Commit]
+
+
+@pytest.mark.usefixtures("few_kept")
+def test_what_is_undone_of_a_long_transaction_has_everybody_read_live_before_it_ends() -> None:
+    log = new_log()
+    long_transaction(log, "ROLLBACK TO outer_one", "COMMIT")
+    log.transaction(2, 10)
+    events = decoded(log)
+    kinds = [type(event) for event in events]
+    assert kinds[0] is Begin
+    assert kinds[kinds.index(Statement) :] == [Statement, Commit, Begin, RowChange, Commit]
+    assert Statement(None, "ROLLBACK") in events
+    assert len([event for event in events if isinstance(event, RowChange | UnreadableRow)]) == 10
+
+
+@pytest.mark.usefixtures("few_kept")
+def test_a_savepoint_behind_many_rows_is_still_known() -> None:
+    log = new_log()
+    long_transaction(log, "ROLLBACK TO inner_one", "COMMIT")
+    events = decoded(log)
+    assert ids(events) == [*range(1, 9)]
+    assert [event.after_id for event in events if isinstance(event, UnreadableRow)] == [9]
+    assert Statement(None, "ROLLBACK") not in events
+
+
+@pytest.mark.usefixtures("few_kept")
+def test_a_long_transaction_that_is_rolled_back_is_undone_and_reported() -> None:
+    log = new_log()
+    long_transaction(log, "ROLLBACK")
+    kinds = [type(event) for event in decoded(log)]
+    assert kinds[0] is Begin
+    assert kinds[kinds.index(Rollback) :] == [Rollback, Begin, Statement, Commit]
 
 
 @pytest.mark.parametrize("savepoint", [True, False])
@@ -350,6 +421,32 @@ def test_prepared_xa_transactions_do_not_count_as_executed() -> None:
     assert target.prepared() == ()
 
 
+@pytest.mark.usefixtures("few_kept")
+@pytest.mark.parametrize("one_phase", [False, True])
+@pytest.mark.parametrize("rows", [3, 9])
+def test_of_a_long_xa_transaction_nothing_is_kept_but_that_it_was(rows: int, one_phase: bool) -> None:
+    log = new_log()
+    log.gtid(1)
+    log.query("XA START X'61',X'',1")
+    for number in range(rows):
+        log.users(number)
+    log.query("XA END X'61',X'',1")
+    name = (1).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes(4) + b"a"
+    log.add(EventType.XA_PREPARE, bytes((one_phase,)) + name)
+    if not one_phase:
+        log.gtid(2)
+        log.query("XA COMMIT X'61',X'',1")
+    log.gtid(3)
+    log.query("XA START X'62',X'',1")
+    log.users(7)
+    log.query("XA END X'62',X'',1")
+    log.add(EventType.XA_PREPARE, b"\1" + name)
+    events = decoded(log)
+    found = events[: events.index(next(event for event in events if isinstance(event, Commit)))]
+    assert found[1:] == [Statement(None, "XA COMMIT")] if rows == 9 else ids(found) == [0, 1, 2]
+    assert ids(events[len(found) :]) == [7], "the next one is as long as it is"
+
+
 def compressed_transaction(rows: int) -> bytes:
     inner = Log(0)
     events = []
@@ -450,6 +547,8 @@ def test_mariadb_transactions_are_counted_by_domain() -> None:
         (1236, "Client requested source to start replication from position > file size", WrongServer),
         (1236, "A replica with the same server_uuid/server_id as this replica has connected", PreconditionFailed),
         (1236, "bogus data in log event; some more", BinlogCorrupt),
+        (1236, "event read from binlog did not pass crc check", BinlogCorrupt),
+        (1236, "The binlog on the master is missing the GTID 0-1-5 requested by the slave (even though", WrongServer),
         (1053, "Server shutdown in progress", ConnectionLost),
     ],
 )

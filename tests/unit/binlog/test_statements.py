@@ -81,6 +81,28 @@ SCOPE = Scope("shop", ("users", "claims", "claim_requirements"), fold=False)
         ("RENAME TABLE users TO _users_del, _users_gho TO users", [SchemaChange("users", "RENAME")]),
         ("RENAME TABLE claims TO other.claims", [SchemaChange("claims", "RENAME")]),
         ("RENAME USER users TO claims", []),
+        ("SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE users", [SchemaChange("users", "TRUNCATE")]),
+        (
+            "set statement a=(SELECT f(b) FOR UPDATE), c='for' for update claims set d = 1",
+            [Statement("claims", "UPDATE")],
+        ),
+        ("SET STATEMENT a=1 FOR SET STATEMENT b=2 FOR DROP TABLE users", [SchemaChange("users", "DROP")]),
+        ("SET STATEMENT a=1 FOR CREATE OR REPLACE TEMPORARY TABLE users (id INT)", []),
+        (
+            "SET STATEMENT a=1 FOR CREATE OR REPLACE TABLE users (id INT)",
+            [SchemaChange("users", "DROP"), SchemaChange("users", "CREATE")],
+        ),
+        ("SET STATEMENT a=1 FOR FLUSH TABLES", []),
+        ("SET STATEMENT", []),
+        ("SET @a = 1", []),
+        ("ANALYZE UPDATE users SET a = 1", [Statement("users", "UPDATE")]),
+        ("ANALYZE FORMAT=JSON DELETE FROM claims", [Statement("claims", "DELETE")]),
+        ("ANALYZE NO_WRITE_TO_BINLOG TABLE users", []),
+        ("ANALYZE LOCAL TABLES users, claims", []),
+        ("ANALYZE", []),
+        ("CREATE OR REPLACE DATABASE shop", [SchemaChange(t, "DROP") for t in SCOPE.tables]),
+        ("CREATE OR REPLACE SCHEMA elsewhere", []),
+        ("CREATE DATABASE IF NOT EXISTS shop", []),
     ],
 )
 def test_statements_are_told_by_their_words(sql: str, expected: list[Statement | SchemaChange]) -> None:

@@ -15,6 +15,7 @@ from consumer.doctor.check import Check, State
 from consumer.doctor.mysql import ReaderFacts, judge, judge_times
 from consumer.doctor.mysql_facts import MySQLFacts, Registered, View
 from consumer.local_time import Created
+from consumer.mysql.foreign_keys import Reference
 from consumer.stream.checkpoint import Checkpoint
 
 NOW = 1_800_000_000.0
@@ -84,6 +85,7 @@ WELL = MySQLFacts(
     purged_gtids=f"{UUID}:1-40",
     replication=[{"Seconds_Behind_Source": 2}],
     replicas=[],
+    references=[Reference("claims", "user_id", "users", "CASCADE", "CASCADE")],
 )
 
 
@@ -104,7 +106,7 @@ def test_a_server_as_it_should_be_has_nothing_to_repair() -> None:
     checks = judge(WELL, READER)
     assert wrong(WELL) == []
     assert all(check.hint == "" for check in checks)
-    assert len({check.name for check in checks}) == len(checks) == 25
+    assert len({check.name for check in checks}) == len(checks) == 26
 
 
 WITHOUT_STATUS = replace(WELL, status=None, may_replicate=False)
@@ -291,3 +293,28 @@ def test_a_stream_of_another_database_is_a_failure() -> None:
     (check,) = wrong(WELL, reader)
     assert (check.name, check.state) == ("database", State.FAILED)
     assert "elsewhere" in check.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "is_told"),
+    [
+        (Reference("users", "current_signature_file_id", "files", "SET NULL", "NO ACTION"), True),
+        (Reference("users", "current_signature_file_id", "files", "RESTRICT", "NO ACTION"), False),
+        (Reference("users", "address_id", "addresses", "SET NULL", "CASCADE"), False),
+        (Reference("claims", "lender_id", "lenders", "CASCADE", "NO ACTION"), True),
+        (Reference("claims", "", "lenders", "SET NULL", "NO ACTION"), True),
+        (Reference("claims", "user_id", "customers", "NO ACTION", "CASCADE"), True),
+        (Reference("claim_requirements", "claim_id", "claims", "SET NULL", "CASCADE"), False),
+    ],
+)
+def test_what_foreign_keys_do_unseen_is_told(key: Reference, is_told: bool) -> None:
+    """A signature file that is deleted empties its user's column, and no event says so."""
+    found = [check.name for check in wrong(replace(WELL, references=[key]))]
+    assert found == (["foreign keys"] if is_told else [])
+    assert wrong(replace(WELL, references=[key], version="9.6.0")) == []
+
+
+def test_a_column_that_may_not_be_seen_is_not_named() -> None:
+    hidden = Reference("claims", "", "lenders", "CASCADE", "NO ACTION")
+    (check,) = wrong(replace(WELL, references=[hidden]))
+    assert "claims (a column leads to lenders)" in check.sentence

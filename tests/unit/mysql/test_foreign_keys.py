@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from consumer.mysql.errors import PreconditionFailed
-from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
+from consumer.mysql.foreign_keys import Action, ForeignKeys, Reference, foreign_keys, references
 from consumer.mysql.session import Replica
 
 
@@ -52,3 +52,20 @@ def test_mariadb_says_it_in_its_tables_definitions() -> None:
     }
     keys = found(definitions=definitions)
     assert keys == ForeignKeys(Action.CASCADE, Action.NONE, Action.SET_NULL, Action.CASCADE)
+
+
+def test_every_key_of_the_captured_tables_is_found_in_the_words_of_either_server() -> None:
+    definitions = {
+        "users": "FOREIGN KEY (`current_signature_file_id`) REFERENCES `files` (`id`) ON DELETE SET NULL",
+        "claims": "FOREIGN KEY (`user_id`) REFERENCES `users` (`id`) ON DELETE CASCADE ON UPDATE CASCADE,"
+        " FOREIGN KEY (`a`,`b`) REFERENCES `other`.`Lenders` (`c`,`d`)",
+        "claim_requirements": "PRIMARY KEY (`id`)",
+    }
+    mariadb = references(cast(Replica, Server(definitions=definitions)))
+    assert mariadb == [
+        Reference("users", "current_signature_file_id", "files", "SET NULL", "NO ACTION"),
+        Reference("claims", "user_id", "users", "CASCADE", "CASCADE"),
+        Reference("claims", "a", "lenders", "NO ACTION", "NO ACTION"),
+    ]
+    rows = [(key.table.upper(), key.column or None, key.parent, key.deleted, key.renumbered) for key in mariadb]
+    assert references(cast(Replica, Server(rows=rows))) == mariadb

@@ -208,3 +208,27 @@ def test_records_are_rows_by_the_names_of_their_columns(server: Server) -> None:
     assert denied.value.code == 1142
     with pytest.raises(TooSlow):
         replica.records("SHOW REPLICA STATUS")
+
+
+def test_sessions_are_of_the_server_that_they_have_to_be_of(server: Server) -> None:
+    """Each session of the double is of another server, as where a failover moves a name."""
+    replica = Replica(ADDRESS)
+    assert replica.server() == "0"
+    replica.stay_at("1")
+    assert server.closed == [0]
+    assert replica.query("SELECT 1") == [(1,)]
+    server.failures = [LOST]
+    with pytest.raises(ConnectionLost, match="leads to server 2 now, and the binlog is read from server 1"):
+        replica.query("SELECT 2")
+    assert server.sent[2] == ["SELECT @@global.server_uuid"], "nothing else was asked of it"
+    assert server.closed == [0, 1, 2]
+    replica.stay_at()
+    assert replica.query("SELECT 3") == [(3,)]
+
+
+def test_a_mariadb_is_told_from_others_by_its_id(server: Server) -> None:
+    server.version = "11.4.5-MariaDB"
+    replica = Replica(ADDRESS)
+    replica.stay_at("0")
+    replica.ping()
+    assert server.sent == [["SELECT @@global.server_id", "ping"]]

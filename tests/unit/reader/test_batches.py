@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event as StopEvent
 from typing import Any, cast
 
 import pytest
@@ -11,9 +12,10 @@ from consumer import metrics
 from consumer.binlog.events import Begin, Commit, Event, RowChange
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.session import Replica
+from consumer.patience import Patience
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.progress import Progress
-from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy
+from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy, proven, server_heartbeat_seconds
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Sequencer
 from consumer.settings import ReaderSettings
@@ -121,3 +123,44 @@ def test_nothing_is_committed_where_nothing_came(monkeypatch: pytest.MonkeyPatch
     kept, copied = batches(monkeypatch, [[]] * 300)
     assert not list(copied)
     assert not kept.at
+
+
+@pytest.mark.parametrize(("ours", "deadline", "theirs"), [(2, 30, 1), (300, 30, 15), (2, 0.5, 0.25), (1e-9, 30, 0.001)])
+def test_a_quiet_server_is_heard_of_before_it_is_taken_for_dead(ours: float, deadline: float, theirs: float) -> None:
+    settings = ReaderSettings(reader_heartbeat_seconds=ours, reader_deadline_seconds=deadline)
+    assert server_heartbeat_seconds(settings) == theirs
+
+
+def checkpoint(version: int) -> Checkpoint:
+    return Checkpoint(
+        epoch=1, flavor="mysql", server="s", gtid_set="", file="b.000001", pos=4, version=version, next_seqs=[1]
+    )
+
+
+class Refused(Exception):
+    """What a broker says at the end of every transaction."""
+
+
+def test_a_kafka_that_takes_no_commit_is_not_asked_again_and_again_at_once() -> None:
+    """Each attempt begins to commit a batch, and hears only then that it may not."""
+    pauses: list[float] = []
+    start = checkpoint(1)
+
+    def attempt() -> None:
+        for _ in proven([None], lambda: start):
+            patience.progressed()
+        if len(pauses) < 4:
+            raise Refused
+
+    patience = Patience(
+        lambda error: isinstance(error, Refused), StopEvent(), lambda _error, _attempt, s: pauses.append(s)
+    )
+    patience(attempt)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 2 * pauses[0]
+
+
+def test_a_batch_is_got_on_with_once_the_one_before_is_committed() -> None:
+    first, second = checkpoint(1), checkpoint(2)
+    known = iter([first, first, second, second, second])
+    assert len(list(proven([None] * 4, lambda: next(known)))) == 1

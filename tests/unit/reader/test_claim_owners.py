@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,20 @@ def test_an_answer_is_certain_once_the_stream_has_passed_where_the_binlog_ended_
     assert [owners.get(claim_id) for claim_id in (1, 2, 3, 4)] == [11, None, None, 41]
     assert not owners.uncertain
     assert len(replica.asked) == 1
+
+
+def test_claims_of_which_nothing_is_certain_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that reads history asks for every claim there is, and none of the answers is certain yet."""
+    monkeypatch.setattr("consumer.reader.claim_owners.UNCERTAIN_KEPT", 10)
+    replica = Replica(dict.fromkeys(range(20_000), 7), end=(8, 4))
+    owners = ClaimOwners(1000, replica)
+    for number in range(100):
+        owners.learn([requirement(number)], NOW)
+        assert owners.get(number) is None
+        assert len(owners.uncertain) <= 11
+    assert owners.get(0) == UNKNOWN, "it is asked for again"
+    owners.learn([requirement(number) for number in range(12_000)], NOW)
+    assert {owners.get(number) for number in range(12_000)} == {None}, "in however many queries they were asked for"
 
 
 def test_a_claim_whose_likely_user_departed_meanwhile_is_asked_for_again() -> None:

@@ -168,3 +168,23 @@ def test_only_a_row_that_lies_with_a_likely_user_says_so(user_id: int | None, ti
         block = sent.value["lane"]
         assert block.get("ties") == (ties if sent.topic == "p.claims" else None)
         assert "moved" not in block
+
+
+def test_of_very_many_users_who_cannot_be_read_none_is_left_out_and_memory_stays_flat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An update of every row in a session with another binlog_row_image is one transaction."""
+    monkeypatch.setattr("consumer.reader.sequencer.ASKED_KEPT", 10)
+    kafka = Kafka()
+    sequencer = kafka.sequencer()
+    sequencer.begin("g:7", 1, "b.000003", 100, 10)
+    sequencer.recheck("a statement")
+    for user_id in [*range(100), 99]:
+        sequencer.unreadable([user_id], "partial")
+        assert len(sequencer._asked) <= 11
+    sequencer.recheck("a statement")
+    sequencer.commit()
+    assert sequencer.rows == 102
+    asked = [sent.value["lane"]["user_id"] for sent in kafka.open]
+    assert sorted(user for user in asked if user is not None) == [*range(100)]
+    assert asked.count(None) == LANES
