@@ -27,7 +27,7 @@ NOW: Final = 1_700_000_000 * SECOND
 LONG_AGO: Final = NOW - 3600 * SECOND
 
 
-class World:
+class BothSides:
     """Everything at once: `live` is MySQL, `leads` is PostgreSQL."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ NOBODY: Final = LiveLead(None, {}, {}, {})
 class FakeReplica:
     """MySQL."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
         self.address = "replica"
         self.mariadb = world.mariadb
@@ -129,7 +129,7 @@ class FakeReplica:
 class FakePostgres:
     """What we hold, read without locks."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
 
     def leads(self, user_ids: Iterable[int]) -> dict[int, Lead]:
@@ -159,7 +159,7 @@ class FakeStore:
 
     lane_count = LANES
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
 
     @contextmanager
@@ -174,7 +174,7 @@ class FakeStore:
 class FakeTransaction:
     """What a store's transaction does, at once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
         self.rules = world.rules
 
@@ -215,7 +215,7 @@ class FakeTransaction:
         return found
 
 
-def claimed(world: World, user_id: int, status: str) -> None:
+def claimed(world: BothSides, user_id: int, status: str) -> None:
     """A claim in MySQL and here, with one document of this status in MySQL that we hold as pending."""
     lead, live = world.leads[user_id], world.live[user_id]
     lead.claims["7"] = Claim("7", "open", LONG_AGO)
