@@ -248,7 +248,10 @@ class ReplicaClaims:
         self._key: HeldColumn | None = None
 
     def __call__(self, claim_ids: list[Id]) -> Answer:
-        """Whose those of the claims are that exist. Raises ConnectionLost, and NotThere where `claims` is not."""
+        """Whose those of the claims are that exist.
+
+        Raises Passing, LoginRefused, and PreconditionFailed, which where `claims` is not there is NotThere.
+        """
         try:
             return self._owners(claim_ids)
         except NotThere:
