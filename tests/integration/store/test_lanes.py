@@ -15,7 +15,7 @@ from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
 from tests.support.company_tables import call_centre_tables
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def move(lane: int, expected: int, following: int, version: int = 5, epoch: int = 1) -> LaneMove:
@@ -98,7 +98,7 @@ def test_a_zombie_waits_for_the_new_owner_and_then_finds_the_lane_taken(store: L
         thread.join(0.3)
         assert thread.is_alive()
         tx.write(outcome_of(whole_lead(2)))
-    thread.join(10)
+    thread.join(PATIENCE)
     assert len(raised) == 1
     assert store.lanes([0])[0].next_seq == 4
     assert rows(database, "SELECT user_id FROM leadstream.leads") == [(2,)]
@@ -120,7 +120,7 @@ def test_when_the_owner_fails_the_one_who_waited_gets_the_lane(store: LeadStore,
 
     with pytest.raises(ZeroDivisionError):
         attempt(store, lambda tx: tx.take([move(0, 1, 4)]), lambda tx: tx.load([2]), start_waiting, fail)
-    assert taken.wait(10)
+    assert taken.wait(PATIENCE)
     thread.join()
     assert store.lanes([0])[0].next_seq == 7
 

@@ -370,7 +370,7 @@ def late_shift(shift: Shift, request: pytest.FixtureRequest) -> Iterator[Shift]:
     shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
     shift.stream_is_at(0.5)
     with looking(shift) as page:
-        expect(page.locator("#standing")).not_to_contain_text("behind")
+        expect(page.locator("#status")).not_to_contain_text("behind")
     shift.world.pg("DELETE FROM leadstream.lags")
 
 
@@ -419,7 +419,7 @@ def test_a_screen_reader_finds_landmarks_headings_captions_and_names(shift: Shif
         ".filter(e => !(e.ariaLabel || e.innerText.trim() || e.labels?.length))"
     )
     assert page.evaluate(f"{nameless}.length") == 0
-    expect(page.locator("#standing")).to_have_attribute("aria-live", "polite")
+    expect(page.locator("#status")).to_have_attribute("aria-live", "polite")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -449,11 +449,11 @@ def violations(page: Page, source: str) -> list[str]:
 def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
     shift.stream_is_at(400)
     expect(page.locator("#headline")).to_contain_text("Degraded: every lane is 6 min behind")
-    expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at consumer read")
+    expect(page.locator("#status")).to_contain_text("Every lane is 6 min behind: look at consumer read")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("(very late)")
     shift.stream_is_at(0.5)
-    expect(page.locator("#standing")).not_to_contain_text("behind")
+    expect(page.locator("#status")).not_to_contain_text("behind")
 
 
 def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) -> None:
@@ -462,9 +462,9 @@ def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) ->
     with connect(shift.world.postgres_url, "a test") as session:
         add(session, [dead_letter(topic, 0, 7, "undecodable", "no JSON", None, Content(b"1", b"{"))])
     expect(page.locator("#letters .value")).to_contain_text("1")
-    expect(page.locator("#standing")).to_contain_text("consumer read is 2 h")
+    expect(page.locator("#status")).to_contain_text("consumer read is 2 h")
     expect(page.locator("#lag-reader .value")).to_contain_text("2 h")
-    expect(page.locator("#standing")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
+    expect(page.locator("#status")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("7")
     shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
