@@ -120,7 +120,13 @@ def call_centre_database(server: str, name: str) -> Iterator[None]:
 @contextmanager
 def removed_topics(bootstrap: str, prefix: str) -> Iterator[None]:
     """Deletes every topic of a prefix at the end of the block, whoever created it."""
-    yield
+    try:
+        yield
+    finally:
+        _remove_topics(bootstrap, prefix)
+
+
+def _remove_topics(bootstrap: str, prefix: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": "0"})
     names = [name for name in admin.list_topics(timeout=_SECONDS).topics if name.startswith(f"{prefix}.")]
     for deleted in admin.delete_topics(names).values() if names else ():
