@@ -155,13 +155,13 @@ class ReconcilerWorld(ProcessWorld):
     def repairer(self, dry_run: bool = False, replica: ReplicaReads | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
         book = self.book()
-        watch = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
+        monitor = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
         store = self._keep(LeadStore(self.postgres_url, LANES, self.shadow, "sweep"))
         return Repairer(
             replica or self.replica(),
             store,
             book,
-            watch,
+            monitor,
             stop=self.stop,
             batch_size=batch_size,
             dry_run=dry_run,

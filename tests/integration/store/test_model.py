@@ -315,8 +315,8 @@ class Machine(RuleBasedStateMachine):
 
     def _repairer(self) -> Repairer:
         stop = Event()
-        watch = LaneMonitor(self.postgres.lanes, 0.0, 0.0, stop)
-        return Repairer(self.replica, self.sweeps, self.postgres, watch, stop=stop)
+        monitor = LaneMonitor(self.postgres.lanes, 0.0, 0.0, stop)
+        return Repairer(self.replica, self.sweeps, self.postgres, monitor, stop=stop)
 
     def _seen_live(self, user_id: int) -> None:
         """The present is shown of whoever's lane has yet to bring it."""

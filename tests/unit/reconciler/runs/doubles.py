@@ -63,9 +63,9 @@ class BothSides:
         self, *, batch_size: int = 100, dry_run: bool = False, gives_up: bool = False, still: float = 0.0
     ) -> Repairer:
         """A repairer at work here, that waits for nobody."""
-        watch = LaneMonitor(lambda: self.lanes, still, 0.0, self.stop)
+        monitor = LaneMonitor(lambda: self.lanes, still, 0.0, self.stop)
         return Repairer(
-            cast("Any", FakeReplica(self)), cast("Any", FakeStore(self)), cast("Any", FakePostgres(self)), watch,
+            cast("Any", FakeReplica(self)), cast("Any", FakeStore(self)), cast("Any", FakePostgres(self)), monitor,
             stop=self.stop, batch_size=batch_size, dry_run=dry_run, gives_up=gives_up,
         )  # fmt: skip
 
