@@ -16,6 +16,7 @@ from tests.support.processes import Process
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
+DEMO = "tests/demo/requirements.lock"
 PYTHON = f"""#!/bin/sh
 case "$1 $2" in
 "-m venv")
@@ -48,6 +49,8 @@ class Clone:
         shutil.copy(ROOT / ".ci" / "venv", folder / ".ci" / "venv")
         (folder / "pyproject.toml").write_text("[project.scripts]\n")
         self.lock("a==1")
+        (folder / "tests" / "demo").mkdir(parents=True)
+        (folder / DEMO).write_text("a==0")
         self.program("bin/python3.13", PYTHON)
         self.program("made_python", MADE)
 
@@ -60,10 +63,11 @@ class Clone:
         """Other dependencies."""
         (self.folder / "requirements.lock").write_text(text)
 
-    def make(self, **more: str) -> Process:
+    def make(self, *arguments: str, **more: str) -> Process:
         """Starts the script."""
         log = f"make-{len(self.runs)}"
-        run = Process(log, str(self.folder / ".ci" / "venv"), [], self.told | more, self.folder / "logs")
+        script = str(self.folder / ".ci" / "venv")
+        run = Process(log, script, list(arguments), self.told | more, self.folder / "logs")
         self.runs.append(run.start())
         return run
 
@@ -145,3 +149,29 @@ def test_a_whole_one_that_another_began_to_remove_is_whole_no_more(clone: Clone)
     clone.lock("a==1")
     assert clone.make().wait() == 0
     assert clone.installed() == 4, "it passed for whole"
+
+
+def test_a_demo_goes_on_in_what_is_made_of_its_own(clone: Clone) -> None:
+    clone.go_on()
+    assert clone.make(DEMO).wait() == 0
+    (clone.folder / ".venv" / "in_use").touch()
+    assert clone.make().wait() == 0
+    assert (clone.folder / ".venv" / "in_use").exists(), "it was removed under who runs from it"
+    assert clone.installed() == 3, "the packages and the project, then the packages that are more"
+    assert clone.make(DEMO).wait() == clone.make().wait() == 0
+    assert clone.installed() == 3, "both will do with it"
+
+
+def test_what_was_cut_off_while_more_was_added_is_made_anew(clone: Clone) -> None:
+    clone.go_on()
+    assert clone.make(DEMO).wait() == 0
+    (clone.folder / "may_end").unlink()
+    cut_off = clone.make()
+    clone.installing(3)
+    assert cut_off.pid is not None
+    os.killpg(cut_off.pid, signal.SIGKILL)
+    cut_off.wait()
+    clone.go_on()
+    (clone.folder / ".venv" / "left").touch()
+    assert clone.make(DEMO).wait() == 0
+    assert not (clone.folder / ".venv" / "left").exists()
