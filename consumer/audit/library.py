@@ -146,7 +146,7 @@ def read(
     """The captured rows from `start` on, as long as what begins there is `before` the end, and which of them count.
 
     The binlog is read from `first` on, where a transaction begins, too: what is prepared there may be committed later.
-    `begun` gets where each transaction begins. Raises ConnectionLost, LoginRefused and Unreadable.
+    `begun` gets where each transaction begins. Raises Passing, LoginRefused, PreconditionFailed and Unreadable.
     """
     connections = 0
     ends = Ends(first[1])

@@ -225,8 +225,8 @@ class BinlogDecoder:
         """Appends the events of all complete packets in `data` and returns how many bytes they took.
 
         Stops behind a packet that holds a compressed transaction (see `has_payload`). Raises ConnectionLost at the
-        server's end of the stream, BinlogPurged, BinlogCorrupt, UndecodableEvent, PreconditionFailed; what was
-        complete before is in `events` then, and position and GTIDs stand behind it.
+        server's end of the stream, BinlogPurged, WrongServer, BinlogCorrupt, UndecodableEvent, PreconditionFailed, and
+        what `folds` raise; what was complete before is in `events` then, and position and GTIDs stand behind it.
         """
         self._transaction.emit_to(events)
         at = self._run(data, framed=True)

@@ -267,10 +267,10 @@ class BinlogStream:
         return self._decoder.prepared() if self._decoder else self._start.prepared
 
     def connect(self) -> None:
-        """Logs in and asks for the stream; after ConnectionLost, again from where `read` had come to.
+        """Logs in and asks for the stream; after what is Passing, again from where `read` had come to.
 
         A transaction that was returned in part is returned again from its Begin.
-        Raises ConnectionLost, LoginRefused, BinlogPurged, WrongServer, PreconditionFailed.
+        Raises what `read` raises.
         """
         if self._line is not None:
             self._line.close()
@@ -307,7 +307,7 @@ class BinlogStream:
     def check(self) -> None:
         """Logs in and finds out whether our position means anything on this server, without asking for the stream.
 
-        Nobody is disturbed by it, not even a reader with our id. Raises ConnectionLost, LoginRefused, WrongServer,
+        Nobody is disturbed by it, not even a reader with our id. Raises Passing, LoginRefused, WrongServer,
         PreconditionFailed, and BinlogPurged where that can be known before the server is asked for the stream.
         """
         try:
@@ -340,8 +340,8 @@ class BinlogStream:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.
 
         The list may be empty (a transaction of other tables) and may end inside a transaction.
-        Raises ConnectionLost, BinlogPurged, BinlogCorrupt, UndecodableEvent, PreconditionFailed; after `close`
-        it returns an empty list.
+        Keys beyond ASCII are asked of the server in a session of their own. Raises Passing, LoginRefused, BinlogPurged,
+        WrongServer, BinlogCorrupt, UndecodableEvent, PreconditionFailed; after `close` it returns an empty list.
         """
         events: list[Event] = []
         if self._failed is not None:

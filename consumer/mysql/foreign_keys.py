@@ -59,7 +59,7 @@ _PARENTS: Final = {"claims": ("user_id", "users"), "claim_requirements": ("claim
 
 
 def foreign_keys(replica: Replica) -> ForeignKeys:
-    """The foreign keys that the server has now, as far as the account may see them. Raises ConnectionLost."""
+    """The foreign keys that the server has now, as far as the account may see them. Raises Passing."""
     try:
         rules = _defined(replica) if replica.is_mariadb() else replica.query(_RULES)
     except (LoginRefused, PreconditionFailed):

@@ -55,7 +55,10 @@ class ClockAndPosition(NamedTuple):
 
 
 def log_in(address: MySQLAddress, timeout_seconds: float) -> Connection[Cursor]:
-    """A session in the URL's database, times in UTC. Raises LoginRefused, Passing, SettingsError."""
+    """A session in the URL's database, times in UTC.
+
+    Raises Passing, LoginRefused, PreconditionFailed, SettingsError.
+    """
     try:
         return login(address, min(CONNECT_SECONDS, timeout_seconds), timeout_seconds)
     except FAILURES as error:

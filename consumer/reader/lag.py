@@ -17,7 +17,8 @@ class Backlog:
     def measure(self, file: str, pos: int, sent: int, *, drained: bool) -> None:
         """Measures how far `pos` in `file` is from the server's end, `sent` messages having come of what was read.
 
-        A stream that is `drained` has nothing before it, and the server is not asked. Raises ConnectionLost.
+        A stream that is `drained` has nothing before it, and the server is not asked where it ends.
+        Raises Passing, LoginRefused, PreconditionFailed.
         """
         self._file_bytes = self._file_bytes or int(self._replica.value("SELECT @@global.max_binlog_size"))
         here = self._offset(file, pos)

@@ -472,7 +472,7 @@ class Heart:
         """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
 
         On a busy server that moment may never come; then they carry the version of the last transaction.
-        Raises ConnectionLost.
+        Raises Passing, LoginRefused, PreconditionFailed, and what sending raises.
         """
         if not sequencer.may_rest:
             return

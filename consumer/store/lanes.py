@@ -47,9 +47,9 @@ class LanePoint(NamedTuple):
 
 
 class LaneMove(NamedTuple):
-    """One lane's step forward: from (`epoch`, `expected_seq`) to (`new_epoch`, `next_seq`, `version`, `offsets`).
+    """One lane's step forward in its epoch: from `expected_seq` to `next_seq`, `version` and `offsets`.
 
-    `new_epoch` None keeps the epoch. `owner` names the process, for people who look.
+    `owner` names the process, for people who look.
     """
 
     lane: int
@@ -59,7 +59,6 @@ class LaneMove(NamedTuple):
     version: int
     offsets: Mapping[str, int]
     owner: str
-    new_epoch: int | None = None
 
 
 def lanes(connection: Connection) -> dict[int, LanePoint]:

@@ -290,7 +290,6 @@ class LeadTransaction:
             lane=integers([move.lane for move in moves]),
             epoch=integers([move.epoch for move in moves]),
             expected_seq=bigints([move.expected_seq for move in moves]),
-            new_epoch=integers([move.epoch if move.new_epoch is None else move.new_epoch for move in moves]),
             next_seq=bigints([move.next_seq for move in moves]),
             version=bigints([move.version for move in moves]),
             offsets=texts([msgspec.json.encode(move.offsets).decode() for move in moves]),

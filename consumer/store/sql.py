@@ -101,7 +101,7 @@ LANE_VERSIONS: Final = "SELECT lane, version FROM leadstream.lanes"
 
 MOVE_LANES: Final = f"""
 UPDATE leadstream.lanes
-SET epoch = move.new_epoch, next_seq = move.next_seq, version = move.version, offsets = move.offsets::jsonb,
+SET next_seq = move.next_seq, version = move.version, offsets = move.offsets::jsonb,
     owner = move.owner, moved_at = now()
 FROM {
     _batch(
@@ -109,7 +109,6 @@ FROM {
         lane="int",
         epoch="int",
         expected_seq="bigint",
-        new_epoch="int",
         next_seq="bigint",
         version="bigint",
         offsets="text",

@@ -349,7 +349,7 @@ async def _start(pool: ThreadPoolExecutor, name: str, work: Callable[[], Report]
     Raises what the run raised until then.
     """
     run = asyncio.get_running_loop().run_in_executor(pool, work)
-    run.add_done_callback(lambda done: _tell(name, done))
+    run.add_done_callback(lambda done: _log_refusal(name, done))
     await asyncio.wait({run}, timeout=WAIT_SECONDS)
     if run.done():
         report = as_dict(run.result())
@@ -359,7 +359,7 @@ async def _start(pool: ThreadPoolExecutor, name: str, work: Callable[[], Report]
     return JSONResponse({"detail": f"{name} is under way; GET /v1/runs tells how it ends"}, 202)
 
 
-def _tell(name: str, done: asyncio.Future[Report]) -> None:
+def _log_refusal(name: str, done: asyncio.Future[Report]) -> None:
     error = None if done.cancelled() else done.exception()
     if error is not None:
         log.warning("run_refused", run=name, reason=why(error))

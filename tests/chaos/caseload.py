@@ -1,4 +1,4 @@
-"""Desks of the simulated company that do what the demo's do, and on demand something out of the ordinary."""
+"""Caseloads of the simulated company that do what the demo's do, and on demand something out of the ordinary."""
 
 from __future__ import annotations
 

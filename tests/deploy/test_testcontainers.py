@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.engine import Engine
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import Servers, choice, ensure, state
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1800)]
@@ -38,7 +38,7 @@ def test_changes_come_through_servers_that_testcontainers_started_and_one_is_fou
     assert servers.provider.name == "containers"
     assert {record.kind for record in state.every()} == set(KINDS)
     assert len(docker.ask("ps", "--quiet", "--filter", "label=org.testcontainers=true").split()) == len(KINDS)
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.setup()
         reader = world.reader().wait_for("reader_connected")
         world.execute("INSERT INTO users (id, current_signature_file_id) VALUES (1, 5)")

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.company_tables import key
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
+from tests.support.company_tables import key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -29,24 +29,24 @@ def foreign_keys(action: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[ReaderWorld]:
     """A company on each kind of server."""
-    with World(request.param) as ready:
+    with ReaderWorld(request.param) as ready:
         yield ready
 
 
-def held(world: World) -> dict[str, list[tuple[Any, ...]]]:
+def held(world: ReaderWorld) -> dict[str, list[tuple[Any, ...]]]:
     """What we hold: users that exist, claims with their user, requirements with their user and claim."""
     statements = {
         "users": "SELECT user_id FROM leadstream.leads WHERE present ORDER BY 1",
         "claims": "SELECT id, user_id FROM leadstream.claims ORDER BY 1",
         "requirements": "SELECT id, user_id, claim_id FROM leadstream.requirements ORDER BY 1",
     }
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         return {name: connection.execute(sql.encode()).fetchall() for name, sql in statements.items()}
 
 
-def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
+def there(world: ReaderWorld) -> dict[str, list[tuple[Any, ...]]]:
     """The same at the company: what belongs to a user."""
     statements = {
         "users": "SELECT id FROM users ORDER BY 1",
@@ -62,7 +62,7 @@ def there(world: World) -> dict[str, list[tuple[Any, ...]]]:
         return found
 
 
-def until_read(condition: Callable[[], bool], what: str, world: World) -> None:
+def until_read(condition: Callable[[], bool], what: str, world: ReaderWorld) -> None:
     """Waits for a condition, processing what is to be read live."""
 
     def came() -> bool:
@@ -74,9 +74,9 @@ def until_read(condition: Callable[[], bool], what: str, world: World) -> None:
     until(came, what, seen=lambda: f"we hold {held(world)}, there is {there(world)}", pause=0.3)
 
 
-def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
+def stints(world: ReaderWorld, user_id: int) -> list[tuple[str, str, str | None]]:
     """Queue, why it opened and why it closed."""
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         return connection.execute(
             "SELECT queue_type, opened_reason, closed_reason FROM leadstream.stints WHERE user_id = %s ORDER BY number",
             (user_id,),
@@ -84,7 +84,7 @@ def stints(world: World, user_id: int) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
-def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World, action: str) -> None:
+def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: ReaderWorld, action: str) -> None:
     world.execute(*foreign_keys(action))
     with world.pipeline():
         world.transaction(
@@ -113,5 +113,5 @@ def test_claims_and_requirements_go_where_the_foreign_keys_put_them(world: World
         assert stints(world, 1) == [(outstanding, "first_seen", "user_deleted"), ("none", "user_deleted", None)]
         assert stints(world, 2)[0] == (outstanding, "first_seen", "requirements_withdrawn")
         assert stints(world, 33)[-1][0] == (outstanding if action == "CASCADE" else "none")
-        with psycopg.connect(world.database_url, autocommit=True) as connection:
+        with psycopg.connect(world.postgres_url, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM conversions").fetchone() == (0,)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.stints import await_stints
 from tests.integration.test_cascades import foreign_keys
 
@@ -22,9 +22,9 @@ CUSTOMER = (
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[ReaderWorld]:
     """A company on each kind of server."""
-    with World(request.param) as ready:
+    with ReaderWorld(request.param) as ready:
         yield ready
 
 
@@ -33,7 +33,7 @@ BACK = [*FIRST, ("none", "user_deleted"), (OUTSTANDING, "user_returned")]
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-def test_a_customer_who_is_inserted_again_finds_the_claims_that_stayed(world: World, keyed: bool) -> None:
+def test_a_customer_who_is_inserted_again_finds_the_claims_that_stayed(world: ReaderWorld, keyed: bool) -> None:
     if keyed:
         world.execute(*foreign_keys("CASCADE"))
     with world.pipeline():
@@ -46,7 +46,7 @@ def test_a_customer_who_is_inserted_again_finds_the_claims_that_stayed(world: Wo
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_a_requirement_may_come_before_its_claim(world: World, together: bool) -> None:
+def test_a_requirement_may_come_before_its_claim(world: ReaderWorld, together: bool) -> None:
     with world.pipeline():
         world.execute("INSERT INTO users (id, current_signature_file_id) VALUES (3, 'S3')")
         await_stints(world, 3, [("none", "first_seen")])
@@ -64,7 +64,7 @@ def test_a_requirement_may_come_before_its_claim(world: World, together: bool) -
 
 
 @pytest.mark.parametrize("cascades", [True, False])
-def test_a_customer_may_be_restored_from_a_dump_table_by_table(world: World, cascades: bool) -> None:
+def test_a_customer_may_be_restored_from_a_dump_table_by_table(world: ReaderWorld, cascades: bool) -> None:
     if cascades:
         world.execute(*foreign_keys("CASCADE"))
     with world.pipeline():

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from tests.integration.binlog.proxy import Proxy
-from tests.integration.company_tables import key
 from tests.integration.kustomize import render
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers.places import PROJECT
+from tests.support.company_tables import key
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -30,9 +30,9 @@ Thing = dict[str, Any]
 class Workload:
     """One workload's command, behind doors of its own to the three servers, which count who comes through."""
 
-    def __init__(self, arguments: list[str], world: World, stack: ExitStack) -> None:
-        mysql, postgres = urlsplit(world.url), urlsplit(world.database_url)
-        broker = world.kafka.split(",")[0].rpartition(":")
+    def __init__(self, arguments: list[str], world: ReaderWorld, stack: ExitStack) -> None:
+        mysql, postgres = urlsplit(world.mysql_url), urlsplit(world.postgres_url)
+        broker = world.bootstrap.split(",")[0].rpartition(":")
         self.doors = {
             server: stack.enter_context(Proxy(host, port))
             for server, host, port in (
@@ -113,7 +113,7 @@ def server_ports(things: list[Thing]) -> dict[str, set[int]]:
 
 def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open() -> None:
     things = render(OVERLAY)
-    with World("mysql") as world, ExitStack() as stack:
+    with ReaderWorld("mysql") as world, ExitStack() as stack:
         doing = {name: Workload(arguments, world, stack) for name, arguments in commands(things).items()}
         doing["setup"].run()
         with ExitStack() as processes:
@@ -126,7 +126,7 @@ def test_each_workload_connects_to_exactly_the_servers_that_its_policies_open() 
                 f"INSERT INTO claim_requirements (id, claim_id, type, status) VALUES ('{key(3)}', 2, 'id', 'pending')",
                 "UPDATE users SET current_signature_file_id = 5 WHERE id = 1",
             )
-            with psycopg.connect(world.database_url, autocommit=True) as centre:
+            with psycopg.connect(world.postgres_url, autocommit=True) as centre:
                 count = b"SELECT count(*) FROM conversions"
                 until(lambda: centre.execute(count).fetchall() == [(1,)], "a signature was paid")
             _use(doing["reconciler"])

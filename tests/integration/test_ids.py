@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.company_tables import key
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.test_cascades import held, there, until_read, world
+from tests.support.company_tables import key
 
 __all__ = ["world"]
 
@@ -21,18 +21,18 @@ LAST = 2**64 - 1
 CUSTOMERS = range(1, 31)
 
 
-def asked(world: World, statement: str) -> list[tuple[Any, ...]]:
+def asked(world: ReaderWorld, statement: str) -> list[tuple[Any, ...]]:
     """Rows of a statement at the call centre."""
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         return connection.execute(statement.encode()).fetchall()
 
 
-def won(world: World) -> list[tuple[int, str]]:
+def won(world: ReaderWorld) -> list[tuple[int, str]]:
     """(user, type) of every conversion."""
     return asked(world, "SELECT user_id, conversion_type FROM conversions ORDER BY user_id, converted_at")
 
 
-def report_of(world: World, *arguments: str) -> dict[str, Any]:
+def report_of(world: ReaderWorld, *arguments: str) -> dict[str, Any]:
     """What `reconciler … --json` reports of its one run, which ends well."""
     done = world.reconciler(*arguments, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -40,7 +40,9 @@ def report_of(world: World, *arguments: str) -> dict[str, Any]:
     return dict(report)
 
 
-def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybody_else_is_served(world: World) -> None:
+def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybody_else_is_served(
+    world: ReaderWorld,
+) -> None:
     with world.pipeline() as applier:
         world.execute(
             f"INSERT INTO users (id) VALUES {', '.join(f'({n})' for n in CUSTOMERS)}, ({UNHELD}), ({LAST})",
@@ -69,7 +71,7 @@ def test_each_change_of_a_user_whom_no_bigint_holds_is_a_dead_letter_and_everybo
     assert report_of(world, "verify")["checked"] == len(CUSTOMERS)
 
 
-def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World) -> None:
+def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: ReaderWorld) -> None:
     world.execute("ALTER TABLE users MODIFY id BIGINT NOT NULL", "ALTER TABLE claims MODIFY user_id BIGINT NOT NULL")
     before = "NOW() - INTERVAL 1 HOUR"  # there was a stream, in which somebody new might come
     world.execute(f"INSERT INTO users (id, created_at) VALUES (0, {before}), (-5, {before}), (7, {before})")
@@ -93,7 +95,7 @@ def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: World
     assert "User -5 is in no queue" in explained.stdout
 
 
-def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: World) -> None:
+def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: ReaderWorld) -> None:
     world.execute("ALTER TABLE claim_requirements MODIFY claim_id BIGINT UNSIGNED NULL")
     with world.pipeline():
         world.execute(

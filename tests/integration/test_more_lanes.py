@@ -22,7 +22,7 @@ from consumer.store.schema.raise_lanes import NotDrained
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.errors import CheckpointUnreadable, TopicMismatch
 from consumer.stream.producer import ReaderTransactions
-from tests.integration.reader.world import LANES, World
+from tests.integration.reader.world import LANES, ReaderWorld
 from tests.support.processes import Process
 from tests.support.waiting import until
 
@@ -32,26 +32,26 @@ MORE = 7
 CUSTOMERS = range(1, 61)
 
 
-def query(world: World, statement: str) -> list[tuple[Any, ...]]:
+def query(world: ReaderWorld, statement: str) -> list[tuple[Any, ...]]:
     """Rows of one statement at the call centre."""
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         found = connection.execute(statement.encode())
         return found.fetchall() if found.description else []
 
 
-def settings(world: World, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]:
+def settings(world: ReaderWorld, lanes: int) -> tuple[KafkaSettings, DatabaseSettings]:
     """What a process with this LANES would load."""
-    kafka = KafkaSettings(kafka_bootstrap_servers=world.kafka, topic_prefix=world.name, lanes=lanes)
-    return kafka, DatabaseSettings(database_url=SecretStr(world.database_url))
+    kafka = KafkaSettings(kafka_bootstrap_servers=world.bootstrap, topic_prefix=world.name, lanes=lanes)
+    return kafka, DatabaseSettings(database_url=SecretStr(world.postgres_url))
 
 
-def waiting(world: World, lanes: int) -> int:
+def waiting(world: ReaderWorld, lanes: int) -> int:
     """Messages that `consumer status` shows waiting."""
     return status(*settings(world, lanes)).waiting or 0
 
 
 @contextmanager
-def applier(world: World, lanes: int) -> Iterator[Process]:
+def applier(world: ReaderWorld, lanes: int) -> Iterator[Process]:
     """`consumer apply`, ended with the block as an operator ends it."""
     process = world.applier(LANES=str(lanes))
     yield process
@@ -59,7 +59,7 @@ def applier(world: World, lanes: int) -> Iterator[Process]:
     process.stop()
 
 
-def refused(world: World, *arguments: str, lanes: int) -> str:
+def refused(world: ReaderWorld, *arguments: str, lanes: int) -> str:
     """What a command says that ends with 1."""
     said = world.consumer(*arguments, LANES=str(lanes))
     assert said.returncode == 1, said.stdout + said.stderr
@@ -67,7 +67,7 @@ def refused(world: World, *arguments: str, lanes: int) -> str:
 
 
 def test_lanes_are_raised_once_the_stream_is_drained_and_nothing_is_lost_or_repeated() -> None:
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.setup()
         reader = world.reader().wait_for("reader_connected")
         world.execute(*(f"INSERT INTO users (id) VALUES ({number})" for number in CUSTOMERS))
@@ -138,7 +138,7 @@ def test_a_raising_that_was_cut_off_is_finished_by_the_next_one(monkeypatch: pyt
             cut_off()
         commit(transactions, reached)
 
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.setup()
         kafka, database = settings(world, MORE)
         with monkeypatch.context() as cut:

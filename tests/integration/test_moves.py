@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from consumer.leads.model import NEVER
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.test_cascades import foreign_keys
 from tests.support.waiting import until
 from tests.unit.applier.lanes_at_work import Firm, truth
@@ -25,9 +25,9 @@ Step = tuple[Any, ...]
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[ReaderWorld]:
     """A company on each kind of server."""
-    with World(request.param) as ready:
+    with ReaderWorld(request.param) as ready:
         yield ready
 
 
@@ -83,7 +83,7 @@ def steps(dice: Random, *, everything: bool) -> Iterator[Step]:
             )
 
 
-def work(world: World, firm: Firm, dice: Random, transactions: int, *, everything: bool) -> None:
+def work(world: ReaderWorld, firm: Firm, dice: Random, transactions: int, *, everything: bool) -> None:
     """Lets things happen at the firm, and the same in the company's database."""
     with world.connection() as connection, connection.cursor() as cursor:
         for _ in range(transactions):
@@ -112,10 +112,10 @@ def history(rows: Iterator[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("keys", ["keyless", "moves only", "foreign keys"])
-def test_two_appliers_give_the_history_that_was(world: World, keys: str) -> None:
+def test_two_appliers_give_the_history_that_was(world: ReaderWorld, keys: str) -> None:
     if keys == "foreign keys":
         world.execute(*foreign_keys("CASCADE"))
-    kind = "none" if keys != "foreign keys" else "logged" if world.url.startswith("mysql") else "native"
+    kind = "none" if keys != "foreign keys" else "logged" if world.mysql_url.startswith("mysql") else "native"
     firm, dice = Firm(kind), Random(13)
     everything = keys != "moves only"
     world.setup()
@@ -141,12 +141,12 @@ def test_two_appliers_give_the_history_that_was(world: World, keys: str) -> None
     assert keys == "keyless" or len(waiting) <= (3 if everything else 0)
 
 
-def waiting_beside_the_truth(world: World, firm: Firm) -> set[int]:
+def waiting_beside_the_truth(world: ReaderWorld, firm: Firm) -> set[int]:
     """Whose leads wait for a live read, once every lane has passed what has happened; all others have their history."""
     with world.connection() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")
         ((now,),) = cursor.fetchall()
-    with psycopg.connect(world.database_url, autocommit=True) as store:
+    with psycopg.connect(world.postgres_url, autocommit=True) as store:
         passed = "SELECT min(version) > %s FROM leadstream.lanes"
         until(lambda: store.execute(passed, (now,)).fetchone() == (True,), "every lane had passed the changes")
         stints = store.execute(
@@ -167,7 +167,9 @@ def waiting_beside_the_truth(world: World, firm: Firm) -> set[int]:
         (s.user_id, s.number, s.queue_type, s.opened_reason, s.closed_reason, s.conversion_type, s.signature)
         for _, s in sorted(truth(firm)[0].items())
     )
-    print(f"{world.url[:7]}: {len(firm.snapshots)} transactions, {conversions} conversions, {waiting=}, {reasons}")
+    print(
+        f"{world.mysql_url[:7]}: {len(firm.snapshots)} transactions, {conversions} conversions, {waiting=}, {reasons}"
+    )
     assert {user: stint for user, stint in ours.items() if user not in waiting} == {
         user: stint for user, stint in was.items() if user not in waiting
     }

@@ -1,1 +1,1 @@
-"""What tests of every room stand on: waiting, the processes of a trial, what these are told, and temporary places."""
+"""What tests of every room stand on: waiting, the process world, what processes are told, and temporary places."""

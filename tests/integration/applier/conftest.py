@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.applier.world import World
-from tests.integration.applier.world import world as new_world
+from tests.integration.applier.world import ApplierWorld
 from tests.servers import Servers, ensure
 
 
@@ -17,6 +16,6 @@ def servers() -> Servers:
 
 
 @pytest.fixture
-def world(servers: Servers) -> Iterator[World]:
-    with new_world(servers.kafka_bootstrap, servers.postgres_url) as made:
+def world(servers: Servers) -> Iterator[ApplierWorld]:
+    with ApplierWorld(servers.kafka_bootstrap, servers.postgres_url) as made:
         yield made

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.applier.world import World
+from tests.integration.applier.world import ApplierWorld
 
 pytestmark = pytest.mark.servers
 
@@ -36,9 +36,13 @@ def test_tls_against_a_plaintext_listener_is_told_as_such(world: World) -> None:
         ("?sslmode=require", "does not support SSL"),
     ],
 )
-def test_a_login_that_postgresql_refuses_ends_it_with_the_reason(world: World, told: str, why: str) -> None:
-    parts = urlsplit(world.url)
-    url = f"{world.url}{told}" if told.startswith("?") else world.url.replace(f":{parts.password}@", told)
+def test_a_login_that_postgresql_refuses_ends_it_with_the_reason(world: ApplierWorld, told: str, why: str) -> None:
+    parts = urlsplit(world.postgres_url)
+    url = (
+        f"{world.postgres_url}{told}"
+        if told.startswith("?")
+        else world.postgres_url.replace(f":{parts.password}@", told)
+    )
     applier = world.applier(DATABASE_URL=url)
     assert applier.wait() == 1
     (failed,) = (line for line in applier.lines() if line["event"] == "command_failed")
@@ -48,12 +52,12 @@ def test_a_login_that_postgresql_refuses_ends_it_with_the_reason(world: World, t
     assert "Traceback" not in applier.text()
 
 
-def test_a_postgresql_that_is_away_is_waited_for(world: World) -> None:
+def test_a_postgresql_that_is_away_is_waited_for(world: ApplierWorld) -> None:
     applier = world.applier(DATABASE_URL="postgresql://nobody:nothing@127.0.0.1:1/nowhere").wait_for("batch_retried")
     assert applier.stop() == 0
 
 
-def test_a_login_that_kafka_refuses_ends_it_with_the_reason(world: World) -> None:
+def test_a_login_that_kafka_refuses_ends_it_with_the_reason(world: ApplierWorld) -> None:
     login = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "PLAIN"}
     applier = world.applier(**login, KAFKA_SASL_USERNAME="somebody", KAFKA_SASL_PASSWORD="s3cr3t")
     assert applier.wait() == 1

@@ -21,13 +21,13 @@ from consumer.leads.model import NEVER, Ties
 from consumer.stream import topics
 from consumer.stream.envelope import ties_text
 from tests.integration.applier.scribe import Scribe
-from tests.integration.applier.world import World, claim, faults, live, requirement, user
+from tests.integration.applier.world import ApplierWorld, claim, faults, live, requirement, user
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.servers
 
 
-def letters(world: World, count: int) -> list[dict[str, Any]]:
+def letters(world: ApplierWorld, count: int) -> list[dict[str, Any]]:
     """The dead letters, as soon as there are so many: what is wrong, and the original bytes as `key` and `value`."""
     world.until(lambda: world.value("SELECT count(*) FROM leadstream.dead_letters") >= count)
     names = "topic", "partition", "offset", "reason", "detail", "user_id", "key", "value"
@@ -38,7 +38,7 @@ def letters(world: World, count: int) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def stranger(world: World, value: bytes, **properties: str) -> None:
+def stranger(world: ApplierWorld, value: bytes, **properties: str) -> None:
     """Somebody else's program writes this to the first partition of `users`."""
     producer = Producer(
         {"bootstrap.servers": world.kafka.kafka_bootstrap_servers, "message.max.bytes": "100000000", **properties}
@@ -47,14 +47,14 @@ def stranger(world: World, value: bytes, **properties: str) -> None:
     assert producer.flush(30) == 0
 
 
-def envelope(world: World, number: int, **lane: Any) -> bytes:
+def envelope(world: ApplierWorld, number: int, **lane: Any) -> bytes:
     """A message of `users` that is right, but for what `lane` changes in its lane block."""
     block = {"epoch": 1, "seq": 1, "version": 1, "user_id": number, "last": True, **lane}
     source = {"ts_us": 1, "table": "users", "name": world.name}
     return json.dumps({"before": None, "after": user(number), "op": "c", "source": source, "lane": block}).encode()
 
 
-def test_half_a_transaction_is_not_paid_for_where_the_other_half_cannot_be_read(world: World) -> None:
+def test_half_a_transaction_is_not_paid_for_where_the_other_half_cannot_be_read(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         for table, row in (("users", user(1, 1)), ("claims", claim(1, 1)), ("claim_requirements", requirement(1, 1))):
@@ -72,7 +72,7 @@ def test_half_a_transaction_is_not_paid_for_where_the_other_half_cannot_be_read(
     assert [user_id for (user_id,) in world.query("SELECT user_id FROM leadstream.rechecks")] == [1]
 
 
-def test_whoever_gets_a_claim_is_not_judged_where_the_message_that_it_left_cannot_be_read(world: World) -> None:
+def test_whoever_gets_a_claim_is_not_judged_where_the_message_that_it_left_cannot_be_read(world: ApplierWorld) -> None:
     giver = 1
     heir = next(
         number for number in range(2, 100) if lane_of(number, world.kafka.lanes) != lane_of(giver, world.kafka.lanes)
@@ -111,7 +111,7 @@ def test_whoever_gets_a_claim_is_not_judged_where_the_message_that_it_left_canno
     assert world.query("SELECT user_id FROM leadstream.rechecks ORDER BY 1") == [(giver,), (heir,)]
 
 
-def test_a_message_that_is_not_ours_is_set_aside_with_its_place_and_the_lane_goes_on(world: World) -> None:
+def test_a_message_that_is_not_ours_is_set_aside_with_its_place_and_the_lane_goes_on(world: ApplierWorld) -> None:
     topic = world.kafka.topic("claims")
     world.applier()
     live(world.scribe, range(1, 11))
@@ -129,7 +129,9 @@ def test_a_message_that_is_not_ours_is_set_aside_with_its_place_and_the_lane_goe
     assert all(letter["offset"] > 0 and letter["detail"] for letter in found)
 
 
-def test_a_bad_message_as_large_as_its_topic_allows_is_set_aside_whole_and_the_lane_goes_on(world: World) -> None:
+def test_a_bad_message_as_large_as_its_topic_allows_is_set_aside_whole_and_the_lane_goes_on(
+    world: ApplierWorld,
+) -> None:
     value = b"\xff" * (topics.MAX_MESSAGE_BYTES - 100)
     world.applier()
     stranger(world, value)
@@ -141,7 +143,7 @@ def test_a_bad_message_as_large_as_its_topic_allows_is_set_aside_whole_and_the_l
     assert letter["value"] == value
 
 
-def test_more_bad_messages_than_one_batch_takes_are_all_set_aside_and_the_lane_goes_on(world: World) -> None:
+def test_more_bad_messages_than_one_batch_takes_are_all_set_aside_and_the_lane_goes_on(world: ApplierWorld) -> None:
     size, count = 6 * 1024 * 1024, 8
     assert size * count > 2 * SET_ASIDE_BYTES
     for number in range(count):
@@ -155,7 +157,9 @@ def test_more_bad_messages_than_one_batch_takes_are_all_set_aside_and_the_lane_g
     ]
 
 
-def test_a_bad_message_that_unpacks_to_more_than_a_letter_holds_is_set_aside_as_far_as_it_fits(world: World) -> None:
+def test_a_bad_message_that_unpacks_to_more_than_a_letter_holds_is_set_aside_as_far_as_it_fits(
+    world: ApplierWorld,
+) -> None:
     value = random.Random(5).randbytes(1024) * 18 * 1024
     world.applier(KAFKA_COMPRESSION_TYPE="none")
     stranger(world, value, **{"compression.type": "zstd"})
@@ -167,7 +171,7 @@ def test_a_bad_message_that_unpacks_to_more_than_a_letter_holds_is_set_aside_as_
     assert letter["detail"].endswith(f"; of {len(b'stranger' + value)} bytes the first {1024 * 1024} are kept")
 
 
-def test_a_truncated_message_costs_its_lead_a_recheck_and_no_other_lead(world: World) -> None:
+def test_a_truncated_message_costs_its_lead_a_recheck_and_no_other_lead(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         scribe.transaction(("users", None, user(1), 1))
@@ -182,7 +186,7 @@ def test_a_truncated_message_costs_its_lead_a_recheck_and_no_other_lead(world: W
     assert world.value("SELECT count(*) FROM leadstream.leads") == 39
 
 
-def test_a_value_of_the_wrong_type_keeps_its_number_so_that_nothing_waits_for_it(world: World) -> None:
+def test_a_value_of_the_wrong_type_keeps_its_number_so_that_nothing_waits_for_it(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         scribe.transaction(("users", None, user(1), 1))
@@ -194,7 +198,7 @@ def test_a_value_of_the_wrong_type_keeps_its_number_so_that_nothing_waits_for_it
     assert world.query("SELECT signature, judge_after FROM leadstream.leads") == [("7", NEVER)]
 
 
-def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: World) -> None:
+def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: ApplierWorld) -> None:
     world.applier()
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
     with world.scribe as scribe:
@@ -207,7 +211,9 @@ def test_messages_of_another_epoch_and_repeated_numbers_are_set_aside(world: Wor
     assert world.value("SELECT count(*) FROM conversions") == 1
 
 
-def test_dead_letters_are_counted_by_reason_in_the_metrics_of_the_applier_that_set_them_aside(world: World) -> None:
+def test_dead_letters_are_counted_by_reason_in_the_metrics_of_the_applier_that_set_them_aside(
+    world: ApplierWorld,
+) -> None:
     port = free_port()
     world.applier(METRICS_PORT=str(port))
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
@@ -228,7 +234,7 @@ def test_dead_letters_are_counted_by_reason_in_the_metrics_of_the_applier_that_s
 
 
 def test_a_message_that_skips_to_a_number_which_no_reader_gave_out_is_set_aside_and_the_lane_waits_for_nothing(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     world.applier()
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
@@ -248,7 +254,7 @@ def test_a_message_that_skips_to_a_number_which_no_reader_gave_out_is_set_aside_
     assert world.value("SELECT count(*) FROM conversions") == 20
 
 
-def test_a_message_that_skips_far_ahead_hides_no_loss(world: World) -> None:
+def test_a_message_that_skips_far_ahead_hides_no_loss(world: ApplierWorld) -> None:
     world.applier()
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
     with world.scribe as scribe:
@@ -266,7 +272,7 @@ def test_a_message_that_skips_far_ahead_hides_no_loss(world: World) -> None:
 
 
 def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_costs_its_lead_a_recheck(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     world.applier()
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
@@ -286,7 +292,7 @@ def test_a_message_that_names_another_table_than_its_topics_is_set_aside_and_cos
 
 
 def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_recheck_and_the_lanes_go_on(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     process = world.applier()
     live(world.scribe, range(1, 21))
@@ -316,7 +322,7 @@ def test_a_topic_that_was_deleted_and_created_anew_costs_its_lanes_leads_a_reche
 
 
 def test_records_that_retention_took_while_no_applier_ran_cost_their_leads_a_recheck_and_the_lanes_go_on(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     process = world.applier()
     live(world.scribe, range(1, 21))
@@ -343,7 +349,7 @@ def test_records_that_retention_took_while_no_applier_ran_cost_their_leads_a_rec
     assert whole == set(range(1, 41)) - set(range(21, 31))
 
 
-def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) -> None:
+def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: ApplierWorld) -> None:
     process = world.applier()
     with world.scribe as scribe:
         scribe.transaction(("users", None, user(5), 5))
@@ -357,7 +363,9 @@ def test_the_same_dead_letter_is_not_read_again_after_a_restart(world: World) ->
     assert len(letters(world, 1)) == 1
 
 
-def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_are_read_live(world: World) -> None:
+def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_are_read_live(
+    world: ApplierWorld,
+) -> None:
     world.applier()
     with world.scribe as scribe:
         for number in range(1, 41):
@@ -377,7 +385,7 @@ def test_numbers_that_can_no_longer_arrive_are_told_and_only_their_lanes_leads_a
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: World, together: bool) -> None:
+def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: ApplierWorld, together: bool) -> None:
     mate, later = [number for number in range(2, 100) if lane_of(number, world.lanes) == lane_of(1, world.lanes)][:2]
     world.applier()
     with world.scribe as scribe:
@@ -419,7 +427,7 @@ def test_after_a_loss_nobody_of_the_lane_is_judged_before_a_live_read(world: Wor
 
 @pytest.mark.parametrize("missed_first", [False, True])
 def test_half_a_transaction_is_not_paid_for_where_what_was_missed_comes_in_a_batch_of_its_own(
-    world: World, missed_first: bool
+    world: ApplierWorld, missed_first: bool
 ) -> None:
     world.applier()
     with world.scribe as scribe:
@@ -448,7 +456,7 @@ def test_half_a_transaction_is_not_paid_for_where_what_was_missed_comes_in_a_bat
     assert world.value("SELECT count(*) FROM conversions") == 0
 
 
-def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
+def test_junk_of_long_ago_hides_no_loss(world: ApplierWorld) -> None:
     world.applier()
     lane = lane_of(1, world.lanes)
     with world.scribe as scribe:
@@ -465,7 +473,7 @@ def test_junk_of_long_ago_hides_no_loss(world: World) -> None:
     assert [(line["lane"], line["count"]) for line in said] == [(lane, 3)]
 
 
-def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
+def test_a_number_that_is_only_late_is_waited_for(world: ApplierWorld) -> None:
     world.applier()
     scribe = world.scribe
     with scribe:
@@ -483,11 +491,11 @@ def test_a_number_that_is_only_late_is_waited_for(world: World) -> None:
     assert "numbers_lost" not in world.lines()
 
 
-def command(world: World, *arguments: str) -> str:
+def command(world: ApplierWorld, *arguments: str) -> str:
     """What `consumer dead-letters` prints."""
     ended = subprocess.run(
         [sys.executable, "-c", "from consumer.cli import main; main()", "dead-letters", *arguments],
-        env=world.settings,
+        env=world.environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -495,7 +503,7 @@ def command(world: World, *arguments: str) -> str:
     return f"{ended.returncode} {ended.stdout}{ended.stderr}"
 
 
-def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> None:
+def test_dead_letters_are_listed_shown_retried_and_discarded(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         scribe.transaction(("users", None, user(5), 5))
@@ -523,7 +531,7 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(world: World) -> No
 
 @pytest.mark.parametrize("blind", [True, False])
 def test_where_the_binlog_lacks_rows_every_lead_that_its_lane_knew_by_then_is_queued_for_a_recheck(
-    world: World, blind: bool
+    world: ApplierWorld, blind: bool
 ) -> None:
     """And, where rows may have gone, judged by nothing that comes before it is read live."""
     world.applier()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.applier.world import World, faults, live
-from tests.integration.applier.world import world as new_world
+from tests.integration.applier.world import ApplierWorld, faults, live
 from tests.servers import Servers
 
 pytestmark = pytest.mark.servers
@@ -20,13 +19,13 @@ WRITERS = (
 )
 
 
-def noticed(world: World) -> bool:
+def noticed(world: ApplierWorld) -> bool:
     """Whether an applier said that others went on with its lanes."""
     said = world.lines()
     return '"lanes_lost"' in said or '"lane_taken"' in said
 
 
-def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the_binlog(world: World) -> None:
+def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the_binlog(world: ApplierWorld) -> None:
     customers = range(1, 201)
     live(world.scribe, customers, together=20)
     world.applier()
@@ -34,7 +33,7 @@ def test_lives_that_are_spread_over_three_topics_are_applied_in_the_order_of_the
     assert faults(world, customers) == []
 
 
-def test_an_applier_killed_at_any_moment_neither_loses_nor_repeats_anything(world: World) -> None:
+def test_an_applier_killed_at_any_moment_neither_loses_nor_repeats_anything(world: ApplierWorld) -> None:
     customers = range(1, 301)
     process = world.applier()
     written = 0
@@ -54,7 +53,7 @@ def test_an_applier_killed_at_any_moment_neither_loses_nor_repeats_anything(worl
     assert faults(world, customers) == []
 
 
-def test_two_appliers_share_the_lanes_and_pass_them_on_when_one_leaves(world: World) -> None:
+def test_two_appliers_share_the_lanes_and_pass_them_on_when_one_leaves(world: ApplierWorld) -> None:
     customers = range(1, 401)
     first = world.applier()
     second = world.applier()
@@ -69,14 +68,14 @@ def test_two_appliers_share_the_lanes_and_pass_them_on_when_one_leaves(world: Wo
     assert faults(world, customers) == []
 
 
-def _beat(world: World) -> bool:
+def _beat(world: ApplierWorld) -> bool:
     with world.scribe as scribe:
         scribe.beat()
     time.sleep(0.5)
     return False
 
 
-def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: World) -> None:
+def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: ApplierWorld) -> None:
     customers = range(1, 401)
     running = [world.applier()]
     written = 0
@@ -97,7 +96,7 @@ def test_appliers_that_come_and_go_lose_and_repeat_nothing(world: World) -> None
     assert faults(world, customers) == []
 
 
-def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: World) -> None:
+def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: ApplierWorld) -> None:
     """It is stopped while it waits to write, so that it still has to when it wakes up after others did it."""
     zombie = world.applier()
     live(world.scribe, range(1, 101))
@@ -119,7 +118,7 @@ def test_a_process_that_slept_with_a_batch_in_hand_finds_itself_fenced(world: Wo
     assert zombie.poll() is None
 
 
-def test_appliers_of_two_groups_by_accident_get_in_each_others_way_but_repeat_nothing(world: World) -> None:
+def test_appliers_of_two_groups_by_accident_get_in_each_others_way_but_repeat_nothing(world: ApplierWorld) -> None:
     """Nothing but the compare-and-set keeps them apart, as it does a zombie that does not know yet."""
     appliers = [world.applier(CONSUMER_GROUP=f"{world.name}.{number}") for number in (1, 2)]
     world.until(lambda: world.lines().count('"lanes_assigned"') == len(appliers))
@@ -140,7 +139,7 @@ def test_what_postgresql_forgets_when_it_dies_is_applied_again(servers: Servers,
     lazy = ["wal_writer_delay=10s", "wal_writer_flush_after=1GB"]
     with (
         servers.private_postgres(lazy) as postgres,
-        new_world(servers.kafka_bootstrap, postgres.url) as world,
+        ApplierWorld(servers.kafka_bootstrap, postgres.url) as world,
     ):
         process = world.applier()
         live(world.scribe, range(1, 101))
@@ -157,7 +156,7 @@ def test_what_postgresql_forgets_when_it_dies_is_applied_again(servers: Servers,
 def test_postgresql_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
     with (
         servers.private_postgres() as postgres,
-        new_world(servers.kafka_bootstrap, postgres.url) as world,
+        ApplierWorld(servers.kafka_bootstrap, postgres.url) as world,
     ):
         customers = range(1, 201)
         process = world.applier()

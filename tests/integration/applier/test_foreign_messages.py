@@ -12,12 +12,12 @@ from confluent_kafka.admin import AdminClient
 from consumer.applier.foreign_messages import newest_in_kafka, originals_in_kafka
 from consumer.store.dead_letters import Content
 from consumer.stream.errors import NoCheckpoint
-from tests.integration.applier.world import World, user
+from tests.integration.applier.world import ApplierWorld, user
 
 pytestmark = pytest.mark.servers
 
 
-def test_a_checkpoint_that_is_written_but_not_decided_is_waited_for(world: World) -> None:
+def test_a_checkpoint_that_is_written_but_not_decided_is_waited_for(world: ApplierWorld) -> None:
     """A commit may reach a lane before it reaches the checkpoints."""
     scribe, newest = world.scribe, newest_in_kafka(world.kafka)
     with scribe:
@@ -32,12 +32,12 @@ def test_a_checkpoint_that_is_written_but_not_decided_is_waited_for(world: World
         assert answer.result(60).next_seqs == [3] * world.lanes
 
 
-def test_a_stream_without_a_checkpoint_says_so(world: World) -> None:
+def test_a_stream_without_a_checkpoint_says_so(world: ApplierWorld) -> None:
     with pytest.raises(NoCheckpoint, match=r"\.checkpoints holds no checkpoint"):
         newest_in_kafka(world.kafka)()
 
 
-def test_a_message_is_read_once_more_by_its_place_unless_it_is_gone(world: World) -> None:
+def test_a_message_is_read_once_more_by_its_place_unless_it_is_gone(world: ApplierWorld) -> None:
     topic = world.kafka.topic("users")
     original = originals_in_kafka(world.kafka, [topic])
     with world.scribe as scribe:

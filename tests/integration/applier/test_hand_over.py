@@ -17,8 +17,7 @@ from consumer.settings import ApplierSettings
 from consumer.store.lanes import LaneState
 from consumer.store.leads import LeadStore
 from tests.integration.applier.scribe import Scribe
-from tests.integration.applier.world import World, faults, live
-from tests.integration.applier.world import world as new_world
+from tests.integration.applier.world import ApplierWorld, faults, live
 from tests.servers import Servers
 
 pytestmark = pytest.mark.servers
@@ -43,12 +42,14 @@ class Overtaken:
             yield batch
 
 
-def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_again_from_there(world: World) -> None:
+def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_again_from_there(
+    world: ApplierWorld,
+) -> None:
     customers = range(1, 101)
     stop = threading.Event()
 
     def positions(numbers: Sequence[int]) -> dict[int, LaneState]:
-        with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:
+        with LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store:
             return store.lanes(numbers)
 
     def finish() -> None:
@@ -59,8 +60,8 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
     settings = ApplierSettings(applier_batch_rows=50, applier_lane_buffer=20)
     writer = threading.Thread(target=finish)
     with (
-        LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
-        LeadStore(world.url, world.lanes, shadow=False, source="stream") as other,
+        LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store,
+        LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as other,
         LaneStream(world.kafka, settings, positions, stop) as stream,
     ):
         overtaken = Overtaken(stream, other)
@@ -74,7 +75,7 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
 def test_kafka_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
     with (
         servers.private_kafka() as kafka,
-        new_world(kafka.url, servers.postgres_url) as world,
+        ApplierWorld(kafka.url, servers.postgres_url) as world,
     ):
         process = world.applier()
         live(world.scribe, range(1, 51))
@@ -87,7 +88,7 @@ def test_kafka_killed_and_started_again_costs_nothing(servers: Servers, tmp_path
         assert process.poll() is None
 
 
-def test_partitions_that_run_ahead_are_paused_and_nothing_gets_stuck(world: World) -> None:
+def test_partitions_that_run_ahead_are_paused_and_nothing_gets_stuck(world: ApplierWorld) -> None:
     customers = range(1, 501)
     live(world.scribe, customers, together=500)
     world.applier(APPLIER_LANE_BUFFER="10", APPLIER_BATCH_ROWS="30")
@@ -96,7 +97,7 @@ def test_partitions_that_run_ahead_are_paused_and_nothing_gets_stuck(world: Worl
 
 
 def test_a_member_of_the_group_that_reads_one_topic_alone_ends_the_applier_before_it_applies_half_a_lane(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     process = world.applier()
     live(world.scribe, range(1, 11))

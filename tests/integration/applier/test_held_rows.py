@@ -5,16 +5,16 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.integration.applier.world import World, user
+from tests.integration.applier.world import ApplierWorld, user
 
 pytestmark = pytest.mark.servers
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["committed", "rolled back"])
-def test_a_row_that_is_inserted_elsewhere_and_not_committed_stops_no_lane(world: World, *, keeps: bool) -> None:
+def test_a_row_that_is_inserted_elsewhere_and_not_committed_stops_no_lane(world: ApplierWorld, *, keeps: bool) -> None:
     """Nobody can see it, and whoever inserts the same one waits."""
     world.applier()
-    with psycopg.connect(world.url) as agent:
+    with psycopg.connect(world.postgres_url) as agent:
         agent.execute("INSERT INTO user_call_scores (id, user_id, updated_at) VALUES (gen_random_uuid(), 1, now())")
         with world.scribe as scribe:
             scribe.transaction(("users", None, user(1), 1))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 
 from consumer.lane import lane_of
-from tests.integration.applier.world import World, claim, requirement, user
-from tests.integration.company_tables import key
+from tests.integration.applier.world import ApplierWorld, claim, requirement, user
+from tests.support.company_tables import key
 
 pytestmark = pytest.mark.servers
 
 
-def queue(world: World, number: int) -> str | None:
+def queue(world: ApplierWorld, number: int) -> str | None:
     return dict(world.query("SELECT user_id, queue_type FROM leadstream.leads")).get(number)
 
 
-def test_a_source_transaction_that_kafka_carries_in_two_parts_is_judged_once_and_at_its_end(world: World) -> None:
+def test_a_source_transaction_that_kafka_carries_in_two_parts_is_judged_once_and_at_its_end(
+    world: ApplierWorld,
+) -> None:
     world.applier()
     scribe = world.scribe
     with scribe:
@@ -39,7 +41,7 @@ def test_a_source_transaction_that_kafka_carries_in_two_parts_is_judged_once_and
     assert world.value("SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL") == 0
 
 
-def test_a_waiting_lead_in_a_quiet_lane_is_judged_by_the_next_heartbeat(world: World) -> None:
+def test_a_waiting_lead_in_a_quiet_lane_is_judged_by_the_next_heartbeat(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         at = scribe.transaction(("users", None, user(1), 1))
@@ -51,7 +53,9 @@ def test_a_waiting_lead_in_a_quiet_lane_is_judged_by_the_next_heartbeat(world: W
     world.until(lambda: queue(world, 1) == "none", "the lead was judged")
 
 
-def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_holds_its_claim(world: World) -> None:
+def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_holds_its_claim(
+    world: ApplierWorld,
+) -> None:
     world.applier()
     claim_id = next(number for number in range(1, 99) if lane_of(number, world.lanes) != lane_of(1, world.lanes))
     with world.scribe as scribe:
@@ -67,7 +71,7 @@ def test_a_requirement_whose_user_the_reader_could_not_find_finds_the_lead_that_
     assert world.query("SELECT id FROM leadstream.claims") == [(str(claim_id),)]
 
 
-def test_a_lead_that_nobody_knew_waits_for_a_live_read(world: World) -> None:
+def test_a_lead_that_nobody_knew_waits_for_a_live_read(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         scribe.transaction(("claims", claim(4, 9), claim(4, 9, "cancelled"), 9))

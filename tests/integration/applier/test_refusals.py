@@ -14,7 +14,7 @@ from consumer.lane import lane_of
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.errors import TransactionConflict
 from consumer.store.leads import LeadStore
-from tests.integration.applier.world import World, claim, live, requirement, user
+from tests.integration.applier.world import ApplierWorld, claim, live, requirement, user
 
 pytestmark = pytest.mark.servers
 
@@ -54,7 +54,7 @@ CREATE TRIGGER refuse AFTER INSERT ON user_call_scores REFERENCING NEW TABLE AS 
 
 
 @pytest.fixture
-def agent(world: World) -> Iterator[str]:
+def agent(world: ApplierWorld) -> Iterator[str]:
     """A role that may read everything, and write our tables."""
     role = f"agent_{world.name}"
     with world.connect() as connection:
@@ -66,13 +66,13 @@ def agent(world: World) -> Iterator[str]:
         connection.execute(f"DROP ROLE {role}".encode())
 
 
-def as_role(world: World, role: str) -> str:
+def as_role(world: ApplierWorld, role: str) -> str:
     """The database's URL for a role."""
-    parts = urlsplit(world.url)
+    parts = urlsplit(world.postgres_url)
     return parts._replace(netloc=f"{role}:agent@{parts.hostname}:{parts.port}").geturl()
 
 
-def sixty(world: World, **environment: str) -> None:
+def sixty(world: ApplierWorld, **environment: str) -> None:
     """Sixty whole lives at once, of which PostgreSQL refuses those of customers 7 and 31."""
     live(world.scribe, range(1, 61), together=60)
     process = world.applier(**environment)
@@ -84,7 +84,7 @@ def sixty(world: World, **environment: str) -> None:
     assert "secret" not in world.lines()
 
 
-def registrations(world: World, users: int) -> Batch:
+def registrations(world: ApplierWorld, users: int) -> Batch:
     """The first batch of all lanes: so many users register."""
     changes: list[list[Change]] = [[] for _ in range(world.lanes)]
     for n in range(1, users + 1):
@@ -100,7 +100,7 @@ def registrations(world: World, users: int) -> Batch:
     return Batch(1, parts, users)
 
 
-def reasons(world: World) -> list[tuple[int, str]]:
+def reasons(world: ApplierWorld) -> list[tuple[int, str]]:
     """Who was set aside, and why."""
     return world.query("SELECT user_id, reason FROM leadstream.rechecks ORDER BY user_id")
 
@@ -110,7 +110,7 @@ def reasons(world: World) -> list[tuple[int, str]]:
     [(CHECK, "23514"), (KEY, "23503"), (f"{KEY.rstrip()} DEFERRABLE INITIALLY DEFERRED", "23503")],
 )
 def test_leads_that_a_constraint_refuses_are_set_aside_and_the_lane_goes_on(
-    world: World, constraint: str, reason: str
+    world: ApplierWorld, constraint: str, reason: str
 ) -> None:
     with world.connect() as connection:
         connection.execute(constraint.encode())
@@ -130,7 +130,7 @@ def test_leads_that_a_constraint_refuses_are_set_aside_and_the_lane_goes_on(
     ids=["a code of its own", "the code of an outage", "a column that was dropped", "a table that was dropped"],
 )
 def test_leads_that_a_trigger_refuses_with_any_code_are_set_aside_and_the_lane_goes_on(
-    world: World, trigger: str, code: str
+    world: ApplierWorld, trigger: str, code: str
 ) -> None:
     with world.connect() as connection:
         connection.execute(trigger.encode())
@@ -139,7 +139,9 @@ def test_leads_that_a_trigger_refuses_with_any_code_are_set_aside_and_the_lane_g
     assert reasons(world) == [(7, reason), (31, reason)]
 
 
-def test_leads_that_a_row_security_policy_refuses_are_set_aside_and_the_lane_goes_on(world: World, agent: str) -> None:
+def test_leads_that_a_row_security_policy_refuses_are_set_aside_and_the_lane_goes_on(
+    world: ApplierWorld, agent: str
+) -> None:
     with world.connect() as connection:
         connection.execute(POLICY.format(role=agent).encode())
     sixty(world, DATABASE_URL=as_role(world, agent))
@@ -147,7 +149,9 @@ def test_leads_that_a_row_security_policy_refuses_are_set_aside_and_the_lane_goe
     assert reasons(world) == [(7, reason), (31, reason)]
 
 
-def test_a_privilege_taken_away_stops_the_applier_instead_of_setting_everybody_aside(world: World, agent: str) -> None:
+def test_a_privilege_taken_away_stops_the_applier_instead_of_setting_everybody_aside(
+    world: ApplierWorld, agent: str
+) -> None:
     tables = "user_call_scores, conversions, call_queue"
     with world.connect() as connection:
         connection.execute(f"GRANT INSERT, UPDATE ON {tables} TO {agent}".encode())
@@ -163,7 +167,7 @@ def test_a_privilege_taken_away_stops_the_applier_instead_of_setting_everybody_a
     assert not world.applied()
 
 
-def test_however_many_leads_are_refused_only_they_are_set_aside(world: World) -> None:
+def test_however_many_leads_are_refused_only_they_are_set_aside(world: ApplierWorld) -> None:
     with world.connect() as connection:
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id % 4 <> 0)")
     with world.scribe as scribe:
@@ -175,7 +179,7 @@ def test_however_many_leads_are_refused_only_they_are_set_aside(world: World) ->
     assert world.value("SELECT count(*) FROM user_call_scores") == 150
 
 
-def test_leads_that_are_refused_only_together_are_set_aside_together(world: World) -> None:
+def test_leads_that_are_refused_only_together_are_set_aside_together(world: ApplierWorld) -> None:
     assert lane_of(7, world.lanes) == lane_of(34, world.lanes), "else they may come in two batches"
     with world.connect() as connection:
         connection.execute(TOGETHER)
@@ -188,7 +192,7 @@ def test_leads_that_are_refused_only_together_are_set_aside_together(world: Worl
     assert process.poll() is None
 
 
-def test_a_refused_lead_that_only_an_orphan_leads_to_is_set_aside(world: World) -> None:
+def test_a_refused_lead_that_only_an_orphan_leads_to_is_set_aside(world: ApplierWorld) -> None:
     world.applier()
     asked = {number: requirement(number, number) for number in range(1, 11)}
     with world.scribe as scribe:
@@ -207,7 +211,7 @@ def test_a_refused_lead_that_only_an_orphan_leads_to_is_set_aside(world: World) 
     assert reasons(world) == [(7, "PostgreSQL refused it with P0001 (in refuse)")]
 
 
-def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(world: World) -> None:
+def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(world: ApplierWorld) -> None:
     world.applier()
     with world.scribe as scribe:
         for number in range(1, 11):
@@ -231,12 +235,12 @@ def test_a_trigger_that_raises_later_leaves_the_lead_unjudged_until_its_recheck(
 
 
 def test_where_too_many_are_refused_to_tell_apart_small_groups_of_suspects_are_set_aside(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApplierWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bisect, "TRIALS", 20)
     with world.connect() as connection:
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id > 16)")
-    with LeadStore(world.url, world.lanes, shadow=False, source="stream") as store:
+    with LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store:
         apply(registrations(world, 64), store)
     aside = {user_id for user_id, _ in reasons(world)}
     through = {user_id for (user_id,) in world.query("SELECT user_id FROM user_call_scores")}
@@ -245,11 +249,11 @@ def test_where_too_many_are_refused_to_tell_apart_small_groups_of_suspects_are_s
     assert (aside | through, aside & through) == (set(range(1, 65)), set())
 
 
-def test_a_search_for_refused_leads_ends_when_its_batch_is_not_wanted_any_longer(world: World) -> None:
+def test_a_search_for_refused_leads_ends_when_its_batch_is_not_wanted_any_longer(world: ApplierWorld) -> None:
     with world.connect() as connection:
         connection.execute("ALTER TABLE user_call_scores ADD CHECK (user_id <> 1)")
     with (
-        LeadStore(world.url, world.lanes, shadow=False, source="stream") as store,
+        LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store,
         pytest.raises(TransactionConflict, match="not looked for any longer"),
     ):
         apply(registrations(world, 64), store, lambda: False)

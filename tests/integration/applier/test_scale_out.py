@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.applier.world import World, faults, live
+from tests.integration.applier.world import ApplierWorld, faults, live
 from tests.support.processes import Process
 
 pytestmark = pytest.mark.servers
@@ -14,7 +14,7 @@ CUSTOMERS = 100
 
 
 def test_lanes_move_to_every_applier_that_joins_and_back_when_it_leaves_without_loss_or_repeat(
-    world: World,
+    world: ApplierWorld,
 ) -> None:
     running: list[Process] = []
     last = 0
@@ -33,12 +33,12 @@ def test_lanes_move_to_every_applier_that_joins_and_back_when_it_leaves_without_
     assert "lane_taken" not in world.lines()
 
 
-def await_sharing(world: World, count: int) -> None:
+def await_sharing(world: ApplierWorld, count: int) -> None:
     """Waits until so many appliers share the lanes."""
     world.until(lambda: _shared_by(world) == count, f"{count} appliers shared the lanes")
 
 
-def _shared_by(world: World) -> int:
+def _shared_by(world: ApplierWorld) -> int:
     """How many appliers moved the lanes last, after a heartbeat in each."""
     with world.scribe as scribe:
         scribe.beat()

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration.applier.world import World, faults, live
+from tests.integration.applier.world import ApplierWorld, faults, live
 from tests.integration.call_centre import everything, guard
 
 pytestmark = pytest.mark.servers
 
 
-def test_an_applier_in_shadow_mode_keeps_our_tables_and_writes_nothing_of_the_call_centres(world: World) -> None:
+def test_an_applier_in_shadow_mode_keeps_our_tables_and_writes_nothing_of_the_call_centres(world: ApplierWorld) -> None:
     def query(statement: str) -> list[tuple[Any, ...]]:
         with world.connect() as connection:
             cursor = connection.execute(statement.encode())

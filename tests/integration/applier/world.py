@@ -1,56 +1,48 @@
-"""A stream and a database of a test's own, and appliers as processes that may be killed."""
+"""A stream and a database of a trial's own, and appliers as processes that may be killed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
-from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaSettings
 from consumer.store.schema import setup as store_setup
 from consumer.stream import topics
 from tests.integration.applier.scribe import Row, Scribe
-from tests.integration.company_tables import call_centre_tables, key
-from tests.support.environments import environment
-from tests.support.processes import Process, Processes, log_folder
+from tests.support.company_tables import key
+from tests.support.processes import Process
 from tests.support.waiting import PATIENCE, until
+from tests.support.world import ProcessWorld
 
 DATES = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
 
 
-class World:
-    """Topics with `lanes` partitions and a database, both empty."""
+class ApplierWorld(ProcessWorld):
+    """Topics with `lanes` partitions and a prepared database, both empty; no company."""
 
-    def __init__(self, bootstrap: str, postgres_url: str, lanes: int = 4) -> None:
-        self.name = f"applier_{uuid4().hex[:12]}"
-        self.lanes = lanes
-        self._postgres_url = postgres_url
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {self.name}".encode())
-        self.url = urlsplit(postgres_url)._replace(path=f"/{self.name}").geturl()
-        self.kafka = KafkaSettings(
-            kafka_bootstrap_servers=bootstrap, topic_prefix=self.name, lanes=lanes, topic_replication_factor=1
-        )
-        topics.prepare(self.kafka)
-        with self.connect() as connection:
-            connection.execute(call_centre_tables().encode())
-        store_setup.prepare(self.url, lanes, 1)
-        self.settings = environment(
-            postgres=self.url,
+    scribe: Scribe
+    """What writes to the topics as a reader would."""
+
+    def __init__(self, bootstrap: str, postgres: str, lanes: int = 4) -> None:
+        super().__init__(
+            "applier",
+            postgres=postgres,
             kafka=bootstrap,
-            prefix=self.name,
             lanes=lanes,
             KAFKA_SESSION_TIMEOUT_MS="6000",
             KAFKA_HEARTBEAT_INTERVAL_MS="500",
         )
-        """The environment of this world's processes."""
-        self.processes = Processes(self.settings, log_folder(self.name))
+        self.lanes = lanes
+        self.kafka = KafkaSettings(
+            kafka_bootstrap_servers=bootstrap, topic_prefix=self.name, lanes=lanes, topic_replication_factor=1
+        )
         self._appliers: list[Process] = []
+
+    def _prepare(self) -> None:
+        topics.prepare(self.kafka)
+        store_setup.prepare(self.postgres_url, self.lanes, 1)
         self.scribe = Scribe(self.kafka)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
@@ -60,7 +52,7 @@ class World:
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A session of one's own."""
-        return psycopg.connect(self.url, autocommit=True)
+        return psycopg.connect(self.postgres_url, autocommit=True)
 
     def value(self, statement: str) -> Any:
         """The one value of a statement."""
@@ -90,25 +82,6 @@ class World:
     def owners(self) -> set[str]:
         """Who moved the lanes last."""
         return {owner for (owner,) in self.query("SELECT DISTINCT owner FROM leadstream.lanes") if owner}
-
-    def close(self) -> None:
-        """Ends all appliers and leaves nothing behind."""
-        self.processes.end()
-        with psycopg.connect(self._postgres_url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
-        admin = AdminClient({"bootstrap.servers": self.kafka.kafka_bootstrap_servers, "log_level": "0"})
-        for gone in admin.delete_topics([topic.name for topic in topics.wanted(self.kafka)]).values():
-            gone.result()
-
-
-@contextmanager
-def world(bootstrap: str, postgres_url: str, lanes: int = 4) -> Iterator[World]:
-    """A world that is over at the end of the block."""
-    made = World(bootstrap, postgres_url, lanes)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def user(number: int, signature: int | None = None) -> Row:
@@ -155,7 +128,7 @@ def live(scribe: Scribe, numbers: range, together: int = 10, each: Callable[[], 
             each()
 
 
-def faults(world: World, numbers: range) -> list[str]:
+def faults(world: ApplierWorld, numbers: range) -> list[str]:
     """What is not as the lives of these customers must have left it."""
     found = []
     count = len(numbers)

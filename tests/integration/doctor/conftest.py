@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import kafka_tools
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with World("mysql") as world:
+def world() -> Iterator[ReaderWorld]:
+    with ReaderWorld("mysql") as world:
         yield world
 
 

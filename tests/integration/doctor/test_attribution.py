@@ -15,7 +15,7 @@ from consumer.doctor import postgres, postgres_facts
 from consumer.doctor.check import State
 from consumer.settings import DatabaseSettings, DiscoverySettings
 from consumer.store.schema.setup import prepare
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.store.databases import new_database, run
 from tests.servers import ensure
 
@@ -150,17 +150,17 @@ def test_without_calls_nothing_is_said(centre: str) -> None:
 
 
 def test_setup_says_it_and_goes_well_all_the_same() -> None:
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.setup()
-        run(world.database_url, SESSIONS)
+        run(world.postgres_url, SESSIONS)
         assert world.consumer("setup").stderr == ""
-        run(world.database_url, "ALTER TABLE call_sessions DROP COLUMN talk_time_seconds")
+        run(world.postgres_url, "ALTER TABLE call_sessions DROP COLUMN talk_time_seconds")
         done = world.consumer("setup")
         assert (done.returncode, done.stdout) == (0, "everything is set up already; nothing changed\n")
         assert done.stderr == (
             "setup went well, but conversions cannot be attributed: there is no column call_sessions.talk_time_seconds;"
             " add call_sessions.talk_time_seconds\n"
         )
-        with psycopg.connect(world.database_url, autocommit=True) as connection:
+        with psycopg.connect(world.postgres_url, autocommit=True) as connection:
             connection.execute("DROP TABLE call_sessions")
         assert world.consumer("setup").stderr == ""

@@ -17,9 +17,9 @@ from consumer.mysql.foreign_keys import Reference
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
-from tests.integration.company_tables import company_tables
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import PrivateServer, ensure
+from tests.support.company_tables import company_tables
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -80,26 +80,26 @@ def test_the_printed_statements_repair_a_server_and_an_account(badly_set: Privat
 
 
 def test_an_index_that_is_missing_is_created_by_the_printed_statement() -> None:
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         names = {"index of claims", "index of claim_requirements"}
         world.execute(
             "DROP INDEX claims_user_id_index ON claims",
             "DROP INDEX claim_requirements_claim_id_index ON claim_requirements",
         )
-        found = wrong(world.url)
+        found = wrong(world.mysql_url)
         assert names <= found.keys()
         world.execute(*(found[name].hint for name in names))
-        assert not names & wrong(world.url).keys()
+        assert not names & wrong(world.mysql_url).keys()
 
 
 def test_a_table_that_does_not_exist_is_said_to_be_missing_and_an_optional_column_is_not_missed() -> None:
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.execute("DROP TABLE claim_requirements", "ALTER TABLE users DROP COLUMN is_enabled")
-        found = wrong(world.url)
+        found = wrong(world.mysql_url)
         assert "columns of users" not in found
         assert f"there is no table {world.name}.claim_requirements" in found["columns of claim_requirements"].sentence
         world.execute(company_tables(foreign_keys=False)[2], "ALTER TABLE claims DROP COLUMN status")
-        found = wrong(world.url)
+        found = wrong(world.mysql_url)
         assert "columns of claim_requirements" not in found
         assert "claims has no column status" in found["columns of claims"].sentence
         refused = world.consumer("read")

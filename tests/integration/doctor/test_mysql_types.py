@@ -12,7 +12,7 @@ from consumer.doctor import mysql_facts, mysql_types
 from consumer.doctor.check import Check, State
 from consumer.settings import MySQLAddress
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 
 pytestmark = pytest.mark.servers
 
@@ -20,22 +20,22 @@ UUID = "'9f1c2c4e-6c0a-4a4b-9d4e-0a3c5a7b9d01'"
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def company(request: pytest.FixtureRequest) -> Iterator[World]:
-    with World(request.param) as world:
+def company(request: pytest.FixtureRequest) -> Iterator[ReaderWorld]:
+    with ReaderWorld(request.param) as world:
         yield world
 
 
-def wrong(world: World) -> dict[str, Check]:
+def wrong(world: ReaderWorld) -> dict[str, Check]:
     """What of its types is not ok."""
-    checks = mysql_types.judge(mysql_facts.collect(MySQLAddress(world.url), 10))
+    checks = mysql_types.judge(mysql_facts.collect(MySQLAddress(world.mysql_url), 10))
     return {check.name: check for check in checks if check.state is not State.OK}
 
 
-def is_mariadb(world: World) -> bool:
-    return world.url.startswith("mariadb")
+def is_mariadb(world: ReaderWorld) -> bool:
+    return world.mysql_url.startswith("mariadb")
 
 
-def test_the_switch_that_is_a_number_is_read_and_any_other_is_refused(company: World) -> None:
+def test_the_switch_that_is_a_number_is_read_and_any_other_is_refused(company: ReaderWorld) -> None:
     def found(kind: str) -> dict[str, Check]:
         company.execute(f"ALTER TABLE users DROP COLUMN is_enabled, ADD COLUMN is_enabled {kind}")
         return wrong(company)
@@ -54,7 +54,7 @@ def test_the_switch_that_is_a_number_is_read_and_any_other_is_refused(company: W
         assert "is_enabled" in check.hint
 
 
-def test_keys_may_be_integers_texts_or_bytes(company: World) -> None:
+def test_keys_may_be_integers_texts_or_bytes(company: ReaderWorld) -> None:
     """The company that exists has UUIDs in text."""
     kinds = ["INT", "BIGINT UNSIGNED", "CHAR(36)", "VARCHAR(64) CHARACTER SET latin1", "BINARY(16)"]
     kinds += ["UUID"] if is_mariadb(company) else []
@@ -85,7 +85,7 @@ CURED = {
 
 
 @pytest.mark.parametrize("place", CURED)
-def test_the_printed_statement_makes_a_column_readable(company: World, place: str) -> None:
+def test_the_printed_statement_makes_a_column_readable(company: ReaderWorld, place: str) -> None:
     company.execute(
         "INSERT INTO users (id) VALUES (1)", "INSERT INTO claims (id, user_id, status) VALUES (1, 1, 'open')"
     )
@@ -98,7 +98,7 @@ def test_the_printed_statement_makes_a_column_readable(company: World, place: st
     assert company.rows("claims")[1]["status"] == "open"
 
 
-def test_a_claims_id_and_what_refers_to_it_are_one_type_by_the_printed_statement(company: World) -> None:
+def test_a_claims_id_and_what_refers_to_it_are_one_type_by_the_printed_statement(company: ReaderWorld) -> None:
     company.execute(
         "ALTER TABLE claims MODIFY id CHAR(36) COLLATE utf8mb4_unicode_ci NOT NULL",
         "ALTER TABLE claim_requirements MODIFY claim_id CHAR(36) COLLATE utf8mb4_general_ci",
@@ -124,7 +124,7 @@ def test_a_claims_id_and_what_refers_to_it_are_one_type_by_the_printed_statement
         assert wrong(company) == {}
 
 
-def test_users_beyond_a_bigint_are_named_and_keep_nobody_from_being_read(company: World) -> None:
+def test_users_beyond_a_bigint_are_named_and_keep_nobody_from_being_read(company: ReaderWorld) -> None:
     company.execute("ALTER TABLE users MODIFY id BIGINT UNSIGNED NOT NULL")
     assert wrong(company) == {}
     company.execute(f"INSERT INTO users (id) VALUES ({2**63 - 1})")
@@ -137,7 +137,7 @@ def test_users_beyond_a_bigint_are_named_and_keep_nobody_from_being_read(company
 
 
 def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_on_with_what_doctor_says(
-    company: World,
+    company: ReaderWorld,
 ) -> None:
     company.execute(
         "ALTER TABLE users DROP COLUMN is_enabled, ADD COLUMN is_enabled CHAR(1) NOT NULL DEFAULT 'Y'",
@@ -152,9 +152,9 @@ def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_
         assert "RENAME COLUMN is_enabled TO is_enabled_word" in refused.stderr
         *started, _ = refused.stderr.strip().splitlines()
         assert len(started) == (command == "read"), "what failed is one line"
-    topics = AdminClient({"bootstrap.servers": company.kafka}).list_topics(timeout=30).topics
+    topics = AdminClient({"bootstrap.servers": company.bootstrap}).list_topics(timeout=30).topics
     assert [name for name in topics if name.startswith(company.name)] == []
-    with psycopg.connect(company.database_url) as connection:
+    with psycopg.connect(company.postgres_url) as connection:
         ours = "SELECT count(*) FROM pg_namespace WHERE nspname = 'leadstream'"
         assert connection.execute(ours.encode()).fetchall() == [(0,)]
     check = findings(company.consumer("doctor", "--json"))["mysql type of users.is_enabled"]
@@ -170,7 +170,7 @@ def test_setup_makes_nothing_where_the_switch_would_have_to_be_guessed_and_goes_
     assert [(row["after"]["id"], row["after"]["is_enabled"]) for row in rows] == [(1, 1), (2, 0), (2, 1)]
 
 
-def test_setup_says_that_mysql_is_away_also_where_everything_is_set_up(company: World) -> None:
+def test_setup_says_that_mysql_is_away_also_where_everything_is_set_up(company: ReaderWorld) -> None:
     company.setup()
     assert "everything is set up already" in company.setup()
     away = company.consumer("setup", REPLICA_DATABASE_URL="mysql://nobody:s3cret@127.0.0.1:1/company")

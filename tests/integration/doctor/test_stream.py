@@ -14,21 +14,21 @@ import pytest
 from consumer.settings import KafkaSettings
 from consumer.stream import topics
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import ensure
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
 
-def shell(command: str, world: World, tools: Path) -> None:
+def shell(command: str, world: ReaderWorld, tools: Path) -> None:
     """Runs a printed command where Kafka's tools are on the PATH."""
     env = world.environment(PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(["bash", "-ec", command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stream_that_was_set_up_is_found_well(world: World) -> None:
+def test_a_stream_that_was_set_up_is_found_well(world: ReaderWorld) -> None:
     before = world.consumer("doctor")
     assert before.returncode == 1
     assert "kafka, topics:\n  consumer setup\n" in before.stdout
@@ -41,7 +41,7 @@ def test_a_stream_that_was_set_up_is_found_well(world: World) -> None:
     assert counts["ok"] > 40
 
 
-def test_topics_are_repaired_by_the_printed_commands(world: World, tools: Path) -> None:
+def test_topics_are_repaired_by_the_printed_commands(world: ReaderWorld, tools: Path) -> None:
     world.setup()
     world.alter_topic("claims", "cleanup.policy", "compact")
     world.alter_topic("users", "retention.ms", "3600000")
@@ -63,13 +63,13 @@ def test_topics_are_repaired_by_the_printed_commands(world: World, tools: Path) 
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
 
 
-def test_the_topic_of_conversions_is_made_and_looked_at_where_it_is_wanted(world: World, tools: Path) -> None:
+def test_the_topic_of_conversions_is_made_and_looked_at_where_it_is_wanted(world: ReaderWorld, tools: Path) -> None:
     world.setup()
     wanted = {"PUBLISH_CONVERSIONS": "true"}
     found = findings(world.consumer("doctor", "--json", **wanted))
     assert found["kafka topics"]["sentence"] == f"there is no topic {world.name}.conversions"
     stream = KafkaSettings(
-        kafka_bootstrap_servers=world.kafka, topic_prefix=world.name, lanes=4, publish_conversions=True
+        kafka_bootstrap_servers=world.bootstrap, topic_prefix=world.name, lanes=4, publish_conversions=True
     )
     assert topics.check(stream).missing == [], "the stream does without"
     setup = world.consumer("setup", **wanted)
@@ -85,12 +85,12 @@ def test_the_topic_of_conversions_is_made_and_looked_at_where_it_is_wanted(world
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
 
 
-def test_a_database_is_repaired_by_the_printed_statements(world: World) -> None:
+def test_a_database_is_repaired_by_the_printed_statements(world: ReaderWorld) -> None:
     world.setup()
-    owner = urlsplit(world.database_url)
+    owner = urlsplit(world.postgres_url)
     role = f"{world.name}_least"
     least = owner._replace(netloc=f"{role}:least@{owner.hostname}:{owner.port}").geturl()
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         for statement in (
             f"CREATE ROLE {role} LOGIN PASSWORD 'least'",
             "ALTER TABLE user_call_scores DROP COLUMN last_reset_date",
@@ -138,7 +138,10 @@ def test_a_database_is_repaired_by_the_printed_statements(world: World) -> None:
 
 
 def test_setup_and_reader_refuse_a_server_without_metadata_and_go_on_once_the_statement_was_run() -> None:
-    with ensure(()).private_mysql(["--binlog-row-metadata=MINIMAL"]) as server, World("mysql", server.url) as world:
+    with (
+        ensure(()).private_mysql(["--binlog-row-metadata=MINIMAL"]) as server,
+        ReaderWorld("mysql", server.url) as world,
+    ):
         for command in ("setup", "read"):
             refused = world.consumer(command)
             assert refused.returncode == 1
@@ -151,14 +154,14 @@ def test_setup_and_reader_refuse_a_server_without_metadata_and_go_on_once_the_st
         world.reader().wait_for("reader_connected")
 
 
-def test_a_reader_that_never_rests_keeps_nobody_from_being_told_where_it_stands(world: World) -> None:
+def test_a_reader_that_never_rests_keeps_nobody_from_being_told_where_it_stands(world: ReaderWorld) -> None:
     world.setup()
     world.reader(READER_HEARTBEAT_SECONDS="0.05").wait_for("reader_connected")
     for command in ("status", "doctor"):
         assert "reader" in world.consumer(command).stdout
 
 
-def test_servers_that_are_away_are_waited_for_and_not_refused(world: World) -> None:
+def test_servers_that_are_away_are_waited_for_and_not_refused(world: ReaderWorld) -> None:
     world.setup()
     nowhere = "mysql://nobody:nothing@127.0.0.1:1/company"
     reader = world.reader(REPLICA_DATABASE_URL=nowhere)
@@ -171,18 +174,18 @@ def test_servers_that_are_away_are_waited_for_and_not_refused(world: World) -> N
     assert found["mysql position"]["hint"] == "see what is said of Kafka", "a checkpoint was not lost for that"
 
 
-def test_servers_that_let_us_not_in_need_no_start(world: World) -> None:
+def test_servers_that_let_us_not_in_need_no_start(world: ReaderWorld) -> None:
     world.setup()
     wrong = {
-        "REPLICA_DATABASE_URL": world.url.replace(":leadstream@", ":wrong@"),
-        "DATABASE_URL": world.database_url.replace(":leadstream@", ":wrong@"),
+        "REPLICA_DATABASE_URL": world.mysql_url.replace(":leadstream@", ":wrong@"),
+        "DATABASE_URL": world.postgres_url.replace(":leadstream@", ":wrong@"),
     }
     found = findings(world.consumer("doctor", "--json", **wrong))
     assert found["mysql reachable"]["hint"] == "correct REPLICA_DATABASE_URL, or our account there"
     assert found["postgres reachable"]["hint"] == "correct DATABASE_URL, or our account there"
 
 
-def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_none(world: World) -> None:
+def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_none(world: ReaderWorld) -> None:
     world.setup()
     before = json.loads(world.consumer("doctor", "--json").stdout)["checks"]
     said = {check["name"]: check["sentence"] for check in before if check["state"] == "ok"}
@@ -195,7 +198,7 @@ def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_no
         until(lambda: connection.execute(unmoved).fetchone() == (0,), "every lane was moved")
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}
     applier.kill()
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         connection.execute("UPDATE leadstream.lanes SET moved_at = moved_at - interval '5 minutes'")
 
     def nobody_applies() -> bool:

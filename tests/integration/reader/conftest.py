@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
@@ -15,6 +15,6 @@ def flavor(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def world(flavor: str) -> Iterator[World]:
-    with World(flavor) as ready:
+def world(flavor: str) -> Iterator[ReaderWorld]:
+    with ReaderWorld(flavor) as ready:
         yield ready

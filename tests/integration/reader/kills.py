@@ -25,7 +25,7 @@ from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.envelope import EnvelopeWriter
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import LANES, Message, World, check_numbers, replay
+from tests.integration.reader.world import LANES, Message, ReaderWorld, check_numbers, replay
 from tests.support.processes import Process
 
 READING = 0.85
@@ -43,7 +43,7 @@ class Trial(NamedTuple):
     advanced: int
 
 
-def kill_again_and_again(world: World, kills: int, seed: int, minutes: float = 60) -> Trial:
+def kill_again_and_again(world: ReaderWorld, kills: int, seed: int, minutes: float = 60) -> Trial:
     """Kills under load, mostly within a second of reading, sometimes while it starts, and then compares.
 
     After so many minutes it kills no more.
@@ -75,9 +75,9 @@ def kill_again_and_again(world: World, kills: int, seed: int, minutes: float = 6
 class Committed:
     """How far the checkpoints reach."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ReaderWorld) -> None:
         self._consumer = Consumer(
-            {"bootstrap.servers": world.kafka, "group.id": "kills", "isolation.level": "read_committed"}
+            {"bootstrap.servers": world.bootstrap, "group.id": "kills", "isolation.level": "read_committed"}
         )
         self._topic = TopicPartition(f"{world.name}.checkpoints", 0)
 
@@ -90,7 +90,7 @@ class Committed:
         return int(self._consumer.get_watermark_offsets(self._topic, timeout=20)[1])
 
 
-def wait_for_end(world: World) -> tuple[str, int]:
+def wait_for_end(world: ReaderWorld) -> tuple[str, int]:
     """Lets a last reader come to where the binlog ends now, and returns where that is."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
         end, server = replica.binlog_position(), replica.server()
@@ -105,7 +105,7 @@ def wait_for_end(world: World) -> tuple[str, int]:
     return end
 
 
-def compare(world: World, start: Checkpoint, end: tuple[str, int]) -> None:
+def compare(world: ReaderWorld, start: Checkpoint, end: tuple[str, int]) -> None:
     """Every change of the binlog is in Kafka once, the numbers have no gap, and the checkpoint says what there is."""
     messages = world.messages()
     check_numbers(messages)
@@ -134,7 +134,7 @@ def by_place(messages: list[Message]) -> dict[tuple[str, int], Change]:
     return changes
 
 
-def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[str, int], Change]:
+def logged(world: ReaderWorld, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[str, int], Change]:
     """The same, straight from the binlog in one undisturbed go."""
     prefix, sent = "undisturbed", []
     sequencer = Sequencer(
@@ -146,7 +146,7 @@ def logged(world: World, start: Checkpoint, end: tuple[str, int]) -> dict[tuple[
         ),
     )
     router = Router(sequencer, ClaimOwners(1_000, lambda _: Answer({}, (0, 0))), lambda _: None)
-    stream = BinlogStream(MySQLAddress(world.url), world.name, position(start), random.getrandbits(30), 0.2, 20)
+    stream = BinlogStream(MySQLAddress(world.mysql_url), world.name, position(start), random.getrandbits(30), 0.2, 20)
     with closing(stream):
         stream.connect()
         while (stream.file, stream.pos) < end:
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--flavor", choices=["mysql", "mariadb"], default="mysql")
     options = parser.parse_args()
     print(f"seed {options.seed}")
-    with World(options.flavor) as world:
+    with ReaderWorld(options.flavor) as world:
         print(kill_again_and_again(world, options.kills, options.seed, options.minutes))
 
 

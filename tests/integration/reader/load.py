@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import threading
 
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 
 
 class Load(threading.Thread):
     """Writes until told to end; `sizes` are the statements of a transaction to choose from."""
 
     def __init__(
-        self, world: World, seed: int = 7, sizes: tuple[int, ...] = (1, 1, 1, 2, 5, 300), pause_seconds: float = 0.0
+        self,
+        world: ReaderWorld,
+        seed: int = 7,
+        sizes: tuple[int, ...] = (1, 1, 1, 2, 5, 300),
+        pause_seconds: float = 0.0,
     ) -> None:
         super().__init__()
         self._world = world

@@ -15,7 +15,7 @@ from consumer.mysql.live_read import LiveLead, read_leads
 from consumer.mysql.session import Replica
 from consumer.reader.claim_owners import ReplicaClaims
 from consumer.settings import MySQLAddress
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -27,7 +27,7 @@ GOES = {
 
 
 @pytest.mark.parametrize("how", GOES)
-def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: str) -> None:
+def test_a_reader_goes_on_without_a_column_that_only_informs(world: ReaderWorld, how: str) -> None:
     world.execute(
         "INSERT INTO users (id) VALUES (1), (2)",
         "INSERT INTO claims (id, user_id, status, updated_at) VALUES (10, 1, 'open', NOW() - INTERVAL 1 DAY),"
@@ -52,7 +52,7 @@ def test_a_reader_goes_on_without_a_column_that_only_informs(world: World, how: 
     assert "connection_lost" not in {line["event"] for line in reader.lines()}
 
 
-def granted(world: World) -> MySQLAddress:
+def granted(world: ReaderWorld) -> MySQLAddress:
     """An account that may read the captured columns and no others, in the company's database."""
     name = f"{world.name[:24]}_c"
     world.execute(
@@ -60,14 +60,16 @@ def granted(world: World) -> MySQLAddress:
         f"GRANT SELECT (id, user_id, status, updated_at) ON claims TO '{name}'@'%'",
         f"GRANT REPLICATION CLIENT ON *.* TO '{name}'@'%'",
     )
-    server = urlsplit(world.url)
+    server = urlsplit(world.mysql_url)
     return MySQLAddress(server._replace(netloc=f"{name}:least@{server.hostname}:{server.port}").geturl())
 
 
 @pytest.mark.parametrize("how", GOES)
-@pytest.mark.parametrize("account", [lambda world: MySQLAddress(world.url), granted], ids=["everything", "columns"])
+@pytest.mark.parametrize(
+    "account", [lambda world: MySQLAddress(world.mysql_url), granted], ids=["everything", "columns"]
+)
 def test_whose_a_claim_is_needs_no_column_that_says_when_it_was_changed(
-    world: World, flavor: str, how: str, account: Callable[[World], MySQLAddress]
+    world: ReaderWorld, flavor: str, how: str, account: Callable[[ReaderWorld], MySQLAddress]
 ) -> None:
     world.execute("INSERT INTO claims (id, user_id) VALUES (10, 1)")
     with closing(Replica(account(world))) as replica:
@@ -90,8 +92,8 @@ def read_lead(replica: Replica, user_id: int) -> LiveLead:
 class Hasty(Replica):
     """A replica that changes right after a question: by default after a look at its tables."""
 
-    def __init__(self, world: World, statement: str, behind: str = "information_schema") -> None:
-        super().__init__(MySQLAddress(world.url))
+    def __init__(self, world: ReaderWorld, statement: str, behind: str = "information_schema") -> None:
+        super().__init__(MySQLAddress(world.mysql_url))
         self._left = [statement]
         self._world = world
         self._behind = behind
@@ -103,7 +105,7 @@ class Hasty(Replica):
         return rows
 
 
-def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(world: World) -> None:
+def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(world: ReaderWorld) -> None:
     world.execute("INSERT INTO users (id, is_enabled, current_signature_file_id) VALUES (1, 0, 7)")
     with closing(Hasty(world, "ALTER TABLE users DROP COLUMN is_enabled")) as replica:
         user = read_lead(replica, 1).user
@@ -111,7 +113,7 @@ def test_explain_looks_again_where_a_column_went_between_two_of_its_questions(wo
     assert (user.signature, user.enabled) == ("7", True)
 
 
-def test_explain_sees_a_customer_as_of_one_moment(world: World) -> None:
+def test_explain_sees_a_customer_as_of_one_moment(world: ReaderWorld) -> None:
     world.execute("INSERT INTO users (id) VALUES (1)")
     with closing(
         Hasty(world, "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')", "CONSISTENT SNAPSHOT")
@@ -134,24 +136,24 @@ class Cut(Replica):
         return rows
 
 
-def test_a_snapshot_never_begins_in_another_session_than_the_one_that_was_told_how(world: World) -> None:
+def test_a_snapshot_never_begins_in_another_session_than_the_one_that_was_told_how(world: ReaderWorld) -> None:
     with (
-        closing(Cut(MySQLAddress(world.url))) as replica,
+        closing(Cut(MySQLAddress(world.mysql_url))) as replica,
         pytest.raises(ConnectionLost, match="cannot query"),
         replica.snapshot(),
     ):
         pass
 
 
-def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: World) -> None:
+def test_explain_looks_again_where_a_table_was_altered_since_its_snapshot(world: ReaderWorld) -> None:
     world.execute("INSERT INTO users (id) VALUES (1)")
     altered = "ALTER TABLE claims ADD COLUMN note INT, ALGORITHM=COPY"
     with closing(Hasty(world, altered, "CONSISTENT SNAPSHOT")) as replica:
         assert read_lead(replica, 1).claims == {}
 
 
-def test_a_statement_that_names_what_is_not_there_leaves_its_session_as_it_was(world: World) -> None:
-    with closing(Replica(MySQLAddress(world.url))) as replica:
+def test_a_statement_that_names_what_is_not_there_leaves_its_session_as_it_was(world: ReaderWorld) -> None:
+    with closing(Replica(MySQLAddress(world.mysql_url))) as replica:
         session = replica.value("SELECT CONNECTION_ID()")
         with pytest.raises(NotThere, match="nowhere"):
             replica.query("SELECT nowhere FROM users")

@@ -10,7 +10,7 @@ from consumer import metrics
 from consumer.mysql.session import Replica
 from consumer.reader.lag import Backlog
 from consumer.settings import MySQLAddress
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 
 
 def told() -> tuple[float, float]:
@@ -18,8 +18,8 @@ def told() -> tuple[float, float]:
     return metrics.BACKLOG_BYTES._value.get(), metrics.BACKLOG_ROWS._value.get()
 
 
-def test_what_is_still_to_be_read_is_told_in_bytes_and_by_experience_in_rows(world: World) -> None:
-    with closing(Replica(MySQLAddress(world.url))) as replica:
+def test_what_is_still_to_be_read_is_told_in_bytes_and_by_experience_in_rows(world: ReaderWorld) -> None:
+    with closing(Replica(MySQLAddress(world.mysql_url))) as replica:
         backlog = Backlog(replica)
         start = replica.binlog_position()
         backlog.measure(*start, sent=0, drained=True)

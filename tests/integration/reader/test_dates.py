@@ -11,7 +11,7 @@ import pytest
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.reader.test_moving import follow
-from tests.integration.reader.world import Message, World, check_numbers
+from tests.integration.reader.world import Message, ReaderWorld, check_numbers
 from tests.servers import ensure
 from tests.support.waiting import until
 
@@ -33,7 +33,7 @@ def test_what_a_late_replica_brings_is_dated_by_its_source(flavor: str) -> None:
     thread = "SLAVE SQL_THREAD" if flavor == "mariadb" else "REPLICA SQL_THREAD"
     with private() as source, private(["--server-id=77", "--log-slave-updates"]) as replica:
         follow(flavor, replica.url, source.url)
-        with World(flavor, source.url) as world, closing(login(MySQLAddress(replica.url), 10, 60)) as session:
+        with ReaderWorld(flavor, source.url) as world, closing(login(MySQLAddress(replica.url), 10, 60)) as session:
             there = urlsplit(replica.url)._replace(path=f"/{world.name}").geturl()
             world.execute("INSERT INTO users (id) VALUES (100)")
             with session.cursor() as cursor:
@@ -62,7 +62,7 @@ def test_what_a_late_replica_brings_is_dated_by_its_source(flavor: str) -> None:
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])
-def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: World) -> None:
+def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader().wait_for("reader_connected")
     began = time.time_ns() // 1000
@@ -86,7 +86,7 @@ def test_a_clients_own_time_dates_nothing_and_moves_no_version(world: World) -> 
 
 
 @pytest.mark.parametrize("flavor", ["mysql"])
-def test_a_clients_own_time_is_no_commit_time_on_mysql(world: World) -> None:
+def test_a_clients_own_time_is_no_commit_time_on_mysql(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader().wait_for("reader_connected")
     began = time.time_ns() // 1000

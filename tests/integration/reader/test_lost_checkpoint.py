@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.doctor.conftest import findings
 from tests.integration.reader.test_ways_on import SIGNED, UNSIGNED, read_live, rechecks
-from tests.integration.reader.world import LANES, World, check_numbers
+from tests.integration.reader.world import LANES, ReaderWorld, check_numbers
 from tests.integration.stints import await_stints
 from tests.servers import ensure
 from tests.support.processes import Process
@@ -20,15 +20,15 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.servers, pytest.mark.prepared]
 
 
-def lose_checkpoints(world: World) -> None:
+def lose_checkpoints(world: ReaderWorld) -> None:
     """Deletes the topic, as an administrator might."""
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     topic = f"{world.name}.checkpoints"
     admin.delete_topics([topic])[topic].result(30)
     until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic was gone")
 
 
-def repair(world: World) -> str:
+def repair(world: ReaderWorld) -> str:
     """What the command says that `consumer setup` names, which refuses by itself."""
     assert "consumer setup --repair" in findings(world.consumer("doctor", "--json"))["mysql position"]["hint"]
     refused = world.consumer("setup")
@@ -37,7 +37,7 @@ def repair(world: World) -> str:
     return world.setup(*command[0].split()[1:])
 
 
-def test_the_reader_goes_on_exactly_where_it_was(world: World) -> None:
+def test_the_reader_goes_on_exactly_where_it_was(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1), (2)", "UPDATE users SET current_signature_file_id = 'S' WHERE id = 1"
@@ -66,9 +66,9 @@ def test_the_reader_goes_on_exactly_where_it_was(world: World) -> None:
     assert rechecks(world) == {}, "nobody had to be read live"
 
 
-def kill_inside(world: World, reader: Process, count: int) -> None:
+def kill_inside(world: ReaderWorld, reader: Process, count: int) -> None:
     """Ends a reader once more than so many messages of users are in Kafka, committed or not."""
-    consumer = Consumer({"bootstrap.servers": world.kafka, "group.id": "watch"})
+    consumer = Consumer({"bootstrap.servers": world.bootstrap, "group.id": "watch"})
     lanes = [TopicPartition(f"{world.name}.users", lane) for lane in range(LANES)]
 
     def sent() -> int:
@@ -81,7 +81,7 @@ def kill_inside(world: World, reader: Process, count: int) -> None:
         consumer.close()
 
 
-def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: World) -> None:
+def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: ReaderWorld) -> None:
     count = 60_000
     world.setup()
     world.execute(*[f"INSERT INTO users (id) VALUES {','.join(f'({n})' for n in range(1, count + 1))}"])
@@ -89,7 +89,7 @@ def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: World) 
     kill_inside(world, reader, 1_000)
     sent = sum(message.value["op"] != "h" for message in world.messages())
     assert 0 < sent < count, "the transaction was through before the reader was killed"
-    with psycopg.connect(world.database_url) as connection:  # as if an applier had begun
+    with psycopg.connect(world.postgres_url) as connection:  # as if an applier had begun
         connection.execute("UPDATE leadstream.lanes SET next_seq = 2")
     lose_checkpoints(world)
     assert "found the lost checkpoint again by transaction" in repair(world)
@@ -104,7 +104,7 @@ def test_a_transaction_that_is_in_kafka_in_part_is_taken_up_again(world: World) 
 
 
 def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present() -> None:
-    with ensure(()).private_mysql() as server, World("mysql", server.url) as world, world.pipeline():
+    with ensure(()).private_mysql() as server, ReaderWorld("mysql", server.url) as world, world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
         await_stints(world, 1, UNSIGNED)
         (reader,) = world.readers
@@ -121,7 +121,7 @@ def test_where_the_server_lost_the_place_too_the_reader_begins_at_the_present() 
         await_stints(world, 2, SIGNED)
 
 
-def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World) -> None:
+def test_from_now_begins_anew_though_the_checkpoint_is_there(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
         await_stints(world, 1, UNSIGNED)
@@ -140,7 +140,7 @@ def test_from_now_begins_anew_though_the_checkpoint_is_there(world: World) -> No
     assert set(rechecks(world)) == {None}
 
 
-def test_rows_that_went_from_kafka_are_not_sent_again(world: World) -> None:
+def test_rows_that_went_from_kafka_are_not_sent_again(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1)",
@@ -162,16 +162,16 @@ def test_rows_that_went_from_kafka_are_not_sent_again(world: World) -> None:
     assert [message.value["op"] for message in world.messages() if message.topic == "users"] == ["c"]
 
 
-def forget(world: World, topic: str) -> None:
+def forget(world: ReaderWorld, topic: str) -> None:
     """Deletes what a topic has, as a short retention does."""
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     for future in admin.delete_records(
         [TopicPartition(f"{world.name}.{topic}", lane, OFFSET_END) for lane in range(LANES)]
     ).values():
         future.result(30)
 
 
-def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: World) -> None:
+def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1)")
         xid = f"'{world.name}'"  # the server's other users have theirs
@@ -189,7 +189,7 @@ def test_what_is_prepared_at_the_lost_place_is_known_when_it_is_decided(world: W
     assert rechecks(world) == {}, "nobody had to be read live"
 
 
-def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World) -> None:
+def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute(
             "INSERT INTO users (id) VALUES (1)",
@@ -216,14 +216,14 @@ def test_an_event_that_was_skipped_in_that_file_is_passed_again(world: World) ->
         await_stints(world, 3, UNSIGNED)
 
 
-def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world: World) -> None:
+def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
         await_stints(world, 1, UNSIGNED)
         await_stints(world, 2, UNSIGNED)
         (reader,) = world.readers
         reader.stop()
-        with psycopg.connect(world.database_url) as connection:  # as if Kafka had ten messages of each lane less
+        with psycopg.connect(world.postgres_url) as connection:  # as if Kafka had ten messages of each lane less
             lanes = connection.execute("UPDATE leadstream.lanes SET next_seq = next_seq + 10 RETURNING lane, next_seq")
             ahead: dict[int, int] = dict(lanes.fetchall())
         until(lambda: "kafka set back" in findings(world.consumer("doctor", "--json")), "the doctor noticed")
@@ -231,7 +231,9 @@ def test_where_kafka_lost_what_is_applied_the_reader_gives_no_number_twice(world
         assert "Kafka lost messages that are applied" in world.setup("--repair")
         assert "nothing changed" in world.setup("--repair")
         assert "kafka set back" not in findings(world.consumer("doctor", "--json"))
-        assert all(seq > ahead[lane] for lane, seq in enumerate(world.checkpoints()[-1].next_seqs))
+        next_seqs = dict(enumerate(world.checkpoints()[-1].next_seqs))
+        assert next_seqs.keys() == ahead.keys()
+        assert all(next_seqs[lane] > seq for lane, seq in ahead.items())
         world.reader()
         world.execute("INSERT INTO users (id) VALUES (3)")
         await_stints(world, 3, UNSIGNED)

@@ -15,7 +15,7 @@ from consumer.settings import MySQLAddress
 from tests.integration.binlog.proxy import Proxy
 from tests.integration.reader.kills import compare, wait_for_end
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import PrivateServer, ensure
 from tests.support.waiting import until
 
@@ -73,9 +73,9 @@ def source_and_replica(flavor: str) -> Iterator[tuple[PrivateServer, PrivateServ
         yield first, second
 
 
-def stay(world: World, flavor: str, url: str) -> None:
+def stay(world: ReaderWorld, flavor: str, url: str) -> None:
     """Lets the reader work at one server until checkpoints name that one, and a little longer, and kills it."""
-    if urlsplit(url).port != urlsplit(world.url).port:
+    if urlsplit(url).port != urlsplit(world.mysql_url).port:
         wait_for(flavor, url, world.checkpoints()[-1].gtid_set)
     with closing(Replica(MySQLAddress(url))) as replica:
         server = replica.server()
@@ -87,7 +87,7 @@ def stay(world: World, flavor: str, url: str) -> None:
 
 
 def test_it_moves_to_another_replica_by_gtid_and_back_under_load(flavor: str) -> None:
-    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+    with source_and_replica(flavor) as (first, second), ReaderWorld(flavor, first.url) as world:
         world.setup()
         start = world.checkpoints()[-1]
         load = Load(world, seed=3, sizes=(1, 1, 1, 2, 5, 60), pause_seconds=0.03)
@@ -102,7 +102,7 @@ def test_it_moves_to_another_replica_by_gtid_and_back_under_load(flavor: str) ->
 
 def test_where_the_stream_stands_on_the_other_server_is_a_place_of_that_one(flavor: str) -> None:
     """Nothing happens there after the move, and the places of the server that was left are ahead of its own."""
-    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+    with source_and_replica(flavor) as (first, second), ReaderWorld(flavor, first.url) as world:
         world.setup()
         reader = world.reader().wait_for("reader_connected")
         world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1)")
@@ -159,7 +159,7 @@ def test_where_a_name_leads_to_another_server_nothing_is_asked_of_the_one_that_w
 @pytest.mark.parametrize("flavor", ["mariadb"])
 def test_it_does_not_leave_a_mariadb_whose_prepared_xa_transaction_is_undecided(flavor: str) -> None:
     """Its rows lie before our place; on the other server nobody knows where."""
-    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+    with source_and_replica(flavor) as (first, second), ReaderWorld(flavor, first.url) as world:
         world.setup()
         reader = world.reader().wait_for("reader_connected")
         world.execute("XA START 'x'", "INSERT INTO users (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")

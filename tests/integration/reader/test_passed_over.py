@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.integration.reader.test_ways_on import SIGNED, UNSIGNED, read_live, rechecks
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.stints import await_stints, stints
 
 pytestmark = pytest.mark.servers
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.servers
 OWING = [("none", "first_seen"), ("requirements_outstanding", "requirement_added")]
 
 
-def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_names_goes_on(world: World) -> None:
+def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_names_goes_on(world: ReaderWorld) -> None:
     with world.pipeline():
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'S1'), (2, NULL)",
@@ -48,7 +48,7 @@ def test_an_event_that_cannot_be_read_ends_the_reader_and_the_command_that_it_na
     assert set(rechecks(world)) == {None}
 
 
-def test_a_row_larger_than_kafka_takes_is_passed_and_its_customer_is_read_live(world: World) -> None:
+def test_a_row_larger_than_kafka_takes_is_passed_and_its_customer_is_read_live(world: ReaderWorld) -> None:
     reason = "REPEAT('x', 9000000)"
     world.execute("ALTER TABLE claim_requirements MODIFY claim_requirement_reason LONGTEXT NULL")
     with world.pipeline():

@@ -18,11 +18,11 @@ from confluent_kafka.admin import AdminClient
 from consumer.lane import lane_of
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
-from tests.integration.company_tables import key
 from tests.integration.reader.kills import kill_again_and_again
 from tests.integration.reader.load import Load
-from tests.integration.reader.world import LANES, World, check_numbers, replay
+from tests.integration.reader.world import LANES, ReaderWorld, check_numbers, replay
 from tests.servers import ensure
+from tests.support.company_tables import key
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.servers
 PASSPORT = f"'{key(100)}'"
 
 
-def assert_complete(world: World) -> None:
+def assert_complete(world: ReaderWorld) -> None:
     """The topics amount to exactly what the server holds, and their numbers are sound."""
     messages = world.messages()
     check_numbers(messages)
@@ -40,7 +40,7 @@ def assert_complete(world: World) -> None:
         assert rows == world.rows(table)
 
 
-def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -> None:
+def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.execute(
@@ -68,7 +68,7 @@ def test_inserts_updates_and_deletes_arrive_with_gapless_numbers(world: World) -
     assert_complete(world)
 
 
-def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(world: World) -> None:
+def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(world: ReaderWorld) -> None:
     world.setup()
     world.execute(
         "INSERT INTO users (id) VALUES (1), (2)",
@@ -93,7 +93,7 @@ def test_a_claim_that_moves_to_another_user_is_a_delete_there_and_a_create_here(
     assert_complete(world)
 
 
-def test_updates_that_change_only_updated_at_are_left_out_where_that_is_set(world: World) -> None:
+def test_updates_that_change_only_updated_at_are_left_out_where_that_is_set(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader(SKIP_UNCHANGED_UPDATES="true")
     world.execute(
@@ -109,7 +109,7 @@ def test_updates_that_change_only_updated_at_are_left_out_where_that_is_set(worl
     assert [(row["source"]["table"], row["op"]) for row in rows] == [("users", "c"), ("claims", "c"), ("claims", "u")]
 
 
-def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_stream(world: World) -> None:
+def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_stream(world: ReaderWorld) -> None:
     world.execute(
         "INSERT INTO claims (id, user_id, status, updated_at) VALUES (10, 8911, 'open', NULL),"
         " (11, 8912, 'open', NOW() - INTERVAL 1 HOUR), (13, 8913, 'open', NOW())"
@@ -130,13 +130,13 @@ def test_whose_claim_it_is_is_asked_from_the_server_for_claims_from_before_the_s
     ]
 
 
-def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: World) -> None:
+def test_killed_again_and_again_it_leaves_no_gap_and_repeats_nothing(world: ReaderWorld) -> None:
     trial = kill_again_and_again(world, kills=12, seed=8911)
     assert trial.rows > 100
     assert trial.advanced
 
 
-def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_it(world: World) -> None:
+def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_it(world: ReaderWorld) -> None:
     world.setup()
     with world.connection() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")
@@ -162,7 +162,7 @@ def test_a_transaction_larger_than_a_batch_is_cut_and_survives_kills_inside_of_i
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_in_good_order(world: World, how: signal.Signals, code: int) -> None:
+def test_a_signal_ends_it_in_good_order(world: ReaderWorld, how: signal.Signals, code: int) -> None:
     world.setup()
     load = Load(world)
     load.start()
@@ -174,7 +174,7 @@ def test_a_signal_ends_it_in_good_order(world: World, how: signal.Signals, code:
     check_numbers(world.messages())
 
 
-def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
+def test_on_a_quiet_server_heartbeats_move_every_lane(world: ReaderWorld) -> None:
     started = time.time()
     world.setup()
     reader = world.reader().wait_for("reader_connected")
@@ -193,7 +193,7 @@ def test_on_a_quiet_server_heartbeats_move_every_lane(world: World) -> None:
     )
 
 
-def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
+def test_a_second_reader_takes_over_and_the_first_says_so(world: ReaderWorld) -> None:
     world.setup()
     first = world.reader().wait_for("reader_connected")
     second = world.reader(REPLICA_SERVER_ID="4242")
@@ -204,7 +204,7 @@ def test_a_second_reader_takes_over_and_the_first_says_so(world: World) -> None:
     assert_complete(world)
 
 
-def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor(world: World) -> None:
+def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor(world: ReaderWorld) -> None:
     world.setup()
     rarely = {"READER_HEARTBEAT_SECONDS": "60"}  # nothing but the lost connection tells the first one
     first = world.reader(**rarely).wait_for("reader_connected")
@@ -219,7 +219,7 @@ def test_a_reader_that_wakes_up_does_not_take_the_binlog_away_from_its_successor
     assert_complete(world)
 
 
-def test_a_lost_connection_to_the_server_is_said_in_one_line_and_repaired(world: World) -> None:
+def test_a_lost_connection_to_the_server_is_said_in_one_line_and_repaired(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.execute("INSERT INTO users (id) VALUES (1)")
@@ -231,7 +231,7 @@ def test_a_lost_connection_to_the_server_is_said_in_one_line_and_repaired(world:
     assert_complete(world)
 
 
-def test_without_setup_it_says_what_to_run(world: World) -> None:
+def test_without_setup_it_says_what_to_run(world: ReaderWorld) -> None:
     result = world.consumer("read")
     assert result.returncode == 1
     started, failed = result.stderr.splitlines()
@@ -239,7 +239,7 @@ def test_without_setup_it_says_what_to_run(world: World) -> None:
     assert "run consumer setup" in failed
 
 
-def test_setup_twice_changes_nothing_and_says_so(world: World) -> None:
+def test_setup_twice_changes_nothing_and_says_so(world: ReaderWorld) -> None:
     assert "recorded the starting checkpoint" in world.setup()
     before = world.checkpoints()
     assert world.setup() == "everything is set up already; nothing changed\n"
@@ -247,14 +247,14 @@ def test_setup_twice_changes_nothing_and_says_so(world: World) -> None:
     assert world.checkpoints() == before
 
 
-def test_a_stream_that_begins_anew_is_refused_beside_lanes_of_an_older_one(world: World) -> None:
+def test_a_stream_that_begins_anew_is_refused_beside_lanes_of_an_older_one(world: ReaderWorld) -> None:
     """Its numbers would all count as repeated until they are past the older one's."""
     world.setup()
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     lost = f"{world.name}.checkpoints"
     admin.delete_topics([lost])[lost].result(30)
     until(lambda: lost not in admin.list_topics(timeout=30).topics, "the topic was gone")
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         connection.execute("UPDATE leadstream.lanes SET next_seq = 70 WHERE lane = 1")
         result = world.consumer("setup")
         assert result.returncode == 1
@@ -267,14 +267,14 @@ def test_a_stream_that_begins_anew_is_refused_beside_lanes_of_an_older_one(world
     assert "recorded the starting checkpoint" in said
 
 
-def test_other_lanes_than_the_topics_have_are_refused(world: World) -> None:
+def test_other_lanes_than_the_topics_have_are_refused(world: ReaderWorld) -> None:
     world.setup()
     result = world.consumer("setup", LANES="5")
     assert result.returncode == 1
     assert f"set LANES={LANES}" in result.stderr
 
 
-def test_a_topic_that_would_lose_changes_is_refused(world: World) -> None:
+def test_a_topic_that_would_lose_changes_is_refused(world: ReaderWorld) -> None:
     world.setup()
     world.alter_topic("users", "cleanup.policy", "compact")
     result = world.consumer("setup")
@@ -291,7 +291,7 @@ def test_from_earliest_reads_what_was_there_before(flavor: str) -> None:
     servers = ensure(("kafka", "postgres"))
     with (
         servers.private_mysql() if flavor == "mysql" else servers.private_mariadb() as server,
-        World(flavor, server.url) as world,
+        ReaderWorld(flavor, server.url) as world,
     ):
         world.execute("INSERT INTO users (id) VALUES (1), (2)", "DELETE FROM users WHERE id = 1")
         world.setup("--from", "earliest")
@@ -305,7 +305,7 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
     with (
         servers.private_mysql() as server,
         servers.private_kafka() as kafka,
-        World("mysql", server.url, kafka.url) as world,
+        ReaderWorld("mysql", server.url, kafka.url) as world,
     ):
         world.setup()
         reader = world.reader()
@@ -336,7 +336,7 @@ def test_a_reader_that_starts_while_kafka_is_away_says_why_and_ends_when_asked_t
     assert reader.stop() == 0
 
 
-def test_a_dry_run_prints_the_messages_and_sends_none(world: World) -> None:
+def test_a_dry_run_prints_the_messages_and_sends_none(world: ReaderWorld) -> None:
     world.setup()
     world.execute("INSERT INTO users (id) VALUES (1), (2)")
     printer = world.reader("--dry-run")
@@ -350,7 +350,7 @@ def test_a_dry_run_prints_the_messages_and_sends_none(world: World) -> None:
     assert world.messages() == []
 
 
-def test_only_captured_columns_leave_the_server(world: World) -> None:
+def test_only_captured_columns_leave_the_server(world: ReaderWorld) -> None:
     world.setup()
     world.execute(
         "INSERT INTO users (id, email_address, password, date_of_birth) VALUES (1, 'x@y', 'geheim', '1970-01-01')"
@@ -361,7 +361,7 @@ def test_only_captured_columns_leave_the_server(world: World) -> None:
     assert [set(row) for row in rows] == [{"id", "current_signature_file_id", "is_enabled", "created_at", "updated_at"}]
 
 
-def test_a_metrics_port_that_is_taken_ends_the_reader_with_one_sentence(world: World) -> None:
+def test_a_metrics_port_that_is_taken_ends_the_reader_with_one_sentence(world: ReaderWorld) -> None:
     world.setup()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -372,7 +372,7 @@ def test_a_metrics_port_that_is_taken_ends_the_reader_with_one_sentence(world: W
     assert "Traceback" not in ended.stderr
 
 
-def test_prometheus_is_told_what_was_read(world: World) -> None:
+def test_prometheus_is_told_what_was_read(world: ReaderWorld) -> None:
     port = free_port()
     world.setup()
     reader = world.reader(METRICS_PORT=str(port)).wait_for("reader_connected")
@@ -392,7 +392,7 @@ def test_prometheus_is_told_what_was_read(world: World) -> None:
     assert float(lag[1]) < 10
 
 
-def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: World) -> None:
+def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: ReaderWorld) -> None:
     world.setup()
     world.execute(
         "INSERT INTO users (id) VALUES (1)",
@@ -413,7 +413,7 @@ def test_rows_that_the_binlog_does_not_hold_are_a_notice_to_every_lane(world: Wo
     ]
 
 
-def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_without(world: World) -> None:
+def test_a_column_that_disappears_ends_it_with_a_sentence_and_it_does_not_start_without(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.execute("INSERT INTO claims (id, user_id, status) VALUES (1, 5, 'open')")
@@ -445,7 +445,7 @@ PASSED_OVER = "binlogs_purged"
 def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane(flavor: str) -> None:
     servers = ensure(("kafka", "postgres"))
     private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
-    with private() as server, World(flavor, server.url) as world:
+    with private() as server, ReaderWorld(flavor, server.url) as world:
         world.setup()
         reader = world.reader()
         world.execute("INSERT INTO users (id) VALUES (1)")
@@ -475,11 +475,11 @@ def test_purged_binlogs_end_it_or_are_passed_over_with_a_notice_to_every_lane(fl
         assert sorted(notices) == [("binlogs were purged before they were read", lane) for lane in range(LANES)]
 
 
-def test_a_dry_run_of_a_range_prints_that_range_and_ends(world: World) -> None:
+def test_a_dry_run_of_a_range_prints_that_range_and_ends(world: ReaderWorld) -> None:
     world.setup()
     places = []
     for user in (1, 2, 3):
-        with world.connection() as connection, closing(Replica(MySQLAddress(world.url))) as replica:
+        with world.connection() as connection, closing(Replica(MySQLAddress(world.mysql_url))) as replica:
             places.append(replica.binlog_end())
             connection.cursor().execute(f"INSERT INTO users (id) VALUES ({user})")
     ends = [f"{file}:{pos}" for file, pos, _ in places]

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.integration.reader.world import LANES, World, check_numbers
+from tests.integration.reader.world import LANES, ReaderWorld, check_numbers
 from tests.support.waiting import until
 
 
-def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: World) -> None:
+def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: ReaderWorld) -> None:
     world.setup()
     first = world.reader().wait_for("reader_connected")
     url = urlsplit(world.url)
@@ -27,7 +27,9 @@ def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: World) 
     assert len([line for line in first.lines() if line["event"] == "reader_connected"]) == 1
 
 
-def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(world: World, flavor: str) -> None:
+def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(
+    world: ReaderWorld, flavor: str
+) -> None:
     world.setup()
     first = world.reader().wait_for("reader_connected")
     with World(flavor) as other:
@@ -45,7 +47,7 @@ def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(
     assert len([line for line in first.lines() if line["event"] == "reader_connected"]) == 1
 
 
-def test_two_prefixes_follow_one_database(world: World) -> None:
+def test_two_prefixes_follow_one_database(world: ReaderWorld) -> None:
     """Each from its own checkpoint, which says whose it is."""
     world.setup()
     prefix = f"{world.name}_2"
@@ -61,18 +63,18 @@ def test_two_prefixes_follow_one_database(world: World) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", checkpoint.reader)
 
 
-def has_open_transaction(world: World) -> bool:
+def has_open_transaction(world: ReaderWorld) -> bool:
     """Whether rows of `users` lie in Kafka that are neither committed nor given up."""
     ends = []
     for level in ("read_committed", "read_uncommitted"):
-        consumer = Consumer({"bootstrap.servers": world.kafka, "group.id": "ends", "isolation.level": level})
+        consumer = Consumer({"bootstrap.servers": world.bootstrap, "group.id": "ends", "isolation.level": level})
         with closing(consumer):
             places = [TopicPartition(f"{world.name}.users", lane) for lane in range(LANES)]
             ends.append([consumer.get_watermark_offsets(place, timeout=20)[1] for place in places])
     return ends[0] < ends[1]
 
 
-def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(world: World) -> None:
+def test_a_reader_that_stood_still_inside_a_kafka_transaction_goes_on_by_itself(world: ReaderWorld) -> None:
     """Kafka has ended its transaction and says that it was fenced, or takes nothing more; nobody else was there."""
     world.setup()
     reader = world.reader(KAFKA_TRANSACTION_TIMEOUT_MS="5000").wait_for("reader_connected")

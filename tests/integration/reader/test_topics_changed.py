@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from consumer.lane import lane_of
 from consumer.stream.topics import LANE_TOPICS
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import LANES, World
+from tests.integration.reader.world import LANES, ReaderWorld
 from tests.support.processes import Process
 from tests.support.waiting import until
 
@@ -28,13 +28,13 @@ CUSTOMERS = range(1, 31)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with World("mysql") as ready:
+def world() -> Iterator[ReaderWorld]:
+    with ReaderWorld("mysql") as ready:
         yield ready
 
 
 @contextmanager
-def appliers(world: World, count: int, **more: str) -> Iterator[list[Process]]:
+def appliers(world: ReaderWorld, count: int, **more: str) -> Iterator[list[Process]]:
     """So many of `consumer apply`, ended with the block."""
     processes = [world.applier(**more) for _ in range(count)]
     yield processes
@@ -47,15 +47,15 @@ def lines(processes: list[Process], event: str) -> list[dict[str, Any]]:
     return [line for process in processes for line in process.lines() if line["event"] == event]
 
 
-def query(world: World, statement: str) -> list[tuple[Any, ...]]:
+def query(world: ReaderWorld, statement: str) -> list[tuple[Any, ...]]:
     """Rows of one statement at the call centre."""
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         return connection.execute(statement.encode()).fetchall()
 
 
-def add_partitions(world: World, count: int, *names: str) -> None:
+def add_partitions(world: ReaderWorld, count: int, *names: str) -> None:
     """Gives topics so many partitions, as an administrator does."""
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     for future in admin.create_partitions([NewPartitions(f"{world.name}.{name}", count) for name in names]).values():
         future.result(30)
 
@@ -73,44 +73,44 @@ def command_in(sentence: str) -> list[str]:
     return shlex.split(found[1])
 
 
-def register(world: World, numbers: range) -> None:
+def register(world: ReaderWorld, numbers: range) -> None:
     """Customers who have yet to sign."""
     world.execute(*(f"INSERT INTO users (id) VALUES ({number})" for number in numbers))
 
 
-def sign(world: World, numbers: range) -> None:
+def sign(world: ReaderWorld, numbers: range) -> None:
     """They sign, one after the other."""
     world.execute(*(f"UPDATE users SET current_signature_file_id = 'S{n}' WHERE id = {n}" for n in numbers))
 
 
-def signed(world: World) -> list[int]:
+def signed(world: ReaderWorld) -> list[int]:
     """Whose signatures are paid, each as often as it is."""
     return [user_id for (user_id,) in query(world, "SELECT user_id FROM conversions ORDER BY 1")]
 
 
-def await_leads(world: World, count: int) -> None:
+def await_leads(world: ReaderWorld, count: int) -> None:
     """Waits until we hold so many leads."""
     until(lambda: query(world, "SELECT count(*) FROM leadstream.leads") == [(count,)], f"there were {count} leads")
 
 
-def await_signed(world: World, count: int) -> None:
+def await_signed(world: ReaderWorld, count: int) -> None:
     """Waits until so many signatures are paid."""
     until(lambda: len(signed(world)) >= count, f"{count} signatures were paid", seen=lambda: signed(world))
 
 
-def waiting(world: World) -> int:
+def waiting(world: ReaderWorld) -> int:
     """Messages that `consumer status` shows waiting."""
     return int(json.loads(world.consumer("status", "--json").stdout)["waiting"])
 
 
-def warned(world: World, **more: str) -> dict[str, dict[str, Any]]:
+def warned(world: ReaderWorld, **more: str) -> dict[str, dict[str, Any]]:
     """What the doctor finds of Kafka, but for what one broker cannot help, and a reader that was stopped long ago."""
     found = findings(world.consumer("doctor", "--json", **more))
     others = ("kafka replication", "kafka reader")
     return {name: check for name, check in found.items() if name.startswith("kafka") and name not in others}
 
 
-def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_work(world: World) -> None:
+def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_work(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader().wait_for("reader_connected")
     with appliers(world, 1):
@@ -153,7 +153,7 @@ def test_partitions_added_to_one_topic_are_told_and_the_named_command_makes_all_
     assert not [line for event in ("numbers_lost", "dead_letter_added") for line in lines(processes, event)]
 
 
-def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(world: World) -> None:
+def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_into_them(world: ReaderWorld) -> None:
     world.setup()
     add_partitions(world, MORE, *LANE_TOPICS)
     add_partitions(world, 3, "checkpoints")
@@ -193,7 +193,9 @@ def test_partitions_added_to_every_topic_stop_nothing_and_lanes_can_be_raised_in
     assert warned(world, **more).keys() == {"kafka single partition"}
 
 
-def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(world: World) -> None:
+def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_them_at_work(
+    world: ReaderWorld,
+) -> None:
     often = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500"}
     world.setup()
     world.reader().wait_for("reader_connected")
@@ -221,7 +223,7 @@ def test_partitions_added_while_appliers_run_end_them_with_the_command_or_leave_
 
 
 def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_a_live_read_brings_it_back(
-    world: World,
+    world: ReaderWorld,
 ) -> None:
     world.setup()
     reader = world.reader().wait_for("reader_connected")
@@ -242,7 +244,7 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     world.alter_topic("claim_requirements", "retention.bytes", "1048576")
     world.alter_topic("users", "max.message.bytes", "1048588")
     gone = TopicPartition(f"{world.name}.claim_requirements", lane_of(1, LANES), -1)  # -1: all there is
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     admin.delete_records([gone])[gone].result(30)
     world.execute("UPDATE claim_requirements SET status = 'approved' WHERE id = 'r1'")
     world.execute(f"INSERT INTO users (id) VALUES ({mate})")
@@ -282,20 +284,22 @@ def test_retention_lowered_while_appliers_are_away_loses_what_kafka_deleted_and_
     assert verified.returncode == 0, verified.stdout
 
 
-def stints(world: World, user_id: int) -> list[str]:
+def stints(world: ReaderWorld, user_id: int) -> list[str]:
     """The queues that a customer was in."""
     found = query(world, f"SELECT queue_type FROM leadstream.stints WHERE user_id = {user_id} ORDER BY number")
     return [queue for (queue,) in found]
 
 
-def read_live(world: World) -> bool:
+def read_live(world: ReaderWorld) -> bool:
     """Whether nobody waits to be read live any more; rows that changed within the last minute are read again later."""
     result = world.reconciler("run", "new-users")
     assert result.returncode == 0, result.stderr
     return query(world, "SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL") == [(0,)]
 
 
-def test_a_topic_that_takes_smaller_messages_ends_the_reader_with_the_command_that_repairs_it(world: World) -> None:
+def test_a_topic_that_takes_smaller_messages_ends_the_reader_with_the_command_that_repairs_it(
+    world: ReaderWorld,
+) -> None:
     world.setup()
     world.execute(
         "INSERT INTO users (id) VALUES (1)", "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')"

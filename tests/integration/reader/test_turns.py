@@ -17,7 +17,7 @@ from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import ReaderFenced
 from consumer.stream.producer import ReaderTransactions
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -26,14 +26,14 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with World("mysql") as made:
+def world() -> Iterator[ReaderWorld]:
+    with ReaderWorld("mysql") as made:
         made.setup()
         yield made
 
 
 @pytest.fixture
-def kafka(world: World, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+def kafka(world: ReaderWorld, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
     for name, value in world.environment().items():
         monkeypatch.setenv(name, value)
     return load(KafkaSettings)
@@ -95,7 +95,7 @@ def test_of_two_that_take_over_at_once_one_goes_on(kafka: KafkaSettings, monkeyp
 
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_what_is_open_at_either_turn_is_undone_by_who_takes_over(
-    kafka: KafkaSettings, world: World, before: int
+    kafka: KafkaSettings, world: ReaderWorld, before: int
 ) -> None:
     start = last(kafka)
     with closing(ReaderTransactions(kafka, never)) as old, closing(ReaderTransactions(kafka, never)) as new:
@@ -112,7 +112,7 @@ def test_what_is_open_at_either_turn_is_undone_by_who_takes_over(
         assert world.messages() == []
 
 
-def test_an_audit_waits_for_what_is_not_decided_when_it_begins(kafka: KafkaSettings, world: World) -> None:
+def test_an_audit_waits_for_what_is_not_decided_when_it_begins(kafka: KafkaSettings, world: ReaderWorld) -> None:
     """Its transaction may be one that a checkpoint has passed: a commit reaches one partition after the other."""
     start = last(kafka)
     with closing(ReaderTransactions(kafka, never)) as reader:
@@ -120,7 +120,7 @@ def test_an_audit_waits_for_what_is_not_decided_when_it_begins(kafka: KafkaSetti
         reader.ready()
         reader.send(f"{world.name}.users", b"{}", b"1", 0)
         users = TopicPartition(f"{world.name}.users", 0)
-        uncommitted = {"bootstrap.servers": world.kafka, "group.id": "ends", "isolation.level": "read_uncommitted"}
+        uncommitted = {"bootstrap.servers": world.bootstrap, "group.id": "ends", "isolation.level": "read_uncommitted"}
         with closing(Consumer(uncommitted)) as consumer:
             until(lambda: consumer.get_watermark_offsets(users, timeout=20)[1] == 1, "the message lies in Kafka")
         with closing(Stream(kafka, start.epoch, start.database)) as stream:

@@ -17,7 +17,7 @@ from consumer.stream import producer
 from consumer.stream.checkpoint import Checkpoint
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import KafkaLost
-from tests.integration.reader.world import World, check_numbers, replay
+from tests.integration.reader.world import ReaderWorld, check_numbers, replay
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -52,7 +52,7 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_lost_or_r
                 raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "no such transaction", True))
             super().commit_transaction(timeout)
 
-    with World("mysql") as world:
+    with ReaderWorld("mysql") as world:
         world.setup()
         for name, value in world.environment().items():
             monkeypatch.setenv(name, value)

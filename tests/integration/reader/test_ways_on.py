@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import World, check_numbers
+from tests.integration.reader.world import ReaderWorld, check_numbers
 from tests.integration.stints import await_stints, stints
 from tests.servers import ensure
 from tests.support.waiting import until
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.servers
 MINIMAL = "SET SESSION binlog_row_image = 'MINIMAL'"
 
 
-def rechecks(world: World) -> dict[int | None, str]:
+def rechecks(world: ReaderWorld) -> dict[int | None, str]:
     """Whom the stream asks a live read for (None: everybody of a lane), and why."""
     return {
         message.value["lane"]["user_id"]: message.value["lane"]["recheck"]
@@ -37,7 +37,7 @@ UPDATE leadstream.rechecks SET not_before = now();
 """As if what we hold had changed ten minutes earlier than it did: old enough for a live read to be believed."""
 
 
-def read_live(world: World, user_id: int, expected: list[tuple[str, str]], *, aged: bool = True) -> None:
+def read_live(world: ReaderWorld, user_id: int, expected: list[tuple[str, str]], *, aged: bool = True) -> None:
     """Waits for a recheck of this customer, and has rechecks processed until it leads to these stints.
 
     A row that changed less than a minute before it is read is too fresh to be believed, and read again after another:
@@ -45,7 +45,7 @@ def read_live(world: World, user_id: int, expected: list[tuple[str, str]], *, ag
     """
     until(lambda: queued(world, user_id) or stints(world, user_id) == expected, f"a live read of {user_id} was queued")
     if aged:
-        with psycopg.connect(world.database_url, autocommit=True) as connection:
+        with psycopg.connect(world.postgres_url, autocommit=True) as connection:
             connection.execute(AGED.format(micros=600_000_000).encode())
 
     def processed() -> bool:
@@ -58,9 +58,9 @@ def read_live(world: World, user_id: int, expected: list[tuple[str, str]], *, ag
     until(processed, f"{user_id} had {expected}", within=250, seen=lambda: stints(world, user_id), pause=2.0)
 
 
-def queued(world: World, user_id: int) -> list[tuple[str]]:
+def queued(world: ReaderWorld, user_id: int) -> list[tuple[str]]:
     """Why a live read of a customer is queued, if it is."""
-    with psycopg.connect(world.database_url) as connection:
+    with psycopg.connect(world.postgres_url) as connection:
         return connection.execute("SELECT reason FROM leadstream.rechecks WHERE user_id = %s", (user_id,)).fetchall()
 
 
@@ -68,7 +68,7 @@ UNSIGNED = [("unsigned_users", "first_seen")]
 SIGNED = [*UNSIGNED, ("none", "signature_obtained")]
 
 
-def test_a_partial_row_image_is_passed_and_its_customer_is_read_live(world: World, flavor: str) -> None:
+def test_a_partial_row_image_is_passed_and_its_customer_is_read_live(world: ReaderWorld, flavor: str) -> None:
     with world.pipeline():
         world.execute("INSERT INTO users (id) VALUES (1), (2)")
         await_stints(world, 1, UNSIGNED)
@@ -83,7 +83,7 @@ def test_a_partial_row_image_is_passed_and_its_customer_is_read_live(world: Worl
     assert "binlog_row_image than FULL" in found[1]
 
 
-def test_whose_row_a_partial_image_is_decides_who_is_read_live(world: World) -> None:
+def test_whose_row_a_partial_image_is_decides_who_is_read_live(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.execute(
@@ -107,7 +107,7 @@ def test_whose_row_a_partial_image_is_decides_who_is_read_live(world: World) -> 
     assert all(line["position"] and line["hint"] for line in told)
 
 
-def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: World) -> None:
+def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.execute(
@@ -128,7 +128,7 @@ def test_a_claim_that_moves_in_a_partial_image_belongs_to_both(world: World) -> 
 def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kind: str) -> None:
     servers = ensure(())
     private = servers.private_mysql if kind == "mysql" else servers.private_mariadb
-    with private() as server, World(kind, server.url) as world:
+    with private() as server, ReaderWorld(kind, server.url) as world:
         with world.pipeline():
             world.execute("INSERT INTO users (id) VALUES (1), (2)")
             await_stints(world, 1, UNSIGNED)
@@ -147,6 +147,6 @@ def test_an_update_without_column_names_is_passed_and_everybody_is_read_live(kin
         assert "without column names" in rechecks(world)[None]
 
 
-def doctor(world: World) -> dict[str, dict[str, Any]]:
+def doctor(world: ReaderWorld) -> dict[str, dict[str, Any]]:
     """What the doctor finds not to be well."""
     return findings(world.consumer("doctor", "--json"))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from types import TracebackType
-from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import psutil
-import psycopg
 import pymysql
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -30,11 +26,10 @@ from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
-from tests.integration.company_tables import call_centre_tables, company_tables
 from tests.servers import ensure
-from tests.support.environments import environment
-from tests.support.processes import Process, Processes, log_folder
+from tests.support.processes import Process
 from tests.support.waiting import until
+from tests.support.world import ProcessWorld
 from tests.whole_topics import messages_of
 
 LANES = 4
@@ -50,61 +45,26 @@ class Message(NamedTuple):
     value: dict[str, Any]
 
 
-class World:
-    """Everything one trial needs, deleted at its end."""
+class ReaderWorld(ProcessWorld):
+    """A company on either server, readers of it, and what they have written; nothing is set up."""
 
-    def __init__(self, flavor: str, url: str | None = None, kafka: str | None = None) -> None:
-        """`url` and `kafka` are servers of the trial's own; without them the shared ones serve."""
+    def __init__(self, flavor: str, mysql: str | None = None, kafka: str | None = None) -> None:
+        """`mysql`, a MariaDB where that is the flavor, and `kafka` are named where they are not the shared ones."""
         servers = ensure(("mysql" if flavor == "mysql" else "mariadb", "kafka", "postgres"))
-        self.name = f"reader_{uuid.uuid4().hex[:10]}"
-        self.kafka = kafka or servers.kafka_bootstrap
-        url = url or (servers.mysql_url if flavor == "mysql" else servers.mariadb_url)
-        self.url = urlsplit(url)._replace(path=f"/{self.name}").geturl()
-        self._server = urlsplit(url)._replace(path="/mysql").geturl()
-        self._postgres = servers.postgres_url
-        self.database_url = urlsplit(self._postgres)._replace(path=f"/{self.name}").geturl()
-        self.readers: list[Process] = []
-        self.processes = Processes(
-            environment(
-                mysql=self.url,
-                postgres=self.database_url,
-                kafka=self.kafka,
-                prefix=self.name,
-                lanes=LANES,
-                READER_HEARTBEAT_SECONDS="0.4",
-            ),
-            log_folder(self.name),
+        super().__init__(
+            "reader",
+            postgres=servers.postgres_url,
+            mysql=mysql or (servers.mysql_url if flavor == "mysql" else servers.mariadb_url),
+            kafka=kafka or servers.kafka_bootstrap,
+            lanes=LANES,
+            READER_HEARTBEAT_SECONDS="0.4",
         )
-
-    def __enter__(self) -> Self:
-        self._on_server(f"CREATE DATABASE {self.name}")
-        with psycopg.connect(self._postgres, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {self.name}")
-        with psycopg.connect(self.database_url) as connection:
-            connection.execute(call_centre_tables().encode())
-        self.execute(*company_tables(foreign_keys=False))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.processes.end()
-        self._on_server(f"DROP DATABASE {self.name}")
-        with psycopg.connect(self._postgres, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
-        names = [f"{self.name}.{name}" for name in (*LANE_TOPICS, "checkpoints", "conversions", "dead-letters")]
-        admin = AdminClient({"bootstrap.servers": self.kafka})
-        for future in admin.delete_topics(names).values():
-            future.exception(30)
-
-    def _on_server(self, statement: str) -> None:
-        with closing(login(MySQLAddress(self._server), 10, 60)) as connection, connection.cursor() as cursor:
-            cursor.execute(statement)
+        self.readers: list[Process] = []
 
     @contextmanager
     def connection(self) -> Iterator[pymysql.connections.Connection[Cursor]]:
         """A session in the company's database, with autocommit."""
-        with closing(login(MySQLAddress(self.url), 10, 60)) as connection:
+        with closing(login(MySQLAddress(self.mysql_url), 10, 60)) as connection:
             yield connection
 
     def execute(self, *statements: str) -> None:
@@ -127,10 +87,6 @@ class World:
         with self.connection() as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
             cursor.execute(f"SELECT {columns} FROM {table}")
             return {row["id"]: row for row in cursor.fetchall()}
-
-    def environment(self, **more: str) -> dict[str, str]:
-        """What the processes are told."""
-        return self.processes.env | more
 
     def consumer(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs `consumer …` to its end."""
@@ -169,7 +125,7 @@ class World:
         """Changes one setting of one of our topics."""
         resource = ConfigResource(ResourceType.TOPIC, f"{self.name}.{name}")
         resource.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
-        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.incremental_alter_configs([resource])[resource].result(30)
 
     def cut_off(self, reader: Process) -> None:
@@ -204,7 +160,7 @@ class World:
 
     def _raw(self, partitions: list[tuple[str, int]]) -> Iterator[tuple[str, int, bytes, bytes]]:
         """Every committed message of some partitions, as far as they reach when they are asked."""
-        for message in messages_of({"bootstrap.servers": self.kafka}, partitions):
+        for message in messages_of({"bootstrap.servers": self.bootstrap}, partitions):
             topic, partition = str(message.topic()), int(message.partition() or 0)
             yield topic, partition, message.key() or b"", message.value() or b""
 

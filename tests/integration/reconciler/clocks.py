@@ -8,11 +8,11 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from reconciler.postgres import Postgres
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 
 @contextmanager
-def clock_says(world: World, moment: datetime) -> Iterator[Postgres]:
+def clock_says(world: ReconcilerWorld, moment: datetime) -> Iterator[Postgres]:
     """A session for which now() is this moment: a function of that name stands before PostgreSQL's own."""
     world.pg("CREATE SCHEMA another_clock")
     world.pg(
@@ -21,7 +21,7 @@ def clock_says(world: World, moment: datetime) -> Iterator[Postgres]:
     )
     path = "options=-csearch_path%3Danother_clock,pg_catalog,public"
     try:
-        with closing(Postgres(urlsplit(world.conninfo)._replace(query=path).geturl())) as postgres:
+        with closing(Postgres(urlsplit(world.postgres_url)._replace(query=path).geturl())) as postgres:
             yield postgres
     finally:
         world.pg("DROP SCHEMA another_clock CASCADE")

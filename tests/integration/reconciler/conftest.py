@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import World, close_world, open_world
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import Servers, ensure
 
 
@@ -18,24 +18,23 @@ def servers() -> Servers:
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[ReconcilerWorld]:
     """A company on either server; the call centre is PostgreSQL's."""
     servers = ensure([request.param, "postgres"])
-    world = open_world(servers.mysql_url if request.param == "mysql" else servers.mariadb_url, servers.postgres_url)
-    yield world
-    close_world(world, servers.postgres_url)
+    mysql = servers.mysql_url if request.param == "mysql" else servers.mariadb_url
+    with ReconcilerWorld(mysql, servers.postgres_url) as world:
+        yield world
 
 
 @pytest.fixture
-def mysql_world(servers: Servers) -> Iterator[World]:
+def mysql_world(servers: Servers) -> Iterator[ReconcilerWorld]:
     """A company on MySQL, for what does not depend on the server."""
-    world = open_world(servers.mysql_url, servers.postgres_url)
-    yield world
-    close_world(world, servers.postgres_url)
+    with ReconcilerWorld(servers.mysql_url, servers.postgres_url) as world:
+        yield world
 
 
 @pytest.fixture
-def stream(world: World) -> Iterator[Played]:
+def stream(world: ReconcilerWorld) -> Iterator[Played]:
     """What the stream brings, played by the test."""
     with closing(Played(world)) as played:
         yield played

@@ -9,7 +9,7 @@ from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, U
 from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from consumer.stream.envelope import NOBODY
-from tests.integration.reconciler.world import LANES, World
+from tests.integration.reconciler.world import LANES, ReconcilerWorld
 
 _TABLES = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.CLAIM_REQUIREMENTS}
 
@@ -17,8 +17,8 @@ _TABLES = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.C
 class Played:
     """An applier that owns every lane; its session stays open between batches, as a process's does."""
 
-    def __init__(self, world: World) -> None:
-        self.store = LeadStore(world.conninfo, LANES, world.shadow, "stream")
+    def __init__(self, world: ReconcilerWorld) -> None:
+        self.store = LeadStore(world.postgres_url, LANES, world.shadow, "stream")
 
     def close(self) -> None:
         """Ends its session."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.waiting import PATIENCE, until
@@ -78,7 +78,7 @@ def _bearer(token: str | None) -> dict[str, str]:
 
 
 @contextmanager
-def serving(world: World, *, ready: str = "/health/ready", **settings: str) -> Iterator[Served]:
+def serving(world: ReconcilerWorld, *, ready: str = "/health/ready", **settings: str) -> Iterator[Served]:
     """Serves a world on a free port, until what `ready` names answers well."""
     port = free_port()
     served = Served(world.start("serve", **({"HTTP_PORT": str(port), "PRECALL_DEADLINE_MS": "2000"} | settings)), port)

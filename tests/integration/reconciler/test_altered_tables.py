@@ -11,7 +11,7 @@ from consumer.mysql.errors import PreconditionFailed
 from reconciler import replica as replica_module
 from reconciler.replica import ReplicaReads
 from tests.integration.reconciler.serving import serving
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 GOES = {
     "renamed": "ALTER TABLE {table} RENAME COLUMN {column} TO {column}_was",
@@ -25,7 +25,7 @@ QUESTIONS: dict[str, Callable[[ReplicaReads], object]] = {
 }
 
 
-def company(world: World) -> None:
+def company(world: ReconcilerWorld) -> None:
     for user_id in (1, 2):
         world.user(user_id, signature=user_id)
         world.claim(10 * user_id, user_id)
@@ -33,7 +33,7 @@ def company(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", GOES)
-def test_a_session_that_knew_a_column_does_without_it_when_it_has_gone(world: World, how: str) -> None:
+def test_a_session_that_knew_a_column_does_without_it_when_it_has_gone(world: ReconcilerWorld, how: str) -> None:
     company(world)
     replica = world.replica()
     for table, column in (
@@ -53,7 +53,7 @@ def test_a_session_that_knew_a_column_does_without_it_when_it_has_gone(world: Wo
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_every_question_is_put_anew_after_the_tables_changed(mysql_world: World, name: str) -> None:
+def test_every_question_is_put_anew_after_the_tables_changed(mysql_world: ReconcilerWorld, name: str) -> None:
     company(mysql_world)
     replica = mysql_world.replica()
     before = QUESTIONS[name](replica)
@@ -74,7 +74,7 @@ def test_every_question_is_put_anew_after_the_tables_changed(mysql_world: World,
     ],
 )
 def test_what_leads_are_judged_by_is_missed_and_never_taken_for_empty(
-    mysql_world: World, statement: str, said: str
+    mysql_world: ReconcilerWorld, statement: str, said: str
 ) -> None:
     company(mysql_world)
     replica = mysql_world.replica()
@@ -88,14 +88,14 @@ def test_what_leads_are_judged_by_is_missed_and_never_taken_for_empty(
 @pytest.mark.parametrize(
     "kind", ["CHAR(1) DEFAULT 'Y'", "ENUM('N','Y') DEFAULT 'Y'", "SET('0','1') DEFAULT '1'", "FLOAT"]
 )
-def test_a_switch_that_is_no_number_is_never_guessed(world: World, kind: str) -> None:
+def test_a_switch_that_is_no_number_is_never_guessed(world: ReconcilerWorld, kind: str) -> None:
     world.sql(f"ALTER TABLE users DROP COLUMN is_enabled, ADD COLUMN is_enabled {kind}")
     with pytest.raises(PreconditionFailed, match=r"users\.is_enabled on .* which cannot be read exactly"):
         world.replica().read_users([1])
 
 
 def test_a_column_that_comes_back_is_seen_without_a_restart(
-    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+    mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mysql_world.user(1)
     mysql_world.sql("ALTER TABLE users DROP COLUMN is_enabled")
@@ -106,7 +106,7 @@ def test_a_column_that_comes_back_is_seen_without_a_restart(
     assert replica.read_users([1]).leads[1].user == UserRow(1, None, False)
 
 
-def test_a_time_that_is_no_time_is_done_without(world: World) -> None:
+def test_a_time_that_is_no_time_is_done_without(world: ReconcilerWorld) -> None:
     world.user(1)
     world.sql("ALTER TABLE users DROP COLUMN updated_at, ADD COLUMN updated_at INT DEFAULT 1714521600")
     world.sql("ALTER TABLE users DROP COLUMN created_at, ADD COLUMN created_at VARCHAR(20) DEFAULT 'yesterday'")
@@ -118,7 +118,9 @@ def test_a_time_that_is_no_time_is_done_without(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", GOES)
-def test_serve_answers_from_the_replica_whatever_informative_column_goes(mysql_world: World, how: str) -> None:
+def test_serve_answers_from_the_replica_whatever_informative_column_goes(
+    mysql_world: ReconcilerWorld, how: str
+) -> None:
     company(mysql_world)
     mysql_world.backfill()
     with serving(mysql_world) as served:

@@ -14,8 +14,8 @@ from consumer.lane import lane_of
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Table, UserRow
 from consumer.store.leads import LeadStore
 from consumer.stream.envelope import NOBODY
-from tests.integration.company_tables import key
-from tests.integration.reconciler.world import LANES, World
+from tests.integration.reconciler.world import LANES, ReconcilerWorld
+from tests.support.company_tables import key
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -32,9 +32,9 @@ def changed(status: str | None, became: str, at: int, version: int) -> Change:
 class Stream:
     """Applies changes of the user as an applier does."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ReconcilerWorld) -> None:
         self._world = world
-        self._store = LeadStore(world.conninfo, LANES, False, "stream")
+        self._store = LeadStore(world.postgres_url, LANES, False, "stream")
 
     def send(self, *changes: Change) -> None:
         """These changes, in the user's lane; heartbeats too."""
@@ -58,7 +58,7 @@ class Stream:
 
 
 @pytest.fixture
-def stream(mysql_world: World) -> Iterator[Stream]:
+def stream(mysql_world: ReconcilerWorld) -> Iterator[Stream]:
     """A customer who signed long ago and whose document was asked for; MySQL's is approved meanwhile."""
     world, now = mysql_world, time.time_ns() // 1000
     stream = Stream(world)
@@ -74,14 +74,14 @@ def stream(mysql_world: World) -> Iterator[Stream]:
     stream.close()
 
 
-def history(world: World) -> list[tuple[object, ...]]:
+def history(world: ReconcilerWorld) -> list[tuple[object, ...]]:
     return world.pg(
         "SELECT number, queue_type, opened_reason, closed_reason, conversion_type FROM leadstream.stints"
         " WHERE user_id = 1 ORDER BY number"
     )
 
 
-def ask_again(world: World) -> dict[str, object]:
+def ask_again(world: ReconcilerWorld) -> dict[str, object]:
     world.pg("INSERT INTO leadstream.rechecks (user_id, reason) VALUES (1, 'asked') ON CONFLICT (user_id) DO NOTHING")
     world.pg("UPDATE leadstream.rechecks SET not_before = now()")
     return world.sweep("rechecks").tally.as_counts()
@@ -89,7 +89,7 @@ def ask_again(world: World) -> dict[str, object]:
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_what_the_stream_still_brings_is_recorded_once_though_the_clock_was_put_back(
-    mysql_world: World, stream: Stream, checked: bool
+    mysql_world: ReconcilerWorld, stream: Stream, checked: bool
 ) -> None:
     """The document was rejected and approved just now, which the lane has yet to bring."""
     world, now = mysql_world, time.time_ns() // 1000
@@ -108,7 +108,9 @@ def test_what_the_stream_still_brings_is_recorded_once_though_the_clock_was_put_
     assert world.conversions() == [(USER, "requirements_completed")]
 
 
-def test_what_the_stream_missed_is_repaired_when_the_clock_has_caught_up(mysql_world: World, stream: Stream) -> None:
+def test_what_the_stream_missed_is_repaired_when_the_clock_has_caught_up(
+    mysql_world: ReconcilerWorld, stream: Stream
+) -> None:
     world, now = mysql_world, time.time_ns() // 1000
     stream.beat(now + 10 * MINUTE)
     left = ask_again(world)
@@ -121,7 +123,7 @@ def test_what_the_stream_missed_is_repaired_when_the_clock_has_caught_up(mysql_w
     assert world.conversions() == [(USER, "requirements_completed")]
 
 
-def test_no_backfill_runs_while_the_clock_is_behind(mysql_world: World, stream: Stream) -> None:
+def test_no_backfill_runs_while_the_clock_is_behind(mysql_world: ReconcilerWorld, stream: Stream) -> None:
     world = mysql_world
     world.user(2)
     stream.beat(time.time_ns() // 1000 + 10 * MINUTE)

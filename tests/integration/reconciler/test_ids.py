@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from consumer.leads.model import Table
-from tests.integration.company_tables import key
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
+from tests.support.company_tables import key
 
 UNHELD = 2**63
 LAST = 2**64 - 1
 
 
-def signed_ids(world: World) -> None:
+def signed_ids(world: ReconcilerWorld) -> None:
     """The company's users have signed ids."""
     world.sql("ALTER TABLE claims DROP FOREIGN KEY claims_user_id_foreign")
     world.sql("ALTER TABLE users MODIFY id BIGINT NOT NULL")
     world.sql("ALTER TABLE claims MODIFY user_id BIGINT NOT NULL")
 
 
-def some_beyond(world: World) -> None:
+def some_beyond(world: ReconcilerWorld) -> None:
     """Users 1 to 3, and two whom no bigint holds, one of them with a claim and a document; all of them new."""
     for user_id in (1, 2, 3, UNHELD, LAST):
         world.user(user_id, signature=5 if user_id in (3, LAST) else None, ago=60)
@@ -32,7 +32,9 @@ def some_beyond(world: World) -> None:
 HELD = {1: "unsigned_users", 2: "unsigned_users", 3: "requirements_outstanding"}
 
 
-def test_a_backfill_takes_everybody_whom_a_bigint_holds_and_reports_how_many_it_does_not(world: World) -> None:
+def test_a_backfill_takes_everybody_whom_a_bigint_holds_and_reports_how_many_it_does_not(
+    world: ReconcilerWorld,
+) -> None:
     some_beyond(world)
     report = world.backfill(batch_size=2)
     assert (report.outcome, report.tally.first_seen, report.tally.unheld) == ("ok", 3, 2)
@@ -40,7 +42,9 @@ def test_a_backfill_takes_everybody_whom_a_bigint_holds_and_reports_how_many_it_
     assert world.queues() == HELD
 
 
-def test_a_verify_compares_everybody_whom_a_bigint_holds_and_reports_how_many_it_does_not(world: World) -> None:
+def test_a_verify_compares_everybody_whom_a_bigint_holds_and_reports_how_many_it_does_not(
+    world: ReconcilerWorld,
+) -> None:
     some_beyond(world)
     world.backfill()
     world.age_everything()
@@ -54,7 +58,9 @@ def test_a_verify_compares_everybody_whom_a_bigint_holds_and_reports_how_many_it
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["by key", "by index"])
-def test_sweeps_find_everybody_whom_a_bigint_holds_and_report_how_many_it_does_not(world: World, indexed: bool) -> None:
+def test_sweeps_find_everybody_whom_a_bigint_holds_and_report_how_many_it_does_not(
+    world: ReconcilerWorld, indexed: bool
+) -> None:
     if indexed:
         world.sql("CREATE INDEX users_created ON users (created_at)")
     some_beyond(world)
@@ -74,14 +80,14 @@ def test_sweeps_find_everybody_whom_a_bigint_holds_and_report_how_many_it_does_n
     assert "2 users whose id is 2^63 or more" in (dry.error or "")
 
 
-def test_a_company_of_none_but_such_users_is_an_empty_one(mysql_world: World) -> None:
+def test_a_company_of_none_but_such_users_is_an_empty_one(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(LAST, ago=60)
     for report in (world.backfill(), world.verify(), world.verify(sample=5), world.sweep("new-users")):
         assert (report.outcome, report.tally.checked, report.tally.unheld) == ("ok", 0, 1), report.error
 
 
-def test_users_with_ids_of_zero_and_below_are_customers_like_any_other(world: World) -> None:
+def test_users_with_ids_of_zero_and_below_are_customers_like_any_other(world: ReconcilerWorld) -> None:
     signed_ids(world)
     for user_id in (-5, 0, 7):
         world.user(user_id, ago=7200)
@@ -100,7 +106,7 @@ def test_users_with_ids_of_zero_and_below_are_customers_like_any_other(world: Wo
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["by key", "by index"])
-def test_new_users_with_ids_of_zero_and_below_are_found(world: World, indexed: bool) -> None:
+def test_new_users_with_ids_of_zero_and_below_are_found(world: ReconcilerWorld, indexed: bool) -> None:
     signed_ids(world)
     if indexed:
         world.sql("CREATE INDEX users_created ON users (created_at)")
@@ -112,7 +118,7 @@ def test_new_users_with_ids_of_zero_and_below_are_found(world: World, indexed: b
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["without index", "with index"])
 def test_new_documents_are_found_however_many_are_of_one_second(
-    world: World, indexed: bool, monkeypatch: pytest.MonkeyPatch
+    world: ReconcilerWorld, indexed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.runs.sweeps.PAGE", 5)
     if indexed:
@@ -141,7 +147,9 @@ def test_new_documents_are_found_however_many_are_of_one_second(
     assert world.sweep("new-requirements").tally.drift == {}
 
 
-def test_pages_of_new_documents_end_though_one_second_has_more_of_them_than_any_page(mysql_world: World) -> None:
+def test_pages_of_new_documents_end_though_one_second_has_more_of_them_than_any_page(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     world.user(1, signature=5)
     world.claim(10, 1)
@@ -161,7 +169,7 @@ def test_pages_of_new_documents_end_though_one_second_has_more_of_them_than_any_
     assert replica.queries - before <= 16
 
 
-def test_documents_on_no_claim_are_nobodys_and_nothing_stumbles_over_them(world: World) -> None:
+def test_documents_on_no_claim_are_nobodys_and_nothing_stumbles_over_them(world: ReconcilerWorld) -> None:
     world.sql("ALTER TABLE claim_requirements MODIFY claim_id BIGINT UNSIGNED NULL")
     world.user(1, signature=5)
     world.claim(10, 1)

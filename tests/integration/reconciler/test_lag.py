@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import SweepScope
-from tests.integration.reconciler.world import World, open_world
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import PrivateServer, ensure
 from tests.support.waiting import until
 
@@ -24,10 +24,10 @@ HOUR = 3600
 class Pair:
     """A company on a source; `world` reads its replica, `ahead` the source: a stream that has brought everything."""
 
-    ahead: World
-    world: World
+    ahead: ReconcilerWorld
+    world: ReconcilerWorld
     mariadb: bool
-    behind: World
+    behind: ReconcilerWorld
 
     def stop(self) -> None:
         """The replica no longer applies what it gets."""
@@ -70,11 +70,11 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         source = stack.enter_context(start(["--server-id=101"]))
         replica = stack.enter_context(start(["--server-id=102"]))
         reset = "RESET MASTER" if mariadb else "RESET BINARY LOGS AND GTIDS"
-        behind = open_world(replica.url, servers.postgres_url)
-        behind.sql(f"DROP DATABASE {urlsplit(behind.replica_url).path[1:]}")
+        behind = stack.enter_context(ReconcilerWorld(replica.url, servers.postgres_url))
+        behind.sql(f"DROP DATABASE {behind.name}")
         behind.sql(reset)
-        scratch = open_world(source.url, servers.postgres_url)
-        scratch.sql(f"DROP DATABASE {urlsplit(scratch.replica_url).path[1:]}")
+        scratch = stack.enter_context(ReconcilerWorld(source.url, servers.postgres_url))
+        scratch.sql(f"DROP DATABASE {scratch.name}")
         scratch.sql(reset)
         if mariadb:
             behind.sql(
@@ -89,16 +89,12 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
                 *_address(source),
             )
         behind.sql("START SLAVE" if mariadb else "START REPLICA")
-        ahead = open_world(source.url, servers.postgres_url)
-        name = urlsplit(ahead.replica_url).path
-        until(lambda: behind.sql("SHOW DATABASES LIKE %s", name[1:]), "the database arrived")
-        until(lambda: behind.sql(f"SHOW TABLES IN {name[1:]} LIKE 'claim_requirements'"), "the tables arrived")
-        behind.sql(f"USE {name[1:]}")
-        world = replace(ahead, replica_url=urlsplit(replica.url)._replace(path=name).geturl(), _open=[])
-        pair = Pair(ahead, world, mariadb, behind)
-        yield pair
-        for one in (world, ahead, behind, scratch):
-            one.close()
+        ahead = stack.enter_context(ReconcilerWorld(source.url, servers.postgres_url))
+        until(lambda: behind.sql("SHOW DATABASES LIKE %s", ahead.name), "the database arrived")
+        until(lambda: behind.sql(f"SHOW TABLES IN {ahead.name} LIKE 'claim_requirements'"), "the tables arrived")
+        behind.sql(f"USE {ahead.name}")
+        world = stack.enter_context(ahead.beside(replica.url))
+        yield Pair(ahead, world, mariadb, behind)
 
 
 def known(pair: Pair) -> None:

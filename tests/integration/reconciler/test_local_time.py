@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 
-def customers(world: World, hours_behind: float) -> None:
+def customers(world: ReconcilerWorld, hours_behind: float) -> None:
     """Three customers that the stream brought just now, with `created_at` so far behind UTC, and a document each."""
     for user_id in (1, 2, 3):
         ago = round(hours_behind * 3600) + 10 * user_id
@@ -21,7 +21,7 @@ def customers(world: World, hours_behind: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["new-users", "new-requirements"])
-def test_a_sweep_by_created_at_warns_where_that_is_no_utc(world: World, name: str) -> None:
+def test_a_sweep_by_created_at_warns_where_that_is_no_utc(world: ReconcilerWorld, name: str) -> None:
     customers(world, hours_behind=5)
     report = world.sweep(name)
     assert report.outcome == "ok"
@@ -30,7 +30,7 @@ def test_a_sweep_by_created_at_warns_where_that_is_no_utc(world: World, name: st
     assert requirements.startswith("claim_requirements.created_at holds times 5 h behind UTC")
 
 
-def test_times_in_utc_are_no_warning_and_reports_have_the_list(world: World) -> None:
+def test_times_in_utc_are_no_warning_and_reports_have_the_list(world: ReconcilerWorld) -> None:
     customers(world, hours_behind=0)
     assert world.sweep("new-users").warnings == ()
     told = world.command("run", "new-users", "--json")

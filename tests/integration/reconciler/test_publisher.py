@@ -24,7 +24,7 @@ from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.runs.test_conversions import MINUTE, ask, hand_in, now, sign
 from tests.integration.reconciler.runs.test_sweeps import EVERYONE
 from tests.integration.reconciler.serving import Served, serving
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import ensure
 from tests.support.waiting import until
 from tests.whole_topics import messages_of, partitions_of
@@ -35,7 +35,7 @@ CUSTOMERS = range(1, 6)
 
 
 @pytest.fixture
-def world(mysql_world: World) -> World:
+def world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     """Customers, each with a claim, none of whom has signed; everybody is known, and the stream has passed that."""
     for user_id in CUSTOMERS:
         mysql_world.user(user_id)
@@ -90,7 +90,7 @@ def series(served: Served, name: str) -> float | None:
     return None
 
 
-def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: World, stream: Played) -> None:
+def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: ReconcilerWorld, stream: Played) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
     world.sql("UPDATE users SET current_signature_file_id = 'missed' WHERE id = 2")
     world.pass_lanes()
@@ -113,9 +113,13 @@ def test_a_cursor_brings_every_conversion_once_whoever_recorded_it(world: World,
             assert served.get("/v1/conversions", **wrong).status_code == 422
 
 
-def test_however_many_ask_a_few_sessions_answer_and_the_others_are_told_to_ask_again(world: World) -> None:
+def test_however_many_ask_a_few_sessions_answer_and_the_others_are_told_to_ask_again(world: ReconcilerWorld) -> None:
     held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
-    with serving(world, SWEEPS="") as served, psycopg.connect(world.conninfo) as other, ThreadPoolExecutor(24) as pool:
+    with (
+        serving(world, SWEEPS="") as served,
+        psycopg.connect(world.postgres_url) as other,
+        ThreadPoolExecutor(24) as pool,
+    ):
         other.execute("SELECT pg_advisory_xact_lock(%s)", [conversion_events.LOCK])  # so that each of them takes long
         asked = [pool.submit(served.get, "/v1/conversions") for _ in range(24)]
         most = 0
@@ -132,7 +136,7 @@ def test_however_many_ask_a_few_sessions_answer_and_the_others_are_told_to_ask_a
 
 
 def test_conversions_lie_in_the_topic_as_cloud_events_with_the_customer_s_key(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     at = now() - 20 * MINUTE
     sign(world, stream, 1, at)
@@ -155,7 +159,7 @@ def test_conversions_lie_in_the_topic_as_cloud_events_with_the_customer_s_key(
 
 
 def test_of_several_one_publishes_and_when_it_is_killed_another_goes_on(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(serving(world, **publishing(kafka)))
@@ -172,7 +176,7 @@ def test_of_several_one_publishes_and_when_it_is_killed_another_goes_on(
 
 
 def test_what_was_sent_and_not_noted_is_sent_again_and_known_by_its_id(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     for user_id in (1, 2):
         sign(world, stream, user_id, now() - 20 * MINUTE)
@@ -187,7 +191,7 @@ def test_what_was_sent_and_not_noted_is_sent_again_and_known_by_its_id(
 
 
 def test_a_customer_s_conversions_are_in_order_and_in_one_partition(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     for user_id in CUSTOMERS:
         sign(world, stream, user_id, now() - 25 * MINUTE)
@@ -210,7 +214,7 @@ def test_a_customer_s_conversions_are_in_order_and_in_one_partition(
 
 
 def test_without_its_topic_it_says_what_to_run_and_makes_none_and_everything_else_goes_on(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     other = publishing(kafka) | {"TOPIC_PREFIX": f"{kafka.topic_prefix}-other"}
     sign(world, stream, 1, now() - 20 * MINUTE)
@@ -226,7 +230,7 @@ def test_without_its_topic_it_says_what_to_run_and_makes_none_and_everything_els
 
 
 def test_an_error_that_nobody_foresaw_is_told_and_tried_again_while_checks_before_calls_go_on(
-    world: World, stream: Played, kafka: KafkaSettings
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
 ) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
     failing = "leadstream_conversion_publisher_failing_seconds"
@@ -252,7 +256,9 @@ def test_an_error_that_nobody_foresaw_is_told_and_tried_again_while_checks_befor
         assert served.stop() == 0
 
 
-def test_an_error_in_looking_at_what_waits_is_told_too(world: World, stream: Played, kafka: KafkaSettings) -> None:
+def test_an_error_in_looking_at_what_waits_is_told_too(
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
+) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
     failing = "leadstream_conversion_publisher_failing_seconds"
     world.pg("ALTER TABLE leadstream.published_events ALTER COLUMN event_number TYPE text")
@@ -265,9 +271,11 @@ def test_an_error_in_looking_at_what_waits_is_told_too(world: World, stream: Pla
         until(lambda: users(kafka) == [1], "it was published")
 
 
-def test_conversions_that_get_no_number_are_seen_to_wait(world: World, stream: Played, kafka: KafkaSettings) -> None:
+def test_conversions_that_get_no_number_are_seen_to_wait(
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
+) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
-    with psycopg.connect(world.conninfo) as other:
+    with psycopg.connect(world.postgres_url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [conversion_events.LOCK])
         with serving(world, **publishing(kafka)) as served:
             until(lambda: (series(served, "leadstream_conversion_events_oldest_seconds") or 0.0) > 1.0, "it waits")
@@ -279,7 +287,7 @@ def test_conversions_that_get_no_number_are_seen_to_wait(world: World, stream: P
 
 
 def test_a_password_file_that_is_not_there_yet_is_told_and_waited_for(
-    world: World, stream: Played, kafka: KafkaSettings, tmp_path: Path
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
     file = tmp_path / "password"
@@ -291,7 +299,9 @@ def test_a_password_file_that_is_not_there_yet_is_told_and_waited_for(
         until(lambda: users(kafka) == [1], "it was published")
 
 
-def test_who_has_the_topic_prefix_of_before_holds_up_nobody(world: World, stream: Played, kafka: KafkaSettings) -> None:
+def test_who_has_the_topic_prefix_of_before_holds_up_nobody(
+    world: ReconcilerWorld, stream: Played, kafka: KafkaSettings
+) -> None:
     before = publishing(kafka) | {"TOPIC_PREFIX": f"{kafka.topic_prefix}-before"}
     sign(world, stream, 1, now() - 20 * MINUTE)
     with serving(world, **before) as old, serving(world, **publishing(kafka)):
@@ -299,14 +309,14 @@ def test_who_has_the_topic_prefix_of_before_holds_up_nobody(world: World, stream
         until(lambda: users(kafka) == [1], "it was published")
 
 
-def test_in_shadow_mode_nothing_is_told(world: World, stream: Played) -> None:
+def test_in_shadow_mode_nothing_is_told(world: ReconcilerWorld, stream: Played) -> None:
     sign(world, stream, 1, now() - 20 * MINUTE)
     world.pg("UPDATE leadstream.stints SET in_shadow = true WHERE conversion_type IS NOT NULL")
     with serving(world, SWEEPS="", SHADOW_MODE="true") as served:
         assert served.get("/v1/conversions").json() == {"conversions": [], "next": "0", "more": False}
 
 
-def test_who_does_not_want_it_has_no_topic_and_no_series(world: World) -> None:
+def test_who_does_not_want_it_has_no_topic_and_no_series(world: ReconcilerWorld) -> None:
     with serving(world, SWEEPS="") as served:
         assert "publisher_started" not in served.process.text()
         assert series(served, "leadstream_conversion_events_waiting") is None

@@ -33,8 +33,8 @@ from reconciler.runs.sessions import load_settings
 from reconciler.runs.sweeps import HOUR, SweepScope
 from reconciler.settings import AgingSettings
 from reconciler.web.precall import PrecallService
-from tests.integration.company_tables import key
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
+from tests.support.company_tables import key
 
 CUSTOMERS = 12_000
 HOURS = 24
@@ -48,7 +48,7 @@ LOOKS_IN_A_QUARTER = 15
 """Looks of the monitor that are played; it looks more often, but most looks are pings, which run nothing."""
 
 
-def customers(world: World, *, numbers: bool = False) -> None:
+def customers(world: ReconcilerWorld, *, numbers: bool = False) -> None:
     """Customers of the last weeks, each with a claim and a document, known here and in step.
 
     With `numbers` documents have ids that rise.
@@ -76,7 +76,7 @@ def customers(world: World, *, numbers: bool = False) -> None:
     world.age_everything()
 
 
-def an_hour_passes(world: World, hour: int) -> None:
+def an_hour_passes(world: ReconcilerWorld, hour: int) -> None:
     """Everything is an hour older, some are new and known to the stream, some were called. None of it is counted."""
     world.sql("UPDATE users SET created_at = created_at - INTERVAL 1 HOUR WHERE id > %s", CUSTOMERS)
     world.sql("UPDATE claim_requirements SET created_at = created_at - INTERVAL 1 HOUR WHERE claim_id > %s", CUSTOMERS)
@@ -115,10 +115,10 @@ def one_old_scan(address: MySQLAddress) -> None:
 
 
 @pytest.fixture
-def account(mysql_world: World) -> Iterator[str]:
+def account(mysql_world: ReconcilerWorld) -> Iterator[str]:
     """An account of its own on the replica, so that the server tells what it ran for nobody else."""
     world, name = mysql_world, f"day_{os.getpid()}"
-    url = urlsplit(world.replica_url)
+    url = urlsplit(world.mysql_url)
     world.sql(f"CREATE USER {name} IDENTIFIED BY 'secret'")
     world.sql(f"GRANT SELECT ON {url.path[1:]}.* TO {name}")
     world.sql(f"GRANT REPLICATION CLIENT ON *.* TO {name}")
@@ -126,7 +126,7 @@ def account(mysql_world: World) -> Iterator[str]:
     world.sql(f"DROP USER {name}")
 
 
-def ran(world: World, account: str) -> Counter[str]:
+def ran(world: ReconcilerWorld, account: str) -> Counter[str]:
     """Every command that the server ran for an account, by what it was: statements, logging in, pings."""
     return Counter(
         dict(
@@ -145,7 +145,7 @@ NO_STATEMENTS = ("Ping", "Quit")
 
 
 def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the_old_scan_did(
-    mysql_world: World, account: str, monkeypatch: pytest.MonkeyPatch
+    mysql_world: ReconcilerWorld, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything that `reconciler serve` does in a day, its start included; pre-call checks come on top."""
     world = mysql_world
@@ -185,7 +185,7 @@ def test_a_day_of_serving_asks_the_replica_less_than_a_two_hundredth_of_what_the
     assert counted(day) <= 0.005 * old, f"{counted(day)} statements in a day ({dict(day)}), the old scan {old}"
 
 
-def test_sessions_that_begin_together_look_at_the_tables_once(mysql_world: World) -> None:
+def test_sessions_that_begin_together_look_at_the_tables_once(mysql_world: ReconcilerWorld) -> None:
     known, begin = replica_module.Known(), threading.Barrier(4)
 
     def asked(replica: ReplicaReads) -> int:
@@ -193,7 +193,7 @@ def test_sessions_that_begin_together_look_at_the_tables_once(mysql_world: World
         assert replica.texts is not None
         return replica.queries
 
-    replicas = [ReplicaReads(MySQLAddress(mysql_world.replica_url), known=known) for _ in range(begin.parties)]
+    replicas = [ReplicaReads(MySQLAddress(mysql_world.mysql_url), known=known) for _ in range(begin.parties)]
     with ThreadPoolExecutor(begin.parties) as pool:
         queries = sorted(pool.map(asked, replicas))
     for replica in replicas:
@@ -207,10 +207,10 @@ def counted(commands: Counter[str]) -> int:
     return sum(count for kind, count in commands.items() if kind not in NO_STATEMENTS)
 
 
-async def opens_and_closes(desk: PrecallService) -> None:
-    """The desk's sessions, opened as they are when serving begins."""
-    await desk.warm()
-    desk.close()
+async def opens_and_closes(precalls: PrecallService) -> None:
+    """Its sessions, opened as they are when serving begins."""
+    await precalls.warm()
+    precalls.close()
 
 
 SOME = range(5_000, 5_100)
@@ -243,7 +243,7 @@ def statements(texts: Queries) -> dict[str, str]:
     return found
 
 
-def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -> None:
+def test_every_statement_is_among_those_that_are_explained(mysql_world: ReconcilerWorld) -> None:
     texts = mysql_world.replica().texts
     methods = {
         name
@@ -263,11 +263,12 @@ def test_every_statement_is_among_those_that_are_explained(mysql_world: World) -
         and call.func.attr in {"_run", "_records"}
     ]
     known = {"REPLICATION[self.mariadb]", "retention.STATEMENT"}
+    assert known < set(sent)
     assert [text for text in sent if text not in known and not text.startswith("self.texts.")] == []
 
 
 @pytest.mark.parametrize("numbers", [False, True], ids=["uuids", "numbers"])
-def test_no_statement_reads_a_whole_table(world: World, numbers: bool) -> None:
+def test_no_statement_reads_a_whole_table(world: ReconcilerWorld, numbers: bool) -> None:
     customers(world, numbers=numbers)
     world.sql("CREATE INDEX requirements_created ON claim_requirements (created_at)")
     world.sql("CREATE INDEX users_created ON users (created_at)")
@@ -283,9 +284,9 @@ def test_no_statement_reads_a_whole_table(world: World, numbers: bool) -> None:
         assert [step for step in whole if step["rows"] is None or step["rows"] > OLD_BATCH] == [], (name, plan)
 
 
-def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world: World) -> None:
+def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world: ReconcilerWorld) -> None:
     a_customer(world)
-    replica = ReplicaReads(MySQLAddress(world.replica_url), query_seconds=12.5)
+    replica = ReplicaReads(MySQLAddress(world.mysql_url), query_seconds=12.5)
     sent = []
 
     class Listening(Cursor):
@@ -309,7 +310,7 @@ def test_every_statement_has_its_time_limit_in_a_session_that_cannot_write(world
     replica.close()
 
 
-def a_customer(world: World) -> None:
+def a_customer(world: ReconcilerWorld) -> None:
     world.user(1)
     world.claim(10, 1)
     world.requirement(100, 10)

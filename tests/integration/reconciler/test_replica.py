@@ -19,18 +19,18 @@ from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from consumer.stream.envelope import Users
 from reconciler.replica import Created, ReplicaReads
-from tests.integration.company_tables import key
-from tests.integration.reconciler.world import World, close_world, open_world
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import ensure
 from tests.spelled_out import spelled_out
+from tests.support.company_tables import key
 
 
-def redeclare(world: World, *statements: str) -> None:
+def redeclare(world: ReconcilerWorld, *statements: str) -> None:
     for statement in statements:
         world.sql(statement)
 
 
-def test_rows_are_read_alike_however_their_columns_are_declared(world: World) -> None:
+def test_rows_are_read_alike_however_their_columns_are_declared(world: ReconcilerWorld) -> None:
     redeclare(
         world,
         "ALTER TABLE users MODIFY is_enabled BIT(1) NULL,"
@@ -49,7 +49,7 @@ def test_rows_are_read_alike_however_their_columns_are_declared(world: World) ->
     assert live[3].user is None
 
 
-def test_a_signature_of_nothing_but_blanks_is_none_as_in_the_stream(world: World) -> None:
+def test_a_signature_of_nothing_but_blanks_is_none_as_in_the_stream(world: ReconcilerWorld) -> None:
     world.sql("INSERT INTO users (id, current_signature_file_id) VALUES (1, '  '), (2, ''), (3, ' x'), (4, '0')")
     live = world.replica().read_users(range(1, 5)).leads
     read = {user_id: row.user.signature for user_id, row in live.items() if row.user}
@@ -58,7 +58,7 @@ def test_a_signature_of_nothing_but_blanks_is_none_as_in_the_stream(world: World
         assert live[user_id].user == Users(user_id, signature).row()
 
 
-def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
+def test_columns_that_the_company_lacks_are_done_without(world: ReconcilerWorld) -> None:
     redeclare(
         world,
         "ALTER TABLE users DROP COLUMN is_enabled, DROP COLUMN updated_at",
@@ -73,14 +73,14 @@ def test_columns_that_the_company_lacks_are_done_without(world: World) -> None:
         list(world.replica().created(Table.USERS, 0, 10))
 
 
-def test_a_read_lies_between_two_looks_at_the_servers_clock(world: World) -> None:
+def test_a_read_lies_between_two_looks_at_the_servers_clock(world: ReconcilerWorld) -> None:
     read = world.replica().read_users([1])
     ((now,),) = world.sql("SELECT CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)")
     assert read.started < read.ended <= now
     assert now - read.started < 60_000_000
 
 
-def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: World) -> None:
+def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: ReconcilerWorld) -> None:
     world.sql("ALTER TABLE users MODIFY current_signature_file_id BINARY(4)")
     world.sql("INSERT INTO users (id, current_signature_file_id) VALUES (1, UNHEX('00FF'))")
     assert world.replica().read_users([1]).leads[1].user == UserRow(1, "00ff0000", True)
@@ -89,8 +89,7 @@ def test_a_bytes_signature_is_its_hexadecimal_digits_as_in_the_stream(world: Wor
 def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream() -> None:
     """Everywhere alike: in the binlog, in the reconciler's reads and in those of `consumer explain`."""
     servers = ensure(["mariadb", "postgres"])
-    world = open_world(servers.mariadb_url, servers.postgres_url)
-    try:
+    with ReconcilerWorld(servers.mariadb_url, servers.postgres_url) as world:
         world.sql(
             "ALTER TABLE users DROP COLUMN current_signature_file_id, ADD COLUMN current_signature_file_id UUID NULL"
         )
@@ -112,12 +111,10 @@ def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(
                 events += spelled_out(stream.read())
         (row,) = [json.loads(event.after or "") for event in events if isinstance(event, RowChange)]
         assert row["current_signature_file_id"] == user.signature
-    finally:
-        close_world(world, servers.postgres_url)
 
 
-def test_the_session_cannot_write_and_a_slow_query_is_ended(world: World) -> None:
-    replica = ReplicaReads(MySQLAddress(world.replica_url), query_seconds=0.2)
+def test_the_session_cannot_write_and_a_slow_query_is_ended(world: ReconcilerWorld) -> None:
+    replica = ReplicaReads(MySQLAddress(world.mysql_url), query_seconds=0.2)
     with pytest.raises(TooSlow, match=r"longer than 0\.2 s"):
         replica._run(
             "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b,"
@@ -129,7 +126,7 @@ def test_the_session_cannot_write_and_a_slow_query_is_ended(world: World) -> Non
     replica.close()
 
 
-def test_a_lost_connection_is_opened_again(world: World) -> None:
+def test_a_lost_connection_is_opened_again(world: ReconcilerWorld) -> None:
     replica = world.replica()
     replica.present()
     ((thread,),) = replica._run("SELECT CONNECTION_ID()")
@@ -137,13 +134,13 @@ def test_a_lost_connection_is_opened_again(world: World) -> None:
     assert replica.present().last_user == 0
 
 
-def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_is(world: World) -> None:
-    url = world.replica_url.rsplit("@", 1)[0] + "@127.0.0.1:1/nothing"
+def test_a_replica_that_stays_away_is_named_with_the_setting_that_says_where_it_is(world: ReconcilerWorld) -> None:
+    url = world.mysql_url.rsplit("@", 1)[0] + "@127.0.0.1:1/nothing"
     with pytest.raises(ConnectionLost, match=r"127\.0\.0\.1:1 does not answer .*REPLICA_DATABASE_URL"):
         ReplicaReads(MySQLAddress(url), retry_seconds=0.3).present()
 
 
-def test_missing_tables_and_indexes_are_named_with_their_repair(world: World) -> None:
+def test_missing_tables_and_indexes_are_named_with_their_repair(world: ReconcilerWorld) -> None:
     world.sql("ALTER TABLE claim_requirements DROP FOREIGN KEY claim_requirements_claim_id_foreign")
     world.sql("ALTER TABLE claim_requirements DROP INDEX claim_requirements_claim_id_index")
     with pytest.raises(PreconditionFailed, match="run CREATE INDEX claim_requirements_claim_id"):
@@ -153,7 +150,7 @@ def test_missing_tables_and_indexes_are_named_with_their_repair(world: World) ->
         world.replica().read_users([1])
 
 
-def test_new_rows_come_with_what_their_users_are_condensed_to(world: World) -> None:
+def test_new_rows_come_with_what_their_users_are_condensed_to(world: ReconcilerWorld) -> None:
     for user_id, ago in ((1, 9000), (2, 60), (3, 9000)):
         world.user(user_id, signature=user_id, ago=ago)
         world.claim(10 * user_id, user_id)
@@ -175,7 +172,7 @@ def test_new_rows_come_with_what_their_users_are_condensed_to(world: World) -> N
         assert (page.users, page.checksums) == ([3], replica.checksums([3]))
 
 
-def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_order(world: World) -> None:
+def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_order(world: ReconcilerWorld) -> None:
     for number in range(1, 120):
         world.user(number * 37, ago=100_000 - 500 * number + (900 if number % 7 == 0 else 0))
     world.user(9000, ago=60)
@@ -189,7 +186,9 @@ def test_a_bisection_finds_the_first_row_of_a_window_among_gaps_and_rows_out_of_
     assert replica.first_created(Table.USERS, replica.present().clock) == 9001
 
 
-def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_began_anew(world: World) -> None:
+def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_began_anew(
+    world: ReconcilerWorld,
+) -> None:
     for user_id in (1, 2, 700):
         world.user(user_id, ago=60)
     replica = world.replica()
@@ -204,8 +203,8 @@ def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_b
     ]
 
 
-def test_a_certificate_that_nobody_we_know_signed_is_no_server_that_is_away(world: World) -> None:
+def test_a_certificate_that_nobody_we_know_signed_is_no_server_that_is_away(world: ReconcilerWorld) -> None:
     system = ssl.get_default_verify_paths().cafile
-    address = MySQLAddress(f"{world.replica_url}?ssl_mode=VERIFY_CA&ssl_ca={system}")
+    address = MySQLAddress(f"{world.mysql_url}?ssl_mode=VERIFY_CA&ssl_ca={system}")
     with closing(ReplicaReads(address)) as replica, pytest.raises(LoginRefused, match="correct ssl_mode and ssl_ca"):
         replica.ping()

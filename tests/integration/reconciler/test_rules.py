@@ -29,9 +29,9 @@ from reconciler.runs import aging
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import SweepScope
 from reconciler.settings import AgingSettings
-from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import World, adopt_only, refuse
+from tests.integration.reconciler.world import ReconcilerWorld, adopt_only, refuse
+from tests.support.company_tables import key
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -45,12 +45,12 @@ def now() -> int:
 
 
 @pytest.fixture
-def stream(mysql_world: World) -> Iterator[Played]:
+def stream(mysql_world: ReconcilerWorld) -> Iterator[Played]:
     with closing(Played(mysql_world)) as played:
         yield played
 
 
-def owing(world: World, *users: int, status: str = "waived") -> None:
+def owing(world: ReconcilerWorld, *users: int, status: str = "waived") -> None:
     """Customers who signed and have one document with this status, known here and long ago."""
     for user in users:
         world.user(user, signature=user)
@@ -65,12 +65,12 @@ def document(user: int, status: str) -> RequirementRow:
     return RequirementRow(key(100 * user), str(10 * user), "id_document", status, None)
 
 
-def stays(world: World, user: int) -> list[tuple[Any, ...]]:
+def stays(world: ReconcilerWorld, user: int) -> list[tuple[Any, ...]]:
     """(queue, why it was left) of each stay."""
     return world.pg("SELECT queue_type, closed_reason FROM leadstream.stints WHERE user_id = %s ORDER BY number", user)
 
 
-def desk(world: World) -> list[tuple[Any, ...]]:
+def desk(world: ReconcilerWorld) -> list[tuple[Any, ...]]:
     """What the call centre has of each customer: label, whether active, and pending entries."""
     return world.pg(
         "SELECT user_id, current_queue_type, is_active, ARRAY(SELECT queue_type FROM call_queue AS entry"
@@ -79,18 +79,18 @@ def desk(world: World) -> list[tuple[Any, ...]]:
     )
 
 
-def trial(world: World, file: RuleFile) -> adoption.Tried:
-    return try_out(world.conninfo, file, {}, LineProgress("try"), shadow=world.shadow)
+def trial(world: ReconcilerWorld, file: RuleFile) -> adoption.Tried:
+    return try_out(world.postgres_url, file, {}, LineProgress("try"), shadow=world.shadow)
 
 
-def test_setup_puts_the_plans_rules_in_force_once(mysql_world: World) -> None:
-    with session(mysql_world.conninfo) as connection:
+def test_setup_puts_the_plans_rules_in_force_once(mysql_world: ReconcilerWorld) -> None:
+    with session(mysql_world.postgres_url) as connection:
         held = store_rules.newest(connection)
     assert (held.version, held.file, held.adopted_by) == (1, RuleFile(), "setup")
     assert held.rejudged_at is not None
 
 
-def test_adopting_rules_moves_customers_without_a_conversion(mysql_world: World) -> None:
+def test_adopting_rules_moves_customers_without_a_conversion(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     owing(world, 1, 2)
     owing(world, 3, status="pending")
@@ -110,7 +110,9 @@ def test_adopting_rules_moves_customers_without_a_conversion(mysql_world: World)
     ]
 
 
-def test_rules_in_force_that_nobody_was_brought_to_yet_earn_nothing_either(mysql_world: World, stream: Played) -> None:
+def test_rules_in_force_that_nobody_was_brought_to_yet_earn_nothing_either(
+    mysql_world: ReconcilerWorld, stream: Played
+) -> None:
     world = mysql_world
     owing(world, 1, 2, 3)
     adopt_only(world, WAIVED)
@@ -124,7 +126,9 @@ def test_rules_in_force_that_nobody_was_brought_to_yet_earn_nothing_either(mysql
     assert world.conversions() == []
 
 
-def test_an_applier_that_began_under_other_rules_judges_by_those_in_force(mysql_world: World, stream: Played) -> None:
+def test_an_applier_that_began_under_other_rules_judges_by_those_in_force(
+    mysql_world: ReconcilerWorld, stream: Played
+) -> None:
     world = mysql_world
     owing(world, 1)
     stream.beat(now())
@@ -139,7 +143,9 @@ def test_an_applier_that_began_under_other_rules_judges_by_those_in_force(mysql_
     assert world.conversions() == []
 
 
-def test_a_document_handed_in_under_the_new_rules_is_one_conversion(mysql_world: World, stream: Played) -> None:
+def test_a_document_handed_in_under_the_new_rules_is_one_conversion(
+    mysql_world: ReconcilerWorld, stream: Played
+) -> None:
     world = mysql_world
     owing(world, 1, status="pending")
     world.adopt(WAIVED)
@@ -149,7 +155,7 @@ def test_a_document_handed_in_under_the_new_rules_is_one_conversion(mysql_world:
 
 
 def test_what_happened_before_the_adoption_is_judged_by_the_old_rules_though_it_comes_late(
-    mysql_world: World, stream: Played
+    mysql_world: ReconcilerWorld, stream: Played
 ) -> None:
     world = mysql_world
     owing(world, 1, status="pending")
@@ -167,7 +173,7 @@ def test_what_happened_before_the_adoption_is_judged_by_the_old_rules_though_it_
 
 
 def test_a_later_change_keeps_its_time_though_rules_were_adopted_before_it_came(
-    mysql_world: World, stream: Played
+    mysql_world: ReconcilerWorld, stream: Played
 ) -> None:
     world = mysql_world
     owing(world, 1)
@@ -178,7 +184,9 @@ def test_a_later_change_keeps_its_time_though_rules_were_adopted_before_it_came(
     assert world.pg("SELECT (extract(epoch FROM converted_at) * 1000000)::bigint FROM conversions") == [(at + 1000,)]
 
 
-def test_an_adoption_that_died_goes_on_where_it_was(mysql_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adoption_that_died_goes_on_where_it_was(
+    mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(BaseException):
         """The process is gone."""
 
@@ -191,11 +199,11 @@ def test_an_adoption_that_died_goes_on_where_it_was(mysql_world: World, monkeypa
     world = mysql_world
     owing(world, *range(1, 21))
     monkeypatch.setattr(adoption, "PAGE", 4)
-    running = Adoption(world.conninfo, shadow=False, stop=world.stop)
+    running = Adoption(world.postgres_url, shadow=False, stop=world.stop)
     with pytest.raises(Killed):
         running.adopt(WAIVED, {}, "test", Dies("adopt"))
     assert list(world.queues().values()).count("none") == 8
-    with session(world.conninfo) as connection:
+    with session(world.postgres_url) as connection:
         assert store_rules.newest(connection).rejudged_at is None
     tally, ended = running.resume(LineProgress("adopt"))
     assert tally is not None
@@ -206,12 +214,12 @@ def test_an_adoption_that_died_goes_on_where_it_was(mysql_world: World, monkeypa
     assert outcomes == [("aborted",), ("ok",)]
 
 
-def test_asked_to_stop_it_ends_between_two_pages(mysql_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asked_to_stop_it_ends_between_two_pages(mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world = mysql_world
     owing(world, *range(1, 11))
     monkeypatch.setattr(adoption, "PAGE", 4)
     world.stop.set()
-    running = Adoption(world.conninfo, shadow=False, stop=world.stop)
+    running = Adoption(world.postgres_url, shadow=False, stop=world.stop)
     _, ended = running.adopt(WAIVED, {}, "test", LineProgress("adopt"))
     assert not ended
     world.stop.clear()
@@ -219,14 +227,14 @@ def test_asked_to_stop_it_ends_between_two_pages(mysql_world: World, monkeypatch
     assert set(world.queues().values()) == {"none"}
 
 
-def test_rules_are_adopted_by_one_at_a_time(mysql_world: World) -> None:
-    with session(mysql_world.conninfo) as other:
+def test_rules_are_adopted_by_one_at_a_time(mysql_world: ReconcilerWorld) -> None:
+    with session(mysql_world.postgres_url) as other:
         other.execute("SELECT pg_advisory_lock(%s, %s)", list(rule_changes._RUN_LOCK))
         with pytest.raises(NotAdopted, match="adopted already"):
             mysql_world.adopt(WAIVED)
 
 
-def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: World) -> None:
+def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     owing(world, 1, 2, 3)
     refuse(world, 2, "INSERT")
@@ -259,7 +267,7 @@ def test_where_no_lane_has_ever_moved_nobody_is_waited_for(mysql_world: World) -
     assert world.queues() == {1: "none"}
 
 
-def test_a_trial_says_who_would_move_and_writes_nothing(mysql_world: World) -> None:
+def test_a_trial_says_who_would_move_and_writes_nothing(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     owing(world, *range(1, 8))
     owing(world, 8, status="pending")
@@ -275,7 +283,9 @@ def test_a_trial_says_who_would_move_and_writes_nothing(mysql_world: World) -> N
     assert world.pg("SELECT max(version) FROM leadstream.rules") == [(1,)]
 
 
-def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(mysql_world: World, stream: Played) -> None:
+def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(
+    mysql_world: ReconcilerWorld, stream: Played
+) -> None:
     world = mysql_world
     owing(world, 1, 2, status="pending")
     world.user(3)
@@ -308,7 +318,7 @@ def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(mysql_worl
 
 
 def test_labels_that_change_places_are_not_mistaken_for_each_other(
-    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+    mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = mysql_world
     owing(world, *range(1, 6), status="pending")
@@ -317,7 +327,7 @@ def test_labels_that_change_places_are_not_mistaken_for_each_other(
     world.backfill()
     monkeypatch.setattr(adoption, "PAGE", 3)
     world.adopt(RuleFile(Labels("requirements_outstanding", "unsigned_users")))
-    with session(world.conninfo) as connection:  # once more, as after a crash before the cursor was moved
+    with session(world.postgres_url) as connection:  # once more, as after a crash before the cursor was moved
         rules = store_rules.InForce().read(connection)
         rule_changes.Relabelling(rules).write(connection, -1, 100)
     rows = desk(world)
@@ -326,7 +336,7 @@ def test_labels_that_change_places_are_not_mistaken_for_each_other(
 
 
 def test_whoever_leaves_a_queue_before_its_entries_are_relabelled_leaves_no_entry_behind(
-    mysql_world: World, stream: Played
+    mysql_world: ReconcilerWorld, stream: Played
 ) -> None:
     world = mysql_world
     owing(world, 1, status="pending")
@@ -339,7 +349,7 @@ class TestNever:
     """Two customers in a queue whose last call ended with do_not_contact; as an agent's program leaves them."""
 
     @pytest.fixture
-    def world(self, mysql_world: World) -> World:
+    def world(self, mysql_world: ReconcilerWorld) -> ReconcilerWorld:
         world = mysql_world
         owing(world, 1, status="pending")
         world.user(2)
@@ -347,25 +357,25 @@ class TestNever:
         self.say_never(world)
         return world
 
-    def say_never(self, world: World) -> None:
+    def say_never(self, world: ReconcilerWorld) -> None:
         world.pg(
             "UPDATE user_call_scores SET is_active = false, last_outcome = ' Do_Not_Contact', current_score = 200,"
             " last_reset_date = NULL"
         )
         world.pg("UPDATE call_queue SET status = 'cancelled'")
 
-    def assert_left_alone(self, world: World) -> None:
+    def assert_left_alone(self, world: ReconcilerWorld) -> None:
         assert desk(world) == [(1, "none", False, []), (2, "none", False, [])]
         assert world.pg("SELECT DISTINCT current_score, last_outcome, last_reset_date FROM user_call_scores") == [
             (200, " Do_Not_Contact", None)
         ]
 
-    def test_verify_puts_them_out_of_their_queue_and_is_content(self, world: World) -> None:
+    def test_verify_puts_them_out_of_their_queue_and_is_content(self, world: ReconcilerWorld) -> None:
         assert world.verify(repair=True).tally.drift == {"call_centre_queue": 2}
         self.assert_left_alone(world)
         assert world.verify().tally.drift == {}
 
-    def test_the_stream_moves_their_stints_and_calls_nobody(self, world: World, stream: Played) -> None:
+    def test_the_stream_moves_their_stints_and_calls_nobody(self, world: ReconcilerWorld, stream: Played) -> None:
         world.pg("UPDATE call_queue SET status = 'pending'")
         stream.beat(now())
         stream.change(1, UserRow(1, "1", True), UserRow(1, None, True), now())
@@ -375,7 +385,7 @@ class TestNever:
         assert world.conversions() == [(2, "signature_obtained")]
         self.assert_left_alone(world)
 
-    def test_sweeps_do_not_either(self, world: World) -> None:
+    def test_sweeps_do_not_either(self, world: ReconcilerWorld) -> None:
         world.sql("UPDATE users SET current_signature_file_id = NULL WHERE id = 1")
         world.age_everything(60)
         world.pass_lanes()
@@ -383,14 +393,14 @@ class TestNever:
         assert world.queues()[1] == "unsigned_users"
         assert desk(world)[0] == (1, "none", False, [])
 
-    def test_a_backfill_after_they_said_it_does_not_either(self, world: World) -> None:
+    def test_a_backfill_after_they_said_it_does_not_either(self, world: ReconcilerWorld) -> None:
         for table in ("leads", "claims", "requirements", "stints"):
             world.pg(f"DELETE FROM leadstream.{table}")
         world.backfill(restart=True)
         assert world.queues() == {1: "requirements_outstanding", 2: "unsigned_users"}
         self.assert_left_alone(world)
 
-    def test_their_scores_do_not_age(self, world: World) -> None:
+    def test_their_scores_do_not_age(self, world: ReconcilerWorld) -> None:
         world.pg("UPDATE user_call_scores SET is_active = true, current_score = 5")
         world.pg("UPDATE user_call_scores SET last_outcome = NULL WHERE user_id = 2")
         book = world.book()
@@ -398,7 +408,7 @@ class TestNever:
         assert sum(aging.age(book, Runs(book), settings, datetime.now(UTC)).values()) == 1
         assert world.pg("SELECT user_id, current_score FROM user_call_scores ORDER BY 1") == [(1, 5), (2, 6)]
 
-    def test_rules_adopted_that_name_their_outcome_put_them_out(self, world: World) -> None:
+    def test_rules_adopted_that_name_their_outcome_put_them_out(self, world: ReconcilerWorld) -> None:
         world.pg("UPDATE user_call_scores SET is_active = true, last_outcome = 'moved abroad' WHERE user_id = 2")
         world.pg("UPDATE call_queue SET status = 'pending'")
         world.pg("UPDATE call_queue SET status = 'assigned' WHERE user_id = 1")
@@ -425,7 +435,9 @@ class TestNever:
         assert world.pg("SELECT current_score FROM user_call_scores WHERE user_id = 1") == [(200,)]
 
 
-def test_who_is_inactive_in_the_right_queue_is_the_call_centres_business(mysql_world: World, stream: Played) -> None:
+def test_who_is_inactive_in_the_right_queue_is_the_call_centres_business(
+    mysql_world: ReconcilerWorld, stream: Played
+) -> None:
     world = mysql_world
     owing(world, 1, status="pending")
     world.pg("UPDATE user_call_scores SET is_active = false")
@@ -435,7 +447,7 @@ def test_who_is_inactive_in_the_right_queue_is_the_call_centres_business(mysql_w
     assert desk(world) == [(1, "unsigned_users", True, ["unsigned_users"])]
 
 
-def test_what_verify_suspects_is_what_the_rules_say(mysql_world: World) -> None:
+def test_what_verify_suspects_is_what_the_rules_say(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     exclusions = (Exclusion("ID_Document", "Not needed"), Exclusion(None, "ours"))
     for user, reason in enumerate(("not NEEDED ", "needed", None, "OURS"), 1):
@@ -453,7 +465,7 @@ def test_what_verify_suspects_is_what_the_rules_say(mysql_world: World) -> None:
     assert world.book().misjudged_in_range(0, 100) == [2, 3]
 
 
-def test_before_setup_there_are_no_rules(mysql_world: World) -> None:
+def test_before_setup_there_are_no_rules(mysql_world: ReconcilerWorld) -> None:
     mysql_world.pg("DELETE FROM leadstream.rules")
     with pytest.raises(NotPrepared, match="run `consumer setup`"):
         mysql_world.book().rules()
@@ -462,10 +474,12 @@ def test_before_setup_there_are_no_rules(mysql_world: World) -> None:
 class TestCommands:
     """`consumer rules` as people meet it."""
 
-    def run(self, world: World, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, world: ReconcilerWorld, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return world.processes.run("consumer", "rules", *arguments, **settings)
 
-    def test_what_is_shown_can_be_edited_checked_tried_and_adopted(self, mysql_world: World, tmp_path: Path) -> None:
+    def test_what_is_shown_can_be_edited_checked_tried_and_adopted(
+        self, mysql_world: ReconcilerWorld, tmp_path: Path
+    ) -> None:
         world = mysql_world
         owing(world, 1, 2)
         shown = self.run(world, "show")
@@ -488,7 +502,7 @@ class TestCommands:
         again = self.run(world, "adopt", str(file))
         assert (again.returncode, again.stdout.split(",")[0]) == (0, "these rules are in force already")
 
-    def test_a_wrong_file_is_refused_with_all_that_is_wrong(self, mysql_world: World, tmp_path: Path) -> None:
+    def test_a_wrong_file_is_refused_with_all_that_is_wrong(self, mysql_world: ReconcilerWorld, tmp_path: Path) -> None:
         file = tmp_path / "rules.toml"
         file.write_text("[claims]\nclosed = 1\n[call]\n")
         for command in ("check", "try", "adopt"):
@@ -501,7 +515,7 @@ class TestCommands:
         assert self.run(mysql_world, "adopt", str(tmp_path / "absent")).returncode == 2
         assert self.run(mysql_world, "adopt").returncode == 2
 
-    def test_whoever_still_sets_lists_of_words_is_told_what_to_do(self, mysql_world: World) -> None:
+    def test_whoever_still_sets_lists_of_words_is_told_what_to_do(self, mysql_world: ReconcilerWorld) -> None:
         for line in (["verify"], ["run", "all"], ["backfill"], ["serve"]):
             refused = mysql_world.command(*line, SETTLED_REQUIREMENT_STATUSES="approved,waived", LOG_FORMAT="console")
             assert refused.returncode == 2

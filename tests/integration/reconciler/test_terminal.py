@@ -10,14 +10,14 @@ import struct
 import subprocess
 import termios
 
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.support.processes import PROGRAMS
 from tests.support.waiting import PATIENCE
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_a_terminal(world: World, *arguments: str, columns: int = 120, **settings: str) -> tuple[int, str]:
+def on_a_terminal(world: ReconcilerWorld, *arguments: str, columns: int = 120, **settings: str) -> tuple[int, str]:
     """Runs a command with a terminal for everything; its exit code and what was to be seen, without colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -39,7 +39,7 @@ def on_a_terminal(world: World, *arguments: str, columns: int = 120, **settings:
     return process.wait(PATIENCE), ESCAPES.sub("", seen.decode())
 
 
-def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -> None:
+def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in range(1, 41):
         world.user(user_id)
@@ -55,7 +55,7 @@ def test_long_runs_show_a_bar_with_rate_and_remaining_time(mysql_world: World) -
         )
 
 
-def test_a_table_fits_a_terminal_and_what_is_wrong_is_one_sentence(mysql_world: World) -> None:
+def test_a_table_fits_a_terminal_and_what_is_wrong_is_one_sentence(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     code, seen = on_a_terminal(world, "run", "all", "--dry-run")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import subprocess
 import time
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from copy import copy
 from threading import Event
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
 import pymysql
-from psycopg.conninfo import make_conninfo
 
 from consumer.commands.adoption import Adoption, AdoptionCounts, session
 from consumer.leads.rule_file import RuleFile
@@ -33,30 +30,57 @@ from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import Report, Sweeper, SweepPlan, SweepScope
 from reconciler.runs.verify import Verification
 from reconciler.runs.wait_for_stream import LaneMonitor
-from tests.integration.company_tables import call_centre_tables, company_tables, key
-from tests.support.environments import environment
-from tests.support.processes import Process, Processes, log_folder
+from tests.support.company_tables import key
+from tests.support.processes import Process
+from tests.support.world import ProcessWorld, of_server
 
 LANES = 4
 SOON = 9_000_000
 """Versions (µs) ahead of the clock, and not so far that it would seem to have been put back."""
-T = TypeVar("T", ReplicaReads, Postgres, LeadStore)
-_numbers = itertools.count(1)
 
 
-@dataclass
-class World:
-    """One company database, one call centre database, and everything of the reconciler on them."""
+class Closable(Protocol):
+    """A session on a server."""
 
-    replica_url: str
-    conninfo: str
+    def close(self) -> None:
+        """Ends it."""
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class ReconcilerWorld(ProcessWorld):
+    """A company, a prepared call centre, and everything of the reconciler on them, in this process or as programs."""
+
     company: pymysql.connections.Connection[Any]
     centre: psycopg.Connection[Any]
-    stop: Event = field(default_factory=Event)
-    still_seconds: float = 0.3
-    patience_seconds: float = 1.0
-    shadow: bool = False
-    _open: list[ReplicaReads | Postgres | LeadStore] = field(default_factory=list)
+    still_seconds = 0.3
+    """How long lanes may stand still before what runs in this process thinks that the stream has nothing to bring."""
+    patience_seconds = 1.0
+    shadow = False
+
+    def __init__(self, mysql: str, postgres: str) -> None:
+        super().__init__(
+            "reconciler",
+            postgres=postgres,
+            mysql=mysql,
+            foreign_keys=True,
+            RECHECK_WAIT_SECONDS=str(self.still_seconds),
+        )
+        self.stop = Event()
+
+    def _prepare(self) -> None:
+        prepare(self.postgres_url, LANES, 1)
+        self.company = self._keep(login(MySQLAddress(self.mysql_url), 10, 60))
+        self.centre = self._keep(psycopg.connect(self.postgres_url, autocommit=True))
+
+    @contextmanager
+    def beside(self, mysql: str | None = None) -> Iterator[Self]:
+        """The same databases with sessions of its own in this process, the company's at another server perhaps."""
+        other = copy(self)
+        other.mysql_url = of_server(mysql, self.name) if mysql else self.mysql_url
+        with ExitStack() as other._ending:
+            yield other
 
     def sql(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Runs a statement at the company."""
@@ -122,22 +146,22 @@ class World:
 
     def replica(self, retry_seconds: float = 5.0) -> ReplicaReads:
         """A session on the company's replica."""
-        return self._keep(ReplicaReads(MySQLAddress(self.replica_url), 30.0, retry_seconds, self.stop))
+        return self._keep(ReplicaReads(MySQLAddress(self.mysql_url), 30.0, retry_seconds, self.stop))
 
     def book(self) -> Postgres:
         """A session on what we hold."""
-        return self._keep(Postgres(self.conninfo))
+        return self._keep(Postgres(self.postgres_url))
 
     def repairer(self, dry_run: bool = False, replica: ReplicaReads | None = None, batch_size: int = 3) -> Repairer:
         """What compares and repairs."""
         book = self.book()
-        watch = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
-        store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
+        monitor = LaneMonitor(book.lanes, self.still_seconds, self.patience_seconds, self.stop, poll_seconds=0.05)
+        store = self._keep(LeadStore(self.postgres_url, LANES, self.shadow, "sweep"))
         return Repairer(
             replica or self.replica(),
             store,
             book,
-            watch,
+            monitor,
             stop=self.stop,
             batch_size=batch_size,
             dry_run=dry_run,
@@ -153,7 +177,7 @@ class World:
 
     def backfill(self, batch_size: int = 3, *, restart: bool = False, progress: Progress | None = None) -> Report:
         """Runs the backfill in this process."""
-        store = self._keep(LeadStore(self.conninfo, LANES, self.shadow, "sweep"))
+        store = self._keep(LeadStore(self.postgres_url, LANES, self.shadow, "sweep"))
         runs = Runs(self.book())
         filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
         return filling.run(progress or LineProgress("backfill"), restart=restart)
@@ -176,16 +200,8 @@ class World:
 
     def adopt(self, file: RuleFile) -> AdoptionCounts | None:
         """Puts rules in force in this process, and brings every lead to them."""
-        adoption = Adoption(self.conninfo, shadow=self.shadow, stop=self.stop)
+        adoption = Adoption(self.postgres_url, shadow=self.shadow, stop=self.stop)
         return adoption.adopt(file, {}, "test", LineProgress("adopt"))[0]
-
-    @cached_property
-    def processes(self) -> Processes:
-        """Our programs on these databases."""
-        settings = environment(
-            mysql=self.replica_url, postgres=self.conninfo, RECHECK_WAIT_SECONDS=str(self.still_seconds)
-        )
-        return Processes(settings, log_folder("reconciler"))
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `reconciler` as a process."""
@@ -196,50 +212,11 @@ class World:
         return self.processes.start("reconciler", *arguments, **settings)
 
     def _keep(self, thing: T) -> T:
-        self._open.append(thing)
+        self._ending.callback(thing.close)
         return thing
 
-    def close(self) -> None:
-        """Ends every process and session."""
-        self.processes.end()
-        for thing in self._open:
-            thing.close()
 
-
-def open_world(mysql_url: str, postgres_url: str) -> World:
-    """A world in databases of its own."""
-    name = f"reconciler_{os.getpid()}_{next(_numbers)}"
-    url = urlsplit(mysql_url)._replace(path="/mysql").geturl()
-    address = MySQLAddress(url)
-    company = login(address, 10, 60)
-    with company.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-        cursor.execute(f"USE {name}")
-        cursor.execute("SET time_zone = '+00:00'")
-        for table in company_tables(foreign_keys=True):
-            cursor.execute(table)
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-    conninfo = make_conninfo(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
-    centre = psycopg.connect(conninfo, autocommit=True)
-    centre.execute(call_centre_tables().encode())
-    prepare(conninfo, LANES, 1)
-    return World(urlsplit(mysql_url)._replace(path=f"/{name}").geturl(), conninfo, company, centre)
-
-
-def close_world(world: World, postgres_url: str) -> None:
-    """Drops its databases."""
-    world.close()
-    world.centre.close()
-    name = urlsplit(world.replica_url).path.lstrip("/")
-    with world.company.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}")
-    world.company.close()
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def refuse(world: World, user_id: int, event: str = "INSERT") -> None:
+def refuse(world: ReconcilerWorld, user_id: int, event: str = "INSERT") -> None:
     """PostgreSQL refuses to have this user in the call centre's table, or with UPDATE to have them changed there."""
     world.pg(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -248,7 +225,7 @@ def refuse(world: World, user_id: int, event: str = "INSERT") -> None:
     world.pg(f"CREATE TRIGGER refuse BEFORE {event} ON user_call_scores FOR EACH ROW EXECUTE FUNCTION refuse()")
 
 
-def adopt_only(world: World, file: RuleFile) -> None:
+def adopt_only(world: ReconcilerWorld, file: RuleFile) -> None:
     """Puts rules in force as an adoption does that dies before it brings the first lead to them."""
-    with session(world.conninfo) as connection:
+    with session(world.postgres_url) as connection:
         rules.adopt(connection, file, {}, "test")

@@ -27,11 +27,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from tests.integration.company_tables import script
 from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections
 from tests.integration.store.databases import new_database
 from tests.servers import PrivateServer, ensure
 from tests.servers.places import PROJECT
+from tests.support.company_tables import script
 from tests.support.environments import environment
 from tests.support.ports import free_port
 from tests.support.waiting import until

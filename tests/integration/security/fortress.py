@@ -22,10 +22,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from tests.integration.company_tables import script
 from tests.servers import ensure, kafka_tools
 from tests.servers.places import PROJECT
 from tests.servers.tls import Authority, ServerFiles
+from tests.support.company_tables import script
 from tests.support.environments import environment
 from tests.support.ports import free_port
 from tests.support.processes import Process, Processes, log_folder

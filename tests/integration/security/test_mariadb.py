@@ -14,13 +14,13 @@ import pytest
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
-from tests.integration.company_tables import script
 from tests.integration.doctor.conftest import findings
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.integration.security.fortress import DEPLOY, FORBIDDEN, SECRETS
 from tests.servers import ensure
 from tests.servers.places import data_home, open_folder, remove
 from tests.servers.tls import Authority
+from tests.support.company_tables import script
 
 pytestmark = pytest.mark.servers
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.servers
 class Keep:
     """A company on such a server; our account's address without and with what TLS takes, and a stranger's authority."""
 
-    world: World
+    world: ReaderWorld
     plain: str
     tls: str
     stranger: Path
@@ -59,7 +59,7 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
         server = stack.enter_context(
             servers.private_mariadb([f"--ssl-{name}={theirs}/{name}.pem" for name in ("ca", "cert", "key")])
         )
-        world = stack.enter_context(World("mariadb", server.url))
+        world = stack.enter_context(ReaderWorld("mariadb", server.url))
         world.execute(
             "CREATE TABLE payroll (id INT PRIMARY KEY)",
             *script(
@@ -71,7 +71,7 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
                 },
             ),
         )
-        at = urlsplit(world.url)
+        at = urlsplit(world.mysql_url)
         plain = at._replace(netloc=f"least:{SECRETS['mysql']}@127.0.0.1:{at.port}").geturl()
         tls = "&".join(f"ssl_{name}={folder}/{name}.pem" for name in ("ca", "cert", "key"))
         yield Keep(world, plain, f"{tls}&ssl_mode=VERIFY_IDENTITY", folder / "stranger.pem")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.integration.company_tables import CALL_CENTRE
+from tests.support.company_tables import CALL_CENTRE
 
 COMPANY: Final = CALL_CENTRE.read_text()
 STAMPED: Final = """

@@ -8,10 +8,10 @@ import pytest
 
 from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
-from tests.integration.company_tables import call_centre_tables
 from tests.integration.store.databases import new_database, run, wipe
 from tests.integration.store.replayer import LANES, Replayer
 from tests.servers import ensure
+from tests.support.company_tables import call_centre_tables
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from consumer.leads.model import Change, ClaimRow, Key, Lead, RequirementRow, Ro
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.leads import LeadStore, LeadTransaction
-from tests.integration.company_tables import key
+from tests.support.company_tables import key
 
 LANES: Final = 4
 RULES: Final = Rules()

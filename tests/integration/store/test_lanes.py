@@ -9,9 +9,13 @@ import pytest
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
-from tests.integration.store.databases import row, rows
+from consumer.store.schema.raise_lanes import WRITERS, relane
+from consumer.store.schema.setup import prepare
+from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
+from tests.support.company_tables import call_centre_tables
+from tests.support.waiting import PATIENCE, until
 
 
 def move(lane: int, expected: int, following: int, version: int = 5, epoch: int = 1) -> LaneMove:
@@ -44,14 +48,6 @@ def test_taking_lanes_moves_them_on(store: LeadStore, database: str) -> None:
         "me:1",
         True,
     )
-
-
-def test_a_new_epoch_starts_its_numbers_again(store: LeadStore) -> None:
-    with store.transaction() as tx:
-        tx.take([LaneMove(1, 1, 1, 1, 7, {}, "me:1", new_epoch=2)])
-    assert store.lanes([1]) == {1: LaneState(2, 1, 7, {})}
-    with pytest.raises(LaneTaken):
-        attempt(store, lambda tx: tx.take([move(1, 1, 5, epoch=1)]))
 
 
 def test_a_transaction_that_fails_leaves_its_lanes_where_they_were(store: LeadStore) -> None:
@@ -102,7 +98,7 @@ def test_a_zombie_waits_for_the_new_owner_and_then_finds_the_lane_taken(store: L
         thread.join(0.3)
         assert thread.is_alive()
         tx.write(outcome_of(whole_lead(2)))
-    thread.join(10)
+    thread.join(PATIENCE)
     assert len(raised) == 1
     assert store.lanes([0])[0].next_seq == 4
     assert rows(database, "SELECT user_id FROM leadstream.leads") == [(2,)]
@@ -124,6 +120,26 @@ def test_when_the_owner_fails_the_one_who_waited_gets_the_lane(store: LeadStore,
 
     with pytest.raises(ZeroDivisionError):
         attempt(store, lambda tx: tx.take([move(0, 1, 4)]), lambda tx: tx.load([2]), start_waiting, fail)
-    assert taken.wait(10)
+    assert taken.wait(PATIENCE)
     thread.join()
     assert store.lanes([0])[0].next_seq == 7
+
+
+def test_raised_lanes_begin_an_epoch_and_take_no_step_of_the_one_before(empty: str) -> None:
+    run(empty, call_centre_tables())
+    prepare(empty, LANES, 1)
+    with LeadStore(empty, LANES, shadow=False, source="stream") as store, store.transaction() as tx:
+        tx.take([move(1, 1, 5)])
+    until(lambda: rows(empty, WRITERS) == [(0,)], "the applier's session was gone")
+    relane(empty, 1, [1, 5, *[1] * (LANES - 2)], 7, LANES + 1)
+    with LeadStore(empty, LANES, shadow=False, source="stream") as zombie:
+        assert zombie.lanes([1, LANES]) == {
+            1: LaneState(2, 1, 7, {"users": 50, "claims": 3}),
+            LANES: LaneState(2, 1, 7, {}),
+        }
+        with pytest.raises(LaneTaken):
+            attempt(zombie, lambda tx: tx.take([move(1, 5, 6)]))
+        with pytest.raises(LaneTaken):
+            attempt(zombie, lambda tx: tx.take([move(1, 1, 6)]))
+        attempt(zombie, lambda tx: tx.take([move(1, 1, 6, epoch=2)]))
+        assert zombie.lanes([1])[1][:2] == (2, 6)

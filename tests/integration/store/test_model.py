@@ -79,7 +79,7 @@ FROM leadstream.stints ORDER BY user_id, number
 CONVERSIONS: Final = """
 SELECT user_id, conversion_type, (extract(epoch FROM converted_at AT TIME ZONE 'UTC') * 1000)::bigint FROM conversions
 """
-DESK: Final = """
+CALL_CENTRE: Final = """
 SELECT user_id, current_queue_type, is_active, ARRAY(SELECT queue_type FROM call_queue AS entry
     WHERE entry.user_id = score.user_id AND status = 'pending' ORDER BY 1)
 FROM user_call_scores AS score
@@ -263,17 +263,17 @@ class Machine(RuleBasedStateMachine):
             assert state.next_seq == self.books.upto.get(lane, 0) + 1
             assert state.version == self.books.version.get(lane, 0)
         if not self.is_centre_ahead:
-            self._desk_agrees()
+            self._call_centre_agrees()
 
-    def _desk_agrees(self) -> None:
-        replayer = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(DESK).fetchall()}
+    def _call_centre_agrees(self) -> None:
+        found = {user_id: tuple(rest) for user_id, *rest in self.connection.execute(CALL_CENTRE).fetchall()}
         expected = {}
         for user_id in {*self.books.accounts, *self.books.shown}:
             queue = self.books.queue(user_id)
             expected[user_id] = (queue, queue != "none", [] if queue == "none" else [queue])
-            if self.are_entries_closed and replayer[user_id][2] == []:
+            if self.are_entries_closed and found[user_id][2] == []:
                 expected[user_id] = (*expected[user_id][:2], [])
-        assert replayer == expected
+        assert found == expected
 
     def settled(self) -> None:
         """In the end everybody is where MySQL has them now, and a last look finds nothing to repair."""
@@ -317,8 +317,8 @@ class Machine(RuleBasedStateMachine):
 
     def _repairer(self) -> Repairer:
         stop = Event()
-        watch = LaneMonitor(self.postgres.lanes, 0.0, 0.0, stop)
-        return Repairer(self.replica, self.sweeps, self.postgres, watch, stop=stop)
+        monitor = LaneMonitor(self.postgres.lanes, 0.0, 0.0, stop)
+        return Repairer(self.replica, self.sweeps, self.postgres, monitor, stop=stop)
 
     def _seen_live(self, user_id: int) -> None:
         """The present is shown of whoever's lane has yet to bring it."""

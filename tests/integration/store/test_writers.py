@@ -21,6 +21,7 @@ from tests.integration.agents import ASSIGNED, CALLED, meanwhile
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, RULES, START, Replayer
 from tests.integration.store.test_leads import outcome_of
+from tests.support.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ def test_two_writers_that_create_the_same_lead_at_once_are_told_apart(database: 
             try:
                 with store.transaction() as tx:
                     assert tx.load([1]) == {}
-                    loaded.wait(10)
+                    loaded.wait(PATIENCE)
                     tx.write(outcome_of(lead))
             except TransactionConflict:
                 with store.transaction() as tx:
@@ -73,7 +74,7 @@ def test_a_lead_is_loaded_only_when_its_writer_is_done(store: LeadStore, databas
         assert thread.is_alive()
         lead.claims["1"].status = "cancelled"
         tx.write(outcome_of(lead))
-    thread.join(10)
+    thread.join(PATIENCE)
     assert seen == ["cancelled"]
 
 
@@ -156,7 +157,7 @@ def test_a_deadlock_with_another_program_can_be_repeated(replayer: Replayer, dat
         except psycopg.errors.DeadlockDetected:
             agent.rollback()
             stopped = True
-    ours.join(20)
+    ours.join(PATIENCE)
     assert stopped or "deadlock detected" in str(repeated[0])
     assert rows(database, "SELECT user_id FROM conversions ORDER BY 1") == [(1,), (2,)]
 
@@ -219,7 +220,7 @@ def _held_by_an_agent(database: str, statement: str, replayer: Replayer) -> None
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 def test_an_agent_who_holds_an_entry_delays_us_and_nothing_is_lost(replayer: Replayer, database: str) -> None:

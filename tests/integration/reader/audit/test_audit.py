@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from tests.integration.company_tables import key
-from tests.integration.reader.world import LANES, World
+from tests.integration.reader.world import LANES, ReaderWorld
 from tests.servers import mariadb_binlog_command, mysqlbinlog_command
 from tests.servers.places import PROJECT, locked
+from tests.support.company_tables import key
 
 pytestmark = pytest.mark.servers
 
@@ -44,7 +44,7 @@ IN_ONE = (
 )
 
 
-def played(world: World, **more: str) -> None:
+def played(world: ReaderWorld, **more: str) -> None:
     """A stream that has read the history to its end."""
     world.setup()
     reader = world.reader(**more)
@@ -56,22 +56,22 @@ def played(world: World, **more: str) -> None:
     assert reader.stop() == 0
 
 
-def audit(world: World, code: int, *arguments: str, **more: str) -> dict[str, Any]:
+def audit(world: ReaderWorld, code: int, *arguments: str, **more: str) -> dict[str, Any]:
     done = world.consumer("audit", "--json", *(arguments or ("--last", "1h")), **more)
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def last_run(world: World) -> tuple[Any, ...] | None:
-    with psycopg.connect(world.database_url) as connection:
+def last_run(world: ReaderWorld) -> tuple[Any, ...] | None:
+    with psycopg.connect(world.postgres_url) as connection:
         return connection.execute(
             "SELECT outcome, counts->'rows', counts->'differences' FROM leadstream.runs WHERE name = 'audit'"
             " ORDER BY id DESC LIMIT 1"
         ).fetchone()
 
 
-def test_a_stream_that_lost_nothing_is_equal(world: World) -> None:
+def test_a_stream_that_lost_nothing_is_equal(world: ReaderWorld) -> None:
     played(world)
     found = audit(world, 0)
     assert (found["rows"], found["messages"], found["differences"]) == (ROWS + 4, MESSAGES + 4, 0)
@@ -82,7 +82,7 @@ def test_a_stream_that_lost_nothing_is_equal(world: World) -> None:
     assert said.stdout.splitlines()[0] == f"{ROWS + 4} rows, {MESSAGES + 4} messages: equal"
 
 
-def test_updates_that_are_left_out_by_a_setting_are_not_missed(world: World) -> None:
+def test_updates_that_are_left_out_by_a_setting_are_not_missed(world: ReaderWorld) -> None:
     skip = {"SKIP_UNCHANGED_UPDATES": "true"}
     world.setup()
     reader = world.reader(**skip)
@@ -95,13 +95,13 @@ def test_updates_that_are_left_out_by_a_setting_are_not_missed(world: World) -> 
     assert audit(world, 3)["differences"] == 4, "one of each user"
 
 
-def produce(world: World, table: str, lane: int, user: str, value: dict[str, Any]) -> None:
-    producer = Producer({"bootstrap.servers": world.kafka})
+def produce(world: ReaderWorld, table: str, lane: int, user: str, value: dict[str, Any]) -> None:
+    producer = Producer({"bootstrap.servers": world.bootstrap})
     producer.produce(f"{world.name}.{table}", json.dumps(value).encode(), user.encode(), lane)
     assert producer.flush(30) == 0
 
 
-def test_a_message_that_no_row_stands_behind_is_found_with_its_place(world: World) -> None:
+def test_a_message_that_no_row_stands_behind_is_found_with_its_place(world: ReaderWorld) -> None:
     played(world)
     (real,) = [
         message
@@ -148,7 +148,7 @@ EnvelopeWriter.single = lambda *arguments: altered(single(*arguments))
 """
 
 
-def test_a_reader_that_loses_a_row_and_alters_another_is_found(world: World, tmp_path: Path) -> None:
+def test_a_reader_that_loses_a_row_and_alters_another_is_found(world: ReaderWorld, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(FAULT)
     played(world, PYTHONPATH=f"{tmp_path}:{PROJECT}")
     found = audit(world, 3)
@@ -157,7 +157,7 @@ def test_a_reader_that_loses_a_row_and_alters_another_is_found(world: World, tmp
     assert shown.count(("different", "users", ["is_enabled"])) == len(shown) - 1 > 0
 
 
-def tools(folder: Path, world: World) -> str:
+def tools(folder: Path, world: ReaderWorld) -> str:
     """A PATH on which the servers' own tools lie, wherever they are installed."""
     for name, command in (("mysqlbinlog", mysqlbinlog_command()), ("mariadb-binlog", mariadb_binlog_command())):
         tool = folder / name
@@ -168,7 +168,9 @@ def tools(folder: Path, world: World) -> str:
 
 
 @pytest.mark.parametrize("flavor", ["mysql"])
-def test_compressed_transactions_are_said_counted_and_checked_with_mysqlbinlog(world: World, tmp_path: Path) -> None:
+def test_compressed_transactions_are_said_counted_and_checked_with_mysqlbinlog(
+    world: ReaderWorld, tmp_path: Path
+) -> None:
     world.setup()
     reader = world.reader()
     world.wait_for_beats()
@@ -197,13 +199,13 @@ def test_compressed_transactions_are_said_counted_and_checked_with_mysqlbinlog(w
     assert [(each["what"], each["table"]) for each in found["shown"]] == [("twice", "claims")]
 
 
-def prepared(world: World, xid: str, statement: str) -> None:
+def prepared(world: ReaderWorld, xid: str, statement: str) -> None:
     with world.connection() as connection, connection.cursor() as cursor:
         for line in (f"XA START {xid}", statement, f"XA END {xid}", f"XA PREPARE {xid}"):
             cursor.execute(line)
 
 
-def test_what_nobody_can_hold_against_a_message_is_named_and_is_no_difference(world: World) -> None:
+def test_what_nobody_can_hold_against_a_message_is_named_and_is_no_difference(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader(KAFKA_MESSAGE_MAX_BYTES="6000")
     world.wait_for_beats()
@@ -228,7 +230,7 @@ def test_what_nobody_can_hold_against_a_message_is_named_and_is_no_difference(wo
     assert found["statements"] == {"ALTER of claims": 1, "TRUNCATE of claim_requirements": 1}
 
 
-def test_a_stretch_ends_where_the_reader_stands(world: World) -> None:
+def test_a_stretch_ends_where_the_reader_stands(world: ReaderWorld) -> None:
     played(world)
     world.execute("INSERT INTO users (id) VALUES (50)")
     found = audit(world, 0)
@@ -247,7 +249,7 @@ def test_a_stretch_ends_where_the_reader_stands(world: World) -> None:
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])
-def test_compressed_events_of_mariadb_are_checked_with_its_own_tool(world: World, tmp_path: Path) -> None:
+def test_compressed_events_of_mariadb_are_checked_with_its_own_tool(world: ReaderWorld, tmp_path: Path) -> None:
     world.setup()
     reader = world.reader()
     world.wait_for_beats()

@@ -18,18 +18,18 @@ from consumer.audit.audit import Audit, Times
 from consumer.binlog.position import ordered_position
 from consumer.mysql.session import Replica
 from consumer.settings import KafkaSettings, MySQLAddress, ReplicaSettings, load
-from tests.integration.company_tables import key
 from tests.integration.reader.audit.test_audit import audit, played, produce
 from tests.integration.reader.test_moving import source_and_replica, wait_for
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 from tests.servers import ensure
+from tests.support.company_tables import key
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
 
 @contextmanager
-def reading(world: World, **more: str) -> Iterator[None]:
+def reading(world: ReaderWorld, **more: str) -> Iterator[None]:
     """A reader that has read all that was written in this block at its end."""
     world.setup()
     reader = world.reader(**more)
@@ -39,7 +39,7 @@ def reading(world: World, **more: str) -> Iterator[None]:
     assert reader.stop() == 0
 
 
-def beat(world: World) -> int:
+def beat(world: ReaderWorld) -> int:
     """When (ms since 1970) a heartbeat said that all is read that the server has now."""
     with closing(Replica(MySQLAddress(world.url))) as replica:
         end = ordered_position(*replica.binlog_position())
@@ -62,7 +62,7 @@ def moment(ms: int) -> datetime:
 
 
 def look(
-    world: World, monkeypatch: pytest.MonkeyPatch, times: Times, progress: auditing.Progress | None = None
+    world: ReaderWorld, monkeypatch: pytest.MonkeyPatch, times: Times, progress: auditing.Progress | None = None
 ) -> Audit:
     """An audit in this process."""
     for name, value in world.environment().items():
@@ -71,7 +71,7 @@ def look(
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])
-def test_what_a_logged_transaction_undid_is_not_missing_and_every_lane_is_read_live(world: World) -> None:
+def test_what_a_logged_transaction_undid_is_not_missing_and_every_lane_is_read_live(world: ReaderWorld) -> None:
     """MySQL logs such a ROLLBACK in statement format only, MariaDB where the transaction created a temporary table."""
     world.execute(
         "ALTER TABLE claim_requirements ENGINE = MyISAM",
@@ -95,13 +95,13 @@ def test_what_a_logged_transaction_undid_is_not_missing_and_every_lane_is_read_l
     assert 4 in undone
 
 
-def delete_before(world: World, topic: str, lane: int, offset: int) -> None:
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+def delete_before(world: ReaderWorld, topic: str, lane: int, offset: int) -> None:
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     for deleted in admin.delete_records([TopicPartition(f"{world.name}.{topic}", lane, offset)]).values():
         deleted.result(30)
 
 
-def test_progress_counts_from_where_the_binlog_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_counts_from_where_the_binlog_is_read(world: ReaderWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is a minute before the stretch."""
     told: list[tuple[int, int]] = []
 
@@ -119,7 +119,7 @@ def test_progress_counts_from_where_the_binlog_is_read(world: World, monkeypatch
     assert all(0 <= done <= total for done, total in told), told
 
 
-def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: World) -> None:
+def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: ReaderWorld) -> None:
     with reading(world):
         world.execute(*(f"INSERT INTO users (id) VALUES ({number})" for number in range(1, 41)))
     lanes = {lane: [m for m in world.messages() if m.topic == "users" and m.lane == lane] for lane in range(4)}
@@ -143,7 +143,7 @@ def newest_file(world: World) -> str:
         return replica.binlog_position()[0]
 
 
-def purge(world: World) -> None:
+def purge(world: ReaderWorld) -> None:
     """Purges all binlogs but the newest."""
     newest = newest_file(world)
     with world.connection() as connection, connection.cursor() as cursor:
@@ -159,7 +159,7 @@ def purge(world: World) -> None:
 def test_purged_binlogs_cannot_be_judged(flavor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     servers = ensure(("kafka", "postgres"))
     private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
-    with private() as server, World(flavor, server.url) as world:
+    with private() as server, ReaderWorld(flavor, server.url) as world:
         with reading(world):
             world.execute("INSERT INTO users (id) VALUES (1), (2)", "FLUSH BINARY LOGS")
             first = moment(beat(world))
@@ -192,7 +192,7 @@ def test_purged_binlogs_cannot_be_judged(flavor: str, monkeypatch: pytest.Monkey
         assert "there is no binlog to read" in done.stderr
 
 
-def test_an_event_that_the_reader_was_told_to_skip_has_a_notice_in_its_place(world: World) -> None:
+def test_an_event_that_the_reader_was_told_to_skip_has_a_notice_in_its_place(world: ReaderWorld) -> None:
     world.setup()
     reader = world.reader()
     world.wait_for_beats()
@@ -216,7 +216,7 @@ def test_an_event_that_the_reader_was_told_to_skip_has_a_notice_in_its_place(wor
 
 
 def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: str) -> None:
-    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+    with source_and_replica(flavor) as (first, second), ReaderWorld(flavor, first.url) as world:
         played(world)
         wait_for(flavor, second.url, world.checkpoints()[-1].gtid_set)
         there = {"REPLICA_DATABASE_URL": urlsplit(second.url)._replace(path=f"/{world.name}").geturl()}
@@ -235,12 +235,12 @@ def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: 
         assert world.consumer("audit").returncode == 1
 
 
-def ids(world: World) -> set[int]:
+def ids(world: ReaderWorld) -> set[int]:
     return {m.value["after"]["id"] for m in world.messages() if m.topic == "users" and m.value["after"]}
 
 
 @pytest.mark.parametrize("flavor", ["mariadb"])
-def test_a_table_whose_type_the_library_misreads_is_named(world: World) -> None:
+def test_a_table_whose_type_the_library_misreads_is_named(world: ReaderWorld) -> None:
     world.execute("ALTER TABLE claim_requirements MODIFY id UUID NOT NULL")
     with reading(world):
         world.execute(

@@ -23,8 +23,8 @@ from consumer.audit.audit import Audit, Times
 from consumer.settings import KafkaSettings, ReplicaSettings
 from consumer.stream import topics
 from consumer.stream.topics import LANE_TOPICS
-from tests.integration.company_tables import key
-from tests.integration.reader.world import LANES, World
+from tests.integration.reader.world import LANES, ReaderWorld
+from tests.support.company_tables import key
 from tests.whole_topics import messages_of
 
 pytestmark = pytest.mark.servers
@@ -132,7 +132,7 @@ class History:
         return f"id IN ({', '.join(self._some(table) for _ in range(self._chance.randint(1, 3)))})"
 
 
-def play(world: World, chance: random.Random) -> None:
+def play(world: ReaderWorld, chance: random.Random) -> None:
     """A history, and a reader that is stopped and killed meanwhile."""
     world.setup()
     history, reader = History(chance), world.reader()
@@ -176,7 +176,7 @@ class Lying(NamedTuple):
         return self._replace(value=json.dumps(told, ensure_ascii=False).encode())
 
 
-def lying(world: World) -> list[Lying]:
+def lying(world: ReaderWorld) -> list[Lying]:
     """Everything that is in the topics of a deployment, partition by partition, in order."""
     names = [(f"{world.name}.{name}", lane) for name in LANE_TOPICS for lane in range(LANES)]
     found = [
@@ -184,20 +184,20 @@ def lying(world: World) -> list[Lying]:
             str(message.topic()).removeprefix(f"{world.name}."), int(message.partition() or 0), message.key() or b"",
             message.value() or b"", message.timestamp()[1], [*(message.headers() or [])],
         )
-        for message in messages_of({"bootstrap.servers": world.kafka}, [*names, (f"{world.name}.checkpoints", 0)])
+        for message in messages_of({"bootstrap.servers": world.bootstrap}, [*names, (f"{world.name}.checkpoints", 0)])
     ]  # fmt: skip
     return sorted(found, key=lambda one: (one.topic, one.partition))
 
 
 @contextmanager
-def copied(world: World, messages: Sequence[Lying]) -> Iterator[KafkaSettings]:
+def copied(world: ReaderWorld, messages: Sequence[Lying]) -> Iterator[KafkaSettings]:
     """A deployment beside ours, whose topics hold these messages."""
     settings = KafkaSettings(
-        kafka_bootstrap_servers=world.kafka, topic_prefix=f"{world.name}-{uuid.uuid4().hex[:8]}", lanes=LANES,
+        kafka_bootstrap_servers=world.bootstrap, topic_prefix=f"{world.name}-{uuid.uuid4().hex[:8]}", lanes=LANES,
         topic_replication_factor=1,
     )  # fmt: skip
     created = topics.prepare(settings)
-    producer = Producer({"bootstrap.servers": world.kafka, "enable.idempotence": True, "linger.ms": 20})
+    producer = Producer({"bootstrap.servers": world.bootstrap, "enable.idempotence": True, "linger.ms": 20})
     for one in messages:
         producer.produce(
             f"{settings.topic_prefix}.{one.topic}", one.value, one.key, one.partition, timestamp=one.at,
@@ -207,7 +207,7 @@ def copied(world: World, messages: Sequence[Lying]) -> Iterator[KafkaSettings]:
     try:
         yield settings
     finally:
-        admin = AdminClient({"bootstrap.servers": world.kafka})
+        admin = AdminClient({"bootstrap.servers": world.bootstrap})
         for gone in admin.delete_topics(created).values():
             gone.result(30)
 
@@ -279,10 +279,12 @@ HANDS: Final[tuple[Hand, ...]] = (forged, removed, doubled, copied_elsewhere, mo
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_nothing_is_said_of_what_is_right_and_every_manipulation_is_found_at_its_place(world: World, seed: int) -> None:
+def test_nothing_is_said_of_what_is_right_and_every_manipulation_is_found_at_its_place(
+    world: ReaderWorld, seed: int
+) -> None:
     chance = random.Random(seed)
     play(world, chance)
-    source = ReplicaSettings.model_validate({"replica_database_url": world.url})
+    source = ReplicaSettings.model_validate({"replica_database_url": world.mysql_url})
 
     def audit(kafka: KafkaSettings) -> Audit:
         return auditing.audit(source, kafka, Times(int(time.time() * 1000) - HOUR_MS, None), lambda *_: None)
@@ -306,7 +308,7 @@ def test_nothing_is_said_of_what_is_right_and_every_manipulation_is_found_at_its
 
 def deleted_before(
     chance: random.Random,
-    world: World,
+    world: ReaderWorld,
     kafka: KafkaSettings,
     messages: list[Lying],
     audit: Callable[[KafkaSettings], Audit],
@@ -315,7 +317,7 @@ def deleted_before(
     topic, lane = chance.choice(sorted({(one.topic, one.partition) for one in messages if one.topic in ROWS}))
     there = sum((one.topic, one.partition) == (topic, lane) for one in messages)
     count = chance.randint(1, there)
-    admin = AdminClient({"bootstrap.servers": world.kafka})
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
     for gone in admin.delete_records([TopicPartition(f"{kafka.topic_prefix}.{topic}", lane, count)]).values():
         gone.result(30)
     found = audit(kafka)

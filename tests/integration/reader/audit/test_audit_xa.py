@@ -8,18 +8,18 @@ from consumer.audit import audit as auditing
 from consumer.audit.audit import Times
 from tests.integration.reader.audit.test_audit import produce
 from tests.integration.reader.audit.test_audit_edges import beat, look, reading
-from tests.integration.reader.world import World
+from tests.integration.reader.world import ReaderWorld
 
 pytestmark = [pytest.mark.servers, pytest.mark.prepared]
 
 
-def prepare(world: World, xid: str, *statements: str) -> None:
+def prepare(world: ReaderWorld, xid: str, *statements: str) -> None:
     with world.connection() as connection, connection.cursor() as cursor:
         for line in (f"XA START {xid}", *statements, f"XA END {xid}", f"XA PREPARE {xid}"):
             cursor.execute(line)
 
 
-def test_xa_transactions_belong_where_they_are_committed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xa_transactions_belong_where_they_are_committed(world: ReaderWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     before, across, undone = (f"'{world.name}{number}'" for number in range(3))
     two = "INSERT INTO users (id) VALUES ({0}), ({0} + 1)"
     with reading(world):

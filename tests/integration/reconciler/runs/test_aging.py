@@ -12,7 +12,7 @@ from reconciler.runs.aging import days_due
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 SETTINGS = AgingSettings(aging_skipped_weekdays=frozenset())
 
@@ -24,11 +24,11 @@ def age(book: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> 
     return next(iter(aged.values()), None)
 
 
-def scores(world: World) -> dict[int, int]:
+def scores(world: ReconcilerWorld) -> dict[int, int]:
     return dict(world.pg("SELECT user_id, current_score FROM user_call_scores"))
 
 
-def scored(world: World, user_id: int, score: int = 0) -> None:
+def scored(world: ReconcilerWorld, user_id: int, score: int = 0) -> None:
     """A customer of the call centre's, whom we need not know."""
     world.pg(
         "INSERT INTO user_call_scores (id, user_id, current_score, updated_at)"
@@ -39,7 +39,7 @@ def scored(world: World, user_id: int, score: int = 0) -> None:
 
 
 @pytest.fixture
-def aging_world(mysql_world: World) -> World:
+def aging_world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     for user_id in range(1, 5):
         mysql_world.user(user_id, signature=7 if user_id == 4 else None)
     mysql_world.backfill()
@@ -48,7 +48,7 @@ def aging_world(mysql_world: World) -> World:
     return mysql_world
 
 
-def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: World) -> None:
+def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: ReconcilerWorld) -> None:
     world, book = aging_world, aging_world.book()
     now = datetime.now(UTC)
     assert age(book, Runs(book), SETTINGS, now) == 2
@@ -75,7 +75,7 @@ def test_the_ceiling_is_a_setting(aging_world: World) -> None:
     assert scores(aging_world) == {1: 1, 2: 200, 3: 199, 4: 0}
 
 
-def test_a_day_begins_at_the_local_midnight(aging_world: World) -> None:
+def test_a_day_begins_at_the_local_midnight(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     assert age(book, Runs(book), SETTINGS, datetime.now(UTC)) == 2
     recorded = "UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z', window_from = NULL WHERE name = 'age'"
@@ -85,7 +85,9 @@ def test_a_day_begins_at_the_local_midnight(aging_world: World) -> None:
     assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 11, 30, tzinfo=UTC)) == 1
 
 
-def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_done(aging_world: World) -> None:
+def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_done(
+    aging_world: ReconcilerWorld,
+) -> None:
     book = aging_world.book()
     today = datetime.now(UTC)
     assert age(book, Runs(book), SETTINGS, today - timedelta(days=1)) == 2
@@ -94,14 +96,14 @@ def test_a_day_that_is_made_up_for_takes_nothing_from_the_day_on_which_that_is_d
     assert not any(days_due(book, Runs(book), SETTINGS, day) for day in (today, today - timedelta(days=1)))
 
 
-def test_nothing_ages_on_a_skipped_weekday(aging_world: World) -> None:
+def test_nothing_ages_on_a_skipped_weekday(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     sunday = datetime(2026, 3, 15, 12, tzinfo=UTC)
     assert age(book, Runs(book), AgingSettings(), sunday) is None
     assert age(book, Runs(book), AgingSettings(), sunday + timedelta(days=1)) == 2
 
 
-def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(aging_world: World) -> None:
+def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(aging_world: ReconcilerWorld) -> None:
     """Friday's was done; the reconciler was away from Saturday 01:00 to Tuesday 03:00."""
     world, book = aging_world, aging_world.book()
     runs, settings = Runs(book), AgingSettings(aging_timezone="Europe/London")
@@ -114,14 +116,14 @@ def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(
     assert world.pg("SELECT count(*) FROM leadstream.runs WHERE name = 'age'") == [(4,)]
 
 
-def test_days_longer_ago_than_runs_are_kept_stay_missed(aging_world: World) -> None:
+def test_days_longer_ago_than_runs_are_kept_stay_missed(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     begin = datetime(2026, 1, 10, 12, tzinfo=UTC)
     age_days(book, Runs(book, 5), SETTINGS, begin)
     assert len(age_days(book, Runs(book, 5), SETTINGS, begin + timedelta(days=100))) == 6
 
 
-def test_a_day_aged_by_a_clock_that_was_ahead_stops_no_aging(aging_world: World) -> None:
+def test_a_day_aged_by_a_clock_that_was_ahead_stops_no_aging(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     now = datetime(2026, 1, 10, 12, tzinfo=UTC)
     age_days(book, Runs(book), SETTINGS, now + timedelta(days=400))
@@ -129,7 +131,7 @@ def test_a_day_aged_by_a_clock_that_was_ahead_stops_no_aging(aging_world: World)
     assert age(book, Runs(book), SETTINGS, now + timedelta(days=1)) == 1
 
 
-def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_world: World) -> None:
+def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     world.backfill()
@@ -145,26 +147,28 @@ def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_
     assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2
 
 
-def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mysql_world: World) -> None:
+def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mysql_world: ReconcilerWorld) -> None:
     """Whatever order the table itself has."""
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
         scored(world, user_id, score=10)
     now = datetime.now(UTC)
-    assert meanwhile(world.conninfo, CALLED, [1, 5, 9], lambda: age(book, Runs(book), SETTINGS, now)) == 3
+    assert meanwhile(world.postgres_url, CALLED, [1, 5, 9], lambda: age(book, Runs(book), SETTINGS, now)) == 3
     assert scores(world) == {1: 11, 5: 11, 9: 11}
 
 
-def test_what_agents_write_while_ageing_waits_for_them_is_kept_and_counts(mysql_world: World) -> None:
+def test_what_agents_write_while_ageing_waits_for_them_is_kept_and_counts(mysql_world: ReconcilerWorld) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (1, 2):
         scored(world, user_id, score=10)
     called = "UPDATE user_call_scores SET current_score = CASE user_id WHEN 1 THEN 50 ELSE 200 END WHERE user_id = %s"
-    assert meanwhile(world.conninfo, called, [1, 2], lambda: age(book, Runs(book), SETTINGS, datetime.now(UTC))) == 1
+    assert (
+        meanwhile(world.postgres_url, called, [1, 2], lambda: age(book, Runs(book), SETTINGS, datetime.now(UTC))) == 1
+    )
     assert scores(world) == {1: 51, 2: 200}
 
 
-def test_a_sweep_that_notes_its_checks_passes_by_a_row_that_an_agent_holds(mysql_world: World) -> None:
+def test_a_sweep_that_notes_its_checks_passes_by_a_row_that_an_agent_holds(mysql_world: ReconcilerWorld) -> None:
     world, book = mysql_world, mysql_world.book()
     for user_id in (9, 5, 1):
         scored(world, user_id)

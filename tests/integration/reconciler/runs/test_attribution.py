@@ -16,7 +16,7 @@ from consumer.leads.rule_file import DEFAULT, parse
 from tests.integration.reconciler.played import Played
 from tests.integration.reconciler.runs.test_conversions import MINUTE, now, sign
 from tests.integration.reconciler.serving import serving
-from tests.integration.reconciler.world import World, adopt_only
+from tests.integration.reconciler.world import ReconcilerWorld, adopt_only
 
 pytestmark = pytest.mark.servers
 
@@ -30,7 +30,7 @@ SIGNED = 90
 
 
 @pytest.fixture
-def world(mysql_world: World) -> World:
+def world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     """Four agents, and customers who have not signed."""
     for agent in range(1, 5):
         mysql_world.pg(AGENT, agent, f"agent{agent}@example.invalid")
@@ -43,24 +43,26 @@ def world(mysql_world: World) -> World:
     return mysql_world
 
 
-def call(world: World, user_id: int, agent: int, minutes_ago: float, talk: int | None, *, ended: bool = True) -> None:
+def call(
+    world: ReconcilerWorld, user_id: int, agent: int, minutes_ago: float, talk: int | None, *, ended: bool = True
+) -> None:
     began = datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=minutes_ago)
     world.pg(CALL, user_id, agent, began, began + timedelta(seconds=talk or 0) if ended else None, talk)
 
 
-def agents(world: World) -> dict[int, tuple[int | None, list[int] | None]]:
+def agents(world: ReconcilerWorld) -> dict[int, tuple[int | None, list[int] | None]]:
     """user → primary agent and contributing ones."""
     rows = world.pg("SELECT user_id, primary_agent_id, contributing_agents FROM conversions")
     return {user_id: (primary, others) for user_id, primary, others in rows}
 
 
-def attributed(world: World) -> str:
+def attributed(world: ReconcilerWorld) -> str:
     done = world.command("attribution")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def days_ago(world: World, days: int) -> None:
+def days_ago(world: ReconcilerWorld, days: int) -> None:
     """As if everything had been recorded and looked at so long ago."""
     micro = days * 24 * 60 * MINUTE
     world.pg("UPDATE leadstream.stints SET event_number = event_number - %s", micro)
@@ -72,14 +74,16 @@ def days_ago(world: World, days: int) -> None:
     )  # fmt: skip
 
 
-def last_run(world: World) -> tuple[object, ...]:
+def last_run(world: ReconcilerWorld) -> tuple[object, ...]:
     ((*found,),) = world.pg(
         "SELECT outcome, counts, error FROM leadstream.runs WHERE name = 'attribution' ORDER BY id DESC LIMIT 1"
     )
     return tuple(found)
 
 
-def test_the_last_call_with_enough_talk_earned_it_and_the_others_contributed(world: World, stream: Played) -> None:
+def test_the_last_call_with_enough_talk_earned_it_and_the_others_contributed(
+    world: ReconcilerWorld, stream: Played
+) -> None:
     day = 24 * 60
     call(world, 1, 1, SIGNED + 10, 31)
     call(world, 1, 2, SIGNED + 2 * day, 300)
@@ -93,7 +97,7 @@ def test_the_last_call_with_enough_talk_earned_it_and_the_others_contributed(wor
     assert agents(world) == {1: (1, [2]), 2: (2, []), 3: (None, None)}
 
 
-def test_what_somebody_noted_is_never_changed(world: World, stream: Played) -> None:
+def test_what_somebody_noted_is_never_changed(world: ReconcilerWorld, stream: Played) -> None:
     for user_id in (1, 2):
         call(world, user_id, 1, SIGNED + 10, 60)
         call(world, user_id, 2, SIGNED + 20, 60)
@@ -109,7 +113,7 @@ def test_what_somebody_noted_is_never_changed(world: World, stream: Played) -> N
 
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_call_that_has_not_ended_or_whose_talk_is_yet_to_be_written_is_waited_for(
-    world: World, stream: Played, ended: bool
+    world: ReconcilerWorld, stream: Played, ended: bool
 ) -> None:
     call(world, 1, 1, SIGNED + 60, 60)
     call(world, 1, 2, SIGNED + 1, None, ended=ended)
@@ -121,7 +125,7 @@ def test_a_call_that_has_not_ended_or_whose_talk_is_yet_to_be_written_is_waited_
     assert agents(world) == {1: (2, [1])}
 
 
-def test_a_call_that_nobody_ended_is_waited_for_a_day(world: World, stream: Played) -> None:
+def test_a_call_that_nobody_ended_is_waited_for_a_day(world: ReconcilerWorld, stream: Played) -> None:
     call(world, 1, 1, SIGNED + 60, 60)
     call(world, 1, 2, 25 * 60, None)
     sign(world, stream, 1, now() - SIGNED * MINUTE)
@@ -129,7 +133,9 @@ def test_a_call_that_nobody_ended_is_waited_for_a_day(world: World, stream: Play
     assert agents(world) == {1: (1, [])}
 
 
-def test_a_conversion_of_the_last_hour_waits_for_calls_that_are_written_late(world: World, stream: Played) -> None:
+def test_a_conversion_of_the_last_hour_waits_for_calls_that_are_written_late(
+    world: ReconcilerWorld, stream: Played
+) -> None:
     call(world, 1, 1, SIGNED + 60, 60)
     sign(world, stream, 1, now() - 20 * MINUTE)
     assert attributed(world) == "0 of 1 conversions were given their agents\n"
@@ -140,7 +146,7 @@ def test_a_conversion_of_the_last_hour_waits_for_calls_that_are_written_late(wor
     assert agents(world) == {1: (2, [1])}
 
 
-def test_a_run_that_was_cut_off_goes_on_and_looks_back(world: World, stream: Played) -> None:
+def test_a_run_that_was_cut_off_goes_on_and_looks_back(world: ReconcilerWorld, stream: Played) -> None:
     for user_id in (1, 2):
         call(world, user_id, 1, SIGNED + 10, 60)
         sign(world, stream, user_id, now() - SIGNED * MINUTE)
@@ -152,7 +158,7 @@ def test_a_run_that_was_cut_off_goes_on_and_looks_back(world: World, stream: Pla
     assert attributed(world) == "0 of 2 conversions were given their agents\n"
 
 
-def test_a_run_that_was_cut_off_among_what_is_old_goes_on_where_it_was(world: World, stream: Played) -> None:
+def test_a_run_that_was_cut_off_among_what_is_old_goes_on_where_it_was(world: ReconcilerWorld, stream: Played) -> None:
     for user_id in (1, 2):
         call(world, user_id, 1, SIGNED + 10, 60)
         sign(world, stream, user_id, now() - SIGNED * MINUTE)
@@ -164,7 +170,7 @@ def test_a_run_that_was_cut_off_among_what_is_old_goes_on_where_it_was(world: Wo
     assert attributed(world) == "0 of 1 conversions were given their agents\n"
 
 
-def test_a_run_that_was_cut_off_days_ago_passes_none_that_waited(world: World, stream: Played) -> None:
+def test_a_run_that_was_cut_off_days_ago_passes_none_that_waited(world: ReconcilerWorld, stream: Played) -> None:
     call(world, 1, 1, SIGNED + 10, 60)
     call(world, 1, 2, SIGNED + 1, None, ended=False)
     sign(world, stream, 1, now() - SIGNED * MINUTE)
@@ -176,7 +182,7 @@ def test_a_run_that_was_cut_off_days_ago_passes_none_that_waited(world: World, s
     assert agents(world) == {1: (2, [1])}
 
 
-def test_a_row_that_postgresql_refuses_is_in_nobodys_way(world: World, stream: Played) -> None:
+def test_a_row_that_postgresql_refuses_is_in_nobodys_way(world: ReconcilerWorld, stream: Played) -> None:
     for user_id in (1, 2, 3):
         call(world, user_id, user_id, SIGNED + 10, 60)
         sign(world, stream, user_id, now() - SIGNED * MINUTE)
@@ -199,7 +205,7 @@ HOLD_TABLE = "LOCK TABLE conversions IN SHARE MODE"
 
 @pytest.mark.parametrize(("holding", "filled"), [(HOLD, 1), (HOLD_AGENT, 0), (HOLD_TABLE, 0)])
 def test_what_somebody_holds_is_left_and_seen_again_however_old_it_is(
-    world: World, stream: Played, holding: str, filled: int
+    world: ReconcilerWorld, stream: Played, holding: str, filled: int
 ) -> None:
     for user_id in (1, 2):
         call(world, user_id, user_id, SIGNED + 10, 60)
@@ -208,7 +214,7 @@ def test_what_somebody_holds_is_left_and_seen_again_however_old_it_is(
     world.pg("UPDATE conversions SET primary_agent_id = NULL, contributing_agents = NULL")
     world.pg("DELETE FROM leadstream.runs WHERE name = 'attribution'")
     days_ago(world, 5)
-    with psycopg.connect(world.conninfo) as holder:
+    with psycopg.connect(world.postgres_url) as holder:
         holder.execute(holding.encode())
         assert attributed(world) == (
             f"{filled} of 2 conversions were given their agents\n"
@@ -219,7 +225,7 @@ def test_what_somebody_holds_is_left_and_seen_again_however_old_it_is(
     assert last_run(world)[0] == "ok"
 
 
-def test_how_much_talk_and_how_many_days_the_rules_say(world: World, stream: Played) -> None:
+def test_how_much_talk_and_how_many_days_the_rules_say(world: ReconcilerWorld, stream: Played) -> None:
     file = parse("[attribution]\ntalk_seconds = 100\ndays = 1")
     assert (file.attribution.talk_seconds, file.attribution.days) == (100, 1)
     assert parse(file.as_toml()) == file
@@ -234,7 +240,7 @@ def test_how_much_talk_and_how_many_days_the_rules_say(world: World, stream: Pla
 
 
 def test_without_calls_or_rights_it_is_others_work_and_with_half_the_rights_it_says_which(
-    world: World, stream: Played
+    world: ReconcilerWorld, stream: Played
 ) -> None:
     sign(world, stream, 1, now() - SIGNED * MINUTE)
     role = f"least_{uuid4().hex[:12]}"
@@ -244,7 +250,7 @@ def test_without_calls_or_rights_it_is_others_work_and_with_half_the_rights_it_s
         world.pg(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA leadstream TO {role}")
         world.pg(f"GRANT SELECT, INSERT ON conversions TO {role}")
         world.pg(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA leadstream TO {role}")
-        with psycopg.connect(world.conninfo) as connection:
+        with psycopg.connect(world.postgres_url) as connection:
             server = connection.info
             url = f"postgresql://{role}:least@{server.host}:{server.port}/{server.dbname}"
         others = world.command("attribution", DATABASE_URL=url)
@@ -284,11 +290,11 @@ def judged(url: str) -> Check | None:
     return next((check for check in checks if check.name == "attribution"), None)
 
 
-def test_without_calls_and_in_shadow_mode_nothing_is_done(world: World, stream: Played) -> None:
+def test_without_calls_and_in_shadow_mode_nothing_is_done(world: ReconcilerWorld, stream: Played) -> None:
     assert world.command("attribution", SHADOW_MODE="true").stdout.startswith("SHADOW_MODE is on")
     world.pg("DROP TABLE call_sessions")
     assert "there are no calls" in attributed(world)
-    assert judged(world.conninfo) is None
+    assert judged(world.postgres_url) is None
 
 
 @pytest.mark.parametrize(
@@ -303,7 +309,7 @@ def test_without_calls_and_in_shadow_mode_nothing_is_done(world: World, stream: 
     ],
 )
 def test_columns_that_do_not_fit_are_told_and_the_run_is_recorded_as_failed(
-    world: World, stream: Played, change: str, sentence: str
+    world: ReconcilerWorld, stream: Played, change: str, sentence: str
 ) -> None:
     world.pg("ALTER TABLE call_sessions DROP CONSTRAINT IF EXISTS call_sessions_agent_id_fkey")
     world.pg(f"ALTER TABLE call_sessions {change}")
@@ -311,13 +317,13 @@ def test_columns_that_do_not_fit_are_told_and_the_run_is_recorded_as_failed(
     assert done.returncode == 1
     assert sentence in done.stderr
     assert sentence in str(last_run(world)[2])
-    found = judged(world.conninfo)
+    found = judged(world.postgres_url)
     assert found is not None
     assert found.state is State.WARNING
     assert sentence in found.sentence
 
 
-def earned_by_two(world: World, stream: Played) -> None:
+def earned_by_two(world: ReconcilerWorld, stream: Played) -> None:
     """Four signatures: two of agent 1, who was helped by agent 2 with one of them, one of agent 2, one of nobody."""
     for user_id in (1, 2, 3):
         call(world, user_id, 1 if user_id < 3 else 2, SIGNED + 10, 60)
@@ -327,7 +333,7 @@ def earned_by_two(world: World, stream: Played) -> None:
     attributed(world)
 
 
-def test_conversions_are_counted_by_agent(world: World, stream: Played) -> None:
+def test_conversions_are_counted_by_agent(world: ReconcilerWorld, stream: Played) -> None:
     earned_by_two(world, stream)
     span = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
     with serving(world, SWEEPS="") as served:
@@ -351,7 +357,9 @@ def agents_shown(page: str) -> list[list[str]] | None:
     return rows and [re.findall(r">([^<>]+)</t[hd]>", row) for row in rows]
 
 
-def test_the_page_shows_whose_calls_earned_the_conversions_of_seven_days(world: World, stream: Played) -> None:
+def test_the_page_shows_whose_calls_earned_the_conversions_of_seven_days(
+    world: ReconcilerWorld, stream: Played
+) -> None:
     earned_by_two(world, stream)
     with serving(world, SWEEPS="") as served:
         served.process.until(lambda: agents_shown(served.get("/").text) is not None, "the page knows seven days")

@@ -7,11 +7,11 @@ import random
 import time
 
 from consumer.progress import LineProgress
-from tests.integration.reconciler.world import World, refuse
+from tests.integration.reconciler.world import ReconcilerWorld, refuse
 from tests.support.waiting import until
 
 
-def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: World) -> None:
+def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: ReconcilerWorld) -> None:
     world.user(1)
     world.user(2, signature=7)
     world.user(3, signature=7)
@@ -36,7 +36,9 @@ def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: Worl
     assert world.pg("SELECT name, outcome, cursor FROM leadstream.runs") == [("backfill", "ok", 5)]
 
 
-def test_a_backfill_leaves_judged_leads_alone_and_settles_those_the_stream_could_not_judge(world: World) -> None:
+def test_a_backfill_leaves_judged_leads_alone_and_settles_those_the_stream_could_not_judge(
+    world: ReconcilerWorld,
+) -> None:
     world.user(1)
     world.user(2)
     world.backfill()
@@ -52,7 +54,9 @@ def test_a_backfill_leaves_judged_leads_alone_and_settles_those_the_stream_could
     assert world.conversions() == []
 
 
-def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_way(mysql_world: World) -> None:
+def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_way(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     world.user(1, ago=7200)
     world.user(2, ago=20)
@@ -68,7 +72,7 @@ def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_w
     assert world.queues() == {1: "unsigned_users", 2: "unsigned_users"}, "the stream has passed it and not brought it"
 
 
-def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) -> None:
+def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in range(1, 11):
         world.user(user_id)
@@ -91,7 +95,7 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: World) 
     assert pages == [(0, 10), (6, 10)]
 
 
-def test_a_backfill_passes_over_a_lead_that_postgresql_refuses(mysql_world: World) -> None:
+def test_a_backfill_passes_over_a_lead_that_postgresql_refuses(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in range(1, 8):
         world.user(user_id)
@@ -101,7 +105,7 @@ def test_a_backfill_passes_over_a_lead_that_postgresql_refuses(mysql_world: Worl
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(5,)]
 
 
-def test_the_command_reports_as_json(mysql_world: World) -> None:
+def test_the_command_reports_as_json(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     done = world.command("backfill", "--json")
@@ -110,7 +114,7 @@ def test_the_command_reports_as_json(mysql_world: World) -> None:
     assert (report["name"], report["outcome"], report["first_seen"]) == ("backfill", "ok", 1)
 
 
-def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(world: World) -> None:
+def test_a_backfill_killed_at_random_and_started_again_is_like_one_that_was_not(world: ReconcilerWorld) -> None:
     world.sql("SET SESSION foreign_key_checks = 0, autocommit = 0")
     users = range(1, 2001)
     for user_id in users:

@@ -19,9 +19,9 @@ from consumer.store import conversion_events
 from consumer.store.call_centre.effects import conversion_id
 from consumer.versions import moment
 from reconciler.runs.sweeps import Report
-from tests.integration.company_tables import key
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import SOON, World
+from tests.integration.reconciler.world import SOON, ReconcilerWorld
+from tests.support.company_tables import key
 
 MINUTE = 60_000_000
 SIGNED, COMPLETED = ConversionType.SIGNATURE_OBTAINED, ConversionType.REQUIREMENTS_COMPLETED
@@ -45,12 +45,12 @@ def assert_in_step(report: Report) -> None:
     assert (report.outcome, report.error, report.tally.drift) == ("ok", None, {})
 
 
-def rows(world: World) -> list[tuple[object, ...]]:
+def rows(world: ReconcilerWorld) -> list[tuple[object, ...]]:
     return world.pg("SELECT user_id, conversion_type, converted_at FROM conversions ORDER BY converted_at, user_id")
 
 
 @pytest.fixture
-def world(mysql_world: World) -> World:
+def world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     """Customers 1 and 2, each with a claim, have not signed; everybody is known, and the stream has passed that."""
     for user_id in (1, 2):
         mysql_world.user(user_id)
@@ -66,7 +66,7 @@ def play(stream: Played, user_id: int, before: Row | None, after: Row, micros: i
     metrics.count_conversions(stream.change(user_id, before, after, micros), "stream")
 
 
-def sign(world: World, stream: Played, user_id: int, micros: int) -> None:
+def sign(world: ReconcilerWorld, stream: Played, user_id: int, micros: int) -> None:
     """The customer signs, here and in the company's tables."""
     play(stream, user_id, UserRow(user_id, None, True), UserRow(user_id, f"{70 + user_id}", True), micros)
     world.sql("UPDATE users SET current_signature_file_id = %s WHERE id = %s", f"{70 + user_id}", user_id)
@@ -85,14 +85,14 @@ def hand_in(stream: Played, user_id: int, number: int, micros: int) -> None:
     play(stream, user_id, states[0], states[1], micros)
 
 
-def told(world: World) -> set[UUID]:
+def told(world: ReconcilerWorld) -> set[UUID]:
     """The ids of the conversions that others are told of."""
-    with psycopg.connect(world.conninfo, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         conversion_events.number(connection)
         return {one.id for one in conversion_events.after(connection, 0, 1000)}
 
 
-def there(world: World) -> set[UUID]:
+def there(world: ReconcilerWorld) -> set[UUID]:
     """The ids in the call centre's table."""
     return {id_ for (id_,) in world.pg("SELECT id FROM conversions")}
 
@@ -101,13 +101,13 @@ class TestBothWays:
     """Customer 1 has signed."""
 
     @pytest.fixture
-    def signed(self, world: World, stream: Played) -> int:
+    def signed(self, world: ReconcilerWorld, stream: Played) -> int:
         signed = now() - 20 * MINUTE
         sign(world, stream, 1, signed)
         world.pass_lanes()
         return signed
 
-    def test_a_stint_without_its_row_is_told_and_written_again(self, world: World, signed: int) -> None:
+    def test_a_stint_without_its_row_is_told_and_written_again(self, world: ReconcilerWorld, signed: int) -> None:
         kept = "SELECT id, user_id, previous_queue_type, conversion_type, conversion_reason, total_call_attempts, "
         kept += "last_call_at, converted_at, documents_received, signature_obtained, final_score FROM conversions"
         before = world.pg(kept)
@@ -122,7 +122,7 @@ class TestBothWays:
         assert world.pg(kept) == before
         assert_in_step(world.verify())
 
-    def test_a_row_of_ours_without_a_stint_is_told_and_kept(self, world: World, signed: int) -> None:
+    def test_a_row_of_ours_without_a_stint_is_told_and_kept(self, world: ReconcilerWorld, signed: int) -> None:
         lost = now() - 10 * MINUTE + 123
         world.pg(OLD, conversion_id(2, SIGNED, lost), 2, SIGNED, moment(lost).replace(tzinfo=None))
         for repair in (False, True):
@@ -134,7 +134,7 @@ class TestBothWays:
         assert_in_step(world.verify())
 
     def test_a_row_that_the_stream_may_still_earn_is_told_until_it_has_passed_it(
-        self, world: World, signed: int
+        self, world: ReconcilerWorld, signed: int
     ) -> None:
         lost = now() + SOON
         world.pg(OLD, conversion_id(2, SIGNED, lost), 2, SIGNED, moment(lost).replace(tzinfo=None))
@@ -146,7 +146,7 @@ class TestBothWays:
         assert world.verify(repair=True).tally.drift == {"conversion_without_stint": 1}
         assert_in_step(world.verify(repair=True))
 
-    def test_what_was_kept_and_is_earned_or_gone_is_kept_no_longer(self, world: World, signed: int) -> None:
+    def test_what_was_kept_and_is_earned_or_gone_is_kept_no_longer(self, world: ReconcilerWorld, signed: int) -> None:
         lost = now() - 10 * MINUTE + 123
         world.pg(OLD, conversion_id(2, SIGNED, lost), 2, SIGNED, moment(lost).replace(tzinfo=None))
         kept = "SELECT user_id FROM leadstream.kept_conversions"
@@ -159,14 +159,14 @@ class TestBothWays:
         assert_in_step(world.verify(repair=True))
         assert world.pg(kept) == []
 
-    def test_rows_of_the_old_system_are_left_alone(self, world: World, signed: int) -> None:
+    def test_rows_of_the_old_system_are_left_alone(self, world: ReconcilerWorld, signed: int) -> None:
         for number in (uuid4(), conversion_id(7, SIGNED, 1)):
             world.pg(OLD, number, 2, SIGNED, datetime(2025, 3, 1, 9, 15))
         before = rows(world)
         assert_in_step(world.verify(repair=True))
         assert rows(world) == before
 
-    def test_an_id_with_other_content_is_an_error(self, world: World, signed: int) -> None:
+    def test_an_id_with_other_content_is_an_error(self, world: ReconcilerWorld, signed: int) -> None:
         world.pg("UPDATE conversions SET user_id = 2")
         for repair in (False, True):
             report = world.verify(repair=repair)
@@ -175,7 +175,7 @@ class TestBothWays:
             assert "put them right by hand" in report.error
         assert [row[0] for row in rows(world)] == [2]
 
-    def test_what_was_recorded_in_shadow_mode_is_the_old_systems(self, world: World, signed: int) -> None:
+    def test_what_was_recorded_in_shadow_mode_is_the_old_systems(self, world: ReconcilerWorld, signed: int) -> None:
         world.pg("DELETE FROM conversions")
         world.pg("UPDATE leadstream.stints SET in_shadow = true")
         assert_in_step(world.verify(repair=True))
@@ -188,8 +188,15 @@ class TestRestore:
     """Our schema is saved; then customer 1 signs, is asked for a document, and hands it in; it is restored."""
 
     @pytest.fixture
-    def began(self, world: World, stream: Played, tmp_path: Path) -> int:
-        dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(tmp_path / "dump"), world.conninfo]
+    def began(self, world: ReconcilerWorld, stream: Played, tmp_path: Path) -> int:
+        dump = [
+            "pg_dump",
+            "--format=custom",
+            "--schema=leadstream",
+            "--file",
+            str(tmp_path / "dump"),
+            world.postgres_url,
+        ]
         subprocess.run(dump, check=True)
         began = now() - 20 * MINUTE
         before = self.won()
@@ -197,7 +204,7 @@ class TestRestore:
         assert self.won() == before + 3
         return began
 
-    def history(self, world: World, stream: Played, began: int) -> None:
+    def history(self, world: ReconcilerWorld, stream: Played, began: int) -> None:
         """What the stream brings; customer 2 signs, loses the signature, and owes it still."""
         sign(world, stream, 1, began + 7)
         ask(stream, 1, 100, began + MINUTE)
@@ -206,15 +213,17 @@ class TestRestore:
         play(stream, 2, UserRow(2, None, True), UserRow(2, "72", True), began + MINUTE)
         play(stream, 2, UserRow(2, "72", True), UserRow(2, None, True), began + 2 * MINUTE)
 
-    def restore(self, world: World, tmp_path: Path) -> None:
+    def restore(self, world: ReconcilerWorld, tmp_path: Path) -> None:
         world.pg("DROP SCHEMA leadstream CASCADE")
-        back = ["pg_restore", "--exit-on-error", "--dbname", world.conninfo, str(tmp_path / "dump")]
+        back = ["pg_restore", "--exit-on-error", "--dbname", world.postgres_url, str(tmp_path / "dump")]
         subprocess.run(back, check=True)
 
     def won(self) -> float:
         return sum(float(metrics.CONVERSIONS.labels(kind, "stream")._value.get()) for kind in ConversionType)
 
-    def test_a_replay_writes_nothing_twice(self, world: World, stream: Played, began: int, tmp_path: Path) -> None:
+    def test_a_replay_writes_nothing_twice(
+        self, world: ReconcilerWorld, stream: Played, began: int, tmp_path: Path
+    ) -> None:
         won = [(1, SIGNED, at(began + 7)), (2, SIGNED, at(began + MINUTE)), (1, COMPLETED, at(began + 2 * MINUTE))]
         assert rows(world) == won
         world.pg("UPDATE user_call_scores SET current_score = 85, total_attempts = 6")
@@ -248,7 +257,7 @@ class TestRestore:
         assert [world.pg(query) for query in look] == before
 
     def test_what_kafka_no_longer_has_is_not_paid_twice_and_later_conversions_are(
-        self, world: World, stream: Played, began: int, tmp_path: Path
+        self, world: ReconcilerWorld, stream: Played, began: int, tmp_path: Path
     ) -> None:
         stream.close()
         world.sql(
@@ -280,12 +289,19 @@ class TestRestoreOfAnOpenStint:
     of it."""
 
     @pytest.fixture
-    def paid(self, world: World, stream: Played, tmp_path: Path) -> list[tuple[object, ...]]:
+    def paid(self, world: ReconcilerWorld, stream: Played, tmp_path: Path) -> list[tuple[object, ...]]:
         began = now() - 20 * MINUTE
         sign(world, stream, 1, began)
         world.requirement(100, 10)
         ask(stream, 1, 100, began + MINUTE)
-        dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(tmp_path / "dump"), world.conninfo]
+        dump = [
+            "pg_dump",
+            "--format=custom",
+            "--schema=leadstream",
+            "--file",
+            str(tmp_path / "dump"),
+            world.postgres_url,
+        ]
         subprocess.run(dump, check=True)
         hand_in(stream, 1, 100, began + 2 * MINUTE)
         stream.close()
@@ -293,12 +309,12 @@ class TestRestoreOfAnOpenStint:
         paid = rows(world)
         assert paid == [(1, SIGNED, at(began)), (1, COMPLETED, at(began + 2 * MINUTE))]
         world.pg("DROP SCHEMA leadstream CASCADE")
-        back = ["pg_restore", "--exit-on-error", "--dbname", world.conninfo, str(tmp_path / "dump")]
+        back = ["pg_restore", "--exit-on-error", "--dbname", world.postgres_url, str(tmp_path / "dump")]
         subprocess.run(back, check=True)
         return paid
 
     def test_what_was_handed_in_is_not_paid_twice_and_nobody_is_told_again(
-        self, world: World, paid: list[tuple[object, ...]]
+        self, world: ReconcilerWorld, paid: list[tuple[object, ...]]
     ) -> None:
         world.pass_lanes()
         assert world.verify(repair=True).outcome == "ok"
@@ -310,7 +326,7 @@ class TestRestoreOfAnOpenStint:
         assert rows(world) == paid
 
     def test_a_read_ahead_of_the_stream_pays_nothing_when_the_stream_has_passed_it(
-        self, world: World, paid: list[tuple[object, ...]]
+        self, world: ReconcilerWorld, paid: list[tuple[object, ...]]
     ) -> None:
         world.verify(repair=True)
         with closing(Played(world)) as again:
@@ -322,7 +338,9 @@ class TestRestoreOfAnOpenStint:
         assert rows(world) == paid
         assert told(world) <= there(world)
 
-    def test_another_document_handed_in_since_is_paid(self, world: World, paid: list[tuple[object, ...]]) -> None:
+    def test_another_document_handed_in_since_is_paid(
+        self, world: ReconcilerWorld, paid: list[tuple[object, ...]]
+    ) -> None:
         world.requirement(101, 10)
         world.pass_lanes()
         world.verify(repair=True)
@@ -336,7 +354,7 @@ class TestRestoreOfAnOpenStint:
         assert told(world) <= there(world)
 
     def test_a_row_that_stood_for_another_and_is_gone_is_written_and_told(
-        self, world: World, paid: list[tuple[object, ...]]
+        self, world: ReconcilerWorld, paid: list[tuple[object, ...]]
     ) -> None:
         world.pass_lanes()
         world.verify(repair=True)
@@ -353,7 +371,7 @@ class TestCutOver:
     """In shadow mode customer 1 signed before the old system's last scan, and 2 after it."""
 
     @pytest.fixture
-    def scanned(self, mysql_world: World) -> int:
+    def scanned(self, mysql_world: ReconcilerWorld) -> int:
         world = mysql_world
         world.shadow = True
         for user_id in (1, 2):
@@ -374,12 +392,12 @@ class TestCutOver:
         assert [row[0] for row in rows(world)] == [1], "shadow mode writes nothing"
         return scanned
 
-    def switch(self, world: World) -> None:
+    def switch(self, world: ReconcilerWorld) -> None:
         world.shadow = False
         world.pass_lanes()
 
     def test_what_was_signed_after_the_last_scan_is_published_once_with_its_time(
-        self, mysql_world: World, scanned: int
+        self, mysql_world: ReconcilerWorld, scanned: int
     ) -> None:
         world = mysql_world
         self.switch(world)
@@ -400,7 +418,7 @@ class TestCutOver:
         assert world.scores() == {1: "none", 2: "none"}
         assert len(rows(world)) == 2
 
-    def test_what_the_old_system_recorded_too_is_left_out(self, mysql_world: World, scanned: int) -> None:
+    def test_what_the_old_system_recorded_too_is_left_out(self, mysql_world: ReconcilerWorld, scanned: int) -> None:
         world = mysql_world
         world.pg(OLD, uuid4(), 2, SIGNED, at(scanned + 2 * MINUTE))
         self.switch(world)
@@ -408,7 +426,9 @@ class TestCutOver:
         assert (report.tally.drift["conversion_unpublished"], report.tally.conversions_published) == (0, 0)
         assert len(rows(world)) == 2
 
-    def test_the_command_refuses_shadow_mode_and_says_what_it_found(self, mysql_world: World, scanned: int) -> None:
+    def test_the_command_refuses_shadow_mode_and_says_what_it_found(
+        self, mysql_world: ReconcilerWorld, scanned: int
+    ) -> None:
         world = mysql_world
         since = ["verify", "--json", "--conversions-since", datetime.fromtimestamp(scanned / 1e6, UTC).isoformat()]
         refused = world.command(*since, SHADOW_MODE="true")

@@ -13,7 +13,7 @@ from consumer.leads.model import UserRow
 from reconciler.runs.sweeps import SweepScope
 from tests.integration.call_centre import everything, guard, unguard
 from tests.integration.reconciler.played import Played
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 ENTRY = (
     "INSERT INTO call_queue (id, user_id, queue_type, status, updated_at) VALUES (gen_random_uuid(), %s, %s, %s, now())"
@@ -25,12 +25,12 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def entries(world: World) -> list[tuple[object, ...]]:
+def entries(world: ReconcilerWorld) -> list[tuple[object, ...]]:
     return world.pg("SELECT user_id, queue_type, status FROM call_queue ORDER BY user_id, queue_type, status")
 
 
 @pytest.fixture
-def world(mysql_world: World) -> World:
+def world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     """Customers 1 and 3 have not signed, 2 has; everybody is known, and the stream has passed that."""
     for user_id in (1, 2, 3):
         mysql_world.user(user_id, signature=5 if user_id == 2 else None)
@@ -41,7 +41,7 @@ def world(mysql_world: World) -> World:
 
 
 @pytest.fixture
-def stream(world: World) -> Iterator[Played]:
+def stream(world: ReconcilerWorld) -> Iterator[Played]:
     with closing(Played(world)) as played:
         yield played
 
@@ -49,7 +49,7 @@ def stream(world: World) -> Iterator[Played]:
 RIGHT = [(1, UNSIGNED, "pending"), (3, UNSIGNED, "pending")]
 
 
-def assert_repaired(world: World, kinds: dict[str, int], expected: Sequence[tuple[object, ...]]) -> None:
+def assert_repaired(world: ReconcilerWorld, kinds: dict[str, int], expected: Sequence[tuple[object, ...]]) -> None:
     """A verify reports and writes nothing, a repair writes, and there is nothing left to do."""
     before = entries(world)
     report = world.verify()
@@ -61,31 +61,31 @@ def assert_repaired(world: World, kinds: dict[str, int], expected: Sequence[tupl
     assert world.verify().tally.drift == {}
 
 
-def test_what_is_right_is_left_alone(world: World) -> None:
+def test_what_is_right_is_left_alone(world: ReconcilerWorld) -> None:
     before = everything(world.pg)
     assert world.verify(repair=True).tally.drift == {}
     assert everything(world.pg) == before
 
 
-def test_a_missing_entry_is_added(world: World) -> None:
+def test_a_missing_entry_is_added(world: ReconcilerWorld) -> None:
     world.pg("DELETE FROM call_queue WHERE user_id = 3")
     assert_repaired(world, {"entry_missing": 1}, RIGHT)
     assert world.pg("SELECT queue_reason FROM call_queue WHERE user_id = 3") == [("first_seen",)]
 
 
-def test_a_pending_entry_of_a_queue_the_customer_is_not_in_is_closed(world: World) -> None:
+def test_a_pending_entry_of_a_queue_the_customer_is_not_in_is_closed(world: ReconcilerWorld) -> None:
     world.pg(ENTRY, 3, OUTSTANDING, "pending")
     world.pg(ENTRY, 3, "callbacks", "pending")
     expected = [RIGHT[0], (3, "callbacks", "pending"), (3, OUTSTANDING, "closed"), RIGHT[1]]
     assert_repaired(world, {"entry_stale": 1}, expected)
 
 
-def test_a_pending_entry_of_a_customer_in_no_queue_is_closed(world: World) -> None:
+def test_a_pending_entry_of_a_customer_in_no_queue_is_closed(world: ReconcilerWorld) -> None:
     world.pg(ENTRY, 2, UNSIGNED, "pending")
     assert_repaired(world, {"entry_stale": 1}, [RIGHT[0], (2, UNSIGNED, "closed"), RIGHT[1]])
 
 
-def test_of_double_entries_the_first_one_stays(world: World) -> None:
+def test_of_double_entries_the_first_one_stays(world: ReconcilerWorld) -> None:
     ((first,),) = world.pg("SELECT id FROM call_queue WHERE user_id = 3")
     world.pg(ENTRY, 3, UNSIGNED, "pending")
     world.pg(ENTRY, 3, UNSIGNED, "pending")
@@ -104,27 +104,27 @@ def test_where_a_customer_may_have_one_pending_entry_the_wrong_one_is_closed_bef
 
 
 @pytest.mark.parametrize("status", ["assigned", "in_progress", "completed", "closed", "no_answer"])
-def test_an_entry_that_a_dialler_has_taken_is_not_missing(world: World, status: str) -> None:
+def test_an_entry_that_a_dialler_has_taken_is_not_missing(world: ReconcilerWorld, status: str) -> None:
     world.pg("UPDATE call_queue SET status = %s WHERE user_id = 3", status)
     before = everything(world.pg)
     assert world.verify(repair=True).tally.drift == {}
     assert everything(world.pg) == before
 
 
-def test_an_entry_that_somebody_else_made_during_the_stay_and_took_is_not_missing(world: World) -> None:
+def test_an_entry_that_somebody_else_made_during_the_stay_and_took_is_not_missing(world: ReconcilerWorld) -> None:
     world.pg("DELETE FROM call_queue WHERE user_id = 3")
     world.pg(ENTRY, 3, UNSIGNED, "completed")
     assert world.verify(repair=True).tally.drift == {}
 
 
-def test_an_entry_that_a_dialler_deleted_is_made_again(world: World) -> None:
+def test_an_entry_that_a_dialler_deleted_is_made_again(world: ReconcilerWorld) -> None:
     world.pg("UPDATE call_queue SET status = 'assigned' WHERE user_id = 3")
     assert world.verify().tally.drift == {}
     world.pg("DELETE FROM call_queue WHERE user_id = 3")
     assert_repaired(world, {"entry_missing": 1}, RIGHT)
 
 
-def test_an_entry_taken_in_an_earlier_stay_does_not_count_for_this_one(world: World, stream: Played) -> None:
+def test_an_entry_taken_in_an_earlier_stay_does_not_count_for_this_one(world: ReconcilerWorld, stream: Played) -> None:
     world.pg("UPDATE call_queue SET status = 'completed' WHERE user_id = 3")
     at = now() - 600_000_000  # the stream is late: entries are made long after the stays that they are for began
     world.pass_lanes(at - 1)
@@ -138,7 +138,7 @@ def test_an_entry_taken_in_an_earlier_stay_does_not_count_for_this_one(world: Wo
     assert entries(world)[1:] == both
 
 
-def test_whoever_must_not_be_called_has_none(world: World) -> None:
+def test_whoever_must_not_be_called_has_none(world: ReconcilerWorld) -> None:
     world.pg(
         "UPDATE user_call_scores SET is_active = false, last_outcome = 'do_not_contact', current_queue_type = 'none'"
         " WHERE user_id = 3"
@@ -148,7 +148,7 @@ def test_whoever_must_not_be_called_has_none(world: World) -> None:
     assert world.verify(repair=True).tally.drift == {}
 
 
-def test_whoever_may_be_called_again_has_one_again(world: World) -> None:
+def test_whoever_may_be_called_again_has_one_again(world: ReconcilerWorld) -> None:
     never = "UPDATE user_call_scores SET last_outcome = %s WHERE user_id = 3"
     world.pg(never, "do_not_contact")
     world.verify(repair=True)
@@ -159,7 +159,7 @@ def test_whoever_may_be_called_again_has_one_again(world: World) -> None:
     assert world.scores()[3] == UNSIGNED
 
 
-def test_a_queue_put_right_makes_no_entry_beside_one_that_an_agent_has(world: World) -> None:
+def test_a_queue_put_right_makes_no_entry_beside_one_that_an_agent_has(world: ReconcilerWorld) -> None:
     world.pg("UPDATE call_queue SET status = 'assigned' WHERE user_id = 3")
     world.pg("UPDATE user_call_scores SET current_queue_type = NULL WHERE user_id = 3")
     assert world.verify(repair=True).tally.drift == {"call_centre_queue": 1}
@@ -170,7 +170,7 @@ class TestShown:
     """Customer 3 signed while the stream stands still: agents see them in no queue already."""
 
     @pytest.fixture
-    def world(self, world: World) -> World:
+    def world(self, world: ReconcilerWorld) -> ReconcilerWorld:
         world.pass_lanes(now() - 120_000_000)
         world.sql("UPDATE users SET current_signature_file_id = 7 WHERE id = 3")
         world.sweep("unsigned-conversions", SweepScope(everyone=True))
@@ -179,7 +179,7 @@ class TestShown:
         assert entries(world) == [RIGHT[0], (3, UNSIGNED, "closed")]
         return world
 
-    def test_what_agents_see_counts(self, world: World) -> None:
+    def test_what_agents_see_counts(self, world: ReconcilerWorld) -> None:
         assert world.verify(repair=True).tally.drift == {}
         assert entries(world) == [RIGHT[0], (3, UNSIGNED, "closed")]
         world.pg("UPDATE call_queue SET status = 'pending' WHERE user_id = 3")
@@ -187,7 +187,9 @@ class TestShown:
         world.verify(repair=True)
         assert entries(world) == [RIGHT[0], (3, UNSIGNED, "closed")]
 
-    def test_a_queue_shown_is_queued_once_however_often_it_is_shown(self, world: World, stream: Played) -> None:
+    def test_a_queue_shown_is_queued_once_however_often_it_is_shown(
+        self, world: ReconcilerWorld, stream: Played
+    ) -> None:
         world.sql("INSERT INTO claims (id, user_id, status) VALUES (30, 3, 'open')")
         world.requirement(300, 30)
         everyone = SweepScope(everyone=True)
@@ -203,7 +205,7 @@ class TestShown:
         assert entries(world)[1:] == mine
 
 
-def test_a_sweep_puts_its_own_users_right(world: World) -> None:
+def test_a_sweep_puts_its_own_users_right(world: ReconcilerWorld) -> None:
     world.user(4, ago=60)
     world.sweep("new-users")
     world.pg("DELETE FROM call_queue")
@@ -216,12 +218,12 @@ def test_a_sweep_puts_its_own_users_right(world: World) -> None:
     assert entries(world) == [*RIGHT, (4, UNSIGNED, "pending")]
 
 
-def test_a_sample_looks_at_entries_too(world: World) -> None:
+def test_a_sample_looks_at_entries_too(world: ReconcilerWorld) -> None:
     world.pg("DELETE FROM call_queue")
     assert world.verify(sample=100).tally.drift == {"entry_missing": 2}, "so many looks at random places find all three"
 
 
-def test_shadow_mode_writes_none_and_a_cut_over_puts_them_right(mysql_world: World) -> None:
+def test_shadow_mode_writes_none_and_a_cut_over_puts_them_right(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.shadow = True
     for user_id in (1, 2, 3):
@@ -250,10 +252,10 @@ def test_shadow_mode_writes_none_and_a_cut_over_puts_them_right(mysql_world: Wor
     ]  # fmt: skip
 
 
-def test_an_entry_that_somebody_holds_is_left_for_another_time(world: World) -> None:
+def test_an_entry_that_somebody_holds_is_left_for_another_time(world: ReconcilerWorld) -> None:
     world.pg("DELETE FROM call_queue WHERE user_id = 1")
     world.pg(ENTRY, 3, UNSIGNED, "pending")
-    with psycopg.connect(world.conninfo) as agent:
+    with psycopg.connect(world.postgres_url) as agent:
         agent.execute("SELECT FROM call_queue WHERE user_id = 3 FOR UPDATE")
         report = world.verify(repair=True)
     assert (report.tally.drift, report.tally.entries_repaired) == ({"entry_missing": 1}, 1)

@@ -12,7 +12,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import Exclusion, RuleFile
 from consumer.leads.rules import Rules, queue_for
 from consumer.store.leads import LeadStore
-from tests.integration.reconciler.world import LANES, World, adopt_only
+from tests.integration.reconciler.world import LANES, ReconcilerWorld, adopt_only
 
 LEADS = 2000
 STATUSES = ("open", "cancelled", "Cancelled ", "CLOSED", "", None, "öffen", "a=b")
@@ -64,14 +64,16 @@ def suspected(lead: Lead, rules: Rules) -> bool:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whom_verify_suspects_is_who_is_in_another_queue_than_the_rules_say(mysql_world: World, seed: int) -> None:
+def test_whom_verify_suspects_is_who_is_in_another_queue_than_the_rules_say(
+    mysql_world: ReconcilerWorld, seed: int
+) -> None:
     world, random = mysql_world, Random(seed)
     leads = {user_id: lead(user_id, random) for user_id in range(1, LEADS + 1)}
     outcome = Outcome(leads=leads)
     for one in leads.values():
         outcome.claims |= {(one.user_id, id_) for id_ in one.claims}
         outcome.requirements |= {(one.user_id, id_) for id_ in one.requirements}
-    with closing(LeadStore(world.conninfo, LANES, False, "sweep")) as store, store.transaction() as tx:
+    with closing(LeadStore(world.postgres_url, LANES, False, "sweep")) as store, store.transaction() as tx:
         tx.load(leads)
         tx.write(outcome)
     for number, file in enumerate(FILES):

@@ -14,16 +14,16 @@ from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore
 from reconciler.postgres import microseconds
 from reconciler.runs.run_log import Runs
-from tests.integration.reconciler.world import LANES, World, refuse
+from tests.integration.reconciler.world import LANES, ReconcilerWorld, refuse
 
 
-def set_aside(world: World, *user_ids: int) -> None:
+def set_aside(world: ReconcilerWorld, *user_ids: int) -> None:
     """Leaves these leads as an applier leaves those that PostgreSQL refused."""
     outcome = Outcome(
         leads={user_id: Lead(user_id, exists=True, version=1, judge_after=NEVER, changed_at=1) for user_id in user_ids},
         rechecks=dict.fromkeys(user_ids, "PostgreSQL refused it with P0001 (user_call_scores)"),
     )
-    with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store, store.transaction() as tx:
+    with LeadStore(world.postgres_url, LANES, shadow=False, source="stream") as store, store.transaction() as tx:
         tx.load(user_ids)
         tx.write(outcome)
 
@@ -37,7 +37,7 @@ def one_change(store: LeadStore, change: Change) -> Batch:
     return Batch(1, [LaneBatch(lane, stands.epoch, *numbers, {}, [change], user_ids, False, 0, (), {})], 1)
 
 
-def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it(world: World) -> None:
+def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it(world: ReconcilerWorld) -> None:
     world.user(1)
     world.user(2)
     refuse(world, 2)
@@ -59,7 +59,7 @@ def test_a_refused_lead_is_tried_again_alone_and_judged_once_postgresql_takes_it
 
 
 def test_a_score_that_may_not_be_touched_holds_up_neither_a_sweeps_notes_nor_a_repair_of_the_others(
-    mysql_world: World,
+    mysql_world: ReconcilerWorld,
 ) -> None:
     world = mysql_world
     for user_id in (1, 2, 3):
@@ -76,7 +76,7 @@ def test_a_score_that_may_not_be_touched_holds_up_neither_a_sweeps_notes_nor_a_r
     assert world.scores() == {1: "unsigned_users", 2: None, 3: "unsigned_users"}
 
 
-def test_a_run_that_postgresql_refuses_as_a_whole_is_recorded_as_failed(mysql_world: World) -> None:
+def test_a_run_that_postgresql_refuses_as_a_whole_is_recorded_as_failed(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     world.backfill()
@@ -86,12 +86,14 @@ def test_a_run_that_postgresql_refuses_as_a_whole_is_recorded_as_failed(mysql_wo
     assert world.pg("SELECT outcome, error FROM leadstream.runs WHERE name = 'new-users'") == [("failed", sweep.error)]
 
 
-def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at_its_commit(mysql_world: World) -> None:
+def test_a_conversion_that_postgresql_refused_is_recorded_once_by_its_recheck_at_its_commit(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     now = time.time_ns() // 1_000_000 * 1000  # the call centre keeps milliseconds
     seen, signed = (now - minutes * 60_000_000 for minutes in (30, 10))
     stranger, signer = UserRow(2, None, True), UserRow(2, "77", True)
-    with LeadStore(world.conninfo, LANES, shadow=False, source="stream") as store:
+    with LeadStore(world.postgres_url, LANES, shadow=False, source="stream") as store:
         apply(one_change(store, Change(2, Table.USERS, None, stranger, seen, seen, last=True)), store)
         world.pg(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -120,7 +122,7 @@ TOO_LONG = (
 )
 
 
-def test_a_backfill_whose_leads_are_refused_reports_how_many_and_why_and_fails(mysql_world: World) -> None:
+def test_a_backfill_whose_leads_are_refused_reports_how_many_and_why_and_fails(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in (1, 2, 3):
         world.user(user_id)
@@ -147,7 +149,7 @@ def test_a_backfill_whose_leads_are_refused_reports_how_many_and_why_and_fails(m
     assert world.scores() == dict.fromkeys((1, 2, 3), "unsigned_users")
 
 
-def test_a_sweep_and_a_repair_whose_leads_are_refused_fail_and_name_each_reason(mysql_world: World) -> None:
+def test_a_sweep_and_a_repair_whose_leads_are_refused_fail_and_name_each_reason(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in (1, 2):
         world.user(user_id, ago=60)
@@ -168,7 +170,7 @@ def test_a_sweep_and_a_repair_whose_leads_are_refused_fail_and_name_each_reason(
     assert (done.returncode, report["outcome"], report["refused"]) == (1, "refused", {reason: 1})
 
 
-def test_a_sweep_that_came_to_its_end_with_refusals_counts_as_seen_to(mysql_world: World) -> None:
+def test_a_sweep_that_came_to_its_end_with_refusals_counts_as_seen_to(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     refuse(world, 1)

@@ -17,7 +17,7 @@ from reconciler.postgres import microseconds
 from reconciler.runs import aging, run_log
 from reconciler.runs.run_log import Runs
 from reconciler.runs.sweeps import HOUR
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 NOW = datetime.now(UTC)
 EARLIER = NOW - timedelta(days=1)
@@ -84,7 +84,7 @@ def statements(module: ModuleType) -> dict[str, str]:
 
 
 @pytest.fixture
-def old_world(mysql_world: World) -> World:
+def old_world(mysql_world: ReconcilerWorld) -> ReconcilerWorld:
     """Years of runs and of customers."""
     world = mysql_world
     world.pg(
@@ -113,7 +113,7 @@ def scans(plan: dict[str, Any]) -> Iterator[str]:
         yield from scans(part)
 
 
-def test_no_statement_reads_all_runs_or_all_stints(old_world: World) -> None:
+def test_no_statement_reads_all_runs_or_all_stints(old_world: ReconcilerWorld) -> None:
     for module, asked in ASKED.items():
         assert statements(module).keys() == asked.keys(), module.__name__
         for name, text in statements(module).items():
@@ -124,7 +124,7 @@ def test_no_statement_reads_all_runs_or_all_stints(old_world: World) -> None:
             assert LARGE.isdisjoint(scans(plan["Plan"])), (name, plan)
 
 
-def test_a_run_tells_where_keys_begin_only_once_it_had_itself_ended_by_then(mysql_world: World) -> None:
+def test_a_run_tells_where_keys_begin_only_once_it_had_itself_ended_by_then(mysql_world: ReconcilerWorld) -> None:
     """Its window may end long before it looked: keys that came between are no older than the window of the next one."""
     run_log, half_past, two = Runs(mysql_world.book()), NOW - timedelta(minutes=30), NOW
     mysql_world.pg(
@@ -137,7 +137,7 @@ def test_a_run_tells_where_keys_begin_only_once_it_had_itself_ended_by_then(mysq
 
 
 def test_a_conversion_sweep_by_hand_of_the_last_hours_calls_does_not_count_for_those_of_days(
-    mysql_world: World,
+    mysql_world: ReconcilerWorld,
 ) -> None:
     run_log, day = Runs(mysql_world.book()), 24 * HOUR
     for begin, end in ((NOW - timedelta(hours=72), NOW - timedelta(hours=20)), (NOW - timedelta(hours=1), NOW)):
@@ -149,7 +149,9 @@ def test_a_conversion_sweep_by_hand_of_the_last_hours_calls_does_not_count_for_t
     assert run_log.looked_at_until("unsigned-conversions", 2 * day) == microseconds(NOW - timedelta(hours=20))
 
 
-def test_records_are_forgotten_once_they_are_old_but_not_those_that_the_next_run_needs(mysql_world: World) -> None:
+def test_records_are_forgotten_once_they_are_old_but_not_those_that_the_next_run_needs(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     record = (
         "INSERT INTO leadstream.runs (name, started_at, outcome, window_from, window_to) VALUES (%s, %s, %s, %s, %s)"

@@ -8,16 +8,16 @@ import psycopg
 import pytest
 
 from tests.integration.call_centre import everything, guard, unguard
-from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import TOKEN, serving
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
+from tests.support.company_tables import key
 from tests.support.waiting import until
 
 SHADOW = {"SHADOW_MODE": "true", "AGING_SKIPPED_WEEKDAYS": ""}
 SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
 
 
-def company(world: World) -> None:
+def company(world: ReconcilerWorld) -> None:
     """Customers 1 to 6 of the old system, whose tables are full and from now on guarded; 7 to 9 are new.
 
     Since the old system looked, 1 and 2 signed, 4 handed in the last document, 5 and 6 were asked for one.
@@ -47,13 +47,15 @@ TRUE = {
 WON = [(1, "signature_obtained"), (2, "signature_obtained"), (4, "requirements_completed")]
 
 
-def won(world: World) -> list[tuple[object, ...]]:
+def won(world: ReconcilerWorld) -> list[tuple[object, ...]]:
     return world.pg(
         "SELECT user_id, conversion_type FROM leadstream.stints WHERE conversion_type IS NOT NULL ORDER BY user_id"
     )
 
 
-def test_sweeps_in_shadow_mode_keep_our_tables_true_and_write_nothing_of_the_call_centres(mysql_world: World) -> None:
+def test_sweeps_in_shadow_mode_keep_our_tables_true_and_write_nothing_of_the_call_centres(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     company(world)
     before = everything(world.pg)
@@ -71,7 +73,7 @@ def test_sweeps_in_shadow_mode_keep_our_tables_true_and_write_nothing_of_the_cal
 
 @pytest.mark.parametrize("command", [["verify", "--repair"], ["backfill"], ["run", "rechecks"], ["age"]])
 def test_everything_else_in_shadow_mode_writes_nothing_of_the_call_centres_either(
-    mysql_world: World, command: list[str]
+    mysql_world: ReconcilerWorld, command: list[str]
 ) -> None:
     world = mysql_world
     company(world)
@@ -90,7 +92,7 @@ def test_everything_else_in_shadow_mode_writes_nothing_of_the_call_centres_eithe
         assert won(world) == WON
 
 
-def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: World) -> None:
+def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world)
     before = everything(world.pg)
@@ -109,7 +111,7 @@ def test_serving_in_shadow_mode_writes_nothing_of_the_call_centres(mysql_world: 
     assert everything(world.pg) == before
 
 
-def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World) -> None:
+def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world)
     world.pg("DROP TABLE user_call_scores, conversions, call_queue CASCADE")
@@ -128,7 +130,7 @@ def test_shadow_mode_needs_none_of_the_call_centres_tables(mysql_world: World) -
         assert served.stop() == 0
 
 
-def test_the_guard_would_have_told(mysql_world: World) -> None:
+def test_the_guard_would_have_told(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world)
     world.sweep("new-users")
@@ -137,7 +139,7 @@ def test_the_guard_would_have_told(mysql_world: World) -> None:
         world.pg("UPDATE user_call_scores SET current_score = 0")
 
 
-def test_sweeps_are_switched_on_one_at_a_time_and_off_again(mysql_world: World) -> None:
+def test_sweeps_are_switched_on_one_at_a_time_and_off_again(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world)
     unguard(world.pg)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.support.processes import Process
 from tests.support.waiting import until
 
@@ -17,7 +17,7 @@ USERS = 1500
 SMALL = {"DISCOVERY_BATCH_SIZE": "5", "BACKFILL_BATCH_SIZE": "5"}
 
 
-def customers(world: World, ago: int = 7200) -> None:
+def customers(world: ReconcilerWorld, ago: int = 7200) -> None:
     world.sql("SET SESSION autocommit = 0")
     for user_id in range(1, USERS + 1):
         world.user(user_id, ago=ago)
@@ -25,7 +25,7 @@ def customers(world: World, ago: int = 7200) -> None:
     world.sql("SET SESSION autocommit = 1")
 
 
-def unsigned(world: World) -> None:
+def unsigned(world: ReconcilerWorld) -> None:
     """All of them are held, and have signed since; nothing brought that."""
     customers(world)
     world.backfill(1000)
@@ -34,7 +34,7 @@ def unsigned(world: World) -> None:
 
 
 def stopped_amid(
-    world: World, command: list[str], begun: Callable[[], Any], number: signal.Signals
+    world: ReconcilerWorld, command: list[str], begun: Callable[[], Any], number: signal.Signals
 ) -> tuple[int, dict[str, Any]]:
     """Runs a command until its work has begun, and stops it; its exit code and its report."""
     process = world.start(*command, "--json", **SMALL)
@@ -50,7 +50,7 @@ def reports(process: Process) -> list[dict[str, Any]]:
     return found
 
 
-def count(world: World, statement: str) -> int:
+def count(world: ReconcilerWorld, statement: str) -> int:
     ((number,),) = world.pg(statement)
     return int(number)
 
@@ -70,7 +70,11 @@ KNOWN = "SELECT count(*) FROM leadstream.stints"
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_run_that_is_told_to_stop_ends_between_batches_and_the_next_one_does_the_rest(
-    mysql_world: World, command: list[str], prepare: Callable[[World], None], progress: str, code: int
+    mysql_world: ReconcilerWorld,
+    command: list[str],
+    prepare: Callable[[ReconcilerWorld], None],
+    progress: str,
+    code: int,
 ) -> None:
     world = mysql_world
     prepare(world)
@@ -96,14 +100,14 @@ def test_a_run_that_is_told_to_stop_ends_between_batches_and_the_next_one_does_t
         assert rest["repaired"] == USERS - first
 
 
-def test_ctrl_c_in_the_middle_of_a_run_is_exit_code_130(mysql_world: World) -> None:
+def test_ctrl_c_in_the_middle_of_a_run_is_exit_code_130(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     customers(world)
     exit_code, report = stopped_amid(world, ["backfill"], lambda: count(world, KNOWN), signal.SIGINT)
     assert (exit_code, report["outcome"]) == (130, "stopped")
 
 
-def test_sigterm_between_two_sweeps_leaves_the_others_for_later_and_is_no_failure(mysql_world: World) -> None:
+def test_sigterm_between_two_sweeps_leaves_the_others_for_later_and_is_no_failure(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     customers(world, ago=60)
     process = world.start("run", "all", "--json", **SMALL)

@@ -16,13 +16,13 @@ from consumer.mysql.live_read import LiveRead
 from consumer.store.leads import LeadStore, Recheck
 from reconciler.runs.run_log import AlreadyRunning, Runs
 from reconciler.runs.sweeps import SweepScope
-from tests.integration.reconciler.world import World, refuse
+from tests.integration.reconciler.world import ReconcilerWorld, refuse
 from tests.support.waiting import until
 
 EVERYONE = SweepScope(everyone=True)
 
 
-def called(world: World, user_id: int, hours_ago: int) -> None:
+def called(world: ReconcilerWorld, user_id: int, hours_ago: int) -> None:
     world.pg(
         "UPDATE user_call_scores SET last_call_at = (now() AT TIME ZONE 'utc') - make_interval(hours => %s),"
         " current_score = 12, total_attempts = 3 WHERE user_id = %s",
@@ -31,7 +31,7 @@ def called(world: World, user_id: int, hours_ago: int) -> None:
     )
 
 
-def test_new_users_of_the_last_hour_are_found_when_the_stream_stands_still(world: World) -> None:
+def test_new_users_of_the_last_hour_are_found_when_the_stream_stands_still(world: ReconcilerWorld) -> None:
     world.user(1, ago=7200)
     world.user(2, ago=600)
     world.user(3, signature=5, ago=60)
@@ -42,7 +42,7 @@ def test_new_users_of_the_last_hour_are_found_when_the_stream_stands_still(world
     assert world.conversions() == []
 
 
-def test_new_users_are_found_by_an_index_as_well_as_by_bisecting_the_primary_key(world: World) -> None:
+def test_new_users_are_found_by_an_index_as_well_as_by_bisecting_the_primary_key(world: ReconcilerWorld) -> None:
     for user_id in range(1, 200):
         world.user(user_id, ago=100_000 - user_id)
     world.user(500, ago=600)
@@ -55,7 +55,7 @@ def test_new_users_are_found_by_an_index_as_well_as_by_bisecting_the_primary_key
     assert second.queries < first.queries
 
 
-def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
+def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: ReconcilerWorld) -> None:
     world.user(1, ago=600)
     world.pass_lanes(time.time_ns() // 1000 - 30_000_000)
     world.still_seconds = 30.0
@@ -63,9 +63,8 @@ def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
 
     def stream() -> None:
         time.sleep(0.5)
-        other = World(world.replica_url, world.conninfo, world.company, world.centre)
-        other.backfill()
-        other.close()
+        with world.beside() as other:
+            other.backfill()
         world.pass_lanes()
 
     thread = threading.Thread(target=stream)
@@ -75,7 +74,7 @@ def test_a_user_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     assert (report.tally.brought_by_stream, report.tally.repaired) == (1, 0)
 
 
-def test_new_requirements_bring_their_users_into_the_queue(world: World) -> None:
+def test_new_requirements_bring_their_users_into_the_queue(world: ReconcilerWorld) -> None:
     world.user(1, signature=5)
     world.claim(10, 1)
     world.backfill()
@@ -87,7 +86,7 @@ def test_new_requirements_bring_their_users_into_the_queue(world: World) -> None
     assert world.scores() == {1: "requirements_outstanding"}
 
 
-def test_a_signature_the_stream_missed_becomes_one_conversion(world: World) -> None:
+def test_a_signature_the_stream_missed_becomes_one_conversion(world: ReconcilerWorld) -> None:
     world.user(1)
     world.user(2)
     world.backfill()
@@ -136,7 +135,7 @@ def test_the_open_stint_decides_and_not_what_others_wrote_into_the_call_centre(w
     assert world.conversions() == [(1, "signature_obtained")]
 
 
-def test_the_last_document_becomes_a_conversion_dated_by_the_read_that_shows_it(world: World) -> None:
+def test_the_last_document_becomes_a_conversion_dated_by_the_read_that_shows_it(world: ReconcilerWorld) -> None:
     world.user(1, signature=5)
     world.claim(10, 1)
     world.requirement(100, 10)
@@ -152,7 +151,7 @@ def test_the_last_document_becomes_a_conversion_dated_by_the_read_that_shows_it(
     assert began <= converted_at <= datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=1)
 
 
-def test_a_dry_run_finds_drift_and_writes_nothing(world: World) -> None:
+def test_a_dry_run_finds_drift_and_writes_nothing(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -167,7 +166,7 @@ def test_a_dry_run_finds_drift_and_writes_nothing(world: World) -> None:
     assert world.pg("SELECT user_id FROM user_call_scores WHERE last_conversion_check_at IS NOT NULL") == []
 
 
-def test_in_shadow_mode_our_tables_are_repaired_and_the_call_centres_left_alone(world: World) -> None:
+def test_in_shadow_mode_our_tables_are_repaired_and_the_call_centres_left_alone(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -183,7 +182,7 @@ def test_in_shadow_mode_our_tables_are_repaired_and_the_call_centres_left_alone(
 
 
 def test_a_dry_run_looks_at_every_recheck_that_is_due_and_strikes_none_off(
-    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+    mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = mysql_world
     monkeypatch.setattr("reconciler.runs.repair.RECHECKS_AT_ONCE", 2)
@@ -195,7 +194,7 @@ def test_a_dry_run_looks_at_every_recheck_that_is_due_and_strikes_none_off(
 
 
 def test_however_many_rechecks_are_due_so_many_are_held_at_once(
-    mysql_world: World, monkeypatch: pytest.MonkeyPatch
+    mysql_world: ReconcilerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, asked = mysql_world, []
     monkeypatch.setattr("reconciler.runs.repair.RECHECKS_AT_ONCE", 2)
@@ -211,7 +210,7 @@ def test_however_many_rechecks_are_due_so_many_are_held_at_once(
     assert max(asked) == 2
 
 
-def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
+def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -244,7 +243,7 @@ def test_drift_behind_a_lagging_lane_is_left_to_a_recheck(world: World) -> None:
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
 
-def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World) -> None:
+def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -262,7 +261,7 @@ def test_a_row_that_changes_between_the_reads_is_left_to_the_stream(world: World
     assert (repairer.tally.left_to_recheck, repairer.tally.repaired) == (1, 0)
 
 
-def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stream(world: World) -> None:
+def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stream(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()
@@ -279,7 +278,7 @@ def test_a_row_that_changed_there_and_back_between_the_reads_is_left_to_the_stre
     assert world.pg("SELECT judge_after FROM leadstream.leads") == [(None,)]
 
 
-def test_every_run_works_off_leads_that_the_stream_could_not_judge(world: World) -> None:
+def test_every_run_works_off_leads_that_the_stream_could_not_judge(world: ReconcilerWorld) -> None:
     world.user(1, signature=5)
     world.claim(10, 1)
     world.requirement(100, 10)
@@ -298,7 +297,7 @@ def test_every_run_works_off_leads_that_the_stream_could_not_judge(world: World)
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
 
-def test_a_window_begins_where_the_last_successful_run_ended(mysql_world: World) -> None:
+def test_a_window_begins_where_the_last_successful_run_ended(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=5 * 3600)
     world.sweep("new-users")
@@ -313,7 +312,7 @@ def test_a_window_begins_where_the_last_successful_run_ended(mysql_world: World)
     assert world.queues() == {1: "unsigned_users"}
 
 
-def test_the_same_sweep_never_runs_twice_at_once(mysql_world: World) -> None:
+def test_the_same_sweep_never_runs_twice_at_once(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     book = world.book()
     runs = Runs(book)
@@ -330,7 +329,7 @@ def test_the_same_sweep_never_runs_twice_at_once(mysql_world: World) -> None:
     assert world.pg("SELECT outcome FROM leadstream.runs ORDER BY id") == [("aborted",), ("ok",)]
 
 
-def test_a_sweep_that_somebody_starts_waits_a_while_for_one_that_runs(mysql_world: World) -> None:
+def test_a_sweep_that_somebody_starts_waits_a_while_for_one_that_runs(mysql_world: ReconcilerWorld) -> None:
     """The schedule's own would be in the way of every command that a person pastes."""
     world = mysql_world
     with Runs(world.book()).alone("new-users"):
@@ -339,7 +338,7 @@ def test_a_sweep_that_somebody_starts_waits_a_while_for_one_that_runs(mysql_worl
     process.succeed()
 
 
-def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: World) -> None:
+def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     done = world.command("run", "all", "--json", SWEEPS="new-users, unsigned-conversions")
@@ -356,14 +355,14 @@ def test_all_sweeps_report_as_json_and_only_those_switched_on_run(mysql_world: W
     assert "nothing was done" in world.command("run", "all", SMART_DISCOVERY_ENABLED="false").stdout
 
 
-def test_a_repeating_run_ends_cleanly_on_sigterm(mysql_world: World) -> None:
+def test_a_repeating_run_ends_cleanly_on_sigterm(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     process = world.start("run", "all", "--interval", "60")
     until(lambda: world.pg("SELECT count(*) FROM leadstream.runs WHERE outcome = 'ok'") == [(4,)], "all had run")
     assert process.stop() == 0
 
 
-def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world: World) -> None:
+def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user_id in range(1, 8):
         world.user(user_id, ago=60)
@@ -380,7 +379,7 @@ def test_a_lead_that_postgresql_refuses_does_not_hold_up_the_others(mysql_world:
     assert len(world.queues()) == 7
 
 
-def test_a_run_after_postgresql_was_restarted_is_like_any_other(mysql_world: World) -> None:
+def test_a_run_after_postgresql_was_restarted_is_like_any_other(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     process = world.start("run", "new-users", "--interval", "1")

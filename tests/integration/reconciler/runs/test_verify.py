@@ -8,11 +8,11 @@ from consumer.leads.model import NEVER
 from consumer.leads.rule_file import RuleFile
 from reconciler.monitor.servers import LAST_RUNS, RUN_STATES
 from reconciler.runs.run_log import Runs
-from tests.integration.company_tables import key
-from tests.integration.reconciler.world import World, adopt_only
+from tests.integration.reconciler.world import ReconcilerWorld, adopt_only
+from tests.support.company_tables import key
 
 
-def company(world: World, users: int = 23) -> None:
+def company(world: ReconcilerWorld, users: int = 23) -> None:
     for user_id in range(1, users + 1):
         world.user(user_id, signature=None if user_id % 3 else 1000 + user_id)
         world.claim(100 + user_id, user_id, ("open", "cancelled", None, "Größe")[user_id % 4])
@@ -22,7 +22,7 @@ def company(world: World, users: int = 23) -> None:
     world.age_everything()
 
 
-def test_a_company_in_step_verifies_without_reading_a_row(world: World) -> None:
+def test_a_company_in_step_verifies_without_reading_a_row(world: ReconcilerWorld) -> None:
     company(world)
     report = world.verify()
     assert report.outcome == "ok"
@@ -31,7 +31,7 @@ def test_a_company_in_step_verifies_without_reading_a_row(world: World) -> None:
     assert report.queries <= 2 * 6 + 6 + 10, "ten are about how ids compare, which a session asks once"
 
 
-def test_every_kind_of_drift_is_reported_and_repaired_only_on_request(world: World) -> None:
+def test_every_kind_of_drift_is_reported_and_repaired_only_on_request(world: ReconcilerWorld) -> None:
     company(world)
     world.sql("UPDATE users SET current_signature_file_id = 5 WHERE id = 4")
     world.sql("DELETE FROM users WHERE id = 2")
@@ -64,7 +64,7 @@ def test_every_kind_of_drift_is_reported_and_repaired_only_on_request(world: Wor
     assert (again.outcome, again.tally.drift) == ("ok", {})
 
 
-def test_leads_left_to_a_live_read_are_settled_by_a_repair(mysql_world: World) -> None:
+def test_leads_left_to_a_live_read_are_settled_by_a_repair(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world, 5)
     world.pg("UPDATE leadstream.leads SET judge_after = %s WHERE user_id = 4", NEVER)
@@ -73,7 +73,9 @@ def test_leads_left_to_a_live_read_are_settled_by_a_repair(mysql_world: World) -
     assert world.pg("SELECT count(*) FROM leadstream.leads WHERE judge_after = %s", NEVER) == [(0,)]
 
 
-def test_rules_in_force_that_nobody_was_brought_to_are_drift_until_they_are_applied(mysql_world: World) -> None:
+def test_rules_in_force_that_nobody_was_brought_to_are_drift_until_they_are_applied(
+    mysql_world: ReconcilerWorld,
+) -> None:
     world = mysql_world
     world.user(1)
     world.claim(10, 1, "Withdrawn ")
@@ -85,7 +87,7 @@ def test_rules_in_force_that_nobody_was_brought_to_are_drift_until_they_are_appl
     assert world.queues() == {1: "none"}
 
 
-def test_a_text_that_postgresql_cannot_hold_is_in_step(mysql_world: World) -> None:
+def test_a_text_that_postgresql_cannot_hold_is_in_step(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     world.claim(10, 1, "a\0b")
@@ -93,7 +95,7 @@ def test_a_text_that_postgresql_cannot_hold_is_in_step(mysql_world: World) -> No
     assert world.verify().tally.in_step == 1
 
 
-def test_a_sample_looks_at_no_more_than_it_was_asked_for(mysql_world: World) -> None:
+def test_a_sample_looks_at_no_more_than_it_was_asked_for(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world)
     report = world.verify(sample=5)
@@ -101,14 +103,14 @@ def test_a_sample_looks_at_no_more_than_it_was_asked_for(mysql_world: World) -> 
     assert world.verify(sample=100).tally.checked == 23
 
 
-def test_a_sample_larger_than_the_company_ends_when_looks_bring_nobody_new(mysql_world: World) -> None:
+def test_a_sample_larger_than_the_company_ends_when_looks_bring_nobody_new(mysql_world: ReconcilerWorld) -> None:
     company(mysql_world)
     report = mysql_world.verify(sample=3000)
     assert report.tally.checked == 23
     assert report.queries < 3000
 
 
-def test_the_command_tells_scripts_by_its_exit_code(mysql_world: World) -> None:
+def test_the_command_tells_scripts_by_its_exit_code(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world, 4)
     clean = world.command("verify")
@@ -121,7 +123,7 @@ def test_the_command_tells_scripts_by_its_exit_code(mysql_world: World) -> None:
     assert world.conversions() == [(4, "signature_obtained")]
 
 
-def test_in_shadow_mode_the_call_centres_table_is_not_compared(mysql_world: World) -> None:
+def test_in_shadow_mode_the_call_centres_table_is_not_compared(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     company(world, 4)
     world.pg("UPDATE user_call_scores SET current_queue_type = NULL")

@@ -14,7 +14,7 @@ from consumer.commands.explain import explanation
 from consumer.settings import DatabaseSettings, ReplicaSettings
 from reconciler.web.problems import TITLES
 from tests.integration.reconciler.serving import TOKEN, Served, serving
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.servers
@@ -23,7 +23,7 @@ URN = "urn:leadstream:problem:"
 
 
 @pytest.fixture
-def served(mysql_world: World) -> Iterator[Served]:
+def served(mysql_world: ReconcilerWorld) -> Iterator[Served]:
     mysql_world.user(1)
     mysql_world.backfill()
     with serving(mysql_world, API_TOKEN=TOKEN, SWEEPS="new-users") as found:
@@ -42,16 +42,18 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, kind
 
 
-def test_somebody_whom_only_mysql_knows_differs_as_unknown_by_whichever_way(mysql_world: World, served: Served) -> None:
+def test_somebody_whom_only_mysql_knows_differs_as_unknown_by_whichever_way(
+    mysql_world: ReconcilerWorld, served: Served
+) -> None:
     mysql_world.user(2)
-    settings = {"replica_database_url": mysql_world.replica_url, "database_url": mysql_world.conninfo}
+    settings = {"replica_database_url": mysql_world.mysql_url, "database_url": mysql_world.postgres_url}
     told = explanation(2, ReplicaSettings.model_validate(settings), DatabaseSettings.model_validate(settings))
     assert served.get("/v1/leads/2").json()["live"]["drift"] == ["unknown"]
     assert told.live is not None
     assert told.live.drift == ["unknown"]
 
 
-def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
+def test_every_error_has_one_shape(mysql_world: ReconcilerWorld, served: Served) -> None:
     post = served.client.post
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert problem(served.get("/v1/leads/99")) == (404, "unknown-user")
@@ -88,7 +90,7 @@ def test_every_error_has_one_shape(mysql_world: World, served: Served) -> None:
     assert (failed.json()["name"], failed.json()["outcome"]) == ("new-users", "failed")
 
 
-def test_without_a_token_or_for_another_name_the_shape_is_the_same(mysql_world: World) -> None:
+def test_without_a_token_or_for_another_name_the_shape_is_the_same(mysql_world: ReconcilerWorld) -> None:
     with serving(mysql_world, HTTP_PROTECT_READS="true", API_TOKEN=TOKEN) as served:
         assert problem(served.get("/v1/runs")) == (401, "about:blank")
         assert problem(served.client.get("/v1/runs", headers={"Host": "evil.example"})) == (421, "about:blank")
@@ -116,7 +118,9 @@ def test_what_is_no_http_is_refused_in_the_same_shape_and_http_1_0_needs_no_host
     assert ask(b"OPTIONS / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 405 ")
 
 
-def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing_of_itself(mysql_world: World, served: Served) -> None:
+def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing_of_itself(
+    mysql_world: ReconcilerWorld, served: Served
+) -> None:
     mysql_world.pg(
         "UPDATE leadstream.stints SET closed_at = now(), conversion_type = 'of_another_release', in_shadow = false"
     )
@@ -152,7 +156,7 @@ def test_paths_of_before_there_was_a_version_are_answered_as_ever(served: Served
     assert served.run("/verify", TOKEN)["checked"] == 1
 
 
-def test_every_place_says_the_version(mysql_world: World, served: Served) -> None:
+def test_every_place_says_the_version(mysql_world: ReconcilerWorld, served: Served) -> None:
     release = version("leadstream")
     assert served.get("/openapi.json").json()["info"]["version"] == release
     assert f'version="{release}"' in served.get("/metrics").text
@@ -164,7 +168,7 @@ def test_every_place_says_the_version(mysql_world: World, served: Served) -> Non
 
 
 @pytest.mark.parametrize(("command", "name"), [("read", "reader"), ("apply", "applier")])
-def test_the_first_line_of_a_process_says_its_version(mysql_world: World, command: str, name: str) -> None:
+def test_the_first_line_of_a_process_says_its_version(mysql_world: ReconcilerWorld, command: str, name: str) -> None:
     nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_PREFIX": "nowhere"}
     process = mysql_world.processes.start("consumer", command, **nowhere)
     process.wait_for("process_starting")

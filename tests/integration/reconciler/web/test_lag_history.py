@@ -16,14 +16,14 @@ from reconciler.monitor.lags import HourLag, Lags
 from reconciler.postgres import Postgres
 from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.serving import serving
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.support.waiting import until
 
 NOW = datetime(2026, 7, 1, 14, 0, tzinfo=UTC)
 pytestmark = pytest.mark.servers
 
 
-def recorded(world: World) -> list[float]:
+def recorded(world: ReconcilerWorld) -> list[float]:
     return [seconds for (seconds,) in world.pg("SELECT worst_seconds FROM leadstream.lags ORDER BY began_at")]
 
 
@@ -33,20 +33,20 @@ def seen(seconds: float, at: datetime) -> Lags:
     return lags
 
 
-def test_the_worst_of_a_quarter_stays_whoever_measured_it(mysql_world: World) -> None:
+def test_the_worst_of_a_quarter_stays_whoever_measured_it(mysql_world: ReconcilerWorld) -> None:
     now = datetime.now(UTC)
-    with closing(Postgres(mysql_world.conninfo)) as one, closing(Postgres(mysql_world.conninfo)) as other:
+    with closing(Postgres(mysql_world.postgres_url)) as one, closing(Postgres(mysql_world.postgres_url)) as other:
         for postgres, seconds, worst in ((one, 3.0, 3.0), (other, 40.0, 40.0), (one, 5.0, 40.0), (other, 41.0, 41.0)):
             seen(seconds, now).write(postgres)
             assert recorded(mysql_world) == [worst]
 
 
-def test_many_that_serve_write_at_once(mysql_world: World) -> None:
+def test_many_that_serve_write_at_once(mysql_world: ReconcilerWorld) -> None:
     now, failed = datetime.now(UTC), []
 
     def write(worst: int) -> None:
         try:
-            with closing(Postgres(mysql_world.conninfo)) as postgres:
+            with closing(Postgres(mysql_world.postgres_url)) as postgres:
                 for _ in range(20):
                     lags = Lags()
                     for quarters in (0, 3, 1, 2) if worst % 2 else (3, 2, 1, 0):
@@ -65,16 +65,16 @@ def test_many_that_serve_write_at_once(mysql_world: World) -> None:
     assert recorded(mysql_world) == [6.0] * 4
 
 
-def test_what_is_older_than_eight_days_is_dropped(mysql_world: World) -> None:
+def test_what_is_older_than_eight_days_is_dropped(mysql_world: ReconcilerWorld) -> None:
     mysql_world.pg(
         "INSERT INTO leadstream.lags SELECT now() - make_interval(days => n), n FROM generate_series(1, 20) AS n"
     )
-    with closing(Postgres(mysql_world.conninfo)) as postgres:
+    with closing(Postgres(mysql_world.postgres_url)) as postgres:
         seen(0.5, datetime.now(UTC)).write(postgres)
     assert recorded(mysql_world) == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5]
 
 
-def test_hours_and_days_are_those_of_the_time_zone(mysql_world: World) -> None:
+def test_hours_and_days_are_those_of_the_time_zone(mysql_world: ReconcilerWorld) -> None:
     for began, seconds in (
         ("2026-06-24 18:00", 9.0),  # the 24th in Kolkata ends at 18:30
         ("2026-06-24 18:30", 8.0),
@@ -92,7 +92,7 @@ def test_hours_and_days_are_those_of_the_time_zone(mysql_world: World) -> None:
         ]  # fmt: skip
 
 
-def test_who_serves_records_the_lag_and_its_page_shows_it(mysql_world: World) -> None:
+def test_who_serves_records_the_lag_and_its_page_shows_it(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     with serving(world) as served:
         assert "not measured yet" in served.get("/").text
@@ -105,7 +105,7 @@ def test_who_serves_records_the_lag_and_its_page_shows_it(mysql_world: World) ->
         assert "not measured yet" not in served.get("/").text
 
 
-def test_a_lag_that_cannot_be_written_is_told_and_nothing_else_suffers(mysql_world: World) -> None:
+def test_a_lag_that_cannot_be_written_is_told_and_nothing_else_suffers(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.pg("UPDATE leadstream.lanes SET version = %s", int(time.time() * 1e6))
     world.pg("ALTER TABLE leadstream.lags ADD CONSTRAINT no_more CHECK (false) NOT VALID")
@@ -116,7 +116,7 @@ def test_a_lag_that_cannot_be_written_is_told_and_nothing_else_suffers(mysql_wor
     assert recorded(world) == []
 
 
-def test_nothing_is_recorded_where_nothing_is_written(mysql_world: World) -> None:
+def test_nothing_is_recorded_where_nothing_is_written(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.pg("UPDATE leadstream.lanes SET version = %s", int(time.time() * 1e6))
     with serving(world, SMART_DISCOVERY_ENABLED="false") as served:

@@ -36,7 +36,7 @@ from tests.bench.kafka import Topics
 from tests.integration.reconciler.clocks import clock_says
 from tests.integration.reconciler.serving import TOKEN, Served, serving
 from tests.integration.reconciler.web.browser import axe, chromium
-from tests.integration.reconciler.world import LANES, World, close_world, open_world
+from tests.integration.reconciler.world import LANES, ReconcilerWorld
 from tests.servers import Servers, ensure
 from tests.support.waiting import until
 
@@ -88,7 +88,7 @@ class PlayedReader:
 class Shift:
     """A call centre at work, its page, and a browser that looks at it."""
 
-    world: World
+    world: ReconcilerWorld
     served: Served
     browser: Browser
     axe: str | None
@@ -121,27 +121,28 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
     """One for all tests of this file."""
     folder = tmp_path_factory.mktemp("page")
     servers: Servers = ensure(["mysql", "kafka", "postgres"])
-    world = open_world(servers.mysql_url, servers.postgres_url)
-    kafka = KafkaSettings(
-        kafka_bootstrap_servers=servers.kafka_bootstrap, topic_prefix=f"page-{uuid.uuid4().hex[:8]}", lanes=LANES
-    )
-    replica = ReplicaSettings(replica_database_url=SecretStr(world.replica_url))
-    prepare(replica, DatabaseSettings(database_url=SecretStr(world.conninfo)), kafka, DiscoverySettings(), Start.NOW)
-    world.user(1)
-    world.user(2, signature=5)
-    world.claim(20, 2)
-    world.requirement(200, 20)
-    world.backfill()
-    world.age_everything()
-    settings = {
-        "API_TOKEN": TOKEN, "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
-        "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
-    }  # fmt: skip
-    with PlayedReader(kafka) as reader, serving(world, **settings) as served, chromium() as browser:
-        shift = Shift(world, served, browser, axe(folder / "npm"), kafka, reader)
-        shift.stream_is_at(0.5)
-        yield shift
-    close_world(world, servers.postgres_url)
+    with ReconcilerWorld(servers.mysql_url, servers.postgres_url) as world:
+        kafka = KafkaSettings(
+            kafka_bootstrap_servers=servers.kafka_bootstrap, topic_prefix=f"page-{uuid.uuid4().hex[:8]}", lanes=LANES
+        )
+        replica = ReplicaSettings(replica_database_url=SecretStr(world.mysql_url))
+        prepare(
+            replica, DatabaseSettings(database_url=SecretStr(world.postgres_url)), kafka, DiscoverySettings(), Start.NOW
+        )
+        world.user(1)
+        world.user(2, signature=5)
+        world.claim(20, 2)
+        world.requirement(200, 20)
+        world.backfill()
+        world.age_everything()
+        settings = {
+            "API_TOKEN": TOKEN, "AGING_TIMEZONE": "Europe/London", "LANES": str(LANES),
+            "TOPIC_PREFIX": kafka.topic_prefix, "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,
+        }  # fmt: skip
+        with PlayedReader(kafka) as reader, serving(world, **settings) as served, chromium() as browser:
+            shift = Shift(world, served, browser, axe(folder / "npm"), kafka, reader)
+            shift.stream_is_at(0.5)
+            yield shift
     Topics(servers.kafka_bootstrap, kafka.topic_prefix).remove()
 
 
@@ -369,7 +370,7 @@ def late_shift(shift: Shift, request: pytest.FixtureRequest) -> Iterator[Shift]:
     shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
     shift.stream_is_at(0.5)
     with looking(shift) as page:
-        expect(page.locator("#standing")).not_to_contain_text("behind")
+        expect(page.locator("#status")).not_to_contain_text("behind")
     shift.world.pg("DELETE FROM leadstream.lags")
 
 
@@ -418,7 +419,7 @@ def test_a_screen_reader_finds_landmarks_headings_captions_and_names(shift: Shif
         ".filter(e => !(e.ariaLabel || e.innerText.trim() || e.labels?.length))"
     )
     assert page.evaluate(f"{nameless}.length") == 0
-    expect(page.locator("#standing")).to_have_attribute("aria-live", "polite")
+    expect(page.locator("#status")).to_have_attribute("aria-live", "polite")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -448,22 +449,22 @@ def violations(page: Page, source: str) -> list[str]:
 def test_late_lanes_are_told_in_words(shift: Shift, page: Page) -> None:
     shift.stream_is_at(400)
     expect(page.locator("#headline")).to_contain_text("Degraded: every lane is 6 min behind")
-    expect(page.locator("#standing")).to_contain_text("Every lane is 6 min behind: look at consumer read")
+    expect(page.locator("#status")).to_contain_text("Every lane is 6 min behind: look at consumer read")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("(very late)")
     shift.stream_is_at(0.5)
-    expect(page.locator("#standing")).not_to_contain_text("behind")
+    expect(page.locator("#status")).not_to_contain_text("behind")
 
 
 def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) -> None:
     shift.reader.seconds_behind, shift.reader.next_seqs = 7200.0, [8] * LANES
     topic = f"{shift.kafka.topic_prefix}.users"
-    with connect(shift.world.conninfo, "a test") as session:
+    with connect(shift.world.postgres_url, "a test") as session:
         add(session, [dead_letter(topic, 0, 7, "undecodable", "no JSON", None, Content(b"1", b"{"))])
     expect(page.locator("#letters .value")).to_contain_text("1")
-    expect(page.locator("#standing")).to_contain_text("consumer read is 2 h")
+    expect(page.locator("#status")).to_contain_text("consumer read is 2 h")
     expect(page.locator("#lag-reader .value")).to_contain_text("2 h")
-    expect(page.locator("#standing")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
+    expect(page.locator("#status")).to_contain_text("1 message could not be applied; see consumer dead-letters list.")
     page.get_by_text("Lane by lane").click()
     expect(page.locator("#lanes tr").first).to_contain_text("7")
     shift.reader.seconds_behind, shift.reader.next_seqs = 0.5, [1] * LANES
@@ -471,7 +472,7 @@ def test_dead_letters_and_the_readers_lag_are_shown(shift: Shift, page: Page) ->
 
 def test_a_dead_letter_is_discarded_on_its_page(shift: Shift, page: Page) -> None:
     topic = f"{shift.kafka.topic_prefix}.claims"
-    with connect(shift.world.conninfo, "a test") as session:
+    with connect(shift.world.postgres_url, "a test") as session:
         add(session, [dead_letter(topic, 0, 9, "undecodable", "no JSON", None, Content(None, b"{"))])
         session.commit()
     page.goto(shift.url)
@@ -647,7 +648,7 @@ def test_before_anything_is_set_up_the_page_says_so(shift: Shift) -> None:
     name = f"fresh_{uuid.uuid4().hex[:8]}"
     world = shift.world
     world.pg(f"CREATE DATABASE {name}")
-    url = urlsplit(world.conninfo)._replace(path=f"/{name}").geturl()
+    url = urlsplit(world.postgres_url)._replace(path=f"/{name}").geturl()
     with serving(world, ready="/health/live", DATABASE_URL=url) as served:
         until(lambda: "consumer setup" in served.get("/").text, "it said what to do")
         status = served.get("/")

@@ -8,7 +8,6 @@ import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import jsonschema  # type: ignore[import-untyped]
@@ -19,21 +18,21 @@ from consumer.store.connection import connect
 from consumer.store.dead_letters import Content, add, dead_letter
 from reconciler.runs.run_log import Runs
 from reconciler.web.lists import KINDS
-from tests.integration.company_tables import key
 from tests.integration.reconciler.serving import TOKEN, serving
-from tests.integration.reconciler.world import World, close_world, open_world
+from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import Servers
+from tests.support.company_tables import key
 from tests.support.waiting import until
 
 SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
 
 
-def runs_of(world: World, name: str) -> int:
+def runs_of(world: ReconcilerWorld, name: str) -> int:
     ((count,),) = world.pg("SELECT count(*) FROM leadstream.runs WHERE name = %s AND outcome = 'ok'", name)
     return int(count)
 
 
-def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_repairs_it(world: World) -> None:
+def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_repairs_it(world: ReconcilerWorld) -> None:
     world.user(1)
     world.user(2, signature=5)
     world.claim(20, 2)
@@ -54,7 +53,7 @@ def test_a_check_is_answered_live_and_drift_becomes_a_recheck_that_repairs_it(wo
         assert (again["agrees"], again["drift"]) == (True, [])
 
 
-def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: World) -> None:
+def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: ReconcilerWorld) -> None:
     mysql_world.user(1)
     with serving(mysql_world) as served:
         stranger = served.get("/leads/99/precall", expected="none")
@@ -73,7 +72,7 @@ def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: World) ->
         assert {answer.status_code for answer in wrong} == {422}
 
 
-def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: World) -> None:
+def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     for user in (1, 2):
         world.user(user)
@@ -96,8 +95,7 @@ def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: 
 
 
 def test_without_the_replica_a_check_is_answered_from_what_we_hold(servers: Servers) -> None:
-    with servers.private_mysql() as mysql:
-        world = open_world(mysql.url, servers.postgres_url)
+    with servers.private_mysql() as mysql, ReconcilerWorld(mysql.url, servers.postgres_url) as world:
         world.user(1)
         world.backfill()
         world.pass_lanes(version=1_770_000_000_000_000)
@@ -129,11 +127,9 @@ def test_without_the_replica_a_check_is_answered_from_what_we_hold(servers: Serv
                 "the replica was asked again",
             )
             assert served.stop() == 0
-        world.company.connect()
-        close_world(world, servers.postgres_url)
 
 
-def test_a_lead_is_explained(mysql_world: World) -> None:
+def test_a_lead_is_explained(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     world.backfill()
@@ -151,7 +147,7 @@ def test_a_lead_is_explained(mysql_world: World) -> None:
     assert "The call centre's table says requirements_outstanding instead" in " ".join(told["sentences"])
 
 
-def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path) -> None:
+def test_runs_are_started_with_the_token_only(mysql_world: ReconcilerWorld, tmp_path: Path) -> None:
     world = mysql_world
     world.user(1, ago=60)
     token_file = tmp_path / "token"
@@ -180,7 +176,7 @@ def test_runs_are_started_with_the_token_only(mysql_world: World, tmp_path: Path
         assert recorded["verify"]["started_by"] == "API_TOKEN"
 
 
-def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path: Path) -> None:
+def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: ReconcilerWorld, tmp_path: Path) -> None:
     listed = tmp_path / "tokens"
     listed.write_text("anna 0123456789abcdef run\nboard 0123456789abcdeg read\n")
     settings = {"API_TOKENS_FILE": str(listed), "SWEEPS": "new-users", "HTTP_PROTECT_READS": "true"}
@@ -212,7 +208,7 @@ def test_a_run_keeps_the_name_of_whose_token_it_was(mysql_world: World, tmp_path
         assert served.run("/sweeps/rechecks", "0123456789abcdex")["outcome"] == "ok"
 
 
-def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: World) -> None:
+def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     with serving(world, API_TOKEN=TOKEN, SWEEPS="new-users", RECHECK_SECONDS="1") as served:
         world.user(1, ago=90 * 24 * 3600)
@@ -225,10 +221,10 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
 
 
-def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> None:
+def test_dead_letters_are_listed_retried_and_discarded(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=90 * 24 * 3600)
-    with connect(world.conninfo, "a test") as session:
+    with connect(world.postgres_url, "a test") as session:
         users = ((1, 7), (None, 8))
         letters = [
             dead_letter("ls.users", 0, offset, "undecodable", "?", user, Content(b"1", b"{")) for user, offset in users
@@ -248,10 +244,10 @@ def test_dead_letters_are_listed_retried_and_discarded(mysql_world: World) -> No
         assert served.get("/v1/dead-letters").json() == []
 
 
-def test_old_dead_letters_are_dropped_though_no_new_one_comes(mysql_world: World) -> None:
+def test_old_dead_letters_are_dropped_though_no_new_one_comes(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     letters = [dead_letter("ls.users", 0, at, "undecodable", "?", None, Content(b"1", b"{")) for at in range(4)]
-    with connect(world.conninfo, "a test") as session:
+    with connect(world.postgres_url, "a test") as session:
         add(session, letters)
         session.commit()
     world.pg(
@@ -267,7 +263,7 @@ def test_old_dead_letters_are_dropped_though_no_new_one_comes(mysql_world: World
         assert (line["count"], line["days"]) == (2, 30)
 
 
-def test_one_customer_is_read_live_by_a_command(mysql_world: World) -> None:
+def test_one_customer_is_read_live_by_a_command(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=90 * 24 * 3600)
     done = world.command("recheck", "1")
@@ -275,7 +271,7 @@ def test_one_customer_is_read_live_by_a_command(mysql_world: World) -> None:
     assert world.queues() == {1: "unsigned_users"}
 
 
-def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
+def test_without_a_token_nobody_starts_runs(mysql_world: ReconcilerWorld) -> None:
     with serving(mysql_world) as served:
         for token in (None, "x", "None"):
             answer = served.post("/sweeps/new-users", token)
@@ -285,7 +281,7 @@ def test_without_a_token_nobody_starts_runs(mysql_world: World) -> None:
             )
 
 
-def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World) -> None:
+def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     with serving(world, API_TOKEN=TOKEN, SWEEPS="new-users") as served:
         until(lambda: runs_of(world, "new-users") == 1, "the start was made up for")
@@ -301,7 +297,7 @@ def test_a_run_of_a_name_under_way_elsewhere_is_refused(mysql_world: World) -> N
             assert refused.json()["detail"].startswith("verify is running already")
 
 
-def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_world: World) -> None:
+def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     world.backfill()
@@ -319,7 +315,7 @@ def test_missed_slots_run_once_at_the_start_and_not_again_after_a_restart(mysql_
     assert sorted(set(started)) == sorted([*SWEEPS, "age"])
 
 
-def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World) -> None:
+def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     once = "INSERT INTO leadstream.runs (name, started_at, outcome) VALUES (%s, now() - interval '9 days', 'ok')"
     for name in ("new-requirements", "age", "verify"):
@@ -342,8 +338,7 @@ def test_only_the_sweeps_that_are_switched_on_are_scheduled(mysql_world: World) 
 
 
 def test_it_takes_up_work_when_postgresql_comes_back(servers: Servers) -> None:
-    with servers.private_postgres() as postgres:
-        world = open_world(servers.mysql_url, postgres.url)
+    with servers.private_postgres() as postgres, ReconcilerWorld(servers.mysql_url, postgres.url) as world:
         world.user(1)
         world.backfill()
         with serving(world) as served:
@@ -362,11 +357,9 @@ def test_it_takes_up_work_when_postgresql_comes_back(servers: Servers) -> None:
             until(lambda: served.get("/health/ready").status_code == 200, "it was ready again")
             assert served.get("/leads/1").json()["agrees"] is True
             assert served.stop() == 0
-        world.centre.close()
-        world.sql(f"DROP DATABASE {urlsplit(world.replica_url).path[1:]}")
 
 
-def test_switched_off_it_answers_but_writes_nothing(mysql_world: World) -> None:
+def test_switched_off_it_answers_but_writes_nothing(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1)
     with serving(world, SMART_DISCOVERY_ENABLED="false", API_TOKEN=TOKEN) as served:
@@ -378,7 +371,7 @@ def test_switched_off_it_answers_but_writes_nothing(mysql_world: World) -> None:
     assert world.pg("SELECT count(*) FROM leadstream.rechecks") == [(0,)]
 
 
-def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World) -> None:
+def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(918273)
     world.backfill()
@@ -407,7 +400,7 @@ def test_metrics_tell_what_runs_did_and_name_no_user(mysql_world: World) -> None
 
 
 def test_what_is_unresolved_is_told_from_postgresql_by_whichever_process_it_came(
-    mysql_world: World,
+    mysql_world: ReconcilerWorld,
 ) -> None:
     world = mysql_world
     refused = "PostgreSQL refused it with 23514 (user_call_scores, score_is_small)"
@@ -442,7 +435,9 @@ def test_what_is_unresolved_is_told_from_postgresql_by_whichever_process_it_came
         assert float(under_way[1]) > 1e9
 
 
-def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema_allows(mysql_world: World) -> None:
+def test_openapi_has_an_example_of_every_question_and_answer_that_its_own_schema_allows(
+    mysql_world: ReconcilerWorld,
+) -> None:
     with serving(mysql_world) as served:
         document = served.get("/openapi.json").json()
     paths = document["paths"]
@@ -482,7 +477,7 @@ def examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
     return list(document["components"]["schemas"].get(name, {}).get("examples", []))
 
 
-def test_the_health_page_is_the_plans_json_and_nothing_else(mysql_world: World) -> None:
+def test_the_health_page_is_the_plans_json_and_nothing_else(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, ago=60)
     with serving(world, AGING_SKIPPED_WEEKDAYS="") as served:
@@ -500,7 +495,7 @@ def test_the_health_page_is_the_plans_json_and_nothing_else(mysql_world: World) 
     assert all(isinstance(number, int) for number in metrics.values())
 
 
-def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:
+def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: ReconcilerWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = mysql_world.command("serve", HTTP_PORT=port)
@@ -509,12 +504,13 @@ def test_a_taken_port_is_a_sentence_and_exit_code_2(mysql_world: World) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_it_ends_when_told_even_while_a_run_waits(mysql_world: World, number: signal.Signals, code: int) -> None:
+def test_it_ends_when_told_even_while_a_run_waits(
+    mysql_world: ReconcilerWorld, number: signal.Signals, code: int
+) -> None:
     world = mysql_world
     world.user(1, ago=60)
     world.pass_lanes(1)
-    world.still_seconds = 60.0
-    with serving(world, API_TOKEN=TOKEN) as served:
+    with serving(world, API_TOKEN=TOKEN, RECHECK_WAIT_SECONDS="60") as served:
         under_way = served.post("/sweeps/new-users", TOKEN)
         assert under_way.status_code in (202, 409)
         assert served.stop(number) == code

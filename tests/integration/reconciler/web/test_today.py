@@ -11,7 +11,7 @@ import pytest
 from reconciler.monitor import today
 from reconciler.monitor.today import since_midnight
 from tests.integration.reconciler.clocks import clock_says
-from tests.integration.reconciler.world import World
+from tests.integration.reconciler.world import ReconcilerWorld
 
 AUCKLAND = ZoneInfo("Pacific/Auckland")
 ADD = """
@@ -23,7 +23,7 @@ RUN = "INSERT INTO leadstream.runs (name, started_at, outcome, counts) VALUES ('
 pytestmark = pytest.mark.servers
 
 
-def test_dashboards_and_page_have_the_same_day_of_the_same_time_zone(mysql_world: World) -> None:
+def test_dashboards_and_page_have_the_same_day_of_the_same_time_zone(mysql_world: ReconcilerWorld) -> None:
     world, now = mysql_world, datetime(2026, 7, 1, 14, 0, tzinfo=UTC)  # two in the morning of the 2nd in Auckland
     opened = now - timedelta(days=3)
     for user, (hours, source) in enumerate(

@@ -19,10 +19,10 @@ from consumer.store.errors import NotPrepared
 from consumer.store.leads import LeadStore
 from consumer.store.refusal import reason_of
 from consumer.store.schema.setup import prepare
-from tests.integration.company_tables import key
 from tests.integration.store.company import COMPANY, PARTITIONED, STAMPED
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, Replayer, requirement
+from tests.support.company_tables import key
 
 DEPLOYED = Path(__file__).parents[4] / "deploy/postgres/05-callcentre.sql"
 

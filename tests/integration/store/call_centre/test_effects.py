@@ -20,6 +20,7 @@ from consumer.store.sql import SAID_NEVER
 from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
+from tests.support.company_tables import key
 
 SCORE = "SELECT current_queue_type, is_active, current_score, last_reset_date FROM user_call_scores WHERE user_id = %s"
 QUEUE = "SELECT queue_type, status FROM call_queue WHERE user_id = %s ORDER BY created_at, status"

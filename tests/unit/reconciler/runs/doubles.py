@@ -27,7 +27,7 @@ NOW: Final = 1_700_000_000 * SECOND
 LONG_AGO: Final = NOW - 3600 * SECOND
 
 
-class World:
+class BothSides:
     """Everything at once: `live` is MySQL, `leads` is PostgreSQL."""
 
     def __init__(self) -> None:
@@ -67,9 +67,9 @@ class World:
         self, *, batch_size: int = 100, dry_run: bool = False, gives_up: bool = False, still: float = 0.0
     ) -> Repairer:
         """A repairer at work here, that waits for nobody."""
-        watch = LaneMonitor(lambda: self.lanes, still, 0.0, self.stop)
+        monitor = LaneMonitor(lambda: self.lanes, still, 0.0, self.stop)
         return Repairer(
-            cast("Any", FakeReplica(self)), cast("Any", FakeStore(self)), cast("Any", FakePostgres(self)), watch,
+            cast("Any", FakeReplica(self)), cast("Any", FakeStore(self)), cast("Any", FakePostgres(self)), monitor,
             stop=self.stop, batch_size=batch_size, dry_run=dry_run, gives_up=gives_up,
         )  # fmt: skip
 
@@ -99,7 +99,7 @@ NOBODY: Final = LiveLead(None, {}, {}, {})
 class FakeReplica:
     """MySQL."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
         self.address = "replica"
         self.mariadb = world.mariadb
@@ -133,7 +133,7 @@ class FakeReplica:
 class FakePostgres:
     """What we hold, read without locks."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
 
     def leads(self, user_ids: Iterable[int]) -> dict[int, Lead]:
@@ -166,7 +166,7 @@ class FakeStore:
 
     lane_count = LANES
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
 
     @contextmanager
@@ -181,7 +181,7 @@ class FakeStore:
 class FakeTransaction:
     """What a store's transaction does, at once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: BothSides) -> None:
         self._world = world
         self.rules = world.rules
 
@@ -224,7 +224,7 @@ class FakeTransaction:
         return found
 
 
-def claimed(world: World, user_id: int, status: str) -> None:
+def claimed(world: BothSides, user_id: int, status: str) -> None:
     """A claim in MySQL and here, with one document of this status in MySQL that we hold as pending."""
     lead, live = world.leads[user_id], world.live[user_id]
     lead.claims["7"] = Claim("7", "open", LONG_AGO)

@@ -55,7 +55,7 @@ from reconciler.runs.repair import (
     why,
 )
 from reconciler.runs.wait_for_stream import Stopped
-from tests.unit.reconciler.runs.doubles import LANES, LONG_AGO, NOW, SECOND, FakeStore, World, claimed, mates
+from tests.unit.reconciler.runs.doubles import LANES, LONG_AGO, NOW, SECOND, BothSides, FakeStore, claimed, mates
 
 MINUTE = 60 * SECOND
 UNPASSED = "drift was not confirmed: the stream has yet to pass what was read"
@@ -74,18 +74,18 @@ def checked(repairer: Repairer, *users: int) -> dict[str, object]:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> BothSides:
+    return BothSides()
 
 
-def test_who_has_the_same_checksum_is_in_step_and_not_read(world: World) -> None:
+def test_who_has_the_same_checksum_is_in_step_and_not_read(world: BothSides) -> None:
     world.customer(1)
     world.customer(2, "f")
     assert checked(world.repairer(), 1, 2, 3) == {"checked": 3, "in_step": 3}
     assert (world.read, world.written, world.asked_checksums) == ([], [], [[1, 2, 3]])
 
 
-def test_checksums_that_the_caller_knows_are_not_asked_for(world: World) -> None:
+def test_checksums_that_the_caller_knows_are_not_asked_for(world: BothSides) -> None:
     world.customer(1)
     repairer = world.repairer()
     repairer.check([1], known=world.sums([1], live=True))
@@ -93,7 +93,7 @@ def test_checksums_that_the_caller_knows_are_not_asked_for(world: World) -> None
     assert counts(repairer.tally) == {"checked": 1, "in_step": 1}
 
 
-def test_drift_that_two_reads_show_is_repaired_and_listed(world: World) -> None:
+def test_drift_that_two_reads_show_is_repaired_and_listed(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.customer(2)
     assert checked(world.repairer(), 1, 2) == {
@@ -108,7 +108,7 @@ def test_drift_that_two_reads_show_is_repaired_and_listed(world: World) -> None:
     assert (world.done, world.postponed) == ([1], {})
 
 
-def test_who_the_rules_seem_to_put_elsewhere_is_read_and_repaired(world: World) -> None:
+def test_who_the_rules_seem_to_put_elsewhere_is_read_and_repaired(world: BothSides) -> None:
     world.customer(1)
     world.leads[1].queue_type = QueueType.NONE
     world.misjudged = {1}
@@ -116,7 +116,7 @@ def test_who_the_rules_seem_to_put_elsewhere_is_read_and_repaired(world: World) 
     assert world.leads[1].queue_type is QueueType.UNSIGNED_USERS
 
 
-def test_a_customer_nobody_knew_is_judged_for_the_first_time(world: World) -> None:
+def test_a_customer_nobody_knew_is_judged_for_the_first_time(world: BothSides) -> None:
     world.customer(1, held=False)
     assert checked(world.repairer(), 1) == {
         "checked": 1, "repaired": 1, "first_seen": 1, "drift": {"unknown": 1}, "drift_users": [1],
@@ -125,7 +125,7 @@ def test_a_customer_nobody_knew_is_judged_for_the_first_time(world: World) -> No
     assert (world.leads[1].stint, world.leads[1].opened_at) == (1, NOW - MINUTE)
 
 
-def test_what_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
+def test_what_the_stream_brings_meanwhile_is_no_drift(world: BothSides) -> None:
     world.customer(1, None, held="f1")
     repairer = world.repairer()
     repairer.check([1])
@@ -134,7 +134,7 @@ def test_what_the_stream_brings_meanwhile_is_no_drift(world: World) -> None:
     assert counts(repairer.tally) == {"checked": 1, "brought_by_stream": 1}
 
 
-def test_counts_of_a_run_add_up_over_its_batches(world: World) -> None:
+def test_counts_of_a_run_add_up_over_its_batches(world: BothSides) -> None:
     late, *soon = 3, *[user for user in range(4, 99) if lane_of(user, LANES) != lane_of(3, LANES)][:2]
     world.customer(late, "f1", held=None)
     world.lanes[lane_of(late, LANES)] = LanePoint(NOW - 1, 5)
@@ -152,7 +152,7 @@ def test_counts_of_a_run_add_up_over_its_batches(world: World) -> None:
     }  # fmt: skip
 
 
-def test_a_recheck_of_what_the_stream_brought_is_struck_off(world: World) -> None:
+def test_a_recheck_of_what_the_stream_brought_is_struck_off(world: BothSides) -> None:
     world.customer(1, None, held="f1")
     repairer = world.repairer()
     repairer.check([1])
@@ -161,7 +161,7 @@ def test_a_recheck_of_what_the_stream_brought_is_struck_off(world: World) -> Non
     assert world.done == [1]
 
 
-def test_rows_that_change_at_every_look_are_left_for_later(world: World) -> None:
+def test_rows_that_change_at_every_look_are_left_for_later(world: BothSides) -> None:
     world.customer(1, "f0", held=None)
     world.later = [{1: LiveLead(UserRow(1, f"f{n}", True), {}, {}, {})} for n in range(1, 9)]
     assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
@@ -172,7 +172,7 @@ def test_rows_that_change_at_every_look_are_left_for_later(world: World) -> None
     assert world.leads[1].signature is None
 
 
-def test_a_lane_has_to_pass_the_latest_of_its_reads(world: World) -> None:
+def test_a_lane_has_to_pass_the_latest_of_its_reads(world: BothSides) -> None:
     mate, _ = mates(1)
     for user in (1, mate):
         world.customer(user, "f1", held=None)
@@ -181,7 +181,7 @@ def test_a_lane_has_to_pass_the_latest_of_its_reads(world: World) -> None:
     assert checked(world.repairer(batch_size=1), 1, mate)["left_to_recheck"] == 2
 
 
-def test_what_is_done_about_leads_is_logged_by_their_numbers_alone(world: World, refusal: psycopg.Error) -> None:
+def test_what_is_done_about_leads_is_logged_by_their_numbers_alone(world: BothSides, refusal: psycopg.Error) -> None:
     reason = why(refusal)
     for user in (1, 2):
         world.customer(user, "f1", held=None)
@@ -219,14 +219,14 @@ def test_what_is_done_about_leads_is_logged_by_their_numbers_alone(world: World,
     ]
 
 
-def test_a_row_that_settles_at_the_next_look_is_repaired_by_it(world: World) -> None:
+def test_a_row_that_settles_at_the_next_look_is_repaired_by_it(world: BothSides) -> None:
     world.customer(1, "f0", held=None)
     world.later = [{1: LiveLead(UserRow(1, "f1", True), {}, {}, {})}]
     found = checked(world.repairer(), 1)
     assert (found["repaired"], len(world.read), world.leads[1].signature) == (1, 3, "f1")
 
 
-def test_ahead_of_its_history_a_lead_is_shown_where_it_is_and_waits(world: World) -> None:
+def test_ahead_of_its_history_a_lead_is_shown_where_it_is_and_waits(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     mate, other = mates(1)
     world.customer(other, "f1", held=None)
@@ -243,7 +243,7 @@ def test_ahead_of_its_history_a_lead_is_shown_where_it_is_and_waits(world: World
     assert mate not in world.postponed
 
 
-def test_a_document_that_waits_for_the_stream_is_counted_as_what_it_is(world: World) -> None:
+def test_a_document_that_waits_for_the_stream_is_counted_as_what_it_is(world: BothSides) -> None:
     world.customer(1, "f1")
     claimed(world, 1, "approved")
     world.misjudged = {1}
@@ -253,7 +253,7 @@ def test_a_document_that_waits_for_the_stream_is_counted_as_what_it_is(world: Wo
     assert world.leads[1].requirements["70"].status == "pending"
 
 
-def test_one_never_judged_waits_without_a_conversion(world: World) -> None:
+def test_one_never_judged_waits_without_a_conversion(world: BothSides) -> None:
     world.customer(1, "f1", held=False)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
     assert checked(world.repairer(), 1) == {"checked": 1, "shown": 1, "left_to_recheck": 1}
@@ -262,7 +262,7 @@ def test_one_never_judged_waits_without_a_conversion(world: World) -> None:
     assert checked(world.repairer(), 2) == {"checked": 1, "shown": 1, "left_to_recheck": 1}
 
 
-def test_a_dry_run_counts_what_waits_and_shows_nothing(world: World) -> None:
+def test_a_dry_run_counts_what_waits_and_shows_nothing(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
     assert checked(world.repairer(dry_run=True), 1) == {
@@ -271,7 +271,7 @@ def test_a_dry_run_counts_what_waits_and_shows_nothing(world: World) -> None:
     assert (world.shown, world.postponed, world.past_held) == ([], {}, [])
 
 
-def test_who_is_shown_elsewhere_and_back_where_history_has_them_is_shown_there(world: World) -> None:
+def test_who_is_shown_elsewhere_and_back_where_history_has_them_is_shown_there(world: BothSides) -> None:
     world.customer(1)
     world.customer(2)
     world.misjudged, world.elsewhere = {1, 2}, {1}
@@ -289,7 +289,7 @@ def test_who_is_shown_elsewhere_and_back_where_history_has_them_is_shown_there(w
     assert world.shown == []
 
 
-def test_a_person_may_give_up_what_standing_lanes_have_yet_to_bring(world: World) -> None:
+def test_a_person_may_give_up_what_standing_lanes_have_yet_to_bring(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
     assert checked(world.repairer(gives_up=True), 1)["repaired"] == 1
@@ -330,7 +330,7 @@ def test_by_a_replica_that_stands_still_nothing_is_repaired(world: World) -> Non
     assert world.leads[1].signature is None
 
 
-def test_by_a_replica_that_lags_a_row_newer_than_what_it_surely_holds_is_not_overruled(world: World) -> None:
+def test_by_a_replica_that_lags_a_row_newer_than_what_it_surely_holds_is_not_overruled(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.leads[1].version = NOW - MINUTE - 2 * SECOND
     world.lag = 3.0
@@ -339,20 +339,20 @@ def test_by_a_replica_that_lags_a_row_newer_than_what_it_surely_holds_is_not_ove
     assert checked(world.repairer(), 1)["repaired"] == 1
 
 
-def test_a_first_sight_by_a_replica_that_lags_is_dated_by_what_it_surely_holds(world: World) -> None:
+def test_a_first_sight_by_a_replica_that_lags_is_dated_by_what_it_surely_holds(world: BothSides) -> None:
     world.customer(1, held=False)
     world.lag = 3.0
     checked(world.repairer(), 1)
     assert world.leads[1].opened_at == NOW - MINUTE - 3 * SECOND
 
 
-def test_a_master_lags_behind_nobody(world: World) -> None:
+def test_a_master_lags_behind_nobody(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lag = None
     assert checked(world.repairer(), 1)["repaired"] == 1
 
 
-def test_behind_a_clock_that_was_put_back_nothing_is_repaired(world: World) -> None:
+def test_behind_a_clock_that_was_put_back_nothing_is_repaired(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.clock = NOW - 11 * SECOND
     assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
@@ -361,7 +361,7 @@ def test_behind_a_clock_that_was_put_back_nothing_is_repaired(world: World) -> N
     assert checked(world.repairer(), 1)["repaired"] == 1
 
 
-def test_a_dry_run_finds_the_same_and_writes_nothing(world: World) -> None:
+def test_a_dry_run_finds_the_same_and_writes_nothing(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     assert checked(world.repairer(dry_run=True), 1) == {
         "checked": 1, "repaired": 1, "drift": {"signature": 1}, "drift_users": [1], "repaired_users": [1],
@@ -369,7 +369,7 @@ def test_a_dry_run_finds_the_same_and_writes_nothing(world: World) -> None:
     assert (world.written, world.past_held, world.leads[1].stint) == ([], [], 1)
 
 
-def test_a_lead_left_to_a_live_read_is_settled_at_once(world: World) -> None:
+def test_a_lead_left_to_a_live_read_is_settled_at_once(world: BothSides) -> None:
     world.customer(1, "f1")
     world.leads[1].judge_after = NEVER
     world.misjudged = {1}
@@ -379,7 +379,7 @@ def test_a_lead_left_to_a_live_read_is_settled_at_once(world: World) -> None:
     assert (world.leads[1].judge_after, world.read, world.done) == (NOW, [[1]], [1])
 
 
-def test_a_lead_left_to_a_live_read_waits_where_its_lane_lacks_what_the_read_surely_holds(world: World) -> None:
+def test_a_lead_left_to_a_live_read_waits_where_its_lane_lacks_what_the_read_surely_holds(world: BothSides) -> None:
     _, other = mates(1)
     for user in (1, other):
         world.customer(user, "f1")
@@ -395,7 +395,7 @@ def test_a_lead_left_to_a_live_read_waits_where_its_lane_lacks_what_the_read_sur
     assert checked(world.repairer(), 1)["settled"] == 1
 
 
-def test_where_there_is_no_stream_nobody_waits_for_it(world: World) -> None:
+def test_where_there_is_no_stream_nobody_waits_for_it(world: BothSides) -> None:
     world.lanes = dict.fromkeys(range(LANES), LanePoint(0, 1))
     world.customer(1, "f1")
     world.leads[1].judge_after = NEVER
@@ -405,7 +405,7 @@ def test_where_there_is_no_stream_nobody_waits_for_it(world: World) -> None:
     assert world.leads[2].signature == "f1"
 
 
-def test_a_person_may_give_up_what_a_lead_left_to_a_live_read_waits_for(world: World) -> None:
+def test_a_person_may_give_up_what_a_lead_left_to_a_live_read_waits_for(world: BothSides) -> None:
     world.customer(1, "f1")
     world.leads[1].judge_after = NEVER
     world.misjudged = {1}
@@ -414,7 +414,7 @@ def test_a_person_may_give_up_what_a_lead_left_to_a_live_read_waits_for(world: W
     assert checked(world.repairer(gives_up=True), 1)["settled"] == 1
 
 
-def test_a_lead_left_to_a_live_read_waits_while_replication_stands(world: World) -> None:
+def test_a_lead_left_to_a_live_read_waits_while_replication_stands(world: BothSides) -> None:
     world.customer(1, "f1")
     world.leads[1].judge_after = NEVER
     world.misjudged = {1}
@@ -422,7 +422,7 @@ def test_a_lead_left_to_a_live_read_waits_while_replication_stands(world: World)
     assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
 
 
-def test_what_the_stream_wrote_in_the_last_minute_is_asked_for_again(world: World) -> None:
+def test_what_the_stream_wrote_in_the_last_minute_is_asked_for_again(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.leads[1].judge_after, world.leads[1].version = NEVER, NOW - MINUTE + 1
     world.misjudged = {1}
@@ -432,7 +432,7 @@ def test_what_the_stream_wrote_in_the_last_minute_is_asked_for_again(world: Worl
     assert world.done == []
 
 
-def test_due_rechecks_are_processed_once_and_struck_off(world: World) -> None:
+def test_due_rechecks_are_processed_once_and_struck_off(world: BothSides) -> None:
     world.customer(1)
     world.customer(2, "f1", held=None)
     world.customer(3)
@@ -447,7 +447,7 @@ def test_due_rechecks_are_processed_once_and_struck_off(world: World) -> None:
     assert world.done == [], "only a recheck is struck off"
 
 
-def test_a_dry_run_of_rechecks_ends_though_they_stay_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_of_rechecks_ends_though_they_stay_due(world: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "RECHECKS_AT_ONCE", 2)
     for user in range(1, 6):
         world.customer(user)
@@ -458,7 +458,7 @@ def test_a_dry_run_of_rechecks_ends_though_they_stay_due(world: World, monkeypat
     assert world.due == [1, 2, 3, 4, 5]
 
 
-def test_rechecks_that_stay_due_are_not_asked_for_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rechecks_that_stay_due_are_not_asked_for_twice(world: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "RECHECKS_AT_ONCE", 2)
     monkeypatch.setattr(Repairer, "_done", lambda *_: None)
     for user in range(1, 6):
@@ -476,7 +476,7 @@ def refusal() -> psycopg.Error:
     return psycopg.errors.CheckViolation("no")
 
 
-def test_one_that_postgresql_refuses_holds_up_nobody(world: World, refusal: psycopg.Error) -> None:
+def test_one_that_postgresql_refuses_holds_up_nobody(world: BothSides, refusal: psycopg.Error) -> None:
     for user in (1, 2, 3):
         world.customer(user, "f1", held=None)
     world.refused = {2: refusal}
@@ -486,7 +486,7 @@ def test_one_that_postgresql_refuses_holds_up_nobody(world: World, refusal: psyc
     assert world.postponed == {2: (reason, RECHECK_AGAIN_SECONDS, True)}
 
 
-def test_one_that_cannot_be_shown_holds_up_nobody(world: World) -> None:
+def test_one_that_cannot_be_shown_holds_up_nobody(world: BothSides) -> None:
     for user in (1, 2):
         world.customer(user, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
@@ -496,7 +496,7 @@ def test_one_that_cannot_be_shown_holds_up_nobody(world: World) -> None:
     assert found["left_to_recheck"] == 2
 
 
-def test_one_that_cannot_be_read_holds_up_nobody(world: World) -> None:
+def test_one_that_cannot_be_read_holds_up_nobody(world: BothSides) -> None:
     for user in (1, 2, 3):
         world.customer(user, "f1", held=None)
     world.unreadable = {2: TooSlow("too slow")}
@@ -508,7 +508,7 @@ def test_one_that_cannot_be_read_holds_up_nobody(world: World) -> None:
 @pytest.mark.parametrize(
     "error", [ConnectionLost("away"), LoginRefused("who?"), PreconditionFailed("unfit"), NotThere("gone")]
 )
-def test_a_replica_that_is_away_ends_the_run(world: World, error: Exception) -> None:
+def test_a_replica_that_is_away_ends_the_run(world: BothSides, error: Exception) -> None:
     world.customer(1, "f1", held=None)
     world.customer(2, "f1", held=None)
     world.unreadable = {2: error}
@@ -516,7 +516,7 @@ def test_a_replica_that_is_away_ends_the_run(world: World, error: Exception) -> 
         checked(world.repairer(), 1, 2)
 
 
-def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: World) -> None:
+def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: BothSides) -> None:
     for user in (1, 2):
         world.customer(user, "f1", held=None)
     repairer = world.repairer()
@@ -529,14 +529,14 @@ def test_one_that_cannot_be_read_once_more_holds_up_nobody(world: World) -> None
     assert {"event": "lead_not_read", "log_level": "error", "user_id": 2, "reason": "too slow"} in lines
 
 
-def test_rows_that_change_at_every_look_are_left_for_later_in_every_batch(world: World) -> None:
+def test_rows_that_change_at_every_look_are_left_for_later_in_every_batch(world: BothSides) -> None:
     for user in (1, 2):
         world.customer(user, "f0", held=None)
     world.later = [{user: LiveLead(UserRow(user, f"f{n}", True), {}, {}, {}) for user in (1, 2)} for n in range(1, 9)]
     assert checked(world.repairer(batch_size=1), 1, 2) == {"checked": 2, "left_to_recheck": 2}
 
 
-def test_leads_are_shown_a_batch_at_a_time_and_whoever_holds_one_is_not_waited_for(world: World) -> None:
+def test_leads_are_shown_a_batch_at_a_time_and_whoever_holds_one_is_not_waited_for(world: BothSides) -> None:
     for user in (1, 2, 3):
         world.customer(user, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))
@@ -545,7 +545,7 @@ def test_leads_are_shown_a_batch_at_a_time_and_whoever_holds_one_is_not_waited_f
 
 
 def test_what_is_in_step_is_counted_over_all_that_are_condensed_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: BothSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair, "CHECKSUMS_AT_ONCE", 2)
     for user in (1, 2, 3):
@@ -553,7 +553,7 @@ def test_what_is_in_step_is_counted_over_all_that_are_condensed_at_once(
     assert checked(world.repairer(), 1, 2, 3) == {"checked": 3, "in_step": 3}
 
 
-def test_a_conversion_that_a_repair_finds_is_counted_as_a_sweeps(world: World) -> None:
+def test_a_conversion_that_a_repair_finds_is_counted_as_a_sweeps(world: BothSides) -> None:
     counted = CONVERSIONS.labels(ConversionType.SIGNATURE_OBTAINED, "sweep")._value
     before = counted.get()
     world.customer(1, "f1", held=None)
@@ -561,14 +561,14 @@ def test_a_conversion_that_a_repair_finds_is_counted_as_a_sweeps(world: World) -
     assert counted.get() == before + 1
 
 
-def test_a_check_strikes_off_no_recheck_of_who_is_in_step(world: World) -> None:
+def test_a_check_strikes_off_no_recheck_of_who_is_in_step(world: BothSides) -> None:
     world.customer(1)
     world.misjudged = {1}
     assert checked(world.repairer(), 1) == {"checked": 1, "in_step": 1}
     assert world.done == []
 
 
-def test_a_run_stops_between_batches(world: World) -> None:
+def test_a_run_stops_between_batches(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     repairer = world.repairer()
     repairer.check([1])
@@ -579,7 +579,7 @@ def test_a_run_stops_between_batches(world: World) -> None:
             step()
 
 
-def test_leads_are_read_and_written_a_batch_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leads_are_read_and_written_a_batch_at_a_time(world: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "CANDIDATES_AT_ONCE", 4)
     monkeypatch.setattr(repair, "CHECKSUMS_AT_ONCE", 5)
     for user in range(1, 7):
@@ -599,7 +599,7 @@ WRONG = [EntryDrift(1, True, 0, 0), EntryDrift(2, False, 2, 1)]
 KINDS = {"entry_missing": 1, "entry_stale": 1, "entry_double": 1}
 
 
-def test_entries_are_put_right_and_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_are_put_right_and_counted(world: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "ENTRIES_AT_ONCE", 2)
     world.wrong_entries = list(WRONG)
     repairer = world.repairer()
@@ -608,7 +608,7 @@ def test_entries_are_put_right_and_counted(world: World, monkeypatch: pytest.Mon
     assert (world.wrong_entries, world.past_held) == ([], [True, True])
 
 
-def test_a_dry_run_counts_entries_and_leaves_them(world: World) -> None:
+def test_a_dry_run_counts_entries_and_leaves_them(world: BothSides) -> None:
     world.wrong_entries = list(WRONG)
     repairer = world.repairer(dry_run=True)
     repairer.check_entries([1, 2])
@@ -616,7 +616,7 @@ def test_a_dry_run_counts_entries_and_leaves_them(world: World) -> None:
     assert (world.wrong_entries, world.past_held) == (WRONG, [])
 
 
-def test_entries_that_are_refused_hold_up_nobody(world: World, refusal: psycopg.Error) -> None:
+def test_entries_that_are_refused_hold_up_nobody(world: BothSides, refusal: psycopg.Error) -> None:
     world.wrong_entries = list(WRONG)
     world.refused = {1: refusal}
     repairer = world.repairer()
@@ -627,7 +627,7 @@ def test_entries_that_are_refused_hold_up_nobody(world: World, refusal: psycopg.
     }  # fmt: skip
 
 
-def test_entries_that_others_put_right_meanwhile_are_not_counted(world: World) -> None:
+def test_entries_that_others_put_right_meanwhile_are_not_counted(world: BothSides) -> None:
     repairer = world.repairer()
     repairer.repair_entries(WRONG)
     assert counts(repairer.tally) == {}
@@ -640,7 +640,7 @@ def test_a_read_holds_for_certain_what_was_committed_a_minute_before() -> None:
     assert Reading(10, 20).behind(3) == Reading(7, 20)
 
 
-def test_versions_of_whole_seconds_have_passed_a_read_only_behind_its_second(world: World) -> None:
+def test_versions_of_whole_seconds_have_passed_a_read_only_behind_its_second(world: BothSides) -> None:
     world.mariadb = True
     world.customer(1, "f1", held=None)
     assert checked(world.repairer(), 1)["left_to_recheck"] == 1
@@ -648,7 +648,7 @@ def test_versions_of_whole_seconds_have_passed_a_read_only_behind_its_second(wor
     assert checked(world.repairer(), 1)["repaired"] == 1
 
 
-def test_how_far_lanes_have_come_is_asked_only_where_rules_changed(world: World) -> None:
+def test_how_far_lanes_have_come_is_asked_only_where_rules_changed(world: BothSides) -> None:
     tx: Any = FakeStore(world).transaction().__enter__()
     assert Basis.of(tx, [Lead(1)]) == Basis(world.rules, {})
     world.rules = Rules(RuleFile(), version=2, earlier={1: world.rules})
@@ -660,7 +660,7 @@ def test_how_far_lanes_have_come_is_asked_only_where_rules_changed(world: World)
     assert Basis.of(tx, [Lead(1, rules_version=2)]).until(1) == 0
 
 
-def test_newer_rules_are_dated_by_the_lane_and_earn_nothing(world: World) -> None:
+def test_newer_rules_are_dated_by_the_lane_and_earn_nothing(world: BothSides) -> None:
     world.customer(1, "f1")
     claimed(world, 1, "waived")
     world.leads[1].requirements["70"].status = "waived"
@@ -692,7 +692,9 @@ def test_a_lead_that_differs_still_is_asked_for_again() -> None:
     assert outcome.rechecks == {1: "the stream wrote a row in the minute before MySQL was read"}
 
 
-def test_a_lead_of_the_same_rows_in_another_queue_is_asked_for_again_where_the_read_was_overtaken(world: World) -> None:
+def test_a_lead_of_the_same_rows_in_another_queue_is_asked_for_again_where_the_read_was_overtaken(
+    world: BothSides,
+) -> None:
     world.customer(1, "f1")
     claimed(world, 1, "pending")
     lead, outcome = world.leads[1], Outcome()
@@ -787,7 +789,7 @@ def test_batches_are_of_one_size_but_the_last() -> None:
     assert list(batches([], 2)) == []
 
 
-def test_rechecks_are_asked_for_at_once_or_later(world: World) -> None:
+def test_rechecks_are_asked_for_at_once_or_later(world: BothSides) -> None:
     store: Any = FakeStore(world)
     ask_for_rechecks(store, {1, 2}, "said so")
     assert (world.asked, world.postponed) == ({1: "said so", 2: "said so"}, {})
@@ -807,13 +809,13 @@ def test_what_ended_a_run_is_said_without_a_word_of_a_row() -> None:
 
 
 def test_a_repairer_works_by_default_on_a_hundred_and_writes() -> None:
-    world = World()
+    world = BothSides()
     given: Any = world.repairer()
     plain = Repairer(given.replica, given.store, given.postgres, given._monitor, stop=Event())
     assert (plain.dry_run, plain._batch_size, plain._gives_up) == (False, 100, False)
 
 
-def test_a_lead_is_repaired_by_rows_that_its_lane_has_passed_and_no_newer_ones(world: World) -> None:
+def test_a_lead_is_repaired_by_rows_that_its_lane_has_passed_and_no_newer_ones(world: BothSides) -> None:
     """What changed since the first look is on its way in the stream, and may be a conversion that no look shows."""
     world.customer(1, "f1", held=None)
     user, claim = UserRow(1, "f1", True), ClaimRow("7", 1, "open")
@@ -825,7 +827,7 @@ def test_a_lead_is_repaired_by_rows_that_its_lane_has_passed_and_no_newer_ones(w
     assert not any(outcome.leads for outcome in world.written)
 
 
-def test_a_repair_is_dated_by_the_look_that_the_lane_has_passed(world: World) -> None:
+def test_a_repair_is_dated_by_the_look_that_the_lane_has_passed(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW + SECOND, 5))
     world.ends = [NOW + SECOND, NOW + MINUTE]

@@ -28,11 +28,11 @@ def test_a_lane_that_stands_still_is_waited_for_once() -> None:
         looks.append(1)
         return {0: LanePoint(5, 1)}
 
-    watch = LaneMonitor(look, 0.2, 30, Event(), poll_seconds=0.02)
-    assert watch.wait({0: 10, 1: 10}) == Waited(set(), {0, 1})
+    monitor = LaneMonitor(look, 0.2, 30, Event(), poll_seconds=0.02)
+    assert monitor.wait({0: 10, 1: 10}) == Waited(set(), {0, 1})
     first = len(looks)
     assert first > 1
-    assert watch.wait({0: 11, 1: 11}) == Waited(set(), {0, 1})
+    assert monitor.wait({0: 11, 1: 11}) == Waited(set(), {0, 1})
     assert len(looks) == first + 1
 
 
@@ -43,10 +43,10 @@ def test_a_lane_that_has_stood_still_for_long_already_is_not_waited_for() -> Non
 
 def test_a_lane_that_moves_but_lags_is_named_when_patience_ends() -> None:
     moving = itertools.count(1)
-    watch = LaneMonitor(
+    monitor = LaneMonitor(
         lambda: {0: LanePoint(1, next(moving)), 1: LanePoint(99, 1)}, 0.2, 0.5, Event(), poll_seconds=0.02
     )
-    assert watch.wait({0: 50, 1: 50}) == Waited({0}, set())
+    assert monitor.wait({0: 50, 1: 50}) == Waited({0}, set())
 
 
 def test_a_wait_ends_when_the_run_is_stopped() -> None:
