@@ -14,7 +14,7 @@ pytestmark = pytest.mark.servers
 NOWHERE = "127.0.0.1:1"
 
 
-def test_it_says_why_kafka_cannot_be_reached_and_ends_when_asked_to(world: World) -> None:
+def test_it_says_why_kafka_cannot_be_reached_and_ends_when_asked_to(world: ApplierWorld) -> None:
     applier = world.applier(KAFKA_BOOTSTRAP_SERVERS=NOWHERE).wait_for("server_away")
     (away,) = (line for line in applier.lines() if line["event"] == "server_away")
     assert "Connection refused" in away["reason"]
@@ -22,7 +22,7 @@ def test_it_says_why_kafka_cannot_be_reached_and_ends_when_asked_to(world: World
     assert "batch_retried" not in applier.text(), "it waited for its patience with one question first"
 
 
-def test_tls_against_a_plaintext_listener_is_told_as_such(world: World) -> None:
+def test_tls_against_a_plaintext_listener_is_told_as_such(world: ApplierWorld) -> None:
     applier = world.applier(KAFKA_SECURITY_PROTOCOL="SSL").wait_for("server_away")
     assert re.search("SSL (handshake failed|connection closed)", applier.text())
     assert "perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener" in applier.text()

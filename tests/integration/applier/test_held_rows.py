@@ -31,7 +31,7 @@ def test_a_row_that_is_inserted_elsewhere_and_not_committed_stops_no_lane(world:
     world.until(lambda: world.query(seen) == [(1,), (2,)], "both are seen in their queue")
 
 
-def test_a_held_row_that_a_foreign_key_of_conversions_leads_to_stops_no_lane(world: World) -> None:
+def test_a_held_row_that_a_foreign_key_of_conversions_leads_to_stops_no_lane(world: ApplierWorld) -> None:
     """A new conversion takes a lock on the score that it refers to, and waits for whoever holds that."""
     with world.connect() as connection:
         connection.execute("ALTER TABLE conversions ADD FOREIGN KEY (user_id) REFERENCES user_call_scores (user_id)")
@@ -40,7 +40,7 @@ def test_a_held_row_that_a_foreign_key_of_conversions_leads_to_stops_no_lane(wor
         scribe.transaction(("users", None, user(1), 1))
         scribe.transaction(("users", None, user(2), 2))
     world.drain()
-    with psycopg.connect(world.url) as agent:
+    with psycopg.connect(world.postgres_url) as agent:
         agent.execute("SELECT FROM user_call_scores WHERE user_id = 1 FOR UPDATE")
         with world.scribe as scribe:
             scribe.transaction(("users", user(1), user(1, 11), 1))

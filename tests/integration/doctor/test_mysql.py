@@ -177,14 +177,14 @@ def test_the_binlogs_that_follow_our_position_are_missed_when_they_were_purged(b
 
 @pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
 def test_what_foreign_keys_of_other_tables_do_unseen_is_told(flavor: str) -> None:
-    with World(flavor) as world:
+    with ReaderWorld(flavor) as world:
         world.execute(
             "CREATE TABLE files LIKE users",
             "ALTER TABLE files ADD UNIQUE KEY file (current_signature_file_id)",
             "ALTER TABLE users ADD FOREIGN KEY (current_signature_file_id)"
             " REFERENCES files (current_signature_file_id) ON DELETE SET NULL",
         )
-        facts = mysql_facts.collect(MySQLAddress(world.url), 10)
+        facts = mysql_facts.collect(MySQLAddress(world.mysql_url), 10)
     assert facts.references == [Reference("users", "current_signature_file_id", "files", "SET NULL", "NO ACTION")]
     older = facts if facts.mariadb else replace(facts, version="8.4.0")
     checks = mysql.judge(older, mysql.ReaderFacts(4711, None, time.time()))

@@ -193,7 +193,7 @@ def test_a_reader_or_applier_that_died_is_a_warning_and_one_that_never_was_is_no
     assert said["appliers"] == "nobody has applied anything since it was set up; consumer apply does"
     reader, applier = world.reader(), world.applier()
     reader.wait_for("reader_connected")
-    with psycopg.connect(world.database_url, autocommit=True) as connection:
+    with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         unmoved = "SELECT count(*) FROM leadstream.lanes WHERE owner IS NULL"
         until(lambda: connection.execute(unmoved).fetchone() == (0,), "every lane was moved")
     assert findings(world.consumer("doctor", "--json")).keys() <= {"kafka replication"}

@@ -92,7 +92,7 @@ class Committed:
 
 def wait_for_end(world: ReaderWorld) -> tuple[str, int]:
     """Lets a last reader come to where the binlog ends now, and returns where that is."""
-    with closing(Replica(MySQLAddress(world.url))) as replica:
+    with closing(Replica(MySQLAddress(world.mysql_url))) as replica:
         end, server = replica.binlog_position(), replica.server()
     reader = world.reader().wait_for("reader_connected")
 

@@ -134,11 +134,11 @@ def sessions(url: str, ports: set[int]) -> dict[int, str]:
 
 def test_where_a_name_leads_to_another_server_nothing_is_asked_of_the_one_that_was_left(flavor: str) -> None:
     """The old server lives on, and only the connection that brings its binlog ends, as at a planned switch."""
-    with source_and_replica(flavor) as (first, second), World(flavor, first.url) as world:
+    with source_and_replica(flavor) as (first, second), ReaderWorld(flavor, first.url) as world:
         world.setup()
         old, new = MySQLAddress(first.url), MySQLAddress(second.url)
         with Proxy(old.host, old.port) as proxy:
-            parts = urlsplit(world.url)
+            parts = urlsplit(world.mysql_url)
             through = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{proxy.port}").geturl()
             reader = world.reader(REPLICA_DATABASE_URL=through).wait_for("reader_connected")
             world.execute("INSERT INTO users (id) VALUES (1)")

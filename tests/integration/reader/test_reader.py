@@ -329,7 +329,7 @@ def test_a_server_and_a_broker_that_are_restarted_are_found_again() -> None:
         assert_complete(world)
 
 
-def test_a_reader_that_starts_while_kafka_is_away_says_why_and_ends_when_asked_to(world: World) -> None:
+def test_a_reader_that_starts_while_kafka_is_away_says_why_and_ends_when_asked_to(world: ReaderWorld) -> None:
     reader = world.reader(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").wait_for("server_away")
     (away,) = (line for line in reader.lines() if line["event"] == "server_away")
     assert "Connection refused" in away["reason"]

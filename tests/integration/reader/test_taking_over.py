@@ -17,7 +17,7 @@ from tests.support.waiting import until
 def test_a_reader_that_cannot_log_in_leaves_the_one_at_work_alone(world: ReaderWorld) -> None:
     world.setup()
     first = world.reader().wait_for("reader_connected")
-    url = urlsplit(world.url)
+    url = urlsplit(world.mysql_url)
     wrong = url._replace(netloc=f"{url.username}:wrong@{url.hostname}:{url.port}").geturl()
     second = world.consumer("read", REPLICA_DATABASE_URL=wrong)
     assert second.returncode == 1
@@ -32,7 +32,7 @@ def test_another_database_of_the_same_server_is_refused_and_the_stream_unharmed(
 ) -> None:
     world.setup()
     first = world.reader().wait_for("reader_connected")
-    with World(flavor) as other:
+    with ReaderWorld(flavor) as other:
         theirs = {"TOPIC_PREFIX": world.name}
         for command in ("setup", "read"):
             refused = other.consumer(command, **theirs)

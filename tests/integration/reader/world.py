@@ -190,7 +190,7 @@ class ReaderWorld(ProcessWorld):
 
     def wait_for_end(self) -> None:
         """Until the reader's checkpoint has come to where the server's binlog ends now."""
-        with closing(Replica(MySQLAddress(self.url))) as replica:
+        with closing(Replica(MySQLAddress(self.mysql_url))) as replica:
             end = ordered_position(*replica.binlog_position())
 
         def there() -> bool:

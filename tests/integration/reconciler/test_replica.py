@@ -93,7 +93,7 @@ def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(
         world.sql(
             "ALTER TABLE users DROP COLUMN current_signature_file_id, ADD COLUMN current_signature_file_id UUID NULL"
         )
-        with closing(Replica(MySQLAddress(world.replica_url))) as live:
+        with closing(Replica(MySQLAddress(world.mysql_url))) as live:
             start = Position("", *live.binlog_position())
             world.sql(
                 "INSERT INTO users (id, current_signature_file_id) VALUES (1, '00112233-4455-4677-8899-aabbccddeeff')"
@@ -102,7 +102,7 @@ def test_a_uuid_signature_of_mariadb_is_its_digits_with_dashes_as_in_the_stream(
             assert world.replica().read_users([1]).leads[1].user == user
             assert read_leads(live, [1]).leads[1].user == user
             end = live.binlog_position()
-        address = MySQLAddress(world.replica_url)
+        address = MySQLAddress(world.mysql_url)
         stream = BinlogStream(address, address.database, start, 77_100, 0.2, 10)
         with closing(stream):
             stream.connect()

@@ -70,7 +70,7 @@ def stays(world: ReconcilerWorld, user: int) -> list[tuple[Any, ...]]:
     return world.pg("SELECT queue_type, closed_reason FROM leadstream.stints WHERE user_id = %s ORDER BY number", user)
 
 
-def desk(world: ReconcilerWorld) -> list[tuple[Any, ...]]:
+def call_centre(world: ReconcilerWorld) -> list[tuple[Any, ...]]:
     """What the call centre has of each customer: label, whether active, and pending entries."""
     return world.pg(
         "SELECT user_id, current_queue_type, is_active, ARRAY(SELECT queue_type FROM call_queue AS entry"
@@ -99,7 +99,7 @@ def test_adopting_rules_moves_customers_without_a_conversion(mysql_world: Reconc
     assert (tally.version, tally.rejudged, tally.moved) == (2, 2, 2)
     assert stays(world, 1) == [("requirements_outstanding", "rules_changed"), ("none", None)]
     assert world.queues() == {1: "none", 2: "none", 3: "requirements_outstanding"}
-    assert desk(world)[0] == (1, "none", False, [])
+    assert call_centre(world)[0] == (1, "none", False, [])
     for name in SWEEPS:
         world.sweep(name)
     assert world.verify(repair=True).tally.drift == {}
@@ -244,10 +244,10 @@ def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: Re
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(2,)]
 
 
-def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: World) -> None:
+def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     owing(world, 1, 2)
-    with psycopg.connect(world.conninfo) as agent:
+    with psycopg.connect(world.postgres_url) as agent:
         agent.execute("SELECT FROM user_call_scores WHERE user_id = 1 FOR UPDATE")
         tally = world.adopt(WAIVED)
         assert tally is not None
@@ -257,7 +257,7 @@ def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: W
     assert world.scores() == {1: "none", 2: "none"}
 
 
-def test_where_no_lane_has_ever_moved_nobody_is_waited_for(mysql_world: World) -> None:
+def test_where_no_lane_has_ever_moved_nobody_is_waited_for(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     world.user(1, signature=1)
     world.claim(10, 1)
@@ -272,14 +272,14 @@ def test_a_trial_says_who_would_move_and_writes_nothing(mysql_world: ReconcilerW
     owing(world, *range(1, 8))
     owing(world, 8, status="pending")
     world.pg("UPDATE user_call_scores SET last_outcome = 'Deceased' WHERE user_id = 3")
-    before = (desk(world), world.pg("SELECT * FROM leadstream.leads ORDER BY 1"))
+    before = (call_centre(world), world.pg("SELECT * FROM leadstream.leads ORDER BY 1"))
     tried = trial(world, RuleFile(LABELS, settled=("approved", "waived"), never=("deceased",)))
     move = Move("requirements_outstanding", "none", "nothing_owed")
     assert dict(tried.moves) == {move: 7}
     assert tried.examples[move] == [1, 2, 3, 4, 5]
     assert (tried.leads, tried.never, tried.never_examples) == (8, 1, [3])
     assert tried.relabelled["none"] == ("none", None)
-    assert (desk(world), world.pg("SELECT * FROM leadstream.leads ORDER BY 1")) == before
+    assert (call_centre(world), world.pg("SELECT * FROM leadstream.leads ORDER BY 1")) == before
     assert world.pg("SELECT max(version) FROM leadstream.rules") == [(1,)]
 
 
@@ -294,7 +294,7 @@ def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(
     tally = world.adopt(RuleFile(LABELS))
     assert tally is not None
     assert tally.relabelled == 4
-    assert desk(world) == [
+    assert call_centre(world) == [
         (1, "outstanding_requests", True, ["outstanding_requests"]),
         (2, "outstanding_requests", True, ["outstanding_requests"]),
         (3, "new_customers", True, ["new_customers"]),
@@ -308,13 +308,13 @@ def test_labels_are_what_the_call_centre_sees_and_null_is_one_of_them(
     world.user(6, signature=6, ago=100)
     world.pass_lanes()
     world.sweep("new-users")
-    assert desk(world)[0] == (1, None, False, [])
-    assert desk(world)[4:] == [(5, "new_customers", True, ["new_customers"]), (6, None, False, [])]
+    assert call_centre(world)[0] == (1, None, False, [])
+    assert call_centre(world)[4:] == [(5, "new_customers", True, ["new_customers"]), (6, None, False, [])]
     assert world.pg("SELECT previous_queue_type FROM conversions") == [("outstanding_requests",)]
     assert world.verify().tally.drift == {}
     world.pg("UPDATE user_call_scores SET current_queue_type = 'unsigned_users' WHERE user_id IN (3, 4)")
     assert world.verify(repair=True).tally.drift == {"call_centre_queue": 2}
-    assert [row[1] for row in desk(world)][2:4] == ["new_customers", None]
+    assert [row[1] for row in call_centre(world)][2:4] == ["new_customers", None]
 
 
 def test_labels_that_change_places_are_not_mistaken_for_each_other(
@@ -330,7 +330,7 @@ def test_labels_that_change_places_are_not_mistaken_for_each_other(
     with session(world.postgres_url) as connection:  # once more, as after a crash before the cursor was moved
         rules = store_rules.InForce().read(connection)
         rule_changes.Relabelling(rules).write(connection, -1, 100)
-    rows = desk(world)
+    rows = call_centre(world)
     assert [row[1] for row in rows] == ["unsigned_users"] * 5 + ["requirements_outstanding"] * 5
     assert [row[3] for row in rows] == [[row[1]] for row in rows]
 
@@ -342,7 +342,7 @@ def test_whoever_leaves_a_queue_before_its_entries_are_relabelled_leaves_no_entr
     owing(world, 1, status="pending")
     adopt_only(world, RuleFile(LABELS))
     stream.change(1, document(1, "pending"), document(1, "approved"), now())
-    assert desk(world) == [(1, None, False, [])]
+    assert call_centre(world) == [(1, None, False, [])]
 
 
 class TestNever:
@@ -365,7 +365,7 @@ class TestNever:
         world.pg("UPDATE call_queue SET status = 'cancelled'")
 
     def assert_left_alone(self, world: ReconcilerWorld) -> None:
-        assert desk(world) == [(1, "none", False, []), (2, "none", False, [])]
+        assert call_centre(world) == [(1, "none", False, []), (2, "none", False, [])]
         assert world.pg("SELECT DISTINCT current_score, last_outcome, last_reset_date FROM user_call_scores") == [
             (200, " Do_Not_Contact", None)
         ]
@@ -391,7 +391,7 @@ class TestNever:
         world.pass_lanes()
         assert world.sweep("requirements-conversions", SweepScope(everyone=True)).tally.repaired == 1
         assert world.queues()[1] == "unsigned_users"
-        assert desk(world)[0] == (1, "none", False, [])
+        assert call_centre(world)[0] == (1, "none", False, [])
 
     def test_a_backfill_after_they_said_it_does_not_either(self, world: ReconcilerWorld) -> None:
         for table in ("leads", "claims", "requirements", "stints"):
@@ -415,23 +415,23 @@ class TestNever:
         tally = world.adopt(RuleFile(never=("do_not_contact", "Moved abroad")))
         assert tally is not None
         assert tally.left_for_never == 2
-        assert desk(world) == [(1, "none", False, []), (2, "none", False, [])]
+        assert call_centre(world) == [(1, "none", False, []), (2, "none", False, [])]
         assert world.pg("SELECT user_id, status FROM call_queue ORDER BY 1") == [(1, "assigned"), (2, "closed")]
 
-    def test_another_label_of_no_queue_is_theirs_too(self, world: World) -> None:
+    def test_another_label_of_no_queue_is_theirs_too(self, world: ReconcilerWorld) -> None:
         world.verify(repair=True)
         self.assert_left_alone(world)
         tally = world.adopt(RuleFile(LABELS))
         assert tally is not None
         assert (tally.relabelled, tally.left_for_never) == (2, 0)
-        assert desk(world) == [(1, None, False, []), (2, None, False, [])]
+        assert call_centre(world) == [(1, None, False, []), (2, None, False, [])]
         assert world.verify().tally.drift == {}
 
-    def test_nor_does_a_rule_that_moves_them(self, world: World) -> None:
+    def test_nor_does_a_rule_that_moves_them(self, world: ReconcilerWorld) -> None:
         world.adopt(RuleFile(closed=("open",)))
         world.adopt(RuleFile())
         assert world.queues()[1] == "requirements_outstanding"
-        assert desk(world)[0] == (1, "none", False, [])
+        assert call_centre(world)[0] == (1, "none", False, [])
         assert world.pg("SELECT current_score FROM user_call_scores WHERE user_id = 1") == [(200,)]
 
 
@@ -444,7 +444,7 @@ def test_who_is_inactive_in_the_right_queue_is_the_call_centres_business(
     assert world.verify(repair=True).tally.drift == {}
     stream.beat(now())
     stream.change(1, UserRow(1, "1", True), UserRow(1, None, True), now())
-    assert desk(world) == [(1, "unsigned_users", True, ["unsigned_users"])]
+    assert call_centre(world) == [(1, "unsigned_users", True, ["unsigned_users"])]
 
 
 def test_what_verify_suspects_is_what_the_rules_say(mysql_world: ReconcilerWorld) -> None:

@@ -41,7 +41,7 @@ def reading(world: ReaderWorld, **more: str) -> Iterator[None]:
 
 def beat(world: ReaderWorld) -> int:
     """When (ms since 1970) a heartbeat said that all is read that the server has now."""
-    with closing(Replica(MySQLAddress(world.url))) as replica:
+    with closing(Replica(MySQLAddress(world.mysql_url))) as replica:
         end = ordered_position(*replica.binlog_position())
 
     def stands() -> int:
@@ -138,8 +138,8 @@ def test_messages_that_kafka_deleted_cannot_be_judged_and_later_ones_can(world: 
     assert (found["unjudged"], found["differences"]) == (len(messages), 0)
 
 
-def newest_file(world: World) -> str:
-    with closing(Replica(MySQLAddress(world.url))) as replica:
+def newest_file(world: ReaderWorld) -> str:
+    with closing(Replica(MySQLAddress(world.mysql_url))) as replica:
         return replica.binlog_position()[0]
 
 

@@ -58,7 +58,7 @@ def test_active_scores_below_the_ceiling_grow_by_one_once_a_day(aging_world: Rec
     assert scores(world)[1] == 2
 
 
-def test_a_score_that_a_constraint_refuses_is_in_nobodys_way(aging_world: World) -> None:
+def test_a_score_that_a_constraint_refuses_is_in_nobodys_way(aging_world: ReconcilerWorld) -> None:
     world, book = aging_world, aging_world.book()
     world.pg("ALTER TABLE user_call_scores ADD CONSTRAINT small CHECK (user_id <> 3 OR current_score < 200) NOT VALID")
     now = datetime.now(UTC)
@@ -68,7 +68,7 @@ def test_a_score_that_a_constraint_refuses_is_in_nobodys_way(aging_world: World)
     assert world.pg("SELECT counts FROM leadstream.runs WHERE name = 'age'") == [({"aged": 1, "failed": 1},)]
 
 
-def test_the_ceiling_is_a_setting(aging_world: World) -> None:
+def test_the_ceiling_is_a_setting(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     lower = AgingSettings(aging_ceiling=1, aging_skipped_weekdays=frozenset())
     assert age(book, Runs(book), lower, datetime.now(UTC)) == 1

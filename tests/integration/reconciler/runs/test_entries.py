@@ -95,7 +95,7 @@ def test_of_double_entries_the_first_one_stays(world: ReconcilerWorld) -> None:
 
 
 def test_where_a_customer_may_have_one_pending_entry_the_wrong_one_is_closed_before_the_right_one_is_added(
-    world: World,
+    world: ReconcilerWorld,
 ) -> None:
     world.pg("CREATE UNIQUE INDEX one_pending ON call_queue (user_id) WHERE status = 'pending'")
     world.pg("UPDATE call_queue SET queue_type = %s WHERE user_id = 3", OUTSTANDING)

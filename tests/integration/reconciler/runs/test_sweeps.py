@@ -105,14 +105,14 @@ def test_a_signature_the_stream_missed_becomes_one_conversion(world: ReconcilerW
     assert world.conversions() == [(1, "signature_obtained"), (2, "signature_obtained")]
 
 
-def test_whose_row_an_agent_held_is_seen_by_the_next_sweep_where_sweeps_are_alone(mysql_world: World) -> None:
+def test_whose_row_an_agent_held_is_seen_by_the_next_sweep_where_sweeps_are_alone(mysql_world: ReconcilerWorld) -> None:
     """No lane has ever moved, so no applier shows what is written when the agent is done."""
     world = mysql_world
     world.user(1)
     world.backfill()
     world.age_everything(60)
     world.sql("UPDATE users SET current_signature_file_id = 44")
-    with psycopg.connect(world.conninfo) as agent:
+    with psycopg.connect(world.postgres_url) as agent:
         agent.execute("SELECT FROM user_call_scores FOR UPDATE")
         assert world.sweep("unsigned-conversions", EVERYONE).tally.repaired == 1
         assert (world.conversions(), world.scores()) == ([(1, "signature_obtained")], {1: "unsigned_users"})
@@ -124,7 +124,7 @@ def test_whose_row_an_agent_held_is_seen_by_the_next_sweep_where_sweeps_are_alon
     assert world.pg("SELECT * FROM leadstream.shown") == []
 
 
-def test_the_open_stint_decides_and_not_what_others_wrote_into_the_call_centre(world: World) -> None:
+def test_the_open_stint_decides_and_not_what_others_wrote_into_the_call_centre(world: ReconcilerWorld) -> None:
     world.user(1)
     world.backfill()
     world.age_everything()

@@ -133,7 +133,7 @@ def test_in_shadow_mode_the_call_centres_table_is_not_compared(mysql_world: Reco
     assert world.verify().tally.drift == {"call_centre_queue": 4}
 
 
-def test_only_a_verify_that_answers_for_everybody_heals_what_was_found_before_it(mysql_world: World) -> None:
+def test_only_a_verify_that_answers_for_everybody_heals_what_was_found_before_it(mysql_world: ReconcilerWorld) -> None:
     company(mysql_world)
     book = mysql_world.book()
     Runs(book).start("verify").finish("failed", {}, 0, "MySQL refused us")

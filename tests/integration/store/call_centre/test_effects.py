@@ -17,7 +17,6 @@ from consumer.leads.rules import Rules
 from consumer.store.call_centre.effects import conversion_id
 from consumer.store.leads import LeadStore
 from consumer.store.sql import SAID_NEVER
-from tests.integration.company_tables import key
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
 from tests.support.company_tables import key

@@ -297,7 +297,7 @@ def test_a_person_may_give_up_what_standing_lanes_have_yet_to_bring(world: BothS
     assert checked(world.repairer(gives_up=True, still=99.0), 2)["left_to_recheck"] == 1, "it moves"
 
 
-def test_the_call_centre_sees_at_once_what_was_given_up(world: World) -> None:
+def test_the_call_centre_sees_at_once_what_was_given_up(world: BothSides) -> None:
     """Its lane never passes what the customer is shown by, so that nothing written later would ever be seen."""
     mate, other = mates(1)
     for user in (1, mate, other):
@@ -310,7 +310,7 @@ def test_the_call_centre_sees_at_once_what_was_given_up(world: World) -> None:
     assert [outcome.leads.keys() for outcome in world.written] == [{mate}, {1, other}]
 
 
-def test_whose_rows_were_held_is_seen_where_history_has_them_when_they_are_free(world: World) -> None:
+def test_whose_rows_were_held_is_seen_where_history_has_them_when_they_are_free(world: BothSides) -> None:
     world.unseen = [1, 2, 3]
     world.refused = {2: RowLocked("held")}
     repairer = world.repairer()
@@ -322,7 +322,7 @@ def test_whose_rows_were_held_is_seen_where_history_has_them_when_they_are_free(
     assert len(world.loaded) == 5
 
 
-def test_by_a_replica_that_stands_still_nothing_is_repaired(world: World) -> None:
+def test_by_a_replica_that_stands_still_nothing_is_repaired(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lag = inf
     assert checked(world.repairer(), 1) == {"checked": 1, "left_to_recheck": 1}
