@@ -212,7 +212,7 @@ def test_statuses_types_and_reasons_of_requirements_compare_each_in_their_column
 
 def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
     old = Rules()
-    rules = Rules(RuleFile(Labels("new", "open_requests", None)), version=2, earlier={1: old})
+    rules = Rules(RuleFile(Labels(unsigned="new", outstanding="open_requests", none=None)), version=2, earlier={1: old})
     assert [rules.label(queue) for queue in QueueType] == ["new", "open_requests", None]
     assert rules.queue_labelled("open_requests") is QueueType.REQUIREMENTS_OUTSTANDING
     assert rules.queue_labelled("none") is QueueType.NONE
