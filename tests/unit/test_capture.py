@@ -11,9 +11,11 @@ import pytest
 
 from consumer.capture import CAPTURED, MOMENTS
 from consumer.explain import OPENED
-from consumer.leads.model import QueueType, Reason, Table
+from consumer.leads.judge import ENTERED
+from consumer.leads.model import CALLED, QueueType, Reason, Table
 from consumer.stream.envelope import ClaimRequirements, Claims, Users
-from reconciler.web.page.status_page import QUEUES
+from reconciler.names import QUEUES
+from reconciler.web.lists import KINDS
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 STRUCTS: Final[dict[Table, type[msgspec.Struct]]] = {
@@ -40,6 +42,12 @@ def test_the_grants_are_for_the_captured_columns_and_no_others(grants: str) -> N
     assert found == {table: captured.columns for table, captured in CAPTURED.items()}
 
 
-def test_the_page_has_words_for_every_queue_and_explain_for_every_reason() -> None:
-    assert {code for code, _ in QUEUES} == set(QueueType)
+def test_the_page_has_words_and_a_list_for_every_queue_and_explain_for_every_reason() -> None:
+    assert set(QUEUES) == set(QueueType)
+    assert {KINDS[queue_type].word for queue_type in QueueType} == set(QueueType)
     assert set(OPENED) == set(Reason) - {Reason.READ_LIVE}
+
+
+def test_who_comes_into_a_queue_does_so_for_a_reason_of_its_own() -> None:
+    assert tuple(ENTERED) == CALLED
+    assert len(set(ENTERED.values())) == len(CALLED)
