@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from consumer.mysql.errors import PreconditionFailed
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.session import Replica
@@ -52,3 +54,9 @@ def test_mariadb_says_it_in_its_tables_definitions() -> None:
     }
     keys = found(definitions=definitions)
     assert keys == ForeignKeys(Action.CASCADE, Action.NONE, Action.SET_NULL, Action.CASCADE)
+
+
+def test_where_what_belongs_to_a_claim_does_not_all_fare_alike_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.mysql.foreign_keys.OF_CLAIMS", ("claim_requirements", "claim_notes"))
+    rows = [("claim_requirements", "CASCADE", "CASCADE"), ("claim_notes", "SET NULL", "CASCADE")]
+    assert found(rows=rows) == ForeignKeys(Action.NONE, Action.NONE, Action.UNKNOWN, Action.CASCADE)
