@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.leads.left_behind import Arrival, arrival, names_in
-from consumer.leads.model import Change, Key, Missed, RequirementRow, Table
+from consumer.leads.model import OF_CLAIM, Change, Key, Missed, Table
 from consumer.store.dead_letters import DeadLetter
 from consumer.stream.envelope import NOBODY
 
@@ -137,4 +137,4 @@ def is_orphan(change: Change) -> bool:
 def claim_of(orphan: Change) -> Key | None:
     """The claim that leads to an orphan's user; None: a claim without a user, which leads nowhere."""
     row = orphan.after or orphan.before
-    return row.claim_id if isinstance(row, RequirementRow) else None
+    return row.claim_id if isinstance(row, OF_CLAIM) else None
