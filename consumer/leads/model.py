@@ -117,6 +117,8 @@ class RequirementRow(NamedTuple):
 Row = UserRow | ClaimRow | RequirementRow
 OF_CLAIM: Final = (RequirementRow,)
 """Kinds of row that belong to a claim, by their `claim_id`."""
+TABLES_OF_CLAIM: Final = (Table.CLAIM_REQUIREMENTS,)
+"""The tables that these are rows of."""
 
 
 class LiveState(NamedTuple):

@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 import pytest
 
-from consumer.capture import CAPTURED, MOMENTS
+from consumer.capture import CAPTURED, MOMENTS, OF_CLAIMS
 from consumer.explain import OPENED
 from consumer.leads.judge import ENTERED
-from consumer.leads.model import CALLED, QueueType, Reason, Table
-from consumer.stream.envelope import ClaimRequirements, Claims, Users
+from consumer.leads.model import CALLED, OF_CLAIM, TABLES_OF_CLAIM, QueueType, Reason, Table
+from consumer.stream.envelope import READERS, ClaimRequirements, Claims, Users
+from consumer.stream.topics import HEARTBEATS
 from reconciler.names import QUEUES
 from reconciler.web.lists import KINDS
 
@@ -28,6 +29,19 @@ _GRANT: Final = re.compile(r"GRANT SELECT \(([^)]*)\)\s+ON company\.(\w+) TO")
 
 def test_every_captured_table_is_one_of_the_ledgers() -> None:
     assert list(CAPTURED) == [table.value for table in Table] == [table.value for table in STRUCTS]
+    assert TABLES_OF_CLAIM == OF_CLAIMS
+    assert [row._fields[1] for row in OF_CLAIM] == [CAPTURED[table].ref for table in OF_CLAIMS]
+
+
+@pytest.mark.parametrize("table", OF_CLAIMS)
+def test_a_row_whose_claim_is_nobodys_may_be_told_of_to_every_lane(table: str) -> None:
+    notice = {
+        "before": None,
+        "after": {"id": 7, "claim_id": 10},
+        "source": {"ts_us": 1, "table": table},
+        "lane": {"epoch": 1, "seq": 1, "version": 1, "user_id": None, "last": True},
+    }
+    assert READERS[HEARTBEATS](msgspec.json.encode(notice))[1].table == table
 
 
 @pytest.mark.parametrize("table", Table)
