@@ -30,7 +30,7 @@ ROWS: Final[dict[Table, tuple[Row, Row]]] = {
     ),
 }
 """A row of each table as it stands, and with other words."""
-BELONGING = [table for table in Table if table is not Table.USERS]
+BELONGING = [table for table in ROWS if table is not Table.USERS]
 
 
 def live(table: Table | None = None, row: Row | None = None) -> LiveState:
