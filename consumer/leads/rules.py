@@ -152,11 +152,11 @@ class Rules:
         """Whether a document with this status was handed in and accepted; without a status it was not."""
         return self._settled[status]
 
-    def of_claim(self, status: str | None) -> tuple[bool, ...]:
+    def sees_in_claim(self, status: str | None) -> tuple[bool, ...]:
         """All that the rules look at in a claim's words: where two rules give the same, they judge it alike."""
         return (self.closes(status),)
 
-    def of_requirement(self, status: str | None, type_: str | None, reason: str | None) -> tuple[bool, ...]:
+    def sees_in_requirement(self, status: str | None, type_: str | None, reason: str | None) -> tuple[bool, ...]:
         """The same of a requirement's words."""
         return self.settles(status), self.owes(status, type_, reason)
 

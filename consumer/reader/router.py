@@ -217,12 +217,12 @@ class Router:
                 row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
                 user_id = None if ref is None else self.owners.get(ref)
                 if user_id is None or user_id is UNKNOWN:
-                    self._of_claim(table, op, before, after, row_id, ref, pos, row, index)
+                    self._claims_row(table, op, before, after, row_id, ref, pos, row, index)
                 else:
                     self._sequencer.row(table, op, before, after, user_id, user_id, pos, row)
                 return
-            self._of_claim(table, "d", before, None, before_id, before_ref, pos, row, index)
-            self._of_claim(table, "c", None, after, after_id, after_ref, pos, row, index)
+            self._claims_row(table, "d", before, None, before_id, before_ref, pos, row, index)
+            self._claims_row(table, "c", None, after, after_id, after_ref, pos, row, index)
         elif same_keys:
             user: int | None = after_ref  # type: ignore[assignment]  # a user's id is an integer
             if table == CLAIMS:
@@ -258,7 +258,7 @@ class Router:
         users = {ref for ref in refs if isinstance(ref, int)}
         return users if row.table is not None and len(users) >= len(set(refs)) else None
 
-    def _of_claim(
+    def _claims_row(
         self,
         table: str,
         op: str,

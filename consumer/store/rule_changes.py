@@ -189,11 +189,11 @@ def words_changed(connection: Connection, new: Rules) -> Words:
     claims, requirements = [], []
     if olds:
         for (status,) in _streamed(connection, CLAIM_WORDS, {}):
-            if any(old.of_claim(status) != new.of_claim(status) for old in olds):
+            if any(old.sees_in_claim(status) != new.sees_in_claim(status) for old in olds):
                 claims.append(key(status))
         for status, type_, reason in _streamed(connection, REQUIREMENT_WORDS, {"reasons": reasons}):
             words = status, type_, reason
-            if any(old.of_requirement(*words) != new.of_requirement(*words) for old in olds):
+            if any(old.sees_in_requirement(*words) != new.sees_in_requirement(*words) for old in olds):
                 requirements.append(key(status, type_, reason) if reasons else key(status, type_))
     return Words(claims, requirements, reasons)
 

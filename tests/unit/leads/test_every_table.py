@@ -106,19 +106,11 @@ def test_what_is_judged_of_a_live_read_holds_all_of_its_rows() -> None:
     assert tables_that_differ(lead, live()) <= {None}
 
 
-def test_a_user_takes_everything_along() -> None:
-    lead = held()
+@pytest.mark.parametrize("lead", [held(), held(Table.CLAIMS)])
+def test_a_user_takes_everything_along(lead: Lead) -> None:
     replay([Change(1, Table.USERS, ROWS[Table.USERS][0], None, 9, 9, True)], {1: lead}, 8, RULES, Outcome())
-    assert lead == Lead(
-        1,
-        version=9,
-        read_floor=8,
-        changed_at=9,
-        stint=lead.stint,
-        queue_type=lead.queue_type,
-        rule=lead.rule,
-        opened_at=lead.opened_at,
-    )
+    stint = lead.stint, lead.queue_type, lead.rule, lead.opened_at
+    assert lead == Lead(1, False, True, None, 9, 8, None, 9, *stint)
 
 
 def test_what_belongs_to_a_claim_moves_with_it_and_is_kept_meanwhile() -> None:

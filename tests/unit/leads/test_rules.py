@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import product
 
 import pytest
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
-from consumer.leads.rule_file import Exclusion, Labels, RuleFile
+from consumer.leads.rule_file import DEFAULT, Exclusion, Labels, RuleFile
 from consumer.leads.rules import Rules, outstanding, queue_for
 from consumer.leads.words import Comparison
 
@@ -224,3 +226,26 @@ def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
 
 def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
     assert Rules(RuleFile(never=("Do_Not_Contact ", "deceased"))).never == ("deceased", "do_not_contact")
+
+
+def with_one_more_word() -> Iterator[RuleFile]:
+    """The plan's rules, each time with one of its lists changed."""
+    yield from (RuleFile(excluded=(Exclusion("word"),)), RuleFile(excluded=(Exclusion(None, "word"),)))
+    yield RuleFile(settled=None, outstanding=("word",))
+    for one in fields(RuleFile):
+        if one.name not in ("excluded", "outstanding") and isinstance(getattr(DEFAULT, one.name), tuple):
+            yield replace(DEFAULT, **{one.name: ("word",)})
+
+
+@pytest.mark.parametrize("file", tuple(with_one_more_word()))
+def test_whoever_moves_by_new_rules_holds_words_that_these_see_otherwise(file: RuleFile) -> None:
+    new, moved = Rules(file), 0
+    for claim, *words in product(("open", "word"), ("pending", "word"), ("passport", "word"), (None, "word")):
+        status, kind, reason = words
+        holder = lead(claims={1: claim})
+        holder.requirements["1"] = Requirement("1", "1", kind, status, reason, 0)
+        sees = [(rules.sees_in_claim(claim), rules.sees_in_requirement(status, kind, reason)) for rules in (RULES, new)]
+        if queue_for(holder, RULES) != queue_for(holder, new):
+            assert sees[0] != sees[1]
+            moved += 1
+    assert moved or file.never == ("word",)
