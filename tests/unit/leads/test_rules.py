@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -234,7 +235,8 @@ def with_one_more_word() -> Iterator[RuleFile]:
     yield RuleFile(settled=None, outstanding=("word",))
     for one in fields(RuleFile):
         if one.name not in ("excluded", "outstanding") and isinstance(getattr(DEFAULT, one.name), tuple):
-            yield replace(DEFAULT, **{one.name: ("word",)})
+            changed: dict[str, Any] = {one.name: ("word",)}
+            yield replace(DEFAULT, **changed)
 
 
 @pytest.mark.parametrize("file", tuple(with_one_more_word()))
