@@ -113,6 +113,12 @@ def test_a_user_takes_everything_along(lead: Lead) -> None:
     assert lead == Lead(1, False, True, None, 9, 8, None, 9, *stint)
 
 
+def test_a_claim_takes_what_belongs_to_it_along() -> None:
+    lead = held()
+    replay([Change(1, Table.CLAIMS, ROWS[Table.CLAIMS][0], None, 9, 9, True)], {1: lead}, 8, RULES, Outcome())
+    assert not tables_that_differ(lead, live(Table.CLAIMS, None))
+
+
 def test_what_belongs_to_a_claim_moves_with_it_and_is_kept_meanwhile() -> None:
     claim = ROWS[Table.CLAIMS][0]
     assert isinstance(claim, Claim)
