@@ -229,6 +229,14 @@ def test_words_for_never_are_trimmed_and_in_lower_case() -> None:
     assert Rules(RuleFile(never=("Do_Not_Contact ", "deceased"))).never == ("deceased", "do_not_contact")
 
 
+CLAIMS, STATUSES, TYPES, REASONS = (
+    ("open", "word"),
+    ("pending", "approved", "word"),
+    ("passport", "word"),
+    (None, "word"),
+)
+
+
 def with_one_more_word() -> Iterator[RuleFile]:
     """The plan's rules, each time with one of its lists changed."""
     yield from (RuleFile(excluded=(Exclusion("word"),)), RuleFile(excluded=(Exclusion(None, "word"),)))
@@ -242,7 +250,7 @@ def with_one_more_word() -> Iterator[RuleFile]:
 @pytest.mark.parametrize("file", tuple(with_one_more_word()))
 def test_whoever_moves_by_new_rules_holds_words_that_these_see_otherwise(file: RuleFile) -> None:
     new, moved = Rules(file), 0
-    for claim, *words in product(("open", "word"), ("pending", "word"), ("passport", "word"), (None, "word")):
+    for claim, *words in product(CLAIMS, STATUSES, TYPES, REASONS):
         status, kind, reason = words
         holder = lead(claims={1: claim})
         holder.requirements["1"] = Requirement("1", "1", kind, status, reason, 0)
