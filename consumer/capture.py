@@ -149,3 +149,6 @@ CAPTURED: Final[Mapping[str, Captured]] = {
 
 REFS: Final = tuple((captured.table, captured.ref) for captured in CAPTURED.values() if captured.ref != "id")
 """Tables and columns by which the rows of a user are found; each has to begin an index."""
+
+OF_CLAIMS: Final = tuple(captured.table for captured in CAPTURED.values() if captured.ref == "claim_id")
+"""Tables whose rows belong to a claim, and by it to the claim's user, whom they do not name."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from consumer.leads.model import NEVER, Claim, Key, Lead, LiveState, QueueType, Reason, Requirement, Rule, numerically
+from consumer.leads.merge_row import put
+from consumer.leads.model import NEVER, Key, Lead, LiveState, QueueType, Reason, Rule, numerically
+from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, is_on_open_claim, queue_for
 from consumer.store.lookups import CallCentreRow, LeadRecord, PastStint, PendingRecheck, RecordedConversion, ShownAhead
 from consumer.versions import moment
@@ -102,11 +104,9 @@ def lead_of(user_id: int, live: LiveState) -> Lead:
     """What MySQL holds of a user as a lead that was never judged; of a user that is gone nothing else counts."""
     if live.user is None:
         return Lead(user_id)
-    lead = Lead(user_id, exists=True, enabled=live.user.enabled, signature=live.user.signature)
-    for claim in live.claims:
-        lead.claims[claim.id] = Claim(claim.id, claim.status, 0)
-    for asked in live.requirements:
-        lead.requirements[asked.id] = Requirement(asked.id, asked.claim_id, asked.type, asked.status, asked.reason, 0)
+    lead, written = Lead(user_id), Outcome()
+    for row in live.rows():
+        put(lead, row, 0, written)
     return lead
 
 

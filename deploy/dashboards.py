@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from consumer.leads.model import CALLED
+from reconciler.names import QUEUES
+
 FOLDER: Final = Path(__file__).with_name("grafana") / "dashboards"
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 """The one that is chosen at the top of the page."""
@@ -374,15 +377,9 @@ BUSINESS: Final = Dashboard(
             stat("Conversions today", MIDNIGHT, CONVERTED.format("")),
             stat("Signatures today", MIDNIGHT, CONVERTED.format('{type="signature_obtained"}')),
             stat("Documents complete today", MIDNIGHT, CONVERTED.format('{type="requirements_completed"}')),
-            stat(
-                "Waiting for a signature",
-                "Customers in the queue now.",
-                'leadstream:queue_leads{queue_type="unsigned_users"}',
-            ),
-            stat(
-                "Waiting for documents",
-                "Customers in the queue now.",
-                'leadstream:queue_leads{queue_type="requirements_outstanding"}',
+            *(
+                stat(QUEUES[queue], "Customers in the queue now.", f'leadstream:queue_leads{{queue_type="{queue}"}}')
+                for queue in CALLED
             ),
         ],
         [

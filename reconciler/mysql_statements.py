@@ -59,6 +59,28 @@ class Folds(NamedTuple):
 _AS_SPELLED: Final = Folds(lowers=False, trims=False)
 
 
+class _Summed(NamedTuple):
+    """The rows `t` of one table as they are summed up for a user: the part of the statements they are, and their sum.
+
+    `table` is the one whose column `owner` is the user's id; `then` joins the rows to it where they are another's.
+    """
+
+    part: int
+    table: str
+    owner: str
+    checksum: str
+    then: str = ""
+
+    def by_user(self) -> str:
+        """The tables."""
+        return f"{self.table} JOIN {self.then}" if self.then else self.table
+
+    def among(self, owners: str) -> str:
+        """The tables, joined in this order to rows that have a `user_id`."""
+        then = f" STRAIGHT_JOIN {self.then}" if self.then else ""
+        return f"{owners} o STRAIGHT_JOIN {self.table} ON {self.owner} = o.user_id{then}"
+
+
 class Queries:
     """The statements, in the words of the tables that the server really has."""
 
@@ -102,20 +124,15 @@ class Queries:
             fresh += f" FROM claim_requirements t WHERE {condition} ORDER BY {order} LIMIT {limit}) t"
             fresh += " LEFT JOIN claims c ON c.id = t.claim_id"
         young = f"f.user_id <= {LARGEST} AND (f.made IS NULL OR f.made >= {since})"
-        owners = f"(SELECT DISTINCT f.user_id FROM ({fresh}) f WHERE {young}) o STRAIGHT_JOIN"
-        users, claims, requirements = self._checksums()
-        return f"""
-            SELECT 0, f.user_id, f.id, f.made FROM ({fresh}) f
-            UNION ALL
-            SELECT {USERS}, o.user_id, {users} FROM {owners} users t ON t.id = o.user_id GROUP BY o.user_id
-            UNION ALL
-            SELECT {CLAIMS}, o.user_id, {claims} FROM {owners} claims t ON t.user_id = o.user_id GROUP BY o.user_id
-            UNION ALL
-            SELECT {REQUIREMENTS}, o.user_id, {requirements} FROM {owners} claims c ON c.user_id = o.user_id
-              STRAIGHT_JOIN claim_requirements t ON t.claim_id = c.id GROUP BY o.user_id
-            UNION ALL
-            SELECT {ENDED}, {_beyond()}, {self._highest(table)}, NULL
-        """
+        owners = f"(SELECT DISTINCT f.user_id FROM ({fresh}) f WHERE {young})"
+        return _united(
+            f"SELECT 0, f.user_id, f.id, f.made FROM ({fresh}) f",
+            *(
+                f"SELECT {rows.part}, o.user_id, {rows.checksum} FROM {rows.among(owners)} GROUP BY o.user_id"
+                for rows in self._summed()
+            ),
+            f"SELECT {ENDED}, {_beyond()}, {self._highest(table)}, NULL",
+        )
 
     def _highest(self, table: Table) -> str:
         if not self.schema.has_numbers(table):
@@ -141,30 +158,27 @@ class Queries:
 
     def fingerprints(self, after: int, upto: int) -> str:
         """Rows and checksum of each table for a range of users: `reconciler.postgres.FINGERPRINTS` here."""
-        users, claims, requirements = self._checksums()
-        return f"""
-            SELECT {USERS}, {users} FROM users t WHERE t.id > {after} AND t.id <= {upto}
-            UNION ALL
-            SELECT {CLAIMS}, {claims} FROM claims t WHERE t.user_id > {after} AND t.user_id <= {upto}
-            UNION ALL
-            SELECT {REQUIREMENTS}, {requirements} FROM claims c JOIN claim_requirements t ON t.claim_id = c.id
-             WHERE c.user_id > {after} AND c.user_id <= {upto}
-        """
+        return _united(
+            *(
+                f"SELECT {rows.part}, {rows.checksum} FROM {rows.by_user()}"
+                f" WHERE {rows.owner} > {after} AND {rows.owner} <= {upto}"
+                for rows in self._summed()
+            )
+        )
 
     def checksums(self, user_ids: Iterable[int]) -> str:
         """Rows and checksum of each table for each of these users: `reconciler.postgres.CHECKSUMS` here."""
         ids = ",".join(map(str, user_ids))
-        users, claims, requirements = self._checksums()
-        return f"""
-            SELECT {USERS}, t.id, {users} FROM users t WHERE t.id IN ({ids}) GROUP BY t.id
-            UNION ALL
-            SELECT {CLAIMS}, t.user_id, {claims} FROM claims t WHERE t.user_id IN ({ids}) GROUP BY t.user_id
-            UNION ALL
-            SELECT {REQUIREMENTS}, c.user_id, {requirements}
-              FROM claims c JOIN claim_requirements t ON t.claim_id = c.id WHERE c.user_id IN ({ids}) GROUP BY c.user_id
-        """
+        return _united(
+            *(
+                f"SELECT {rows.part}, {rows.owner}, {rows.checksum} FROM {rows.by_user()}"
+                f" WHERE {rows.owner} IN ({ids}) GROUP BY {rows.owner}"
+                for rows in self._summed()
+            )
+        )
 
-    def _checksums(self) -> tuple[str, str, str]:
+    def _summed(self) -> tuple[_Summed, ...]:
+        """What `reconciler.postgres` sums up of the same tables, in the same order and of the same columns."""
         claim, requirement = self._folded("claims", "id"), self._folded("claim_requirements", "id")
         of_claim = self._folded("claim_requirements", "claim_id")
         enabled = f"IFNULL({self.schema.enabled()}, 1) <> 0"
@@ -172,13 +186,25 @@ class Queries:
         status = self.schema.words("claim_requirements", "status")
         reason = self.schema.words("claim_requirements", "claim_requirement_reason")
         return (
-            _checksum("t.id", self.schema.signature(), enabled),
-            _checksum(claim, "t.user_id", self.schema.words("claims", "status")),
-            _checksum(requirement, "c.user_id", of_claim, kind, status, reason),
+            _Summed(USERS, "users t", "t.id", _checksum("t.id", self.schema.signature(), enabled)),
+            _Summed(
+                CLAIMS, "claims t", "t.user_id", _checksum(claim, "t.user_id", self.schema.words("claims", "status"))
+            ),
+            _Summed(
+                REQUIREMENTS,
+                "claims c",
+                "c.user_id",
+                _checksum(requirement, "c.user_id", of_claim, kind, status, reason),
+                "claim_requirements t ON t.claim_id = c.id",
+            ),
         )
 
     def _folded(self, table: str, column: str) -> str:
         return self._folds.get((table, column), _AS_SPELLED).folded(self.schema.key(table, column))
+
+
+def _united(*statements: str) -> str:
+    return "\nUNION ALL\n".join(statements)
 
 
 def since(moment: int) -> str:

@@ -82,30 +82,25 @@ FROM held WHERE score.user_id = held.user_id
 """Notes when these leads were last checked for a conversion; scores that somebody holds at the moment are left out."""
 
 
-_USERS, _CLAIMS, _REQUIREMENTS = (
-    _checksum("user_id", "signature", "enabled::int"),
-    _checksum("id", "user_id", "status"),
-    _checksum("id", "user_id", "claim_id", "type", "status", "reason"),
+_SUMMED: Final = (
+    ("leads", " AND present", _checksum("user_id", "signature", "enabled::int")),
+    ("claims", "", _checksum("id", "user_id", "status")),
+    ("requirements", "", _checksum("id", "user_id", "claim_id", "type", "status", "reason")),
 )
+"""Our tables, which of their rows MySQL has, and their sums: those of `Queries` in the same order."""
 _IN_RANGE = "user_id > %(after)s AND user_id <= %(upto)s"
 _AMONG = "user_id = ANY(%(users)s)"
 
-FINGERPRINTS: Final = f"""
-SELECT 1, {_USERS} FROM leadstream.leads WHERE {_IN_RANGE} AND present
-UNION ALL
-SELECT 2, {_CLAIMS} FROM leadstream.claims WHERE {_IN_RANGE}
-UNION ALL
-SELECT 3, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_IN_RANGE}
-"""  # noqa: S608
+FINGERPRINTS: Final = "\nUNION ALL\n".join(
+    f"SELECT {part}, {checksum} FROM leadstream.{table} WHERE {_IN_RANGE}{there}"  # noqa: S608
+    for part, (table, there, checksum) in enumerate(_SUMMED, 1)
+)
 """Rows and checksum of each table for a range of users: `reconciler.replica` asks MySQL for the same."""
 
-CHECKSUMS: Final = f"""
-SELECT 1, user_id, {_USERS} FROM leadstream.leads WHERE {_AMONG} AND present GROUP BY user_id
-UNION ALL
-SELECT 2, user_id, {_CLAIMS} FROM leadstream.claims WHERE {_AMONG} GROUP BY user_id
-UNION ALL
-SELECT 3, user_id, {_REQUIREMENTS} FROM leadstream.requirements WHERE {_AMONG} GROUP BY user_id
-"""  # noqa: S608
+CHECKSUMS: Final = "\nUNION ALL\n".join(
+    f"SELECT {part}, user_id, {checksum} FROM leadstream.{table} WHERE {_AMONG}{there} GROUP BY user_id"  # noqa: S608
+    for part, (table, there, checksum) in enumerate(_SUMMED, 1)
+)
 """Rows and checksum of each table for each of some users: `reconciler.replica` asks MySQL for the same."""
 
 

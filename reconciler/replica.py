@@ -15,12 +15,12 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import structlog
 
-from consumer.capture import REFS
+from consumer.capture import CAPTURED, REFS
 from consumer.leads.model import Table
 from consumer.mysql import retention
 from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, Sentences, SourceError
 from consumer.mysql.key_folding import Foldings, KeyFolding
-from consumer.mysql.live_read import ENDED, LiveRead, folding_of_column, live_read
+from consumer.mysql.live_read import ENDED, WITH_KEYS, LiveRead, folding_of_column, live_read
 from consumer.mysql.schema import Schema, readable, schema_of
 from consumer.mysql.session import Replica
 from consumer.patience import Patience
@@ -30,7 +30,7 @@ from reconciler.mysql_statements import LARGEST, REPLICATION, Folds, Queries
 
 log = structlog.get_logger(__name__)
 
-KEYS: Final = (("claims", "id"), ("claim_requirements", "id"), ("claim_requirements", "claim_id"))
+KEYS: Final = tuple((table, column) for table, captured in CAPTURED.items() for column in captured.keys)
 SCHEMA_SECONDS: Final = 60.0
 """How long the tables are taken for what they were: a column that comes back breaks no statement that does without."""
 
@@ -280,8 +280,8 @@ class ReplicaReads:
 
     @_of_present_tables
     def _read_users(self, wanted: list[int]) -> LiveRead:
-        folds = self._fold("claims"), self._fold("claim_requirements")
-        read = live_read(self._run(self.texts.read_users(wanted)), wanted, *folds)
+        folds = {table: self._folding(self.texts.schema, (table, "id")) for table in WITH_KEYS}
+        read = live_read(self._run(self.texts.read_users(wanted)), wanted, folds)
         if read.ended <= read.started:  # the server runs with sysdate-is-now
             read = read._replace(ended=self.present().clock)
         self._clock = ClockReading(read.ended, time.monotonic())

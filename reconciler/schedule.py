@@ -34,8 +34,6 @@ log = structlog.get_logger(__name__)
 
 DEAD_LETTERS: Final = "dead-letters"
 """What the log calls the dropping of old dead letters; it is no run, and none is recorded."""
-MINUTES: Final = dict(zip(SWEEPS, (0, 15, 30, 45), strict=True))
-"""The minute of the hour of each sweep."""
 AGING_HOUR: Final = 2
 """The local hour of the daily aging."""
 QUARTERS: Final = "5/15"
@@ -60,7 +58,7 @@ def last_slot(name: str, now: datetime, zone: ZoneInfo) -> datetime:
         local = now.astimezone(zone)
         slot = local.replace(hour=AGING_HOUR, minute=0, second=0, microsecond=0, fold=0)
         return (slot if slot <= local else slot - timedelta(days=1)).astimezone(UTC)
-    slot = now.replace(minute=MINUTES[name], second=0, microsecond=0)
+    slot = now.replace(minute=SWEEPS[name], second=0, microsecond=0)
     return slot if slot <= now else slot - timedelta(hours=1)
 
 
@@ -110,7 +108,7 @@ class Schedule:
     def _trigger(self, name: str) -> CronTrigger:
         if name == aging.NAME:
             return CronTrigger(hour=AGING_HOUR, minute=0, timezone=self._zone)
-        return CronTrigger(minute=MINUTES[name], timezone=UTC)
+        return CronTrigger(minute=SWEEPS[name], timezone=UTC)
 
     def _run_if_due(self, name: str) -> None:
         slot = last_slot(name, datetime.now(UTC), self._zone)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.leads.left_behind import Arrival, arrival, names_in
-from consumer.leads.model import Change, Key, Missed, RequirementRow, Table
+from consumer.leads.model import OF_CLAIM, TABLES_OF_CLAIM, Change, Key, Missed
 from consumer.store.dead_letters import DeadLetter
 from consumer.stream.envelope import NOBODY
 
@@ -114,12 +114,11 @@ class Batch:
     @property
     def left_names(self) -> set[str]:
         """Names under which something may have been left that these changes concern."""
-        requirements = Table.CLAIM_REQUIREMENTS
         return {
             name
             for part in self.lanes
             for change in part.changes
-            if change.ties is not None or (change.before is None and change.table is not requirements)
+            if change.ties is not None or (change.before is None and change.table not in TABLES_OF_CLAIM)
             for name in names_in(change)
         }
 
@@ -137,4 +136,4 @@ def is_orphan(change: Change) -> bool:
 def claim_of(orphan: Change) -> Key | None:
     """The claim that leads to an orphan's user; None: a claim without a user, which leads nowhere."""
     row = orphan.after or orphan.before
-    return row.claim_id if isinstance(row, RequirementRow) else None
+    return row.claim_id if isinstance(row, OF_CLAIM) else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from consumer.audit.rows import Lost, Message, Notice, Spot
-from consumer.capture import CAPTURED
+from consumer.capture import CAPTURED, OF_CLAIMS
 from consumer.lane import lane_of, lane_of_key
 from consumer.settings import KafkaSettings
 from consumer.stream.ends import ends_in_kafka
@@ -164,7 +164,7 @@ class Stream:
             return "its key belongs to another partition"
         if user_id is not None and key != b"%d" % user_id:
             return "its key is not its user's id"
-        if topic != "claim_requirements" and image.get(CAPTURED[topic].ref) != user_id:
+        if topic not in OF_CLAIMS and image.get(CAPTURED[topic].ref) != user_id:
             return "its row is another user's"
         return ""
 

@@ -15,7 +15,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from consumer.capture import CAPTURED
+from consumer.capture import CAPTURED, OF_CLAIMS
 from consumer.lane import lane_of
 
 FilePosition = tuple[str, int]
@@ -327,7 +327,7 @@ class PartComparison:
         owner = _owner(row.table, image)
         exact = self._exact.get(row.spot, [])
         for notice in exact:
-            if row.table == _UNOWNED or notice.user_id == owner:
+            if row.table in OF_CLAIMS or notice.user_id == owner:
                 exact.remove(notice)
                 return True
         there = self._of_transactions.get(row.transaction, [])
@@ -337,7 +337,7 @@ class PartComparison:
         return self._lane(owner) in lanes or len(lanes) == self._lanes
 
     def _may_be_lost(self, row: Row, image: Image) -> bool:
-        if row.table == _UNOWNED and any(
+        if row.table in OF_CLAIMS and any(
             notice.user_id is not None for notice in self._of_transactions.get(row.transaction, [])
         ):
             return True  # it names a user, and nothing here says whose the requirement's claim was
@@ -350,10 +350,6 @@ class PartComparison:
         )
 
 
-_UNOWNED: Final = "claim_requirements"
-"""Rows of this table name a claim and no user."""
-
-
 def _well_placed(messages: Iterable[Message]) -> list[Message]:
     return [message for message in messages if not message.is_misplaced]
 
@@ -362,7 +358,7 @@ def _owner(table: str, image: Image) -> Value:
     """The user that one message is about; None where its row names none."""
     _, before, after = image
     values = after if after is not None else before
-    return None if table == _UNOWNED or values is None else values.get(CAPTURED[table].ref)
+    return None if table in OF_CLAIMS or values is None else values.get(CAPTURED[table].ref)
 
 
 def _alike(row: Row) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pymysql.constants import COMMAND, ER
 
-from consumer.capture import CAPTURED, Declared
+from consumer.capture import CAPTURED, OF_CLAIMS, Declared
 from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
 from consumer.mysql.errors import LoginRefused, Sentences, SourceError
@@ -185,8 +185,11 @@ def _highest_user(replica: Replica, declared: Declared | None) -> int | None:
 CREATED: Final = {
     "users": "SELECT 'users', id, UNIX_TIMESTAMP(created_at) FROM users WHERE id IN %s",
     "claims": "SELECT 'claims', user_id, UNIX_TIMESTAMP(created_at) FROM claims WHERE user_id IN %s",
-    "claim_requirements": "SELECT 'claim_requirements', claims.user_id, UNIX_TIMESTAMP(claim_requirements.created_at)"
-    " FROM claims JOIN claim_requirements ON claim_requirements.claim_id = claims.id WHERE claims.user_id IN %s",
+    **{
+        table: f"SELECT '{table}', claims.user_id, UNIX_TIMESTAMP({table}.created_at)"  # noqa: S608 (names of ours)
+        f" FROM claims JOIN {table} ON {table}.claim_id = claims.id WHERE claims.user_id IN %s"
+        for table in OF_CLAIMS
+    },
 }
 """When rows of these customers were made, as each table says (UTC)."""
 

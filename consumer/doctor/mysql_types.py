@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from consumer.capture import CAPTURED, CHARACTERS, MOMENTS, SWITCHES, Captured, Declared, Kind
+from consumer.capture import CAPTURED, CHARACTERS, MOMENTS, OF_CLAIMS, SWITCHES, Captured, Declared, Kind
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.mysql_facts import MySQLFacts
 from consumer.mysql.charsets import decoder
@@ -42,8 +42,8 @@ def judge(facts: MySQLFacts, mentioned: Collection[str] = ()) -> Iterator[Check]
             for name, column in seen.items()
             for check in _column(f"{facts.database}.{table}", captured, name, column, mentioned)
         ]
-        if table == "claim_requirements" and not wrong:
-            wrong = list(_claim_id(facts))
+        if table in OF_CLAIMS and not wrong:
+            wrong = list(_claim_id(facts, table))
         if table == "users" and not wrong:
             wrong = list(_highest_user(facts))
         if seen and not wrong:
@@ -138,18 +138,18 @@ def _modify(table: str, name: str, new_type: str, column: Declared) -> str:
     )
 
 
-def _claim_id(facts: MySQLFacts) -> Iterator[Check]:
-    """A requirement's `claim_id` has to be what a claim's `id` is: they are compared here, there and in MySQL."""
+def _claim_id(facts: MySQLFacts, of_claims: str) -> Iterator[Check]:
+    """What belongs to a claim has to name it by what a claim's `id` is: they are compared here, there and in MySQL."""
     claim = facts.columns.get("claims", {}).get("id")
-    ref = facts.columns["claim_requirements"].get("claim_id") if "claim_requirements" in facts.columns else None
+    ref = facts.columns.get(of_claims, {}).get("claim_id")
     if claim is None or ref is None or claim.kind not in CAPTURED["claims"].kinds["id"]:
         return
-    table = f"{facts.database}.claim_requirements"
+    table = f"{facts.database}.{of_claims}"
     typed = f"{table}.claim_id is {ref.column_type} and {facts.database}.claims.id is {claim.column_type}"
     as_is = claim.plain_type
     if claim.charset:
         as_is += f" CHARACTER SET {claim.charset} COLLATE {claim.collation}"
-    hint, name = _modify(table, "claim_id", as_is, ref), "type of claim_requirements.claim_id"
+    hint, name = _modify(table, "claim_id", as_is, ref), f"type of {of_claims}.claim_id"
     if ref.kind is not claim.kind:
         yield _check(name, True, f"{typed}; they have to be of one type", hint)
     elif ref.charset != claim.charset:

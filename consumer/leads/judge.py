@@ -51,7 +51,7 @@ _CAME_BACK: Final = {
 """Reasons by the rule that kept the lead in `none` until now."""
 
 
-_ENTERED: Final = {_UNSIGNED: Reason.SIGNATURE_MISSING, _OUTSTANDING: Reason.REQUIREMENT_ADDED}
+ENTERED: Final = {_UNSIGNED: Reason.SIGNATURE_MISSING, _OUTSTANDING: Reason.REQUIREMENT_ADDED}
 """Reasons by the queue that a lead comes into out of none, where nothing kept it there."""
 
 
@@ -153,7 +153,7 @@ def _why(lead: Lead, verdict: tuple[QueueType, Rule], rules: Rules) -> tuple[Rea
         settled = _settled_now(lead, rules)
         return (Reason.REQUIREMENTS_COMPLETED if settled else Reason.REQUIREMENTS_WITHDRAWN), settled
     came_back = _CAME_BACK.get(lead.rule) if lead.rule else None
-    return came_back or _ENTERED[queue_type], ()
+    return came_back or ENTERED[queue_type], ()
 
 
 def _settled_now(lead: Lead, rules: Rules) -> tuple[Key, ...]:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
 from consumer.leads.left_behind import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
 from consumer.leads.merge_row import apply
-from consumer.leads.model import NEVER, Change, Lead, Table
+from consumer.leads.model import NEVER, TABLES_OF_CLAIM, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 
@@ -134,7 +134,7 @@ def _come_or_go(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) 
     altered = apply(change, lead, outcome)
     if change.moved and altered:
         _await_read(lead, "user or claim moved in", outcome, unknown=True)
-    if change.table is Table.CLAIM_REQUIREMENTS or (not left and change.ties is None):
+    if change.table in TABLES_OF_CLAIM or (not left and change.ties is None):
         return altered
     more, incomplete = take_over(change, lead, left, outcome)
     if more:

@@ -11,7 +11,18 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from consumer.leads.merge_row import put
-from consumer.leads.model import NEVER, Change, ClaimRow, Key, Lead, Left, Requirement, RequirementRow, UserRow
+from consumer.leads.model import (
+    NEVER,
+    OF_CLAIM,
+    Change,
+    ClaimRow,
+    Key,
+    Lead,
+    Left,
+    Requirement,
+    RequirementRow,
+    UserRow,
+)
 from consumer.leads.outcome import Outcome
 
 INCOMPLETE: Final = "what belongs to the user or claim that came is not known whole"
@@ -87,7 +98,7 @@ def names_in(change: Change) -> list[str]:
         return []
     if isinstance(row, ClaimRow) and ties.stays:
         return [of_claim(row.id)]
-    if isinstance(row, RequirementRow) and ties.claimless and row.claim_id is not None:
+    if isinstance(row, OF_CLAIM) and ties.claimless and row.claim_id is not None:
         return [of_claim(row.claim_id)]
     return []
 
@@ -97,7 +108,7 @@ def leave(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) -> Non
     row, ties = change.before, change.ties
     assert ties is not None
     passed = change.version <= lead.read_floor
-    if ties.unknown and row is not None and not isinstance(row, RequirementRow):
+    if ties.unknown and row is not None and not isinstance(row, OF_CLAIM):
         name = of_claim(row.id) if isinstance(row, ClaimRow) else of_gone(row.id)
         _set(name, Left(change.version, whole=False), left, outcome)
     elif isinstance(row, ClaimRow) and ties.stays:

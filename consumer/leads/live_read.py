@@ -110,15 +110,8 @@ class _RowToTake(NamedTuple):
 
 def _differences(lead: Lead, live: LiveState) -> list[_RowToTake]:
     """What is there first; what is gone comes last, claims before requirements before the user."""
-    found = [_RowToTake(row, present=True) for row in _rows(live) if not holds(lead, row)]
+    found = [_RowToTake(row, present=True) for row in live.rows() if not holds(lead, row)]
     return found + [_RowToTake(row, present=False) for row in _gone(lead, live)]
-
-
-def _rows(live: LiveState) -> Iterator[Row]:
-    if live.user is not None:
-        yield live.user
-    yield from live.claims
-    yield from live.requirements
 
 
 def _gone(lead: Lead, live: LiveState) -> Iterator[Row]:

@@ -143,6 +143,8 @@ def version_held(lead: Lead, row: Row) -> int:
         held = lead.requirements.get(row.id)
     elif isinstance(row, ClaimRow):
         held = lead.claims.get(row.id)
+    else:
+        _: UserRow = row  # as in `remove`
     return -1 if held is None else held.version
 
 

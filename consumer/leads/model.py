@@ -6,7 +6,7 @@ microseconds, strictly increasing from one source transaction to the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -120,6 +120,10 @@ class RequirementRow(NamedTuple):
 
 
 Row = UserRow | ClaimRow | RequirementRow
+OF_CLAIM: Final = (RequirementRow,)
+"""Kinds of row that belong to a claim, by their `claim_id`."""
+TABLES_OF_CLAIM: Final = (Table.CLAIM_REQUIREMENTS,)
+"""The tables that these are rows of."""
 
 
 class LiveState(NamedTuple):
@@ -131,6 +135,13 @@ class LiveState(NamedTuple):
     user: UserRow | None
     claims: Sequence[ClaimRow]
     requirements: Sequence[RequirementRow]
+
+    def rows(self) -> Iterator[Row]:
+        """All of them; what belongs to another row comes after that."""
+        if self.user is not None:
+            yield self.user
+        yield from self.claims
+        yield from self.requirements
 
 
 @dataclass(frozen=True, slots=True)

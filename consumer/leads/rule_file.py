@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
+from itertools import combinations
 from typing import Any, Final
 
 from consumer.leads.model import QueueType
@@ -29,27 +30,35 @@ class RuleFileError(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Labels:
-    """What the call centre's tables hold for each queue; None is SQL NULL."""
+    """What the call centre's tables hold for each queue, by its key in a file; None is SQL NULL.
+
+    One field a queue, in the order of `QueueType`.
+    """
 
     unsigned: str = QueueType.UNSIGNED_USERS.value
     outstanding: str = QueueType.REQUIREMENTS_OUTSTANDING.value
     none: str | None = QueueType.NONE.value
 
+    def by_key(self) -> dict[str, str | None]:
+        """All of them by their keys."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def every(self) -> tuple[str | None, ...]:
-        """All three of them."""
-        return tuple(map(self.of, QueueType))
+        """All of them."""
+        return tuple(self.by_key().values())
 
     def of(self, queue_type: QueueType) -> str | None:
         """The label of a queue."""
-        match queue_type:
-            case QueueType.UNSIGNED_USERS:
-                return self.unsigned
-            case QueueType.REQUIREMENTS_OUTSTANDING:
-                return self.outstanding
-            case QueueType.NONE:
-                return self.none
+        label: str | None = getattr(self, _LABEL_KEYS[queue_type])
+        return label
+
+
+_LABEL_KEYS: Final = dict(zip(QueueType, (one.name for one in fields(Labels)), strict=True))
+_FIRST_LABELS: Final = frozenset({"unsigned", "outstanding", "none"})
+"""Keys that every fingerprint holds; any other only where its label is not the plan's, so that rules which were adopted
+before there was its queue keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,17 @@ class RuleFile:
             {key: word for key, word in (("type", rule.type), ("reason", rule.reason)) if word is not None}
             for rule in self.excluded
         ]
-        none = False if self.labels.none is None else self.labels.none
+        plan = Labels().by_key()
+        labels = {
+            key: False if label is None else label
+            for key, label in self.labels.by_key().items()
+            if key in _FIRST_LABELS or label != plan[key]
+        }
         attribution = {"talk_seconds": self.attribution.talk_seconds, "days": self.attribution.days}
         # Rules that were adopted before there was this section keep their fingerprint.
         others = {"attribution": attribution} if self.attribution != Attribution() else {}
         return {
-            "queues": {"unsigned": self.labels.unsigned, "outstanding": self.labels.outstanding, "none": none},
+            "queues": labels,
             "claims": {"closed": list(self.closed)},
             "requirements": {**status, "excluded": excluded},
             "calls": {"never": list(self.never)},
@@ -245,18 +259,17 @@ class _Section:
 
 
 def _queues(section: _Section) -> dict[str, Any]:
-    section.only("unsigned", "outstanding", "none")
-    plan = Labels()
-    unsigned = section.text("unsigned", may_be_false=False) or plan.unsigned
-    outstanding = section.text("outstanding", may_be_false=False) or plan.outstanding
-    none = section.text("none", may_be_false=True)
-    label = None if none is False else plan.none if none is None else str(none)
-    labels = Labels(str(unsigned), str(outstanding), label)
-    names = {"unsigned": labels.unsigned, "outstanding": labels.outstanding, "none": labels.none}
-    for key, other in (("outstanding", "unsigned"), ("none", "unsigned"), ("none", "outstanding")):
+    names = Labels().by_key()
+    section.only(*names)
+    none = _LABEL_KEYS[QueueType.NONE]
+    for key in names:
+        label = section.text(key, may_be_false=key == none)
+        if label is not None:
+            names[key] = None if label is False else str(label)
+    for other, key in combinations(names, 2):
         if names[key] == names[other]:
             section.wrong(key, f"is the same label as queues.{other}, so nobody could tell them apart; change one")
-    return {"labels": labels}
+    return {"labels": Labels(**names)}  # type: ignore[arg-type]  # None is the label of no queue alone
 
 
 def _claims(section: _Section) -> dict[str, Any]:

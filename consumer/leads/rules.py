@@ -154,6 +154,14 @@ class Rules:
         """Whether a document with this status was handed in and accepted; without a status it was not."""
         return self._settled[status]
 
+    def sees_in_claim(self, status: str | None) -> tuple[bool, ...]:
+        """All that the rules look at in a claim's words: where two rules give the same, they judge it alike."""
+        return (self.closes(status),)
+
+    def sees_in_requirement(self, status: str | None, type_: str | None, reason: str | None) -> tuple[bool, ...]:
+        """The same of a requirement's words."""
+        return self.settles(status), self.owes(status, type_, reason)
+
     def owes(self, status: str | None, type_: str | None, reason: str | None) -> bool:
         """Whether a requirement with these words is outstanding."""
         return self.is_outstanding(Requirement("", "", type_, status, reason, 0))

@@ -1,4 +1,4 @@
-"""What the company's foreign keys do to claims and requirements when users and claims go or get other ids.
+"""What the company's foreign keys do to claims and what belongs to them when users and claims go or get other ids.
 
 InnoDB does it by itself, and the binlog of most servers does not show it. Where the server leaves a table's foreign
 keys out (foreign_key_checks off) or logs what they do (MySQL from 9.6 on), the rows event's flags say so. MariaDB shows
@@ -11,7 +11,7 @@ import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from consumer.capture import CAPTURED
+from consumer.capture import CAPTURED, OF_CLAIMS
 from consumer.mysql.errors import LoginRefused, PreconditionFailed
 from consumer.mysql.session import Replica
 
@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 
 class ForeignKeys(NamedTuple):
-    """What happens to a user's claims, and to a claim's requirements, where the id is deleted or changes."""
+    """What happens to a user's claims, and to what belongs to a claim, where the id is deleted or changes."""
 
     user_deleted: Action = Action.CASCADE
     user_renumbered: Action = Action.CASCADE
@@ -37,7 +37,10 @@ class ForeignKeys(NamedTuple):
     claim_renumbered: Action = Action.CASCADE
 
 
-_RULES: Final = """
+_PARENTS: Final = {"claims": ("user_id", "users"), **dict.fromkeys(OF_CLAIMS, ("claim_id", "claims"))}
+"""Tables with a foreign key: its column, and the table that it refers to by `id`."""
+
+_RULES: Final = f"""
 SELECT used.table_name, rule.delete_rule, rule.update_rule
 FROM information_schema.referential_constraints AS rule
 JOIN information_schema.key_column_usage AS used
@@ -45,8 +48,8 @@ JOIN information_schema.key_column_usage AS used
  AND used.table_name = rule.table_name
 WHERE rule.constraint_schema = DATABASE()
   AND (used.table_name, used.column_name, used.referenced_table_name, used.referenced_column_name)
-   IN (('claims', 'user_id', 'users', 'id'), ('claim_requirements', 'claim_id', 'claims', 'id'))
-"""
+   IN ({", ".join(f"('{table}', '{column}', '{parent}', 'id')" for table, (column, parent) in _PARENTS.items())})
+"""  # noqa: S608 (names of ours)
 
 
 _DEFINED: Final = re.compile(
@@ -55,7 +58,6 @@ _DEFINED: Final = re.compile(
     r"(?: ON UPDATE (?P<renumbered>CASCADE|SET NULL|NO ACTION|RESTRICT|SET DEFAULT))?",
     re.IGNORECASE,
 )
-_PARENTS: Final = {"claims": ("user_id", "users"), "claim_requirements": ("claim_id", "claims")}
 
 
 def foreign_keys(replica: Replica) -> ForeignKeys:
@@ -69,7 +71,13 @@ def foreign_keys(replica: Replica) -> ForeignKeys:
         strongest = found.get(str(table).lower(), (Action.NONE, Action.NONE))
         found[str(table).lower()] = _stronger(strongest[0], str(deleted)), _stronger(strongest[1], str(renumbered))
     nothing = Action.NONE, Action.NONE
-    return ForeignKeys(*found.get("claims", nothing), *found.get("claim_requirements", nothing))
+    of_claims = zip(*(found.get(table, nothing) for table in OF_CLAIMS), strict=True)
+    return ForeignKeys(*found.get("claims", nothing), *map(_common, of_claims))
+
+
+def _common(actions: tuple[Action, ...]) -> Action:
+    """What happens in all tables alike; UNKNOWN where it is not the same in each, as nothing is said of one alone."""
+    return actions[0] if len(set(actions)) == 1 else Action.UNKNOWN
 
 
 def _defined(replica: Replica) -> list[tuple[str, str | None, str | None]]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from consumer.capture import CAPTURED
 from consumer.leads.model import ClaimRow, Key, LiveState, RequirementRow, Table, UserRow
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings, KeyFolding, unchanged
@@ -21,6 +22,10 @@ USERS, CLAIMS, REQUIREMENTS, ENDED = 1, 2, 3, 4
 """First column of the parts of statements that tell of several tables; 0 is what stands before them."""
 CLOCK: Final = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS UNSIGNED)"
 _CLOCK_NOW: Final = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+
+
+WITH_KEYS: Final = tuple(table for table in Table if "id" in CAPTURED[table].keys)
+"""Tables whose ids may be texts, of which several spellings are one."""
 
 
 class LiveLead(NamedTuple):
@@ -70,14 +75,13 @@ def statement(schema: Schema, user_ids: Iterable[int]) -> str:
     """
 
 
-def live_read(
-    rows: Iterable[Sequence[Any]], user_ids: Collection[int], fold_claim: KeyFolding, fold_requirement: KeyFolding
-) -> LiveRead:
-    """What `statement` gave for these users. Raises what folding raises.
+def live_read(rows: Iterable[Sequence[Any]], user_ids: Collection[int], folds: Mapping[Table, KeyFolding]) -> LiveRead:
+    """What `statement` gave for these users; `folds` are of the ids of tables WITH_KEYS. Raises what folding raises.
 
     It ended no later than it began where the server runs with sysdate-is-now.
     """
     started = ended = 0
+    fold_claim, fold_requirement = folds[Table.CLAIMS], folds[Table.CLAIM_REQUIREMENTS]
     users: dict[int, UserRow] = {}
     claims: dict[int, dict[Key, ClaimRow]] = {user_id: {} for user_id in user_ids}
     requirements: dict[int, dict[Key, RequirementRow]] = {user_id: {} for user_id in user_ids}
@@ -158,11 +162,8 @@ def read_leads(replica: Replica, user_ids: Collection[int]) -> LiveRead:
 def _read(replica: Replica, user_ids: Collection[int]) -> LiveRead:
     schema = Schema(readable(columns_of(replica.query), replica.address))
     foldings = Foldings(replica.query)
-    folds = [folding_of_column(foldings, schema, (table, "id"), replica.address) for table in _WITH_KEYS]
+    folds = {table: folding_of_column(foldings, schema, (table, "id"), replica.address) for table in WITH_KEYS}
     started = replica.clock()
     with replica.snapshot():  # the server's default may let a statement see changes that are not committed
-        read = live_read(replica.query(statement(schema, user_ids)), user_ids, *folds)
+        read = live_read(replica.query(statement(schema, user_ids)), user_ids, folds)
     return read._replace(started=started)
-
-
-_WITH_KEYS: Final = (Table.CLAIMS.value, Table.CLAIM_REQUIREMENTS.value)

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from consumer.binlog.events import Id, RowChange, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import OrderedPosition, ordered_position
+from consumer.capture import OF_CLAIMS
 from consumer.leads.model import Table
 from consumer.mysql.errors import NotThere, PreconditionFailed
 from consumer.mysql.key_folding import Foldings
@@ -30,7 +31,6 @@ from consumer.reader.trails import Trails
 
 USERS: Final = Table.USERS.value
 CLAIMS: Final = Table.CLAIMS.value
-CLAIM_REQUIREMENTS: Final = Table.CLAIM_REQUIREMENTS.value
 UNKNOWN: Final = -(2**63)
 """What `get` gives for a claim that is not remembered; None is a claim that has no user, is gone, or is uncertain."""
 QUERY_CLAIMS: Final = 5_000
@@ -182,7 +182,7 @@ class ClaimOwners:
         return counts
 
     def learn(self, coming: Iterable[object], reached: OrderedPosition, *, silent: bool = True) -> None:
-        """Finds the users of all claims that `coming` requirements name and that are not remembered.
+        """Finds the users of all claims that `coming` rows of theirs name and that are not remembered.
 
         `coming` are the events from here to `reached`; their images of claims are exact and spare the question.
         `silent`: claims may go or get another user together with a user, and no event says so. Raises what asking
@@ -209,7 +209,7 @@ class ClaimOwners:
                 if silent and not event.explicit and event.before_id not in (None, event.after_id):
                     gone = True
                     heirs.add(event.after_id)  # type: ignore[arg-type]  # a user's id is an integer
-            elif event.table == CLAIM_REQUIREMENTS:
+            elif event.table in OF_CLAIMS:
                 for claim_id in (event.before_ref, event.after_ref):
                     if claim_id is not None and claim_id not in fed and self.get(claim_id) == UNKNOWN:
                         wanted.setdefault(claim_id, UNKNOWN)

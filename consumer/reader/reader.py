@@ -20,13 +20,14 @@ from consumer.binlog.errors import BinlogPurged, IdTaken
 from consumer.binlog.events import Begin, Event, SchemaChange, Single, Statement, UnreadableRow, hides_rows
 from consumer.binlog.position import OrderedPosition, Position, PreparedGroup, ordered_position
 from consumer.binlog.stream import BinlogStream
+from consumer.capture import OF_CLAIMS
 from consumer.mysql.errors import Passing
 from consumer.mysql.foreign_keys import Action, ForeignKeys, foreign_keys
 from consumer.mysql.key_folding import Foldings
 from consumer.mysql.session import ClockAndPosition, Replica
 from consumer.patience import Patience
 from consumer.process import own_server_id
-from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, ClaimOwners, ReplicaClaims
+from consumer.reader.claim_owners import ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
 from consumer.reader.progress import Progress
@@ -444,7 +445,7 @@ class Copy:
         self._lag.processed(self._sequencer.applied_us)
         asked, queries = self._router.owners.taken_counts()
         counts = self._router.taken_counts()
-        hits = max(0, sum(counts[CLAIM_REQUIREMENTS].values()) - asked)
+        hits = max(0, sum(sum(counts[table].values()) for table in OF_CLAIMS) - asked)
         rows = sum(sum(of_table.values()) for of_table in counts.values())
         self._progress.add(rows, hits, asked, queries)
         metrics.CLAIM_HITS.inc(hits)

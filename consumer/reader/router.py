@@ -21,10 +21,11 @@ from consumer.binlog.events import (
     hides_rows,
 )
 from consumer.binlog.position import OrderedPosition
+from consumer.capture import OF_CLAIMS
 from consumer.lane import lane_of
 from consumer.leads.model import Table, Ties
 from consumer.mysql.foreign_keys import Action, ForeignKeys
-from consumer.reader.claim_owners import CLAIM_REQUIREMENTS, CLAIMS, UNKNOWN, USERS, ClaimOwners
+from consumer.reader.claim_owners import CLAIMS, UNKNOWN, USERS, ClaimOwners
 from consumer.reader.sequencer import Sequencer
 from consumer.reader.trails import Trail
 from consumer.stream.envelope import ties_text
@@ -182,7 +183,7 @@ class Router:
         user_id: int | None = None
         if table == USERS:
             user_id = ref if op != "d" else None  # type: ignore[assignment]  # a user's id is an integer
-        elif table == CLAIM_REQUIREMENTS:
+        elif table in OF_CLAIMS:
             if ref is not None:
                 user_id = self.owners.get(ref)
                 if user_id == UNKNOWN:
@@ -212,17 +213,17 @@ class Router:
             self._sequencer.unchanged(table)
             return
         same_keys = op == "u" and before_ref == after_ref and before_id == after_id
-        if table == CLAIM_REQUIREMENTS:
+        if table in OF_CLAIMS:
             if same_keys or op != "u":
                 row_id, ref = (before_id, before_ref) if op == "d" else (after_id, after_ref)
                 user_id = None if ref is None else self.owners.get(ref)
                 if user_id is None or user_id is UNKNOWN:
-                    self._requirement(op, before, after, row_id, ref, pos, row, index)
+                    self._claims_row(table, op, before, after, row_id, ref, pos, row, index)
                 else:
                     self._sequencer.row(table, op, before, after, user_id, user_id, pos, row)
                 return
-            self._requirement("d", before, None, before_id, before_ref, pos, row, index)
-            self._requirement("c", None, after, after_id, after_ref, pos, row, index)
+            self._claims_row(table, "d", before, None, before_id, before_ref, pos, row, index)
+            self._claims_row(table, "c", None, after, after_id, after_ref, pos, row, index)
         elif same_keys:
             user: int | None = after_ref  # type: ignore[assignment]  # a user's id is an integer
             if table == CLAIMS:
@@ -240,7 +241,7 @@ class Router:
             self.counts[row.table][row.op] += 1
         users = self._concerned(row)
         stays = row.op == "u" and row.ref_kept and row.before_id == row.after_id is not None
-        if not stays and row.table != CLAIM_REQUIREMENTS and (row.table, row.op) != (USERS, "c"):
+        if not stays and row.table not in OF_CLAIMS and (row.table, row.op) != (USERS, "c"):
             self.owners.forget()
         self._sequencer.unreadable(users, row.reason)
 
@@ -253,13 +254,14 @@ class Router:
             refs.append(row.after_ref)
         if row.table == CLAIMS and row.op != "c" and refs[0] is None and row.before_id is not None:
             refs[0] = _known(self.owners.get(row.before_id))
-        elif row.table == CLAIM_REQUIREMENTS:
+        elif row.table in OF_CLAIMS:
             refs = [None if ref is None else _known(self.owners.get(ref)) for ref in refs]
         users = {ref for ref in refs if isinstance(ref, int)}
         return users if row.table is not None and len(users) >= len(set(refs)) else None
 
-    def _requirement(
+    def _claims_row(
         self,
+        table: str,
         op: str,
         before: str | None,
         after: str | None,
@@ -269,10 +271,10 @@ class Router:
         row: int,
         index: int,
     ) -> None:
-        """One requirement, to the lane of its claim's user; where that is not certain, to every lane."""
+        """One row of a claim's, to the lane of the claim's user; where that is not certain, to every lane."""
         owners, sequencer = self.owners, self._sequencer
         if ref is None:
-            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, _key(None, row_id), pos, row)
+            sequencer.row(table, op, before, after, None, _key(None, row_id), pos, row)
             return
         user_id = owners.get(ref)
         trail = owners.trails.get(CLAIMS, ref)
@@ -280,19 +282,19 @@ class Router:
         if user_id is UNKNOWN:
             user_id = None if certain else self._ask(ref, index)
         if user_id is not None:
-            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, user_id, user_id, pos, row)
+            sequencer.row(table, op, before, after, user_id, user_id, pos, row)
         elif sequencer.skipping:
-            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, ref, pos, row)  # it is in Kafka already
+            sequencer.row(table, op, before, after, None, ref, pos, row)  # it is in Kafka already
         elif ref in owners.uncertain and not certain:
             likely = owners.uncertain[ref]
             if likely is None:
                 self.owners.trails.put(CLAIMS, ref, None)
-            sequencer.orphan(CLAIM_REQUIREMENTS, op, before, after, likely, ref, pos, row)
+            sequencer.orphan(table, op, before, after, likely, ref, pos, row)
         else:
             key = ref if trail is None else trail.key
             if trail is not None or (CLAIMS, ref) not in owners.trails:
                 self._trail(CLAIMS, ref, key, sure=trail is not None and trail.sure)
-            sequencer.row(CLAIM_REQUIREMENTS, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
+            sequencer.row(table, op, before, after, None, key, pos, row, ties=_CLAIMLESS)
 
     def _claim(self, change: RowChange) -> None:
         """A claim that comes or goes; one whose user or id changes does both."""

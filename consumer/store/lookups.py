@@ -11,7 +11,7 @@ import psycopg
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
 from consumer.store.refusal import REFUSED
-from consumer.store.sql import RULES_IN_FORCE
+from consumer.store.sql import CLAIMS_OF, REQUIREMENTS_OF, RULES_IN_FORCE
 from consumer.versions import moment
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -22,17 +22,9 @@ LEADS_OF: Final = """
 SELECT user_id, present, enabled, signature, version, read_floor, judge_after,
        (extract(epoch FROM changed_at) * 1000000)::bigint, stint, queue_type, rule,
        (extract(epoch FROM opened_at) * 1000000)::bigint, outstanding_seen, converted_signatures, rules_version
-FROM leadstream.leads WHERE user_id = ANY(%s)
+FROM leadstream.leads WHERE user_id = ANY(%(user_id)s)
 """
 """Leads as we hold them."""
-
-CLAIMS_OF: Final = "SELECT user_id, id, status, version FROM leadstream.claims WHERE user_id = ANY(%s)"
-"""Claims of leads."""
-
-REQUIREMENTS_OF: Final = """
-SELECT user_id, id, claim_id, type, status, reason, version FROM leadstream.requirements WHERE user_id = ANY(%s)
-"""
-"""Requirements of leads."""
 
 STINTS_OF: Final = """
 SELECT number, queue_type, opened_at, opened_reason, closed_at, closed_reason, conversion_type, source
@@ -257,7 +249,7 @@ def lead_record(connection: Connection, user_id: int) -> LeadRecord:
 
 def _leads(connection: Connection, wanted: list[int]) -> dict[int, Lead]:
     rows, claims, requirements = (
-        connection.execute(statement, [wanted]) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
+        connection.execute(statement, {"user_id": wanted}) for statement in (LEADS_OF, CLAIMS_OF, REQUIREMENTS_OF)
     )
     found = {row[0]: _lead(row) for row in rows.fetchall()}
     for user_id, claim_id, status, version in claims.fetchall():

@@ -188,17 +188,14 @@ def words_changed(connection: Connection, new: Rules) -> Words:
     olds = [new.by(version) for (version,) in connection.execute(VERSIONS, [new.version])]
     reasons = any(rules.mentions_reasons for rules in (new, *olds))
 
-    def differs(status: str | None, type_: str | None, reason: str | None) -> bool:
-        now = new.settles(status), new.owes(status, type_, reason)
-        return any(now != (old.settles(status), old.owes(status, type_, reason)) for old in olds)
-
     claims, requirements = [], []
     if olds:
         for (status,) in _streamed(connection, CLAIM_WORDS, {}):
-            if any(old.closes(status) is not new.closes(status) for old in olds):
+            if any(old.sees_in_claim(status) != new.sees_in_claim(status) for old in olds):
                 claims.append(key(status))
         for status, type_, reason in _streamed(connection, REQUIREMENT_WORDS, {"reasons": reasons}):
-            if differs(status, type_, reason):
+            words = status, type_, reason
+            if any(old.sees_in_requirement(*words) != new.sees_in_requirement(*words) for old in olds):
                 requirements.append(key(status, type_, reason) if reasons else key(status, type_))
     return Words(claims, requirements, reasons)
 

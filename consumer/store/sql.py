@@ -245,14 +245,14 @@ FOR UPDATE
 CLAIMS_OF: Final = """
 SELECT user_id, id, status, version FROM leadstream.claims WHERE user_id = ANY(%(user_id)s::bigint[])
 """
-"""Claims of leads that this transaction has locked."""
+"""Claims of leads."""
 
 REQUIREMENTS_OF: Final = """
 SELECT user_id, id, claim_id, type, status, reason, version
 FROM leadstream.requirements
 WHERE user_id = ANY(%(user_id)s::bigint[])
 """
-"""Requirements of leads that this transaction has locked."""
+"""Requirements of leads."""
 
 _LEAD: Final = {
     "user_id": "bigint",

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from consumer.leads.model import CALLED, QueueType
 from consumer.store.refusal import REFUSED
 from consumer.versions import moment
 from reconciler.monitor.today import calendar
-from reconciler.names import RUN_NAMES
+from reconciler.names import QUEUES, RUN_NAMES
 from reconciler.postgres import Postgres, clock, microseconds
 
 ROWS: Final = 100
@@ -87,14 +88,14 @@ _OLDEST: Final = "Whoever waits longest stands first."
 _BY_COMMIT: Final = "By the time at which the change was committed in MySQL, newest first."
 _FIRST: Final = "A run lists the first 1,000 customers it meets."
 KINDS: Final[Mapping[str, ListKind]] = {
-    "unsigned_users": ListKind(
-        "Have not signed", _OLDEST, "In the queue since", "Nobody is in this queue.", IN_QUEUE, "unsigned_users"
-    ),
-    "requirements_outstanding": ListKind(
-        "Owe documents", _OLDEST, "In the queue since", "Nobody is in this queue.", IN_QUEUE, "requirements_outstanding"
-    ),
+    **{
+        queue_type.value: ListKind(
+            QUEUES[queue_type], _OLDEST, "In the queue since", "Nobody is in this queue.", IN_QUEUE, queue_type.value
+        )
+        for queue_type in CALLED
+    },
     "none": ListKind(
-        "In no queue", "Longest first.", "In no queue since", "Everybody is in a queue.", IN_QUEUE, "none"
+        QUEUES[QueueType.NONE], "Longest first.", "In no queue since", "Everybody is in a queue.", IN_QUEUE, "none"
     ),
     "conversions": ListKind("Conversions", _BY_COMMIT, "Converted", "There was none.", CONVERSIONS, days=True),
     "signature_obtained": ListKind(

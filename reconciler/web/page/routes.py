@@ -34,12 +34,13 @@ from reconciler.monitor.servers import ServerMonitor
 from reconciler.monitor.today import Today
 from reconciler.monitor.week import Week
 from reconciler.mysql_statements import LARGEST
+from reconciler.names import QUEUES
 from reconciler.postgres import Postgres
 from reconciler.runs.repair import why
 from reconciler.web import dead_letters, lists, problems
 from reconciler.web.page.api_reference import operations
 from reconciler.web.page.list_page import list_page
-from reconciler.web.page.status_page import CONVERSIONS, QUEUES, page
+from reconciler.web.page.status_page import CONVERSIONS, page
 from reconciler.web.page.view_model import Facts, Policy, sentence
 from reconciler.web.precall import PrecallService, UnknownUser
 from reconciler.web.reads import Busy, Turns
@@ -57,7 +58,7 @@ HERE: Final = Path(__file__).parent
 STATIC: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 WORDS: Final = {
-    **{f"in {code}": f"in the queue “{title}”" for code, title in QUEUES},
+    **{f"in {code}": f"in the queue “{title}”" for code, title in QUEUES.items()},
     **{f"a conversion, {code}": f"a conversion: the customer {words}" for code, words in CONVERSIONS},
 }
 """Keys of ours in the words of people."""

@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.monitor.lags import lag_of, stream_lag
 from reconciler.monitor.today import Days
 from reconciler.monitor.week import Week
+from reconciler.names import QUEUES
 from reconciler.web.page.alerts import alerts, headline
 from reconciler.web.page.chart import Chart, chart, share
 from reconciler.web.page.formatting import clock, counted, difference, named, span
@@ -30,11 +31,6 @@ from reconciler.web.page.view_model import (
     lag_state,
 )
 
-QUEUES: Final = (
-    ("unsigned_users", "Have not signed"),
-    ("requirements_outstanding", "Owe documents"),
-    ("none", "In no queue"),
-)
 CONVERSIONS: Final = (("signature_obtained", "signed"), ("requirements_completed", "handed in the last document"))
 WEIGHT: Final = {State.GOOD: 0, State.NOTICE: 1, State.UNKNOWN: 2, State.BAD: 3}
 """Of what there is to know, the worst makes the headline."""
@@ -139,7 +135,7 @@ def _queues(facts: Facts) -> list[Figure]:
     seen, week, zone = facts.snapshot, facts.week, facts.policy.zone
     known = seen.counted_at is not None
     figures = []
-    for code, label in QUEUES:
+    for code, label in QUEUES.items():
         notes: tuple[str, ...] = ()
         if week is not None:
             today = f"today {week.came_today[code]:,} came, {week.left_today[code]:,} left"

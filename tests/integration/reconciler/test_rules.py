@@ -36,7 +36,7 @@ from tests.support.company_tables import key
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 WAIVED = RuleFile(settled=("approved", "waived"))
-LABELS = Labels("new_customers", "outstanding_requests", None)
+LABELS = Labels(unsigned="new_customers", outstanding="outstanding_requests", none=None)
 
 
 def now() -> int:
@@ -326,7 +326,7 @@ def test_labels_that_change_places_are_not_mistaken_for_each_other(
         world.user(user)
     world.backfill()
     monkeypatch.setattr(adoption, "PAGE", 3)
-    world.adopt(RuleFile(Labels("requirements_outstanding", "unsigned_users")))
+    world.adopt(RuleFile(Labels(unsigned="requirements_outstanding", outstanding="unsigned_users")))
     with session(world.postgres_url) as connection:  # once more, as after a crash before the cursor was moved
         rules = store_rules.InForce().read(connection)
         rule_changes.Relabelling(rules).write(connection, -1, 100)

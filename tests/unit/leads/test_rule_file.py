@@ -39,7 +39,7 @@ def problems(text: str) -> list[str]:
 
 def test_a_whole_file_says_what_the_business_means() -> None:
     assert parse(WHOLE) == RuleFile(
-        Labels("unsigned_users", "outstanding_requests", None),
+        Labels(outstanding="outstanding_requests", none=None),
         ("cancelled",),
         None,
         ("pending",),
@@ -60,7 +60,7 @@ def test_what_a_file_leaves_out_is_the_plans() -> None:
 
 def test_a_file_is_written_as_people_write_it() -> None:
     file = RuleFile(
-        Labels("unsigned_users", "outstanding_requests", None),
+        Labels(outstanding="outstanding_requests", none=None),
         ("cancelled", "gelöscht"),
         None,
         ("pending",),
@@ -238,7 +238,7 @@ _labels = st.lists(_texts.filter(str.strip), unique=True, min_size=3, max_size=3
 _exclusions = st.tuples(st.none() | _texts, st.none() | _texts).filter(lambda pair: pair != (None, None))
 files = st.builds(
     lambda labels, is_null, closed, status, settles, excluded, never: RuleFile(
-        Labels(labels[0], labels[1], None if is_null else labels[2]),
+        Labels(unsigned=labels[0], outstanding=labels[1], none=None if is_null else labels[2]),
         closed,
         status if settles else None,
         None if settles else status,

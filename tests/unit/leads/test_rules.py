@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import product
+from typing import Any
 
 import pytest
 
 from consumer.leads.model import Claim, Lead, QueueType, Requirement, Rule
-from consumer.leads.rule_file import Exclusion, Labels, RuleFile
+from consumer.leads.rule_file import DEFAULT, Exclusion, Labels, RuleFile
 from consumer.leads.rules import Rules, outstanding, queue_for
 from consumer.leads.words import Comparison
 
@@ -212,7 +215,7 @@ def test_statuses_types_and_reasons_of_requirements_compare_each_in_their_column
 
 def test_queues_are_known_by_their_labels_and_by_the_plans_names() -> None:
     old = Rules()
-    rules = Rules(RuleFile(Labels("new", "open_requests", None)), version=2, earlier={1: old})
+    rules = Rules(RuleFile(Labels(unsigned="new", outstanding="open_requests", none=None)), version=2, earlier={1: old})
     assert [rules.label(queue) for queue in QueueType] == ["new", "open_requests", None]
     assert rules.queue_labelled("open_requests") is QueueType.REQUIREMENTS_OUTSTANDING
     assert rules.queue_labelled("none") is QueueType.NONE
@@ -226,3 +229,35 @@ def test_words_for_never_are_trimmed_and_in_every_spelling_that_postgresql_may_m
     assert Rules(RuleFile(never=("Never_Again ", "gone"))).never == (
         "GONE", "NEVER_AGAIN", "Never_Again", "gone", "never_again",
     )  # fmt: skip
+
+
+CLAIMS, STATUSES, TYPES, REASONS = (
+    ("open", "word"),
+    ("pending", "approved", "word"),
+    ("passport", "word"),
+    (None, "word"),
+)
+
+
+def with_one_more_word() -> Iterator[RuleFile]:
+    """The plan's rules, each time with one of its lists changed."""
+    yield from (RuleFile(excluded=(Exclusion("word"),)), RuleFile(excluded=(Exclusion(None, "word"),)))
+    yield RuleFile(settled=None, outstanding=("word",))
+    for one in fields(RuleFile):
+        if one.name not in ("excluded", "outstanding") and isinstance(getattr(DEFAULT, one.name), tuple):
+            changed: dict[str, Any] = {one.name: ("word",)}
+            yield replace(DEFAULT, **changed)
+
+
+@pytest.mark.parametrize("file", tuple(with_one_more_word()))
+def test_whoever_moves_by_new_rules_holds_words_that_these_see_otherwise(file: RuleFile) -> None:
+    new, moved = Rules(file), 0
+    for claim, *words in product(CLAIMS, STATUSES, TYPES, REASONS):
+        status, kind, reason = words
+        holder = lead(claims={1: claim})
+        holder.requirements["1"] = Requirement("1", "1", kind, status, reason, 0)
+        sees = [(rules.sees_in_claim(claim), rules.sees_in_requirement(status, kind, reason)) for rules in (RULES, new)]
+        if queue_for(holder, RULES) != queue_for(holder, new):
+            assert sees[0] != sees[1]
+            moved += 1
+    assert moved or file.never == ("word",)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from consumer.mysql.errors import PreconditionFailed
 from consumer.mysql.foreign_keys import Action, ForeignKeys, Reference, foreign_keys, references
 from consumer.mysql.session import Replica
@@ -69,3 +71,9 @@ def test_every_key_of_the_captured_tables_is_found_in_the_words_of_either_server
     ]
     rows = [(key.table.upper(), key.column or None, key.parent, key.deleted, key.renumbered) for key in mariadb]
     assert references(cast(Replica, Server(rows=rows))) == mariadb
+
+
+def test_where_what_belongs_to_a_claim_does_not_all_fare_alike_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.mysql.foreign_keys.OF_CLAIMS", ("claim_requirements", "claim_notes"))
+    rows = [("claim_requirements", "CASCADE", "CASCADE"), ("claim_notes", "SET NULL", "CASCADE")]
+    assert found(rows=rows) == ForeignKeys(Action.NONE, Action.NONE, Action.UNKNOWN, Action.CASCADE)

@@ -56,7 +56,7 @@ def test_rows_find_their_customers_by_folded_ids_and_the_clock_stands_around_the
         (3, "R9", "a1", 3, "pending", None, None, 700),
         (4, 2_000, None, None, None, None, None, None),
     ]
-    read = live_read(rows, [1, 2, 3], str.lower, str.upper)
+    read = live_read(rows, [1, 2, 3], {Table.CLAIMS: str.lower, Table.CLAIM_REQUIREMENTS: str.upper})
     assert (read.started, read.ended) == (1_000, 2_000)
     assert read.leads[1].state == LiveState(
         UserRow(1, "f1", True), [ClaimRow("a1", 1, "open")], [RequirementRow("R9", "a1", "3", "pending", None)]

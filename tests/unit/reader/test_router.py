@@ -24,7 +24,7 @@ from consumer.binlog.events import (
     UnreadableRow,
 )
 from consumer.binlog.position import OrderedPosition
-from consumer.capture import CAPTURED
+from consumer.capture import CAPTURED, OF_CLAIMS
 from consumer.lane import lane_of
 from consumer.mysql.foreign_keys import Action, ForeignKeys
 from consumer.reader.claim_owners import UNKNOWN, Answer, ClaimOwners
@@ -271,9 +271,9 @@ def test_rows_are_counted_by_table_and_operation() -> None:
     trial = Trial()
     trial.feed(BEGIN, user("c", None, 1), user("u", 1, 1), user("u", 1, 1), claim("u", 1, 1, 2), COMMIT)
     assert trial.router.counts == {
+        **{table: {"c": 0, "u": 0, "d": 0} for table in CAPTURED},
         "users": {"c": 1, "u": 2, "d": 0},
         "claims": {"c": 0, "u": 1, "d": 0},
-        "claim_requirements": {"c": 0, "u": 0, "d": 0},
     }
 
 
@@ -553,11 +553,21 @@ def test_where_nobody_may_see_the_foreign_keys_whatever_goes_leaves_it_unknown_w
 @pytest.mark.parametrize("table", CAPTURED)
 def test_every_captured_table_has_a_way_to_its_user(table: str) -> None:
     trial = Trial({5: 7})
-    user_id = {"users": 1, "claim_requirements": 7}.get(table, 5)
     ref = 1 if table == "users" else 5
+    user_id = 7 if table in OF_CLAIMS else ref
     created = RowChange(table, "c", None, "{}", None, None, 1, ref, 4, 0)
     deleted = RowChange(table, "d", "{}", None, 1, ref, None, None, 4, 0)
     assert trial.feed(BEGIN, created, deleted, COMMIT) == [(table, "c", user_id), (table, "d", user_id)]
+
+
+@pytest.mark.parametrize("table", CAPTURED)
+def test_a_row_alone_goes_that_way_too_and_only_a_claim_says_whose_claims_are(table: str) -> None:
+    trial = Trial({5: 7})
+    ref = 1 if table == "users" else 5
+    changed = RowChange(table, "u", "{}", "{}", 1, ref, 1, ref, 4, 0)
+    found = trial.feed(alone(changed, 1), alone(changed, 2), alone(changed, 3))
+    assert found == 3 * [(table, "u", 7 if table in OF_CLAIMS else ref)]
+    assert trial.owners.get(1) == (5 if table == "claims" else UNKNOWN)
 
 
 def touched(change: RowChange, after: str = '{"seen":1}') -> RowChange:

@@ -82,7 +82,9 @@ def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: 
         assert served.get("/leads/1/precall", expected="unsigned_users").json()["agrees"] is True
         unknown = served.get("/leads/1/precall", expected="new_customers")
         assert (unknown.status_code, "unsigned_users, requirements_outstanding, none" in unknown.text) == (422, True)
-        world.adopt(RuleFile(Labels("new_customers", "open_requests", None), never=("Deceased",)))
+        world.adopt(
+            RuleFile(Labels(unsigned="new_customers", outstanding="open_requests", none=None), never=("Deceased",))
+        )
         for expected in ("new_customers", "unsigned_users"):
             told = served.get("/leads/1/precall", expected=expected).json()
             assert (told["agrees"], told["queue_type"], told["drift"]) == (True, "unsigned_users", [])
