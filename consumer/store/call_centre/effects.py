@@ -130,7 +130,7 @@ def _put_scores(connection: Connection, changes: list[QueueChange], rules: Rules
 def _close_entries(connection: Connection, changes: list[QueueChange], rules: Rules) -> None:
     """Entries of queues that were left, by whatever label they were made; those of the queue entered are looked at
     too, for they are closed where the customer must not be called."""
-    labels = {queue: rules.labels_ever(queue) for queue in CALLED}
+    labels: dict[QueueType, list[str]] = {queue: rules.labels_ever(queue) for queue in CALLED}
     gone = [
         (change.user_id, label, queue in change.left, change.at - (queue is change.queue_type))
         for change in changes
