@@ -11,9 +11,10 @@ _M_MMAP_THRESHOLD: Final = -3
 """malloc.h; once set, the threshold no longer grows with the blocks that were freed (mallopt(3))."""
 
 
-_GARBAGE: Final = (50_000, 20, 100)
+_GARBAGE: Final = (250_000, 20, 100)
 """Thresholds of the cycle collector: a batch is very many small objects in hardly any cycles, and looking through them
-after every 700 new ones took as much time as all the work on them."""
+after every 700 new ones took as much time as all the work on them, after every 50,000 half a µs a change. No batch
+holds 250,000; if all of them were cycles, they would be some 25 MB."""
 
 
 def keep_what_is_there() -> None:

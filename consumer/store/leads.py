@@ -620,8 +620,10 @@ class LeadTransaction:
     def committed(self) -> None:
         """Called by `LeadStore` after the commit."""
         for cursor, outcome in self._conversions:
-            added = {id_ for (id_,) in cursor.fetchall()}
-            there = [one for one in outcome.conversions if id_of(one) not in added]
+            there: list[Conversion] = []
+            if cursor.rowcount < len(outcome.conversions):
+                added = {id_ for (id_,) in cursor.fetchall()}
+                there = [one for one in outcome.conversions if id_of(one) not in added]
             self.conversions_added += len(outcome.conversions) - len(there)
             self.conversions_there += len(there)
             outcome.there.update((one.user_id, one.stint) for one in there)

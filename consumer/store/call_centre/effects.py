@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
-from consumer.leads.model import Conversion, ConversionType, QueueChange, QueueType, Reason
+from consumer.leads.model import CALLED, Conversion, ConversionType, QueueChange, QueueType, Reason
 from consumer.leads.rules import Rules
 from consumer.store import sql
 from consumer.store.arrays import bigints, booleans, integers, moments, stored, texts, uuids
@@ -20,6 +21,7 @@ _DECIMAL: Final = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
 
 CONVERSIONS: Final = UUID("5c0f6a63-3f0e-5f5e-9d8e-6f1f3f6a2b11")
 """Namespace of the ids of conversions."""
+_NAMESPACE: Final = CONVERSIONS.bytes
 
 RECENT: Final = 600_000_000
 """A conversion of the stream that is younger (µs) is its daily work, and no history that is replayed."""
@@ -30,7 +32,16 @@ def conversion_id(user_id: int, conversion_type: ConversionType, converted_at: i
 
     It says nothing of how we count stints: what was recorded is known again though our schema is of another age.
     """
-    return uuid5(CONVERSIONS, f"{user_id}/{conversion_type}/{converted_at}")
+    return UUID(bytes=_id_bytes(user_id, conversion_type, converted_at))
+
+
+def _id_bytes(user_id: int, conversion_type: ConversionType, converted_at: int) -> bytes:
+    """The id as its 16 bytes: a version 5 UUID (RFC 9562, 5.5), made in a third of the time that `uuid5` takes."""
+    name = f"{user_id}/{conversion_type}/{converted_at}"
+    made = bytearray(sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
 
 
 def of_long_ago(conversions: Iterable[Conversion], now: int) -> list[Conversion]:
@@ -96,7 +107,7 @@ def insert_conversions(
     return connection.execute(
         statement,
         {
-            "id": uuids([conversion_id(one.user_id, one.conversion_type, one.converted_at).bytes for one in ordered]),
+            "id": uuids([_id_bytes(one.user_id, one.conversion_type, one.converted_at) for one in ordered]),
             "user_id": bigints([conversion.user_id for conversion in ordered]),
             "stint": integers([conversion.stint for conversion in ordered]),
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in ordered]),
@@ -131,11 +142,12 @@ def _put_scores(connection: Connection, changes: list[QueueChange], rules: Rules
 def _close_entries(connection: Connection, changes: list[QueueChange], rules: Rules) -> None:
     """Entries of queues that were left, by whatever label they were made; those of the queue entered are looked at
     too, for they are closed where the customer must not be called."""
+    labels: dict[QueueType, list[str]] = {queue: rules.labels_ever(queue) for queue in CALLED}
     gone = [
         (change.user_id, label, queue in change.left, change.at - (queue is change.queue_type))
         for change in changes
         for queue in sorted({*change.left, change.queue_type} - {QueueType.NONE})
-        for label in rules.labels_ever(queue)
+        for label in labels[queue]
     ]
     if gone:
         connection.execute(
