@@ -10,13 +10,6 @@ from typing import Any, NamedTuple
 
 import psutil
 import pymysql
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 from pymysql.cursors import Cursor
 
 from consumer.binlog.position import ordered_position
@@ -28,6 +21,7 @@ from consumer.stream.checkpoint import Checkpoint, decode
 from consumer.stream.topics import LANE_TOPICS
 from tests.servers import ensure
 from tests.support.processes import Process
+from tests.support.topic_settings import alter_topic
 from tests.support.waiting import until
 from tests.support.world import ProcessWorld
 from tests.whole_topics import messages_of
@@ -123,10 +117,7 @@ class ReaderWorld(ProcessWorld):
 
     def alter_topic(self, name: str, key: str, value: str) -> None:
         """Changes one setting of one of our topics."""
-        resource = ConfigResource(ResourceType.TOPIC, f"{self.name}.{name}")
-        resource.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.incremental_alter_configs([resource])[resource].result(30)
+        alter_topic(self.bootstrap, f"{self.name}.{name}", key, value)
 
     def cut_off(self, reader: Process) -> None:
         """Has the server end the reader's stream."""

@@ -16,14 +16,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewPartitions,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
@@ -34,6 +27,7 @@ from tests.servers.places import PROJECT
 from tests.support.company_tables import script
 from tests.support.environments import environment
 from tests.support.ports import free_port
+from tests.support.topic_settings import alter_topic
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
@@ -227,11 +221,7 @@ def partitions_added(company: Company) -> None:
 
 def retention_lowered(company: Company) -> None:
     """An administrator has changes kept for an hour."""
-    admin = AdminClient({"bootstrap.servers": company.brokers})
-    resource = ConfigResource(ResourceType.TOPIC, f"{company.prefix}.2.claims")
-    entry = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
-    resource.add_incremental_config(entry)
-    admin.incremental_alter_configs([resource])[resource].result(30)
+    alter_topic(company.brokers, f"{company.prefix}.2.claims", "retention.ms", "3600000")
 
 
 BEFORE: dict[str, Callable[[Company], None]] = {
