@@ -24,6 +24,6 @@ def alter_topic(bootstrap: str, topic: str, key: str, value: str) -> None:
 
     def is_shown() -> bool:
         asked = ConfigResource(ResourceType.TOPIC, topic)
-        return admin.describe_configs([asked])[asked].result(_ANSWER_SECONDS)[key].value == value
+        return bool(admin.describe_configs([asked])[asked].result(_ANSWER_SECONDS)[key].value == value)
 
     until(is_shown, f"{topic} had {key}={value}")
