@@ -132,8 +132,11 @@ def test_raised_lanes_begin_an_epoch_and_take_no_step_of_the_one_before(empty: s
         tx.take([move(1, 1, 5)])
     until(lambda: rows(empty, WRITERS) == [(0,)], "the applier's session was gone")
     relane(empty, 1, [1, 5, *[1] * (LANES - 2)], 7, LANES + 1)
-    with LeadStore(empty, LANES, shadow=False, source="stream") as zombie:
-        assert zombie.lanes([1, LANES]) == {
+    with (
+        LeadStore(empty, LANES, shadow=False, source="stream") as zombie,
+        LeadStore(empty, LANES + 1, shadow=False, source="stream") as raised,
+    ):
+        assert raised.lanes([1, LANES]) == {
             1: LaneState(2, 1, 7, {"users": 50, "claims": 3}),
             LANES: LaneState(2, 1, 7, {}),
         }
@@ -141,5 +144,5 @@ def test_raised_lanes_begin_an_epoch_and_take_no_step_of_the_one_before(empty: s
             attempt(zombie, lambda tx: tx.take([move(1, 5, 6)]))
         with pytest.raises(LaneTaken):
             attempt(zombie, lambda tx: tx.take([move(1, 1, 6)]))
-        attempt(zombie, lambda tx: tx.take([move(1, 1, 6, epoch=2)]))
-        assert zombie.lanes([1])[1][:2] == (2, 6)
+        attempt(raised, lambda tx: tx.take([move(1, 1, 6, epoch=2)]))
+        assert raised.lanes([1])[1][:2] == (2, 6)
