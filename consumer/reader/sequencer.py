@@ -310,9 +310,8 @@ class Sequencer:
         """A notice to a user's lane or, without one, to every lane; once for each reason in the transaction at hand."""
         if (user_id, reason) in self._asked:
             return
-        if (
-            len(self._asked) >= ASKED_KEPT
-        ):  # whoever is asked for twice is read twice; `recheck` counts its rows by these
+        if len(self._asked) >= ASKED_KEPT:
+            # Whoever is asked for twice is read twice; but `recheck` counts its rows by the notices to every lane.
             self._asked = {one for one in self._asked if one[0] is None}
         self._asked.add((user_id, reason))
         if self.rows <= self._skip:
