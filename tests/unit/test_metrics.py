@@ -70,7 +70,7 @@ def test_series_begin_at_zero_so_that_the_first_of_a_kind_is_an_increase() -> No
     assert 'leadstream_reconciler_repaired_total{run="new-users"}' in page
     assert 'leadstream_reconnects_total{process="reconciler",server="postgres"}' in page
     assert 'leadstream_reconciler_drift_total{kind="call_centre_queue",run="verify"}' in page
-    assert reconciler_metrics.PRECALLS.labels("state", "false")._value.get() == 0
+    assert 'leadstream_precalls_total{agrees="false",source="state"}' in page
 
 
 def test_every_sample_that_is_exposed_says_of_which_deployment_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
