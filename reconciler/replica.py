@@ -128,7 +128,7 @@ def checksums_of(rows: Iterable[tuple[Any, ...]]) -> Checksums:
     return {user_id: frozenset(parts) for user_id, parts in found.items()}
 
 
-class Created(NamedTuple):
+class CreatedUsers(NamedTuple):
     """Users of new rows, each once; with `last_id`, every row up to that primary key has been looked at."""
 
     users: list[int]
@@ -315,7 +315,7 @@ class ReplicaReads:
             return self.present().clock
         return self._clock.server + round((time.monotonic() - self._clock.seen) * 1_000_000)
 
-    def created(self, table: Table, since: int, limit: int, after: int | None = None) -> Iterator[Created]:
+    def created(self, table: Table, since: int, limit: int, after: int | None = None) -> Iterator[CreatedUsers]:
         """Users of rows of `users` or `claim_requirements` that were created at or after `since` (µs).
 
         `limit` rows at a time, by the index on `created_at`, or where there is none by primary key: from `after` on,
@@ -333,17 +333,17 @@ class ReplicaReads:
             return self._created_by_index(table, since, limit)
         return self._created_by_key(table, since, limit, after)
 
-    def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[Created]:
+    def _created_by_index(self, table: Table, since: int, limit: int) -> Iterator[CreatedUsers]:
         condition = mysql_statements.since(since)
         while True:
             page = self._page(table, condition, "t.created_at, t.id", since, limit)
             rows = sorted(page.rows, key=lambda row: (row.made or 0, int(row.row_id)))
-            yield Created(_users(rows), None, page.checksums, page.unheld)
+            yield CreatedUsers(_users(rows), None, page.checksums, page.unheld)
             if len(rows) < limit:
                 return
             condition = mysql_statements.following(rows[-1].made or 0, int(rows[-1].row_id))
 
-    def _created_by_time(self, table: Table, since: int, limit: int) -> Iterator[Created]:
+    def _created_by_time(self, table: Table, since: int, limit: int) -> Iterator[CreatedUsers]:
         """Rows whose keys say nothing of their age, such as UUIDs: page by page of `created_at`.
 
         A page begins where the one before ended, at the same moment, so some of its rows are looked at twice. Without
@@ -352,14 +352,14 @@ class ReplicaReads:
         begin, wanted = since, limit
         while True:
             page = self._page(table, mysql_statements.since(begin), "t.created_at", since, wanted)
-            yield Created(_users(page.rows), None, page.checksums, page.unheld)
+            yield CreatedUsers(_users(page.rows), None, page.checksums, page.unheld)
             if len(page.rows) < wanted:
                 return
             newest = max(row.made or 0 for row in page.rows)
             wanted = 2 * wanted if newest <= begin else limit  # more rows of one moment than a page holds
             begin = max(begin, newest)
 
-    def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[Created]:
+    def _created_by_key(self, table: Table, since: int, limit: int, after: int | None) -> Iterator[CreatedUsers]:
         remembered = after is not None
         position = self.first_created(table, since) - 1 if after is None else after
         while True:
@@ -370,7 +370,7 @@ class ReplicaReads:
             remembered = False
             position = max((int(row.row_id) for row in page.rows), default=position)
             young = [row for row in page.rows if row.made is None or row.made >= since]
-            yield Created(_users(young), position if position <= LARGEST else None, page.checksums, page.unheld)
+            yield CreatedUsers(_users(young), position if position <= LARGEST else None, page.checksums, page.unheld)
             if len(page.rows) < limit:
                 return
 

@@ -64,7 +64,7 @@ SLACK_MS: Final = 60_000
 _UNREADABLE_TYPES: Final = ("uuid", "inet4", "inet6", "vector")
 """Types of MariaDB and MySQL after which the library reads other bytes of a row than it means to."""
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Takes what is read, how many of it so far, and of how many (0: nobody knows)."""
 
 
@@ -138,7 +138,7 @@ class Nothing(PreconditionFailed):
 
 
 def audit(
-    source: ReplicaSettings, kafka: KafkaSettings, times: Times, progress: Progress, *, skip_unchanged: bool = False
+    source: ReplicaSettings, kafka: KafkaSettings, times: Times, progress: OnProgress, *, skip_unchanged: bool = False
 ) -> Audit:
     """Looks at a stretch; with `skip_unchanged` not at updates that change nothing captured but `updated_at`.
 
@@ -166,7 +166,7 @@ class _Auditor:
     _replica: Replica
     _stream: Stream
     _checkpoint: Checkpoint
-    _progress: Progress
+    _progress: OnProgress
     _skip_unchanged: bool
 
     def __post_init__(self) -> None:

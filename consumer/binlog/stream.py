@@ -13,7 +13,8 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 from uuid import NAMESPACE_DNS, uuid5
 
 import pymysql
@@ -240,6 +241,21 @@ class BinlogStream:
         self._failed: SourceError | None = None
         self._closed = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the connection and gives back what it holds; by the thread that reads."""
+        self.close()
+        self._drop_line()
+
+    def _drop_line(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
     @property
     def file(self) -> str:
         """The file of `pos`."""
@@ -272,10 +288,14 @@ class BinlogStream:
         A transaction that was returned in part is returned again from its Begin.
         Raises what `read` raises.
         """
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        self._drop_line()
         self._failed = None
+        try:
+            self._ask_for_stream()
+        finally:
+            self._replica.close()  # all questions are asked before the stream comes
+
+    def _ask_for_stream(self) -> None:
         mariadb, by_gtid = self._demand_server()
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
         elsewhere = by_gtid and self._left not in ("", self.server)
@@ -323,7 +343,6 @@ class BinlogStream:
 
     def _demand_server(self) -> tuple[bool, bool]:
         """Logs in anew; whether it is a MariaDB, and whether to ask by GTID set. Raises as `connect`."""
-        self._replica.close()
         mariadb = self._replica.is_mariadb()
         self.flavor = "mariadb" if mariadb else "mysql"
         self.server = self._replica.server()
@@ -368,8 +387,9 @@ class BinlogStream:
     def close(self) -> None:
         """Ends the connection and wakes a blocked `read`; may be called from a signal handler or another thread."""
         self._closed = True
-        if self._line is not None:
-            self._line.wake()
+        line = self._line
+        if line is not None:
+            line.wake()
 
     def _new_line(self) -> _Line:
         return _Line(self._address, self.server, self._server_id, self._heartbeat, self._deadline)

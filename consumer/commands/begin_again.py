@@ -117,7 +117,7 @@ def _find(replica: ReplicaSettings, kafka: KafkaSettings, sought: LastKnown) -> 
             skipped=frozenset(skipped),
         )
         try:
-            with closing(stream):
+            with stream:
                 stream.connect()
                 return read_to(stream, sought, end)
         except SourceError as error:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leads.judge import adopted_at, judge, judge_late, rejudge
 from consumer.leads.left_behind import CAME_EARLIER, LeftBehind, leave, take_claimless, take_over
-from consumer.leads.merge_row import apply
+from consumer.leads.merge_row import merge
 from consumer.leads.model import NEVER, TABLES_OF_CLAIM, Change, Lead, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
@@ -86,7 +86,7 @@ def replay(
             if change.before is None or change.ties is not None:
                 if _come_or_go(change, lead, left, outcome):
                     touched[user_id] = lead
-            elif apply(change, lead, outcome):
+            elif merge(change, lead, outcome):
                 touched[user_id] = lead
         if change.last:
             lane_version = max(lane_version, version)
@@ -130,8 +130,8 @@ def _come_or_go(change: Change, lead: Lead, left: LeftBehind, outcome: Outcome) 
             _await_read(lead, reason, outcome, unknown=True, missed=change)
             return False
         leave(change, lead, left, outcome)
-        return apply(change, lead, outcome)
-    altered = apply(change, lead, outcome)
+        return merge(change, lead, outcome)
+    altered = merge(change, lead, outcome)
     if change.moved and altered:
         _await_read(lead, "user or claim moved in", outcome, unknown=True)
     if change.table in TABLES_OF_CLAIM or (not left and change.ties is None):

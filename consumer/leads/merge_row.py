@@ -7,7 +7,7 @@ from consumer.leads.model import Change, Claim, ClaimRow, Key, Lead, Requirement
 from consumer.leads.outcome import Outcome
 
 
-def apply(change: Change, lead: Lead, outcome: Outcome) -> bool:
+def merge(change: Change, lead: Lead, outcome: Outcome) -> bool:
     """Takes one row change of the stream into the lead; returns whether what we hold was altered by it.
 
     A change up to the lead's `read_floor` and a row older than the one we hold are skipped and counted. `changed_at`

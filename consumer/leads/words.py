@@ -14,7 +14,7 @@ Weight = tuple[tuple[str, ...], ...]
 _NO_TEXT: Final = "binary"
 
 
-class Run(NamedTuple):
+class CharacterRun(NamedTuple):
     """Characters of consecutive numbers that have one weight."""
 
     first: int
@@ -40,7 +40,7 @@ class Comparison:
     """The column's collation in MySQL, `binary` where it holds no text; empty where nobody has asked."""
     padding: tuple[str, ...] = ()
     """For each level the collation element that does not count at the end of a word; empty where there is none."""
-    runs: tuple[Run, ...] = ()
+    runs: tuple[CharacterRun, ...] = ()
     """The characters that matter and their weights, in order. An ignorable character's weight is empty."""
     sequences: tuple[tuple[str, Weight], ...] = ()
     """Characters that weigh otherwise together than each alone, such as `ch` in Czech."""
@@ -86,7 +86,7 @@ class Comparison:
     def from_json(cls, data: Mapping[str, Any]) -> Comparison:
         """The comparison that `as_json` wrote."""
         runs = [
-            Run(int(first, 16), int(last or first, 16), _read(weight))
+            CharacterRun(int(first, 16), int(last or first, 16), _read(weight))
             for weight, numbers in data["characters"].items()
             for first, _, last in (number.partition("-") for number in numbers.split())
         ]

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from consumer.leads.words import EXACT, Comparison, Run, Weight
+from consumer.leads.words import EXACT, CharacterRun, Comparison, Weight
 from consumer.mysql.schema import HeldColumn, columns_there
 from consumer.mysql.weights import Collation, Parts, Query, UnsupportedCollation
 
@@ -75,7 +75,7 @@ def _comparisons(collation: Collation, lists: Mapping[str, Sequence[str]]) -> di
     return comparisons
 
 
-def _equal_to_one(collation: Collation, words: Sequence[str], alphabet: Sequence[Run]) -> list[Run]:
+def _equal_to_one(collation: Collation, words: Sequence[str], alphabet: Sequence[CharacterRun]) -> list[CharacterRun]:
     """Those characters that equal one of the words', or a blank.
 
     Where each character has one weight, WEIGHT_STRING may give one to several that are not equal.
@@ -85,13 +85,13 @@ def _equal_to_one(collation: Collation, words: Sequence[str], alphabet: Sequence
     kept = {character for character, _ in equal}
     weights = {chr(number): run.weight for run in alphabet for number in range(run.first, run.last + 1)}
     return [
-        Run(ord(character), ord(character), weight)
+        CharacterRun(ord(character), ord(character), weight)
         for character, weight in weights.items()
         if character in kept or not any(weight)
     ]
 
 
-def _contractions(collation: Collation, words: Sequence[str], alphabet: Sequence[Run]) -> dict[str, Weight]:
+def _contractions(collation: Collation, words: Sequence[str], alphabet: Sequence[CharacterRun]) -> dict[str, Weight]:
     """Contractions of what can take part in a word: letters of ASCII and of the words, and what equals these."""
     written = {character for word in words for character in _spellings(word)}
     letters = [*string.ascii_letters, *sorted(written.difference(string.ascii_letters))]

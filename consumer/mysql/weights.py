@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Final
 
-from consumer.leads.words import Run, Weight, joined, units
+from consumer.leads.words import CharacterRun, Weight, joined, units
 from consumer.mysql import charsets
 
 Query = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
@@ -183,18 +183,18 @@ class Collation:
         rows = self._query(f"WITH x AS ({x}), y AS ({y}) SELECT x.n, y.n FROM x JOIN y WHERE IF({equal}, 1, 0)", ())
         return {(texts[first], others[second]) for first, second in rows}
 
-    def alphabet(self, wanted: Parts) -> list[Run]:
+    def alphabet(self, wanted: Parts) -> list[CharacterRun]:
         """The characters whose weight is empty or a part of one that is wanted, in order."""
         found = self._by_planes(wanted) if self.charset in _UNICODE else self._by_bytes(wanted)
-        runs: list[Run] = []
+        runs: list[CharacterRun] = []
         for run in sorted(run for run in found if self._is_split(run.weight) and run.weight in wanted):
             if runs and runs[-1].last + 1 == run.first and runs[-1].weight == run.weight:
-                runs[-1] = Run(runs[-1].first, run.last, run.weight)
+                runs[-1] = CharacterRun(runs[-1].first, run.last, run.weight)
             else:
                 runs.append(run)
         return runs
 
-    def _by_planes(self, wanted: Parts) -> list[Run]:
+    def _by_planes(self, wanted: Parts) -> list[CharacterRun]:
         """The characters of Unicode that may matter: of all assigned planes, and of others where a sample does."""
         if self.charset in _BASIC_PLANE_ONLY:
             return self._by_runs([0], wanted)
@@ -210,7 +210,7 @@ class Collation:
         rest = {plane for plane, all_ in weights.items() if any(weight in wanted for weight in all_)}
         return uniform + self._by_runs(sorted(rest.union(_ASSIGNED_PLANES) - done), wanted)
 
-    def _uniform(self, planes: Iterable[int]) -> list[Run]:
+    def _uniform(self, planes: Iterable[int]) -> list[CharacterRun]:
         """Those of the planes whose characters all have one weight."""
         weights = self._weight_columns
         least, most = (", ".join(f"{edge}({name})" for name in weights) for edge in ("MIN", "MAX"))
@@ -219,12 +219,12 @@ class Collation:
         )
         width = len(weights)
         return [
-            Run(int(first), int(last), self._weight(edges[:width]))
+            CharacterRun(int(first), int(last), self._weight(edges[:width]))
             for first, last, *edges in rows
             if edges[:width] == edges[width:]
         ]
 
-    def _by_runs(self, planes: Iterable[int], wanted: Parts) -> list[Run]:
+    def _by_runs(self, planes: Iterable[int], wanted: Parts) -> list[CharacterRun]:
         columns = ", ".join(self._weight_columns)
         rows = self._query(
             f"SELECT MIN(n), MAX(n), {columns} FROM ("
@@ -232,7 +232,7 @@ class Collation:
             f" FROM ({self._weighed(planes)}) weighed WHERE {self._may_matter(wanted)}) some GROUP BY g, {columns}",
             (),
         )
-        return [Run(int(first), int(last), self._weight(weight)) for first, last, *weight in rows]
+        return [CharacterRun(int(first), int(last), self._weight(weight)) for first, last, *weight in rows]
 
     def _weighed(self, planes: Iterable[int]) -> str:
         """A SELECT of the characters of planes: their numbers, `n`, and what their weights lie in."""
@@ -242,7 +242,7 @@ class Collation:
             f" FROM ({_numbers(planes)}) numbers{_NO_SURROGATES}) characters"
         )
 
-    def _by_bytes(self, wanted: Parts) -> Iterator[Run]:
+    def _by_bytes(self, wanted: Parts) -> Iterator[CharacterRun]:
         if self.charset in _NUMBERED_BY_UNICODE:
             numbers, character = _numbers(_ASSIGNED_PLANES), f"CONVERT(CHAR(n USING utf32) USING {self.charset})"
             surrogates = _NO_SURROGATES
@@ -270,7 +270,7 @@ class Collation:
             # Where several codes stand for one character, the one it is written as.
             if len(text) == 1 and sent == encoded and text not in seen and self.holds(text):
                 seen.add(text)
-                yield Run(ord(text), ord(text), self._weight(weight))
+                yield CharacterRun(ord(text), ord(text), self._weight(weight))
 
     def contractions(self, heads: Sequence[str], tails: Sequence[str]) -> dict[str, Weight]:
         """Texts of two and more of these characters whose weight is not that of their parts one after the other.

@@ -14,7 +14,7 @@ SECONDS: Final = 10.0
 log: Final = structlog.get_logger()
 
 
-class Progress:
+class ReaderProgress:
     """The counts between two log lines, over any number of connections."""
 
     def __init__(self, behind: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:

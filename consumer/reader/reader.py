@@ -30,7 +30,7 @@ from consumer.process import own_server_id
 from consumer.reader.claim_owners import ClaimOwners, ReplicaClaims
 from consumer.reader.commit_times import CommitTimes, Wrong
 from consumer.reader.lag import Backlog
-from consumer.reader.progress import Progress
+from consumer.reader.progress import ReaderProgress
 from consumer.reader.router import RolledBack, Router
 from consumer.reader.sequencer import Send, Sequencer
 from consumer.settings import KafkaSettings, ReaderSettings, ReplicaSettings
@@ -110,7 +110,7 @@ class Reader:
         self._foldings = Foldings(self._replica.query)
         self._transactions = ReaderTransactions(kafka, stop.event.is_set)
         self._lag = metrics.Lag(measures.READER)
-        self._progress = Progress(self._lag.seconds)
+        self._progress = ReaderProgress(self._lag.seconds)
         self._left_out: frozenset[Begin] = frozenset()
         self._unread = unread_reports()
         self._patience = Patience(self._is_passing, stop.event, report_lost)
@@ -280,7 +280,7 @@ class Reader:
             self._uncaptured,
         )
         self._replica.stay_at()
-        with self._stop.waking(stream.close), closing(stream):
+        with self._stop.waking(stream.close), stream:
             stream.connect()
             self._connected = True
             self._replica.stay_at(stream.server)  # its binlog and its answers are held against each other
@@ -370,7 +370,7 @@ class Copy:
         replica: Replica,
         settings: ReaderSettings,
         lag: metrics.Lag,
-        progress: Progress,
+        progress: ReaderProgress,
     ) -> None:
         self._stream = stream
         self._router = router
@@ -686,7 +686,7 @@ def print_changes(
             foreign_keys=partial(ask_foreign_keys, replica),
             skip_unchanged=settings.skip_unchanged_updates,
         )
-        with stop.waking(stream.close), closing(stream):
+        with stop.waking(stream.close), stream:
             stream.connect()
             replica.stay_at(stream.server)
             while not stop:

@@ -63,7 +63,7 @@ class LaneMove(NamedTuple):
 
 def lanes(connection: Connection) -> dict[int, LanePoint]:
     """Every lane, in their order. Everybody who shows or compares lanes asks here."""
-    return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANES)}
+    return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANE_POINTS)}
 
 
 def ahead_of(

@@ -174,7 +174,7 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         Raises NotPrepared where one is missing or there are not as many as LANES says, StoreUnavailable.
         """
         wanted = sorted(set(lane_numbers))
-        points = {lane: LanePoint(*point) for lane, *point in self._read(sql.LANES)}
+        points = {lane: LanePoint(*point) for lane, *point in self._read(sql.LANE_POINTS)}
         count = len(points)
         if count and count != self.lane_count:
             raise NotPrepared(

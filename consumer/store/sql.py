@@ -89,7 +89,7 @@ FROM leadstream.rules RETURNING version
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
-LANES: Final = """
+LANE_POINTS: Final = """
 SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - moved_at), 0)::float8, owner, epoch,
        offsets
 FROM leadstream.lanes ORDER BY lane

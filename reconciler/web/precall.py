@@ -54,7 +54,7 @@ QUEUED_AGAIN_SECONDS: Final = 30.0
 REMEMBERED: Final = 10_000
 
 
-class Source(StrEnum):
+class AnswerSource(StrEnum):
     """Where an answer comes from."""
 
     REPLICA = "replica"
@@ -87,7 +87,7 @@ class Precall:
     queue_type: QueueType
     agrees: bool
     because: str
-    source: Source
+    source: AnswerSource
     as_of: datetime | None
     drift: list[str]
     recheck_queued: bool
@@ -185,7 +185,7 @@ class PrecallService:
                 drift = _drift(lead, live, user_id, rules)
             now = verdict(lead_of(user_id, state.state), rules)
             queue_type, because = now.queue_type, now.because
-            source, at, note = Source.REPLICA, self._as_of(live), self._note()
+            source, at, note = AnswerSource.REPLICA, self._as_of(live), self._note()
         elif store_away is not None:
             raise NoAnswer(f"{away}, and {store_away}")
         elif ahead is not None:
@@ -194,14 +194,14 @@ class PrecallService:
                 moment(ahead.until),
                 "MySQL had them there when it was read last",
             )
-            source, note = Source.STATE, f"This is what was read last: {away}."
+            source, note = AnswerSource.STATE, f"This is what was read last: {away}."
         elif lead is None or lead.queue_type is None:
             raise UnknownUser(f"we hold nothing of user {user_id} that was ever judged, and {away}")
         else:
             own, queue_type, known_at = verdict(lead, rules), lead.queue_type, self._known_at(lead)
             because = own.because if own.queue_type is queue_type else "that is the open stint"
             at = moment(known_at) if known_at else None
-            source, note = Source.STATE, f"This is what we hold: {away}."
+            source, note = AnswerSource.STATE, f"This is what we hold: {away}."
         if said_never(outcome, rules):
             queue_type = QueueType.NONE
             because = f"the customer must not be called: the last call ended with {outcome}"

@@ -18,7 +18,7 @@ from consumer.mysql.live_read import read_leads
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 from consumer.stream.envelope import Users
-from reconciler.replica import Created, ReplicaReads
+from reconciler.replica import CreatedUsers, ReplicaReads
 from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import ensure
 from tests.spelled_out import spelled_out
@@ -193,13 +193,13 @@ def test_a_remembered_key_spares_the_bisection_and_is_forgotten_when_the_table_b
         world.user(user_id, ago=60)
     replica = world.replica()
     since = replica.present().clock - 3600 * 1_000_000
-    expected = Created([700], 700, replica.checksums([700]))
+    expected = CreatedUsers([700], 700, replica.checksums([700]))
     before = replica.queries
     assert list(replica.created(Table.USERS, since, 10, after=2)) == [expected]
     assert replica.queries == before + 1
-    assert list(replica.created(Table.USERS, since, 10, after=700)) == [Created([], 700, {})]
+    assert list(replica.created(Table.USERS, since, 10, after=700)) == [CreatedUsers([], 700, {})]
     assert list(replica.created(Table.USERS, since, 10, after=5000)) == [
-        Created([1, 2, 700], 700, replica.checksums([1, 2, 700]))
+        CreatedUsers([1, 2, 700], 700, replica.checksums([1, 2, 700]))
     ]
 
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 
-from consumer.leads.merge_row import apply, holds, put, remove, version_held
+from consumer.leads.merge_row import holds, merge, put, remove, version_held
 from consumer.leads.model import (
     Change,
     Claim,
@@ -141,19 +141,19 @@ def test_a_user_of_whom_we_hold_only_rows_takes_these_along() -> None:
 
 def test_a_change_that_matters_dates_the_lead_and_has_it_written() -> None:
     lead, outcome = held(), Outcome()
-    assert apply(change(CLAIM, CLAIM._replace(status="paused")), lead, outcome) is True
+    assert merge(change(CLAIM, CLAIM._replace(status="paused")), lead, outcome) is True
     assert (lead.changed_at, outcome.leads, lead.read_floor) == (25, {1: lead}, 0)
 
 
 def test_a_change_that_changes_nothing_is_passed_over_in_silence() -> None:
     lead, outcome = held(), Outcome()
-    assert apply(change(CLAIM, CLAIM), lead, outcome) is False
+    assert merge(change(CLAIM, CLAIM), lead, outcome) is False
     assert (lead, outcome) == (held(), Outcome())
 
 
 def test_a_change_to_what_we_hold_already_dates_the_lead() -> None:
     lead, outcome = held(), Outcome()
-    assert apply(change(CLAIM._replace(status="paused"), CLAIM), lead, outcome) is False
+    assert merge(change(CLAIM._replace(status="paused"), CLAIM), lead, outcome) is False
     assert (lead.changed_at, outcome.leads) == (25, {1: lead})
 
 
@@ -162,36 +162,36 @@ def test_what_was_read_live_already_is_skipped_and_counted(version: int) -> None
     lead, outcome = held(), Outcome()
     lead.read_floor = 20
     as_it_was = deepcopy(lead)
-    assert apply(change(None, CLAIM._replace(status="paused"), version), lead, outcome) is False
+    assert merge(change(None, CLAIM._replace(status="paused"), version), lead, outcome) is False
     assert (lead, outcome.skipped) == (as_it_was, {"read live already": 1})
-    assert apply(change(None, CLAIM._replace(status="paused"), 21), lead, outcome) is True
+    assert merge(change(None, CLAIM._replace(status="paused"), 21), lead, outcome) is True
 
 
 def test_what_is_older_than_what_we_hold_is_skipped_and_counted() -> None:
     lead, outcome = held(), Outcome()
     for before, after in ((CLAIM, None), (None, CLAIM._replace(status="paused"))):
-        assert apply(change(before, after, 9), lead, outcome) is False
+        assert merge(change(before, after, 9), lead, outcome) is False
     assert (lead, outcome.skipped, outcome.leads) == (held(), {"older than what we hold": 2}, {})
 
 
 def test_a_removal_raises_the_floor_to_just_below_it_and_never_lowers_it() -> None:
     lead, outcome = held(), Outcome()
-    assert apply(change(ASKED, None), lead, outcome) is True
+    assert merge(change(ASKED, None), lead, outcome) is True
     assert lead.read_floor == 19
     lead.read_floor = 30
-    assert apply(change(CLAIM, None, 31), lead, outcome) is True
+    assert merge(change(CLAIM, None, 31), lead, outcome) is True
     assert lead.read_floor == 30
 
 
 def test_a_user_whose_claims_stay_goes_alone() -> None:
     lead = held()
-    assert apply(change(USER, None, ties=Ties(stays=True)), lead, Outcome()) is True
+    assert merge(change(USER, None, ties=Ties(stays=True)), lead, Outcome()) is True
     assert list(lead.claims) == ["7", "8"]
-    assert apply(change(USER, None, 21, Ties(leaves=True)), lead, Outcome()) is True
+    assert merge(change(USER, None, 21, Ties(leaves=True)), lead, Outcome()) is True
     assert list(lead.claims) == []
 
 
 def test_a_change_without_a_row_changes_nothing() -> None:
     lead, outcome = held(), Outcome()
-    assert apply(Change(1, Table.USERS, None, None, 20, 20, True), lead, outcome) is False
+    assert merge(Change(1, Table.USERS, None, None, 20, 20, True), lead, outcome) is False
     assert (lead, outcome) == (held(), Outcome())

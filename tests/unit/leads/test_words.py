@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.leads.words import EXACT, PLAIN, Comparison, Run
+from consumer.leads.words import EXACT, PLAIN, CharacterRun, Comparison
 
 
 def one(*elements: str) -> tuple[tuple[str, ...], ...]:
@@ -21,34 +21,34 @@ UNICODE_CI: Final = Comparison(
     "utf8mb4_unicode_ci",
     ("0209",),
     (
-        Run(0x00, 0x08, one()),
-        Run(0x20, 0x20, one("0209")),
-        Run(0x41, 0x41, one("0E33")),
-        Run(0x53, 0x53, one("0FEA")),
-        Run(0x61, 0x61, one("0E33")),
-        Run(0x73, 0x73, one("0FEA")),
-        Run(0xA0, 0xA0, one("0209")),
-        Run(0xDF, 0xDF, one("0FEA", "0FEA")),
-        Run(0xE1, 0xE1, one("0E33")),
-        Run(0x300, 0x362, one()),
-        Run(0x10000, 0x10FFFF, one("FFFD")),
+        CharacterRun(0x00, 0x08, one()),
+        CharacterRun(0x20, 0x20, one("0209")),
+        CharacterRun(0x41, 0x41, one("0E33")),
+        CharacterRun(0x53, 0x53, one("0FEA")),
+        CharacterRun(0x61, 0x61, one("0E33")),
+        CharacterRun(0x73, 0x73, one("0FEA")),
+        CharacterRun(0xA0, 0xA0, one("0209")),
+        CharacterRun(0xDF, 0xDF, one("0FEA", "0FEA")),
+        CharacterRun(0xE1, 0xE1, one("0E33")),
+        CharacterRun(0x300, 0x362, one()),
+        CharacterRun(0x10000, 0x10FFFF, one("FFFD")),
     ),
 )
 CZECH: Final = Comparison(
     "utf8mb4_czech_ci",
     ("0209",),
-    (Run(0x63, 0x63, one("0E60")), Run(0x68, 0x68, one("0EE1")), Run(0x200D, 0x200D, one())),
+    (CharacterRun(0x63, 0x63, one("0E60")), CharacterRun(0x68, 0x68, one("0EE1")), CharacterRun(0x200D, 0x200D, one())),
     (("ch", one("0EE2")),),
 )
 AS_CS: Final = Comparison(
     "utf8mb4_uca1400_as_cs",
     ("0209", "0020", "0002"),
     (
-        Run(0x20, 0x20, (("0209",), ("0020",), ("0002",))),
-        Run(0x41, 0x41, (("2075",), ("0020",), ("0008",))),
-        Run(0x61, 0x61, (("2075",), ("0020",), ("0002",))),
-        Run(0xE1, 0xE1, (("2075",), ("0020", "0024"), ("0002", "0002"))),
-        Run(0x301, 0x301, ((), ("0024",), ("0002",))),
+        CharacterRun(0x20, 0x20, (("0209",), ("0020",), ("0002",))),
+        CharacterRun(0x41, 0x41, (("2075",), ("0020",), ("0008",))),
+        CharacterRun(0x61, 0x61, (("2075",), ("0020",), ("0002",))),
+        CharacterRun(0xE1, 0xE1, (("2075",), ("0020", "0024"), ("0002", "0002"))),
+        CharacterRun(0x301, 0x301, ((), ("0024",), ("0002",))),
     ),
 )
 
@@ -84,7 +84,9 @@ def test_of_sequences_that_begin_alike_the_longest_counts() -> None:
 
 
 def test_a_line_end_is_a_character_like_any() -> None:
-    lines = Comparison("lines", ("0209",), (Run(0x0A, 0x0A, one("0201")), Run(0x61, 0x61, one("0E33"))))
+    lines = Comparison(
+        "lines", ("0209",), (CharacterRun(0x0A, 0x0A, one("0201")), CharacterRun(0x61, 0x61, one("0E33")))
+    )
     assert lines.key("a\na") == (("0E33", "0201", "0E33"),)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.leads.words import Run
+from consumer.leads.words import CharacterRun
 from consumer.mysql.weights import Collation, Parts, UnsupportedCollation
 from tests.unit.mysql.toy_server import CHARSET, COLLATION, ToyServer
 
@@ -40,8 +40,8 @@ def test_equal_is_what_the_server_calls_equal() -> None:
 def test_the_alphabet_is_what_can_be_part_of_the_words() -> None:
     wanted = Parts([(("41", "42"),)], 1)
     (upper, lower) = collation().alphabet(wanted)[:1], collation().alphabet(wanted)[-1:]
-    assert upper == [Run(ord("A"), ord("A"), (("41",),))]
-    assert lower == [Run(ord("b"), ord("b"), (("42",),))]
+    assert upper == [CharacterRun(ord("A"), ord("A"), (("41",),))]
+    assert lower == [CharacterRun(ord("b"), ord("b"), (("42",),))]
 
 
 def test_parts_are_whole_elements_one_after_the_other() -> None:

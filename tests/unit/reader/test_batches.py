@@ -14,7 +14,7 @@ from consumer.binlog.stream import BinlogStream
 from consumer.mysql.session import Replica
 from consumer.patience import Patience
 from consumer.reader.claim_owners import Answer, ClaimOwners
-from consumer.reader.progress import Progress
+from consumer.reader.progress import ReaderProgress
 from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy, proven, server_heartbeat_seconds
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Sequencer
@@ -99,7 +99,7 @@ def batches(monkeypatch: pytest.MonkeyPatch, reads: list[list[Event]]) -> tuple[
         cast(Replica, None),
         ReaderSettings(reader_heartbeat_seconds=100_000),
         metrics.Lag("reader"),
-        Progress(lambda: 0.0),
+        ReaderProgress(lambda: 0.0),
     )
     return kept, copy.batches(stop)
 

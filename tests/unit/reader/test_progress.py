@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from consumer.reader.progress import Progress
+from consumer.reader.progress import ReaderProgress
 
 
 def test_one_line_every_ten_seconds_tells_what_was_counted_since_the_last() -> None:
     now = 0.0
-    progress = Progress(lambda: 0.25, lambda: now)
+    progress = ReaderProgress(lambda: 0.25, lambda: now)
     with capture_logs() as lines:
         for now in (4.0, 10.0, 19.9, 20.0):
             progress.add(rows=100, hits=30, asked=4, queries=1)

@@ -62,7 +62,7 @@ def moment(ms: int) -> datetime:
 
 
 def look(
-    world: ReaderWorld, monkeypatch: pytest.MonkeyPatch, times: Times, progress: auditing.Progress | None = None
+    world: ReaderWorld, monkeypatch: pytest.MonkeyPatch, times: Times, progress: auditing.OnProgress | None = None
 ) -> Audit:
     """An audit in this process."""
     for name, value in world.environment().items():

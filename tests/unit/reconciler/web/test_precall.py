@@ -24,7 +24,7 @@ from consumer.versions import moment
 from reconciler.monitor.servers import ServerMonitor
 from reconciler.postgres import Held, Postgres
 from reconciler.replica import ReplicaReads
-from reconciler.web.precall import NoAnswer, Precall, PrecallService, Source, UnknownUser
+from reconciler.web.precall import AnswerSource, NoAnswer, Precall, PrecallService, UnknownUser
 
 SECOND = 1_000_000
 NOW = 1_700_000_000 * SECOND
@@ -102,7 +102,7 @@ def test_without_the_replica_the_present_that_agents_see_goes_before_history_tha
 ) -> None:
     servers.lead, servers.shown = unsigned(), Ahead(OUTSTANDING, NOW - SECOND)
     theirs = asked(servers, OUTSTANDING)
-    assert (theirs.queue_type, theirs.agrees, theirs.source) == (OUTSTANDING, True, Source.STATE)
+    assert (theirs.queue_type, theirs.agrees, theirs.source) == (OUTSTANDING, True, AnswerSource.STATE)
     assert theirs.as_of == moment(NOW - SECOND)
     assert asked(servers, UNSIGNED).agrees is False, "nobody is asked for a signature that was read already"
 
