@@ -184,20 +184,25 @@ class TestBothWays:
         assert rows(world) == []
 
 
+def save(world: ReconcilerWorld, file: Path) -> None:
+    """Dumps our schema."""
+    dump = ["pg_dump", "--format=custom", "--schema=leadstream", "--file", str(file), world.postgres_url]
+    subprocess.run(dump, check=True)
+
+
+def bring_back(world: ReconcilerWorld, file: Path) -> None:
+    """Puts a dump in the place of our schema."""
+    world.pg("DROP SCHEMA leadstream CASCADE")
+    back = ["pg_restore", "--exit-on-error", "--dbname", world.postgres_url, str(file)]
+    subprocess.run(back, check=True)
+
+
 class TestRestore:
     """Our schema is saved; then customer 1 signs, is asked for a document, and hands it in; it is restored."""
 
     @pytest.fixture
     def began(self, world: ReconcilerWorld, stream: Played, tmp_path: Path) -> int:
-        dump = [
-            "pg_dump",
-            "--format=custom",
-            "--schema=leadstream",
-            "--file",
-            str(tmp_path / "dump"),
-            world.postgres_url,
-        ]
-        subprocess.run(dump, check=True)
+        save(world, tmp_path / "dump")
         began = now() - 20 * MINUTE
         before = self.won()
         self.history(world, stream, began)
@@ -214,9 +219,7 @@ class TestRestore:
         play(stream, 2, UserRow(2, "72", True), UserRow(2, None, True), began + 2 * MINUTE)
 
     def restore(self, world: ReconcilerWorld, tmp_path: Path) -> None:
-        world.pg("DROP SCHEMA leadstream CASCADE")
-        back = ["pg_restore", "--exit-on-error", "--dbname", world.postgres_url, str(tmp_path / "dump")]
-        subprocess.run(back, check=True)
+        bring_back(world, tmp_path / "dump")
 
     def won(self) -> float:
         return sum(float(metrics.CONVERSIONS.labels(kind, "stream")._value.get()) for kind in ConversionType)
@@ -294,23 +297,13 @@ class TestRestoreOfAnOpenStint:
         sign(world, stream, 1, began)
         world.requirement(100, 10)
         ask(stream, 1, 100, began + MINUTE)
-        dump = [
-            "pg_dump",
-            "--format=custom",
-            "--schema=leadstream",
-            "--file",
-            str(tmp_path / "dump"),
-            world.postgres_url,
-        ]
-        subprocess.run(dump, check=True)
+        save(world, tmp_path / "dump")
         hand_in(stream, 1, 100, began + 2 * MINUTE)
         stream.close()
         world.sql("UPDATE claim_requirements SET status = 'approved'")
         paid = rows(world)
         assert paid == [(1, SIGNED, at(began)), (1, COMPLETED, at(began + 2 * MINUTE))]
-        world.pg("DROP SCHEMA leadstream CASCADE")
-        back = ["pg_restore", "--exit-on-error", "--dbname", world.postgres_url, str(tmp_path / "dump")]
-        subprocess.run(back, check=True)
+        bring_back(world, tmp_path / "dump")
         return paid
 
     def test_what_was_handed_in_is_not_paid_twice_and_nobody_is_told_again(
