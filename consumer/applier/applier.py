@@ -10,9 +10,9 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import psycopg
@@ -35,7 +35,7 @@ from consumer.settings import (
     refuse_word_lists,
 )
 from consumer.store.errors import LaneTaken, RowLocked, StoreError, StoreUnavailable, TransactionConflict
-from consumer.store.lanes import LaneMove
+from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
 from consumer.store.processes import Presence
 from consumer.store.refusal import REFUSED, is_refusal, reason_of
@@ -292,8 +292,16 @@ def run(stop: threading.Event) -> None:
     give_back_large_blocks()
     collect_seldom()
     with connect() as store, connect() as asked, Presence(database.conninfo, measures.APPLIER):
-        positions = partial(_patience(stop), asked.lanes)
-        with LaneStream(kafka, applier, positions, stop) as stream:
+
+        @cache
+        def begin() -> None:
+            asked.begin_stream(OWNER)
+
+        def positions(lanes: Sequence[int]) -> dict[int, LaneState]:
+            begin()  # before anything is applied, so that the reconciler knows of us
+            return asked.lanes(lanes)
+
+        with LaneStream(kafka, applier, partial(_patience(stop), positions), stop) as stream:
             log.info("applier_started", group=stream.group, owner=OWNER)
             with metrics.lanes_applied(stream.reached, kafka.lanes):
                 apply_forever(stream, store)

@@ -15,8 +15,10 @@ from consumer.applier.assigned_lane import Lane, Positions
 
 log: Final = structlog.get_logger()
 
+SOON_SECONDS: Final = 0.01
+"""How soon PostgreSQL is asked again where other processes have the lanes: a batch of theirs takes about as long."""
 ASK_SECONDS: Final = 0.1
-"""How often PostgreSQL is asked at most where other processes have the lanes."""
+"""How soon at most, where its answers bring nothing new: the pause doubles each time."""
 STILL_SECONDS: Final = 900.0
 """A lane that has not moved for so long is waited for no longer: longer than PostgreSQL, Kafka or another applier may
 be away, because whoever goes on without what was left loses what happened until the live read."""
@@ -33,8 +35,9 @@ class OtherLanes:
         """Lanes of ours that wait."""
         self._positions = positions
         self._clock = clock
-        self._asked_at = -ASK_SECONDS
-        self._looked_at = -ASK_SECONDS
+        self._ask_at = 0.0
+        self._pause = SOON_SECONDS
+        self._looked_at = clock()
         self._waited = 0.0
         """Seconds of waiting since the start: without those in which a batch of ours, or PostgreSQL, held us up."""
         self._wanted: set[int] = set()
@@ -60,10 +63,12 @@ class OtherLanes:
         if not busy:
             self._waited += min(now - self._looked_at, STEP_SECONDS)
         self._looked_at = now
-        if self._wanted and now >= self._asked_at + ASK_SECONDS:
-            self._asked_at = now
-            for lane, found in self._positions(sorted(self._wanted)).items():
-                self._reached[lane] = found.epoch, found.next_seq
+        if self._wanted and now >= self._ask_at:
+            found = {lane: (at.epoch, at.next_seq) for lane, at in self._positions(sorted(self._wanted)).items()}
+            is_new = any(self._reached.get(lane) != reached for lane, reached in found.items())
+            self._pause = SOON_SECONDS if is_new else min(2 * self._pause, ASK_SECONDS)
+            self._ask_at = now + self._pause
+            self._reached.update(found)
             self._wanted.clear()
 
     def may_go(self, lane: Lane, ours: Mapping[int, Lane]) -> bool:

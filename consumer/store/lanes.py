@@ -30,7 +30,8 @@ class LanePoint(NamedTuple):
     """How far a lane has come; version and number both move when anything is applied in it, heartbeats included.
 
     `version` is in µs, `still` is how long (s) nothing has been applied, by PostgreSQL's clock; `owner` is the applier
-    that moved the lane last, None where none did. `offsets` is the next offset to read per topic.
+    that moved the lane last, or that was there first where none has yet; None before. `offsets` is the next offset to
+    read per topic.
     """
 
     version: int

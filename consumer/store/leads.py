@@ -190,6 +190,14 @@ class LeadStore(AbstractContextManager["LeadStore"]):
             )
         return states
 
+    def begin_stream(self, owner: str) -> None:
+        """Lets everybody know that lanes which never moved are going to: this applier is there.
+
+        What MySQL holds is from now on no longer all there is of what happened to somebody.
+        Raises TransactionConflict, StoreUnavailable, NotPrepared.
+        """
+        self._read(sql.BEGIN_STREAM, owner=owner)
+
     def due_rechecks(self, limit: int) -> list[Recheck]:
         """Rechecks whose time has come, longest due first. Raises StoreUnavailable, NotPrepared."""
         rows = self._read(sql.DUE_RECHECKS, limit=limit)

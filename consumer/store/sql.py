@@ -94,10 +94,15 @@ SELECT lane, version, next_seq, coalesce(extract(epoch FROM clock_timestamp() - 
        offsets
 FROM leadstream.lanes ORDER BY lane
 """
-"""Where every lane stands, and how long (s) it has been standing still; 0 where it never moved."""
+"""Where every lane stands, and how long (s) it has been standing still; 0 where no applier was there yet."""
 
 LANE_VERSIONS: Final = "SELECT lane, version FROM leadstream.lanes"
 """How far each lane has come."""
+
+BEGIN_STREAM: Final = """
+UPDATE leadstream.lanes SET owner = %(owner)s, moved_at = now() WHERE owner IS NULL RETURNING lane
+"""
+"""Lanes that nobody has moved yet will be: an applier is there."""
 
 MOVE_LANES: Final = f"""
 UPDATE leadstream.lanes

@@ -31,7 +31,7 @@ from reconciler.replica import Present, ReplicaReads
 from reconciler.runs.repair import COMMIT_SECONDS, Basis, RunTally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
-from reconciler.runs.wait_for_stream import Stopped, has_moved, lanes_ahead
+from reconciler.runs.wait_for_stream import Stopped, await_first_moves, has_begun, lanes_ahead
 
 log = structlog.get_logger(__name__)
 
@@ -52,14 +52,26 @@ class Backfill:
     """One backfill at a time; interrupted, the next one goes on where it ended."""
 
     def __init__(
-        self, replica: ReplicaReads, store: LeadStore, postgres: Postgres, runs: Runs, *, batch_size: int, stop: Event
+        self,
+        replica: ReplicaReads,
+        store: LeadStore,
+        postgres: Postgres,
+        runs: Runs,
+        *,
+        batch_size: int,
+        wait_seconds: float,
+        stop: Event,
     ) -> None:
-        """`replica` and `postgres` are used by a thread that reads ahead, and by nobody else meanwhile."""
+        """`replica` and `postgres` are used by a thread that reads ahead, and by nobody else meanwhile.
+
+        `wait_seconds` is how long a stream that has begun is waited for until it has moved every lane.
+        """
         self._replica = replica
         self._store = store
         self._postgres = postgres
         self._runs = runs
         self._batch_size = batch_size
+        self._wait_seconds = wait_seconds
         self._stop = stop
         self._tally = RunTally()
         self._run: Run | None = None
@@ -81,6 +93,11 @@ class Backfill:
             return Report(NAME, outcome, self._window, self._tally, spent, milliseconds, error)
 
     def _fill(self, progress: Progress, queries: int, *, restart: bool) -> None:
+        if not await_first_moves(self._postgres.lanes, self._wait_seconds, self._stop):
+            raise PreconditionFailed(
+                "an applier is there, but not every lane has moved yet, so nobody can say what the stream is to bring;"
+                " start `consumer read`, and run the backfill again: `consumer status` shows the lanes"
+            )
         present = self._replica.present()
         self._demand_clock(self._postgres.lanes(), present.clock)
         cursor, self._window = self._begin(present, restart=restart)
@@ -155,7 +172,7 @@ class Backfill:
         version = lanes[lane_of(user_id, len(lanes))].version
         created_at = live.leads[user_id].created_at.get((Table.USERS, user_id))
         young = created_at is not None and version < created_at + COMMIT_SECONDS * 1_000_000
-        return has_moved(lanes) and (version < floor or young)
+        return has_begun(lanes) and (version < floor or young)
 
     def _leave(self, user_ids: Sequence[int]) -> None:
         if user_ids:

@@ -32,7 +32,7 @@ from consumer.store.refusal import reason_of
 from reconciler.postgres import Postgres
 from reconciler.replica import Checksums, ReplicaReads
 from reconciler.runs.drift import confirmed, entry_kinds
-from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, has_moved, lanes_ahead
+from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, has_begun, lanes_ahead
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -405,7 +405,7 @@ class Repairer:
         Merged now, the changes would be passed over for good when they come.
         """
         points = self.postgres.lanes()
-        if not has_moved(points):
+        if not has_begun(points):
             return set()
         late = {lane for lane, point in points.items() if point.version < floor}
         if self._gives_up:

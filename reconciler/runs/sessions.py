@@ -99,6 +99,7 @@ class Tools:
                 ahead,
                 self.runs,
                 batch_size=self.settings.sweeps.backfill_batch_size,
+                wait_seconds=self.discovery.recheck_wait_seconds,
                 stop=self.stop,
             )
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from threading import Event
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.store.lanes import LanePoint
 from consumer.versions import ahead_seconds
+
+_POLL_SECONDS: Final = 0.2
 
 
 class Stopped(Exception):
@@ -45,7 +47,7 @@ class LaneMonitor:
         still_seconds: float,
         patience_seconds: float,
         stop: Event,
-        poll_seconds: float = 0.2,
+        poll_seconds: float = _POLL_SECONDS,
     ) -> None:
         """`still_seconds` without any movement mean that a lane stands still (RECHECK_WAIT_SECONDS), those before we
         looked included; `patience_seconds` is the longest wait for one that moves but lags."""
@@ -59,7 +61,8 @@ class LaneMonitor:
     def wait(self, marks: Mapping[int, int]) -> Waited:
         """Waits until each lane has passed its version (µs) or stands still.
 
-        Where no lane has ever moved there is no stream, and nothing to wait for. Raises Stopped.
+        Where no applier is there and none comes while a lane would be standing still, there is no stream, and nothing
+        to wait for. Raises Stopped.
         """
         deadline = time.monotonic() + self._patience
         while True:
@@ -72,8 +75,6 @@ class LaneMonitor:
     def look(self, marks: Mapping[int, int]) -> Waited:
         """Where lanes stand at the moment."""
         points = self._read()
-        if not has_moved(points):
-            return Waited(set(), set())
         now = time.monotonic()
         found = Waited(set(), set())
         for lane, mark in marks.items():
@@ -84,9 +85,25 @@ class LaneMonitor:
             is_still = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
             if point is None or point.version < mark:
                 (found.still if is_still else found.lagging).add(lane)
-        return found
+        return found if found.lagging or has_begun(points) else Waited(set(), set())
 
 
-def has_moved(points: Mapping[int, LanePoint]) -> bool:
-    """Whether there is a stream: some lane was ever moved by an applier."""
-    return any(point.version or point.next_seq > 1 for point in points.values())
+def await_first_moves(read: Callable[[], Mapping[int, LanePoint]], seconds: float, stop: Event) -> bool:
+    """Waits until appliers that are there have moved every lane; False where they have not after so long.
+
+    Where none is there yet, there is nothing to wait for. Raises Stopped.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        points = read()
+        if not has_begun(points) or all(point.version for point in points.values()):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        if stop.wait(_POLL_SECONDS):
+            raise Stopped
+
+
+def has_begun(points: Mapping[int, LanePoint]) -> bool:
+    """Whether there is a stream: an applier is or was there, or has moved a lane."""
+    return any(point.owner is not None or point.version for point in points.values())

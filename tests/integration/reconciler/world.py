@@ -179,7 +179,10 @@ class ReconcilerWorld(ProcessWorld):
         """Runs the backfill in this process."""
         store = self._keep(LeadStore(self.postgres_url, LANES, self.shadow, "sweep"))
         runs = Runs(self.book())
-        filling = Backfill(self.replica(), store, self.book(), runs, batch_size=batch_size, stop=self.stop)
+        filling = Backfill(
+            self.replica(), store, self.book(), runs,
+            batch_size=batch_size, wait_seconds=self.still_seconds, stop=self.stop,
+        )  # fmt: skip
         return filling.run(progress or LineProgress("backfill"), restart=restart)
 
     def verify(

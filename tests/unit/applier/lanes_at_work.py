@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from itertools import groupby
+from functools import partial
+from itertools import count, groupby
 from random import Random
 from typing import Any, Final
 
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import Batch, claim_of
-from consumer.applier.other_lanes import OtherLanes
+from consumer.applier.other_lanes import ASK_SECONDS, OtherLanes
 from consumer.applier.replay import decide
 from consumer.binlog.events import Begin, Commit, Event, Id, RowChange
 from consumer.binlog.position import ordered_position
@@ -323,13 +324,12 @@ class Process:
     def __init__(self, store: Store, lanes: Sequence[int]) -> None:
         self.store = store
         self.lanes = {number: Lane(number, store.positions[number], 1_000_000) for number in lanes}
-        self.others = OtherLanes(lambda numbers: {number: store.positions[number] for number in numbers}, lambda: 0.0)
-        self.others._asked_at = -1e9
+        clock = partial(next, count(0.0, ASK_SECONDS))  # at every look everybody may be asked again
+        self.others = OtherLanes(lambda numbers: {number: store.positions[number] for number in numbers}, clock)
         self.batches: list[Batch] = []
 
     def gather(self, dice: Random) -> bool:
         """Takes some of what may go into a batch; whether there was any."""
-        self.others._asked_at = -1e9
         self.others.look()
         gathered = []
         for number in dice.sample(sorted(self.lanes), len(self.lanes)):

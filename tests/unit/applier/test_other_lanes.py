@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumer.applier.assigned_lane import Lane
-from consumer.applier.other_lanes import ASK_SECONDS, STILL_SECONDS, OtherLanes
+from consumer.applier.other_lanes import ASK_SECONDS, SOON_SECONDS, STILL_SECONDS, OtherLanes
 from consumer.leads.model import Change, ClaimRow, Table
 from consumer.store.lanes import LaneState
 
@@ -61,14 +61,27 @@ def test_a_lane_goes_as_far_as_the_change_that_comes_after_another_lanes() -> No
     assert not any(change.moved for change in part.changes)
 
 
-def test_postgresql_is_asked_only_now_and_then() -> None:
-    trial, one = Trial(), lane()
-    one.gather(1)
-    for _ in range(50):
+def asked_in(trial: Trial, one: Lane, seconds: float) -> int:
+    """How often PostgreSQL is asked in so long, in which there is a look every 5 ms."""
+    before = len(trial.asked)
+    for _ in range(round(seconds / 0.005)):
         trial.others.look()
         assert not trial.others.may_go(one, {3: one})
-        trial.now += ASK_SECONDS / 10
-    assert len(trial.asked) <= 6
+        trial.now += 0.005
+    return len(trial.asked) - before
+
+
+def test_postgresql_is_asked_soon_where_lanes_move_and_only_now_and_then_where_they_do_not() -> None:
+    trial, one = Trial(), lane()
+    one.gather(1)
+    assert not trial.others.may_go(one, {3: one})
+    assert asked_in(trial, one, 0.1) in (3, 4)
+    assert asked_in(trial, one, 10 * ASK_SECONDS) in (9, 10, 11)
+    trial.position = at(1, 6)
+    assert asked_in(trial, one, ASK_SECONDS) >= 1
+    for seq in (1, 2, 3, 4, 5):
+        trial.position = at(1, seq)
+        assert asked_in(trial, one, 5 * SOON_SECONDS) >= 1
 
 
 def test_a_lane_of_our_own_has_passed_what_lies_in_an_earlier_batch_and_nobody_is_asked() -> None:

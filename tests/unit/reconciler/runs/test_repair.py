@@ -289,6 +289,17 @@ def test_who_is_shown_elsewhere_and_back_where_history_has_them_is_shown_there(w
     assert world.shown == []
 
 
+def test_where_an_applier_is_there_nothing_is_judged_before_it_has_moved_a_lane(world: BothSides) -> None:
+    world.lanes = dict.fromkeys(range(LANES), LanePoint(0, 1, owner="applier"))
+    world.customer(1, "f1")
+    world.leads[1].judge_after = NEVER
+    world.misjudged = {1}
+    world.customer(2, "f1", held=None)
+    told = checked(world.repairer(), 1, 2)
+    assert (told["shown"], told["left_to_recheck"]) == (2, 2)
+    assert world.leads[2].signature is None
+
+
 def test_a_person_may_give_up_what_standing_lanes_have_yet_to_bring(world: BothSides) -> None:
     world.customer(1, "f1", held=None)
     world.lanes = dict.fromkeys(range(LANES), LanePoint(NOW - 1, 5))

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from consumer.store.lanes import LanePoint
-from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, Waited
+from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, Waited, await_first_moves
 
 
 def test_a_lane_that_has_passed_is_not_waited_for() -> None:
@@ -17,8 +17,33 @@ def test_a_lane_that_has_passed_is_not_waited_for() -> None:
     assert LaneMonitor(lambda: {0: LanePoint(9, 1)}, 30, patience, Event()).wait({0: 10}) == Waited({0}, set())
 
 
-def test_where_no_lane_has_ever_moved_nothing_is_waited_for() -> None:
-    assert LaneMonitor(lambda: {0: LanePoint(0, 1)}, 30, 30.0, Event()).wait({0: 10}) == Waited(set(), set())
+def test_where_no_applier_comes_while_lanes_would_stand_still_there_is_no_stream() -> None:
+    monitor = LaneMonitor(lambda: {0: LanePoint(0, 1)}, 0.2, 30.0, Event(), poll_seconds=0.02)
+    assert monitor.look({0: 10}) == Waited({0}, set())
+    assert monitor.wait({0: 10}) == Waited(set(), set())
+
+
+def test_an_applier_that_is_there_and_has_moved_nothing_is_a_stream_that_is_waited_for() -> None:
+    looks = itertools.count()
+
+    def look() -> dict[int, LanePoint]:
+        return {0: LanePoint(0, 1, owner="applier" if next(looks) else None)}
+
+    monitor = LaneMonitor(look, 0.2, 30.0, Event(), poll_seconds=0.02)
+    assert monitor.wait({0: 10}) == Waited(set(), {0})
+
+
+def test_the_first_moves_are_waited_for_where_an_applier_is_there() -> None:
+    points = {0: LanePoint(0, 1), 1: LanePoint(0, 1)}
+    assert await_first_moves(lambda: points, 30, Event())
+    points = {0: LanePoint(7, 1, owner="applier"), 1: LanePoint(0, 1, owner="applier")}
+    assert not await_first_moves(lambda: points, 0, Event())
+    stop = Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        await_first_moves(lambda: points, 30, stop)
+    points = {0: LanePoint(7, 1), 1: LanePoint(8, 1)}
+    assert await_first_moves(lambda: points, 0, Event())
 
 
 def test_a_lane_that_stands_still_is_waited_for_once() -> None:
