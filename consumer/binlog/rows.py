@@ -176,6 +176,8 @@ class TableDecoder:
         self._captured = captured
         self._charsets = charsets
         self._folds = folds
+        self._remembered: dict[str, values.Remembered] = {}
+        """What values of a column were turned into, by its name: one memory for the functions of all images."""
         self._partial = lru_cache(_IMAGES_KEPT)(self.generate)
         """The functions for images that lack columns, by (columns present, NULL bitmap)."""
         self._keys_of = lru_cache(_IMAGES_KEPT)(self._write_keys)
@@ -361,7 +363,7 @@ class TableDecoder:
                 slot += 1
 
     def _write_keys(self, present: bytes, nulls: bytes, *, with_keys: bool) -> Image:
-        writer = _Writer(self._where, self._charsets, self._captured, self._folds)
+        writer = _Writer(self._where, self._charsets, self._captured, self._folds, self._remembered)
         keys: dict[str, str] = {}
         for i, column, null in self._shown(present, nulls):
             name = self._names.get(i)
@@ -392,7 +394,7 @@ class TableDecoder:
 
     def written(self, present: bytes, nulls: bytes) -> tuple[str, Mapping[str, object]]:
         """The source of the function for one shape of image, and what it names."""
-        writer = _Writer(self._where, self._charsets, self._captured, self._folds)
+        writer = _Writer(self._where, self._charsets, self._captured, self._folds, self._remembered)
         found: dict[str, str] = {}
         keys: dict[str, str] = {}
         for i, column in enumerate(self.columns):
@@ -447,13 +449,19 @@ class _Writer:
     """
 
     def __init__(
-        self, where: str, charsets: Mapping[int, str], captured: Captured, folds: Callable[[int], Fold | None]
+        self,
+        where: str,
+        charsets: Mapping[int, str],
+        captured: Captured,
+        folds: Callable[[int], Fold | None],
+        remembered: dict[str, values.Remembered],
     ) -> None:
         self.constants: dict[str, object] = {"quote": quote}
         self._where = where
         self._charsets = charsets
         self._captured = captured
         self._folds = folds
+        self._known = remembered
         self._lines: list[str] = []
         self._run: list[tuple[str, str | None]] = []
         self._width = 0
@@ -524,8 +532,8 @@ class _Writer:
         self.constants[name] = value
         return name
 
-    def _remembered(self, compute: Callable[[bytes], str]) -> str:
-        return self._constant("remembered", values.Remembered(compute))
+    def _remembered(self, column: Column, compute: Callable[[bytes], str]) -> str:
+        return self._constant("remembered", self._known.setdefault(column.name, values.Remembered(compute)))
 
     def _fixed(self, column: Column, variable: str, width: int, *, lenient: bool) -> tuple[str, str]:
         """The struct code and the expression of a captured fixed-width column."""
@@ -555,7 +563,7 @@ class _Writer:
             compute = _SIMPLE[kind]
         else:
             raise UndecodableEvent(f"{self._where}.{column.name} has the type {kind.name}, which cannot be captured")
-        return f"{width}s", f"{self._remembered(compute)}[{variable}]"
+        return f"{width}s", f"{self._remembered(column, compute)}[{variable}]"
 
     def _text(self, column: Column, name: str) -> str:
         """The expression that makes JSON of `data[a:p]`."""
@@ -572,7 +580,7 @@ class _Writer:
             return f"quote({self._constant('decode', lenient_decoder(charset))}({raw}))"
         if name in self._captured.few and raw == "data[a:p]":
             _, decode = self._exactly(column)
-            return f"{self._remembered(lambda value: quote(decode(value)))}[{raw}]"
+            return f"{self._remembered(column, lambda value: quote(decode(value)))}[{raw}]"
         return f"quote({self._decoded(column, raw)})"
 
     def _key(self, column: Column) -> str:

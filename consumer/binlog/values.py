@@ -15,11 +15,15 @@ from json.encoder import encode_basestring as quote
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_REMEMBERED: Final = 50_000
+_REMEMBERED: Final = 10_000
+_LONGEST_REMEMBERED: Final = 256
 
 
 class Remembered(dict[bytes, str]):
-    """Bytes and the JSON text they stand for, computed once; forgets everything when it holds 50,000."""
+    """Bytes and the JSON text they stand for, computed once; forgets everything when it holds 10,000.
+
+    Nothing of more than 256 bytes is remembered.
+    """
 
     __slots__ = ("_compute",)
 
@@ -28,9 +32,11 @@ class Remembered(dict[bytes, str]):
         self._compute = compute
 
     def __missing__(self, value: bytes) -> str:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        text = self[value] = self._compute(value)
+        text = self._compute(value)
+        if len(value) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[value] = text
         return text
 
 

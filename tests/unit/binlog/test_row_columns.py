@@ -15,6 +15,7 @@ from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import RowChange
 from consumer.binlog.rows import Fold, fixed_width, length_bytes
 from consumer.binlog.table_map import Column
+from consumer.binlog.values import Remembered
 from tests.unit.binlog.rowbuild import (
     ID,
     NOTE,
@@ -292,6 +293,16 @@ def test_a_requirement_has_all_its_columns_in_our_order() -> None:
 def test_texts_of_columns_with_few_of_them_are_remembered(shape: Column, remembered: bool) -> None:
     source, _ = reader("claims", ID, USER_ID, shape).written(b"\7", b"\0")
     assert ("remembered" in source) is remembered
+
+
+def test_the_functions_of_all_images_remember_in_one_place() -> None:
+    target = reader("users", ID, column("created_at", C.DATETIME2, 0), column("updated_at", C.TIMESTAMP2, 0), NOTE)
+    memories: set[int] = set()
+    for nulls in range(16):
+        if not nulls & 1:
+            _, constants = target.written(b"\x0f", bytes((nulls,)))
+            memories |= {id(value) for value in constants.values() if isinstance(value, Remembered)}
+    assert len(memories) == 2, "one for each column, not one for each image"
 
 
 # Keys.

@@ -160,8 +160,11 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(120_000):
         key = number.to_bytes(3, "big")
         assert remembered[key] == remembered[key] == key.hex()
-        assert len(remembered) <= 50_000
+        assert len(remembered) <= 10_000
     assert len(calls) == 120_000
+    assert remembered[b"x" * 257] == remembered[b"x" * 257]
+    assert len(calls) == 120_002
+    assert b"x" * 257 not in remembered
 
 
 def test_the_end_of_time_says_that_a_versioned_row_is_valid_still() -> None:
