@@ -141,9 +141,8 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
     for name in filter(partial(_recurs, facts.policy), RECURRING):
         record = today.newest.get(name)
         if record is not None and record.outcome in ("failed", "aborted"):  # who was refused is counted
-            yield Alert(
-                State.BAD, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}"
-            )
+            state = State.NOTICE if name in (ATTRIBUTION, "audit") else State.BAD  # no customer waits for these
+            yield Alert(state, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}")
     audited = today.newest.get("audit")
     if audited is not None and audited.outcome == "drift":
         when = ago(audited.started_at, facts.now)

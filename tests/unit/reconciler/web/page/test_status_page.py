@@ -162,12 +162,15 @@ def test_a_process_that_is_dead_comes_before_a_run_that_ended_badly() -> None:
     assert shown.headline == "Degraded: nothing is applied since 14:08, and 1 more"
 
 
-@pytest.mark.parametrize("name", ["rechecks", "age", "attribution", "audit"])
-def test_whatever_runs_again_and_again_and_ended_badly_is_no_all_is_well(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("rechecks", State.BAD), ("age", State.BAD), ("attribution", State.NOTICE), ("audit", State.NOTICE)],
+)
+def test_whatever_runs_again_and_again_and_ended_badly_is_no_all_is_well(name: str, state: State) -> None:
     for outcome in ("failed", "aborted"):
         record = Record(name, outcome, NOW - timedelta(hours=2), NOW, None, 0, {}, "PostgreSQL refuses us")
         shown = page(facts(some_day(newest={name: record})))
-        assert (shown.state, len(shown.alerts)) == (State.BAD, 1)
+        assert (shown.state, len(shown.alerts)) == (state, 1)
         assert shown.alerts[0].sentence.endswith("ended badly: PostgreSQL refuses us.")
     well = Record(name, "ok", NOW - timedelta(hours=2), NOW, 5, 0, {}, None)
     assert page(facts(some_day(newest={name: well}))).headline == "All is well"
