@@ -101,6 +101,7 @@ def create_app(
         description=ABOUT,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to http:// and the name in Host, whatever stands before us
         lifespan=lifespan,
     )
     app.add_middleware(Ways)
