@@ -212,11 +212,11 @@ class Door:
 
 
 def name_of(host: str) -> str:
-    """The name or address in a `Host`, without its port."""
+    """The name or address in a `Host`, without its port, and without the dot that ends a name which is whole."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    return host.partition(":")[0].removesuffix(".")
 
 
 def is_address(host: str) -> bool:

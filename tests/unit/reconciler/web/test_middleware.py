@@ -315,7 +315,8 @@ async def well(_: Scope, __: Receive, send: Send) -> None:
     ("host", "status"),
     [
         ("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("10.2.3.4:8080", 200),
-        ("Leads.Example.com", 200), ("evil.example.com", 421), ("", 421), ("127.0.0.1.evil.com", 421),
+        ("Leads.Example.com", 200), ("leads.example.com.:8080", 200), ("localhost.", 200), ("evil.example.com.", 421),
+        (".", 421), ("evil.example.com", 421), ("", 421), ("127.0.0.1.evil.com", 421),
     ],
 )  # fmt: skip
 def test_names_that_are_not_ours_are_refused(host: str, status: int) -> None:
